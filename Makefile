@@ -1,0 +1,68 @@
+# ParetoPipe: `make demo` to see it work, `make test` to trust it, `make help` for the rest.
+# Both set up everything they need by themselves: Debian packages (as root) and .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONTROLLER_PACKAGES := python3 python3-venv openssh-client
+TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod user-mode-linux \
+	systemd systemd-sysv systemd-container dbus procps util-linux
+BROWSER_PACKAGES := chromium
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint check setup setup-testbed setup-dev up down clean root
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: root setup-testbed ## the whole job on three virtual hosts: MobileNetV2, every split, one report
+	$(BIN)/ansible-playbook playbooks/full_sweep.yml -e experiment=demo
+
+test: root setup-dev ## every test, those on the virtual testbed included
+	$(BIN)/pytest
+
+quick: setup-dev ## the tests that need no testbed
+	$(BIN)/pytest -m "not testbed"
+
+lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+
+check: lint test ## what a change must pass: lint and test
+
+setup: $(VENV)/.controller ## .venv with what playbooks and report need
+
+setup-testbed: setup
+	@scripts/packages $(TESTBED_PACKAGES)
+
+setup-dev: setup-testbed $(VENV)/.dev
+	@scripts/packages $(BROWSER_PACKAGES)
+
+up: root setup-testbed ## start the virtual testbed
+	$(BIN)/ansible-playbook playbooks/testbed.yml
+
+down: root setup ## take the virtual testbed away
+	$(BIN)/ansible-playbook playbooks/testbed.yml -e testbed_state=absent
+
+clean: ## remove .venv, caches and the testbed's image (results stay)
+	rm -rf $(VENV) .cache .testbed .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "The virtual testbed needs root: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
+
+$(VENV)/bin/python:
+	@scripts/packages $(CONTROLLER_PACKAGES)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11: name a newer one with PYTHON=python3.x" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.controller: requirements/controller.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/runtime.txt $(VENV)/.controller
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@

@@ -1,0 +1,133 @@
+"""The `paretopipe` command: the only place that prints for people, reads arguments, or exits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.version import version
+
+USER_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; a `ParetoPipeError` becomes one line and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ParetoPipeError as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
+
+
+def _agent(options: argparse.Namespace) -> int:
+    from paretopipe_runtime.wire.handshake import read_key
+    from paretopipe_runtime.worker.agent import Agent, AgentOptions
+
+    key = read_key(options.key_file)
+    Agent(AgentOptions(options.node, options.address, options.port, key, options.state_dir)).serve()
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from paretopipe_runtime.orchestrator import outlook
+    from paretopipe_runtime.wire.handshake import read_key
+
+    documents = [_read_json(path) for path in options.plans]
+    rows = outlook.prepare_cells(
+        documents,
+        options.state_dir,
+        read_key(options.key_file),
+        lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
+    )
+    print(json.dumps(rows) if options.json else outlook.table(rows))
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from paretopipe_runtime.orchestrator.sweep import SweepFiles, sweep
+    from paretopipe_runtime.wire.handshake import read_key
+
+    files = SweepFiles(
+        options.records, options.merge, options.progress, options.lease, options.state_dir
+    )
+    code, sentence = sweep(_read_json(options.plan), files, read_key(options.key_file))
+    print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
+    return code
+
+
+def _models(_options: argparse.Namespace) -> int:
+    from paretopipe_runtime.models import MODEL_NAMES, model_info
+
+    for name in MODEL_NAMES:
+        info = model_info(name)
+        last = info.blocks - 1
+        print(f"{name:<12} {info.blocks:>2} blocks, splits 1…{last}, {info.image_px} px")
+    return 0
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ParetoPipeError("E_PLAN", f"cannot read {path} as JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ParetoPipeError("E_PLAN", f"{path} holds no JSON object")
+    return document
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="paretopipe",
+        description="Measure split inference across hosts. The playbooks call this on the nodes; "
+        "by hand it helps to look into a single step.",
+    )
+    parser.add_argument("--version", action="version", version=version())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    agent = commands.add_parser("agent", help="serve this node: launch a fresh stage for each run")
+    agent.add_argument("--node", required=True, help="this node's name in the inventory")
+    agent.add_argument("--address", required=True, help="experiment address to listen on")
+    agent.add_argument("--port", type=int, default=47470)
+    _common(agent)
+    agent.set_defaults(run=_agent)
+
+    prepare = commands.add_parser(
+        "prepare", help="make and deploy weights, probe the workers, print how long it will take"
+    )
+    prepare.add_argument("plans", nargs="+", type=Path, metavar="PLAN", help="a cell's plan.json")
+    prepare.add_argument("--json", action="store_true", help="print the estimate as JSON")
+    _common(prepare)
+    prepare.set_defaults(run=_prepare)
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="measure what is missing of one cell",
+        description="Exit status: 0 complete, 1 some runs failed or are invalid, 2 wrong input, "
+        "75 stopped (the same command goes on).",
+    )
+    sweep.add_argument("plan", type=Path, metavar="PLAN")
+    sweep.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")
+    sweep.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
+    sweep.add_argument("--progress", type=Path, help="JSON file that tells how far it is")
+    sweep.add_argument("--lease", type=Path, help="stop when this file is not touched for 60 s")
+    _common(sweep)
+    sweep.set_defaults(run=_sweep)
+
+    models = commands.add_parser("models", help="list the models and their valid splits")
+    models.set_defaults(run=_models)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key-file", type=Path, required=True, help="the nodes' shared key")
+    parser.add_argument("--state-dir", type=Path, default=Path("/var/lib/paretopipe"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What a host is: everything a reader needs to judge or repeat a number measured on it."""
+
+from __future__ import annotations
+
+import platform
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from paretopipe_runtime.version import version
+
+
+def describe_host() -> dict[str, Any]:
+    """Return the host's hardware and software as JSON-ready values; unknown ones are None.
+
+    `cpu_count` and `memory_bytes` are the machine's; a container's share shows in
+    `cpu_affinity` and in the times themselves.
+    """
+    return {
+        "hostname": socket.gethostname(),
+        "machine": platform.machine(),
+        "cpu_model": _cpu_model(),
+        "cpu_count": psutil.cpu_count(),
+        "cpu_affinity": len(psutil.Process().cpu_affinity() or []),
+        "memory_bytes": psutil.virtual_memory().total,
+        "os": _os_name(),
+        "kernel": platform.release(),
+        "boot_id": _read("/proc/sys/kernel/random/boot_id"),
+        "python": platform.python_version(),
+        "torch": _loaded_version("torch"),
+        "torchvision": _loaded_version("torchvision"),
+        "runtime": version(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "congestion_control": _read("/proc/sys/net/ipv4/tcp_congestion_control"),
+        "slow_start_after_idle": _read("/proc/sys/net/ipv4/tcp_slow_start_after_idle"),
+        "allocator": "glibc, default settings",
+    }
+
+
+def temperature_c() -> float | None:
+    """Return the processor's temperature in °C where the kernel tells it."""
+    text = _read("/sys/class/thermal/thermal_zone0/temp")
+    return int(text) / 1000 if text else None
+
+
+def throttled() -> str | None:
+    """Return a Raspberry Pi's throttle bits in hex (firmware's ``get_throttled``), else None."""
+    return _read("/sys/devices/platform/soc/soc:firmware/get_throttled")
+
+
+def _cpu_model() -> str | None:
+    board = _read("/proc/device-tree/model")
+    if board:
+        return board.rstrip("\0")
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return None
+
+
+def _os_name() -> str | None:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        return None
+
+
+def _loaded_version(module: str) -> str | None:
+    """The version of a module that this process has imported; never imports it."""
+    return getattr(sys.modules.get(module), "__version__", None)
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip() or None
+    except OSError:
+        return None

@@ -1,0 +1,60 @@
+"""Run a function in a fresh forked process and get its JSON answer back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from paretopipe_runtime.errors import ParetoPipeError
+
+
+def call(function: Callable[[], Any]) -> Any:
+    """Return what `function` returns (JSON-ready), computed in a child process.
+
+    The child starts with this process's imports and nothing of its other children: no threads, no
+    connections, no warm caches.
+
+    Raises
+    ------
+    ParetoPipeError
+        The one `function` raised; ``E_CRASH`` when the child died or raised anything else.
+    """
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_end)
+        _child(function, write_end)
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end, "rb") as pipe:
+            answer = pipe.read()
+    except BaseException:  # interrupted: do not leave the child running
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    _, status = os.waitpid(pid, 0)
+    if not answer:
+        code = os.waitstatus_to_exitcode(status)
+        raise ParetoPipeError("E_CRASH", f"a child process ended with exit status {code}")
+    outcome = json.loads(answer)
+    if "error" in outcome:
+        raise ParetoPipeError(*outcome["error"])
+    return outcome["value"]
+
+
+def _child(function: Callable[[], Any], write_end: int) -> None:
+    try:
+        outcome = {"value": function()}
+    except ParetoPipeError as error:
+        outcome = {"error": (error.code, error.message)}
+    except BaseException as error:  # the parent gets one line, the log the traceback
+        sys.excepthook(type(error), error, error.__traceback__)
+        outcome = {"error": ("E_CRASH", f"{type(error).__name__}: {error}")}
+    sys.stderr.flush()
+    with os.fdopen(write_end, "wb") as pipe:
+        pipe.write(json.dumps(outcome).encode())
+    os._exit(0)

@@ -1,0 +1,131 @@
+"""The golden batches, the unsplit model's answer to them, and whether another answer equals it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paretopipe_runtime.models import model_info
+from paretopipe_runtime.models.initial import uniform
+from paretopipe_runtime.weights import WeightsManifest, load_stage
+
+#: Largest relative error of float32 logits that still counts as the same answer.
+TOLERANCE = 1e-5
+_CIFAR_PX = 32
+# ImageNet's, which torchvision's models expect.
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
+_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How close some logits are to the reference.
+
+    `max_rel_err` is infinite where there is nothing to compare: another shape, or a value that is
+    not finite. `argmax_equal` says whether every image keeps its class.
+    """
+
+    max_rel_err: float
+    argmax_equal: bool
+    finite: bool
+
+
+def input_batches(batch: int, image_px: int, count: int, seed: int) -> list[NDArray[np.float32]]:
+    """Return `count` batches of images as contiguous float32 arrays (batch, 3, px, px).
+
+    They stand in for resized CIFAR-10 images and are synthetic: 32 x 32 random pixels over random
+    blotches of colour, so that images differ as wholes and not only in their noise, enlarged
+    bilinearly and normalised with ImageNet's mean and deviation. Batch i is the same for any
+    `count`, and every bit is the same on every machine: element-wise numpy only.
+
+    Parameters
+    ----------
+    batch, image_px, count : int
+        Images a batch, their height and width, and how many batches.
+    seed : int
+        Other seeds give other images.
+    """
+    return [_batch(f"images/{seed}/{index}", batch, image_px) for index in range(count)]
+
+
+def input_digest(batches: Sequence[NDArray[np.float32]]) -> str:
+    """Return the sha256 over the batches' shapes and values."""
+    digest = hashlib.sha256()
+    for array in batches:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def reference_logits(
+    name: str,
+    classes: int,
+    manifest: WeightsManifest,
+    store: Path,
+    batches: Sequence[NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Return the unsplit model's logits as one array (batches, batch, classes)."""
+    import torch
+
+    model = load_stage(name, classes, manifest, store, 0, model_info(name).blocks)
+    with torch.inference_mode():
+        return np.stack([model(torch.from_numpy(array)).numpy() for array in batches])
+
+
+def compare(
+    logits: NDArray[np.float32], reference: NDArray[np.float32], tolerance: float = TOLERANCE
+) -> Proof:
+    """Compare logits (…, batch, classes) with the unsplit model's.
+
+    The error of a batch is max|logits - reference| / max|reference|. Relative to the batch's
+    largest logit and not element by element, because float32 sums are good to a few parts in 10^7
+    of their largest terms: a logit that happens to lie near zero has no more digits than its
+    neighbours, and dividing by it would report noise.
+
+    Parameters
+    ----------
+    logits, reference
+        Arrays of the same shape; one batch or a stack of them.
+    tolerance : float
+        An image whose class changes between two logits of the reference closer than this (on the
+        same scale) is a tie and counts as equal.
+    """
+    if logits.shape != reference.shape or logits.size == 0:
+        return Proof(math.inf, argmax_equal=False, finite=bool(np.isfinite(logits).all()))
+    finite = bool(np.isfinite(logits).all() and np.isfinite(reference).all())
+    if not finite:
+        return Proof(math.inf, argmax_equal=False, finite=False)
+    ours = logits.reshape(-1, *logits.shape[-2:]).astype(np.float64)
+    theirs = reference.reshape(ours.shape).astype(np.float64)
+    scale = np.abs(theirs).max(axis=(1, 2))
+    scale[scale == 0] = 1.0
+    errors = np.abs(ours - theirs).max(axis=(1, 2)) / scale
+    chosen = np.take_along_axis(theirs, ours.argmax(axis=2)[..., None], axis=2)[..., 0]
+    lost = (theirs.max(axis=2) - chosen) / scale[:, None]
+    return Proof(float(errors.max()), argmax_equal=bool((lost <= tolerance).all()), finite=True)
+
+
+def _batch(key: str, batch: int, image_px: int) -> NDArray[np.float32]:
+    pixels = _resize(uniform(f"{key}/blotches", (batch, 3, 4, 4), 0, 1), _CIFAR_PX)
+    pixels += uniform(f"{key}/pixels", pixels.shape, -0.2, 0.2)
+    np.clip(pixels, 0, 1, out=pixels)
+    return (_resize(pixels, image_px) - _MEAN) / _STD
+
+
+def _resize(images: NDArray[np.float32], px: int) -> NDArray[np.float32]:
+    """Bilinear, pixel centres aligned as image libraries do; first one axis, then the other."""
+    size = images.shape[-1]
+    position = ((np.arange(px) + 0.5) * (size / px) - 0.5).clip(0, size - 1)
+    low = position.astype(np.intp)
+    high = np.minimum(low + 1, size - 1)
+    share = (position - low).astype(np.float32)
+    for axis, weight in ((2, share[:, None]), (3, share)):
+        near, far = images.take(low, axis), images.take(high, axis)
+        images = near + (far - near) * weight
+    return images

@@ -1,0 +1,80 @@
+"""torchvision's architectures, taken apart into the blocks that the registry names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from paretopipe_runtime.models.compat import allow_missing_extension
+from paretopipe_runtime.models.registry import model_info
+
+allow_missing_extension()
+from torchvision import models as zoo  # noqa: E402 - only importable after the line above
+
+# Without options that only cost time: nothing here keeps an initial value.
+_BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+    "mobilenetv2": lambda classes: zoo.mobilenet_v2(num_classes=classes),
+    "resnet18": lambda classes: zoo.resnet18(num_classes=classes),
+    "inceptionv3": lambda classes: zoo.inception_v3(num_classes=classes, init_weights=False),
+    "resnet50": lambda classes: zoo.resnet50(num_classes=classes),
+    "alexnet": lambda classes: zoo.alexnet(num_classes=classes),
+    "vgg16": lambda classes: zoo.vgg16(num_classes=classes, init_weights=False),
+}
+# Where torchvision flattens between modules, the linear layer that needs it does it.
+_FLATTENING_LINEAR = {
+    "resnet18": "fc",
+    "resnet50": "fc",
+    "alexnet": "classifier.1",
+    "vgg16": "classifier.0",
+}
+
+
+class FlattenLinear(nn.Linear):
+    """A linear layer that flattens its input first; its tensors keep torchvision's names."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output for (batch, …)."""
+        return super().forward(torch.flatten(input, 1))
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Skip filling tensors: on the meta device that does nothing, in most of a build's time."""
+
+    _FILLS = frozenset({"fill_", "zero_", "uniform_", "normal_", "kaiming_uniform_"})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", None) in self._FILLS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def build_model(name: str, classes: int) -> nn.Module:
+    """Return torchvision's whole model on the meta device, auxiliary head included."""
+    with torch.device("meta"), _NoInitialValues():
+        return _BUILDERS[name](classes)
+
+
+def block_modules(name: str, classes: int) -> dict[str, nn.Module]:
+    """Return every block of a model by name, in order, on the meta device."""
+    model = build_model(name, classes)
+    functional: dict[str, nn.Module] = {}
+    if name == "mobilenetv2":
+        functional["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
+    elif name == "inceptionv3":
+        functional["flatten"] = nn.Flatten(1)
+    else:
+        path = _FLATTENING_LINEAR[name]
+        linear = model.get_submodule(path)
+        assert isinstance(linear, nn.Linear)
+        functional[path] = FlattenLinear(linear.in_features, linear.out_features, device="meta")
+    return {
+        block: functional.get(block) or model.get_submodule(block)
+        for block in model_info(name).block_names
+    }

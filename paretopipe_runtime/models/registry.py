@@ -1,0 +1,91 @@
+"""Which models there are and what their blocks are called. No torch here.
+
+A *block* is the paper's unit (Table I), and its name is the module's own name in torchvision
+wherever one module is one block. Everything that splits a model works from these lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from paretopipe_runtime.errors import ParetoPipeError
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model's name, its blocks in order, and how the paper measures it."""
+
+    name: str
+    block_names: tuple[str, ...]
+    default_classes: int
+    image_px: int
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the model has; its splits are 1 … blocks-1."""
+        return len(self.block_names)
+
+
+def model_info(name: str) -> ModelInfo:
+    """Return what is known of a model.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_MODEL`` for a name that is not in `MODEL_NAMES`.
+    """
+    try:
+        return _MODELS[name]
+    except KeyError:
+        known = ", ".join(MODEL_NAMES)
+        raise ParetoPipeError(
+            "E_MODEL", f"unknown model {name!r}: known are {known} — choose one with -e model=…"
+        ) from None
+
+
+def _numbered(prefix: str, count: int) -> Iterator[str]:
+    return (f"{prefix}.{index}" for index in range(count))
+
+
+def _resnet_blocks(*depths: int) -> tuple[str, ...]:
+    layers = (
+        block
+        for number, depth in enumerate(depths, start=1)
+        for block in _numbered(f"layer{number}", depth)
+    )
+    return ("conv1", "bn1", "relu", "maxpool", *layers, "avgpool", "fc")
+
+
+_MOBILENETV2_BLOCKS = (*_numbered("features", 19), "pool", "classifier")
+_INCEPTIONV3_BLOCKS = (
+    "Conv2d_1a_3x3",
+    "Conv2d_2a_3x3",
+    "Conv2d_2b_3x3",
+    "maxpool1",
+    "Conv2d_3b_1x1",
+    "Conv2d_4a_3x3",
+    "maxpool2",
+    *(f"Mixed_5{letter}" for letter in "bcd"),
+    *(f"Mixed_6{letter}" for letter in "abcde"),
+    *(f"Mixed_7{letter}" for letter in "abc"),
+    "avgpool",
+    "dropout",
+    "flatten",
+    "fc",
+)
+_ALEXNET_BLOCKS = (*_numbered("features", 13), "avgpool", *_numbered("classifier", 7))
+_VGG16_BLOCKS = (*_numbered("features", 31), "avgpool", *_numbered("classifier", 7))
+
+_MODELS = {
+    info.name: info
+    for info in (
+        ModelInfo("mobilenetv2", _MOBILENETV2_BLOCKS, default_classes=10, image_px=224),
+        ModelInfo("resnet18", _resnet_blocks(2, 2, 2, 2), default_classes=1000, image_px=224),
+        ModelInfo("inceptionv3", _INCEPTIONV3_BLOCKS, default_classes=10, image_px=299),
+        ModelInfo("resnet50", _resnet_blocks(3, 4, 6, 3), default_classes=1000, image_px=224),
+        ModelInfo("alexnet", _ALEXNET_BLOCKS, default_classes=1000, image_px=224),
+        ModelInfo("vgg16", _VGG16_BLOCKS, default_classes=1000, image_px=224),
+    )
+}
+MODEL_NAMES: tuple[str, ...] = tuple(_MODELS)

@@ -1,0 +1,44 @@
+"""Bring the model's weight files to the workers that lack them, before any network is shaped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from paretopipe_runtime.plan import Worker
+from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.frames import FrameType
+
+PIECE = 8 * 1024 * 1024
+TIMEOUT_S = 60.0
+
+
+def deploy(worker: Worker, manifest: dict[str, Any], store: Path, key: bytes) -> int:
+    """Send `worker` the blocks it lacks; return the bytes that went over.
+
+    Raises
+    ------
+    ParetoPipeError
+        What the connection, the peer or its disk has to say.
+    """
+    sizes = {
+        block["sha256"]: (store / f"{block['sha256']}.safetensors").stat().st_size
+        for block in manifest["blocks"]
+    }
+    sock, _ = handshake.connect(
+        (worker.address, worker.port), key, {"role": "deploy"}, timeout=TIMEOUT_S
+    )
+    channel = Channel(sock, worker.host)
+    try:
+        channel.send_message({"files": list(sizes)}, timeout=TIMEOUT_S)
+        missing = channel.receive_message(TIMEOUT_S)["missing"]
+        for name in missing:
+            channel.send_message({"nbytes": sizes[name]}, timeout=TIMEOUT_S)
+            with (store / f"{name}.safetensors").open("rb") as file:
+                while piece := file.read(PIECE):
+                    channel.send(FrameType.BLOB, piece, timeout=TIMEOUT_S)
+        channel.receive_message(TIMEOUT_S)
+    finally:
+        channel.close()
+    return sum(sizes[name] for name in missing)

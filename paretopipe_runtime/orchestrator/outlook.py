@@ -1,0 +1,93 @@
+"""Prepare a sweep's cells and say how long they will take, before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from paretopipe_runtime.orchestrator import estimate
+from paretopipe_runtime.orchestrator.deployment import deploy
+from paretopipe_runtime.orchestrator.prepared import prepare
+from paretopipe_runtime.plan import Plan, expand, read_plan
+
+Say = Callable[[str], None]
+
+
+def prepare_cells(
+    documents: list[dict[str, Any]], state_dir: Path, key: bytes, say: Say
+) -> list[dict[str, Any]]:
+    """Make and deploy the weights, probe the workers, and return one estimate a cell.
+
+    Parameters
+    ----------
+    documents : list of dict
+        The cells' plans.
+    say : callable
+        Takes a line of progress.
+
+    Returns
+    -------
+    list of dict
+        ``cell_id``, ``runs``, ``total_s``, ``longest_split``, ``longest_s``, ``bytes_on_wire``.
+    """
+    plans = [read_plan(document) for document in documents]
+    whole_s: dict[Any, dict[str, float]] = {}
+    rows = []
+    for plan in plans:
+        prepared = prepare(plan, state_dir)
+        workload = (plan.model, plan.classes, plan.image_px, plan.batch_size, plan.weights_seed)
+        speeds = whole_s.setdefault(workload, {})
+        for worker in plan.workers:
+            if worker.host not in speeds:
+                sent = deploy(worker, prepared.manifest, state_dir / "weights", key)
+                speeds[worker.host] = estimate.probe(plan, worker, prepared, key)
+                say(
+                    f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {plan.model} takes "
+                    f"{speeds[worker.host]:.3f} s a batch there"
+                )
+        rows.append(_row(plan, prepared, speeds, state_dir))
+    return rows
+
+
+def _row(plan: Plan, prepared: Any, speeds: dict[str, float], state_dir: Path) -> dict[str, Any]:
+    runs = expand(plan, {cuts: prepared.hop_bytes(cuts) for cuts in plan.splits})
+    seconds = {run.split: estimate.run_seconds(plan, run, prepared, speeds) for run in runs}
+    estimate.save_estimate(plan, state_dir, seconds)
+    longest = max(seconds, key=lambda split: seconds[split])
+    return {
+        "cell_id": plan.cell_id,
+        "runs": len(runs),
+        "total_s": sum(seconds[run.split] for run in runs),
+        "longest_split": longest,
+        "longest_s": seconds[longest],
+        "bytes_on_wire": sum(
+            prepared.hop_bytes(run.cuts)[0]
+            * (run.warmup_batches + run.latency_batches + run.throughput_batches)
+            for run in runs
+        ),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the estimates as lines of text, the sum below."""
+    width = max(len(row["cell_id"]) for row in rows)
+    lines = [f"{'cell':<{width}}  runs   over the wire  longest run        in all"]
+    lines += [
+        f"{row['cell_id']:<{width}}  {row['runs']:>4}  {row['bytes_on_wire'] / 1e9:>11.2f} GB  "
+        f"{row['longest_split']:>4} {duration(row['longest_s']):>9}  {duration(row['total_s']):>9}"
+        for row in rows
+    ]
+    total = sum(row["total_s"] for row in rows)
+    lines.append(
+        f"{'together':<{width}}  {sum(row['runs'] for row in rows):>4}{'':>33}{duration(total):>11}"
+    )
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Return ``50 s``, ``12 min`` or ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

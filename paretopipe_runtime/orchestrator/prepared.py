@@ -1,0 +1,110 @@
+"""What a cell needs before its first run, made once and kept in the state folder.
+
+Weights, boundary shapes, work per block and the unsplit model's answers. All of it needs torch, so
+it is made in forked children: the process that measures stays free of torch and of its threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paretopipe_runtime import forked
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.plan import Plan, canonical
+from paretopipe_runtime.wire.tensor import Tensor
+
+INPUT_BATCHES = 2
+INPUT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model made ready to be split.
+
+    `boundaries[k]` is the tensor between block k and block k+1: 0 is the input, the last one the
+    logits. `work[k]` is block k's share of the model's floating-point operations.
+    `reference` has the unsplit model's logits, one array (batch, classes) for each input batch.
+    """
+
+    manifest: dict[str, Any]
+    weights_digest: str
+    boundaries: tuple[Tensor, ...]
+    work: tuple[float, ...]
+    reference: tuple[np.ndarray, ...]
+    reference_digest: str
+    input_digest: str
+
+    def hop_bytes(self, cuts: tuple[int, ...]) -> list[int]:
+        """Payload bytes of one batch over each hop; the last hop goes to the orchestrator."""
+        return [self.boundaries[cut].nbytes for cut in (*cuts, len(self.boundaries) - 1)]
+
+
+def prepare(plan: Plan, state_dir: Path) -> Prepared:
+    """Return what `plan` needs, making what the state folder does not have yet."""
+    inputs = {"seed": INPUT_SEED, "count": INPUT_BATCHES}
+    wanted = {
+        "model": plan.model,
+        "classes": plan.classes,
+        "image_px": plan.image_px,
+        "batch_size": plan.batch_size,
+        "weights_seed": plan.weights_seed,
+        "inputs": inputs,
+    }
+    folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
+    if not (folder / "facts.json").exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            facts = forked.call(lambda: _make(plan, state_dir, folder))
+            partial = folder / "facts.partial"
+            partial.write_text(json.dumps(facts))
+            partial.rename(folder / "facts.json")
+        except OSError as error:
+            raise ParetoPipeError(
+                "E_DISK", f"cannot write to {state_dir}: {error.strerror} — free some space there"
+            ) from error
+    return _load(folder)
+
+
+def _load(folder: Path) -> Prepared:
+    facts = json.loads((folder / "facts.json").read_text())
+    reference = np.load(folder / "reference.npy", allow_pickle=False)
+    return Prepared(
+        manifest=facts["manifest"],
+        weights_digest=facts["weights_digest"],
+        boundaries=tuple(Tensor(tuple(s), d, n) for s, d, n in facts["boundaries"]),
+        work=tuple(facts["work"]),
+        reference=tuple(reference),
+        reference_digest=hashlib.sha256(reference.tobytes()).hexdigest(),
+        input_digest=facts["input_digest"],
+    )
+
+
+def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
+    """In a child: torch is imported here and ends with the child."""
+    import torch
+
+    from paretopipe_runtime import golden, weights
+    from paretopipe_runtime.partition import boundary_shapes
+    from paretopipe_runtime.workload import block_work
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    store = state_dir / "weights"
+    manifest = weights.make_seeded_weights(plan.model, plan.classes, plan.weights_seed, store)
+    shapes = boundary_shapes(plan.model, plan.classes, plan.batch_size, plan.image_px)
+    batches = golden.input_batches(plan.batch_size, plan.image_px, INPUT_BATCHES, INPUT_SEED)
+    logits = golden.reference_logits(plan.model, plan.classes, manifest, store, batches)
+    np.save(folder / "reference.npy", np.stack(list(logits)), allow_pickle=False)
+    return {
+        "manifest": manifest.to_json(),
+        "weights_digest": manifest.digest,
+        "boundaries": [(b.shape, b.dtype, b.nbytes) for b in shapes],
+        "work": block_work(plan.model, plan.classes, plan.batch_size, plan.image_px),
+        "input_digest": golden.input_digest(batches),
+    }

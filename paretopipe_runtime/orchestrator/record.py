@@ -1,0 +1,169 @@
+"""Turn what one run saw into its record, and judge whether it counts.
+
+A run that cannot prove its output is invalid, not slow. The rules look only at proofs and
+covariates, never at the latency or throughput they would excuse.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from paretopipe_runtime.golden import TOLERANCE
+from paretopipe_runtime.models import model_info
+from paretopipe_runtime.orchestrator.prepared import Prepared
+from paretopipe_runtime.partition import stage_ranges
+from paretopipe_runtime.plan import Plan, Run
+
+WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
+THROTTLED_NOW = 0xF  # a Pi's live bits: under-voltage, frequency capped, throttled, soft limit
+
+
+def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the record's measured part, `status` included."""
+    batches = run.warmup_batches + run.latency_batches + run.throughput_batches
+    phase_of = ["warmup"] * run.warmup_batches + ["latency"] * run.latency_batches
+    phase_of += ["throughput"] * run.throughput_batches
+    reports, ready = seen["reports"], seen["ready"]
+    stages = _stages(plan, run, prepared, reports, phase_of)
+    hops = _hops(plan, run, prepared, seen, phase_of)
+    latency_s = seen["latency"]["batch_s"]
+    compute_s = [
+        sum(times) for times in zip(*(s["compute_s"]["latency"] for s in stages), strict=True)
+    ]
+    proof = {
+        "max_rel_err": seen["proof"]["max_rel_err"],
+        "argmax_equal": seen["proof"]["argmax_equal"],
+        "batches_checked": seen["proof"]["batches_checked"],
+        "tolerance": TOLERANCE,
+        "weights_digest": prepared.weights_digest,
+        "input_digest": ready[0]["input_digest"],
+        "reference_digest": prepared.reference_digest,
+    }
+    record = {
+        "warmup": seen["warmup"],
+        "latency": {"batch_s": latency_s, "median_s": statistics.median(latency_s)},
+        "throughput": _throughput(plan, seen["throughput"]),
+        "stages": stages,
+        "hops": hops,
+        "network_s": {
+            "latency": [whole - part for whole, part in zip(latency_s, compute_s, strict=True)]
+        },
+        "proof": proof,
+        "phases_s": seen["phases_s"],
+        "wall_s": seen["wall_s"],
+        "hosts": {
+            worker.host: {**answer["host"], **report["host"]}
+            for worker, answer, report in zip(plan.workers, ready, reports, strict=False)
+        },
+    }
+    reasons = _reasons(plan, prepared, seen, record, batches)
+    return {"status": f"invalid:{','.join(reasons)}" if reasons else "ok", **record}
+
+
+def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
+    """Images per second, bounded from both sides.
+
+    `img_s` counts from the first start to the last completion: filling the pipe costs it a little,
+    and completions that bunch on a slow link cannot inflate it. `steady_img_s` counts between
+    completions: nearer the truth where they come evenly, too high where they bunch.
+    """
+    completions = phase["completion_s"]
+    images = plan.batch_size * len(completions)
+    between = completions[-1] - completions[0]
+    steady = plan.batch_size * (len(completions) - 1) / between if between > 0 else None
+    return {**phase, "img_s": images / completions[-1], "steady_img_s": steady}
+
+
+def _by_phase(values: list[tuple[int, float]], phase_of: list[str]) -> dict[str, list[float]]:
+    phases: dict[str, list[float]] = {"warmup": [], "latency": [], "throughput": []}
+    for batch_id, value in values:
+        phases[phase_of[batch_id]].append(value)
+    return phases
+
+
+def _stages(
+    plan: Plan, run: Run, prepared: Prepared, reports: list[dict[str, Any]], phase_of: list[str]
+) -> list[dict[str, Any]]:
+    names = model_info(plan.model).block_names
+    blocks = prepared.manifest["blocks"]
+    ranges = stage_ranges(run.cuts, len(names))
+    return [
+        {
+            "index": index + 1,
+            "host": worker.host,
+            "device": "cpu",
+            "first_block": first,
+            "end_block": end,
+            "block_names": list(names[first:end]),
+            "parameters": sum(block["parameters"] for block in blocks[first:end]),
+            "partition_bytes": sum(block["nbytes"] for block in blocks[first:end]),
+            "compute_s": _by_phase([(b, c) for b, _, c in report["batches"]], phase_of),
+            "cpu_percent": report["cpu_percent"],
+            "cpu_s": report["cpu_s"],
+            "peak_rss_bytes": report["peak_rss_bytes"],
+            "threads": report["threads"],
+        }
+        for index, (worker, report, (first, end)) in enumerate(
+            zip(plan.workers, reports, ranges, strict=False)
+        )
+    ]
+
+
+def _hops(
+    plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any], phase_of: list[str]
+) -> list[dict[str, Any]]:
+    """One entry a hop; the last one carries predictions to the orchestrator."""
+    reports = seen["reports"]
+    hosts = [worker.host for worker in plan.workers[: len(reports)]] + ["orchestrator"]
+    hops = []
+    for index, boundary in enumerate((*run.cuts, len(prepared.boundaries) - 1)):
+        tensor = prepared.boundaries[boundary]
+        hop: dict[str, Any] = {
+            "from": hosts[index],
+            "to": hosts[index + 1],
+            "shape": list(tensor.shape),
+            "dtype": tensor.dtype,
+            "bytes_per_batch": tensor.nbytes,
+            "bytes_planned": tensor.nbytes * len(phase_of),
+            "bytes_sent": reports[index]["payload_sent"],
+        }
+        if index + 1 < len(reports):
+            arrivals = [(b, r) for b, r, _ in reports[index + 1]["batches"]]
+            hop["bytes_received"] = reports[index + 1]["payload_received"]
+            hop["receive_s"] = _by_phase(arrivals, phase_of)
+        else:
+            hop["bytes_received"] = seen["proof"]["payload_received"]
+        hops.append(hop)
+    return hops
+
+
+def _reasons(
+    plan: Plan, prepared: Prepared, seen: dict[str, Any], record: dict[str, Any], batches: int
+) -> list[str]:
+    proof = seen["proof"]
+    bytes_equal = all(
+        hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in record["hops"]
+    )
+    throttle_bits = [host["throttled"] for host in record["hosts"].values() if host["throttled"]]
+    checks = {
+        "non_finite": not proof["finite"],
+        "output_mismatch": not (_within(proof["max_rel_err"]) and proof["argmax_equal"]),
+        "unchecked_batches": proof["batches_checked"] != batches,
+        "input_mismatch": seen["ready"][0]["input_digest"] != prepared.input_digest,
+        "bytes_mismatch": not bytes_equal,
+        "exceeds_wire": _exceeds_wire(plan, record),
+        "throttled": any(int(bits, 16) & THROTTLED_NOW for bits in throttle_bits),
+    }
+    return [reason for reason, holds in checks.items() if holds]
+
+
+def _within(max_rel_err: float | None) -> bool:
+    return max_rel_err is not None and max_rel_err <= TOLERANCE
+
+
+def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
+    """Whether the shaped hop, the first, would have carried more than its rate allows."""
+    batches = len(record["throughput"]["completion_s"])
+    least_s = plan.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
+    return bool(record["throughput"]["completion_s"][-1] * WIRE_SLACK < least_s)

@@ -1,0 +1,134 @@
+"""The records file: append-only JSON lines, one a run, each with its own checksum.
+
+The file is the only state of a sweep. A run counts as done when a line says ``ok`` for its key;
+whatever else is in the file stays there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.plan import SCHEMA_VERSION, canonical
+
+Record = dict[str, Any]
+
+
+class Records:
+    """One cell's records file, opened for reading and appending.
+
+    Opening mends what a crash left: a torn last line moves to ``<file>.torn``.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_SCHEMA`` for a file of a newer ParetoPipe, ``E_DISK`` when a line cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _mend(path)
+        self._lines = set(_lines(path))
+        self._plan: Record | None = None
+        self.attempts: dict[str, int] = {}
+        self.done: dict[str, Record] = {}
+        for line in _lines(path):
+            self._note(_parse(line, path))
+
+    def append(self, record: Record) -> None:
+        """Write one record for good: a single write, then fsync."""
+        body = {"schema_version": SCHEMA_VERSION, **record}
+        body["crc32"] = f"{zlib.crc32(canonical(body)):08x}"
+        self._write(canonical(body) + b"\n")
+        self._note(body)
+
+    def append_plan(self, document: Record) -> None:
+        """Write the plan unless the latest one in the file is the same."""
+        if self._plan != document:
+            self.append({"kind": "plan", "plan": document})
+
+    def merge(self, other: Path) -> int:
+        """Append the whole lines of `other` that this file lacks; return how many there were."""
+        added = 0
+        for line in _lines(other) if other.exists() else ():
+            if line not in self._lines:
+                self._write(line)
+                self._note(_parse(line, other))
+                added += 1
+        return added
+
+    def _note(self, record: Record | None) -> None:
+        if record is None:
+            return
+        if record.get("kind") == "plan":
+            self._plan = record["plan"]
+        elif record.get("kind") == "run":
+            key = record["run_key"]
+            self.attempts[key] = max(self.attempts.get(key, 0), record["attempt"])
+            if record["status"] == "ok":
+                self.done.setdefault(key, record)
+
+    def _write(self, line: bytes) -> None:
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                size = os.fstat(descriptor).st_size
+                try:
+                    _write_all(descriptor, line)
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, size)  # half a line is no record
+                    raise
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise ParetoPipeError(
+                "E_DISK",
+                f"cannot write a record to {self.path}: {error.strerror} — free some "
+                "space there and give the same command again; every earlier record is safe",
+            ) from error
+        self._lines.add(line)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
+def _mend(path: Path) -> None:
+    data = path.read_bytes() if path.exists() else b""
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        with path.with_name(path.name + ".torn").open("ab") as torn:
+            torn.write(data[whole:] + b"\n")
+        os.truncate(path, whole)
+
+
+def _parse(line: bytes, path: Path) -> Record | None:
+    """Return the record on `line`; None where its checksum says it is damaged."""
+    try:
+        record = json.loads(line)
+        crc32 = record.pop("crc32")
+    except (ValueError, KeyError, AttributeError):
+        return None
+    if f"{zlib.crc32(canonical(record)):08x}" != crc32:
+        return None
+    if record["schema_version"] > SCHEMA_VERSION:
+        raise ParetoPipeError(
+            "E_SCHEMA",
+            f"{path} has records of schema {record['schema_version']}, this version "
+            f"reads up to {SCHEMA_VERSION} — install a newer ParetoPipe",
+        )
+    return dict(record)

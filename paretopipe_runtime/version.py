@@ -1,0 +1,33 @@
+"""Which code is this? The release number plus a digest of the package's own sources.
+
+``python -m paretopipe_runtime.version`` prints it; provisioning compares the controller's with the
+node's, so that an edited file reaches the nodes without anyone raising a version number.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+RELEASE = "0.1.0"
+
+
+def code_digest() -> str:
+    """Return 12 hex digits of SHA-256 over names and contents of the package's ``*.py`` files."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+@functools.cache
+def version() -> str:
+    """Return ``RELEASE+digest``, a valid PEP 440 local version."""
+    return f"{RELEASE}+{code_digest()}"
+
+
+if __name__ == "__main__":
+    print(version())

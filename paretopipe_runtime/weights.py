@@ -1,0 +1,237 @@
+"""Weights at rest: one safetensors file a block, named by its sha256, and a manifest over them.
+
+Never pickles. A manifest is what one end tells the other; the files travel by content, so a node
+fetches what it lacks and two models may share a file. Loading maps a file into memory and copies
+nothing: pages are read when a layer first touches them, and shared by every process on the host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.models import build_blocks, model_info
+from paretopipe_runtime.models.initial import initial_tensors
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SCHEMA_VERSION = 1  # raise it for other initial values too, or a store's old ones stay in use
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """One block's file: its sha256, its size, and how many parameters the block has."""
+
+    name: str
+    sha256: str
+    nbytes: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class WeightsManifest:
+    """Every block's weights of one model; `source` says where they come from (``seeded:0``)."""
+
+    model: str
+    classes: int
+    source: str
+    blocks: tuple[BlockWeights, ...]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 over the manifest's canonical JSON: equal means the same weights."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as a JSON object."""
+        fields = asdict(self)
+        fields["blocks"] = list(fields["blocks"])
+        return {"schema_version": SCHEMA_VERSION, **fields}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> WeightsManifest:
+        """Check a JSON object and return the manifest in it.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_WEIGHTS`` unless it is this version's manifest of a known model, block for block.
+        """
+        try:
+            fields = dict(document)
+            version = fields.pop("schema_version")
+            if version != SCHEMA_VERSION:
+                raise ValueError(f"schema_version {version}, this is {SCHEMA_VERSION}")
+            fields["blocks"] = tuple(BlockWeights(**block) for block in fields["blocks"])
+            manifest = cls(**fields)
+            if (
+                tuple(block.name for block in manifest.blocks)
+                != model_info(manifest.model).block_names
+            ):
+                raise ValueError(f"its blocks are not those of {manifest.model}")
+            # The digest becomes a file name, so nothing else may pass for one.
+            if not all(_SHA256.fullmatch(block.sha256) for block in manifest.blocks):
+                raise ValueError("a block's sha256 is not one")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ParetoPipeError(
+                "E_WEIGHTS",
+                f"the weights' manifest is malformed: {error} — do both ends run the same version? "
+                "playbooks/provision.yml installs it",
+            ) from error
+        return manifest
+
+
+def block_path(store: Path, sha256: str) -> Path:
+    """Return where a store keeps the block file with this content."""
+    return store / f"{sha256}.safetensors"
+
+
+def verify_block(store: Path, sha256: str) -> bool:
+    """Return whether the block file is there with the content that its name promises.
+
+    Reads the whole file: for deployment and doubt, not for every launch.
+    """
+    try:
+        with block_path(store, sha256).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except FileNotFoundError:
+        return False
+
+
+def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> WeightsManifest:
+    """Make a model's random weights in `store`, or find them there, and return their manifest.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_MODEL`` for an unknown model, ``E_DISK`` where the store cannot be written.
+    """
+    path = store / f"{name}-{classes}-seeded-{seed}.json"
+    found = _find(path, store)
+    if found is not None:
+        return found
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        blocks = tuple(
+            _write_block(store, block, module, seed)
+            for block, module in build_blocks(name, classes)
+        )
+        manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks)
+        with _partial(store) as partial:
+            partial.write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
+            _settle(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise ParetoPipeError(
+            "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
+        ) from error
+    return manifest
+
+
+def load_stage(
+    name: str, classes: int, manifest: WeightsManifest, store: Path, first: int, end: int
+) -> nn.Sequential:
+    """Return the blocks [first, end) with their weights, for inference only.
+
+    See `build_blocks` on what a stage may do to its input, and `load_blocks` on errors.
+    """
+    from torch import nn
+
+    if (manifest.model, manifest.classes) != (name, classes):
+        raise ParetoPipeError(
+            "E_WEIGHTS",
+            f"the weights are {manifest.model}'s with {manifest.classes} classes, the stage is of "
+            f"{name} with {classes} — prepare the cell again",
+        )
+    blocks = build_blocks(name, classes, device="meta", first=first, end=end)
+    load_blocks(blocks, manifest, store, first, end)
+    return nn.Sequential(*(module for _, module in blocks)).eval()
+
+
+def load_blocks(
+    modules: Sequence[tuple[str, nn.Module]],
+    manifest: WeightsManifest,
+    store: Path,
+    first: int,
+    end: int,
+) -> None:
+    """Give the blocks [first, end) their weights, mapped into memory from the store.
+
+    Sizes, names and shapes are checked; content is not (`verify_block` does that), because reading
+    half a gigabyte before the first batch would cost more than the launch.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_WEIGHTS`` for a file that is missing, cut short or of another architecture.
+    """
+    from safetensors.torch import load_file
+
+    for (name, module), block in zip(modules, manifest.blocks[first:end], strict=True):
+        path = block_path(store, block.sha256)
+        try:
+            if name != block.name:
+                raise ValueError(f"the manifest has {block.name} in its place")
+            if path.stat().st_size != block.nbytes:
+                raise ValueError(f"{path.stat().st_size} bytes, expected {block.nbytes}")
+            module.load_state_dict(load_file(path), assign=True)
+        except (OSError, RuntimeError, SafetensorError, ValueError) as error:
+            raise ParetoPipeError(
+                "E_WEIGHTS",
+                f"cannot load {manifest.model}'s block {name} from {path}: {error} — remove that "
+                "file and prepare the cell again",
+            ) from error
+
+
+def _find(path: Path, store: Path) -> WeightsManifest | None:
+    """The manifest at `path` if it is sound and its files are there in full, by size alone."""
+    try:
+        manifest = WeightsManifest.from_json(json.loads(path.read_text()))
+        for block in manifest.blocks:
+            if block_path(store, block.sha256).stat().st_size != block.nbytes:
+                return None
+    except (OSError, ValueError, ParetoPipeError):
+        return None
+    return manifest
+
+
+def _write_block(store: Path, block: str, module: nn.Module, seed: int) -> BlockWeights:
+    with _partial(store) as partial:
+        save_file(initial_tensors(block, module, seed), partial)
+        with partial.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        _settle(partial, block_path(store, sha256))
+    path = block_path(store, sha256)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return BlockWeights(block, sha256, path.stat().st_size, parameters)
+
+
+@contextmanager
+def _partial(store: Path) -> Iterator[Path]:
+    """A file to write in `store`; gone afterwards unless it has settled under its own name."""
+    partial = store / f".{secrets.token_hex(8)}.partial"
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _settle(partial: Path, path: Path) -> None:
+    """Give a finished file its name, once its content is on the disk: whole or not at all."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)

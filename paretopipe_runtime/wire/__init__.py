@@ -1,0 +1,1 @@
+"""The wire: fixed binary frames over authenticated TCP connections. No pickle, nowhere."""

@@ -1,0 +1,140 @@
+"""The frame header: 96 bytes, little-endian, checked before anything is believed.
+
+Layout (offset, size, field)::
+
+     0  4 magic "PPWF"        24  8 payload_nbytes
+     4  1 version = 1         32  8 payload digest (xxh3-64)
+     5  1 type                40  8 sender's monotonic ns (diagnostic only)
+     6  1 dtype               48 32 dims, 8 x u32, unused = 0
+     7  1 ndim                80  4 plan slot
+     8  4 flags = 0           84  8 reserved = 0
+    12  4 seq                 92  4 CRC-32 over bytes 0..91
+    16  8 batch_id
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+from paretopipe_runtime.errors import ParetoPipeError
+
+MAGIC = b"PPWF"
+VERSION = 1
+MAX_DIMS = 8
+MAX_PAYLOAD = 256 * 1024 * 1024
+_LAYOUT = struct.Struct("<4sBBBBIIQQQQ8II8s")
+_CRC = struct.Struct("<I")
+HEADER_SIZE = _LAYOUT.size + _CRC.size
+
+
+class FrameType(IntEnum):
+    """What a frame is for."""
+
+    TENSOR = 1
+    END = 2
+    ERROR = 3
+    MESSAGE = 4  # a JSON object
+    REQUEST = 5  # start the batch `batch_id` on the input that stage 1 holds
+    BLOB = 6  # a piece of a weight file
+
+
+#: numpy names of the element types a frame can carry, by their number on the wire.
+DTYPES = {1: "float32", 2: "float16", 3: "uint8", 4: "int32", 5: "int64"}
+_ITEMSIZE = {1: 4, 2: 2, 3: 1, 4: 4, 5: 8}
+DTYPE_CODES = {name: code for code, name in DTYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One frame's header; `dtype` is 0 and `shape` empty for anything but a tensor."""
+
+    type: FrameType
+    seq: int
+    payload_nbytes: int
+    digest: int = 0
+    batch_id: int = 0
+    dtype: int = 0
+    shape: tuple[int, ...] = ()
+    slot: int = 0
+    sent_ns: int = 0
+
+
+def encode(header: Header) -> bytes:
+    """Return the 96 bytes of `header`."""
+    dims = header.shape + (0,) * (MAX_DIMS - len(header.shape))
+    body = _LAYOUT.pack(
+        MAGIC,
+        VERSION,
+        header.type,
+        header.dtype,
+        len(header.shape),
+        0,
+        header.seq,
+        header.batch_id,
+        header.payload_nbytes,
+        header.digest,
+        header.sent_ns,
+        *dims,
+        header.slot,
+        bytes(8),
+    )
+    return body + _CRC.pack(zlib.crc32(body))
+
+
+def decode(data: bytes | bytearray | memoryview) -> Header:
+    """Return the header that `data` (exactly 96 bytes) holds.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_HEADER`` for anything that is not a well-formed header, ``E_SIZE`` for a payload that
+        contradicts its own shape or exceeds `MAX_PAYLOAD`.
+    """
+    view = memoryview(data)
+    if len(view) != HEADER_SIZE:
+        raise ParetoPipeError("E_HEADER", f"header of {len(view)} bytes, expected {HEADER_SIZE}")
+    if bytes(view[:4]) != MAGIC:
+        raise ParetoPipeError(
+            "E_HEADER", f"frame starts with {bytes(view[:4]).hex()}, expected {MAGIC.hex()}"
+        )
+    (crc,) = _CRC.unpack(view[-4:])
+    if crc != zlib.crc32(view[:-4]):
+        raise ParetoPipeError("E_HEADER", "header checksum does not match — damaged on the way")
+    (
+        _,
+        version,
+        kind,
+        dtype,
+        ndim,
+        flags,
+        seq,
+        batch_id,
+        nbytes,
+        digest,
+        sent_ns,
+        *dims,
+        slot,
+        reserved,
+    ) = _LAYOUT.unpack(view[:-4])
+    shape = tuple(dims[:ndim])
+    wrong = (
+        (version != VERSION and f"version {version}, expected {VERSION}")
+        or (kind not in FrameType.__members__.values() and f"unknown type {kind}")
+        or (ndim > MAX_DIMS and f"{ndim} dimensions, at most {MAX_DIMS}")
+        or (flags and f"unknown flags {flags:#x}")
+        or (any(reserved) and "reserved bytes are not zero")
+        or (any(dims[ndim:]) and "unused dimensions are not zero")
+        or (kind == FrameType.TENSOR and dtype not in DTYPES and f"unknown dtype {dtype}")
+        or (kind != FrameType.TENSOR and (dtype or ndim) and "dtype or shape on no tensor")
+    )
+    if wrong:
+        raise ParetoPipeError("E_HEADER", f"frame {seq}: {wrong}")
+    if nbytes > MAX_PAYLOAD:
+        raise ParetoPipeError("E_SIZE", f"frame {seq} announces {nbytes} B, cap {MAX_PAYLOAD} B")
+    if kind == FrameType.TENSOR and nbytes != math.prod(shape) * _ITEMSIZE[dtype]:
+        raise ParetoPipeError("E_SIZE", f"frame {seq}: {nbytes} B do not fit its shape {shape}")
+    return Header(FrameType(kind), seq, nbytes, digest, batch_id, dtype, shape, slot, sent_ns)

@@ -1,0 +1,173 @@
+"""The worker agent: the one listening port of a node.
+
+It lets authenticated peers in and hands each connection to where it belongs:
+
+``run``
+    the orchestrator's control connection of one stage: a fresh stage process gets it;
+``link``
+    the data connection from the stage before: passed on to the stage process it names;
+``deploy``
+    weight files, kept by their sha256.
+
+The agent imports no torch; the fork server does, once, so that a launch costs a fork.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.worker import deploy
+
+MAX_PENDING = 4  # connections that have not proved the key yet
+LINK_WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class AgentOptions:
+    """Where the agent listens and what it may touch."""
+
+    node: str
+    address: str
+    port: int
+    key: bytes
+    state_dir: Path
+
+
+class Agent:
+    """Serve one node until killed, on its experiment address and never anywhere else.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_BIND`` for a wildcard or foreign address, ``E_FORKSERVER`` when the process that
+        launches stages does not start.
+    """
+
+    def __init__(self, options: AgentOptions) -> None:
+        self.options = options
+        self._pending = threading.BoundedSemaphore(MAX_PENDING)
+        self._stages: dict[tuple[str, int], socket.socket] = {}
+        self._stage_arrived = threading.Condition()
+        self._listener = _bind(options.address, options.port)
+        self._fork_server = _start_fork_server(options)
+        self._listener.listen(16)  # from now on a launch is fast
+
+    def serve(self) -> None:
+        """Let peers in until the process ends."""
+        threading.Thread(target=self._watch_fork_server, daemon=True).start()
+        print(
+            f"paretopipe agent {self.options.node} serves {self.options.address}:"
+            f"{self.options.port}",
+            flush=True,
+        )
+        while True:
+            sock, _ = self._listener.accept()
+            if self._pending.acquire(timeout=handshake.LIMIT_S):
+                threading.Thread(target=self._admit, args=(sock,), daemon=True).start()
+            else:
+                sock.close()
+
+    def _admit(self, sock: socket.socket) -> None:
+        try:
+            try:
+                hello = handshake.accept(sock, self.options.key, {"node": self.options.node})
+            finally:
+                self._pending.release()
+            self._route(sock, hello)
+        except ParetoPipeError as error:
+            print(error, file=sys.stderr, flush=True)
+        finally:
+            sock.close()  # a stage that took the connection over has its own descriptor
+
+    def _route(self, sock: socket.socket, hello: dict[str, Any]) -> None:
+        match hello.get("role"):
+            case "run":
+                self._launch(sock, (str(hello["run_id"]), int(hello["stage"])))
+            case "link":
+                self._pass_link(sock, (str(hello["run_id"]), int(hello["stage"])))
+            case "deploy":
+                deploy.serve(Channel(sock, str(hello.get("node"))), self.options.state_dir)
+            case other:
+                raise ParetoPipeError("E_ROLE", f"peer asks for role {other!r}")
+
+    def _launch(self, sock: socket.socket, stage: tuple[str, int]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            request = json.dumps({"run_id": stage[0], "stage": stage[1]}).encode()
+            socket.send_fds(self._fork_server, [request], [sock.fileno(), theirs.fileno()])
+        with self._stage_arrived:
+            self._stages[stage] = ours
+            self._stage_arrived.notify_all()
+        sock.close()
+        with ours:  # readable again when the stage process has ended
+            ours.recv(1)
+            with self._stage_arrived:
+                del self._stages[stage]
+
+    def _pass_link(self, sock: socket.socket, stage: tuple[str, int]) -> None:
+        with self._stage_arrived:
+            if not self._stage_arrived.wait_for(lambda: stage in self._stages, LINK_WAIT_S):
+                raise ParetoPipeError(
+                    "E_NO_STAGE", f"a link came for run {stage[0]} stage {stage[1]}, not launched"
+                )
+            socket.send_fds(self._stages[stage], [b"link"], [sock.fileno()])
+
+    def _watch_fork_server(self) -> None:
+        while event := self._fork_server.recv(4096):
+            print(event.decode(), file=sys.stderr, flush=True)
+        print("E_FORKSERVER: the fork server has died — the agent stops", file=sys.stderr)
+        # Every other thread may be blocked in a socket call; systemd restarts the whole agent.
+        os._exit(1)
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    if ipaddress.ip_address(address).is_unspecified:
+        raise ParetoPipeError(
+            "E_BIND", f"refusing the wildcard address {address} — set experiment_ip for this host"
+        )
+    try:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+    except OSError as error:
+        raise ParetoPipeError(
+            "E_BIND",
+            f"cannot listen on {address}:{port}: {error.strerror} — is experiment_ip an address "
+            "of this host, and the port free?",
+        ) from error
+    return sock
+
+
+def _start_fork_server(options: AgentOptions) -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        subprocess.Popen(
+            [sys.executable, "-m", "paretopipe_runtime.worker.forkserver", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            # numpy would otherwise start threads on import, and a process that forks has none.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+    # The key goes through the socket pair: never through arguments or the environment.
+    settings = {
+        "node": options.node,
+        "key": options.key.hex(),
+        "state_dir": str(options.state_dir),
+    }
+    ours.send(json.dumps(settings).encode())
+    if ours.recv(64) != b"ready":
+        raise ParetoPipeError(
+            "E_FORKSERVER", "the fork server did not start — see the lines above it in the journal"
+        )
+    return ours

@@ -1,0 +1,96 @@
+"""The fork server: imports torch once, then forks one fresh process for every stage.
+
+A stage process so costs a fork instead of the seconds that importing torch takes. For that to be
+safe nothing here starts a thread: no tensor is touched before the fork.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.worker.node import Node
+
+
+def main(descriptor: int) -> None:
+    """Serve launch requests on the inherited socket until the agent goes away."""
+    agent = socket.socket(fileno=descriptor)
+    settings = json.loads(agent.recv(4096))
+    node = Node(settings["node"], bytes.fromhex(settings["key"]), Path(settings["state_dir"]))
+    # Imported here so that an import error reaches the journal after the agent's settings.
+    from paretopipe_runtime.worker import preload
+
+    preload.warm()
+    gc.collect()
+    gc.freeze()  # keeps the garbage collector from copying shared pages in every child
+    agent.send(b"ready")
+    children: dict[int, int] = {}  # pidfd -> pid
+    with selectors.DefaultSelector() as selector:
+        selector.register(agent, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fd in children:
+                    selector.unregister(key.fd)
+                    _reap(agent, key.fd, children.pop(key.fd))
+                elif not _launch(agent, node, selector, children):
+                    for pid in children.values():
+                        os.kill(pid, signal.SIGKILL)
+                    return
+
+
+def _launch(
+    agent: socket.socket,
+    node: Node,
+    selector: selectors.BaseSelector,
+    children: dict[int, int],
+) -> bool:
+    message, descriptors, _, _ = socket.recv_fds(agent, 4096, 2)
+    if not message:
+        return False
+    control, links = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    pid = os.fork()
+    if pid == 0:
+        selector.close()
+        agent.close()
+        _child(node, control, links)
+    control.close()
+    links.close()
+    pidfd = os.pidfd_open(pid)
+    children[pidfd] = pid
+    selector.register(pidfd, selectors.EVENT_READ)
+    return True
+
+
+def _child(node: Node, control: socket.socket, links: socket.socket) -> None:
+    from paretopipe_runtime.worker import stage
+
+    status = 1
+    try:
+        stage.main(node, control, links)
+        status = 0
+    except ParetoPipeError as error:
+        print(error, file=sys.stderr)
+    except BaseException as error:  # the process ends here whatever it was
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _reap(agent: socket.socket, pidfd: int, pid: int) -> None:
+    os.close(pidfd)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        agent.send(f"E_STAGE: stage process {pid} was killed by signal {-code}".encode())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,112 @@
+"""Ask every host for its SSH host key before anything slow starts, and say in words what is wrong.
+
+paramiko does the asking, all hosts at once and without logging in: whether the host answers, and
+whether its key is the one in known_hosts. The work itself goes through Ansible's own OpenSSH
+connection. Hosts behind a jump host, and local ones, are left to it altogether.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shlex
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+SSH_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
+
+
+def ssh_options(text: str) -> dict[str, str]:
+    """Return the ``-o Key=value`` pairs of an ssh command line, keys in lower case."""
+    words = shlex.split(text)
+    pairs = [word[2:] for word in words if word.startswith("-o") and len(word) > 2]
+    pairs += [after for word, after in itertools.pairwise(words) if word == "-o"]
+    found = {"proxyjump": "yes"} if "-J" in words else {}
+    for key, separator, value in (pair.partition("=") for pair in pairs):
+        if separator:
+            found[key.lower()] = value
+    return found
+
+
+def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
+    """Return what keeps us from `host`, as one sentence, or ``""``."""
+    address, port = str(host.get("ansible_host", name)), int(host.get("ansible_port", 22))
+    options = ssh_options(" ".join(str(host.get(key, "")) for key in SSH_ARGUMENTS))
+    configured = paramiko.SSHConfig()
+    if (own := Path("~/.ssh/config").expanduser()).is_file():
+        configured = paramiko.SSHConfig.from_path(str(own))
+    settings = configured.lookup(address)
+    behind = {"proxyjump", "proxycommand"} & {*options, *settings}
+    if host.get("ansible_connection") == "local" or behind:
+        return ""
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    if options.get("stricthostkeychecking", "").lower() in {"accept-new", "no"}:
+        client.set_missing_host_key_policy(paramiko.MissingHostKeyPolicy())
+    for path in shlex.split(options.get("userknownhostsfile", "~/.ssh/known_hosts")):
+        if (file := Path(path).expanduser()).is_file():
+            client.load_host_keys(str(file))
+    where = f"{name} ({address}:{port})"
+    try:
+        client.connect(
+            settings.get("hostname", address),
+            port,
+            username="-",
+            timeout=timeout_s,
+            banner_timeout=timeout_s,
+            allow_agent=False,
+            look_for_keys=False,
+        )
+    except paramiko.BadHostKeyException:
+        return (
+            f"{where} shows another host key than known_hosts has: if the host was reinstalled, "
+            f"forget the old key with ssh-keygen -R {address}; otherwise do not connect"
+        )
+    except paramiko.SSHException as error:
+        if "not found in known_hosts" in str(error):
+            return f"{where} is not in known_hosts yet: check its key once with ssh {address}"
+        # Anything after the key exchange, such as our not logging in, is an answer.
+        return "" if "authentication" in str(error).lower() else f"{where} speaks no SSH: {error}"
+    except (OSError, EOFError) as error:
+        reason = "no answer" if isinstance(error, socket.timeout) else str(error)
+        return f"{where} does not answer ({reason}): is it powered and on the network?"
+    finally:
+        client.close()
+    return ""
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """``check_hosts: {hosts: [names], timeout_s: 10}``."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
+        """Fail with one sentence for each host that cannot be used."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        names = list(dict.fromkeys(self._task.args["hosts"]))
+        timeout_s = float(self._task.args.get("timeout_s", 10))
+        keys = ("ansible_host", "ansible_port", "ansible_connection", *SSH_ARGUMENTS)
+        hostvars = (task_vars or {}).get("hostvars", {})
+        hosts = {
+            name: {
+                key: self._templar.template(hostvars[name][key])
+                for key in keys
+                if key in hostvars[name]
+            }
+            for name in names
+        }
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+        with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+            problems = list(filter(None, pool.map(lambda n: ask(n, hosts[n], timeout_s), names)))
+        if problems:
+            hint = str(self._task.args.get("hint", ""))
+            raise AnsibleActionFail("; ".join(problems) + (f" — {hint}" if hint else ""))
+        return {**result, "changed": False}

@@ -1,0 +1,182 @@
+"""Follow the sweep unit on the orchestrator and show one live line about it.
+
+Every two seconds, over the connection Ansible already holds: renew the lease (without it the sweep
+stops by itself, so a killed controller leaves nothing running), read the progress file, ask systemd
+how the unit is. A connection that fails is tried again until `patience_s` is over.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+# Ansible's workers are detached from the terminal; the main process, which imports this, is not.
+ON_TERMINAL = sys.stdout.isatty()
+POLL_S = 2.0
+QUIET_S = 15.0
+QUIET_SHARE = 0.1
+MARK = "==paretopipe=="
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one poll saw: the progress, the unit's state, its last word."""
+
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    unit: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether systemd still has the unit's process, or is about to start or reap it."""
+        return self.unit.get("ActiveState") in {"active", "activating", "deactivating", "reloading"}
+
+    @property
+    def exit_status(self) -> int:
+        """The process's exit status; systemd forgets a unit that ended well, which is 0."""
+        return int(self.unit.get("ExecMainStatus") or 0)
+
+
+def poll_command(unit: str, lease: str, progress: str) -> str:
+    """Return the shell line of a poll: the unit before its files, so its last word is not missed.
+
+    systemd's own messages about a unit do not carry its invocation, so the journal's last line of
+    that invocation is the sweep's own; it is read only once the unit has failed.
+    """
+    unit, lease, progress = map(shlex.quote, (unit, lease, progress))
+    ask = "systemctl show --property=ActiveState,Result,ExecMainStatus"
+    return (
+        # Ansible may hold a terminal there: systemd would colour its words and start a pager.
+        f"export SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat; touch {lease}; {ask} {unit}; echo {MARK}; cat {progress} 2>/dev/null; echo; echo {MARK}; "
+        f"systemctl is-failed --quiet {unit} && journalctl --quiet --output=cat --lines=1 "
+        f"_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value {unit}); true"
+    )
+
+
+def parse(output: str) -> Snapshot:
+    """Return what `poll_command` printed; a progress file not yet there is an empty one."""
+    unit, progress, error = ([*output.split(MARK), "", ""])[:3]
+    try:
+        values = json.loads(progress)
+    except ValueError:
+        values = {}
+    pairs = (line.partition("=") for line in unit.split("\n") if "=" in line)
+    return Snapshot(
+        progress=values if isinstance(values, dict) else {},
+        unit={key.strip(): value.strip() for key, _, value in pairs},
+        error=error.strip(),
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return ``4 min 10 s`` for 250: at most two units, for people."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def line(label: str, progress: Mapping[str, Any]) -> str:
+    """Return the live line; a figure that is not known yet is left out."""
+    if not progress:
+        return f"[{label}] starting"
+    parts = [f"{progress.get('runs_done', 0)}/{progress.get('runs_total', '?')} runs"]
+    parts += [f"{progress.get('failed', 0)} failed"]
+    if progress.get("invalid"):
+        parts += [f"{progress['invalid']} invalid"]
+    if progress.get("left_s") is not None and not progress.get("finished"):
+        parts += [f"{duration(progress['left_s'])} left"]
+    if progress.get("current") and not progress.get("finished"):
+        parts += [f"now {progress['current']}"]
+    return f"[{label}] " + ", ".join(parts)
+
+
+def verdict(snapshot: Snapshot) -> str:
+    """Return why a unit that ended did not complete its cell, or ``""`` when it did."""
+    progress, status = snapshot.progress, snapshot.exit_status
+    if status == 0 and snapshot.unit.get("Result", "success") == "success":
+        if progress.get("finished"):
+            return ""
+        return "the sweep was stopped from outside before it was done — run the same command again"
+    if snapshot.error:
+        return snapshot.error
+    if status == 75:
+        return "the sweep lost its controller and stopped — run the same command again to resume"
+    how = f"{snapshot.unit.get('Result', 'failed')}, status {status}"
+    return f"the sweep ended without a word ({how}) — run the same command again to resume"
+
+
+class Screen:
+    """Show progress: one line rewritten on a terminal, now and then a line anywhere else."""
+
+    def __init__(self, on_terminal: bool) -> None:
+        self.on_terminal = on_terminal
+        self.shown_at = float("-inf")
+        self.shown_share = 0.0
+        self.width = 0
+
+    def show(self, text: str, progress: Mapping[str, Any], last: bool = False) -> None:
+        """Show `text` if it is time to."""
+        now = time.monotonic()
+        share = progress.get("runs_done", 0) / (progress.get("runs_total") or 1)
+        if self.on_terminal:
+            padded = text.ljust(self.width)
+            self.width = len(text)
+            display.display(f"\r{padded}", newline=last, screen_only=not last)
+            return
+        if last or now - self.shown_at >= QUIET_S or share - self.shown_share >= QUIET_SHARE:
+            self.shown_at, self.shown_share = now, share
+            display.display(text)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """``follow_sweep: {unit, lease, progress, label, patience_s}``."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
+        """Follow until the unit ends; return its last progress, or fail with its own error."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        args = self._task.args
+        command = poll_command(args["unit"], args["lease"], args["progress"])
+        screen = Screen(ON_TERMINAL)
+        patience = float(args.get("patience_s", 300))
+        heard = time.monotonic()
+        while True:
+            started = time.monotonic()
+            snapshot = self._poll(command)
+            if snapshot is not None:
+                heard = time.monotonic()
+                text = line(args["label"], snapshot.progress)
+                screen.show(text, snapshot.progress, last=not snapshot.running)
+                if not snapshot.running:
+                    break
+            elif time.monotonic() - heard > patience:
+                raise AnsibleActionFail(
+                    f"the orchestrator did not answer for {duration(patience)}; its sweep stops by "
+                    "itself — mend the connection and run the same command again"
+                )
+            time.sleep(max(0.1, POLL_S - (time.monotonic() - started)))
+        problem = verdict(snapshot)
+        outcome = {"changed": True, "progress": dict(snapshot.progress), "summary": text}
+        return {**result, **outcome, **({"failed": True, "msg": problem} if problem else {})}
+
+    def _poll(self, command: str) -> Snapshot | None:
+        try:
+            done = self._low_level_execute_command(command, sudoable=True)
+        except AnsibleConnectionFailure:
+            return None
+        snapshot = parse(done["stdout"])
+        return snapshot if snapshot.unit else None

@@ -1,0 +1,184 @@
+"""Where the numbers come from: code, options, hosts, and the network asked and measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.cells import Cell, spread
+from reports.records import Record
+from reports.verdict import spread as spread_text
+from reports.words import moment, number, pairing_name
+
+_HOST = {
+    "cpu_model": "CPU",
+    "cpu_count": "CPU cores",
+    "cpu_affinity": "CPU cores allowed to a stage",
+    "memory_bytes": "Memory",
+    "machine": "Architecture",
+    "os": "System",
+    "kernel": "Kernel",
+    "python": "Python",
+    "torch": "PyTorch",
+    "torchvision": "torchvision",
+    "runtime": "ParetoPipe runtime",
+    "governor": "CPU governor",
+    "congestion_control": "Congestion control",
+    "slow_start_after_idle": "Slow start after idle",
+    "allocator": "Memory allocator",
+    "temperature_c": "Temperature (°C)",
+    "throttled": "Throttled",
+}
+_SETTINGS = {
+    "repeats": "Repeats per split",
+    "warmup_batches": "Warm-up batches per run",
+    "latency_batches": "Batches for latency",
+    "throughput_batches": "Batches for throughput",
+    "window": "Batches in flight for throughput",
+    "batch_size": "Images per batch",
+    "image_px": "Image side (pixels)",
+    "classes": "Classes",
+    "engine": "Engine",
+    "input": "Input",
+    "seed": "Seed of the order",
+    "weights_seed": "Seed of the weights",
+}
+_UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One cell's network: what was asked for and what was measured during its runs."""
+
+    pairing: str
+    scenario: str
+    asked: str
+    rtt_ms: str
+    rate_mbit: str
+
+
+@dataclass(frozen=True)
+class RunIds:
+    """The runs of one cell by their keys."""
+
+    cell: str
+    keys: tuple[str, ...]
+
+
+def when(frame: pd.DataFrame) -> str:
+    """Return the period of the measurements, from the records alone."""
+    stamps = sorted(str(stamp) for stamp in frame["started_at"].dropna())
+    if not stamps:
+        return "not measured yet"
+    first, last = moment(stamps[0]), moment(stamps[-1])
+    if first == last:
+        return first
+    # One day: name it once.
+    return f"{first[:-4]} to {last[11:] if first[:10] == last[:10] else last}"
+
+
+def code(plans: Sequence[Record]) -> str:
+    """Return the commits that measured, with a word where the tree was not clean."""
+    found = []
+    for line in plans:
+        source = line["plan"].get("provenance") or {}
+        commit = source.get("commit") or _UNKNOWN
+        found.append(f"{commit}{', with uncommitted changes' if source.get('dirty') else ''}")
+    return _distinct(found)
+
+
+def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
+    """Return how it was measured; values that differ between cells are all named."""
+    known = [*(cell.plan for cell in cells), *(run["factors"] for run in runs)]
+    found = {
+        label: _distinct(source[key] for source in known if key in source)
+        for key, label in _SETTINGS.items()
+    }
+    return {label: text for label, text in found.items() if text != _UNKNOWN}
+
+
+def options(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return the effective options and the controller's versions, as the plans state them."""
+    found: dict[str, list[Any]] = {}
+    for cell in cells:
+        source = cell.plan.get("provenance") or {}
+        for key, value in (source.get("options") or {}).items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            found.setdefault(str(key), []).append(text)
+        for key, value in (source.get("controller") or {}).items():
+            found.setdefault(f"controller: {key}", []).append(value)
+    return {key: _distinct(values) for key, values in sorted(found.items())}
+
+
+def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
+    """Return per cell the network asked for, and measured (median [min, max] over its runs)."""
+    found = []
+    for cell in cells:
+        rows = frame[frame["cell_id"] == cell.id]
+        planned = (cell.plan.get("scenario") or {}).get("measured") or {}
+        measured = {}
+        for key in ("rtt_ms", "rate_mbit"):
+            value = spread(rows, key)
+            if value and value.low < value.high:
+                measured[key] = spread_text(value)
+            else:  # measured once, before the runs
+                known = value.median if value else planned.get(key)
+                measured[key] = number(known) if known is not None else _UNKNOWN
+        pairing = pairing_name(cell.pairing)
+        found.append(Condition(pairing, cell.scenario, asked(cell.asked), **measured))
+    return found
+
+
+def asked(netem: dict[str, Any] | None) -> str:
+    """Return the network asked for in words; settings that do nothing are left out."""
+    if not netem:
+        return "network as it is"
+    said = []
+    for key, value in netem.items():
+        text = re.sub(r"(?<=\d)(?=[a-z%])", " ", str(value)).replace("mbit", "Mbit/s")
+        if key == "direction":
+            said.append(f"{text} only")
+        elif not re.match(r"0(\D|$)", text):
+            said.append(f"{key} {text}")
+    return ", ".join(said)
+
+
+def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return the hosts' names and, per property, what each of them reported."""
+    seen: dict[str, list[Record]] = {}
+    for run in runs:
+        for name, facts in (run.get("hosts") or {}).items():
+            seen.setdefault(str(name), []).append(facts)
+    names = tuple(sorted(seen, key=lambda name: (name == "server", name)))
+    table = {}
+    for key, label in _HOST.items():
+        if any(key in facts for name in names for facts in seen[name]):
+            table[label] = tuple(_fact(key, [f.get(key) for f in seen[name]]) for name in names)
+    return names, table
+
+
+def run_ids(cells: Sequence[Cell], frame: pd.DataFrame) -> list[RunIds]:
+    """Return the keys of the counted runs of each cell."""
+    used = frame[frame["counted"]]
+    return [
+        RunIds(cell.id, tuple(str(key) for key in used[used["cell_id"] == cell.id]["run_key"]))
+        for cell in cells
+    ]
+
+
+def _fact(key: str, values: Sequence[Any]) -> str:
+    known = [value for value in values if value is not None]
+    if key == "memory_bytes":
+        return _distinct(f"{value / 2**30:.1f} GiB" for value in known)
+    if key == "temperature_c" and known:
+        return f"{min(known):.0f} to {max(known):.0f}"
+    return _distinct(known) if known else "not available"
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    """Join different values in order of appearance; usually there is one."""
+    return "; ".join(dict.fromkeys(str(value) for value in values)) or _UNKNOWN

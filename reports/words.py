@@ -1,0 +1,70 @@
+"""Numbers and names as a reader wants to see them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import floor, log10
+
+_PAIRINGS = {"pi_to_pi": "Pi-to-Pi", "pi_to_gpu": "Pi-to-GPU"}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Round to significant digits, without an exponent: 0.0182, 1.82, 182, 1,820."""
+    rounded = float(f"{value:.{digits - 1}e}")
+    return f"{rounded:,.{decimals(rounded, digits)}f}"
+
+
+def decimals(value: float, digits: int = 3) -> int:
+    """Return how many decimals show this many significant digits."""
+    return max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
+
+
+def power(value: float) -> str:
+    """Return a very small number as 2.0 × 10⁻⁷."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{raised}" if value else "0"
+
+
+def percent(ratio: float) -> str:
+    """Return a change as whole percent, or with one decimal where it is small: 83 %, 1.4 %."""
+    share = abs(ratio) * 100
+    return (
+        f"{share:,.0f}\N{NO-BREAK SPACE}%" if share >= 9.95 else f"{share:.1f}\N{NO-BREAK SPACE}%"
+    )
+
+
+def listing(names: Sequence[str], limit: int = 8) -> str:
+    """Join names as prose, cutting long lists: 'P1, P2 and P3', 'P1, P2 and 6 more'."""
+    shown = list(names) if len(names) <= limit else [*names[: limit - 1]]
+    if len(shown) < len(names):
+        shown.append(f"{len(names) - len(shown)} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def count(amount: int, noun: str) -> str:
+    """Return '1 run', '5 runs'."""
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def pairing_name(pairing: str) -> str:
+    """Return the paper's words for a pairing, or the name with its underscores opened."""
+    return _PAIRINGS.get(pairing, pairing.replace("_", " "))
+
+
+def pairing_rank(pairing: str) -> tuple[int, str]:
+    """Sort the paper's pairings first, in its order."""
+    known = list(_PAIRINGS)
+    return (known.index(pairing) if pairing in known else len(known), pairing)
+
+
+def slug(text: str) -> str:
+    """Return text that is safe in an HTML id and in a CSS selector."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
+
+
+def moment(stamp: str) -> str:
+    """Return '2026-11-23T10:11:12Z' as '2026-11-23 10:11 UTC'; other text unchanged."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z", stamp)
+    return f"{found[1]} {found[2]} UTC" if found else stamp

@@ -1,0 +1,133 @@
+"""Control groups: the limits that make a host as small as a Pi, and the list of its processes.
+
+Limits sit on the groups around the containers, because a container's own systemd accepts limits on
+cgroup v1 without enforcing them. v1 and hybrid machines were tried; v2 is written to the kernel's
+documentation and untried.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .settings import Host, Settings
+from .shell import TestbedError
+
+MOUNT = Path("/sys/fs/cgroup")
+SUPERVISOR = "supervisor"
+# A short period: a host with half a processor is then evenly slower instead of stopping for tens
+# of milliseconds, which would look like a network delay.
+PERIOD_US = 10_000
+V2_CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
+
+
+def is_v2() -> bool:
+    """Say whether the machine has only the unified hierarchy."""
+    return (MOUNT / "cgroup.controllers").exists()
+
+
+def create(settings: Settings) -> None:
+    """Make a group per host and set its limits."""
+    for hierarchy in _hierarchies():
+        top = hierarchy / settings.name
+        top.mkdir(exist_ok=True)
+        if is_v2():
+            # Processes live in the leaves only, as v2 demands.
+            wanted = " ".join(f"+{name}" for name in V2_CONTROLLERS)
+            for folder in (hierarchy, top):
+                _write(folder / "cgroup.subtree_control", wanted)
+        _inherit_cpuset(top)
+        for name in (SUPERVISOR, *settings.members):
+            (top / name).mkdir(exist_ok=True)
+            _inherit_cpuset(top / name)
+    for host in settings.hosts:
+        _limit(settings, host)
+
+
+def enter(settings: Settings, name: str) -> None:
+    """Move the calling process into a machine's group, in every hierarchy."""
+    for hierarchy in _hierarchies():
+        _write(hierarchy / settings.name / name / "cgroup.procs", "0")
+
+
+def add(settings: Settings, name: str, pid: int) -> None:
+    """Move another process into a machine's group, in every hierarchy."""
+    for hierarchy in _hierarchies():
+        _write(hierarchy / settings.name / name / "cgroup.procs", str(pid))
+
+
+def exist(settings: Settings) -> bool:
+    """Say whether any group of this testbed is there."""
+    return any((hierarchy / settings.name).exists() for hierarchy in _hierarchies())
+
+
+def destroy(settings: Settings, timeout_s: float = 10.0) -> None:
+    """Kill whatever still runs in the testbed's groups, and remove the groups."""
+    deadline = time.monotonic() + timeout_s
+    while exist(settings):
+        for hierarchy in _hierarchies():
+            _clear(hierarchy / settings.name)
+        if time.monotonic() > deadline:
+            raise TestbedError(f"the control groups {settings.name} cannot be emptied")
+        time.sleep(0.01)
+
+
+def _clear(top: Path) -> None:
+    """Kill the processes of a tree of groups; remove every group that is empty already."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        group = Path(folder)
+        try:
+            for pid in (group / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+            group.rmdir()
+        except OSError:
+            continue  # busy until its processes are gone, or gone meanwhile: the caller looks again
+
+
+def _hierarchies() -> Iterator[Path]:
+    """Yield the mount point of every hierarchy: one on v2, one per controller on v1."""
+    if is_v2():
+        yield MOUNT
+        return
+    for folder in sorted(MOUNT.iterdir()):
+        # Distributions link cpuacct to cpu,cpuacct: one hierarchy is enough.
+        if not folder.is_symlink() and (folder / "cgroup.procs").exists():
+            yield folder
+
+
+def _inherit_cpuset(group: Path) -> None:
+    """Give a v1 group its parent's processors and memory: it is born without any."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not is_v2() and (group / name).exists():
+            _write(group / name, (group.parent / name).read_text().strip())
+
+
+def _limit(settings: Settings, host: Host) -> None:
+    available = sorted(os.sched_getaffinity(0))
+    # On a machine with fewer processors than the hosts ask for, they share the last one.
+    cpu = str(available[min(host.cpu, len(available) - 1)])
+    quota = str(PERIOD_US * host.cpu_percent // 100)
+    memory = str(host.memory_mib * 2**20)
+    if is_v2():
+        group = MOUNT / settings.name / host.name
+        limits = {"cpu.max": f"{quota} {PERIOD_US}", "cpuset.cpus": cpu, "memory.max": memory}
+        for name, value in limits.items():
+            _write(group / name, value)
+        return
+    for name, value in (
+        ("cpu.cfs_period_us", str(PERIOD_US)),
+        ("cpu.cfs_quota_us", quota),
+        ("cpuset.cpus", cpu),
+        ("memory.limit_in_bytes", memory),
+    ):
+        _write(MOUNT / name.split(".")[0] / settings.name / host.name / name, value)
+
+
+def _write(path: Path, value: str) -> None:
+    try:
+        path.write_text(value)
+    except OSError as error:
+        raise TestbedError(f"cannot write '{value}' to {path}: {error.strerror}") from error

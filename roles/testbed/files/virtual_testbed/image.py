@@ -1,0 +1,108 @@
+"""The image layer: what a freshly installed node has beyond this machine's own system.
+
+That is one folder, /opt/paretopipe with the virtual environment of the runtime's packages, built
+once per content of requirements/runtime.txt and laid under every node's own writable layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .settings import Settings
+from .shell import TestbedError, forward, run, system_environment
+
+NODE_PYTHON = "/usr/bin/python3"
+HOME = "opt/paretopipe"  # below a node's root
+VENV = f"/{HOME}/venv"
+BUILD_TIMEOUT_S = 1800
+
+
+def layer(settings: Settings) -> Path:
+    """Return the folder of the image that these settings ask for, built or not."""
+    version = run(NODE_PYTHON, "-V").stdout.strip()
+    try:
+        wanted = settings.requirements.read_bytes()
+    except OSError as error:
+        raise TestbedError(f"cannot read {settings.requirements}: {error.strerror}") from error
+    key = hashlib.sha256(wanted + version.encode()).hexdigest()[:16]
+    return settings.state_root / "image" / key
+
+
+def is_built(settings: Settings) -> bool:
+    """Say whether the wanted image is complete; an interrupted build is not."""
+    return layer(settings).is_dir()
+
+
+def build(settings: Settings) -> None:
+    """Build the wanted image where it is missing, and drop images of other contents."""
+    target = layer(settings)
+    if target.is_dir():
+        return
+    scratch = target.with_suffix(".building")
+    shutil.rmtree(scratch, ignore_errors=True)
+    for part in ("upper", "work", "root"):
+        (scratch / part).mkdir(parents=True)
+    log = target.with_suffix(".log")
+    command = [
+        # The mounts live and die with this private namespace, whatever happens to the build.
+        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"),
+        *(sys.executable, "-m", __package__, "build-image-inside"),
+        *(str(scratch), str(settings.requirements)),
+    ]
+    environment = system_environment(forward() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+    with log.open("wb") as output:
+        try:
+            result = subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=BUILD_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TestbedError(
+                f"building the image took more than {BUILD_TIMEOUT_S} s; see {log}"
+            ) from error
+    if result.returncode != 0:
+        lines = log.read_text(errors="replace").strip().splitlines()
+        raise TestbedError(
+            f"building the image failed: {lines[-1] if lines else 'no message'}; see {log}"
+        )
+    (scratch / "upper" / HOME).rename(target)
+    shutil.rmtree(scratch, ignore_errors=True)
+    for other in target.parent.iterdir():
+        if other.is_dir() and other != target and not _in_use(other, settings.state_root):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def build_inside(scratch: Path, requirements: Path) -> None:
+    """Create the virtual environment; runs within the build's own mount namespace."""
+    root = scratch / "root"
+    overlay = f"lowerdir=/,upperdir={scratch}/upper,workdir={scratch}/work"
+    run("mount", "-t", "overlay", "overlay", "-o", overlay, str(root))
+    run("mount", "-t", "proc", "proc", str(root / "proc"))
+    for name in ("dev", "etc/resolv.conf", "etc/hosts"):
+        run("mount", "--rbind", f"/{name}", str(root / name))
+    # A scratch /tmp and cache: what pip leaves there must not become part of the image.
+    for name in ("tmp", "root/.cache"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        run("mount", "-t", "tmpfs", "tmpfs", str(root / name))
+    shutil.copy(requirements, root / "tmp/requirements.txt")
+    os.chroot(root)
+    os.chdir("/")
+    subprocess.run([NODE_PYTHON, "-m", "venv", "--clear", VENV], check=True)
+    pip = [f"{VENV}/bin/python", "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
+    os.execv(pip[0], [*pip, "--requirement", "/tmp/requirements.txt"])
+
+
+def _in_use(image: Path, state_root: Path) -> bool:
+    """Say whether a testbed that is up stands on this image."""
+    states = (path.read_text() for path in state_root.glob("*/state.json"))
+    return any(image.name in state for state in states)

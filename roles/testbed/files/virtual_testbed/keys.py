@@ -1,0 +1,64 @@
+"""SSH: one key pair for the testbed, one host key per machine, and who is known by which key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .settings import Settings
+from .shell import run
+
+SSHD_CONFIG = """\
+# Management address only: the network under measurement carries the experiment, nothing else.
+ListenAddress {address}
+HostKey /etc/ssh/ssh_host_ed25519_key
+PidFile none
+AuthenticationMethods publickey
+AuthorizedKeysFile .ssh/authorized_keys
+PermitRootLogin prohibit-password
+UsePAM no
+UseDNS no
+PrintMotd no
+SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# Ansible may connect often and at once; a refused connection would look like a dead host.
+MaxStartups 1000
+MaxSessions 1000
+Subsystem sftp internal-sftp
+"""
+
+
+def create(settings: Settings) -> None:
+    """Make the keys, and the known_hosts file from the very host keys just made."""
+    make_pair(settings.folder / "id", settings.name)
+    (settings.folder / "host-keys").mkdir()
+    lines = []
+    for name in settings.members:
+        make_pair(host_key(settings, name), name)
+        public = host_key(settings, name).with_suffix(".pub").read_text().split()
+        lines.append(f"{settings.management_address(name)} {public[0]} {public[1]}\n")
+    (settings.folder / "known_hosts").write_text("".join(lines))
+
+
+def make_pair(path: Path, comment: str) -> None:
+    """Make an Ed25519 key pair without a passphrase."""
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
+
+
+def host_key(settings: Settings, name: str) -> Path:
+    """Return the place of a machine's private host key."""
+    return settings.folder / "host-keys" / name
+
+
+def ssh_command(settings: Settings, name: str, *remote: str) -> tuple[str, ...]:
+    """Return the command line that runs a program on a machine, its host key checked."""
+    options = (
+        f"UserKnownHostsFile={settings.folder}/known_hosts",
+        "GlobalKnownHostsFile=/dev/null",
+        "StrictHostKeyChecking=yes",
+        "IdentitiesOnly=yes",
+        "BatchMode=yes",
+        "ConnectTimeout=5",
+    )
+    flags = (part for option in options for part in ("-o", option))
+    target = f"root@{settings.management_address(name)}"
+    identity = str(settings.folder / "id")
+    return ("ssh", "-F", "/dev/null", "-i", identity, *flags, target, *remote)

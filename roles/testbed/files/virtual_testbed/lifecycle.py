@@ -1,0 +1,218 @@
+"""Bringing a testbed up, looking at it, and taking it down without a trace."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from . import cgroups, image, keys, links, preflight, supervisor, sysctl
+from .settings import Settings
+from .shell import TestbedError, system_environment
+
+START_TIMEOUT_S = 60.0
+LOCK_TIMEOUT_S = 900.0  # long enough for somebody else's image build
+
+
+@contextmanager
+def exclusive(settings: Settings) -> Iterator[None]:
+    """Let one program at a time change the testbeds that share a state folder."""
+    settings.state_root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder = os.open(settings.state_root, os.O_RDONLY)
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    try:
+        while True:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise TestbedError(
+                        f"another testbed command has held {settings.state_root} for 15 minutes; "
+                        f"find it with: fuser -v {settings.state_root}"
+                    ) from error
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(folder)
+
+
+def ailment(settings: Settings) -> str | None:
+    """Say why the testbed is not as it should be; None where it is up and well."""
+    if not settings.state_file.exists():
+        return "it is not up"
+    state = _state(settings)
+    if not _is_alive(state):
+        return "its root process has ended"
+    if state["digest"] != settings.digest or state["image"] != image.layer(settings).name:
+        return "its settings have changed"
+    for name in settings.members:
+        # Patient: a host in the middle of a measurement is busy, not dead.
+        if not _ssh_answers(settings.management_address(name), timeout_s=20.0):
+            return f"{name} does not answer at {settings.management_address(name)}"
+    return None
+
+
+def up(settings: Settings, settings_json: str) -> None:
+    """Build a testbed from nothing, replacing what is left of an earlier one."""
+    down(settings)
+    preflight.check_addresses(settings)
+    settings.folder.mkdir(mode=0o700)
+    keys.create(settings)
+    cgroups.create(settings)
+    try:
+        _launch(settings, settings_json)
+    except TestbedError as error:
+        logs = {path.name: path.read_bytes() for path in settings.folder.glob("*.log")}
+        down(settings)
+        _failure_logs(settings).mkdir()
+        for name, text in logs.items():
+            (_failure_logs(settings) / name).write_bytes(text)
+        raise TestbedError(f"{error} (logs: {_failure_logs(settings)})") from error
+    except BaseException:
+        down(settings)
+        raise
+
+
+def down(settings: Settings) -> None:
+    """Remove every trace of a testbed, whatever state it is in."""
+    if settings.state_file.exists() and _is_alive(state := _state(settings)):
+        with suppress(ProcessLookupError):
+            os.kill(int(state["pid"]), signal.SIGKILL)
+    cgroups.destroy(settings)
+    links.disconnect_controller(settings)
+    sysctl.give_back(settings)
+    _end_ssh_masters(settings)
+    for folder in (settings.folder, _failure_logs(settings)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_gone(settings: Settings) -> bool:
+    """Say whether nothing of the testbed is left."""
+    here = Path("/sys/class/net") / settings.name
+    folders = (settings.folder, _failure_logs(settings))
+    left = any(folder.exists() for folder in folders)
+    return not (left or cgroups.exist(settings) or here.exists())
+
+
+def _failure_logs(settings: Settings) -> Path:
+    return settings.state_root / f"{settings.id}-failed"
+
+
+def _launch(settings: Settings, settings_json: str) -> None:
+    command = [
+        *("unshare", "--pid", "--net", "--mount", "--ipc", "--uts", "--propagation", "private"),
+        *("--fork", "--kill-child", "--mount-proc"),
+        *(sys.executable, "-m", str(__package__), "supervise", settings_json),
+    ]
+    with (settings.folder / "testbed.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env=system_environment({"PYTHONPATH": os.environ.get("PYTHONPATH", "")}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,  # it outlives the playbook that starts it
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        cgroups.add(settings, cgroups.SUPERVISOR, process.pid)
+        state = {
+            "pid": process.pid,
+            "started": _started(process.pid),
+            "digest": settings.digest,
+            "image": image.layer(settings).name,
+            "wan": settings.wan,
+        }
+        settings.state_file.write_text(json.dumps(state))
+        with sysctl.cubic_allowed(settings):
+            _say_go(process)
+            said = process.stdout.readline().strip()
+        if said != supervisor.READY_FOR_CONTROLLER:
+            raise TestbedError(f"the testbed did not start: {_last_line(settings, 'testbed')}")
+        links.connect_controller(settings, _first_child(process.pid))
+        _say_go(process)
+    _wait_for_ssh(settings, process)
+
+
+def _say_go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it has died: what it says next, or does not, tells
+        process.stdin.write(f"{supervisor.GO}\n")
+        process.stdin.flush()
+
+
+def _wait_for_ssh(settings: Settings, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    for name in settings.members:
+        while not _ssh_answers(settings.management_address(name), timeout_s=1.0):
+            if process.poll() is not None:
+                raise TestbedError(f"the testbed ended: {_last_line(settings, 'testbed')}")
+            if time.monotonic() > deadline:
+                said = _last_line(settings, name)
+                raise TestbedError(f"{name} did not come up in {START_TIMEOUT_S:.0f} s: {said}")
+            time.sleep(0.05)
+
+
+def _ssh_answers(address: str, timeout_s: float) -> bool:
+    try:
+        with socket.create_connection((address, 22), timeout=timeout_s) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _state(settings: Settings) -> dict[str, str | int]:
+    try:
+        state: dict[str, str | int] = json.loads(settings.state_file.read_text())
+    except ValueError:  # cut short: as good as none
+        return {"pid": 0, "started": 0, "digest": "", "image": ""}
+    return state
+
+
+def _is_alive(state: dict[str, str | int]) -> bool:
+    return _started(int(state["pid"])) == state["started"] != 0
+
+
+def _started(pid: int) -> int:
+    """Return when a process began, in clock ticks since boot; 0 where there is none or a zombie.
+
+    Together with the process id this names one process: ids are used again.
+    """
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if after_name[0] == "Z" else int(after_name[19])
+
+
+def _first_child(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def _end_ssh_masters(settings: Settings) -> None:
+    """End Ansible's lingering connections: their other end will never answer again."""
+    for master in settings.folder.glob("*.ssh"):
+        command = ("ssh", "-F", "/dev/null", "-o", f"ControlPath={master}", "-O", "exit", "host")
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, capture_output=True, timeout=5, check=False)
+
+
+def _last_line(settings: Settings, name: str) -> str:
+    try:
+        text = (settings.folder / f"{name}.log").read_text(errors="replace")
+    except OSError:
+        return "no log"
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "its log is empty"

@@ -1,0 +1,123 @@
+"""Network namespaces and the cables between them.
+
+                    management network 10.79.N.0/24 (bridge `mgmt`)
+    controller ───┬──────────┬──────────┬──────────┐
+                mgmt0      mgmt0      mgmt0       mg0
+               server       pi2        pi1        wan
+                eth0        eth0       eth0 ─ lan0 ┘└ up0
+                  └──────────┴──────────────────────┘
+                    experiment network 10.78.N.0/24 (bridge `exp`)
+
+All of it lives in namespaces that end with the testbed's root process; the machine's own
+namespace gets one interface, the controller's.
+"""
+
+from __future__ import annotations
+
+from .settings import WAN, Settings
+from .shell import run
+
+GATEWAY = "gw"  # the testbed's end of the controller's cable
+EXPERIMENT, MANAGEMENT = "exp", "mgmt"
+# Without this, segments are merged or left unsummed inside the machine: netem would count 110 kB
+# super-packets, and the link's box would see packets without checksums.
+OFFLOADS = ("tso", "off", "gso", "off", "gro", "off", "tx", "off", "rx", "off")
+
+
+def build(settings: Settings) -> None:
+    """Lay all cables; runs in the testbed's own, still empty, network namespace."""
+    _quiet_ipv6()
+    for bridge in (EXPERIMENT, MANAGEMENT):
+        _ip("link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0")
+        _ip("link", "set", bridge, "up")
+    for name in settings.members:
+        _ip("netns", "add", name)
+        _quiet_ipv6(name)
+        _ip("link", "set", "lo", "up", namespace=name)
+    for host in settings.hosts:
+        _cable(f"{host.name}-m", MANAGEMENT, host.name, "mgmt0")
+        _address(host.name, "mgmt0", settings.management_address(host.name))
+        if host.name == "pi1":
+            _cable("pi1-x", None, host.name, "eth0")
+            _ip("link", "set", "pi1-x", "netns", WAN, "name", "lan0")
+            _ready("lan0", WAN)
+        else:
+            _cable(f"{host.name}-x", EXPERIMENT, host.name, "eth0")
+        _address(host.name, "eth0", settings.experiment_address(host.number))
+        # Raspberry Pi OS's default; the machine's own may be another (BBR behaves differently
+        # under loss and delay).
+        _sysctl("net.ipv4.tcp_congestion_control=cubic", host.name)
+    _cable("wan-x", EXPERIMENT, WAN, "up0")
+    _cable("wan-m", MANAGEMENT, WAN, "mg0")
+
+
+def bridge_in_kernel(settings: Settings) -> None:
+    """Join the link's two sides in this machine's kernel, for a kernel that has netem."""
+    _ip("link", "add", "br0", "type", "bridge", "forward_delay", "0", namespace=WAN)
+    for name in ("lan0", "up0"):
+        _ip("link", "set", name, "master", "br0", namespace=WAN)
+    _ip("link", "set", "br0", "up", namespace=WAN)
+    _address(WAN, "mg0", settings.management_address(WAN))
+
+
+def connect_controller(settings: Settings, pid: int) -> None:
+    """Lay the controller's cable from the machine's own namespace to that of process `pid`."""
+    peer = ("peer", "name", GATEWAY, "netns", str(pid))
+    _ip("link", "add", settings.name, "type", "veth", *peer)
+    _offloads_off(settings.name)
+    address = f"{settings.controller_address}/24"
+    _ip("address", "add", address, "dev", settings.name)
+    _ip("link", "set", settings.name, "up")
+
+
+def attach_controller() -> None:
+    """Plug the controller's cable in; runs in the testbed's namespace."""
+    _offloads_off(GATEWAY)
+    _ip("link", "set", GATEWAY, "master", MANAGEMENT, "up")
+
+
+def disconnect_controller(settings: Settings) -> None:
+    """Remove the controller's cable where one is left."""
+    if run("ip", "link", "show", settings.name, check=False).returncode == 0:
+        run("ip", "link", "delete", settings.name, check=False)
+
+
+def _cable(near: str, bridge: str | None, namespace: str, far: str) -> None:
+    """Connect a bridge of the testbed's namespace with an interface in a machine's."""
+    _ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", namespace)
+    _ready(far, namespace)
+    if bridge:
+        _offloads_off(near)
+        _ip("link", "set", near, "master", bridge, "up")
+
+
+def _ready(name: str, namespace: str) -> None:
+    _offloads_off(name, namespace)
+    _ip("link", "set", name, "up", namespace=namespace)
+
+
+def _address(namespace: str, interface: str, address: str) -> None:
+    _ip("address", "add", f"{address}/24", "dev", interface, namespace=namespace)
+
+
+def _ip(*arguments: str, namespace: str | None = None) -> None:
+    run("ip", *(("-n", namespace) if namespace else ()), *arguments)
+
+
+def _in(namespace: str | None) -> tuple[str, ...]:
+    return ("nsenter", f"--net=/run/netns/{namespace}") if namespace else ()
+
+
+def _offloads_off(interface: str, namespace: str | None = None) -> None:
+    run(*_in(namespace), "ethtool", "-K", interface, *OFFLOADS)
+
+
+def _sysctl(assignment: str, namespace: str | None = None) -> None:
+    run(*_in(namespace), "sysctl", "-qw", assignment)
+
+
+def _quiet_ipv6(namespace: str | None = None) -> None:
+    """Switch IPv6 off: its neighbour discovery would be traffic nobody asked for."""
+    for scope in ("all", "default"):
+        assignment = f"net.ipv6.conf.{scope}.disable_ipv6=1"
+        run(*_in(namespace), "sysctl", "-qw", assignment, check=False)  # a kernel without IPv6

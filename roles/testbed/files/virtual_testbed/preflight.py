@@ -1,0 +1,84 @@
+"""What this machine must offer before a testbed is tried, each lack said in one sentence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from . import image, wan
+from .settings import Settings
+from .shell import SYSTEM_PATH, TestbedError, run
+
+PACKAGES = {
+    "systemd-nspawn": "systemd-container",
+    "/lib/systemd/systemd": "systemd-sysv",
+    "dbus-daemon": "dbus",
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "ip": "iproute2",
+    "ethtool": "ethtool",
+    "ping": "iputils-ping",
+    "iperf3": "iperf3",
+    "modprobe": "kmod",
+    "sysctl": "procps",
+    "unshare": "util-linux",
+    image.NODE_PYTHON: "python3",
+}
+
+
+def check(settings: Settings) -> None:
+    """Raise TestbedError where this machine cannot carry the testbed."""
+    if not 0 <= settings.id <= 255:
+        raise TestbedError(f"testbed_id is {settings.id}: choose a number from 0 to 255")
+    if not sys.platform.startswith("linux"):
+        raise TestbedError("the testbed is made of Linux namespaces: run it on a Linux machine")
+    _check_programs(settings)
+    for folder in ("/usr", "/etc", "/opt"):
+        if os.path.ismount(folder):
+            raise TestbedError(
+                f"{folder} is a file system of its own, but the hosts' roots are overlays of / "
+                "alone: use a machine or virtual machine with one root file system"
+            )
+
+
+def check_root() -> None:
+    """Raise TestbedError, with the command to use instead, where the caller is not root."""
+    if os.geteuid() != 0:
+        ansible = Path(sys.executable).parent / "ansible-playbook"
+        raise TestbedError(
+            "the testbed makes namespaces and mounts, which needs root: "
+            f"run sudo {ansible} playbooks/testbed.yml"
+        )
+
+
+def check_addresses(settings: Settings) -> None:
+    """Raise TestbedError where the testbed's networks are somebody else's already."""
+    for network in (settings.experiment_address(0), settings.management_address("wan")):
+        route = run("ip", "-o", "route", "get", network, check=False).stdout
+        if "via" not in route and "dev" in route and f"dev {settings.name}" not in route:
+            interface = route.split("dev")[1].split()[0]
+            raise TestbedError(
+                f"{network} is reached through {interface} already: choose another testbed with "
+                f"-e testbed_id={settings.id + 1}"
+            )
+
+
+def _check_programs(settings: Settings) -> None:
+    missing = {
+        package
+        for program, package in PACKAGES.items()
+        if shutil.which(program, path=SYSTEM_PATH) is None
+    }
+    if not missing:
+        venv = run(image.NODE_PYTHON, "-c", "import ensurepip", check=False)
+        if venv.returncode != 0:
+            missing.add("python3-venv")
+    if missing:
+        raise TestbedError(f"programs are missing: run apt install {' '.join(sorted(missing))}")
+    if settings.wan == "uml" and shutil.which(wan.UML, path=SYSTEM_PATH) is None:
+        raise TestbedError(
+            "this machine's kernel has no netem and User Mode Linux, which would stand in, is not "
+            "installed: run apt install user-mode-linux"
+        )

@@ -1,0 +1,31 @@
+"""A synthetic sweep, read and rendered once for all tests of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reports.records import read
+from reports.render import render
+from tests.reports import synthetic_sweep
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with four cells; tests that change files make their own."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    synthetic_sweep.write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def page(sweep: Path) -> str:
+    """Return the HTML of the sweep."""
+    return render(read(sweep))[0]
+
+
+@pytest.fixture(scope="session")
+def table(sweep: Path) -> str:
+    """Return the CSV of the sweep."""
+    return render(read(sweep))[1]

@@ -1,0 +1,112 @@
+"""Two real agents on loopback addresses: the runtime end to end, without hosts or Ansible."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ADDRESSES = {"pi1": "127.0.77.11", "pi2": "127.0.77.12"}
+
+
+@dataclass
+class Cluster:
+    """Agents that run, their shared key, and a plan that fits them."""
+
+    folder: Path
+    key: bytes
+    port: int
+    agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def key_file(self) -> Path:
+        return self.folder / "key"
+
+    @property
+    def state_dir(self) -> Path:
+        """The orchestrator's own state folder."""
+        return self.folder / "orchestrator"
+
+    def start(self, name: str) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "paretopipe_runtime.cli",
+            "agent",
+            "--node",
+            name,
+            "--address",
+            ADDRESSES[name],
+            "--port",
+            str(self.port),
+            "--key-file",
+            str(self.key_file),
+            "--state-dir",
+            str(self.folder / name),
+        ]
+        log = (self.folder / f"{name}.log").open("ab")
+        self.agents[name] = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        log.close()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((ADDRESSES[name], self.port), timeout=1).close()
+                return
+            except OSError:
+                assert self.agents[name].poll() is None, self.log(name)
+                time.sleep(0.1)
+        raise AssertionError(self.log(name))
+
+    def stop(self, name: str) -> None:
+        agent = self.agents.pop(name)
+        os.killpg(agent.pid, signal.SIGKILL)
+        agent.wait(10)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    def stage_processes(self, name: str) -> list[int]:
+        """Process ids of the stages under a node's fork server."""
+        fork_server = _children(self.agents[name].pid)
+        return [pid for parent in fork_server for pid in _children(parent)]
+
+    def plan(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "cell_id": "mobilenetv2.socket.pi_to_pi.baseline",
+            "model": "mobilenetv2",
+            "classes": 10,
+            "image_px": 32,
+            "batch_size": 2,
+            "backend": "socket",
+            "engine": "eager",
+            "pairing": "pi_to_pi",
+            "scenario": {"name": "baseline", "netem": None, "measured": None},
+            "workers": [
+                {"host": name, "address": address, "port": self.port}
+                for name, address in ADDRESSES.items()
+            ],
+            "splits": [[3], [17]],
+            "repeats": 2,
+            "seed": 0,
+            "warmup_batches": 1,
+            "latency_batches": 3,
+            "throughput_batches": 6,
+            "window": 3,
+            "weights_seed": 0,
+            "provenance": {},
+            **changes,
+        }
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]

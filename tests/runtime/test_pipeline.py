@@ -1,0 +1,259 @@
+"""The runtime end to end: real agents, real forks, real sockets, real torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.worker.agent import Agent, AgentOptions
+from tests.runtime.cluster import ADDRESSES, Cluster
+
+
+@pytest.fixture
+def plan(cluster: Cluster) -> dict[str, Any]:
+    document = cluster.plan()
+    prepare_cells([document], cluster.state_dir, cluster.key, lambda _: None)
+    return document
+
+
+def command(cluster: Cluster, folder: Path, document: dict[str, Any]) -> list[str]:
+    (folder / "plan.json").write_text(json.dumps(document))
+    return [
+        sys.executable,
+        "-m",
+        "paretopipe_runtime.cli",
+        "sweep",
+        str(folder / "plan.json"),
+        "--records",
+        str(folder / "cell.jsonl"),
+        "--progress",
+        str(folder / "progress.json"),
+        "--key-file",
+        str(cluster.key_file),
+        "--state-dir",
+        str(cluster.state_dir),
+    ]
+
+
+def sweep(
+    cluster: Cluster, folder: Path, document: dict[str, Any], *more: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command(cluster, folder, document), *more],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def runs(folder: Path) -> list[dict[str, Any]]:
+    lines = map(json.loads, (folder / "cell.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == "run"]
+
+
+def wait_until(condition: Callable[[], object], timeout: float = 30) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def no_stage_left(cluster: Cluster) -> bool:
+    return not any(cluster.stage_processes(name) for name in cluster.agents)
+
+
+def test_a_cell_is_measured_and_every_run_proves_itself(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    done = sweep(cluster, tmp_path, plan)
+    assert done.returncode == 0, done.stderr
+    rows = runs(tmp_path)
+    assert sorted((row["factors"]["split"], row["factors"]["repeat"]) for row in rows) == [
+        ("P17", 1),
+        ("P17", 2),
+        ("P3", 1),
+        ("P3", 2),
+    ]
+    for row in rows:
+        assert row["status"] == "ok"
+        assert row["proof"]["max_rel_err"] <= 1e-5
+        assert row["proof"]["argmax_equal"]
+        assert row["proof"]["batches_checked"] == 1 + 3 + 6
+        first, last = row["hops"]
+        assert first["bytes_planned"] == first["bytes_sent"] == first["bytes_received"] > 0
+        assert last["bytes_planned"] == last["bytes_received"] == 10 * 2 * 10 * 4
+        one, two = row["stages"]
+        assert (one["host"], two["host"]) == ("pi1", "pi2")
+        assert one["end_block"] == two["first_block"] == row["factors"]["cuts"][0]
+        assert one["partition_bytes"] + two["partition_bytes"] > 2_236_682 * 4
+        for phase, batches in (("warmup", 1), ("latency", 3), ("throughput", 6)):
+            assert len(one["compute_s"][phase]) == len(two["compute_s"][phase]) == batches
+        assert all(seconds > 0 for seconds in row["network_s"]["latency"])
+        speed = row["throughput"]
+        assert speed["completion_s"] == sorted(speed["completion_s"])
+        assert speed["img_s"] == pytest.approx(2 * 6 / speed["completion_s"][-1])
+    boots = {row["hosts"]["pi1"]["torch"] for row in rows}
+    assert len(boots) == 1
+    progress = json.loads((tmp_path / "progress.json").read_text())
+    assert (progress["runs_done"], progress["finished"]) == (4, True)
+    wait_until(lambda: no_stage_left(cluster), 5)
+
+
+def test_the_same_sweep_again_measures_nothing_and_more_measures_the_rest(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    few = {**plan, "splits": [[3]], "repeats": 1}
+    assert sweep(cluster, tmp_path, few).returncode == 0
+    before = (tmp_path / "cell.jsonl").read_bytes()
+    assert sweep(cluster, tmp_path, few).returncode == 0
+    assert (tmp_path / "cell.jsonl").read_bytes() == before
+    assert sweep(cluster, tmp_path, plan).returncode == 0
+    after = (tmp_path / "cell.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert len(runs(tmp_path)) == 4
+    assert len({row["run_key"] for row in runs(tmp_path)}) == 4
+
+
+def test_three_stages_work_as_two_do(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    workers = [*plan["workers"], plan["workers"][0]]
+    chain = {**plan, "workers": workers, "splits": [[3, 17]], "repeats": 1}
+    done = sweep(cluster, tmp_path, chain)
+    assert done.returncode == 0, done.stderr
+    (row,) = runs(tmp_path)
+    assert row["factors"]["split"] == "P3-17"
+    assert [stage["host"] for stage in row["stages"]] == ["pi1", "pi2", "pi1"]
+    assert len(row["hops"]) == 3
+    assert row["proof"]["argmax_equal"]
+
+
+def test_a_killed_orchestrator_loses_nothing_and_leaves_nothing(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    process = subprocess.Popen(command(cluster, tmp_path, {**plan, "repeats": 4}))
+    cell = tmp_path / "cell.jsonl"
+    wait_until(lambda: cell.exists() and cell.read_bytes().count(b'"kind":"run"') >= 2)
+    time.sleep(0.15)  # into the next run
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    wait_until(lambda: no_stage_left(cluster), 20)
+    before = cell.read_bytes()
+    assert sweep(cluster, tmp_path, {**plan, "repeats": 4}).returncode == 0
+    assert cell.read_bytes().startswith(before)
+    keys = [row["run_key"] for row in runs(tmp_path)]
+    assert len(keys) == len(set(keys)) == 8
+
+
+def test_a_killed_stage_is_a_failed_row_and_the_sweep_goes_on(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    long = {**plan, "splits": [[3]], "repeats": 1, "throughput_batches": 400}
+    wait_until(lambda: no_stage_left(cluster))  # an earlier run's may still be ending
+    process = subprocess.Popen(command(cluster, tmp_path, long))
+    wait_until(lambda: cluster.stage_processes("pi2"))
+    time.sleep(0.2)
+    (victim,) = cluster.stage_processes("pi2")
+    os.kill(victim, signal.SIGKILL)
+    assert process.wait(60) == 0
+    failed, ok = runs(tmp_path)
+    assert failed["status"] in {"failed:E_TRUNC", "failed:E_PEER_LOST"}
+    assert "pi2" in failed["message"] or "pi1" in failed["message"]
+    assert (ok["status"], ok["attempt"]) == ("ok", 2)
+    wait_until(lambda: no_stage_left(cluster), 20)
+
+
+def test_a_dead_agent_gives_a_sentence_and_the_rest_waits(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    cluster.stop("pi2")
+    try:
+        done = sweep(cluster, tmp_path, plan)
+    finally:
+        cluster.start("pi2")
+    assert done.returncode == 1
+    assert "no worker agent answers at" in done.stderr
+    assert {row["status"] for row in runs(tmp_path)} == {"failed:E_CONNECT"}
+    assert sweep(cluster, tmp_path, plan).returncode == 0
+    assert sum(row["status"] == "ok" for row in runs(tmp_path)) == 4
+
+
+def test_another_key_gives_a_sentence(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("00" * 32)
+    done = sweep(cluster, tmp_path, plan, "--key-file", str(tmp_path / "key"))
+    assert done.returncode == 1
+    assert "do not share a key" in done.stderr
+    assert "provision" in done.stderr
+
+
+def test_missing_weights_give_a_sentence(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    done = sweep(cluster, tmp_path, {**plan, "weights_seed": 5, "splits": [[3]], "repeats": 1})
+    assert done.returncode == 1
+    assert "cannot load mobilenetv2's block" in done.stderr
+    assert {row["status"] for row in runs(tmp_path)} == {"failed:E_WEIGHTS"}
+
+
+def test_without_its_lease_a_sweep_stops_between_runs(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    lease = tmp_path / "lease"
+    lease.touch()
+    os.utime(lease, (0, 0))
+    done = sweep(cluster, tmp_path, plan, "--lease", str(lease))
+    assert done.returncode == 75
+    assert "the same command goes on" in done.stderr
+    lease.touch()
+    assert sweep(cluster, tmp_path, plan, "--lease", str(lease)).returncode == 0
+
+
+def test_wrong_input_is_one_line(cluster: Cluster, plan: dict[str, Any], tmp_path: Path) -> None:
+    done = sweep(cluster, tmp_path, {**plan, "splits": [[40]]})
+    assert done.returncode == 2
+    assert done.stderr.startswith("E_SPLIT: split 40 of mobilenetv2 is out of range")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_agent_listens_on_its_own_address_only(cluster: Cluster) -> None:
+    suffix = f":{cluster.port:04X}"
+    locals_ = [
+        line.split()[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[1].endswith(suffix)
+    ]
+    little_endian = {
+        "".join(f"{int(part):02X}" for part in reversed(address.split("."))) + suffix
+        for address in ADDRESSES.values()
+    }
+    assert set(locals_) == little_endian
+
+
+def test_a_wildcard_address_is_refused(cluster: Cluster) -> None:
+    options = AgentOptions("pi1", "0.0.0.0", cluster.port, cluster.key, cluster.folder / "x")
+    with pytest.raises(ParetoPipeError, match=r"E_BIND.*wildcard"):
+        Agent(options)
+
+
+def test_the_measuring_process_is_free_of_torch() -> None:
+    code = (
+        "import sys, paretopipe_runtime.cli, paretopipe_runtime.orchestrator.sweep, "
+        "paretopipe_runtime.orchestrator.outlook, paretopipe_runtime.worker.agent; "
+        "bad = {'torch', 'pandas', 'seaborn', 'jinja2', 'ansible'} & set(sys.modules); "
+        "sys.exit(f'imported: {sorted(bad)}' if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,115 @@
+"""The records file loses nothing and counts nothing twice, whatever happened to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.plan import canonical
+from paretopipe_runtime.records import Records
+
+
+def run(key: str, status: str = "ok", attempt: int = 1) -> dict[str, Any]:
+    return {"kind": "run", "run_key": key, "attempt": attempt, "status": status, "wall_s": 0.1}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cell.jsonl"
+
+
+def test_appending_and_opening_again(path: Path) -> None:
+    records = Records(path)
+    records.append_plan({"model": "vgg16"})
+    records.append(run("a"))
+    records.append(run("b", "failed:E_STALL"))
+    records.append(run("b", "ok", 2))
+    again = Records(path)
+    assert set(again.done) == {"a", "b"}
+    assert again.attempts == {"a": 1, "b": 2}
+    before = path.read_bytes()
+    again.append_plan({"model": "vgg16"})
+    assert path.read_bytes() == before, "the same plan is not written twice"
+    again.append_plan({"model": "vgg16", "repeats": 6})
+    assert path.read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize("kept", [1, 17, -1])
+def test_a_torn_tail_is_set_aside(path: Path, kept: int) -> None:
+    records = Records(path)
+    records.append(run("a"))
+    whole = path.read_bytes()
+    records.append(run("b"))
+    tail = path.read_bytes()[len(whole) :]
+    path.write_bytes(whole + tail[:kept])
+    again = Records(path)
+    assert set(again.done) == {"a"}
+    assert path.read_bytes() == whole
+    assert path.with_name("cell.jsonl.torn").read_bytes() == tail[:kept] + b"\n"
+
+
+def test_a_damaged_line_does_not_count_and_stays(path: Path) -> None:
+    records = Records(path)
+    records.append(run("a"))
+    path.write_bytes(path.read_bytes().replace(b'"ok"', b'"OK"'))
+    before = path.read_bytes()
+    assert Records(path).done == {}
+    assert path.read_bytes() == before
+
+
+def test_merging_is_idempotent_and_keeps_both(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "controller.jsonl"
+    Records(other).append(run("a"))
+    mine = Records(path)
+    mine.append(run("b"))
+    assert mine.merge(other) == 1
+    assert mine.merge(other) == 0
+    assert set(mine.done) == {"a", "b"}
+    assert set(Records(path).done) == {"a", "b"}
+    assert mine.merge(tmp_path / "missing.jsonl") == 0
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    Records(path).append(run("a"))
+    line = json.loads(path.read_text())
+    line["schema_version"] = 99
+    del line["crc32"]
+    line["crc32"] = f"{zlib.crc32(canonical(line)):08x}"
+    path.write_bytes(canonical(line) + b"\n")
+    with pytest.raises(ParetoPipeError, match=r"E_SCHEMA.*newer"):
+        Records(path)
+
+
+def test_short_writes_still_make_whole_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:7])))
+    Records(path).append(run("a"))
+    monkeypatch.undo()
+    assert set(Records(path).done) == {"a"}
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_whole_lines(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Records(path)
+    records.append(run("a"))
+    before = path.read_bytes()
+    write = os.write
+    calls = iter(range(100))
+
+    def full(descriptor: int, data: bytes) -> int:
+        if next(calls):
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[:5])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(ParetoPipeError, match=r"E_DISK.*No space left.*every earlier record"):
+        records.append(run("b"))
+    monkeypatch.undo()
+    assert path.read_bytes() == before

@@ -1,0 +1,108 @@
+"""Channels over real sockets: exact bytes, order, deadlines, damage."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire import frames
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.tensor import Tensor
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Channel, Channel]]:
+    left, right = socket.socketpair()
+    channels = Channel(left, "left"), Channel(right, "right")
+    yield channels
+    for channel in channels:
+        channel.close()
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (3,), (8, 64, 112, 112)])
+def test_tensor_bytes_arrive_exactly(pair: tuple[Channel, Channel], shape: tuple[int, ...]) -> None:
+    sender, receiver = pair
+    array = np.random.default_rng(1).random(shape, dtype=np.float32)
+    if array.size:
+        array.flat[0] = np.nan  # payloads are bytes: a NaN keeps its bits
+    payload = array.tobytes()
+    thread = threading.Thread(
+        target=sender.send,
+        args=(FrameType.TENSOR, payload),
+        kwargs={"batch_id": 4, "dtype": "float32", "shape": shape, "timeout": 10},
+    )
+    thread.start()
+    header = receiver.receive_header(10)
+    Tensor(shape, "float32", array.nbytes).check(header, "left")
+    buffer = bytearray(header.payload_nbytes)
+    receiver.receive_payload(header, memoryview(buffer), 10)
+    receiver.check_digest(header, memoryview(buffer))
+    thread.join(10)
+    assert bytes(buffer) == payload
+    assert header.batch_id == 4
+    assert sender.payload_sent == receiver.payload_received == array.nbytes
+
+
+def test_an_unplanned_tensor_is_refused_before_its_payload_is_read(
+    pair: tuple[Channel, Channel],
+) -> None:
+    sender, receiver = pair
+    sender.send(FrameType.TENSOR, bytes(16), dtype="float32", shape=(4,), timeout=1)
+    header = receiver.receive_header(1)
+    with pytest.raises(ParetoPipeError, match="E_SHAPE"):
+        Tensor((5,), "float32", 20).check(header, "left")
+
+
+def test_damage_in_the_payload_is_found(pair: tuple[Channel, Channel]) -> None:
+    sender, receiver = pair
+    sender.send(FrameType.TENSOR, bytes(16), dtype="float32", shape=(4,), timeout=1)
+    header = receiver.receive_header(1)
+    buffer = bytearray(16)
+    receiver.receive_payload(header, memoryview(buffer), 1)
+    buffer[3] ^= 1
+    with pytest.raises(ParetoPipeError, match="E_CHECKSUM"):
+        receiver.check_digest(header, memoryview(buffer))
+
+
+def test_frames_out_of_sequence_are_refused(pair: tuple[Channel, Channel]) -> None:
+    sender, receiver = pair
+    header = frames.Header(FrameType.END, 1, 0)
+    sender.sock.sendall(frames.encode(header))
+    with pytest.raises(ParetoPipeError, match="E_SEQ"):
+        receiver.receive_header(1)
+
+
+def test_a_silent_peer_is_a_stall(pair: tuple[Channel, Channel]) -> None:
+    with pytest.raises(ParetoPipeError, match="E_STALL"):
+        pair[1].receive_header(0.05)
+
+
+def test_a_peer_that_stops_reading_is_a_stall(pair: tuple[Channel, Channel]) -> None:
+    with pytest.raises(ParetoPipeError, match="E_STALL"):
+        pair[0].send(FrameType.BLOB, bytes(64 * 1024 * 1024), timeout=0.2)
+
+
+def test_a_cut_in_the_payload_is_a_truncation(pair: tuple[Channel, Channel]) -> None:
+    sender, receiver = pair
+    header = frames.Header(FrameType.BLOB, 0, 100)
+    sender.sock.sendall(frames.encode(header) + bytes(40))
+    sender.close()
+    got = receiver.receive_header(1)
+    with pytest.raises(ParetoPipeError, match=r"E_TRUNC.*40/100"):
+        receiver.receive_payload(got, memoryview(bytearray(100)), 1)
+
+
+def test_an_error_frame_is_raised_at_the_other_end(pair: tuple[Channel, Channel]) -> None:
+    pair[0].send_error(ParetoPipeError("E_WEIGHTS", "block missing — run prepare"))
+    with pytest.raises(ParetoPipeError) as caught:
+        pair[1].receive_message(1)
+    assert (caught.value.code, caught.value.message) == (
+        "E_WEIGHTS",
+        "block missing — run prepare",
+    )

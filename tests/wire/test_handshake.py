@@ -1,0 +1,138 @@
+"""Nobody gets in without the key, and nobody is told why."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire import handshake
+
+KEY = bytes(range(32))
+
+
+class Listener:
+    """Accepts one connection and keeps what the handshake made of it."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.outcome: dict[str, Any] | ParetoPipeError | None = None
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = self._server.getsockname()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with self._server, self._server.accept()[0] as sock:
+            try:
+                self.outcome = handshake.accept(sock, self.key, {"node": "pi1"})
+            except ParetoPipeError as error:
+                self.outcome = error
+
+    def join(self) -> None:
+        self._thread.join(10)
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[bytes], Listener]]:
+    made: list[Listener] = []
+
+    def make(key: bytes = KEY) -> Listener:
+        made.append(Listener(key))
+        return made[-1]
+
+    yield make
+    for listener in made:
+        listener.join()
+
+
+def test_both_sides_learn_who_the_other_is(listen: Callable[..., Listener]) -> None:
+    listener = listen()
+    sock, server = handshake.connect(listener.address, KEY, {"role": "run"}, timeout=5)
+    sock.close()
+    listener.join()
+    assert server["node"] == "pi1"
+    assert isinstance(listener.outcome, dict)
+    assert listener.outcome["role"] == "run"
+
+
+def test_another_key_is_refused_on_both_sides(listen: Callable[..., Listener]) -> None:
+    listener = listen(bytes(32))
+    with pytest.raises(ParetoPipeError, match=r"E_AUTH.*provision"):
+        handshake.connect(listener.address, KEY, {"role": "run"}, timeout=5)
+    listener.join()
+    assert isinstance(listener.outcome, ParetoPipeError)
+
+
+def test_a_server_without_the_key_is_not_believed() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def pretend() -> None:
+        sock, _ = server.accept()
+        with server, sock:
+            sock.recv(4096)
+            hello = json.dumps({"node": "pi1", "version": "x", "nonce": "0"}).encode()
+            sock.sendall(struct.pack("<8sHHI", handshake.MAGIC, 1, 0, len(hello)) + hello)
+            sock.recv(32)
+            sock.sendall(bytes(32))
+
+    thread = threading.Thread(target=pretend)
+    thread.start()
+    with pytest.raises(ParetoPipeError, match="E_AUTH"):
+        handshake.connect(server.getsockname(), KEY, {"role": "run"}, timeout=5)
+    thread.join(5)
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        handshake.MAGIC + struct.pack("<HHI", 9, 0, 10) + b"{}",
+        handshake.MAGIC + struct.pack("<HHI", 1, 0, 2**31),
+        b"",
+    ],
+    ids=["http", "other major version", "endless hello", "hang up"],
+)
+def test_strangers_are_closed_on_without_a_word(
+    listen: Callable[..., Listener], opening: bytes
+) -> None:
+    listener = listen()
+    with socket.create_connection(listener.address, timeout=5) as sock:
+        heard = b""
+        with contextlib.suppress(OSError):  # it may be closed on us at any byte
+            sock.sendall(opening)
+            sock.shutdown(socket.SHUT_WR)
+            while piece := sock.recv(4096):
+                heard += piece
+    listener.join()
+    assert heard == b""
+    assert isinstance(listener.outcome, ParetoPipeError)
+
+
+def test_a_silent_stranger_is_dropped_in_time(listen: Callable[..., Listener]) -> None:
+    listener = listen()
+    began = time.monotonic()
+    with socket.create_connection(listener.address, timeout=10) as sock:
+        assert sock.recv(1) == b""
+    assert time.monotonic() - began < handshake.LIMIT_S + 3
+
+
+def test_no_agent_gives_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+    with pytest.raises(ParetoPipeError, match=r"E_CONNECT.*provision"):
+        handshake.connect(address, KEY, {}, timeout=1)
+    with pytest.raises(ParetoPipeError, match="E_KEY"):
+        handshake.read_key(tmp_path / "missing")
+    (tmp_path / "short").write_text("abcd")
+    with pytest.raises(ParetoPipeError, match="E_KEY"):
+        handshake.read_key(tmp_path / "short")
