@@ -51,7 +51,7 @@ def build(cell: Cell) -> Table:
     columns += [
         Column("Latency", "s"),
         Column("Throughput", "images/s"),
-        Column("Upper bound", "images/s"),
+        Column("Between completions", "images/s"),
     ]
     model = next(iter(cell.measured), next(iter(cell.splits), None))
     hosts = list(enumerate((stage.host for stage in model.stages) if model else (), start=1))

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
         wan.become_uml(settings)
     else:
         preflight.check_root()
-        with lifecycle.exclusive(settings):
+        with lifecycle.exclusive():
             print(json.dumps(answer(command, settings, raw)))
 
 

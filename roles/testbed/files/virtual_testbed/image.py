@@ -48,11 +48,26 @@ def build(settings: Settings) -> None:
     for part in ("upper", "work", "root"):
         (scratch / part).mkdir(parents=True)
     log = target.with_suffix(".log")
+    try:
+        _run_build(scratch, settings.requirements, log)
+        (scratch / "upper" / HOME).rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    for other in target.parent.iterdir():
+        if other.name.startswith(target.name) or _in_use(other.stem, settings.state_root):
+            continue
+        if other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+        else:
+            other.unlink()
+
+
+def _run_build(scratch: Path, requirements: Path, log: Path) -> None:
     command = [
         # The mounts live and die with this private namespace, whatever happens to the build.
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"),
-        *(sys.executable, "-m", __package__, "build-image-inside"),
-        *(str(scratch), str(settings.requirements)),
+        *(sys.executable, "-m", str(__package__), "build-image-inside"),
+        *(str(scratch), str(requirements)),
     ]
     environment = system_environment(forward() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
     with log.open("wb") as output:
@@ -68,18 +83,12 @@ def build(settings: Settings) -> None:
             )
         except subprocess.TimeoutExpired as error:
             raise TestbedError(
-                f"building the image took more than {BUILD_TIMEOUT_S} s; see {log}"
+                f"building the image took more than {BUILD_TIMEOUT_S} s (log: {log})"
             ) from error
     if result.returncode != 0:
         lines = log.read_text(errors="replace").strip().splitlines()
-        raise TestbedError(
-            f"building the image failed: {lines[-1] if lines else 'no message'}; see {log}"
-        )
-    (scratch / "upper" / HOME).rename(target)
-    shutil.rmtree(scratch, ignore_errors=True)
-    for other in target.parent.iterdir():
-        if other.is_dir() and other != target and not _in_use(other, settings.state_root):
-            shutil.rmtree(other, ignore_errors=True)
+        said = lines[-1] if lines else "no message"
+        raise TestbedError(f"building the image failed: {said} (log: {log})")
 
 
 def build_inside(scratch: Path, requirements: Path) -> None:
@@ -102,7 +111,6 @@ def build_inside(scratch: Path, requirements: Path) -> None:
     os.execv(pip[0], [*pip, "--requirement", "/tmp/requirements.txt"])
 
 
-def _in_use(image: Path, state_root: Path) -> bool:
-    """Say whether a testbed that is up stands on this image."""
-    states = (path.read_text() for path in state_root.glob("*/state.json"))
-    return any(image.name in state for state in states)
+def _in_use(key: str, state_root: Path) -> bool:
+    """Say whether a testbed that is up stands on the image with this key."""
+    return any(key in path.read_text() for path in state_root.glob("*/state.json"))

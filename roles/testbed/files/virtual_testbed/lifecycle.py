@@ -24,10 +24,9 @@ LOCK_TIMEOUT_S = 900.0  # long enough for somebody else's image build
 
 
 @contextmanager
-def exclusive(settings: Settings) -> Iterator[None]:
-    """Let one program at a time change the testbeds that share a state folder."""
-    settings.state_root.mkdir(mode=0o755, parents=True, exist_ok=True)
-    folder = os.open(settings.state_root, os.O_RDONLY)
+def exclusive() -> Iterator[None]:
+    """Let one program at a time change testbeds: their numbers are the whole machine's."""
+    folder = os.open("/run", os.O_RDONLY)  # a lock that leaves no file behind
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     try:
         while True:
@@ -37,10 +36,10 @@ def exclusive(settings: Settings) -> Iterator[None]:
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
                     raise TestbedError(
-                        f"another testbed command has held {settings.state_root} for 15 minutes; "
-                        f"find it with: fuser -v {settings.state_root}"
+                        f"another testbed command has been at work for {LOCK_TIMEOUT_S / 60:.0f} "
+                        "minutes; find it with: ps -ef | grep virtual_testbed"
                     ) from error
-                time.sleep(0.2)
+                time.sleep(0.1)
         yield
     finally:
         os.close(folder)
@@ -66,7 +65,7 @@ def up(settings: Settings, settings_json: str) -> None:
     """Build a testbed from nothing, replacing what is left of an earlier one."""
     down(settings)
     preflight.check_addresses(settings)
-    settings.folder.mkdir(mode=0o700)
+    settings.folder.mkdir(mode=0o700, parents=True)
     keys.create(settings)
     cgroups.create(settings)
     try:
@@ -94,14 +93,16 @@ def down(settings: Settings) -> None:
     _end_ssh_masters(settings)
     for folder in (settings.folder, _failure_logs(settings)):
         shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            raise TestbedError(f"{folder} cannot be removed: look what holds it and try again")
 
 
 def is_gone(settings: Settings) -> bool:
     """Say whether nothing of the testbed is left."""
     here = Path("/sys/class/net") / settings.name
     folders = (settings.folder, _failure_logs(settings))
-    left = any(folder.exists() for folder in folders)
-    return not (left or cgroups.exist(settings) or here.exists())
+    left = any(path.exists() for path in (*folders, here))
+    return not (left or cgroups.exist(settings) or _ssh_masters(settings))
 
 
 def _failure_logs(settings: Settings) -> Path:
@@ -203,10 +204,19 @@ def _first_child(pid: int) -> int:
 
 def _end_ssh_masters(settings: Settings) -> None:
     """End Ansible's lingering connections: their other end will never answer again."""
-    for master in settings.folder.glob("*.ssh"):
+    for master in _ssh_masters(settings):
         command = ("ssh", "-F", "/dev/null", "-o", f"ControlPath={master}", "-O", "exit", "host")
         with suppress(subprocess.TimeoutExpired):
             subprocess.run(command, capture_output=True, timeout=5, check=False)
+        master.unlink(missing_ok=True)
+
+
+def _ssh_masters(settings: Settings) -> list[Path]:
+    """List the sockets of Ansible's lingering connections; the inventory says where they are.
+
+    Not below the state folder: a socket's path must be short, and a repository's may be long.
+    """
+    return list(Path("/run").glob(f"{settings.name}-*.ssh"))
 
 
 def _last_line(settings: Settings, name: str) -> str:

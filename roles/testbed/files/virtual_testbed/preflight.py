@@ -54,15 +54,14 @@ def check_root() -> None:
 
 
 def check_addresses(settings: Settings) -> None:
-    """Raise TestbedError where the testbed's networks are somebody else's already."""
-    for network in (settings.experiment_address(0), settings.management_address("wan")):
-        route = run("ip", "-o", "route", "get", network, check=False).stdout
-        if "via" not in route and "dev" in route and f"dev {settings.name}" not in route:
-            interface = route.split("dev")[1].split()[0]
-            raise TestbedError(
-                f"{network} is reached through {interface} already: choose another testbed with "
-                f"-e testbed_id={settings.id + 1}"
-            )
+    """Raise TestbedError where the testbed's management network is somebody else's already."""
+    network = f"{settings.controller_address.rpartition('.')[0]}.0/24"
+    routes = run("ip", "-4", "route", "show", "root", network).stdout.strip()
+    if routes:
+        raise TestbedError(
+            f"{network} is in use on this machine ({routes.splitlines()[0].strip()}): choose "
+            f"another testbed with -e testbed_id={settings.id + 1}"
+        )
 
 
 def _check_programs(settings: Settings) -> None:

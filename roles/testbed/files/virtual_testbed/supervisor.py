@@ -17,6 +17,7 @@ from .shell import run, system_environment
 
 READY_FOR_CONTROLLER = "cables laid"
 GO = "go"
+REBOOT = 133  # how systemd-nspawn asks to be started again
 
 
 def supervise(settings: Settings, settings_json: str) -> None:
@@ -39,13 +40,16 @@ def supervise(settings: Settings, settings_json: str) -> None:
             wan.prepare_root(settings, root)
     if settings.wan == "kernel":
         links.bridge_in_kernel(settings)
-    for name in settings.members:
-        _start(settings, name, _command(settings, name, settings_json))
+    machines = {name: _start(settings, name, settings_json) for name in settings.members}
     while True:
         try:
-            os.wait()
+            pid, status = os.wait()  # also takes care of orphans, as a namespace's first must
         except ChildProcessError:
             return  # every machine has ended
+        for name, process in machines.items():
+            if process.pid == pid and os.waitstatus_to_exitcode(status) == REBOOT:
+                machines[name] = _start(settings, name, settings_json)
+                break
 
 
 def _command(settings: Settings, name: str, settings_json: str) -> tuple[str, ...]:
@@ -62,14 +66,14 @@ def _command(settings: Settings, name: str, settings_json: str) -> tuple[str, ..
     )
 
 
-def _start(settings: Settings, name: str, command: tuple[str, ...]) -> None:
+def _start(settings: Settings, name: str, settings_json: str) -> subprocess.Popen[bytes]:
     extra = {
         "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # sysctl net.*
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
     }
-    with (settings.folder / f"{name}.log").open("wb") as log:
-        subprocess.Popen(
-            command,
+    with (settings.folder / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            _command(settings, name, settings_json),
             env=system_environment(extra),
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -1,0 +1,40 @@
+"""Testbeds under test, with numbers that no developer's testbed has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.testbed.machines import Testbed
+
+
+def _require_machine() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the testbed needs root: run the tests with sudo")
+    if shutil.which("systemd-nspawn") is None:
+        pytest.skip("the testbed needs systemd-nspawn: apt install systemd-container")
+
+
+@pytest.fixture(scope="session")
+def testbed() -> Iterator[Testbed]:
+    """A testbed that is up, for tests that leave it as they found it."""
+    _require_machine()
+    testbed = Testbed(7)
+    testbed.play()
+    yield testbed
+    testbed.play("testbed_state=absent")
+
+
+@pytest.fixture
+def spare() -> Iterator[Testbed]:
+    """A testbed that is down, for tests that break it."""
+    _require_machine()
+    testbed = Testbed(8)
+    if testbed.folder.exists():  # an earlier run was killed
+        testbed.play("testbed_state=absent")
+    yield testbed
+    if testbed.folder.exists():  # the test has failed
+        testbed.play("testbed_state=absent")

@@ -1,0 +1,90 @@
+"""A testbed as the tests drive it: the real playbook, and SSH."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".testbed"
+NUMBERS = {"server": 10, "pi1": 11, "pi2": 12, "wan": 2}
+PLAYBOOK_TIMEOUT_S = 600  # the first run on a machine builds the image
+
+
+@dataclass(frozen=True)
+class Testbed:
+    """A testbed by its number, up or not."""
+
+    __test__ = False
+    id: int
+
+    @property
+    def folder(self) -> Path:
+        """Where its keys and state are."""
+        return STATE / str(self.id)
+
+    @property
+    def root_process(self) -> int:
+        """The process on which all of it hangs."""
+        return int(json.loads((self.folder / "state.json").read_text())["pid"])
+
+    def command(self, *extra: str) -> list[str]:
+        """Return the playbook's command line, each `extra` one more `-e`."""
+        ansible = str(Path(sys.executable).with_name("ansible-playbook"))
+        variables = [part for word in (f"testbed_id={self.id}", *extra) for part in ("-e", word)]
+        return [ansible, "playbooks/testbed.yml", *variables]
+
+    def play(self, *extra: str, succeed: bool = True) -> str:
+        """Run the playbook and return what it printed."""
+        result = subprocess.run(
+            self.command(*extra),
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PLAYBOOK_TIMEOUT_S,
+            check=False,
+        )
+        assert (result.returncode == 0) is succeed, result.stdout + result.stderr
+        return result.stdout
+
+    def ssh(self, name: str, command: str, check: bool = True) -> str:
+        """Run a command on a machine and return what it printed."""
+        options = [
+            *("-F", "/dev/null", "-i", str(self.folder / "id"), "-o", "BatchMode=yes"),
+            *("-o", f"UserKnownHostsFile={self.folder}/known_hosts", "-o", "ConnectTimeout=5"),
+            *("-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"),
+        ]
+        result = subprocess.run(
+            ["ssh", *options, f"root@10.79.{self.id}.{NUMBERS[name]}", command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert result.returncode == 0 or not check, result.stderr
+        return result.stdout.strip()
+
+    def ping(self) -> set[str]:
+        """Return the machines that Ansible reaches by the inventory, as any playbook would."""
+        result = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible")),
+                *("testbed", "-e", f"testbed_id={self.id}", "-m", "ansible.builtin.ping"),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return set(re.findall(r"^(\w+) \| SUCCESS", result.stdout, re.MULTILINE))

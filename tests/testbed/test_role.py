@@ -1,0 +1,93 @@
+"""The role's own promises, without a testbed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+ROLE = Path(__file__).resolve().parents[2] / "roles/testbed"
+PROGRAM = ROLE / "files"
+
+
+def _modules(*names: str) -> list[ModuleType]:
+    return [importlib.import_module(f"virtual_testbed.{name}") for name in names]
+
+
+def _settings(folder: Path) -> Any:
+    (settings,) = _modules("settings")
+    limits = {"cpu": 0, "cpu_percent": 50, "memory_mib": 1024}
+    raw = {"id": "7", "state_root": folder, "requirements": folder, "wan": "uml"}
+    return settings.Settings.parse(raw | {"limits": dict.fromkeys(settings.HOST_NUMBERS, limits)})
+
+
+def test_defaults_and_argument_specs_say_the_same() -> None:
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    specs = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())
+    options = specs["argument_specs"]["main"]["options"]
+    assert {name: option["default"] for name, option in options.items()} == defaults
+
+
+def test_who_is_not_root_is_told_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM))
+    preflight, shell = _modules("preflight", "shell")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(shell.TestbedError, match=r"run sudo \S+/ansible-playbook playbooks/test"):
+        preflight.check_root()
+
+
+def test_a_kernel_without_netem_names_the_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM))
+    preflight, shell = _modules("preflight", "shell")
+
+    there = {*preflight.PACKAGES}
+    monkeypatch.setattr(preflight.shutil, "which", lambda name, **_: name in there or None)
+    with pytest.raises(shell.TestbedError, match="apt install user-mode-linux"):
+        preflight.check(_settings(tmp_path))
+
+
+def test_the_program_needs_nothing_but_the_standard_library() -> None:
+    isolated = [sys.executable, "-I", "-S", "-c"]
+    program = f"import sys; sys.path.insert(0, {str(PROGRAM)!r}); import virtual_testbed.__main__"
+    subprocess.run([*isolated, program], check=True, timeout=30)
+
+
+def test_a_sysctl_that_was_borrowed_is_given_back_after_a_kill(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM))
+    (sysctl,) = _modules("sysctl")
+    wanted = _settings(tmp_path)
+    wanted.folder.mkdir()
+    allowed = tmp_path / "allowed"
+    allowed.write_text("reno bbr")
+    monkeypatch.setattr(sysctl, "ALLOWED", allowed)
+    loan = sysctl.cubic_allowed(wanted)
+    loan.__enter__()  # and never leaves: killed
+    assert allowed.read_text() == "reno bbr cubic"
+    sysctl.give_back(wanted)
+    assert allowed.read_text() == "reno bbr"
+
+
+def test_limits_on_cgroup_v2_are_written_as_the_kernel_documents_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM))
+    (cgroups,) = _modules("cgroups")
+    (tmp_path / "cgroup.controllers").write_text("cpu cpuset memory pids")
+    monkeypatch.setattr(cgroups, "MOUNT", tmp_path)
+    cgroups.create(_settings(tmp_path))
+    top = tmp_path / "pptb7"
+    assert (top / "cgroup.subtree_control").read_text() == "+cpu +cpuset +memory +pids"
+    assert (top / "pi1/cpu.max").read_text() == "5000 10000"
+    assert (top / "pi1/memory.max").read_text() == str(1024 * 2**20)
