@@ -16,8 +16,8 @@ from paretopipe_runtime.version import version
 def describe_host() -> dict[str, Any]:
     """Return the host's hardware and software as JSON-ready values; unknown ones are None.
 
-    `cpu_count` and `memory_bytes` are the machine's; a container's share shows in
-    `cpu_affinity` and in the times themselves.
+    `cpu_count` and `memory_bytes` are the machine's. A container cannot see the limits it is under;
+    `deployment` is where its maker wrote them (`DEPLOYMENT=` in machine-info(5)).
     """
     return {
         "hostname": socket.gethostname(),
@@ -26,6 +26,7 @@ def describe_host() -> dict[str, Any]:
         "cpu_count": psutil.cpu_count(),
         "cpu_affinity": len(psutil.Process().cpu_affinity() or []),
         "memory_bytes": psutil.virtual_memory().total,
+        "deployment": _deployment(),
         "os": _os_name(),
         "kernel": platform.release(),
         "boot_id": _read("/proc/sys/kernel/random/boot_id"),
@@ -58,6 +59,13 @@ def _cpu_model() -> str | None:
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
+    return None
+
+
+def _deployment() -> str | None:
+    for line in (_read("/etc/machine-info") or "").splitlines():
+        if line.startswith("DEPLOYMENT="):
+            return line.partition("=")[2].strip('"')
     return None
 
 

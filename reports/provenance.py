@@ -15,6 +15,7 @@ from reports.verdict import spread as spread_text
 from reports.words import moment, number, pairing_name
 
 _HOST = {
+    "deployment": "Deployment",
     "cpu_model": "CPU",
     "cpu_count": "CPU cores",
     "cpu_affinity": "CPU cores allowed to a stage",

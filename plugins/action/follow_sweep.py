@@ -23,8 +23,9 @@ display = Display()
 # Ansible's workers are detached from the terminal; the main process, which imports this, is not.
 ON_TERMINAL = sys.stdout.isatty()
 POLL_S = 2.0
+# Off a terminal a line is shown this often, and at each of so many steps of the way.
 QUIET_S = 15.0
-QUIET_SHARE = 0.1
+STEPS = 10
 MARK = "==paretopipe=="
 
 
@@ -55,12 +56,19 @@ def poll_command(unit: str, lease: str, progress: str) -> str:
     """
     unit, lease, progress = map(shlex.quote, (unit, lease, progress))
     ask = "systemctl show --property=ActiveState,Result,ExecMainStatus"
-    return (
-        # Ansible may hold a terminal there: systemd would colour its words and start a pager.
-        f"export SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat; touch {lease}; {ask} {unit}; echo {MARK}; cat {progress} 2>/dev/null; echo; echo {MARK}; "
+    # Ansible may hold a terminal there: systemd would colour its words and start a pager.
+    steps = (
+        "export SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat",
+        f"touch {lease}",
+        f"{ask} {unit}",
+        f"echo {MARK}",
+        f"cat {progress} 2>/dev/null",
+        f"echo; echo {MARK}",
         f"systemctl is-failed --quiet {unit} && journalctl --quiet --output=cat --lines=1 "
-        f"_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value {unit}); true"
+        f"_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value {unit})",
+        "true",
     )
+    return "; ".join(steps)
 
 
 def parse(output: str) -> Snapshot:
@@ -124,20 +132,20 @@ class Screen:
     def __init__(self, on_terminal: bool) -> None:
         self.on_terminal = on_terminal
         self.shown_at = float("-inf")
-        self.shown_share = 0.0
+        self.shown_step = 0
         self.width = 0
 
     def show(self, text: str, progress: Mapping[str, Any], last: bool = False) -> None:
         """Show `text` if it is time to."""
         now = time.monotonic()
-        share = progress.get("runs_done", 0) / (progress.get("runs_total") or 1)
+        step = STEPS * progress.get("runs_done", 0) // (progress.get("runs_total") or 1)
         if self.on_terminal:
             padded = text.ljust(self.width)
             self.width = len(text)
             display.display(f"\r{padded}", newline=last, screen_only=not last)
             return
-        if last or now - self.shown_at >= QUIET_S or share - self.shown_share >= QUIET_SHARE:
-            self.shown_at, self.shown_share = now, share
+        if last or now - self.shown_at >= QUIET_S or step > self.shown_step:
+            self.shown_at, self.shown_step = now, step
             display.display(text)
 
 

@@ -118,7 +118,7 @@ def main() -> None:
     interface = module.params["interface"]
 
     def tc(*words: str) -> str:
-        path = module.get_bin_path("tc", required=True, opt_dirs=["/usr/sbin", "/sbin"])
+        path = module.get_bin_path("tc", required=True)
         status, out, error = module.run_command([path, *words])
         if status:
             module.fail_json(msg=plain(error or out, interface))

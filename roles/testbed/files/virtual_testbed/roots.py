@@ -87,6 +87,9 @@ def _identity(settings: Settings, name: str, upper: Path) -> None:
     known = [f"{settings.experiment_address(n)} {host}" for host, n in HOST_NUMBERS.items()]
     (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *known, ""]))
     (etc / "hostname").write_text(f"{name}\n")
+    for host in settings.hosts:
+        if host.name == name:  # machine-info(5): what a result measured here must say of its host
+            (etc / "machine-info").write_text(f'DEPLOYMENT="{host.deployment}"\n')
     (etc / "machine-id").write_text(f"{secrets.token_hex(16)}\n")
     (etc / "resolv.conf").write_text("# no internet here\n")
     (etc / "fstab").write_text("# an overlay of another machine\n")

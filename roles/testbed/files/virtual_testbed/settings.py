@@ -26,6 +26,14 @@ class Host:
     memory_mib: int
 
     @property
+    def deployment(self) -> str:
+        """What the host is, in words for whoever reads a result that it gave."""
+        return (
+            f"virtual testbed: {self.cpu_percent} % of one processor, "
+            f"{self.memory_mib / 1024:g} GiB of memory"
+        )
+
+    @property
     def number(self) -> int:
         """The last number of both of the host's addresses."""
         return HOST_NUMBERS[self.name]

@@ -1,0 +1,104 @@
+"""Run the real playbooks, load the plugins and modules that are not importable as packages."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Play:
+    """What a run of ansible-playbook came to."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        """How many changes all hosts report together."""
+        return sum(map(int, re.findall(r"changed=(\d+)", self.output)))
+
+    @property
+    def errors(self) -> list[str]:
+        """The sentences the user reads, one for each failure."""
+        return re.findall(r"\[ERROR\]: (?:Task failed: )?(?:Action failed: )?(.*)", self.output)
+
+
+def run_playbook(name: str, *arguments: str, timeout_s: float = 400) -> Play:
+    """Run ``playbooks/NAME.yml`` as a user does, from the checkout, and return what came of it."""
+    binary = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [str(binary), f"playbooks/{name}.yml", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+    return Play(done.returncode, done.stdout + done.stderr)
+
+
+def load(path: str) -> ModuleType:
+    """Import a plugin or module by its path below the checkout."""
+    name = f"loaded_{Path(path).stem}"
+    spec = importlib.util.spec_from_file_location(name, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def playbook() -> Callable[..., Play]:
+    """Return the function that runs a playbook."""
+    return run_playbook
+
+
+@pytest.fixture(scope="session")
+def plugin() -> Callable[[str], ModuleType]:
+    """Return the function that imports a plugin by its path."""
+    return load
+
+
+@pytest.fixture(scope="session")
+def experiments() -> dict[str, Any]:
+    """Return the parsed files of experiments/ by name."""
+    folder = ROOT / "experiments"
+    return {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml")}
+
+
+@pytest.fixture(scope="session")
+def testbed() -> Callable[[str, str], str]:
+    """Bring testbed 0 up, and return a function that runs a shell line on one of its hosts."""
+    if os.geteuid() != 0:
+        pytest.skip("the virtual testbed needs root: run `sudo make test`")
+    if shutil.which("systemd-nspawn") is None:
+        pytest.skip("systemd-nspawn is missing: run `make setup-testbed`")
+    up = run_playbook("testbed")
+    assert up.status == 0, up.output
+
+    def on(host: str, line: str) -> str:
+        binary = Path(sys.executable).with_name("ansible")
+        module = ["-m", "ansible.builtin.shell", "-a", line]
+        done = subprocess.run(
+            [str(binary), host, *module], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout.partition("\n")[2].strip()
+
+    return on

@@ -1,0 +1,98 @@
+"""A host that cannot be used is told in a sentence, before anything starts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import paramiko
+import pytest
+
+
+@pytest.fixture(scope="module")
+def check(plugin: Callable[[str], ModuleType]) -> ModuleType:
+    return plugin("plugins/action/check_hosts.py")
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[int, paramiko.PKey]]:
+    """An SSH server on loopback that shows its key and lets nobody in."""
+    key = paramiko.ECDSAKey.generate()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        transport = paramiko.Transport(connection)
+        transport.add_server_key(key)
+        # With an event it does not raise when the client hangs up, as ours does.
+        transport.start_server(threading.Event(), paramiko.ServerInterface())
+        transport.join(20)
+        transport.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listener.getsockname()[1], key
+    thread.join(20)
+    listener.close()
+
+
+def host(port: int, known_hosts: Path) -> dict[str, Any]:
+    arguments = f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
+    return {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": port,
+        "ansible_ssh_common_args": arguments,
+    }
+
+
+def remember(path: Path, port: int, key: paramiko.PKey) -> Path:
+    path.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+    return path
+
+
+def test_a_host_with_its_known_key_is_fine(
+    check: ModuleType, server: tuple[int, paramiko.PKey], tmp_path: Path
+) -> None:
+    port, key = server
+    assert check.ask("pi1", host(port, remember(tmp_path / "k", port, key)), 10) == ""
+
+
+def test_an_unknown_key_is_told(
+    check: ModuleType, server: tuple[int, paramiko.PKey], tmp_path: Path
+) -> None:
+    problem = check.ask("pi1", host(server[0], tmp_path / "none"), 10)
+    assert "is not in known_hosts yet: check its key once with ssh 127.0.0.1" in problem
+
+
+def test_another_key_is_told(
+    check: ModuleType, server: tuple[int, paramiko.PKey], tmp_path: Path
+) -> None:
+    known = remember(tmp_path / "k", server[0], paramiko.ECDSAKey.generate())
+    problem = check.ask("pi1", host(server[0], known), 10)
+    assert "shows another host key than known_hosts has" in problem
+
+
+def test_a_dead_host_is_told(check: ModuleType, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    problem = check.ask("pi1", host(port, tmp_path / "none"), 5)
+    assert problem.startswith(f"pi1 (127.0.0.1:{port}) does not answer")
+    assert "\n" not in problem
+
+
+def test_ssh_options_are_read_in_both_spellings(check: ModuleType) -> None:
+    text = "-F /dev/null -o UserKnownHostsFile=/k -oStrictHostKeyChecking=yes -J jump"
+    options = check.ssh_options(text)
+    assert options["userknownhostsfile"] == "/k"
+    assert options["stricthostkeychecking"] == "yes"
+    assert "proxyjump" in options
+
+
+def test_a_host_behind_another_is_left_to_openssh(check: ModuleType) -> None:
+    behind = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-J jump"}
+    assert check.ask("pi1", behind, 1) == ""
+    assert check.ask("here", {"ansible_connection": "local"}, 1) == ""

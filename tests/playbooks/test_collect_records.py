@@ -1,0 +1,48 @@
+"""Records come home without losing or doubling a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture(scope="module")
+def collect(plugin: Callable[[str], ModuleType]) -> ModuleType:
+    return plugin("plugins/action/collect_records.py")
+
+
+def test_a_file_that_has_all_of_ours_replaces_it(collect: ModuleType) -> None:
+    assert collect.joined(b"a\nb\n", b"p\na\nb\nc\n") == b"p\na\nb\nc\n"
+
+
+def test_a_file_that_lacks_some_of_ours_is_joined(collect: ModuleType) -> None:
+    assert collect.joined(b"a\nb\n", b"b\nc\n") == b"a\nb\nc\n"
+    assert collect.joined(b"a\n", b"") == b"a\n"
+
+
+def test_a_torn_last_line_stays_where_it_is(collect: ModuleType) -> None:
+    assert collect.joined(b"a\n", b"a\nb\nhalf") == b"a\nb\n"
+
+
+def test_no_line_is_ever_lost(collect: ModuleType) -> None:
+    content = st.lists(st.binary(max_size=3)).map(lambda lines: b"".join(x + b"\n" for x in lines))
+
+    @given(ours=content, theirs=content)
+    def check(ours: bytes, theirs: bytes) -> None:
+        lines = set(collect.whole_lines(collect.joined(ours, theirs)))
+        assert lines == set(collect.whole_lines(ours)) | set(collect.whole_lines(theirs))
+
+    check()
+
+
+def test_the_file_is_replaced_whole(collect: ModuleType, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "cell.jsonl"
+    collect.replace(target, b"1\n")
+    collect.replace(target, b"2\n")
+    assert target.read_bytes() == b"2\n"
+    assert [path.name for path in target.parent.iterdir()] == ["cell.jsonl"]

@@ -1,0 +1,112 @@
+"""The live line, and the verdict on a sweep that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PROGRESS = {
+    "runs_total": 100,
+    "runs_done": 37,
+    "failed": 0,
+    "invalid": 0,
+    "left_s": 250.2,
+    "current": "P3 repeat 2/5",
+    "finished": False,
+}
+
+
+@pytest.fixture(scope="module")
+def follow(plugin: Callable[[str], ModuleType]) -> ModuleType:
+    return plugin("plugins/action/follow_sweep.py")
+
+
+def test_the_line_says_where_the_sweep_is(follow: ModuleType) -> None:
+    assert follow.line("cell 2/4 vgg16 socket pi_to_gpu wan", PROGRESS) == (
+        "[cell 2/4 vgg16 socket pi_to_gpu wan] 37/100 runs, 0 failed, 4 min 10 s left, "
+        "now P3 repeat 2/5"
+    )
+    assert follow.line("c", {}) == "[c] starting"
+    done = {**PROGRESS, "runs_done": 100, "finished": True, "invalid": 2}
+    assert follow.line("c", done) == "[c] 100/100 runs, 0 failed, 2 invalid"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_for_people(follow: ModuleType, seconds: float, text: str) -> None:
+    assert follow.duration(seconds) == text
+
+
+def test_a_poll_is_read_back(follow: ModuleType) -> None:
+    mark = follow.MARK
+    output = (
+        f"Result=exit-code\r\nExecMainStatus=2\r\nActiveState=failed\r\n{mark}\r\n"
+        f'{{"runs_done": 3}}\r\n\r\n{mark}\r\nE_PLAN: no such model\r\n'
+    )
+    seen = follow.parse(output)
+    assert (seen.running, seen.exit_status) == (False, 2)
+    assert seen.progress == {"runs_done": 3}
+    assert seen.error == "E_PLAN: no such model"
+
+
+@pytest.mark.parametrize("progress", ["", '{"runs_', "[]"])
+def test_a_progress_file_may_be_missing_or_odd(follow: ModuleType, progress: str) -> None:
+    seen = follow.parse(f"ActiveState=active\n{follow.MARK}\n{progress}\n{follow.MARK}\n")
+    assert seen.running
+    assert seen.progress == {}
+
+
+@pytest.mark.parametrize(
+    ("unit", "progress", "error", "words"),
+    [
+        ({"ActiveState": "inactive"}, {"finished": True}, "", ""),
+        ({"ActiveState": "inactive"}, {}, "", "stopped from outside"),
+        ({"ActiveState": "failed", "ExecMainStatus": "2"}, {}, "E_PLAN: bad", "E_PLAN: bad"),
+        ({"ActiveState": "failed", "ExecMainStatus": "75"}, {}, "", "lost its controller"),
+        (
+            {"ActiveState": "failed", "ExecMainStatus": "9", "Result": "signal"},
+            {},
+            "",
+            "ended without a word (signal, status 9)",
+        ),
+    ],
+)
+def test_the_verdict_on_a_unit_that_ended(
+    follow: ModuleType, unit: dict[str, str], progress: dict[str, Any], error: str, words: str
+) -> None:
+    verdict = follow.verdict(follow.Snapshot(progress, unit, error))
+    assert words in verdict
+    assert bool(words) == bool(verdict)
+
+
+def test_off_a_terminal_lines_are_few(follow: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(follow.display, "display", lambda text, **_: shown.append(text))
+    screen = follow.Screen(on_terminal=False)
+    for done in range(101):
+        screen.show(str(done), {"runs_done": done, "runs_total": 100}, last=done == 100)
+    assert shown == ["0", *map(str, range(10, 101, 10))]
+
+
+def test_on_a_terminal_one_line_is_rewritten(
+    follow: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        follow.display, "display", lambda text, newline, **_: shown.append((text, newline))
+    )
+    screen = follow.Screen(on_terminal=True)
+    screen.show("a long line", {})
+    screen.show("short", {}, last=True)
+    assert shown == [("\ra long line", False), ("\rshort      ", True)]
+
+
+def test_names_are_quoted_for_the_shell(follow: ModuleType) -> None:
+    command = follow.poll_command("u.service", "/a b/lease", "/tmp/x;y")
+    assert "touch '/a b/lease'" in command
+    assert "cat '/tmp/x;y'" in command

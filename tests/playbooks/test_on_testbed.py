@@ -1,0 +1,178 @@
+"""The playbooks on the virtual testbed: they converge, tell the truth, and leave it as it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.testbed
+
+ROOT = Path(__file__).resolve().parents[2]
+On = Callable[[str, str], str]
+Run = Callable[..., Any]
+SWEEP = "pytest-playbooks"
+RESULTS = ROOT / "experiments/results" / SWEEP
+CELL = f"experiment=demo sweep={SWEEP} scenarios=metro pairings=pi_to_pi splits=1,10 repeats=50"
+QDISC = "tc qdisc show dev up0"
+# Whatever a run could leave behind: processes of the service user, listening sockets.
+TRACES = "ps -u paretopipe -o comm= | sort; ss -Hltn | awk '{print $4}' | sort"
+
+
+@pytest.fixture(scope="module")
+def provisioned(testbed: On, playbook: Run) -> On:
+    done = playbook("provision")
+    assert done.status == 0, done.output
+    return testbed
+
+
+@pytest.fixture
+def results() -> Iterator[Path]:
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    yield RESULTS
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    (ROOT / f"reports/html/{SWEEP}.html").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def started(provisioned: On, results: Path) -> Iterator[subprocess.Popen[str]]:
+    """Return a measure.yml in the midst of its cell."""
+    provisioned("server", f"rm -rf /var/lib/paretopipe/sweeps/{SWEEP}")
+    binary = Path(sys.executable).with_name("ansible-playbook")
+    process = subprocess.Popen(
+        [str(binary), "playbooks/measure.yml", "-e", CELL],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    records = f"/var/lib/paretopipe/sweeps/{SWEEP}/mobilenetv2.socket.pi_to_pi.metro.jsonl"
+    for _ in range(60):
+        lines = provisioned("server", f'grep -c \'"kind": *"run"\' {records}; true')
+        if lines.isdigit() and int(lines) >= 3:
+            break
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(1)
+    assert not list(results.glob("*")), "records come home only at the end"
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+def test_provision_twice_changes_nothing(provisioned: On, playbook: Run) -> None:
+    assert playbook("provision").changed == 0
+    assert playbook("provision", "--check").changed == 0
+    assert provisioned("pi1", "systemctl is-active paretopipe-worker") == "active"
+    assert provisioned("pi1", "stat -c '%a %U' /etc/paretopipe/key") == "400 root"
+    assert "10.78.0.11:47470" in provisioned("pi1", "ss -Hltn")
+    assert "0.0.0.0:47470" not in provisioned("pi1", "ss -Hltn")
+
+
+def test_netem_measures_what_was_asked_and_reset_takes_it_back(
+    provisioned: On, playbook: Run
+) -> None:
+    playbook("reset")
+    before = provisioned("wan", QDISC)
+    asked = ["-e", "delay=200ms rate=5mbit"]
+
+    assert playbook("netem", *asked, "--check").changed == 1
+    assert provisioned("wan", QDISC) == before
+    first = playbook("netem", *asked)
+    assert first.status == 0, first.output
+    assert first.changed == 1
+    for peer in ("pi2", "server"):
+        row = re.search(rf"{peer} +200ms +([0-9.]+) ms +5mbit +([0-9.]+) Mbit/s", first.output)
+        assert row is not None, first.output
+        assert float(row[1]) == pytest.approx(200, rel=0.1)
+        assert float(row[2]) == pytest.approx(5, rel=0.1)
+    assert "netem 5a5a:" in provisioned("wan", QDISC)
+    assert playbook("netem", *asked).changed == 0
+
+    assert playbook("reset", "--check").changed == 1
+    assert playbook("reset").changed == 1
+    assert provisioned("wan", QDISC) == before
+    assert playbook("reset").changed == 0
+
+
+@pytest.mark.usefixtures("provisioned")
+def test_a_condition_that_is_not_met_is_refused(playbook: Run) -> None:
+    done = playbook("netem", "-e", "rate=90gbit")
+    playbook("reset")
+    assert done.status != 0
+    assert "asked were no delay and 90gbit: look for other traffic" in done.errors[0]
+
+
+def test_someone_else_s_qdisc_stops_us(provisioned: On, playbook: Run) -> None:
+    provisioned("wan", "tc qdisc add dev up0 root handle 1: tbf rate 1gbit burst 1mb latency 9ms")
+    try:
+        done = playbook("netem", "-e", "netem_delay=10ms")
+        assert playbook("reset").changed == 0
+        assert "tbf 1: root" in provisioned("wan", QDISC)
+    finally:
+        provisioned("wan", "tc qdisc del dev up0 root")
+    assert done.status != 0
+    assert "up0 already has a tbf qdisc (1:) that is not ParetoPipe's" in done.errors[0]
+
+
+@pytest.mark.usefixtures("provisioned")
+def test_nothing_is_measured_in_check_mode(playbook: Run, results: Path) -> None:
+    done = playbook("measure", "--check", "-e", CELL)
+    assert done.status == 0, done.output
+    assert "nothing is measured in check mode" in done.output
+    assert not results.exists()
+
+
+def test_a_sweep_killed_half_way_leaves_nothing_and_goes_on(
+    provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
+) -> None:
+    provisioned("server", "systemctl kill -s KILL paretopipe-sweep")
+    output = started.communicate(timeout=120)[0]
+    assert started.returncode != 0, output
+    assert "metro: the sweep ended without a word (signal, status 9)" in output, output
+    assert "netem" not in provisioned("wan", QDISC)
+    assert provisioned("server", "systemctl is-active paretopipe-sweep; true") == "inactive"
+    for host in ("pi1", "pi2", "server"):
+        seen = provisioned(host, TRACES).split("\n")
+        agents = [line for line in seen if line.startswith(("paretopipe", "python"))]
+        sockets = [line for line in seen if ":" in line]
+        assert len(agents) == 2, seen
+        assert all(line.endswith((":22", ":47470")) for line in sockets), seen
+    (records,) = results.glob("*.jsonl")
+    kept = records.read_bytes().splitlines()
+    assert len(kept) >= 4
+
+    again = playbook("measure", "-e", CELL)
+    assert again.status == 0, again.output
+    assert "100/100 runs, 0 failed" in again.output
+    assert set(kept) <= set(records.read_bytes().splitlines())
+
+
+def test_a_killed_controller_leaves_what_reset_takes_away(
+    provisioned: On, playbook: Run, started: subprocess.Popen[str]
+) -> None:
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait(timeout=30)
+    assert provisioned("server", "systemctl is-active paretopipe-sweep") == "active"
+    assert "netem 5a5a:" in provisioned("wan", QDISC)
+    done = playbook("reset")
+    assert done.status == 0, done.output
+    assert provisioned("server", "systemctl is-active paretopipe-sweep; true") == "inactive"
+    assert "netem" not in provisioned("wan", QDISC)
+
+
+def test_a_followed_sweep_is_not_taken_over(playbook: Run, started: subprocess.Popen[str]) -> None:
+    done = playbook("full_sweep", "-e", f"{CELL} repeats=1")
+    assert done.status != 0
+    assert "another controller is measuring on these hosts" in done.errors[0]
+    assert started.poll() is None

@@ -1,0 +1,158 @@
+"""What the user types becomes cells, or one sentence that says what to type instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime import plan as runtime_plan
+
+ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
+
+
+@pytest.fixture(scope="module")
+def cells(plugin: Callable[[str], ModuleType]) -> ModuleType:
+    return plugin("plugins/action/plan_cells.py")
+
+
+@pytest.fixture
+def plan(cells: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    def planned(experiment: str = "full", /, **options: str) -> dict[str, Any]:
+        provenance = {"commit": "0" * 40, "dirty": False, "controller": {}}
+        result: dict[str, Any] = cells.plan_cells(
+            options,
+            experiments[experiment],
+            experiments["models"],
+            experiments["scenarios"],
+            ADDRESSES,
+            provenance,
+        )
+        return result
+
+    return planned
+
+
+def plans(planned: dict[str, Any]) -> list[dict[str, Any]]:
+    return [cell["plan"] for group in planned["scenarios"] for cell in group["cells"]]
+
+
+def test_the_paper_s_job_is_four_cells_grouped_by_scenario(plan: Any) -> None:
+    planned = plan(model="vgg16")
+    assert planned["sweep"] == "vgg16"
+    assert [group["name"] for group in planned["scenarios"]] == ["baseline", "wan"]
+    assert [cell["cell_id"] for cell in plans(planned)] == [
+        "vgg16.socket.pi_to_pi.baseline",
+        "vgg16.socket.pi_to_gpu.baseline",
+        "vgg16.socket.pi_to_pi.wan",
+        "vgg16.socket.pi_to_gpu.wan",
+    ]
+    assert planned["scenarios"][1]["cells"][1]["label"] == "cell 4/4 vgg16 socket pi_to_gpu wan"
+    first, last = plans(planned)[0], plans(planned)[-1]
+    assert (first["repeats"], first["batch_size"], first["image_px"]) == (5, 8, 224)
+    assert (first["warmup_batches"], first["latency_batches"]) == (2, 5)
+    assert (first["throughput_batches"], first["window"], first["classes"]) == (16, 4, 1000)
+    assert first["scenario"] == {"name": "baseline", "netem": None, "measured": None}
+    assert last["scenario"]["netem"] == {
+        "delay": "200ms",
+        "rate": "5mbit",
+        "jitter": "0ms",
+        "loss": "0%",
+        "direction": "egress",
+    }
+    assert [worker["host"] for worker in last["workers"]] == ["pi1", "server"]
+
+
+def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) -> None:
+    for model in experiments["models"]:
+        for cell in plans(plan(model=model)):
+            read = runtime_plan.read_plan(cell)
+            assert len(read.splits) == experiments["models"][model]["blocks"] - 1
+
+
+def test_known_backends_are_the_runtime_s(cells: ModuleType) -> None:
+    assert cells.BACKENDS == runtime_plan.BACKENDS
+
+
+def test_options_are_strings_and_override_the_experiment(plan: Any) -> None:
+    planned = plan(
+        model="mobilenetv2",
+        splits="1,14",
+        repeats="3",
+        batch="2",
+        image="96",
+        classes="1000",
+        scenarios="baseline",
+        pairings="pi_to_gpu",
+        sweep="mine",
+    )
+    (cell,) = plans(planned)
+    assert planned["sweep"] == "mine"
+    assert cell["splits"] == [[1], [14]]
+    assert (cell["repeats"], cell["batch_size"], cell["image_px"]) == (3, 2, 96)
+    assert cell["classes"] == 1000
+    assert cell["provenance"]["options"]["splits"] == "1,14"
+
+
+def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
+    assert {cell["image_px"] for cell in plans(plan("demo"))} == {32}
+    assert {cell["image_px"] for cell in plans(plan("demo", model="inceptionv3"))} == {299}
+    assert {cell["image_px"] for cell in plans(plan("demo", model="resnet18", image="64"))} == {64}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "no model given: choose with -e model=… from mobilenetv2, resnet18"),
+        ({"model": "vgg"}, "unknown model 'vgg': choose from mobilenetv2, resnet18"),
+        ({"model": "vgg16", "scenarios": "moon"}, "unknown scenario 'moon': choose from baseline"),
+        ({"model": "vgg16", "scenarios": ","}, "no scenario given: choose from baseline"),
+        ({"model": "vgg16", "pairings": "pi"}, "unknown pairing 'pi': choose from pi_to_pi"),
+        ({"model": "vgg16", "backend": "smoke"}, "unknown backend 'smoke': choose from socket"),
+        ({"model": "vgg16", "splits": "39"}, "vgg16 has 39 blocks, so splits run from 1 to 38"),
+        ({"model": "vgg16", "splits": "0"}, "so splits run from 1 to 38"),
+        ({"model": "vgg16", "splits": "1-2"}, "the pairing has 2 workers"),
+        ({"model": "vgg16", "splits": "one"}, "write splits=all or splits=1,14,29"),
+        ({"model": "vgg16", "splits": ""}, "splits is empty"),
+        ({"model": "vgg16", "repeats": "0"}, "repeats=0 is not a positive whole number"),
+        ({"model": "vgg16", "repeats": "2.5"}, "repeats=2.5 is not a positive whole number"),
+        ({"model": "vgg16", "batch": "many"}, "batch=many is not a positive whole number"),
+        ({"model": "vgg16", "image": "-1"}, "image=-1 is not a positive whole number"),
+        ({"model": "vgg16", "classes": "7"}, "classes=7 is not offered: choose 10 or 1000"),
+        ({"model": "vgg16", "sweep": "../x"}, "sweep=../x cannot name a folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    plan: Any, cells: ModuleType, options: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(cells.OptionError) as caught:
+        plan(**options)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any]) -> None:
+    with pytest.raises(cells.OptionError, match="needs host 'pi2', which is no worker"):
+        cells.plan_cells(
+            {"model": "vgg16"},
+            experiments["full"],
+            experiments["models"],
+            experiments["scenarios"],
+            {"pi1": "192.0.2.11", "server": "192.0.2.10"},
+            {},
+        )
+
+
+def test_three_stages_take_two_cut_points(cells: ModuleType) -> None:
+    assert cells.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
+    with pytest.raises(cells.OptionError, match="out of range"):
+        cells.cut_points("9-3", "vgg16", 39, 3)
+
+
+def test_an_option_that_is_nearly_ours_is_refused(cells: ModuleType) -> None:
+    cells.mistyped(["model", "repeats", "testbed_id", "runtime_versions", "netem_delay"])
+    for name, meant in (("repeat", "repeats"), ("scenario", "scenarios"), ("split", "splits")):
+        with pytest.raises(cells.OptionError, match=f"did you mean {meant}"):
+            cells.mistyped([name])

@@ -1,0 +1,70 @@
+"""The playbooks: they parse, stay thin, and answer a mistake with one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PLAYBOOKS = sorted((Path(__file__).resolve().parents[2] / "playbooks").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_it_parses(playbook: Callable[..., Any], path: Path) -> None:
+    done = playbook(path.stem, "--syntax-check")
+    assert done.status == 0, done.output
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_it_has_roles_or_tasks_and_says_how_it_is_called(path: Path) -> None:
+    text = path.read_text()
+    assert "ansible-playbook playbooks/" in text
+    for play in yaml.safe_load(text):
+        assert not {"roles", "tasks"} <= set(play)
+        assert play["name"]
+
+
+@pytest.mark.parametrize("name", ["local", "lab"])
+def test_every_inventory_names_the_same_groups(playbook: Callable[..., Any], name: str) -> None:
+    done = playbook("measure", "-i", f"inventory/{name}", "--list-hosts")
+    assert done.status == 0, done.output
+    assert "server" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("", "no model given: choose with -e model=…"),
+        ("model=vgg61", "unknown model 'vgg61': choose from mobilenetv2, resnet18"),
+        ("model=vgg16 splits=39", "vgg16 has 39 blocks, so splits run from 1 to 38"),
+        ("model=vgg16 repeat=1", "unknown option 'repeat': did you mean repeats=…?"),
+        ("experiment=dem", "unknown experiment 'dem': choose from demo, full"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_starts(
+    playbook: Callable[..., Any], options: str, sentence: str
+) -> None:
+    done = playbook("full_sweep", "-e", options)
+    assert done.status != 0
+    assert len(done.errors) == 1
+    assert sentence in done.errors[0]
+    assert "Bring the virtual testbed" not in done.output
+
+
+def test_netem_needs_something_to_do(playbook: Callable[..., Any]) -> None:
+    done = playbook("netem")
+    assert done.status != 0
+    assert "nothing to apply" in done.errors[0]
+
+
+def test_a_lab_that_does_not_answer_is_one_sentence(playbook: Callable[..., Any]) -> None:
+    # 192.0.2.0/24 is for documentation: nobody answers there.
+    done = playbook("provision", "-i", "inventory/lab", "-e", "preflight_timeout=1")
+    assert done.status != 0
+    (sentence,) = done.errors
+    for name in ("server (192.0.2.10:22)", "pi1 (192.0.2.11:22)", "pi2 (192.0.2.12:22)"):
+        assert f"{name} does not answer" in sentence
+    assert "mend it, or take the host out of the inventory" in sentence
