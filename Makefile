@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Progress lines appear as they come, in a pipe too.
+export PYTHONUNBUFFERED := 1
 CONTROLLER_PACKAGES := python3 python3-venv openssh-client
 TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod user-mode-linux \
 	systemd systemd-sysv systemd-container dbus procps util-linux

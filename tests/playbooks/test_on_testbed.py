@@ -40,7 +40,8 @@ def results() -> Iterator[Path]:
     shutil.rmtree(RESULTS, ignore_errors=True)
     yield RESULTS
     shutil.rmtree(RESULTS, ignore_errors=True)
-    (ROOT / f"reports/html/{SWEEP}.html").unlink(missing_ok=True)
+    for path in (ROOT / "reports/html").glob(f"{SWEEP}.*"):
+        path.unlink()
 
 
 @pytest.fixture

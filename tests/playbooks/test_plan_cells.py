@@ -97,7 +97,7 @@ def test_options_are_strings_and_override_the_experiment(plan: Any) -> None:
 
 
 def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
-    assert {cell["image_px"] for cell in plans(plan("demo"))} == {32}
+    assert {cell["image_px"] for cell in plans(plan("demo"))} == {64}
     assert {cell["image_px"] for cell in plans(plan("demo", model="inceptionv3"))} == {299}
     assert {cell["image_px"] for cell in plans(plan("demo", model="resnet18", image="64"))} == {64}
 
