@@ -19,6 +19,8 @@ help: ## this list
 
 demo: root setup-testbed ## the whole job on three virtual hosts: MobileNetV2, every split, one report
 	$(BIN)/ansible-playbook playbooks/full_sweep.yml -e experiment=demo
+	@echo "The report: $(CURDIR)/reports/html/demo.html"
+	@echo "The virtual hosts stay up for your own sweeps; \`make down\` takes them away."
 
 test: root setup-dev ## every test, those on the virtual testbed included
 	$(BIN)/pytest

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.testbed.machines import Testbed
+from tests.testbed.machines import ROOT, Testbed
 
 pytestmark = pytest.mark.testbed
 HOSTS = ("server", "pi1", "pi2")
@@ -45,6 +46,14 @@ def test_a_host_is_a_node(testbed: Testbed, name: str) -> None:
     python = "/opt/paretopipe/venv/bin/python -c 'import torch; print(int(torch.ones(3).sum()))'"
     assert testbed.ssh(name, python) == "3"
     assert testbed.ssh(name, "ls -A /root") == ".ssh"
+
+
+def test_another_checkout_may_not_touch_it(testbed: Testbed, tmp_path: Path) -> None:
+    elsewhere = f"testbed_state_dir={tmp_path}"
+    for state in ("present", "absent"):
+        said = testbed.play(f"testbed_state={state}", elsewhere, succeed=False)
+        assert f"testbed {testbed.id} is up and belongs to {ROOT}" in said
+    assert testbed.ping() == {"server", "pi1", "pi2", "wan"}
 
 
 def test_ssh_is_on_the_management_network_only(testbed: Testbed) -> None:

@@ -33,6 +33,7 @@ def answer(command: str, settings: Settings, raw: dict[str, object]) -> dict[str
     """Carry out a command of the role's and return what it should know."""
     if command == "verify":
         return {"changed": False, "sentences": selftest.verify(settings)}
+    preflight.check_owner(settings)
     if command == "down":
         gone = lifecycle.is_gone(settings)
         lifecycle.down(settings)

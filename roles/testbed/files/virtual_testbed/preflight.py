@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -51,6 +52,23 @@ def check_root() -> None:
             "the testbed makes namespaces and mounts, which needs root: "
             f"run sudo {ansible} playbooks/testbed.yml"
         )
+
+
+def check_owner(settings: Settings) -> None:
+    """Raise TestbedError where a testbed of this number is up and belongs to another checkout."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_text(errors="replace").split("\0")
+            other = Settings.parse(json.loads(words[words.index("supervise") + 1]))
+        except (OSError, ValueError, LookupError, TypeError):  # gone, or some other program
+            continue
+        mine = other.state_root == settings.state_root
+        # One whose checkout is gone can be nobody's: it may be replaced.
+        if other.id == settings.id and not mine and other.state_root.exists():
+            raise TestbedError(
+                f"testbed {settings.id} is up and belongs to {other.state_root.parent}: take it "
+                f"down there (make down), or use another with -e testbed_id={settings.id + 1}"
+            )
 
 
 def check_addresses(settings: Settings) -> None:
