@@ -47,6 +47,8 @@ def call(function: Callable[[], Any]) -> Any:
 
 
 def _child(function: Callable[[], Any], write_end: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # a parent that ends orderly need not wait
+        signal.signal(number, signal.SIG_DFL)
     try:
         outcome = {"value": function()}
     except ParetoPipeError as error:

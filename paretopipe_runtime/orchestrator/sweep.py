@@ -58,7 +58,8 @@ def sweep(document: dict[str, Any], files: SweepFiles, key: bytes) -> tuple[int,
     prepared = prepare(plan, files.state_dir)
     runs = expand(plan, {cuts: prepared.hop_bytes(cuts) for cuts in plan.splits})
     pending = deque((run, 1) for run in runs if run.key not in records.done)
-    records.append_plan(document)
+    if pending:
+        records.append_plan(document)
     estimate = load_estimate(plan, files.state_dir)
     progress = Progress(files.progress, plan.cell_id, runs, records.done, estimate)
     stopping = _stop_on_signal()
@@ -71,6 +72,9 @@ def sweep(document: dict[str, Any], files: SweepFiles, key: bytes) -> tuple[int,
         run, attempt = pending.popleft()
         progress.begin(run)
         row = _measure(plan, run, prepared, key)
+        if stopping and row["status"].startswith("failed"):
+            pending.appendleft((run, attempt))  # cut short by the same signal: not its fault
+            continue
         row["attempt"] = records.attempts.get(run.key, 0) + 1
         records.append(row)
         progress.end(run, row)
@@ -125,7 +129,11 @@ def _lease_expired(lease: Path | None) -> bool:
 
 
 def _stop_on_signal() -> list[int]:
-    """Let SIGTERM and SIGINT end the sweep after the run under way; the list fills then."""
+    """Let SIGTERM and SIGINT end the sweep; the list fills then.
+
+    systemd and a terminal signal the run under way as well, which ends at once; a signal to this
+    process alone lets it finish.
+    """
     seen: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:

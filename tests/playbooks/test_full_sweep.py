@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SWEEP = "pytest-full"
 RESULTS = ROOT / "experiments/results" / SWEEP
 REPORT = ROOT / f"reports/html/{SWEEP}.html"
-SMALL = f"experiment=demo sweep={SWEEP} splits=3,17 repeats=2"
-MORE = f"experiment=demo sweep={SWEEP} splits=3,17 repeats=20"
+SMALL = f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=2"
+MORE = f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=20"
 On = Callable[[str, str], str]
 Run = Callable[..., Any]
 

@@ -22,7 +22,10 @@ On = Callable[[str, str], str]
 Run = Callable[..., Any]
 SWEEP = "pytest-playbooks"
 RESULTS = ROOT / "experiments/results" / SWEEP
-CELL = f"experiment=demo sweep={SWEEP} scenarios=metro pairings=pi_to_pi splits=1,10 repeats=50"
+CELL = (
+    f"experiment=demo image=32 sweep={SWEEP} scenarios=metro pairings=pi_to_pi "
+    "splits=10,17 repeats=50"
+)
 QDISC = "tc qdisc show dev up0"
 # Whatever a run could leave behind: processes of the service user, listening sockets.
 TRACES = "ps -u paretopipe -o comm= | sort; ss -Hltn | awk '{print $4}' | sort"

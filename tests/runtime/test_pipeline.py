@@ -157,6 +157,26 @@ def test_a_killed_orchestrator_loses_nothing_and_leaves_nothing(
     assert len(keys) == len(set(keys)) == 8
 
 
+def test_a_stopped_sweep_ends_at_once_without_a_failed_row(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    long = {**plan, "splits": [[3]], "repeats": 1, "throughput_batches": 5000}
+    wait_until(lambda: no_stage_left(cluster))
+    process = subprocess.Popen(
+        command(cluster, tmp_path, long),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: cluster.stage_processes("pi2"))
+    os.killpg(process.pid, signal.SIGTERM)  # as systemd does: to every process of the unit
+    stderr = process.communicate(timeout=20)[1]
+    assert process.returncode == 75
+    assert "stopped with 1 runs to go" in stderr
+    assert runs(tmp_path) == []
+    wait_until(lambda: no_stage_left(cluster), 20)
+
+
 def test_a_killed_stage_is_a_failed_row_and_the_sweep_goes_on(
     cluster: Cluster, plan: dict[str, Any], tmp_path: Path
 ) -> None:
