@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -62,7 +63,8 @@ def kill_playbook(process: subprocess.Popen[bytes], spared: int | None) -> None:
     keep = {spared, *([] if spared is None else _descendants(spared))}
     for member in family:
         if member.pid not in keep:
-            member.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself meanwhile
+                member.kill()
     process.wait(timeout=10)
 
 
