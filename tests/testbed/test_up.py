@@ -26,7 +26,7 @@ def test_a_second_run_finds_nothing_to_do(testbed: Testbed) -> None:
     before = testbed.root_process
     printed = testbed.play()
     assert "changed=0" in printed
-    assert "answer over SSH" in printed
+    assert "answer over SSH" in testbed.play("testbed_state=verify")
     assert testbed.root_process == before
 
 
