@@ -37,7 +37,7 @@ def describe_host() -> dict[str, Any]:
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "congestion_control": _read("/proc/sys/net/ipv4/tcp_congestion_control"),
         "slow_start_after_idle": _read("/proc/sys/net/ipv4/tcp_slow_start_after_idle"),
-        "allocator": "glibc, default settings",
+        "libc": " ".join(platform.libc_ver()) or None,
     }
 
 

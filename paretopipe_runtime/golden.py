@@ -15,7 +15,7 @@ from paretopipe_runtime.models import model_info
 from paretopipe_runtime.models.initial import uniform
 from paretopipe_runtime.weights import WeightsManifest, load_stage
 
-#: Largest relative error of float32 logits that still counts as the same answer.
+#: Largest relative error of float32 logits that still counts as the same answer from one engine.
 TOLERANCE = 1e-5
 _CIFAR_PX = 32
 # ImageNet's, which torchvision's models expect.

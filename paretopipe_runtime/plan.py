@@ -1,7 +1,7 @@
 """The plan of one cell: what to run, in which order, under which key. Data in, data out.
 
-A *cell* is model x backend x pairing x scenario; a *run* is one fresh launch for one split and one
-repeat, and the replicate of every statistic.
+A *cell* is model x backend x engine x pairing x scenario; a *run* is one fresh launch for one split
+and one repeat, and the replicate of every statistic.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import model_info
 from paretopipe_runtime.partition import all_splits, validate_cuts
 
 SCHEMA_VERSION = 1
-BACKENDS = ("socket",)
-ENGINES = ("eager",)
+BACKENDS = ("socket", "rpc", "rpc_hub")
+ALLOCATORS = ("tuned", "default")
 #: Most seconds that one phase of a run spends on the wire before its batches are cut down.
 TRANSFER_BUDGET_S = 60.0
 #: Ethernet frame bytes for each byte of TCP payload (1514 of 1448, time stamps on).
@@ -32,11 +33,12 @@ _DELAY_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 @dataclass(frozen=True)
 class Worker:
-    """A host that runs a stage, and where its agent listens."""
+    """A host that runs a stage, where its agent listens, and how its stages get their memory."""
 
     host: str
     address: str
     port: int
+    allocator: str = "tuned"
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ def _run(plan: Plan, cuts: tuple[int, ...], repeat: int, order: int, transfer_s:
         "engine": plan.engine,
         "pairing": plan.pairing,
         "hosts": [worker.host for worker in plan.workers],
+        "allocators": [worker.allocator for worker in plan.workers],
         "scenario": plan.scenario,
         "netem": plan.netem,
         "cuts": list(cuts),
@@ -200,14 +203,9 @@ def _read(document: dict[str, Any]) -> Plan:
     if document["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema_version {document['schema_version']}, this is {SCHEMA_VERSION}")
     model = model_info(document["model"])
-    for name, known in (("backend", BACKENDS), ("engine", ENGINES)):
-        if document[name] not in known:
-            raise ParetoPipeError(
-                f"E_{name.upper()}",
-                f"unknown {name} {document[name]!r}: known are "
-                f"{', '.join(known)} — choose one with -e {name}=…",
-            )
-    workers = tuple(Worker(w["host"], w["address"], int(w["port"])) for w in document["workers"])
+    for name, known in (("backend", BACKENDS), ("engine", tuple(ENGINES))):
+        _check_known(name, document[name], known)
+    workers = tuple(map(_worker, document["workers"]))
     if document["splits"] == "all":
         splits = list(all_splits(document["model"]))
     else:
@@ -256,6 +254,20 @@ def _read(document: dict[str, Any]) -> Plan:
         window=int(document["window"]),
         weights_seed=int(document["weights_seed"]),
     )
+
+
+def _worker(fields: dict[str, Any]) -> Worker:
+    allocator = fields.get("allocator", "tuned")
+    _check_known("allocator", allocator, ALLOCATORS)
+    return Worker(fields["host"], fields["address"], int(fields["port"]), allocator)
+
+
+def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ParetoPipeError(
+            f"E_{kind.upper()}",
+            f"unknown {kind} {name!r}: known are {', '.join(known)} — choose one with -e {kind}=…",
+        )
 
 
 def _parse(pattern: re.Pattern[str], units: dict[str, float], text: Any) -> float | None:

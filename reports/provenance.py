@@ -30,7 +30,7 @@ _HOST = {
     "governor": "CPU governor",
     "congestion_control": "Congestion control",
     "slow_start_after_idle": "Slow start after idle",
-    "allocator": "Memory allocator",
+    "libc": "C library",
     "temperature_c": "Temperature (°C)",
     "throttled": "Throttled",
 }

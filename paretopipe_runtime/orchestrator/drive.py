@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
 from paretopipe_runtime.partition import stage_ranges
@@ -63,7 +64,7 @@ def drive(plan: Plan, run: Run, prepared: Prepared, key: bytes, run_id: str) -> 
     pipeline = _launch(plan, run, prepared, key, run_id, deadlines)
     try:
         launched = time.perf_counter()
-        driver = _Driver(pipeline, prepared, deadlines)
+        driver = _Driver(pipeline, prepared, deadlines, ENGINES[plan.engine].tolerance)
         phases: dict[str, Any] = {"warmup": driver.one_in_flight(run.warmup_batches)}
         warm = time.perf_counter()
         phases["latency"] = driver.one_in_flight(run.latency_batches)
@@ -141,6 +142,9 @@ def _orders(
         Launch(
             run_id=run_id,
             stage=stage,
+            backend=plan.backend,
+            engine=plan.engine,
+            allocator=worker.allocator,
             model=plan.model,
             classes=plan.classes,
             manifest=prepared.manifest,
@@ -155,7 +159,7 @@ def _orders(
             io_timeout_s=deadlines.io_s,
             idle_timeout_s=deadlines.batch_s + 60,
         )
-        for stage, (first, end) in enumerate(ranges)
+        for stage, ((first, end), worker) in enumerate(zip(ranges, plan.workers, strict=True))
     ]
 
 
@@ -171,10 +175,13 @@ def _finish(pipeline: _Pipeline, deadlines: Deadlines) -> list[dict[str, Any]]:
 class _Driver:
     """Sends requests to the first stage, takes predictions from the last, and keeps the times."""
 
-    def __init__(self, pipeline: _Pipeline, prepared: Prepared, deadlines: Deadlines) -> None:
+    def __init__(
+        self, pipeline: _Pipeline, prepared: Prepared, deadlines: Deadlines, tolerance: float
+    ) -> None:
         self._first, self._last = pipeline.channels[0], pipeline.channels[-1]
         self._prepared = prepared
         self._deadlines = deadlines
+        self._tolerance = tolerance
         self._logits: list[np.ndarray] = []
         self._requested = 0
         self._selector = selectors.DefaultSelector()
@@ -210,7 +217,7 @@ class _Driver:
         argmax_equal = finite = True
         for batch_id, logits in enumerate(self._logits):
             reference = self._prepared.reference[batch_id % INPUT_BATCHES]
-            seen = golden.compare(logits, reference)
+            seen = golden.compare(logits, reference, self._tolerance)
             worst = max(worst, seen.max_rel_err)
             argmax_equal &= seen.argmax_equal
             finite &= seen.finite
@@ -239,7 +246,6 @@ class _Driver:
         logits = np.empty(expected.shape, expected.dtype)
         buffer = logits.data.cast("B")
         self._last.receive_payload(header, buffer, self._deadlines.io_s)
-        self._last.check_digest(header, buffer)
         self._logits.append(logits)
 
     def _wait(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from paretopipe_runtime.golden import TOLERANCE
+from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.models import model_info
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.partition import stage_ranges
@@ -25,7 +25,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     phase_of = ["warmup"] * run.warmup_batches + ["latency"] * run.latency_batches
     phase_of += ["throughput"] * run.throughput_batches
     reports, ready = seen["reports"], seen["ready"]
-    stages = _stages(plan, run, prepared, reports, phase_of)
+    stages = _stages(plan, run, prepared, seen, phase_of)
     hops = _hops(plan, run, prepared, seen, phase_of)
     latency_s = seen["latency"]["batch_s"]
     compute_s = [
@@ -35,7 +35,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "max_rel_err": seen["proof"]["max_rel_err"],
         "argmax_equal": seen["proof"]["argmax_equal"],
         "batches_checked": seen["proof"]["batches_checked"],
-        "tolerance": TOLERANCE,
+        "tolerance": ENGINES[plan.engine].tolerance,
         "weights_digest": prepared.weights_digest,
         "input_digest": ready[0]["input_digest"],
         "reference_digest": prepared.reference_digest,
@@ -83,7 +83,7 @@ def _by_phase(values: list[tuple[int, float]], phase_of: list[str]) -> dict[str,
 
 
 def _stages(
-    plan: Plan, run: Run, prepared: Prepared, reports: list[dict[str, Any]], phase_of: list[str]
+    plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any], phase_of: list[str]
 ) -> list[dict[str, Any]]:
     names = model_info(plan.model).block_names
     blocks = prepared.manifest["blocks"]
@@ -98,14 +98,17 @@ def _stages(
             "block_names": list(names[first:end]),
             "parameters": sum(block["parameters"] for block in blocks[first:end]),
             "partition_bytes": sum(block["nbytes"] for block in blocks[first:end]),
+            "load_s": answer["load_s"],
             "compute_s": _by_phase([(b, c) for b, _, c in report["batches"]], phase_of),
             "cpu_percent": report["cpu_percent"],
             "cpu_s": report["cpu_s"],
+            "baseline_rss_bytes": report["baseline_rss_bytes"],
             "peak_rss_bytes": report["peak_rss_bytes"],
+            "allocator": worker.allocator,
             "threads": report["threads"],
         }
-        for index, (worker, report, (first, end)) in enumerate(
-            zip(plan.workers, reports, ranges, strict=False)
+        for index, (worker, answer, report, (first, end)) in enumerate(
+            zip(plan.workers, seen["ready"], seen["reports"], ranges, strict=False)
         )
     ]
 
@@ -129,7 +132,7 @@ def _hops(
             "bytes_sent": reports[index]["payload_sent"],
         }
         if index + 1 < len(reports):
-            arrivals = [(b, r) for b, r, _ in reports[index + 1]["batches"]]
+            arrivals = [(b, r) for b, r, _ in reports[index + 1]["batches"] if r is not None]
             hop["bytes_received"] = reports[index + 1]["payload_received"]
             hop["receive_s"] = _by_phase(arrivals, phase_of)
         else:
@@ -148,7 +151,7 @@ def _reasons(
     throttle_bits = [host["throttled"] for host in record["hosts"].values() if host["throttled"]]
     checks = {
         "non_finite": not proof["finite"],
-        "output_mismatch": not (_within(proof["max_rel_err"]) and proof["argmax_equal"]),
+        "output_mismatch": not (_within(record["proof"]) and proof["argmax_equal"]),
         "unchecked_batches": proof["batches_checked"] != batches,
         "input_mismatch": seen["ready"][0]["input_digest"] != prepared.input_digest,
         "bytes_mismatch": not bytes_equal,
@@ -158,8 +161,8 @@ def _reasons(
     return [reason for reason, holds in checks.items() if holds]
 
 
-def _within(max_rel_err: float | None) -> bool:
-    return max_rel_err is not None and max_rel_err <= TOLERANCE
+def _within(proof: dict[str, Any]) -> bool:
+    return proof["max_rel_err"] is not None and proof["max_rel_err"] <= proof["tolerance"]
 
 
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:

@@ -22,6 +22,9 @@ from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.frames import FrameType, Header
 
 MAX_MESSAGE = 4 * 1024 * 1024
+#: Bytes that are sent or read, and hashed, at a time: they are in the cache for the second.
+PIECE = 1024 * 1024
+_DIGEST_SIZE = 8
 _IDLE = 24 * 3600.0
 
 
@@ -50,6 +53,7 @@ class Channel:
         self._sent = 0
         self._received = 0
         self._header = bytearray(frames.HEADER_SIZE)
+        self._digest = bytearray(_DIGEST_SIZE)
         self._sending = threading.Lock()  # a stage's sender may report an error while it sends
 
     def fileno(self) -> int:
@@ -67,6 +71,26 @@ class Channel:
 
     # -- sending ---------------------------------------------------------------------------------
 
+    def begin(
+        self,
+        kind: FrameType,
+        payload: memoryview | bytes = b"",
+        *,
+        batch_id: int = 0,
+        dtype: str | None = None,
+        shape: tuple[int, ...] = (),
+    ) -> Outgoing:
+        """Start a frame straight from `payload`'s own memory; the channel is its until it is sent.
+
+        `payload` is one-dimensional bytes and must not change before the frame is complete.
+        """
+        self._sending.acquire()
+        view = memoryview(payload)
+        code = frames.DTYPE_CODES[dtype] if dtype else 0
+        now = time.monotonic_ns()
+        header = Header(kind, self._sent, len(view), batch_id, code, shape, 0, now)
+        return Outgoing(self, header, view)
+
     def send(
         self,
         kind: FrameType,
@@ -77,18 +101,8 @@ class Channel:
         shape: tuple[int, ...] = (),
         timeout: float,
     ) -> None:
-        """Send one frame straight from `payload`'s own memory; `timeout` is for the whole frame."""
-        view = memoryview(payload).cast("B") if payload else memoryview(b"")
-        digest = xxhash.xxh3_64_intdigest(view)
-        code = frames.DTYPE_CODES[dtype] if dtype else 0
-        with self._sending, self._os_errors(f"sending {kind.name} {self._sent}", timeout):
-            now = time.monotonic_ns()
-            header = Header(kind, self._sent, len(view), digest, batch_id, code, shape, 0, now)
-            parts = [memoryview(frames.encode(header)), view]
-            self._write(parts if len(view) else parts[:1], timeout)
-            self._sent += 1
-            if kind is FrameType.TENSOR:
-                self.payload_sent += len(view)
+        """Send one frame; `timeout` is for the whole of it."""
+        self.begin(kind, payload, batch_id=batch_id, dtype=dtype, shape=shape).complete(timeout)
 
     def send_message(self, message: dict[str, Any], *, timeout: float) -> None:
         """Send a JSON object."""
@@ -99,24 +113,22 @@ class Channel:
         text = json.dumps({"code": error.code, "message": error.message[:400]})
         self.send(FrameType.ERROR, text.encode(), timeout=timeout)
 
-    def _write(self, parts: list[memoryview], timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while parts:
-            try:
-                sent = self.sock.sendmsg(parts)
-            except BlockingIOError:
-                self._wait(select.POLLOUT, deadline)
-                continue
-            while parts and sent >= len(parts[0]):
-                sent -= len(parts.pop(0))
-            if parts:
-                parts[0] = parts[0][sent:]
+    def sent(self, header: Header) -> None:
+        """Take note of a frame that is complete, and let the next one begin."""
+        self._sent += 1
+        if header.type is FrameType.TENSOR:
+            self.payload_sent += header.payload_nbytes
+        self._sending.release()
+
+    def give_up(self) -> None:
+        """Let go of a frame that cannot be completed, so that the reason may still be sent."""
+        self._sending.release()
 
     # -- receiving -------------------------------------------------------------------------------
 
     def receive_header(self, timeout: float = _IDLE) -> Header:
         """Wait for the next frame and return its checked header; an ERROR frame is raised."""
-        with self._os_errors("waiting for a frame", timeout):
+        with self.os_errors("waiting for a frame", timeout):
             self._read(memoryview(self._header), timeout)
         header = frames.decode(self._header)
         if header.seq != self._received:
@@ -129,21 +141,43 @@ class Channel:
             raise ParetoPipeError(str(error.get("code")), f"{error.get('message')}")
         return header
 
-    def receive_payload(self, header: Header, buffer: memoryview, timeout: float) -> None:
-        """Read `header`'s payload into `buffer`, which must have exactly its size."""
-        with self._os_errors(f"receiving {header.type.name} {header.seq}", timeout):
-            self._read(buffer, timeout)
-        if header.type is FrameType.TENSOR:
-            self.payload_received += len(buffer)
+    def receive_payload(self, header: Header, buffer: memoryview, timeout: float) -> float:
+        """Read `header`'s payload into `buffer`, exactly its size, and check its digest.
 
-    def check_digest(self, header: Header, buffer: memoryview) -> None:
-        """Compare the payload's xxh3 with the header's: apart from reading, to keep it untimed."""
-        if xxhash.xxh3_64_intdigest(buffer) != header.digest:
+        Returns
+        -------
+        float
+            Seconds that reading took; computing the digest is not counted.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_CHECKSUM`` for a payload that was damaged on the way.
+        """
+        digest = xxhash.xxh3_64()
+        hashing_s = 0.0
+        start = time.perf_counter()
+        deadline = time.monotonic() + timeout
+        with self.os_errors(f"receiving {header.type.name} {header.seq}", timeout):
+            done = 0
+            while done < len(buffer):
+                count = self._read_some(buffer[done : done + PIECE], deadline, done, len(buffer))
+                before = time.perf_counter()
+                digest.update(buffer[done : done + count])
+                hashing_s += time.perf_counter() - before
+                done += count
+            if len(buffer):
+                self._read(memoryview(self._digest), timeout)
+        receive_s = time.perf_counter() - start - hashing_s
+        if len(buffer) and digest.digest() != self._digest:
             raise ParetoPipeError(
                 "E_CHECKSUM",
                 f"{self.peer}: payload of frame {header.seq} was damaged on the way — the run is "
                 "discarded; suspect the link or the memory of either host",
             )
+        if header.type is FrameType.TENSOR:
+            self.payload_received += len(buffer)
+        return receive_s
 
     def receive_message(self, timeout: float) -> dict[str, Any]:
         """Return the next frame's JSON object; any other frame is an error."""
@@ -157,7 +191,6 @@ class Channel:
             raise ParetoPipeError("E_SIZE", f"{self.peer}: message of {header.payload_nbytes} B")
         buffer = memoryview(bytearray(header.payload_nbytes))
         self.receive_payload(header, buffer, timeout=10.0)
-        self.check_digest(header, buffer)
         try:
             message = json.loads(bytes(buffer))
         except ValueError as error:
@@ -170,18 +203,22 @@ class Channel:
         deadline = time.monotonic() + timeout
         done = 0
         while done < len(view):
+            done += self._read_some(view[done:], deadline, done, len(view))
+
+    def _read_some(self, view: memoryview, deadline: float, done: int, size: int) -> int:
+        while True:
             try:
-                count = self.sock.recv_into(view[done:])
+                count = self.sock.recv_into(view)
             except BlockingIOError:
-                self._wait(select.POLLIN, deadline)
+                self.wait(select.POLLIN, deadline)
                 continue
             if count == 0:
                 raise ParetoPipeError(
-                    "E_TRUNC", f"{self.peer} closed the connection at {done}/{len(view)} B"
+                    "E_TRUNC", f"{self.peer} closed the connection at {done}/{size} B"
                 )
-            done += count
+            return count
 
-    def _wait(self, event: int, deadline: float) -> None:
+    def wait(self, event: int, deadline: float) -> None:
         """Wait for the socket in one direction; a socket's own time-out would bind both."""
         poll = select.poll()
         poll.register(self.sock, event)
@@ -189,7 +226,8 @@ class Channel:
             raise TimeoutError
 
     @contextlib.contextmanager
-    def _os_errors(self, doing: str, timeout: float) -> Iterator[None]:
+    def os_errors(self, doing: str, timeout: float) -> Iterator[None]:
+        """Turn what the operating system raises inside into a `ParetoPipeError`."""
         try:
             yield
         except TimeoutError as error:
@@ -200,3 +238,65 @@ class Channel:
             raise ParetoPipeError(
                 "E_PEER_LOST", f"{self.peer}: {doing}: {error.strerror or error}"
             ) from error
+
+
+class Outgoing:
+    """A frame on its way out: header, payload piece by piece, digest.
+
+    Any thread may complete it, and nothing else goes out on its channel before it is complete.
+    """
+
+    def __init__(self, channel: Channel, header: Header, payload: memoryview) -> None:
+        self._channel = channel
+        self._header = header
+        self._payload = payload
+        self._offset = 0
+        self._digest = xxhash.xxh3_64()
+        self._parts = [memoryview(frames.encode(header))]
+        self._next_piece()
+
+    def push(self) -> bool:
+        """Hand over what the kernel takes without waiting; return whether that was the rest."""
+        with self._sending(0):
+            return self._push()
+
+    def complete(self, timeout: float) -> None:
+        """Hand over the rest within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        with self._sending(timeout):
+            while not self._push():
+                self._channel.wait(select.POLLOUT, deadline)
+
+    @contextlib.contextmanager
+    def _sending(self, timeout: float) -> Iterator[None]:
+        doing = f"sending {self._header.type.name} {self._header.seq}"
+        try:
+            with self._channel.os_errors(doing, timeout):
+                yield
+        except ParetoPipeError:
+            self._channel.give_up()
+            raise
+
+    def _push(self) -> bool:
+        while self._parts:
+            try:
+                count = self._channel.sock.sendmsg(self._parts)
+            except BlockingIOError:
+                return False
+            while self._parts and count >= len(self._parts[0]):
+                count -= len(self._parts.pop(0))
+            if self._parts:
+                self._parts[0] = self._parts[0][count:]
+            else:
+                self._next_piece()
+        self._channel.sent(self._header)
+        return True
+
+    def _next_piece(self) -> None:
+        piece = self._payload[self._offset : self._offset + PIECE]
+        if len(piece):
+            self._digest.update(piece)
+            self._parts.append(piece)
+            self._offset += len(piece)
+            if self._offset == len(self._payload):
+                self._parts.append(memoryview(self._digest.digest()))

@@ -1,9 +1,12 @@
 """The frame header: 96 bytes, little-endian, checked before anything is believed.
 
+A payload is followed by its xxh3-64, eight bytes: behind it and not in the header, so that either
+end can compute it piece by piece, while the piece is still in the processor's cache.
+
 Layout (offset, size, field)::
 
      0  4 magic "PPWF"        24  8 payload_nbytes
-     4  1 version = 1         32  8 payload digest (xxh3-64)
+     4  1 version = 1         32  8 reserved = 0
      5  1 type                40  8 sender's monotonic ns (diagnostic only)
      6  1 dtype               48 32 dims, 8 x u32, unused = 0
      7  1 ndim                80  4 plan slot
@@ -42,9 +45,17 @@ class FrameType(IntEnum):
     BLOB = 6  # a piece of a weight file
 
 
-#: numpy names of the element types a frame can carry, by their number on the wire.
-DTYPES = {1: "float32", 2: "float16", 3: "uint8", 4: "int32", 5: "int64"}
-_ITEMSIZE = {1: 4, 2: 2, 3: 1, 4: 4, 5: 8}
+#: torch names of the element types a frame can carry, by their number on the wire.
+DTYPES = {
+    1: "float32",
+    2: "float16",
+    3: "uint8",
+    4: "int32",
+    5: "int64",
+    6: "bfloat16",
+    7: "int8",
+}
+_ITEMSIZE = {1: 4, 2: 2, 3: 1, 4: 4, 5: 8, 6: 2, 7: 1}
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
@@ -55,7 +66,6 @@ class Header:
     type: FrameType
     seq: int
     payload_nbytes: int
-    digest: int = 0
     batch_id: int = 0
     dtype: int = 0
     shape: tuple[int, ...] = ()
@@ -76,7 +86,7 @@ def encode(header: Header) -> bytes:
         header.seq,
         header.batch_id,
         header.payload_nbytes,
-        header.digest,
+        0,
         header.sent_ns,
         *dims,
         header.slot,
@@ -114,7 +124,7 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         seq,
         batch_id,
         nbytes,
-        digest,
+        unused,
         sent_ns,
         *dims,
         slot,
@@ -126,7 +136,7 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         or (kind not in FrameType.__members__.values() and f"unknown type {kind}")
         or (ndim > MAX_DIMS and f"{ndim} dimensions, at most {MAX_DIMS}")
         or (flags and f"unknown flags {flags:#x}")
-        or (any(reserved) and "reserved bytes are not zero")
+        or ((unused or any(reserved)) and "reserved bytes are not zero")
         or (any(dims[ndim:]) and "unused dimensions are not zero")
         or (kind == FrameType.TENSOR and dtype not in DTYPES and f"unknown dtype {dtype}")
         or (kind != FrameType.TENSOR and (dtype or ndim) and "dtype or shape on no tensor")
@@ -137,4 +147,4 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         raise ParetoPipeError("E_SIZE", f"frame {seq} announces {nbytes} B, cap {MAX_PAYLOAD} B")
     if kind == FrameType.TENSOR and nbytes != math.prod(shape) * _ITEMSIZE[dtype]:
         raise ParetoPipeError("E_SIZE", f"frame {seq}: {nbytes} B do not fit its shape {shape}")
-    return Header(FrameType(kind), seq, nbytes, digest, batch_id, dtype, shape, slot, sent_ns)
+    return Header(FrameType(kind), seq, nbytes, batch_id, dtype, shape, slot, sent_ns)

@@ -21,7 +21,8 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.worker import deploy
+from paretopipe_runtime.worker.node import BACKENDS
 
 MAX_PENDING = 4  # connections that have not proved the key yet
 LINK_WAIT_S = 10.0
@@ -36,13 +38,15 @@ LINK_WAIT_S = 10.0
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """Where the agent listens and what it may touch."""
+    """Where the agent listens, what it may touch, and what it lets runs do."""
 
     node: str
     address: str
     port: int
     key: bytes
     state_dir: Path
+    allow_insecure_rpc: bool = False
+    backends: Mapping[str, str] = field(default_factory=lambda: BACKENDS)
 
 
 class Agent:
@@ -162,8 +166,11 @@ def _start_fork_server(options: AgentOptions) -> socket.socket:
     # The key goes through the socket pair: never through arguments or the environment.
     settings = {
         "node": options.node,
+        "address": options.address,
         "key": options.key.hex(),
         "state_dir": str(options.state_dir),
+        "allow_insecure_rpc": options.allow_insecure_rpc,
+        "backends": dict(options.backends),
     }
     ours.send(json.dumps(settings).encode())
     if ours.recv(64) != b"ready":

@@ -1,25 +1,40 @@
 """What a stage needs of a communication backend: where its batches come from and where they go.
 
-A backend is one file beside this one. `socket_backend` is ours.
+A backend is one file beside this one with a function ``connect(context: Context) -> Ends``.
+`socket_backend` is ours.
 """
 
 from __future__ import annotations
 
+import importlib
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.worker.node import Node
 
 if TYPE_CHECKING:
     import torch
 
+#: Reports the error to the orchestrator and ends the stage process.
+Fail = Callable[[ParetoPipeError], NoReturn]
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch at a stage: its tensor, how long it took to arrive, and how to free its buffer."""
+    """One batch at a stage: its tensor, how long it took to arrive, and how to free its buffer.
+
+    `receive_s` is None where the backend cannot tell when a tensor began to arrive.
+    """
 
     batch_id: int
     tensor: torch.Tensor
-    receive_s: float
+    receive_s: float | None
     release: Callable[[], None]
 
 
@@ -37,7 +52,7 @@ class Sink(Protocol):
     """Where a stage's outputs go."""
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
-        """Hand over one output; returns as soon as it is queued, and frees `batch` once sent."""
+        """Hand over one output and see that `batch` is released once nothing needs its buffer."""
 
     def finish(self) -> None:
         """Wait until everything is sent and tell the next stage that the run is over."""
@@ -45,3 +60,35 @@ class Sink(Protocol):
     @property
     def payload_sent(self) -> int:
         """Tensor bytes sent so far."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A stage's two ends; `input_digest` proves the first stage's resident input, else None."""
+
+    source: Source
+    sink: Sink
+    input_digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a backend connects a stage with.
+
+    `control` is the orchestrator's connection; over the Unix socket `links` the agent passes the
+    previous stage's data connection. `layout` is how the engine takes and gives tensors.
+    """
+
+    node: Node
+    order: Launch
+    control: Channel
+    links: socket.socket
+    layout: Layout
+    fail: Fail
+
+
+def connect(context: Context) -> Ends:
+    """Connect a stage with the backend that its order names."""
+    module = importlib.import_module(context.node.backends[context.order.backend])
+    ends: Ends = module.connect(context)
+    return ends

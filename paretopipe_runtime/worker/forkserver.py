@@ -23,7 +23,14 @@ def main(descriptor: int) -> None:
     """Serve launch requests on the inherited socket until the agent goes away."""
     agent = socket.socket(fileno=descriptor)
     settings = json.loads(agent.recv(4096))
-    node = Node(settings["node"], bytes.fromhex(settings["key"]), Path(settings["state_dir"]))
+    node = Node(
+        settings["node"],
+        settings["address"],
+        bytes.fromhex(settings["key"]),
+        Path(settings["state_dir"]),
+        settings["allow_insecure_rpc"],
+        settings["backends"],
+    )
     # Imported here so that an import error reaches the journal after the agent's settings.
     from paretopipe_runtime.worker import preload
 

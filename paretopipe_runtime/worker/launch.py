@@ -16,12 +16,16 @@ class Launch:
     `takes` and `gives` are the tensors at its two ends, known on both sides of every link from the
     plan: a frame that differs is an error, whatever it says of itself. `next_stage` is
     ``(host, address, port)``, None for the last stage, which answers the orchestrator.
+    `backend`, `engine` and `allocator` are the plan's factors.
     `input_batches` and `input_seed` make stage 1's resident input. `io_timeout_s` bounds one
     transfer, `idle_timeout_s` the wait for the next batch.
     """
 
     run_id: str
     stage: int
+    backend: str
+    engine: str
+    allocator: str
     model: str
     classes: int
     manifest: dict[str, Any]

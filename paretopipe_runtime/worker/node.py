@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+#: Where each backend's `connect` is. A backend is imported by the first run that asks for it.
+BACKENDS = {
+    "socket": "paretopipe_runtime.worker.socket_backend",
+    "rpc": "paretopipe_runtime.worker.rpc_backend",
+    "rpc_hub": "paretopipe_runtime.worker.rpc_backend",
+}
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node's name, its shared key and its state folder."""
+    """A node's name and address, its shared key, its state folder and what it lets runs do."""
 
     name: str
+    address: str
     key: bytes = field(repr=False)
     state_dir: Path
+    allow_insecure_rpc: bool = False
+    backends: Mapping[str, str] = field(default_factory=lambda: BACKENDS)
 
     @property
     def store(self) -> Path:
         """Where weight files rest, each under its sha256."""
         return self.state_dir / "weights"
+
+    @property
+    def engine_cache(self) -> Path:
+        """Where engines keep what they prepared."""
+        return self.state_dir / "engines"

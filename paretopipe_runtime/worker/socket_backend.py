@@ -1,31 +1,105 @@
-"""The socket backend: raw tensor bytes in frames, received while the stage computes.
+"""The socket backend: raw tensor bytes in frames, moved while the stage computes.
 
-Each end has its own thread and a bounded queue, so that a transfer overlaps the computation and a
-slow stage holds the one before it back. Receive buffers are allocated once and used in turn; a
-buffer is free again when the output computed from it has left the host (an output may be a view of
-its input, as after a dropout layer).
+Whatever the kernel can do alone needs no thread. A batch that fits into the receive buffer arrives
+there during the computation, so the stage reads it itself; an output of one piece goes to the
+kernel from the stage's own hands as far as it takes it. Only larger ones have a thread at their end
+that moves them during the computation: at most one batch waits there, so that a slow stage holds
+the one before it back and memory stays at two activations an end.
+
+Receive buffers are allocated once and used in turn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
-from typing import NoReturn
 
-import numpy as np
 import torch
 
+from paretopipe_runtime import golden
+from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire import frames, handshake
+from paretopipe_runtime.wire.channel import PIECE, Channel, Outgoing
 from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.backend import Batch
+from paretopipe_runtime.worker import memory
+from paretopipe_runtime.worker.backend import Batch, Context, Ends, Fail, Sink, Source
+from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.worker.node import Node
 
-DEPTH = 2  # batches that wait at either end of a stage
-#: Reports the error to the orchestrator and ends the stage process.
-Fail = Callable[[ParetoPipeError], NoReturn]
+CHAIN_TIMEOUT_S = 30.0
+BUFFERS = 2  # one that the stage works on, one that fills meanwhile
+
+
+def connect(context: Context) -> Ends:
+    """Connect to the stages before and after; the last one answers the orchestrator."""
+    order = context.order
+    last = order.next_stage is None
+    downstream = context.control if last else link_to_next(context.node, order)
+    sink: Sink = TensorSink(
+        downstream,
+        order.gives,
+        layout=context.layout,
+        io_timeout_s=order.io_timeout_s,
+        fail=context.fail,
+    )
+    if order.stage == 0:
+        source, digest = resident_source(context)
+        return Ends(source, sink, digest)
+    link = link_from_previous(context.links, order)
+    arriving: Source = TensorSource(
+        link,
+        order.takes,
+        layout=context.layout,
+        io_timeout_s=order.io_timeout_s,
+        idle_timeout_s=order.idle_timeout_s,
+        fail=context.fail,
+    )
+    return Ends(arriving, sink)
+
+
+def link_to_next(node: Node, order: Launch) -> Channel:
+    """Return an authenticated connection to the next stage, which its host's agent passes on."""
+    assert order.next_stage is not None
+    host, address, port = order.next_stage
+    hello = {"role": "link", "node": node.name, "run_id": order.run_id, "stage": order.stage + 1}
+    sock, _ = handshake.connect((address, port), node.key, hello, timeout=CHAIN_TIMEOUT_S)
+    return Channel(sock, host)
+
+
+def link_from_previous(links: socket.socket, order: Launch) -> Channel:
+    """Return the connection that the previous stage made.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_CHAIN`` where none came.
+    """
+    links.settimeout(CHAIN_TIMEOUT_S)
+    try:
+        _, descriptors, _, _ = socket.recv_fds(links, 64, 1)
+    except TimeoutError as error:
+        raise ParetoPipeError(
+            "E_CHAIN", f"stage {order.stage} never connected — is the link between them up?"
+        ) from error
+    return Channel(socket.socket(fileno=descriptors[0]), f"stage {order.stage}")
+
+
+def resident_source(context: Context) -> tuple[Source, str]:
+    """Return a source of the input batches that are on the first host already, and their digest."""
+    order = context.order
+    inputs = golden.input_batches(
+        order.takes.shape[0], order.image_px, order.input_batches, order.input_seed
+    )
+    tensors = [torch.from_numpy(array) for array in inputs]
+    if context.layout == "channels_last":
+        tensors = [tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors]
+    source = ResidentSource(context.control, tensors, order.idle_timeout_s)
+    return source, golden.input_digest(inputs)
 
 
 class ResidentSource:
@@ -57,6 +131,7 @@ class TensorSource:
         link: Channel,
         expected: Tensor,
         *,
+        layout: Layout,
         io_timeout_s: float,
         idle_timeout_s: float,
         fail: Fail,
@@ -66,12 +141,10 @@ class TensorSource:
         self._io_timeout_s = io_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._fail = fail
-        self._arrived: queue.Queue[Batch | None] = queue.Queue(DEPTH)
-        self._free: queue.Queue[torch.Tensor] = queue.Queue()
-        # One being filled, DEPTH waiting, one in use, and DEPTH + 1 whose outputs are leaving.
-        for _ in range(2 * DEPTH + 3):
-            self._free.put(torch.empty(expected.shape, dtype=getattr(torch, expected.dtype)))
-        threading.Thread(target=self._receive, daemon=True).start()
+        self._free: queue.SimpleQueue[tuple[torch.Tensor, memoryview]] = queue.SimpleQueue()
+        for _ in range(BUFFERS):
+            self._free.put(memory.empty(expected, layout))
+        self.overlaps_by_thread = not kernel_holds(link.sock, expected.nbytes)
 
     @property
     def payload_received(self) -> int:
@@ -79,44 +152,48 @@ class TensorSource:
         return self._link.payload_received
 
     def __iter__(self) -> Iterator[Batch]:
-        while (batch := self._arrived.get()) is not None:
+        if self.overlaps_by_thread:
+            return self._read_ahead()
+        return iter(self._receive_one, None)
+
+    def _read_ahead(self) -> Iterator[Batch]:
+        arrived: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()  # bounded by the buffers
+        threading.Thread(target=self._receive, args=(arrived.put,), daemon=True).start()
+        while (batch := arrived.get()) is not None:
             yield batch
 
-    def _receive(self) -> None:
+    def _receive(self, put: Callable[[Batch | None], None]) -> None:
         try:
             while (batch := self._receive_one()) is not None:
-                self._arrived.put(batch)
-            self._arrived.put(None)
+                put(batch)
+            put(None)
         except ParetoPipeError as error:
             self._fail(error)
 
     def _receive_one(self) -> Batch | None:
-        tensor = self._free.get()
+        tensor, buffer = self._free.get()
         header = self._link.receive_header(self._idle_timeout_s)
         if header.type is FrameType.END:
             return None
         self._expected.check(header, self._link.peer)
-        start = time.perf_counter()
-        buffer = tensor.numpy().data.cast("B")
-        self._link.receive_payload(header, buffer, self._io_timeout_s)
-        receive_s = time.perf_counter() - start
-        self._link.check_digest(header, buffer)
-        return Batch(header.batch_id, tensor, receive_s, lambda: self._free.put(tensor))
+        receive_s = self._link.receive_payload(header, buffer, self._io_timeout_s)
+        return Batch(header.batch_id, tensor, receive_s, lambda: self._free.put((tensor, buffer)))
 
 
 class TensorSink:
     """Sends outputs on `channel`: to the next stage or, from the last one, to the orchestrator."""
 
     def __init__(
-        self, channel: Channel, promised: Tensor, *, io_timeout_s: float, fail: Fail
+        self, channel: Channel, promised: Tensor, *, layout: Layout, io_timeout_s: float, fail: Fail
     ) -> None:
         self._channel = channel
         self._promised = promised
+        self._layout = layout
         self._io_timeout_s = io_timeout_s
         self._fail = fail
-        self._leaving: queue.Queue[tuple[Batch, np.ndarray] | None] = queue.Queue(DEPTH)
-        self._thread = threading.Thread(target=self._send, daemon=True)
-        self._thread.start()
+        self._room = threading.Semaphore(1)  # taken while an output is in the thread's hands
+        self._leaving: queue.SimpleQueue[tuple[Outgoing, Callable[[], None]]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     @property
     def payload_sent(self) -> int:
@@ -124,34 +201,62 @@ class TensorSink:
         return self._channel.payload_sent
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
-        """Queue one output; blocks while `DEPTH` others still wait."""
-        array = output.contiguous().numpy()
-        form = (array.shape, str(array.dtype))
-        if form != (self._promised.shape, self._promised.dtype):
-            raise ParetoPipeError(
-                "E_SHAPE",
-                f"batch {batch.batch_id}: the stage made {form}, the plan says {self._promised}",
-            )
-        self._leaving.put((batch, array))
+        """Send one output, or let the thread send it; blocks while the one before is leaving."""
+        memory.check_form(output, self._promised, batch.batch_id)
+        release = batch.release
+        if not memory.shares_memory(output, batch.tensor):
+            batch.release()
+            release = _nothing
+        self._room.acquire()
+        outgoing = self._channel.begin(
+            FrameType.TENSOR,
+            memory.as_bytes(output, self._layout),
+            batch_id=batch.batch_id,
+            dtype=self._promised.dtype,
+            shape=self._promised.shape,
+        )
+        if self._promised.nbytes <= PIECE and outgoing.push():
+            self._room.release()
+            release()
+        else:
+            self._hand_over(outgoing, release)
 
     def finish(self) -> None:
         """Wait until the last output is on its way, then end the stream."""
-        self._leaving.put(None)
-        self._thread.join()
+        self._room.acquire()
+        self._channel.send(FrameType.END, timeout=self._io_timeout_s)
+
+    def _hand_over(self, outgoing: Outgoing, release: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._send, daemon=True)
+            self._thread.start()
+        self._leaving.put((outgoing, release))
 
     def _send(self) -> None:
-        try:
-            while (item := self._leaving.get()) is not None:
-                batch, array = item
-                self._channel.send(
-                    FrameType.TENSOR,
-                    array.data.cast("B"),
-                    batch_id=batch.batch_id,
-                    dtype=self._promised.dtype,
-                    shape=self._promised.shape,
-                    timeout=self._io_timeout_s,
-                )
-                batch.release()
-            self._channel.send(FrameType.END, timeout=self._io_timeout_s)
-        except ParetoPipeError as error:
-            self._fail(error)
+        while True:
+            outgoing, release = self._leaving.get()
+            try:
+                outgoing.complete(self._io_timeout_s)
+            except ParetoPipeError as error:
+                self._fail(error)
+            release()
+            del outgoing, release  # or the output would stay in memory until the next one comes
+            self._room.release()
+
+
+def kernel_holds(sock: socket.socket, nbytes: int) -> bool:
+    """Let the kernel make room for one whole frame on `sock`; return whether it has.
+
+    A low-water mark makes Linux grow the receive buffer at once, up to half of ``tcp_rmem``'s
+    maximum, without privileges and without turning its auto-tuning off as SO_RCVBUF would. Half of
+    a buffer is bookkeeping.
+    """
+    frame = nbytes + frames.HEADER_SIZE + 8
+    with contextlib.suppress(OSError):  # a kernel or a socket without it: then a thread reads
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(frame, 2**31 - 1))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+    return frame <= sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def _nothing() -> None:
+    """What there is to release where the buffer is free already."""

@@ -13,23 +13,16 @@ from typing import NoReturn
 
 import torch
 
-from paretopipe_runtime import golden, weights
+from paretopipe_runtime import engines, weights
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.worker.backend import Sink, Source
+from paretopipe_runtime.worker import allocator, backend
+from paretopipe_runtime.worker.backend import Context, Fail
 from paretopipe_runtime.worker.launch import Launch
 from paretopipe_runtime.worker.node import Node
-from paretopipe_runtime.worker.socket_backend import (
-    Fail,
-    ResidentSource,
-    TensorSink,
-    TensorSource,
-)
 from paretopipe_runtime.worker.telemetry import Telemetry
 
 ORDER_TIMEOUT_S = 10.0
-CHAIN_TIMEOUT_S = 30.0
 
 
 def main(node: Node, control_socket: socket.socket, links: socket.socket) -> None:
@@ -67,83 +60,62 @@ def main(node: Node, control_socket: socket.socket, links: socket.socket) -> Non
 
 
 def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail: Fail) -> None:
-    with ThreadPoolExecutor(1) as chaining:  # three round trips, while the weights load
-        chained = chaining.submit(_chain, node, order, control)
-        manifest = weights.WeightsManifest.from_json(order.manifest)
-        module = weights.load_stage(
-            order.model, order.classes, manifest, node.store, order.first, order.end
-        )
-        source, input_digest = _source(order, control, links, fail)
-        downstream = chained.result()
-    sink: Sink = TensorSink(downstream, order.gives, io_timeout_s=order.io_timeout_s, fail=fail)
+    allocator.apply(order.allocator)
+    telemetry = Telemetry()
+    layout = engines.ENGINES[order.engine].layout
+    context = Context(node, order, control, links, layout, fail)
+    with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
+        connected = connecting.submit(backend.connect, context)
+        began = time.perf_counter()
+        compute = engines.load(order.engine, _stage_to_load(node, order))
+        load_s = time.perf_counter() - began
+        ends = connected.result()
     finished = threading.Event()
     if order.stage > 0:
         threading.Thread(target=_watch, args=(control, order, finished, fail), daemon=True).start()
-    telemetry = Telemetry()
     control.send_message(
-        {"ready": True, "input_digest": input_digest, "host": telemetry.host},
+        {
+            "ready": True,
+            "input_digest": ends.input_digest,
+            "load_s": load_s,
+            "host": telemetry.host,
+        },
         timeout=order.io_timeout_s,
     )
     telemetry.start()
-    batches: list[tuple[int, float, float]] = []
+    batches: list[tuple[int, float | None, float]] = []
     with torch.inference_mode():
-        for batch in source:
+        for batch in ends.source:
             start = time.perf_counter()
-            output = module(batch.tensor)
+            output = compute(batch.tensor)
             compute_s = time.perf_counter() - start
-            sink.send(batch, output)
+            ends.sink.send(batch, output)
             batches.append((batch.batch_id, batch.receive_s, compute_s))
+            del batch, output  # or they would stay in memory while the next one is computed
     usage = telemetry.stop()
-    sink.finish()
+    ends.sink.finish()
     finished.set()
     control.send_message(
         {
             "batches": batches,
-            "payload_sent": sink.payload_sent,
-            "payload_received": source.payload_received,
+            "payload_sent": ends.sink.payload_sent,
+            "payload_received": ends.source.payload_received,
             **usage,
         },
         timeout=order.io_timeout_s,
     )
 
 
-def _chain(node: Node, order: Launch, control: Channel) -> Channel:
-    """Connect to the next stage; the last one answers the orchestrator."""
-    if order.next_stage is None:
-        return control
-    host, address, port = order.next_stage
-    hello = {"role": "link", "node": node.name, "run_id": order.run_id, "stage": order.stage + 1}
-    sock, _ = handshake.connect((address, port), node.key, hello, timeout=CHAIN_TIMEOUT_S)
-    return Channel(sock, host)
-
-
-def _source(
-    order: Launch, control: Channel, links: socket.socket, fail: Fail
-) -> tuple[Source, str | None]:
-    if order.stage == 0:
-        inputs = golden.input_batches(
-            order.takes.shape[0], order.image_px, order.input_batches, order.input_seed
-        )
-        tensors = [torch.from_numpy(array) for array in inputs]
-        source = ResidentSource(control, tensors, order.idle_timeout_s)
-        return source, golden.input_digest(inputs)
-    links.settimeout(CHAIN_TIMEOUT_S)
-    try:
-        _, descriptors, _, _ = socket.recv_fds(links, 64, 1)
-    except TimeoutError as error:
-        raise ParetoPipeError(
-            "E_CHAIN", f"stage {order.stage} never connected — is the link between them up?"
-        ) from error
-    link = Channel(socket.socket(fileno=descriptors[0]), f"stage {order.stage}")
-    return (
-        TensorSource(
-            link,
-            order.takes,
-            io_timeout_s=order.io_timeout_s,
-            idle_timeout_s=order.idle_timeout_s,
-            fail=fail,
-        ),
-        None,
+def _stage_to_load(node: Node, order: Launch) -> engines.StageToLoad:
+    return engines.StageToLoad(
+        model=order.model,
+        classes=order.classes,
+        manifest=weights.WeightsManifest.from_json(order.manifest),
+        store=node.store,
+        first=order.first,
+        end=order.end,
+        takes=order.takes,
+        cache=node.engine_cache,
     )
 
 

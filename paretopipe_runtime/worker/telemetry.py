@@ -15,12 +15,14 @@ from paretopipe_runtime import environment
 class Telemetry:
     """Measure this process and its host between `start` and `stop`.
 
-    Inside a container psutil's host figures are the whole machine's; the process figures are its
-    own anywhere.
+    The baseline of the process's memory is taken when this object is made: before weights and
+    tensors, with PyTorch and its friends imported. Inside a container psutil's host figures are the
+    whole machine's; the process figures are its own anywhere.
     """
 
     def __init__(self) -> None:
         self.host = environment.describe_host()
+        self._baseline_rss = psutil.Process().memory_info().rss
         self._began = 0.0
         self._cpu_s = 0.0
         self._network = psutil.net_io_counters()
@@ -41,6 +43,7 @@ class Telemetry:
             "cpu_s": cpu_s,
             "wall_s": wall_s,
             "cpu_percent": 100 * cpu_s / wall_s,
+            "baseline_rss_bytes": self._baseline_rss,
             "peak_rss_bytes": _peak_rss(),
             "threads": len(os.sched_getaffinity(0)),
             "host": {

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from ansible import __version__ as ansible_version
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
@@ -27,6 +28,8 @@ OPTIONS = (
     "scenarios",
     "pairings",
     "backend",
+    "engine",
+    "allocator",
     "batch",
     "image",
     "classes",
@@ -35,7 +38,9 @@ OPTIONS = (
     "sweep",
     "experiment",
 )
-BACKENDS = ("socket",)
+BACKENDS = ("socket", "rpc", "rpc_hub")
+ENGINES = ("eager",)
+ALLOCATORS = ("tuned", "default")
 CLASSES = (10, 1000)
 PORT = 47470
 
@@ -101,12 +106,22 @@ def mistyped(names: Sequence[str]) -> None:
             raise OptionError(f"unknown option '{name}': did you mean {close[0]}=…?")
 
 
+def refuse_without_leave(host: str, allowed: bool) -> None:
+    """Refuse PyTorch RPC on a host whose inventory does not allow it."""
+    if not allowed:
+        raise OptionError(
+            f"backend rpc is off on {host}: PyTorch RPC has no authentication, so any host that "
+            "reaches the experiment network could run code there. If only your own hosts do, add "
+            "-e allow_insecure_rpc=true, or set it in the inventory"
+        )
+
+
 def plan_cells(
     options: Mapping[str, Any],
     experiment: Mapping[str, Any],
     models: Mapping[str, Any],
     scenarios: Mapping[str, Any],
-    addresses: Mapping[str, str],
+    hosts: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the sweep: its name, its effective options and its cells grouped by scenario.
@@ -117,8 +132,9 @@ def plan_cells(
         What the user typed with ``-e``; anything absent comes from `experiment`.
     experiment, models, scenarios : mapping
         The parsed files of ``experiments/``.
-    addresses : mapping
-        Experiment address of every worker in the inventory.
+    hosts : mapping
+        What the inventory says of every worker: ``address`` on the experiment network,
+        ``allocator``, ``allow_insecure_rpc``.
     provenance : mapping
         Commit and controller versions, copied into every plan.
 
@@ -146,6 +162,14 @@ def plan_cells(
     wanted_pairings = known("pairing", listed(chosen["pairings"]), list(pairings))
     wanted_scenarios = known("scenario", listed(chosen["scenarios"]), list(scenarios))
     wanted_backends = known("backend", listed(chosen["backend"]), BACKENDS)
+    wanted_engines = known("engine", listed(chosen.get("engine", "eager")), ENGINES)
+    for host, facts_of_host in hosts.items():
+        if any(b.startswith("rpc") for b in wanted_backends):
+            refuse_without_leave(host, bool(facts_of_host["allow_insecure_rpc"]))
+    allocators = {
+        host: known("allocator", [str(options.get("allocator", facts["allocator"]))], ALLOCATORS)[0]
+        for host, facts in hosts.items()
+    }
     counts = ("repeats", "warmup_batches", "latency_batches", "throughput_batches", "window")
     common = {
         "schema_version": 1,
@@ -153,7 +177,6 @@ def plan_cells(
         "classes": classes,
         "image_px": image,
         "batch_size": whole("batch", chosen["batch"]),
-        "engine": "eager",
         **{name: whole(name, chosen[name]) for name in counts},
         **{name: int(chosen[name]) for name in ("seed", "weights_seed")},
     }
@@ -164,46 +187,62 @@ def plan_cells(
         "scenarios": wanted_scenarios,
         "pairings": wanted_pairings,
         "backend": wanted_backends,
+        "engine": wanted_engines,
+        "allocator": allocators,
         "splits": chosen["splits"],
         "sweep": sweep,
     }
 
-    def plan(scenario: str, pairing: str, backend: str) -> dict[str, Any]:
-        hosts = pairings[pairing]
-        for host in hosts:
-            if host not in addresses:
+    def plan(scenario: str, pairing: str, backend: str, engine: str) -> dict[str, Any]:
+        chain = pairings[pairing]
+        for host in chain:
+            if host not in hosts:
                 raise OptionError(
                     f"pairing {pairing} needs host '{host}', which is no worker in this inventory: "
-                    f"workers are {', '.join(addresses)}"
+                    f"workers are {', '.join(hosts)}"
                 )
+        names = [model, backend, pairing, scenario]
+        # What is the default does not lengthen the name.
+        names += [engine] if engine != "eager" else []
+        names += ["default_malloc"] if any(allocators[h] == "default" for h in chain) else []
         return {
             **common,
-            "cell_id": f"{model}.{backend}.{pairing}.{scenario}",
+            "cell_id": ".".join(names),
             "backend": backend,
+            "engine": engine,
             "pairing": pairing,
             "scenario": {
                 "name": scenario,
                 "netem": conditions(scenarios[scenario]),
                 "measured": None,
             },
-            "workers": [{"host": h, "address": addresses[h], "port": PORT} for h in hosts],
-            "splits": cut_points(chosen["splits"], model, facts["blocks"], len(hosts)),
+            "workers": [
+                {
+                    "host": host,
+                    "address": hosts[host]["address"],
+                    "port": PORT,
+                    "allocator": allocators[host],
+                }
+                for host in chain
+            ],
+            "splits": cut_points(chosen["splits"], model, facts["blocks"], len(chain)),
             "provenance": {**provenance, "options": effective},
         }
 
     numbers = itertools.count(1)
-    total = len(wanted_scenarios) * len(wanted_pairings) * len(wanted_backends)
+    variants = list(itertools.product(wanted_pairings, wanted_engines, wanted_backends))
+    total = len(wanted_scenarios) * len(variants)
     groups = [
         {
             "name": scenario,
             "netem": conditions(scenarios[scenario]),
             "cells": [
                 {
-                    "label": f"cell {next(numbers)}/{total} {model} {backend} {pairing} {scenario}",
-                    "plan": plan(scenario, pairing, backend),
+                    "label": f"cell {next(numbers)}/{total} {model} {backend}"
+                    f"{'' if engine == 'eager' else ' ' + engine} {pairing} {scenario}",
+                    "plan": plan(scenario, pairing, backend, engine),
                 }
-                for pairing in wanted_pairings
-                for backend in wanted_backends
+                for pairing, engine, backend in variants
             ],
         }
         for scenario in wanted_scenarios
@@ -250,7 +289,7 @@ def read_experiment(folder: Path, name: str) -> tuple[dict[str, Any], ...]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``plan_cells: {folder, options, addresses}``; see :func:`plan_cells`."""
+    """``plan_cells: {folder, options, addresses, allocators, rpc_allowed}``; see :func:`plan_cells`."""
 
     _requires_connection = False
     TRANSFERS_FILES = False
@@ -271,7 +310,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 experiment,
                 models,
                 scenarios,
-                args["addresses"],
+                {
+                    host: {
+                        "address": address,
+                        "allocator": args["allocators"][host],
+                        "allow_insecure_rpc": boolean(args["rpc_allowed"][host]),
+                    }
+                    for host, address in args["addresses"].items()
+                },
                 provenance_of(folder.parent),
             )
         except OptionError as error:

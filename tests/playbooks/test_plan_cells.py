@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime import engines
 from paretopipe_runtime import plan as runtime_plan
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
+HOSTS = {
+    host: {"address": address, "allocator": "tuned", "allow_insecure_rpc": False}
+    for host, address in ADDRESSES.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +25,16 @@ def cells(plugin: Callable[[str], ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def plan(cells: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[str, Any]]:
-    def planned(experiment: str = "full", /, **options: str) -> dict[str, Any]:
+    def planned(
+        experiment: str = "full", hosts: dict[str, Any] | None = None, /, **options: str
+    ) -> dict[str, Any]:
         provenance = {"commit": "0" * 40, "dirty": False, "controller": {}}
         result: dict[str, Any] = cells.plan_cells(
             options,
             experiments[experiment],
             experiments["models"],
             experiments["scenarios"],
-            ADDRESSES,
+            hosts or HOSTS,
             provenance,
         )
         return result
@@ -72,8 +79,25 @@ def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) ->
             assert len(read.splits) == experiments["models"][model]["blocks"] - 1
 
 
-def test_known_backends_are_the_runtime_s(cells: ModuleType) -> None:
+def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
     assert cells.BACKENDS == runtime_plan.BACKENDS
+    assert cells.ALLOCATORS == runtime_plan.ALLOCATORS
+    assert cells.ENGINES == tuple(engines.ENGINES)
+
+
+def test_rpc_needs_leave_and_a_variant_has_a_cell_of_its_own(plan: Any) -> None:
+    hosts = {host: {**facts, "allow_insecure_rpc": True} for host, facts in HOSTS.items()}
+    hosts["pi2"]["allocator"] = "default"
+    planned = plan("full", hosts, model="vgg16", scenarios="baseline", backend="socket,rpc")
+    assert [cell["cell_id"] for cell in plans(planned)] == [
+        "vgg16.socket.pi_to_pi.baseline.default_malloc",
+        "vgg16.rpc.pi_to_pi.baseline.default_malloc",
+        "vgg16.socket.pi_to_gpu.baseline",
+        "vgg16.rpc.pi_to_gpu.baseline",
+    ]
+    assert [worker["allocator"] for worker in plans(planned)[0]["workers"]] == ["tuned", "default"]
+    everywhere = plan("full", hosts, model="vgg16", allocator="default")
+    assert {w["allocator"] for cell in plans(everywhere) for w in cell["workers"]} == {"default"}
 
 
 def test_options_are_strings_and_override_the_experiment(plan: Any) -> None:
@@ -111,6 +135,9 @@ def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
         ({"model": "vgg16", "scenarios": ","}, "no scenario given: choose from baseline"),
         ({"model": "vgg16", "pairings": "pi"}, "unknown pairing 'pi': choose from pi_to_pi"),
         ({"model": "vgg16", "backend": "smoke"}, "unknown backend 'smoke': choose from socket"),
+        ({"model": "vgg16", "engine": "warp"}, "unknown engine 'warp': choose from eager"),
+        ({"model": "vgg16", "allocator": "big"}, "unknown allocator 'big': choose from tuned"),
+        ({"model": "vgg16", "backend": "rpc"}, "backend rpc is off on pi1: PyTorch RPC has no"),
         ({"model": "vgg16", "splits": "39"}, "vgg16 has 39 blocks, so splits run from 1 to 38"),
         ({"model": "vgg16", "splits": "0"}, "so splits run from 1 to 38"),
         ({"model": "vgg16", "splits": "1-2"}, "the pairing has 2 workers"),
@@ -140,7 +167,7 @@ def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any
             experiments["full"],
             experiments["models"],
             experiments["scenarios"],
-            {"pi1": "192.0.2.11", "server": "192.0.2.10"},
+            {host: HOSTS[host] for host in ("pi1", "server")},
             {},
         )
 

@@ -189,7 +189,7 @@ def facts(host: str) -> Record:
         **{"machine": "x86_64" if host == "server" else "aarch64", "os": "synthetic"},
         **{"python": "3.11.2", "torch": "2.9.1", "runtime": "0.1.0+synthetic000"},
         **{"kernel": "synthetic", "governor": "performance", "congestion_control": "cubic"},
-        **{"allocator": "glibc", "temperature_c": None, "throttled": None},
+        **{"libc": "glibc 2.36", "temperature_c": None, "throttled": None},
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import xxhash
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames
@@ -42,7 +43,6 @@ def test_tensor_bytes_arrive_exactly(pair: tuple[Channel, Channel], shape: tuple
     Tensor(shape, "float32", array.nbytes).check(header, "left")
     buffer = bytearray(header.payload_nbytes)
     receiver.receive_payload(header, memoryview(buffer), 10)
-    receiver.check_digest(header, memoryview(buffer))
     thread.join(10)
     assert bytes(buffer) == payload
     assert header.batch_id == 4
@@ -61,13 +61,13 @@ def test_an_unplanned_tensor_is_refused_before_its_payload_is_read(
 
 def test_damage_in_the_payload_is_found(pair: tuple[Channel, Channel]) -> None:
     sender, receiver = pair
-    sender.send(FrameType.TENSOR, bytes(16), dtype="float32", shape=(4,), timeout=1)
-    header = receiver.receive_header(1)
-    buffer = bytearray(16)
-    receiver.receive_payload(header, memoryview(buffer), 1)
-    buffer[3] ^= 1
+    payload = bytearray(np.random.default_rng(2).bytes(16))
+    header = frames.Header(FrameType.TENSOR, 0, 16, dtype=1, shape=(4,))
+    digest = xxhash.xxh3_64_digest(payload)
+    payload[3] ^= 1
+    sender.sock.sendall(frames.encode(header) + payload + digest)
     with pytest.raises(ParetoPipeError, match="E_CHECKSUM"):
-        receiver.check_digest(header, memoryview(buffer))
+        receiver.receive_payload(receiver.receive_header(1), memoryview(bytearray(16)), 1)
 
 
 def test_frames_out_of_sequence_are_refused(pair: tuple[Channel, Channel]) -> None:
@@ -106,3 +106,31 @@ def test_an_error_frame_is_raised_at_the_other_end(pair: tuple[Channel, Channel]
         "E_WEIGHTS",
         "block missing — run prepare",
     )
+
+
+def test_a_frame_is_pushed_as_far_as_the_kernel_takes_it(pair: tuple[Channel, Channel]) -> None:
+    sender, receiver = pair
+    small = sender.begin(FrameType.BLOB, bytes(100))
+    assert small.push()
+    payload = np.random.default_rng(3).bytes(8 * 1024 * 1024)  # more than the socket holds
+    large = sender.begin(FrameType.BLOB, payload)
+    assert not large.push()
+    thread = threading.Thread(target=large.complete, args=(10,))
+    thread.start()
+    received = []
+    for size in (100, len(payload)):
+        buffer = bytearray(size)
+        receiver.receive_payload(receiver.receive_header(5), memoryview(buffer), 10)
+        received.append(bytes(buffer))
+    thread.join(10)
+    assert received == [bytes(100), payload]
+
+
+def test_a_frame_that_failed_does_not_keep_the_reason_from_being_sent(
+    pair: tuple[Channel, Channel],
+) -> None:
+    sender, _ = pair
+    with pytest.raises(ParetoPipeError, match="E_STALL"):
+        sender.send(FrameType.BLOB, bytes(64 * 1024 * 1024), timeout=0.1)
+    with pytest.raises(ParetoPipeError, match="E_STALL"):
+        sender.send_error(ParetoPipeError("E_STAGE", "gone"), timeout=0.1)

@@ -1,0 +1,70 @@
+"""Execution engines: what computes a stage. A factor of the experiment, never mixed in a cell.
+
+``eager``, the paper's, is the default. An engine is one file here with a function::
+
+    load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]
+
+which raises `ParetoPipeError` (``E_ENGINE``) with what to do where the engine cannot run. This file
+needs no torch: the process that measures reads it too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from paretopipe_runtime.weights import WeightsManifest
+    from paretopipe_runtime.wire.tensor import Tensor
+
+#: How the elements of an image-like tensor (batch, channels, height, width) lie in memory.
+Layout = Literal["contiguous", "channels_last"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine's name, its file, and what holds for it everywhere.
+
+    `tolerance` is the largest relative error of its logits against the unsplit eager model's that
+    still counts as the same answer. `layout` is how its stages take and give tensors, and so how
+    they travel.
+    """
+
+    name: str
+    module: str
+    tolerance: float
+    layout: Layout = "contiguous"
+
+
+@dataclass(frozen=True)
+class StageToLoad:
+    """The blocks [first, end) of a model, where their weights are, and what they will be given.
+
+    `cache` is a folder of the node's own in which an engine keeps what it prepared, by digest.
+    """
+
+    model: str
+    classes: int
+    manifest: WeightsManifest
+    store: Path
+    first: int
+    end: int
+    takes: Tensor
+    cache: Path
+
+
+ENGINES = {
+    engine.name: engine for engine in (Engine("eager", "paretopipe_runtime.engines.eager", 1e-5),)
+}
+
+
+def load(name: str, stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the stage as a function from its input to its output, computed by engine `name`."""
+    module = importlib.import_module(ENGINES[name].module)
+    compute: Callable[[torch.Tensor], torch.Tensor] = module.load(stage)
+    return compute

@@ -1,0 +1,50 @@
+"""Tensors as bytes: where a received one lands and what of one is sent, without needless copies."""
+
+from __future__ import annotations
+
+import torch
+
+from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.tensor import Tensor
+
+
+def empty(form: Tensor, layout: Layout) -> tuple[torch.Tensor, memoryview]:
+    """Return an uninitialised tensor of this form, and its memory as bytes to receive into."""
+    tensor = torch.empty(form.shape, dtype=getattr(torch, form.dtype))
+    if layout == "channels_last" and tensor.dim() == 4:
+        tensor = tensor.contiguous(memory_format=torch.channels_last)
+    return tensor, as_bytes(tensor, layout)
+
+
+def as_bytes(tensor: torch.Tensor, layout: Layout) -> memoryview:
+    """Return a tensor's elements in the order of `layout`.
+
+    A view of the tensor's own memory where it lies in that order on the CPU; else a copy's.
+    """
+    if layout == "channels_last" and tensor.dim() == 4:
+        tensor = tensor.permute(0, 2, 3, 1)
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data
+
+
+def check_form(tensor: torch.Tensor, promised: Tensor, batch_id: int) -> None:
+    """Refuse an output that is not what the plan promised to the next stage.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_SHAPE`` for another shape or element type.
+    """
+    form = (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+    if form != (promised.shape, promised.dtype):
+        raise ParetoPipeError(
+            "E_SHAPE",
+            f"batch {batch_id}: the stage made {form[1]}{list(form[0])}, the plan says "
+            f"{promised.dtype}{list(promised.shape)}",
+        )
+
+
+def shares_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors lie in the same storage, as a view and its base do."""
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
