@@ -1,10 +1,11 @@
 """The socket backend: raw tensor bytes in frames, moved while the stage computes.
 
-Whatever the kernel can do alone needs no thread. A batch that fits into the receive buffer arrives
-there during the computation, so the stage reads it itself; an output of one piece goes to the
-kernel from the stage's own hands as far as it takes it. Only larger ones have a thread at their end
-that moves them during the computation: at most one batch waits there, so that a slow stage holds
-the one before it back and memory stays at two activations an end.
+Whatever the kernel can do alone needs no thread, and a thread that is not needed is a hand-over
+saved. A batch of one piece, up to 1 MiB, arrives in the receive buffer during the computation, so
+the stage reads it itself; such an output goes to the kernel from the stage's own hands as far as it
+takes it. Larger ones have a thread at their end that moves them during the computation: at most one
+batch waits there, so that a slow stage holds the one before it back and memory stays at two
+activations an end.
 
 Receive buffers are allocated once and used in turn.
 """
@@ -144,7 +145,8 @@ class TensorSource:
         self._free: queue.SimpleQueue[tuple[torch.Tensor, memoryview]] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self._free.put(memory.empty(expected, layout))
-        self.overlaps_by_thread = not kernel_holds(link.sock, expected.nbytes)
+        alone = expected.nbytes <= PIECE and kernel_holds(link.sock, expected.nbytes)
+        self.overlaps_by_thread = not alone
 
     @property
     def payload_received(self) -> int:
