@@ -12,7 +12,7 @@ TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod use
 BROWSER_PACKAGES := chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint check setup setup-testbed setup-dev up down clean root
+.PHONY: help demo bench test quick soak lint check setup setup-testbed setup-dev up down clean root
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,11 +22,18 @@ demo: root setup-testbed ## the whole job on three virtual hosts: MobileNetV2, e
 	@echo "The report: $(CURDIR)/reports/html/demo.html"
 	@echo "The virtual hosts stay up for your own sweeps; \`make down\` takes them away."
 
+bench: root setup-testbed ## the data plane beside its limit, RPC and the paper's method: half an hour
+	$(BIN)/ansible-playbook playbooks/bench.yml
+	@echo "The results: $(CURDIR)/docs/benchmarks/results.md"
+
 test: root setup-dev ## every test, those on the virtual testbed included
 	$(BIN)/pytest
 
 quick: setup-dev ## the tests that need no testbed
 	$(BIN)/pytest -m "not testbed"
+
+soak: setup-dev ## the campaigns that are too slow for the suite; findings go to docs/campaigns
+	$(BIN)/pytest campaigns -s
 
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
 	$(BIN)/ruff format --check .

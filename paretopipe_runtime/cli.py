@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import sys
 from collections.abc import Sequence
@@ -29,8 +30,23 @@ def _agent(options: argparse.Namespace) -> int:
     from paretopipe_runtime.wire.handshake import read_key
     from paretopipe_runtime.worker.agent import Agent, AgentOptions
 
-    key = read_key(options.key_file)
-    Agent(AgentOptions(options.node, options.address, options.port, key, options.state_dir)).serve()
+    if options.allow_insecure_rpc:
+        print(
+            "WARNING: PyTorch RPC has no authentication: any host that can reach "
+            f"{options.address} can run code here as {getpass.getuser()}.",
+            file=sys.stderr,
+            flush=True,
+        )
+    Agent(
+        AgentOptions(
+            options.node,
+            options.address,
+            options.port,
+            read_key(options.key_file),
+            options.state_dir,
+            options.allow_insecure_rpc,
+        )
+    ).serve()
     return 0
 
 
@@ -94,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("--node", required=True, help="this node's name in the inventory")
     agent.add_argument("--address", required=True, help="experiment address to listen on")
     agent.add_argument("--port", type=int, default=47470)
+    agent.add_argument(
+        "--allow-insecure-rpc",
+        action="store_true",
+        help="let runs use PyTorch RPC, which lets any host that reaches the address run code here",
+    )
     _common(agent)
     agent.set_defaults(run=_agent)
 

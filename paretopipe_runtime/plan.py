@@ -43,7 +43,10 @@ class Worker:
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell's plan; `document` is the JSON it was read from, kept for provenance."""
+    """One cell's plan; `document` is the JSON it was read from, kept for provenance.
+
+    `hub` is where every tensor passes through, None where the stages are chained.
+    """
 
     document: dict[str, Any]
     cell_id: str
@@ -58,6 +61,7 @@ class Plan:
     netem: dict[str, Any] | None
     measured: dict[str, Any] | None
     workers: tuple[Worker, ...]
+    hub: Worker | None
     splits: tuple[tuple[int, ...], ...]
     repeats: int
     seed: int
@@ -196,6 +200,8 @@ def _run(plan: Plan, cuts: tuple[int, ...], repeat: int, order: int, transfer_s:
         "weights_seed": plan.weights_seed,
         "input": "resident",
     }
+    if plan.hub:
+        factors["hub"] = plan.hub.host
     return Run(cuts, repeat, order, warmup, latency, throughput, factors)
 
 
@@ -206,6 +212,7 @@ def _read(document: dict[str, Any]) -> Plan:
     for name, known in (("backend", BACKENDS), ("engine", tuple(ENGINES))):
         _check_known(name, document[name], known)
     workers = tuple(map(_worker, document["workers"]))
+    hub = _worker(document["hub"]) if document["backend"] == "rpc_hub" else None
     if document["splits"] == "all":
         splits = list(all_splits(document["model"]))
     else:
@@ -245,6 +252,7 @@ def _read(document: dict[str, Any]) -> Plan:
         netem=scenario.get("netem") or None,
         measured=scenario.get("measured") or None,
         workers=workers,
+        hub=hub,
         splits=tuple(dict.fromkeys(splits)),
         repeats=int(document["repeats"]),
         seed=int(document["seed"]),

@@ -28,7 +28,7 @@ from paretopipe_runtime.models.initial import initial_tensors
 if TYPE_CHECKING:
     from torch import nn
 
-SCHEMA_VERSION = 1  # raise it for other initial values too, or a store's old ones stay in use
+SCHEMA_VERSION = 2  # raise it for other initial values too, or a store's old ones stay in use
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
-from reports import paper
+from reports import paper, plans
+from reports.kinds import variant_rank
 from reports.pareto import front
 from reports.records import Record
+from reports.selection import PHASES, bases, settings
 from reports.tidy import scenario_name, split_name
 from reports.words import pairing_rank, slug
 
@@ -35,7 +36,11 @@ class Stage:
     host: str
     compute_s: Spread | None
     cpu_percent: Spread | None
+    load_s: Spread | None
+    partition_bytes: Spread | None
+    baseline_rss_bytes: Spread | None
     peak_rss_bytes: Spread | None
+    allocator: str  # empty where the records do not say
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Split:
     network_s: Spread | None
     stages: tuple[Stage, ...]
     hops: tuple[tuple[str, Spread | None], ...]  # between stages: label, bytes per batch
+    phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
     attempts: int
     on_front: bool
 
@@ -73,14 +79,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Cell:
-    """Model, backend, pairing and scenario, with the splits seen in it."""
+    """Model, backend, engine, allocators, pairing and scenario, with the splits seen in it."""
 
     id: str
     model: str
     backend: str
+    engine: str
+    allocators: tuple[str, ...]  # of each stage; empty where the records do not say
     pairing: str
+    hosts: tuple[str, ...]
     scenario: str
     asked: dict[str, Any] | None
+    settings: Record  # the factors that every run counted here shares
+    unlocked: bool  # whether a backend without authentication was open while it was measured
     plan: Record
     splits: tuple[Split, ...]
     planned: tuple[Cuts, ...]
@@ -104,14 +115,16 @@ class Cell:
         return tuple(sorted(members, key=lambda split: (split.latency, split.cuts)))
 
 
-def build(plans: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) -> list[Cell]:
+def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) -> list[Cell]:
     """Return a cell for every plan and every run seen, in the paper's order."""
-    latest = {line["plan"]["cell_id"]: line["plan"] for line in plans}
-    factors = {run["cell_id"]: run["factors"] for run in runs}
-    blocks = {run["factors"].get("model"): _end_block(run) for run in runs if _end_block(run)}
+    proposed: dict[str, list[Record]] = {}
+    for line in lines:
+        proposed.setdefault(line["plan"]["cell_id"], []).append(line["plan"])
+    measured = bases(runs)
+    blocks = {run["factors"].get("model"): end for run in runs if (end := plans.end_block(run))}
     cells = [
-        _cell(cell_id, latest.get(cell_id, {}), factors.get(cell_id, {}), blocks, frame)
-        for cell_id in dict.fromkeys([*latest, *factors])
+        _cell(cell_id, proposed.get(cell_id, []), measured.get(cell_id), blocks, frame)
+        for cell_id in sorted({*proposed, *measured})
     ]
     return sorted(cells, key=_rank)
 
@@ -119,26 +132,24 @@ def build(plans: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) 
 def _rank(cell: Cell) -> tuple[Any, ...]:
     # The undisturbed network first: everything else is read against it.
     conditioned = cell.asked is not None
-    return (cell.model, cell.backend, pairing_rank(cell.pairing), conditioned, cell.scenario)
-
-
-def _end_block(run: Record) -> int | None:
-    stages = run.get("stages")
-    last = stages[-1] if isinstance(stages, list) and stages else None
-    end = last.get("end_block") if isinstance(last, dict) else None
-    return end if isinstance(end, int) else None
+    variant = variant_rank(cell.backend, cell.engine, cell.allocators)
+    return (cell.model, *variant, pairing_rank(cell.pairing), conditioned, cell.scenario)
 
 
 def _cell(
     cell_id: str,
-    plan: Record,
-    factors: Record,
-    blocks: dict[Any, int | None],
+    proposed: Sequence[Record],
+    basis: Record | None,
+    blocks: dict[Any, int],
     frame: pd.DataFrame,
 ) -> Cell:
-    known = {**factors, **plan}
+    factors = settings(basis) if basis else {}
+    plan = plans.in_force(proposed, factors)
+    # What was measured, where anything was; the plan's intention before that.
+    known = {**plan, **factors}
     model = str(known.get("model"))
-    scenario = known.get("scenario")
+    scenario = plan.get("scenario") or factors.get("scenario")
+    netem = scenario.get("netem") if isinstance(scenario, dict) else None
     rows = frame[frame["cell_id"] == cell_id]
     splits = [
         _split(cell_id, tuple(int(cut) for cut in str(text).split("-") if cut), part)
@@ -147,7 +158,7 @@ def _cell(
     done = [split for split in splits if split.runs]
     marks = front([split.latency for split in done], [split.throughput for split in done])
     on_front = {split.cuts for split, mark in zip(done, marks, strict=True) if mark}
-    planned = _planned(plan, blocks.get(model) or paper.block_count(model))
+    planned = plans.cuts(plan, blocks.get(model) or paper.block_count(model))
     seen = {split.cuts for split in splits}
     # A planned split without a record gets a row that says so, not no row.
     splits += [_split(cell_id, cuts, rows.iloc[:0]) for cuts in planned if cuts not in seen]
@@ -155,9 +166,14 @@ def _cell(
         id=cell_id,
         model=model,
         backend=str(known.get("backend")),
+        engine=str(known.get("engine") or "eager"),
+        allocators=plans.allocators(plan, factors),
         pairing=str(known.get("pairing")),
+        hosts=plans.hosts(plan, factors),
         scenario=scenario_name(scenario),
-        asked=scenario.get("netem") if isinstance(scenario, dict) else None,
+        asked=factors.get("netem", netem),
+        settings=factors,
+        unlocked=bool(rows[rows["counted"]]["security"].eq("rpc-insecure").any()),
         plan=plan,
         splits=tuple(
             replace(split, on_front=split.cuts in on_front)
@@ -165,16 +181,6 @@ def _cell(
         ),
         planned=planned,
     )
-
-
-def _planned(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
-    splits = plan.get("splits")
-    if isinstance(splits, list):
-        return tuple(sorted({tuple(cuts) for cuts in splits}))
-    stages = len(plan.get("workers") or [])
-    if splits == "all" and blocks and stages > 1:
-        return tuple(combinations(range(1, blocks), stages - 1))
-    return ()
 
 
 def _split(cell_id: str, cuts: Cuts, rows: pd.DataFrame) -> Split:
@@ -200,17 +206,26 @@ def _split(cell_id: str, cuts: Cuts, rows: pd.DataFrame) -> Split:
                 _first(rows, f"stage{k}_host"),
                 spread(counted, f"stage{k}_compute_s"),
                 spread(counted, f"stage{k}_cpu_percent"),
+                spread(counted, f"stage{k}_load_s"),
+                spread(counted, f"stage{k}_partition_bytes"),
+                spread(counted, f"stage{k}_baseline_rss_bytes"),
                 spread(counted, f"stage{k}_peak_rss_bytes"),
+                "" if (allocator := _first(rows, f"stage{k}_allocator")) == "?" else allocator,
             )
             for k in stages
         ),
         hops=tuple(
             (
-                f"{_first(rows, f'hop{k}_from')} → {_first(rows, f'hop{k}_to')}",
+                " → ".join(
+                    place
+                    for end in ("from", "via", "to")
+                    if (place := _first(rows, f"hop{k}_{end}")) != "?" or end != "via"
+                ),
                 spread(counted, f"hop{k}_bytes_per_batch"),
             )
             for k in stages[:-1]
         ),
+        phases=tuple(_first(counted, column) for column in PHASES),
         attempts=int((~elsewhere).sum()),
         on_front=False,
     )

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from reports.cells import Cell, Split
+from reports.compare import Comparison, Measure
 from reports.labels import place
 from reports.svg import FAINT, INK, Point, inline
 from reports.verdict import spread
@@ -21,6 +22,7 @@ from reports.words import slug
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 POINT, FRONT, NETWORK = PALETTE[0], PALETTE[3], PALETTE[7]
 STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])
+MARKERS = ("o", "s", "^", "v")  # of what is compared, in the order of STAGES
 
 # Any: matplotlib types every key on its own, which a mixed mapping cannot satisfy.
 _STYLE: dict[Any, Any] = {
@@ -73,7 +75,8 @@ def pareto(cell: Cell) -> str:
         )
         axes.collections[-1].set_urls([f"#{split.row_id}" for split in cell.measured])
         axes.margins(0.16, 0.12)  # room for the names of the outermost points
-        scale = _spread_out(axes, data["latency"])
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        scale = _spread_out(axes, [split.latency for split in cell.measured])
         axes.set(xlabel=f"latency of a batch (s{scale})", ylabel="throughput (images/s)")
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
         place(axes, list(zip(data["latency"], data["throughput"], strict=True)), _names(cell))
@@ -98,6 +101,33 @@ def phases(cell: Cell) -> str:
         axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         return inline(figure, f"phases-{slug(cell.id)}", {})
+
+
+def contrast(comparison: Comparison, measure: Measure) -> str:
+    """Draw one measure of what is compared: a row a split, a mark a kind, whiskers its range."""
+    rows, columns = comparison.splits, comparison.columns
+    with mpl.rc_context(_STYLE):
+        figure, axes = _empty(6.0, 1.1 + 0.32 * len(rows))
+        middles = []
+        for number, (_, splits) in enumerate(columns):
+            colour, marker = stage_colour(number + 1), MARKERS[number % len(MARKERS)]
+            known = [
+                (row, s) for row, split in enumerate(splits) if (s := split and measure.of(split))
+            ]
+            # Side by side, so that equal values do not hide each other.
+            heights = [row + 0.44 * (number + 0.5) / len(columns) - 0.22 for row, _ in known]
+            for height, (_, value) in zip(heights, known, strict=True):
+                axes.plot((value.low, value.high), (height, height), color=colour, linewidth=1.2)
+            middle = [value.median for _, value in known]
+            axes.plot(middle, heights, marker, color=colour, markersize=6, linestyle="none")
+            middles += middle
+        axes.set_yticks(range(len(rows)), [split.name for split in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        scale = _spread_out(axes, middles)
+        axes.set(xlabel=f"{measure.label} ({measure.unit}{scale})")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
+        return inline(figure, f"{comparison.factor}-{slug(comparison.cell.id)}-{measure.key}", {})
 
 
 def _segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None]]:
@@ -140,14 +170,13 @@ def _whiskers(axes: Axes, splits: Sequence[Split]) -> None:
                 axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.55, zorder=2)
 
 
-def _spread_out(axes: Axes, latency: pd.Series[float]) -> str:
-    """Make the latency axis logarithmic if need be; return what its label has to say then.
+def _spread_out(axes: Axes, values: Sequence[float]) -> str:
+    """Make the horizontal axis logarithmic if need be; return what its label has to say then.
 
     A few splits that are many times slower would otherwise squeeze the rest, the front among
-    them, into a corner. Throughput stays linear: there the front is at the wide end.
+    them, into a corner. A front's throughput stays linear: there the front is at the wide end.
     """
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    if latency.max() <= 5 * latency.min():
+    if max(values) <= 5 * min(values):
         axes.xaxis.set_major_locator(MaxNLocator(5))
         return ""
     axes.set_xscale("log")

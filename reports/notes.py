@@ -9,18 +9,22 @@ import pandas as pd
 
 from reports import paper
 from reports.cells import Cell
+from reports.kinds import backend_name, engine_name
+from reports.naming import Naming
 from reports.records import Records
 from reports.words import count, listing, pairing_name, power
 
 
 def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[str]:
     """Return the warnings of a report, most important first; often there is none."""
+    naming = Naming.of(cells)
     return [
         *_demo(cells),
         *_stand_ins(records),
         *_one_machine(records),
         *_unproven(frame),
-        *_gaps(cells),
+        *_changed(cells, frame, naming),
+        *_gaps(cells, naming),
         *_unplanned(cells),
         *_damage(records),
     ]
@@ -33,20 +37,33 @@ def proof(frame: pd.DataFrame) -> str:
     if counted.empty or errors.empty:
         return "No counted run carries a proof of equal output."
     same = int(counted["argmax_equal"].eq(True).sum())
-    limits = pd.to_numeric(counted["tolerance"], errors="coerce").dropna()
-    allowed = f" (allowed: {power(limits.max())})" if not limits.empty else ""
+    engines = [*dict.fromkeys(str(engine) for engine in counted["engine"])]
+    parts = [
+        (f" with {engine_name(engine)}" if len(engines) > 1 else "")
+        + f" is {error(counted[counted['engine'] == engine])}"
+        for engine in engines
+    ]
     return (
         f"{len(errors):,} of {count(len(counted), 'counted run')} carry the proof: the largest "
-        f"relative error against the unsplit model is {power(errors.max())}{allowed}, and the "
+        f"relative error against the unsplit model{listing(parts)}, and the "
         f"predicted classes are the same in {same:,} of them."
     )
+
+
+def error(counted: pd.DataFrame) -> str:
+    """Return the largest error of these runs and the one that their engine is allowed."""
+    largest = pd.to_numeric(counted["max_rel_err"], errors="coerce").max()
+    limit = pd.to_numeric(counted["tolerance"], errors="coerce").max()
+    allowed = f" (allowed: {power(limit)})" if pd.notna(limit) else ""
+    return f"{power(largest)}{allowed}" if pd.notna(largest) else "not recorded"
 
 
 def _demo(cells: Sequence[Cell]) -> list[str]:
     told: dict[str, None] = {}
     for cell in cells:
-        px, expected = cell.plan.get("image_px"), paper.image_px(cell.model)
-        batch = cell.plan.get("batch_size")
+        known = {**cell.plan, **cell.settings}
+        px, expected = known.get("image_px"), paper.image_px(cell.model)
+        batch = known.get("batch_size")
         parts = []
         if px and expected and px != expected:
             parts.append(f"images of {px}×{px} instead of {expected}×{expected}")
@@ -105,10 +122,26 @@ def _unproven(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _gaps(cells: Sequence[Cell]) -> list[str]:
+def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list[str]:
+    """Name the cells whose files also hold valid runs under settings that are not shown."""
     told = []
     for cell in cells:
-        place = f"{pairing_name(cell.pairing)}, {cell.scenario}"
+        left_out = frame[frame["cell_id"] == cell.id]["excluded"]
+        other = left_out[left_out.str.startswith("settings:")].str.removeprefix("settings:")
+        if len(other):
+            reasons = [*dict.fromkeys(other)]
+            more = f" / {len(reasons) - 3} more" if len(reasons) > 3 else ""
+            told.append(
+                f"{naming.place(cell)}: {count(len(other), 'valid run')} under other settings "
+                f"left out, never mixed in ({' / '.join(reasons[:3])}{more})."
+            )
+    return told
+
+
+def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
+    told = []
+    for cell in cells:
+        place = naming.place(cell)
         repeats = cell.plan.get("repeats")
         short = [split.name for split in cell.measured if repeats and split.runs < repeats]
         if cell.missing:
@@ -120,31 +153,32 @@ def _gaps(cells: Sequence[Cell]) -> list[str]:
 
 def _unplanned(cells: Sequence[Cell]) -> list[str]:
     """Name the combinations that the options ask for and no file holds yet."""
-    told = []
-    for model, backend in dict.fromkeys((cell.model, cell.backend) for cell in cells):
-        group = [cell for cell in cells if (cell.model, cell.backend) == (model, backend)]
-        have = {(cell.pairing, cell.scenario) for cell in group}
-        pairings = _asked(group, "pairings") or [cell.pairing for cell in group]
-        scenarios = _asked(group, "scenarios") or [cell.scenario for cell in group]
-        wanted = dict.fromkeys(product(pairings, scenarios))
-        absent = [
-            f"{pairing_name(pairing)} under {scenario}"
-            for pairing, scenario in wanted
-            if (pairing, scenario) not in have
-        ]
-        if absent:
-            name = paper.model_name(model)
-            told.append(f"{name} over {backend}: no records of {listing(absent)} in this folder.")
-    return told
-
-
-def _asked(cells: Sequence[Cell], key: str) -> list[str]:
-    found: list[str] = []
+    absent: dict[tuple[str, str, str], dict[str, None]] = {}
+    have = {(c.model, c.backend, c.engine, c.pairing, c.scenario) for c in cells}
     for cell in cells:
-        value = ((cell.plan.get("provenance") or {}).get("options") or {}).get(key) or []
-        names = value.split(",") if isinstance(value, str) else value
-        found += [str(name).strip() for name in names]
-    return found
+        wanted = product(
+            [cell.model],
+            _asked(cell, "backend") or [cell.backend],
+            _asked(cell, "engine") or [cell.engine],
+            _asked(cell, "pairings") or [cell.pairing],
+            _asked(cell, "scenarios") or [cell.scenario],
+        )
+        for model, backend, engine, pairing, scenario in wanted:
+            if (model, backend, engine, pairing, scenario) not in have:
+                place = f"{pairing_name(pairing)} under {scenario}"
+                absent.setdefault((model, backend, engine), {})[place] = None
+    return [
+        f"{paper.model_name(model)} over {backend_name(backend)}"
+        f"{'' if engine == 'eager' else f' with {engine_name(engine)}'}: "
+        f"no records of {listing([*places])} in this folder."
+        for (model, backend, engine), places in absent.items()
+    ]
+
+
+def _asked(cell: Cell, key: str) -> list[str]:
+    value = ((cell.plan.get("provenance") or {}).get("options") or {}).get(key) or []
+    names = value.split(",") if isinstance(value, str) else value
+    return [str(name).strip() for name in names]
 
 
 def _damage(records: Records) -> list[str]:

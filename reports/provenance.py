@@ -9,7 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from reports import paper
 from reports.cells import Cell, spread
+from reports.kinds import allocators_name, backend_name, engine_name
+from reports.naming import Naming
 from reports.records import Record
 from reports.verdict import spread as spread_text
 from reports.words import moment, number, pairing_name
@@ -43,7 +46,6 @@ _SETTINGS = {
     "batch_size": "Images per batch",
     "image_px": "Image side (pixels)",
     "classes": "Classes",
-    "engine": "Engine",
     "input": "Input",
     "seed": "Seed of the order",
     "weights_seed": "Seed of the weights",
@@ -56,6 +58,7 @@ class Condition:
     """One cell's network: what was asked for and what was measured during its runs."""
 
     pairing: str
+    over: str
     scenario: str
     asked: str
     rtt_ms: str
@@ -93,11 +96,26 @@ def code(plans: Sequence[Record]) -> str:
 
 
 def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
-    """Return how it was measured; values that differ between cells are all named."""
+    """Return how it was measured; values that differ between cells are all named.
+
+    Parameters
+    ----------
+    cells
+        Every cell shown.
+    runs
+        The runs that count: others may have had other settings.
+    """
     known = [*(cell.plan for cell in cells), *(run["factors"] for run in runs)]
     found = {
-        label: _distinct(source[key] for source in known if key in source)
-        for key, label in _SETTINGS.items()
+        **{
+            label: _distinct(source[key] for source in known if key in source)
+            for key, label in _SETTINGS.items()
+        },
+        "Backend": _distinct(backend_name(cell.backend) for cell in cells),
+        "Engine": _distinct(engine_name(cell.engine) for cell in cells),
+        "Memory allocator": _distinct(
+            allocators_name(cell.allocators, cell.hosts) for cell in cells if cell.allocators
+        ),
     }
     return {label: text for label, text in found.items() if text != _UNKNOWN}
 
@@ -109,6 +127,8 @@ def options(cells: Sequence[Cell]) -> dict[str, str]:
         source = cell.plan.get("provenance") or {}
         for key, value in (source.get("options") or {}).items():
             text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            if isinstance(value, dict):
+                text = ", ".join(f"{item} on {host}" for host, item in sorted(value.items()))
             found.setdefault(str(key), []).append(text)
         for key, value in (source.get("controller") or {}).items():
             found.setdefault(f"controller: {key}", []).append(value)
@@ -118,6 +138,8 @@ def options(cells: Sequence[Cell]) -> dict[str, str]:
 def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
     """Return per cell the network asked for, and measured (median [min, max] over its runs)."""
     found = []
+    naming = Naming.of(cells)
+    several = len({cell.model for cell in cells}) > 1
     for cell in cells:
         rows = frame[frame["cell_id"] == cell.id]
         planned = (cell.plan.get("scenario") or {}).get("measured") or {}
@@ -129,8 +151,10 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
             else:  # measured once, before the runs
                 known = value.median if value else planned.get(key)
                 measured[key] = number(known) if known is not None else _UNKNOWN
-        pairing = pairing_name(cell.pairing)
-        found.append(Condition(pairing, cell.scenario, asked(cell.asked), **measured))
+        whole = f"{paper.model_name(cell.model)}, " if several else ""
+        pairing = f"{whole}{pairing_name(cell.pairing)}"
+        place = (pairing, naming.over(cell), cell.scenario, asked(cell.asked))
+        found.append(Condition(*place, **measured))
     return found
 
 
@@ -175,6 +199,8 @@ def _fact(key: str, values: Sequence[Any]) -> str:
     known = [value for value in values if value is not None]
     if key == "memory_bytes":
         return _distinct(f"{value / 2**30:.1f} GiB" for value in known)
+    if key == "slow_start_after_idle":
+        known = [{"0": "off", "1": "on"}.get(str(value), value) for value in known]
     if key == "temperature_c" and known:
         return f"{min(known):.0f} to {max(known):.0f}"
     return _distinct(known) if known else "not available"

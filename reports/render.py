@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import cells as cells_module
-from reports import charts, notes, paper, provenance, tables, verdict
+from reports import charts, contrasts, memory, notes, paper, provenance, tables, verdict
 from reports.cells import Cell
+from reports.naming import Naming
 from reports.records import Records
 from reports.tidy import csv, tidy
-from reports.words import count, listing, pairing_name, slug
+from reports.words import count, listing, number, pairing_name, slug
 
 
 def render(records: Records) -> tuple[str, str]:
@@ -30,6 +32,7 @@ def render(records: Records) -> tuple[str, str]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(mebibytes=memory.mebibytes, number=number)
     page = environment.get_template("report.html.j2").render(_page(records, cells, frame, table))
     return page, table
 
@@ -39,21 +42,26 @@ def _page(
 ) -> dict[str, Any]:
     models = [paper.model_name(model) for model in dict.fromkeys(cell.model for cell in cells)]
     names, facts = provenance.hosts(records.runs)
+    naming = Naming.of(cells)
+    used = [run for run, counts in zip(records.runs, frame["counted"], strict=True) if counts]
     counted = int(frame["counted"].sum())
     return {
         "models": listing(models),
         "when": provenance.when(frame),
         "summary": f"{count(counted, 'valid run')} of {count(len(frame), 'attempt')}",
         "notes": notes.notes(records, cells, frame),
-        "groups": [_group(group) for group in _groups(cells)],
+        "groups": [_group(group, naming) for group in _groups(cells)],
+        "unlocked": any(cell.unlocked for cell in cells),
         "code": provenance.code(records.plans),
-        "settings": provenance.settings(cells, records.runs),
+        "settings": provenance.settings(cells, used),
         "options": provenance.options(cells),
         "conditions": provenance.conditions(cells, frame),
         "host_names": names,
         "host_facts": facts,
         "run_ids": provenance.run_ids(cells, frame),
         "stages": _stages(cells),
+        "contrasts": contrasts.build(cells, frame, naming),
+        "memory": [_memory(cell, naming) for cell in cells if memory.known(cell)],
         "excluded": _excluded(frame),
         "reasons": _reasons(frame),
         "files": records.files,
@@ -73,19 +81,32 @@ def _page(
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Gather the cells that differ in nothing but the network."""
-    keys = dict.fromkeys((cell.model, cell.backend, cell.pairing) for cell in cells)
-    return [
-        [cell for cell in cells if (cell.model, cell.backend, cell.pairing) == key] for key in keys
-    ]
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        key = (cell.model, cell.backend, cell.engine, cell.allocators, cell.pairing)
+        groups.setdefault(key, []).append(cell)
+    return [*groups.values()]
 
 
-def _group(cells: Sequence[Cell]) -> dict[str, Any]:
+def _group(cells: Sequence[Cell], naming: Naming) -> dict[str, Any]:
     first = cells[0]
     return {
         "title": f"{paper.model_name(first.model)}, {pairing_name(first.pairing)}",
-        "backend": first.backend,
+        "over": naming.over(first),
+        "unlocked": any(cell.unlocked for cell in cells),
         "changes": verdict.scenarios(cells),
         "cells": [_cell(cell) for cell in cells],
+    }
+
+
+def _memory(cell: Cell, naming: Naming) -> dict[str, Any]:
+    return {
+        "title": f"{paper.model_name(cell.model)}, {pairing_name(cell.pairing)}, {cell.scenario}",
+        "over": replace(naming, allocators=False).over(cell),  # that has a column of its own
+        "whole": f"{paper.model_name(cell.model)}, {naming.place(cell)}",
+        "unlocked": cell.unlocked,
+        "worst": memory.worst(cell),
+        "table": memory.build(cell),
     }
 
 

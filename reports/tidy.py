@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from reports.records import Record
-from reports.selection import exclusions
+from reports.selection import PHASES, exclusions
 
 FACTORS = (
-    *("model", "classes", "image_px", "batch_size", "backend", "engine", "pairing", "scenario"),
-    *("split", "cuts", "repeat", "window", "input"),
+    *("model", "classes", "image_px", "batch_size", "backend", "engine", "allocators"),
+    *("pairing", "scenario", "split", "cuts", "repeat", "window", "input", *PHASES),
 )
-_RUN = ("cell_id", "run_key", "attempt", "status", "message", "started_at", "order")
+_RUN = ("cell_id", "run_key", "attempt", "status", "message", "started_at", "order", "security")
 _MEASURED = (
     *("latency_s", "throughput_img_s", "throughput_steady_img_s", "network_s", "wall_s"),
     *("max_rel_err", "tolerance", "argmax_equal", "rtt_ms", "rate_mbit"),
@@ -40,6 +40,8 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
             {
                 **{key: run["factors"].get(key) for key in FACTORS},
                 **{key: run.get(key) for key in _RUN},
+                "engine": run["factors"].get("engine") or "eager",
+                "allocators": "-".join(map(str, run["factors"].get("allocators") or ())) or None,
                 "scenario": scenario_name(run["factors"].get("scenario")),
                 "cuts": "-".join(str(cut) for cut in run["factors"]["cuts"]),
                 "split": split_name(run["factors"]),
@@ -99,12 +101,17 @@ def _measured(run: Record) -> dict[str, Any]:
             f"stage{number}_last_block": names[-1] if names else None,
             f"stage{number}_compute_s": _median((stage.get("compute_s") or {}).get("latency")),
             f"stage{number}_cpu_percent": stage.get("cpu_percent"),
+            f"stage{number}_load_s": stage.get("load_s"),
+            f"stage{number}_partition_bytes": stage.get("partition_bytes"),
+            f"stage{number}_baseline_rss_bytes": stage.get("baseline_rss_bytes"),
             f"stage{number}_peak_rss_bytes": stage.get("peak_rss_bytes"),
+            f"stage{number}_allocator": stage.get("allocator"),
         }
     for number, hop in enumerate(run.get("hops") or [], start=1):
         row |= {
             f"hop{number}_from": hop.get("from"),
             f"hop{number}_to": hop.get("to"),
+            f"hop{number}_via": hop.get("via"),
             f"hop{number}_bytes_per_batch": hop.get("bytes_per_batch"),
         }
     return row

@@ -108,8 +108,8 @@ def _keeping(kept: Split, best: Split, goal: str, before: Cell, after: Cell) -> 
 
 
 def _doubts(cell: Cell, fast: Split, busy: Split) -> list[Markup]:
-    near = [_overlap(split.latency_s, fast.latency_s) for split in cell.measured]
-    full = [_overlap(split.throughput_img_s, busy.throughput_img_s) for split in cell.measured]
+    near = [overlap(split.latency_s, fast.latency_s) for split in cell.measured]
+    full = [overlap(split.throughput_img_s, busy.throughput_img_s) for split in cell.measured]
     told = []
     for best, goal, close in ((fast, "latency", near), (busy, "throughput", full)):
         pairs = zip(cell.measured, close, strict=True)
@@ -129,7 +129,8 @@ def _doubts(cell: Cell, fast: Split, busy: Split) -> list[Markup]:
     return told
 
 
-def _overlap(one: Spread | None, other: Spread | None) -> bool:
+def overlap(one: Spread | None, other: Spread | None) -> bool:
+    """Whether the ranges of two medians have a value in common."""
     return bool(one and other and one.low <= other.high and other.low <= one.high)
 
 

@@ -24,7 +24,7 @@ def power(value: float) -> str:
     """Return a very small number as 2.0 × 10⁻⁷."""
     mantissa, exponent = f"{value:.1e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa} × 10{raised}" if value else "0"
+    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{raised}" if value else "0"
 
 
 def percent(ratio: float) -> str:
@@ -55,8 +55,18 @@ def pairing_name(pairing: str) -> str:
 
 def pairing_rank(pairing: str) -> tuple[int, str]:
     """Sort the paper's pairings first, in its order."""
-    known = list(_PAIRINGS)
-    return (known.index(pairing) if pairing in known else len(known), pairing)
+    return known_first(list(_PAIRINGS), pairing)
+
+
+def known_first(known: Sequence[str], name: str) -> tuple[int, str]:
+    """Sort by the order of the known names, then the others by themselves."""
+    return (known.index(name) if name in known else len(known), name)
+
+
+def between(values: Sequence[float]) -> str:
+    """Return '1.02 to 1.31', or one number where both ends read the same."""
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def slug(text: str) -> str:

@@ -58,9 +58,14 @@ class StageToLoad:
     cache: Path
 
 
-ENGINES = {
-    engine.name: engine for engine in (Engine("eager", "paretopipe_runtime.engines.eager", 1e-5),)
-}
+_PLACE = "paretopipe_runtime.engines"
+_KNOWN = (
+    Engine("eager", f"{_PLACE}.eager", 5e-5),
+    Engine("channels_last", f"{_PLACE}.channels_last", 2e-3, "channels_last"),
+    Engine("onnxruntime", f"{_PLACE}.onnxruntime", 2e-3),
+    Engine("compile", f"{_PLACE}.compile", 2e-3, "channels_last"),
+)
+ENGINES = {engine.name: engine for engine in _KNOWN}
 
 
 def load(name: str, stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -27,7 +27,7 @@ from paretopipe_runtime.plan import Plan, Run
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.worker.launch import HUB, Launch
 
 PHASES = ("warmup", "latency", "throughput")
 COMPUTE_ALLOWANCE_S = 120.0  # the longest one batch may compute before its stage counts as frozen
@@ -47,7 +47,8 @@ class Deadlines:
         rate = plan.rate_mbit or UNKNOWN_RATE_MBIT
         fixed = 5 + 4 * plan.rtt_s
         io_s = fixed + 2 * max(hop_bytes) * 8e-6 / rate
-        batch_s = COMPUTE_ALLOWANCE_S + fixed + 2 * plan.window * sum(hop_bytes) * 8e-6 / rate
+        all_hops = sum(hop_bytes) * (2 if plan.hub else 1)
+        batch_s = COMPUTE_ALLOWANCE_S + fixed + 2 * plan.window * all_hops * 8e-6 / rate
         return cls(io_s, batch_s)
 
 
@@ -95,8 +96,14 @@ def drive(plan: Plan, run: Run, prepared: Prepared, key: bytes, run_id: str) -> 
 
 @dataclass(frozen=True)
 class _Pipeline:
-    """The control connections of a run's stages, in order, and what each said when ready."""
+    """The control connections of a run's processes, and what each stage said when ready.
 
+    Requests go in at `entry`, predictions come out at `exit`: the first and the last stage, or the
+    hub for both. `channels` has every process: the stages in order, then the hub.
+    """
+
+    entry: Channel
+    exit: Channel
     channels: list[Channel]
     ready: list[dict[str, Any]]
 
@@ -108,7 +115,8 @@ def _launch(
     channels: list[Channel] = []
 
     def start(order: Launch) -> dict[str, Any]:
-        worker = plan.workers[order.stage]
+        worker = plan.hub if order.is_hub else plan.workers[order.stage]
+        assert worker is not None
         hello = {"role": "run", "run_id": run_id, "stage": order.stage}
         timeout = 10 + 4 * plan.rtt_s
         sock, _ = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
@@ -130,21 +138,25 @@ def _launch(
         for channel in channels:
             channel.close()
         raise
-    return _Pipeline([answer.pop("_channel") for answer in ready], ready)
+    ordered = [answer.pop("_channel") for answer in ready]
+    entry = ordered[-1] if plan.hub else ordered[0]
+    return _Pipeline(entry, ordered[-1], ordered, ready[: len(plan.workers)])
 
 
 def _orders(
     plan: Plan, run: Run, prepared: Prepared, run_id: str, deadlines: Deadlines
 ) -> list[Launch]:
     ranges = stage_ranges(run.cuts, len(prepared.boundaries) - 1)
-    following = [(w.host, w.address, w.port) for w in plan.workers[1:]]
-    return [
-        Launch(
+    following = [(w.host, w.address, w.port) for w in plan.workers]
+
+    def order(stage: int, allocator: str, first: int, end: int) -> Launch:
+        return Launch(
             run_id=run_id,
             stage=stage,
+            stages=len(ranges),
             backend=plan.backend,
             engine=plan.engine,
-            allocator=worker.allocator,
+            allocator=allocator,
             model=plan.model,
             classes=plan.classes,
             manifest=prepared.manifest,
@@ -152,33 +164,40 @@ def _orders(
             end=end,
             takes=prepared.boundaries[first],
             gives=prepared.boundaries[end],
-            next_stage=following[stage] if stage + 1 < len(ranges) else None,
+            next_stage=following[stage + 1] if stage + 1 < len(ranges) else None,
             input_batches=INPUT_BATCHES,
             input_seed=INPUT_SEED,
             image_px=plan.image_px,
             io_timeout_s=deadlines.io_s,
             idle_timeout_s=deadlines.batch_s + 60,
         )
+
+    orders = [
+        order(stage, worker.allocator, first, end)
         for stage, ((first, end), worker) in enumerate(zip(ranges, plan.workers, strict=True))
     ]
+    if plan.hub:  # it computes no block, and what it sends are the predictions
+        orders.append(order(HUB, plan.hub.allocator, ranges[-1][1], ranges[-1][1]))
+    return orders
 
 
 def _finish(pipeline: _Pipeline, deadlines: Deadlines) -> list[dict[str, Any]]:
-    pipeline.channels[0].send(FrameType.END, timeout=deadlines.io_s)
-    last = pipeline.channels[-1]
+    pipeline.entry.send(FrameType.END, timeout=deadlines.io_s)
+    last = pipeline.exit
     header = last.receive_header(deadlines.batch_s)
     if header.type is not FrameType.END:
         raise ParetoPipeError("E_ORDER", f"{last.peer}: {header.type.name} came, expected END")
-    return [channel.receive_message(deadlines.io_s) for channel in pipeline.channels]
+    reports = [channel.receive_message(deadlines.io_s) for channel in pipeline.channels]
+    return reports[: len(pipeline.ready)]
 
 
 class _Driver:
-    """Sends requests to the first stage, takes predictions from the last, and keeps the times."""
+    """Sends requests in, takes predictions out, and keeps the times."""
 
     def __init__(
         self, pipeline: _Pipeline, prepared: Prepared, deadlines: Deadlines, tolerance: float
     ) -> None:
-        self._first, self._last = pipeline.channels[0], pipeline.channels[-1]
+        self._entry, self._exit = pipeline.entry, pipeline.exit
         self._prepared = prepared
         self._deadlines = deadlines
         self._tolerance = tolerance
@@ -226,30 +245,30 @@ class _Driver:
             "argmax_equal": argmax_equal,
             "finite": finite,
             "batches_checked": len(self._logits),
-            "payload_received": self._last.payload_received,
+            "payload_received": self._exit.payload_received,
         }
 
     def _request(self) -> None:
-        self._first.send(FrameType.REQUEST, batch_id=self._requested, timeout=self._deadlines.io_s)
+        self._entry.send(FrameType.REQUEST, batch_id=self._requested, timeout=self._deadlines.io_s)
         self._requested += 1
 
     def _receive(self) -> None:
         self._wait()
-        header = self._last.receive_header(self._deadlines.io_s)
+        header = self._exit.receive_header(self._deadlines.io_s)
         expected = self._prepared.boundaries[-1]
-        expected.check(header, self._last.peer)
+        expected.check(header, self._exit.peer)
         if header.batch_id != len(self._logits):
             raise ParetoPipeError(
                 "E_ORDER",
-                f"{self._last.peer}: batch {header.batch_id} came, expected {len(self._logits)}",
+                f"{self._exit.peer}: batch {header.batch_id} came, expected {len(self._logits)}",
             )
         logits = np.empty(expected.shape, expected.dtype)
         buffer = logits.data.cast("B")
-        self._last.receive_payload(header, buffer, self._deadlines.io_s)
+        self._exit.receive_payload(header, buffer, self._deadlines.io_s)
         self._logits.append(logits)
 
     def _wait(self) -> None:
-        """Wait for the last stage; another stage that speaks now has an error to tell."""
+        """Wait for the exit; another process that speaks now has an error to tell."""
         events = self._selector.select(self._deadlines.batch_s)
         if not events:
             raise ParetoPipeError(
@@ -258,6 +277,6 @@ class _Driver:
                 "link is dead; see `journalctl -u paretopipe-worker` there",
             )
         for key, _ in events:
-            if key.data is not self._last:
+            if key.data is not self._exit:
                 key.data.receive_header(self._deadlines.io_s)  # raises what the stage reports
                 raise ParetoPipeError("E_ORDER", f"{key.data.peer} spoke out of turn")

@@ -19,7 +19,7 @@ from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import Plan, Run, Worker
 
 LAUNCH_S = 0.3
-LAUNCH_ROUND_TRIPS = 7
+LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meets through a store
 
 
 def probe(plan: Plan, worker: Worker, prepared: Prepared, key: bytes) -> float:
@@ -51,7 +51,7 @@ def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, flo
     one_s = sum(compute_s) + transfer_s + plan.rtt_s
     pace_s = max(*compute_s, transfer_s)
     alone = run.warmup_batches + run.latency_batches + 1
-    launch_s = LAUNCH_S + LAUNCH_ROUND_TRIPS * plan.rtt_s
+    launch_s = LAUNCH_S + LAUNCH_ROUND_TRIPS[plan.backend] * plan.rtt_s
     return launch_s + alone * one_s + (run.throughput_batches - 1) * pace_s
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from paretopipe_runtime.orchestrator import estimate
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import Plan, expand, read_plan
+from paretopipe_runtime.plan import Plan, Worker, expand, read_plan
 
 Say = Callable[[str], None]
 
@@ -32,22 +32,31 @@ def prepare_cells(
         ``cell_id``, ``runs``, ``total_s``, ``longest_split``, ``longest_s``, ``bytes_on_wire``.
     """
     plans = [read_plan(document) for document in documents]
-    whole_s: dict[Any, dict[str, float]] = {}
+    probed: dict[Any, float] = {}
     rows = []
     for plan in plans:
         prepared = prepare(plan, state_dir)
-        workload = (plan.model, plan.classes, plan.image_px, plan.batch_size, plan.weights_seed)
-        speeds = whole_s.setdefault(workload, {})
+        speeds: dict[str, float] = {}
         for worker in plan.workers:
-            if worker.host not in speeds:
+            known = _workload(plan, worker)
+            if known not in probed:
                 sent = deploy(worker, prepared.manifest, state_dir / "weights", key)
-                speeds[worker.host] = estimate.probe(plan, worker, prepared, key)
+                probed[known] = estimate.probe(plan, worker, prepared, key)
                 say(
                     f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {plan.model} takes "
-                    f"{speeds[worker.host]:.3f} s a batch there"
+                    f"{probed[known]:.3f} s a batch there with engine {plan.engine}"
                 )
+            speeds[worker.host] = probed[known]
         rows.append(_row(plan, prepared, speeds, state_dir))
     return rows
+
+
+def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
+    """What one probe shows to work, and how fast: the backend is part of it for the former."""
+    return (
+        *(plan.model, plan.classes, plan.image_px, plan.batch_size, plan.weights_seed),
+        *(plan.backend, plan.engine, worker.host, worker.allocator),
+    )
 
 
 def _row(plan: Plan, prepared: Any, speeds: dict[str, float], state_dir: Path) -> dict[str, Any]:

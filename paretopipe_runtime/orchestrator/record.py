@@ -41,6 +41,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "reference_digest": prepared.reference_digest,
     }
     record = {
+        "security": "hmac" if plan.backend == "socket" else "rpc-insecure",
         "warmup": seen["warmup"],
         "latency": {"batch_s": latency_s, "median_s": statistics.median(latency_s)},
         "throughput": _throughput(plan, seen["throughput"]),
@@ -131,6 +132,8 @@ def _hops(
             "bytes_planned": tensor.nbytes * len(phase_of),
             "bytes_sent": reports[index]["payload_sent"],
         }
+        if plan.hub:
+            hop["via"] = plan.hub.host
         if index + 1 < len(reports):
             arrivals = [(b, r) for b, r, _ in reports[index + 1]["batches"] if r is not None]
             hop["bytes_received"] = reports[index + 1]["payload_received"]

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import xxhash
@@ -22,10 +21,12 @@ from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.frames import FrameType, Header
 
 MAX_MESSAGE = 4 * 1024 * 1024
-#: Bytes that are sent or read, and hashed, at a time: they are in the cache for the second.
-PIECE = 1024 * 1024
+# A larger payload is sent or read, and hashed, piece by piece: a piece is in the cache for the
+# second, and the other end is busy meanwhile.
+_SMALL, _PIECE = 64 * 1024, 1024 * 1024
 _DIGEST_SIZE = 8
 _IDLE = 24 * 3600.0
+_TIMEVAL = struct.Struct("@ll")
 
 
 class Channel:
@@ -45,7 +46,10 @@ class Channel:
     """
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
-        sock.setblocking(False)
+        # The kernel keeps the deadlines, one for each direction; a time-out of Python's would bind
+        # both. A read is then a single system call, with no poll before it.
+        sock.setblocking(True)
+        self._limits: dict[int, float] = {}
         self.sock = sock
         self.peer = peer
         self.payload_sent = 0
@@ -54,6 +58,9 @@ class Channel:
         self._received = 0
         self._header = bytearray(frames.HEADER_SIZE)
         self._digest = bytearray(_DIGEST_SIZE)
+        self._form: tuple[Any, ...] = ()  # of the frame sent last, and its header
+        self._form_header = bytearray()
+        self._header_view, self._digest_view = memoryview(self._header), memoryview(self._digest)
         self._sending = threading.Lock()  # a stage's sender may report an error while it sends
 
     def fileno(self) -> int:
@@ -71,7 +78,7 @@ class Channel:
 
     # -- sending ---------------------------------------------------------------------------------
 
-    def begin(
+    def offer(
         self,
         kind: FrameType,
         payload: memoryview | bytes = b"",
@@ -79,17 +86,33 @@ class Channel:
         batch_id: int = 0,
         dtype: str | None = None,
         shape: tuple[int, ...] = (),
-    ) -> Outgoing:
-        """Start a frame straight from `payload`'s own memory; the channel is its until it is sent.
+    ) -> Outgoing | None:
+        """Send one frame, without waiting: return what the kernel did not take, None if it did.
 
-        `payload` is one-dimensional bytes and must not change before the frame is complete.
+        It goes straight from `payload`'s own memory, one-dimensional bytes that must not change
+        before the frame is complete. Nothing else can go out on this channel until then.
         """
         self._sending.acquire()
-        view = memoryview(payload)
-        code = frames.DTYPE_CODES[dtype] if dtype else 0
-        now = time.monotonic_ns()
-        header = Header(kind, self._sent, len(view), batch_id, code, shape, 0, now)
-        return Outgoing(self, header, view)
+        header = self._encode(kind, len(payload), batch_id, dtype, shape)
+        if len(payload) > _SMALL:
+            view = memoryview(payload)
+            outgoing = Outgoing(self, kind, len(payload), [memoryview(header)], view)
+        else:  # a single call, as most frames of a run are worth it
+            parts = [header, payload]
+            if payload:
+                parts.append(xxhash.xxh3_64_digest(payload))
+            try:
+                count = self.sock.sendmsg(parts, (), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                count = 0
+            except OSError as error:
+                raise self.unsent(kind, 0, error) from error
+            if count == sum(map(len, parts)):
+                self.sent(kind, len(payload))
+                return None
+            rest = _rest([memoryview(part) for part in parts], count)
+            outgoing = Outgoing(self, kind, len(payload), rest)
+        return None if outgoing.push() else outgoing
 
     def send(
         self,
@@ -102,7 +125,9 @@ class Channel:
         timeout: float,
     ) -> None:
         """Send one frame; `timeout` is for the whole of it."""
-        self.begin(kind, payload, batch_id=batch_id, dtype=dtype, shape=shape).complete(timeout)
+        outgoing = self.offer(kind, payload, batch_id=batch_id, dtype=dtype, shape=shape)
+        if outgoing:
+            outgoing.complete(timeout)
 
     def send_message(self, message: dict[str, Any], *, timeout: float) -> None:
         """Send a JSON object."""
@@ -113,23 +138,43 @@ class Channel:
         text = json.dumps({"code": error.code, "message": error.message[:400]})
         self.send(FrameType.ERROR, text.encode(), timeout=timeout)
 
-    def sent(self, header: Header) -> None:
+    def sent(self, kind: FrameType, payload_nbytes: int) -> None:
         """Take note of a frame that is complete, and let the next one begin."""
         self._sent += 1
-        if header.type is FrameType.TENSOR:
-            self.payload_sent += header.payload_nbytes
+        if kind is FrameType.TENSOR:
+            self.payload_sent += payload_nbytes
         self._sending.release()
 
-    def give_up(self) -> None:
+    def unsent(self, kind: FrameType, timeout: float, error: OSError) -> ParetoPipeError:
         """Let go of a frame that cannot be completed, so that the reason may still be sent."""
+        doing = f"sending {kind.name} {self._sent}"
         self._sending.release()
+        return self._failure(doing, timeout, error)
+
+    def _encode(
+        self, kind: FrameType, nbytes: int, batch_id: int, dtype: str | None, shape: tuple[int, ...]
+    ) -> bytearray:
+        """Return the next frame's header: the last one's, renumbered, if it has the same form."""
+        form = (kind, nbytes, dtype, shape)
+        if form == self._form:
+            frames.renumber(self._form_header, self._sent, batch_id)
+        else:
+            code = frames.DTYPE_CODES[dtype] if dtype else 0
+            header = Header(kind, self._sent, nbytes, batch_id, code, shape)
+            self._form, self._form_header = form, bytearray(frames.encode(header))
+        return self._form_header
 
     # -- receiving -------------------------------------------------------------------------------
 
     def receive_header(self, timeout: float = _IDLE) -> Header:
         """Wait for the next frame and return its checked header; an ERROR frame is raised."""
-        with self.os_errors("waiting for a frame", timeout):
-            self._read(memoryview(self._header), timeout)
+        try:
+            self.limit(socket.SO_RCVTIMEO, timeout)
+            count = self.sock.recv_into(self._header)
+            if count != frames.HEADER_SIZE:
+                self._read([self._header_view], count, timeout)
+        except OSError as error:
+            raise self._failure("waiting for a frame", timeout, error) from error
         header = frames.decode(self._header)
         if header.seq != self._received:
             raise ParetoPipeError(
@@ -137,8 +182,8 @@ class Channel:
             )
         self._received += 1
         if header.type is FrameType.ERROR:
-            error = self._json(header)
-            raise ParetoPipeError(str(error.get("code")), f"{error.get('message')}")
+            error_sent = self._json(header)
+            raise ParetoPipeError(str(error_sent.get("code")), f"{error_sent.get('message')}")
         return header
 
     def receive_payload(self, header: Header, buffer: memoryview, timeout: float) -> float:
@@ -154,22 +199,25 @@ class Channel:
         ParetoPipeError
             ``E_CHECKSUM`` for a payload that was damaged on the way.
         """
-        digest = xxhash.xxh3_64()
-        hashing_s = 0.0
+        if not len(buffer):
+            return 0.0
         start = time.perf_counter()
-        deadline = time.monotonic() + timeout
-        with self.os_errors(f"receiving {header.type.name} {header.seq}", timeout):
-            done = 0
-            while done < len(buffer):
-                count = self._read_some(buffer[done : done + PIECE], deadline, done, len(buffer))
-                before = time.perf_counter()
-                digest.update(buffer[done : done + count])
-                hashing_s += time.perf_counter() - before
-                done += count
-            if len(buffer):
-                self._read(memoryview(self._digest), timeout)
-        receive_s = time.perf_counter() - start - hashing_s
-        if len(buffer) and digest.digest() != self._digest:
+        try:
+            if len(buffer) <= _SMALL:
+                views = [buffer, self._digest_view]
+                count = self._take(views)
+                if count != len(buffer) + _DIGEST_SIZE:
+                    self._read(views, count, timeout)
+                receive_s = time.perf_counter() - start
+                digest = xxhash.xxh3_64_digest(buffer)
+            else:
+                hashing_s, digest = self._read_by_piece(buffer, timeout)
+                receive_s = time.perf_counter() - start - hashing_s
+        except OSError as error:
+            raise self._failure(
+                f"receiving {header.type.name} {header.seq}", timeout, error
+            ) from error
+        if digest != self._digest:
             raise ParetoPipeError(
                 "E_CHECKSUM",
                 f"{self.peer}: payload of frame {header.seq} was damaged on the way — the run is "
@@ -199,104 +247,148 @@ class Channel:
             raise ParetoPipeError("E_MESSAGE", f"{self.peer}: not a JSON object")
         return message
 
-    def _read(self, view: memoryview, timeout: float) -> None:
+    def _read_by_piece(self, buffer: memoryview, timeout: float) -> tuple[float, bytes]:
+        """Read a long payload, hashing each piece while it is in the cache; seconds, digest."""
         deadline = time.monotonic() + timeout
+        hash_so_far = xxhash.xxh3_64()
+        hashing_s = 0.0
         done = 0
-        while done < len(view):
-            done += self._read_some(view[done:], deadline, done, len(view))
+        self.limit(socket.SO_RCVTIMEO, timeout)
+        while done < len(buffer):
+            count = self.sock.recv_into(buffer[done : done + _PIECE])
+            self._check_read(count, done, len(buffer), deadline)
+            before = time.perf_counter()
+            hash_so_far.update(buffer[done : done + count])
+            hashing_s += time.perf_counter() - before
+            done += count
+        self._read([self._digest_view], None, timeout)
+        return hashing_s, hash_so_far.digest()
 
-    def _read_some(self, view: memoryview, deadline: float, done: int, size: int) -> int:
+    def _take(self, views: list[memoryview]) -> int | None:
+        """Read what is there already; None where nothing is."""
+        try:
+            return self.sock.recvmsg_into(views, 0, socket.MSG_DONTWAIT)[0]
+        except BlockingIOError:
+            return None
+
+    def _read(self, views: list[memoryview], count: int | None, timeout: float) -> None:
+        """Fill `views` one after the other; `count` bytes are in them already, 0 means the end."""
+        deadline = time.monotonic() + timeout
+        size = sum(map(len, views))
+        done = 0
+        self.limit(socket.SO_RCVTIMEO, timeout)
         while True:
-            try:
-                count = self.sock.recv_into(view)
-            except BlockingIOError:
-                self.wait(select.POLLIN, deadline)
-                continue
-            if count == 0:
-                raise ParetoPipeError(
-                    "E_TRUNC", f"{self.peer} closed the connection at {done}/{size} B"
-                )
-            return count
+            if count is not None:
+                self._check_read(count, done, size, deadline)
+                done += count
+                if done == size:
+                    return
+                views = _rest(views, count)
+            count = self.sock.recvmsg_into(views)[0]
 
-    def wait(self, event: int, deadline: float) -> None:
-        """Wait for the socket in one direction; a socket's own time-out would bind both."""
-        poll = select.poll()
-        poll.register(self.sock, event)
-        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+    def _check_read(self, count: int, done: int, size: int, deadline: float) -> None:
+        if count == 0:
+            raise ParetoPipeError(
+                "E_TRUNC", f"{self.peer} closed the connection at {done}/{size} B"
+            )
+        if done + count < size and time.monotonic() > deadline:  # a peer that only trickles
             raise TimeoutError
 
-    @contextlib.contextmanager
-    def os_errors(self, doing: str, timeout: float) -> Iterator[None]:
-        """Turn what the operating system raises inside into a `ParetoPipeError`."""
-        try:
-            yield
-        except TimeoutError as error:
-            raise ParetoPipeError(
-                "E_STALL", f"{self.peer}: {doing} not done in {timeout:.1f} s"
-            ) from error
-        except OSError as error:
-            raise ParetoPipeError(
-                "E_PEER_LOST", f"{self.peer}: {doing}: {error.strerror or error}"
-            ) from error
+    def limit(self, option: int, seconds: float) -> None:
+        """Let the kernel end a read (SO_RCVTIMEO) or a write (SO_SNDTIMEO) after `seconds`."""
+        if self._limits.get(option) != seconds:
+            whole = int(seconds)
+            part = max(int((seconds - whole) * 1e6), 0 if whole else 1)  # zero means no limit
+            self.sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(whole, part))
+            self._limits[option] = seconds
+
+    def _failure(self, doing: str, timeout: float, error: OSError) -> ParetoPipeError:
+        """Return what the operating system raised, as an error of ours."""
+        if isinstance(error, TimeoutError | BlockingIOError):
+            return ParetoPipeError("E_STALL", f"{self.peer}: {doing} not done in {timeout:.1f} s")
+        return ParetoPipeError("E_PEER_LOST", f"{self.peer}: {doing}: {error.strerror or error}")
+
+
+def _rest(views: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of `views` after their first `count` bytes."""
+    while count >= len(views[0]):
+        count -= len(views[0])
+        views = views[1:]
+    return [views[0][count:], *views[1:]]
 
 
 class Outgoing:
-    """A frame on its way out: header, payload piece by piece, digest.
+    """What is left of a frame on its way out; any thread may complete it.
 
-    Any thread may complete it, and nothing else goes out on its channel before it is complete.
+    Parameters
+    ----------
+    channel : Channel
+    kind : FrameType
+    payload_nbytes : int
+    parts : list of memoryview
+        What goes first.
+    payload : memoryview, optional
+        What goes then, piece by piece, its digest behind it.
     """
 
-    def __init__(self, channel: Channel, header: Header, payload: memoryview) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        kind: FrameType,
+        payload_nbytes: int,
+        parts: list[memoryview],
+        payload: memoryview | None = None,
+    ) -> None:
         self._channel = channel
-        self._header = header
+        self._kind = kind
+        self._payload_nbytes = payload_nbytes
+        self._parts = parts
         self._payload = payload
-        self._offset = 0
         self._digest = xxhash.xxh3_64()
-        self._parts = [memoryview(frames.encode(header))]
-        self._next_piece()
+        self._offset = 0
+        self._piece = memoryview(b"")
+        if payload:
+            self._next_part()
 
     def push(self) -> bool:
         """Hand over what the kernel takes without waiting; return whether that was the rest."""
-        with self._sending(0):
-            return self._push()
+        try:
+            self._send(socket.MSG_DONTWAIT, None)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._channel.unsent(self._kind, 0, error) from error
+        return True
 
     def complete(self, timeout: float) -> None:
         """Hand over the rest within `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        with self._sending(timeout):
-            while not self._push():
-                self._channel.wait(select.POLLOUT, deadline)
-
-    @contextlib.contextmanager
-    def _sending(self, timeout: float) -> Iterator[None]:
-        doing = f"sending {self._header.type.name} {self._header.seq}"
         try:
-            with self._channel.os_errors(doing, timeout):
-                yield
-        except ParetoPipeError:
-            self._channel.give_up()
-            raise
+            self._channel.limit(socket.SO_SNDTIMEO, timeout)
+            self._send(0, time.monotonic() + timeout)
+        except OSError as error:
+            raise self._channel.unsent(self._kind, timeout, error) from error
 
-    def _push(self) -> bool:
+    def _send(self, flags: int, deadline: float | None) -> None:
         while self._parts:
-            try:
-                count = self._channel.sock.sendmsg(self._parts)
-            except BlockingIOError:
-                return False
-            while self._parts and count >= len(self._parts[0]):
-                count -= len(self._parts.pop(0))
-            if self._parts:
-                self._parts[0] = self._parts[0][count:]
+            count = self._channel.sock.sendmsg(self._parts, (), flags)
+            if count < sum(map(len, self._parts)):
+                self._parts = _rest(self._parts, count)
+                if deadline and time.monotonic() > deadline:  # a peer that only trickles
+                    raise TimeoutError
             else:
-                self._next_piece()
-        self._channel.sent(self._header)
-        return True
+                self._parts = []
+                self._next_part()
+        self._channel.sent(self._kind, self._payload_nbytes)
 
-    def _next_piece(self) -> None:
-        piece = self._payload[self._offset : self._offset + PIECE]
-        if len(piece):
-            self._digest.update(piece)
-            self._parts.append(piece)
-            self._offset += len(piece)
-            if self._offset == len(self._payload):
-                self._parts.append(memoryview(self._digest.digest()))
+    def _next_part(self) -> None:
+        """Line up the next piece of the payload; behind the last one the digest; then nothing."""
+        if self._payload is None:
+            return
+        self._digest.update(self._piece)
+        self._piece = self._payload[self._offset : self._offset + _PIECE]
+        self._offset += len(self._piece)
+        if len(self._piece):
+            self._parts.append(self._piece)
+        else:
+            self._parts.append(memoryview(self._digest.digest()))
+            self._payload = None

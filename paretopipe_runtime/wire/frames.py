@@ -5,14 +5,13 @@ end can compute it piece by piece, while the piece is still in the processor's c
 
 Layout (offset, size, field)::
 
-     0  4 magic "PPWF"        24  8 payload_nbytes
-     4  1 version = 1         32  8 reserved = 0
-     5  1 type                40  8 sender's monotonic ns (diagnostic only)
-     6  1 dtype               48 32 dims, 8 x u32, unused = 0
-     7  1 ndim                80  4 plan slot
-     8  4 flags = 0           84  8 reserved = 0
-    12  4 seq                 92  4 CRC-32 over bytes 0..91
-    16  8 batch_id
+     0  4 magic "PPWF"        12  4 seq
+     4  1 version = 1         16  8 batch_id
+     5  1 type                24  8 payload_nbytes
+     6  1 dtype               32 16 reserved = 0
+     7  1 ndim                48 32 dims, 8 x u32, unused = 0
+     8  4 flags = 0           80 12 reserved = 0
+                              92  4 CRC-32 over bytes 0..91
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from paretopipe_runtime.errors import ParetoPipeError
 
@@ -29,8 +28,10 @@ MAGIC = b"PPWF"
 VERSION = 1
 MAX_DIMS = 8
 MAX_PAYLOAD = 256 * 1024 * 1024
-_LAYOUT = struct.Struct("<4sBBBBIIQQQQ8II8s")
+_LAYOUT = struct.Struct("<4sBBBBIIQQ16s8I12s")
 _CRC = struct.Struct("<I")
+_NUMBER = struct.Struct("<IQ")  # seq and batch_id: all that differs between frames of one form
+_NUMBER_AT = 12
 HEADER_SIZE = _LAYOUT.size + _CRC.size
 
 
@@ -45,6 +46,7 @@ class FrameType(IntEnum):
     BLOB = 6  # a piece of a weight file
 
 
+_TYPES = {int(kind): kind for kind in FrameType}
 #: torch names of the element types a frame can carry, by their number on the wire.
 DTYPES = {
     1: "float32",
@@ -59,8 +61,7 @@ _ITEMSIZE = {1: 4, 2: 2, 3: 1, 4: 4, 5: 8, 6: 2, 7: 1}
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One frame's header; `dtype` is 0 and `shape` empty for anything but a tensor."""
 
     type: FrameType
@@ -69,8 +70,6 @@ class Header:
     batch_id: int = 0
     dtype: int = 0
     shape: tuple[int, ...] = ()
-    slot: int = 0
-    sent_ns: int = 0
 
 
 def encode(header: Header) -> bytes:
@@ -86,13 +85,17 @@ def encode(header: Header) -> bytes:
         header.seq,
         header.batch_id,
         header.payload_nbytes,
-        0,
-        header.sent_ns,
+        bytes(16),
         *dims,
-        header.slot,
-        bytes(8),
+        bytes(12),
     )
     return body + _CRC.pack(zlib.crc32(body))
+
+
+def renumber(data: bytearray, seq: int, batch_id: int) -> None:
+    """Make an encoded header that of another frame of the same form."""
+    _NUMBER.pack_into(data, _NUMBER_AT, seq, batch_id)
+    _CRC.pack_into(data, _LAYOUT.size, zlib.crc32(data[: _LAYOUT.size]))
 
 
 def decode(data: bytes | bytearray | memoryview) -> Header:
@@ -104,18 +107,10 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         ``E_HEADER`` for anything that is not a well-formed header, ``E_SIZE`` for a payload that
         contradicts its own shape or exceeds `MAX_PAYLOAD`.
     """
-    view = memoryview(data)
-    if len(view) != HEADER_SIZE:
-        raise ParetoPipeError("E_HEADER", f"header of {len(view)} bytes, expected {HEADER_SIZE}")
-    if bytes(view[:4]) != MAGIC:
-        raise ParetoPipeError(
-            "E_HEADER", f"frame starts with {bytes(view[:4]).hex()}, expected {MAGIC.hex()}"
-        )
-    (crc,) = _CRC.unpack(view[-4:])
-    if crc != zlib.crc32(view[:-4]):
-        raise ParetoPipeError("E_HEADER", "header checksum does not match — damaged on the way")
+    if len(data) != HEADER_SIZE:
+        raise ParetoPipeError("E_HEADER", f"header of {len(data)} bytes, expected {HEADER_SIZE}")
     (
-        _,
+        magic,
         version,
         kind,
         dtype,
@@ -124,27 +119,32 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         seq,
         batch_id,
         nbytes,
-        unused,
-        sent_ns,
-        *dims,
-        slot,
         reserved,
-    ) = _LAYOUT.unpack(view[:-4])
+        *dims,
+        unused,
+    ) = _LAYOUT.unpack_from(data)
+    if magic != MAGIC:
+        raise ParetoPipeError(
+            "E_HEADER", f"frame starts with {magic.hex()}, expected {MAGIC.hex()}"
+        )
+    if _CRC.unpack_from(data, _LAYOUT.size)[0] != zlib.crc32(memoryview(data)[: _LAYOUT.size]):
+        raise ParetoPipeError("E_HEADER", "header checksum does not match — damaged on the way")
     shape = tuple(dims[:ndim])
+    is_tensor = kind == FrameType.TENSOR
     wrong = (
         (version != VERSION and f"version {version}, expected {VERSION}")
-        or (kind not in FrameType.__members__.values() and f"unknown type {kind}")
+        or (kind not in _TYPES and f"unknown type {kind}")
         or (ndim > MAX_DIMS and f"{ndim} dimensions, at most {MAX_DIMS}")
         or (flags and f"unknown flags {flags:#x}")
-        or ((unused or any(reserved)) and "reserved bytes are not zero")
+        or ((any(reserved) or any(unused)) and "reserved bytes are not zero")
         or (any(dims[ndim:]) and "unused dimensions are not zero")
-        or (kind == FrameType.TENSOR and dtype not in DTYPES and f"unknown dtype {dtype}")
-        or (kind != FrameType.TENSOR and (dtype or ndim) and "dtype or shape on no tensor")
+        or (is_tensor and dtype not in DTYPES and f"unknown dtype {dtype}")
+        or (not is_tensor and (dtype or ndim) and "dtype or shape on no tensor")
     )
     if wrong:
         raise ParetoPipeError("E_HEADER", f"frame {seq}: {wrong}")
     if nbytes > MAX_PAYLOAD:
         raise ParetoPipeError("E_SIZE", f"frame {seq} announces {nbytes} B, cap {MAX_PAYLOAD} B")
-    if kind == FrameType.TENSOR and nbytes != math.prod(shape) * _ITEMSIZE[dtype]:
+    if is_tensor and nbytes != math.prod(shape) * _ITEMSIZE[dtype]:
         raise ParetoPipeError("E_SIZE", f"frame {seq}: {nbytes} B do not fit its shape {shape}")
-    return Header(FrameType(kind), seq, nbytes, batch_id, dtype, shape, slot, sent_ns)
+    return Header(_TYPES[kind], seq, nbytes, batch_id, dtype, shape)

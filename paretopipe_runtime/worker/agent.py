@@ -161,7 +161,8 @@ def _start_fork_server(options: AgentOptions) -> socket.socket:
             [sys.executable, "-m", "paretopipe_runtime.worker.forkserver", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             # numpy would otherwise start threads on import, and a process that forks has none.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            # PyTorch would log as a warning that a peer has ended, as it does after every RPC run.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"},
         )
     # The key goes through the socket pair: never through arguments or the environment.
     settings = {

@@ -37,6 +37,6 @@ def apply(setting: str) -> None:
         if not hasattr(library, "mallopt") or library.mallopt(number, value) != 1:
             raise ParetoPipeError(
                 "E_ALLOCATOR",
-                f"this host's C library does not take {name}={value} — set worker_allocator: default for "
-                "it in the inventory",
+                f"this host's C library does not take {name}={value} — set worker_allocator: "
+                "default for it in the inventory",
             )

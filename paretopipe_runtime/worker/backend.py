@@ -10,7 +10,7 @@ import importlib
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 Fail = Callable[[ParetoPipeError], NoReturn]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """One batch at a stage: its tensor, how long it took to arrive, and how to free its buffer.
 
     `receive_s` is None where the backend cannot tell when a tensor began to arrive.

@@ -8,14 +8,17 @@ from typing import Any
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.tensor import Tensor
 
+HUB = -1  # the hub's stage number: it comes before the first stage
+
 
 @dataclass(frozen=True)
 class Launch:
-    """One stage of one run.
+    """One stage of one run, or its hub.
 
     `takes` and `gives` are the tensors at its two ends, known on both sides of every link from the
     plan: a frame that differs is an error, whatever it says of itself. `next_stage` is
-    ``(host, address, port)``, None for the last stage, which answers the orchestrator.
+    ``(host, address, port)``, None for the last stage, which answers the orchestrator unless there
+    is a hub. `stages` counts them, without the hub.
     `backend`, `engine` and `allocator` are the plan's factors.
     `input_batches` and `input_seed` make stage 1's resident input. `io_timeout_s` bounds one
     transfer, `idle_timeout_s` the wait for the next batch.
@@ -23,6 +26,7 @@ class Launch:
 
     run_id: str
     stage: int
+    stages: int
     backend: str
     engine: str
     allocator: str
@@ -39,6 +43,16 @@ class Launch:
     image_px: int
     io_timeout_s: float
     idle_timeout_s: float
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether this is the hub, which computes nothing."""
+        return self.stage == HUB
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether the orchestrator's requests come here."""
+        return self.stage == (HUB if self.backend == "rpc_hub" else 0)
 
     def to_message(self) -> dict[str, Any]:
         """Return the JSON object that carries this order."""

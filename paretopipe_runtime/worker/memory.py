@@ -24,8 +24,12 @@ def as_bytes(tensor: torch.Tensor, layout: Layout) -> memoryview:
     """
     if layout == "channels_last" and tensor.dim() == 4:
         tensor = tensor.permute(0, 2, 3, 1)
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
+    if tensor.requires_grad or not tensor.is_cpu:
+        tensor = tensor.detach().cpu()
+    tensor = tensor.contiguous()
+    if tensor.dtype == torch.bfloat16 or not tensor.numel():  # numpy has no bfloat16
+        return tensor.view(-1).view(torch.uint8).numpy().data
+    return tensor.numpy().data.cast("B")
 
 
 def check_form(tensor: torch.Tensor, promised: Tensor, batch_id: int) -> None:
@@ -36,11 +40,11 @@ def check_form(tensor: torch.Tensor, promised: Tensor, batch_id: int) -> None:
     ParetoPipeError
         ``E_SHAPE`` for another shape or element type.
     """
-    form = (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-    if form != (promised.shape, promised.dtype):
+    if tensor.shape != promised.shape or tensor.dtype is not getattr(torch, promised.dtype):
+        dtype = str(tensor.dtype).removeprefix("torch.")
         raise ParetoPipeError(
             "E_SHAPE",
-            f"batch {batch_id}: the stage made {form[1]}{list(form[0])}, the plan says "
+            f"batch {batch_id}: the stage made {dtype}{list(tensor.shape)}, the plan says "
             f"{promised.dtype}{list(promised.shape)}",
         )
 

@@ -1,7 +1,7 @@
 """The socket backend: raw tensor bytes in frames, moved while the stage computes.
 
 Whatever the kernel can do alone needs no thread, and a thread that is not needed is a hand-over
-saved. A batch of one piece, up to 1 MiB, arrives in the receive buffer during the computation, so
+saved. A batch of up to 1 MiB arrives in the receive buffer during the computation, so
 the stage reads it itself; such an output goes to the kernel from the stage's own hands as far as it
 takes it. Larger ones have a thread at their end that moves them during the computation: at most one
 batch waits there, so that a slow stage holds the one before it back and memory stays at two
@@ -24,7 +24,7 @@ from paretopipe_runtime import golden
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames, handshake
-from paretopipe_runtime.wire.channel import PIECE, Channel, Outgoing
+from paretopipe_runtime.wire.channel import Channel, Outgoing
 from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker import memory
@@ -33,6 +33,7 @@ from paretopipe_runtime.worker.launch import Launch
 from paretopipe_runtime.worker.node import Node
 
 CHAIN_TIMEOUT_S = 30.0
+SMALL_NBYTES = 1024 * 1024  # up to here a hand-over to a thread costs more than it saves
 BUFFERS = 2  # one that the stage works on, one that fills meanwhile
 
 
@@ -92,6 +93,12 @@ def link_from_previous(links: socket.socket, order: Launch) -> Channel:
 
 def resident_source(context: Context) -> tuple[Source, str]:
     """Return a source of the input batches that are on the first host already, and their digest."""
+    tensors, digest = resident_inputs(context)
+    return ResidentSource(context.control, tensors, context.order.idle_timeout_s), digest
+
+
+def resident_inputs(context: Context) -> tuple[list[torch.Tensor], str]:
+    """Return the input batches, laid out as the engine takes them, and their digest."""
     order = context.order
     inputs = golden.input_batches(
         order.takes.shape[0], order.image_px, order.input_batches, order.input_seed
@@ -99,8 +106,7 @@ def resident_source(context: Context) -> tuple[Source, str]:
     tensors = [torch.from_numpy(array) for array in inputs]
     if context.layout == "channels_last":
         tensors = [tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors]
-    source = ResidentSource(context.control, tensors, order.idle_timeout_s)
-    return source, golden.input_digest(inputs)
+    return tensors, golden.input_digest(inputs)
 
 
 class ResidentSource:
@@ -145,7 +151,7 @@ class TensorSource:
         self._free: queue.SimpleQueue[tuple[torch.Tensor, memoryview]] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self._free.put(memory.empty(expected, layout))
-        alone = expected.nbytes <= PIECE and kernel_holds(link.sock, expected.nbytes)
+        alone = expected.nbytes <= SMALL_NBYTES and kernel_holds(link.sock, expected.nbytes)
         self.overlaps_by_thread = not alone
 
     @property
@@ -193,7 +199,7 @@ class TensorSink:
         self._layout = layout
         self._io_timeout_s = io_timeout_s
         self._fail = fail
-        self._room = threading.Semaphore(1)  # taken while an output is in the thread's hands
+        self._room = threading.Lock()  # taken while an output is in the thread's hands
         self._leaving: queue.SimpleQueue[tuple[Outgoing, Callable[[], None]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -210,18 +216,18 @@ class TensorSink:
             batch.release()
             release = _nothing
         self._room.acquire()
-        outgoing = self._channel.begin(
+        outgoing = self._channel.offer(
             FrameType.TENSOR,
             memory.as_bytes(output, self._layout),
             batch_id=batch.batch_id,
             dtype=self._promised.dtype,
             shape=self._promised.shape,
         )
-        if self._promised.nbytes <= PIECE and outgoing.push():
+        if outgoing:
+            self._hand_over(outgoing, release)
+        else:
             self._room.release()
             release()
-        else:
-            self._hand_over(outgoing, release)
 
     def finish(self) -> None:
         """Wait until the last output is on its way, then end the stream."""

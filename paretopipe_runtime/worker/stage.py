@@ -64,15 +64,15 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
     telemetry = Telemetry()
     layout = engines.ENGINES[order.engine].layout
     context = Context(node, order, control, links, layout, fail)
+    finished = threading.Event()
+    if not order.is_entry:
+        threading.Thread(target=_watch, args=(control, order, finished, fail), daemon=True).start()
     with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
         connected = connecting.submit(backend.connect, context)
         began = time.perf_counter()
-        compute = engines.load(order.engine, _stage_to_load(node, order))
+        compute = _pass_on if order.is_hub else engines.load(order.engine, _to_load(node, order))
         load_s = time.perf_counter() - began
         ends = connected.result()
-    finished = threading.Event()
-    if order.stage > 0:
-        threading.Thread(target=_watch, args=(control, order, finished, fail), daemon=True).start()
     control.send_message(
         {
             "ready": True,
@@ -106,7 +106,12 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
     )
 
 
-def _stage_to_load(node: Node, order: Launch) -> engines.StageToLoad:
+def _pass_on(tensor: torch.Tensor) -> torch.Tensor:
+    """All that a hub does with a tensor."""
+    return tensor
+
+
+def _to_load(node: Node, order: Launch) -> engines.StageToLoad:
     return engines.StageToLoad(
         model=order.model,
         classes=order.classes,
@@ -120,7 +125,7 @@ def _stage_to_load(node: Node, order: Launch) -> engines.StageToLoad:
 
 
 def _watch(control: Channel, order: Launch, finished: threading.Event, fail: Fail) -> None:
-    """Later stages hear nothing from the orchestrator until it goes: then they go too."""
+    """Stages without requests hear nothing from the orchestrator until it goes: they go too."""
     try:
         control.receive_header(order.idle_timeout_s)
     except ParetoPipeError as error:

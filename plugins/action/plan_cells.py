@@ -39,7 +39,7 @@ OPTIONS = (
     "experiment",
 )
 BACKENDS = ("socket", "rpc", "rpc_hub")
-ENGINES = ("eager",)
+ENGINES = ("eager", "channels_last", "onnxruntime", "compile")
 ALLOCATORS = ("tuned", "default")
 CLASSES = (10, 1000)
 PORT = 47470
@@ -123,6 +123,7 @@ def plan_cells(
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
+    orchestrator: str = "",
 ) -> dict[str, Any]:
     """Return the sweep: its name, its effective options and its cells grouped by scenario.
 
@@ -137,6 +138,8 @@ def plan_cells(
         ``allocator``, ``allow_insecure_rpc``.
     provenance : mapping
         Commit and controller versions, copied into every plan.
+    orchestrator : str
+        The host that drives the runs; with backend ``rpc_hub`` every tensor goes through it.
 
     Raises
     ------
@@ -193,6 +196,18 @@ def plan_cells(
         "sweep": sweep,
     }
 
+    def worker(host: str) -> dict[str, Any]:
+        address = hosts[host]["address"]
+        return {"host": host, "address": address, "port": PORT, "allocator": allocators[host]}
+
+    def hub() -> dict[str, Any]:
+        if orchestrator not in hosts:
+            raise OptionError(
+                f"backend rpc_hub needs an agent on the orchestrator's host '{orchestrator}', "
+                f"which is no worker in this inventory: workers are {', '.join(hosts)}"
+            )
+        return worker(orchestrator)
+
     def plan(scenario: str, pairing: str, backend: str, engine: str) -> dict[str, Any]:
         chain = pairings[pairing]
         for host in chain:
@@ -216,15 +231,8 @@ def plan_cells(
                 "netem": conditions(scenarios[scenario]),
                 "measured": None,
             },
-            "workers": [
-                {
-                    "host": host,
-                    "address": hosts[host]["address"],
-                    "port": PORT,
-                    "allocator": allocators[host],
-                }
-                for host in chain
-            ],
+            "workers": [worker(host) for host in chain],
+            **({"hub": hub()} if backend == "rpc_hub" else {}),
             "splits": cut_points(chosen["splits"], model, facts["blocks"], len(chain)),
             "provenance": {**provenance, "options": effective},
         }
@@ -289,7 +297,7 @@ def read_experiment(folder: Path, name: str) -> tuple[dict[str, Any], ...]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``plan_cells: {folder, options, addresses, allocators, rpc_allowed}``; see :func:`plan_cells`."""
+    """``plan_cells: {folder, options, addresses, …}``, as playbooks/tasks/plan.yml gives them."""
 
     _requires_connection = False
     TRANSFERS_FILES = False
@@ -319,6 +327,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     for host, address in args["addresses"].items()
                 },
                 provenance_of(folder.parent),
+                args["orchestrator"],
             )
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None

@@ -19,7 +19,7 @@
     heading.setAttribute("aria-sort", up ? "ascending" : "descending");
   }
 
-  for (const table of all("table.splits")) {
+  for (const table of all("table.sorts")) {
     table.classList.add("sortable");
     for (const button of all("thead button", table)) {
       button.disabled = false;

@@ -100,7 +100,7 @@ def test_made_weights_are_found_again(own: tuple[WeightsManifest, Path]) -> None
 
 def test_damaged_manifest_file_is_made_again(own: tuple[WeightsManifest, Path]) -> None:
     manifest, store = own
-    (store / f"{SMALL}-10-seeded-0.json").write_text('{"schema_version": 1, "blocks"')
+    (store / f"{SMALL}-10-seeded-0.json").write_text('{"schema_version": 2, "blocks"')
     assert make_seeded_weights(SMALL, 10, 0, store) == manifest
 
 
@@ -114,7 +114,7 @@ def test_manifest_survives_json(own: tuple[WeightsManifest, Path]) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema_version": 2},
+        {"schema_version": 3},
         {"model": "vgg16"},
         {"blocks": []},
         {"blocks": None},

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,16 +41,27 @@ class Play:
 
 def run_playbook(name: str, *arguments: str, timeout_s: float = 400) -> Play:
     """Run ``playbooks/NAME.yml`` as a user does, from the checkout, and return what came of it."""
+    process = start_playbook(name, *arguments)
+    try:
+        output = process.communicate(timeout=timeout_s)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return Play(process.returncode, output)
+
+
+def start_playbook(name: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start ``playbooks/NAME.yml`` in a process group of its own and return at once."""
     binary = Path(sys.executable).with_name("ansible-playbook")
-    done = subprocess.run(
+    return subprocess.Popen(
         [str(binary), f"playbooks/{name}.yml", *arguments],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout_s,
+        start_new_session=True,
     )
-    return Play(done.returncode, done.stdout + done.stderr)
 
 
 def load(path: str) -> ModuleType:
@@ -68,6 +80,12 @@ def load(path: str) -> ModuleType:
 def playbook() -> Callable[..., Play]:
     """Return the function that runs a playbook."""
     return run_playbook
+
+
+@pytest.fixture(scope="session")
+def starting() -> Callable[..., subprocess.Popen[str]]:
+    """Return the function that starts a playbook."""
+    return start_playbook
 
 
 @pytest.fixture(scope="session")

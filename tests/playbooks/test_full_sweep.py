@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,12 +22,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SWEEP = "pytest-full"
 RESULTS = ROOT / "experiments/results" / SWEEP
 REPORT = ROOT / f"reports/html/{SWEEP}.html"
-SMALL = f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=2"
-ONE_CELL = "scenarios=metro pairings=pi_to_pi"
+SMALL = (
+    f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=2 pairings=pi_to_pi "
+    "backend=socket,rpc allow_insecure_rpc=true"
+)
+ONE_CELL = "scenarios=metro pairings=pi_to_pi backend=socket"
 CELL = "mobilenetv2.socket.pi_to_pi.metro"
 MORE = f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=30 {ONE_CELL}"
 On = Callable[[str, str], str]
 Run = Callable[..., Any]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,20 +57,32 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def test_one_command_measures_every_cell_and_writes_the_report(playbook: Run) -> None:
-    done = playbook("full_sweep", "-e", SMALL)
-    assert done.status == 0, done.output
+def test_one_command_measures_every_cell_and_writes_the_report(
+    testbed: On, starting: Start
+) -> None:
+    process = starting("full_sweep", "-e", SMALL)
+    output: list[str] = []
+    reader = threading.Thread(target=lambda: output.append(process.communicate()[0]))
+    reader.start()
+    listeners: set[str] = set()  # of PyTorch RPC, seen while it runs, and of everything else
+    while reader.is_alive():
+        for host in ("pi1", "pi2"):
+            listeners |= set(testbed(host, "ss -Hltn | awk '{print $4}'").split())
+    reader.join()
+    assert process.returncode == 0, output[0]
+    assert len({address for address in listeners if address.startswith("10.78.")}) > 2
+    assert not [address for address in listeners if address.startswith(("*", "0.0.0.0", "[::]"))]
     cells = rows()
     assert list(cells) == [
-        f"mobilenetv2.socket.{pairing}.{scenario}"
-        for pairing in ("pi_to_gpu", "pi_to_pi")
+        f"mobilenetv2.{backend}.pi_to_pi.{scenario}"
+        for backend in ("rpc", "socket")
         for scenario in ("baseline", "metro")
     ]
     for cell, runs in cells.items():
         assert [row["status"] for row in runs] == ["ok"] * 4, cell
         assert all(row["proof"]["max_rel_err"] <= 1e-5 for row in runs)
-        second = "pi2" if "pi_to_pi" in cell else "server"
-        assert {row["stages"][1]["host"] for row in runs} == {second}
+        assert {row["stages"][1]["host"] for row in runs} == {"pi2"}
+        assert {row["security"] for row in runs} == {"rpc-insecure" if ".rpc." in cell else "hmac"}
         measured = runs[0]["network"]["measured"]
         if cell.endswith("metro"):
             assert measured["rtt_ms"] == pytest.approx(20, abs=2)
@@ -76,7 +92,7 @@ def test_one_command_measures_every_cell_and_writes_the_report(playbook: Run) ->
         else:
             assert measured["rtt_ms"] < 5
     assert "Where to split MobileNetV2" in REPORT.read_text()
-    assert f"reports/html/{SWEEP}.html" in done.output
+    assert f"reports/html/{SWEEP}.html" in output[0]
 
 
 def test_the_same_command_again_measures_nothing(playbook: Run) -> None:
@@ -86,16 +102,11 @@ def test_the_same_command_again_measures_nothing(playbook: Run) -> None:
     assert {path: path.read_bytes() for path in RESULTS.glob("*.jsonl")} == before
 
 
-def test_a_killed_controller_costs_one_run_at_most(testbed: On, playbook: Run) -> None:
+def test_a_killed_controller_costs_one_run_at_most(
+    testbed: On, playbook: Run, starting: Start
+) -> None:
     earlier = {path: path.read_bytes() for path in RESULTS.glob("*.jsonl")}
-    binary = Path(sys.executable).with_name("ansible-playbook")
-    controller = subprocess.Popen(
-        [str(binary), "playbooks/full_sweep.yml", "-e", MORE],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    controller = starting("full_sweep", "-e", MORE)
     on_node = "/var/lib/paretopipe/sweeps/" + SWEEP
     deadline = time.monotonic() + 240
     while int(testbed("server", f"grep -c kind.:.run {on_node}/{CELL}.jsonl; true")) < 4 + 8:
@@ -103,7 +114,7 @@ def test_a_killed_controller_costs_one_run_at_most(testbed: On, playbook: Run) -
         assert time.monotonic() < deadline
         time.sleep(1)
     os.killpg(controller.pid, signal.SIGKILL)
-    controller.wait(timeout=30)
+    controller.communicate(timeout=30)
     on_disk = testbed("server", f"cat {on_node}/*.jsonl").splitlines()
 
     done = playbook("full_sweep", "-e", MORE, timeout_s=580)

@@ -36,6 +36,7 @@ def plan(cells: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[s
             experiments["scenarios"],
             hosts or HOSTS,
             provenance,
+            "server",
         )
         return result
 
@@ -82,7 +83,7 @@ def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) ->
 def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
     assert cells.BACKENDS == runtime_plan.BACKENDS
     assert cells.ALLOCATORS == runtime_plan.ALLOCATORS
-    assert cells.ENGINES == tuple(engines.ENGINES)
+    assert tuple(engines.ENGINES) == cells.ENGINES
 
 
 def test_rpc_needs_leave_and_a_variant_has_a_cell_of_its_own(plan: Any) -> None:
@@ -98,6 +99,18 @@ def test_rpc_needs_leave_and_a_variant_has_a_cell_of_its_own(plan: Any) -> None:
     assert [worker["allocator"] for worker in plans(planned)[0]["workers"]] == ["tuned", "default"]
     everywhere = plan("full", hosts, model="vgg16", allocator="default")
     assert {w["allocator"] for cell in plans(everywhere) for w in cell["workers"]} == {"default"}
+
+
+def test_a_hub_is_on_the_orchestrator_s_host(plan: Any, cells: ModuleType) -> None:
+    hosts = {host: {**facts, "allow_insecure_rpc": True} for host, facts in HOSTS.items()}
+    hubs = plans(plan("full", hosts, model="vgg16", scenarios="baseline", backend="rpc_hub"))
+    assert {cell["hub"]["host"] for cell in hubs} == {"server"}
+    assert {runtime_plan.read_plan(cell).hub.address for cell in hubs} == {"192.0.2.10"}  # type: ignore[union-attr]
+    chained = plans(plan("full", hosts, model="vgg16", scenarios="baseline", backend="rpc"))
+    assert not any("hub" in cell for cell in chained)
+    del hosts["server"]
+    with pytest.raises(cells.OptionError, match=r"agent on the orchestrator's host 'server'"):
+        plan("full", hosts, model="vgg16", pairings="pi_to_pi", backend="rpc_hub")
 
 
 def test_options_are_strings_and_override_the_experiment(plan: Any) -> None:

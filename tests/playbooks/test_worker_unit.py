@@ -47,6 +47,15 @@ def test_the_command_carries_no_secret_and_no_wildcard() -> None:
     assert "IPAddressAllow=localhost 192.0.2.10 192.0.2.11 192.0.2.12" in text
 
 
+def test_rpc_is_off_unless_it_is_allowed() -> None:
+    assert "insecure" not in unit()
+    assert "AF_NETLINK" not in unit()
+    text = unit(worker_allow_insecure_rpc=True)
+    (command,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    assert command.endswith("--node pi1 --allow-insecure-rpc")
+    assert "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK\n" in text
+
+
 def test_a_host_can_drop_what_it_cannot_do() -> None:
     text = unit(worker_sandbox_drop=["PrivateUsers", "ProtectSystem"])
     assert "PrivateUsers" not in text
@@ -54,12 +63,14 @@ def test_a_host_can_drop_what_it_cannot_do() -> None:
     assert "NoNewPrivileges=yes" in text
 
 
-@pytest.mark.parametrize(("gpu", "most"), [(False, 20), (True, 25)])
-def test_systemd_rates_it_as_safe(tmp_path: Path, gpu: bool, most: int) -> None:
+@pytest.mark.parametrize(
+    ("gpu", "rpc", "most"), [(False, False, 20), (False, True, 20), (True, False, 25)]
+)
+def test_systemd_rates_it_as_safe(tmp_path: Path, gpu: bool, rpc: bool, most: int) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is missing: run `make setup-testbed`")
     path = tmp_path / "paretopipe-worker.service"
-    path.write_text(unit(worker_gpu=gpu))
+    path.write_text(unit(worker_gpu=gpu, worker_allow_insecure_rpc=rpc))
     done = subprocess.run(
         ["systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={most}", path],
         capture_output=True,

@@ -29,3 +29,17 @@ def page(sweep: Path) -> str:
 def table(sweep: Path) -> str:
     """Return the CSV of the sweep."""
     return render(read(sweep))[1]
+
+
+@pytest.fixture(scope="session")
+def kinds_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with cells that differ in backend, engine or allocators only."""
+    folder = tmp_path_factory.mktemp("kinds")
+    synthetic_sweep.write_kinds(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kinds_page(kinds_sweep: Path) -> str:
+    """Return the HTML of that folder."""
+    return render(read(kinds_sweep))[0]

@@ -46,6 +46,53 @@ def write(
     return paths
 
 
+# Backend, engine and allocators of each cell; what its latency and compute are of the plainest's.
+KINDS: dict[tuple[str, str, tuple[str, str]], tuple[float, float]] = {
+    ("socket", "eager", ("tuned", "tuned")): (1.0, 1.0),
+    ("rpc", "eager", ("tuned", "tuned")): (1.1, 1.0),
+    ("rpc_hub", "eager", ("tuned", "tuned")): (1.5, 1.0),
+    ("socket", "onnxruntime", ("tuned", "tuned")): (0.7, 0.5),
+    ("socket", "eager", ("default", "default")): (1.2, 1.25),
+}
+
+
+def write_kinds(
+    folder: Path,
+    splits: Sequence[Sequence[int]] = ((3,), (9,), (17,)),
+    kinds: Sequence[tuple[str, str, tuple[str, str]]] = tuple(KINDS),
+    repeats: int = 5,
+) -> list[Path]:
+    """Write cells that differ in backend, engine or allocators only, with known ratios.
+
+    The same seed for each, so that a ratio of medians is exactly the one of `KINDS`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for kind in kinds:
+        backend, engine, allocators = kind
+        lines = [
+            *cell(
+                random.Random(7),
+                splits=splits,
+                repeats=repeats,
+                backend=backend,
+                engine=engine,
+                allocators=allocators,
+            )
+        ]
+        slower, dearer = KINDS[kind]
+        for line in lines[1:]:
+            line["latency"]["median_s"] *= slower
+            line["throughput"]["img_s"] /= slower
+            line["throughput"]["steady_img_s"] /= slower
+            for part in line["stages"]:
+                times = part["compute_s"]["latency"]
+                part["compute_s"]["latency"] = [seconds * dearer for seconds in times]
+            line["proof"] |= {"tolerance": 2e-3, "max_rel_err": 4e-5} if dearer == 0.5 else {}
+        paths.append(write_cell(folder, lines))
+    return paths
+
+
 def write_cell(folder: Path, lines: Sequence[Record]) -> Path:
     """Write sealed records as one cell file."""
     path = folder / f"{lines[0]['plan']['cell_id']}.jsonl"
@@ -66,21 +113,34 @@ def cell(
     scenario: str = "baseline",
     repeats: int = 5,
     splits: Sequence[Sequence[int]] | None = None,
+    backend: str = "socket",
+    engine: str = "eager",
+    allocators: Sequence[str] = (),
     **plan: Any,
 ) -> Iterator[Record]:
-    """Yield a plan line and its runs, in randomised blocks as the sweep runs them."""
+    """Yield a plan line and its runs, in randomised blocks as the sweep runs them.
+
+    Without `allocators` the records are like those of the first ParetoPipe, which had none.
+    """
     asked, rtt, rate = NETWORKS[scenario]
+    names = ["mobilenetv2", backend, pairing, scenario]
+    names += [engine] if engine != "eager" else []
+    names += ["default_malloc"] if "default" in allocators else []
     whole = {
         "schema_version": 1,
-        "cell_id": f"mobilenetv2.socket.{pairing}.{scenario}",
+        "cell_id": ".".join(names),
         **{"model": "mobilenetv2", "classes": 10, "image_px": 224, "batch_size": 8},
-        **{"backend": "socket", "engine": "eager", "pairing": pairing},
+        **{"backend": backend, "engine": engine, "pairing": pairing},
         "scenario": {
             "name": scenario,
             "netem": asked,
             "measured": {"rtt_ms": rtt, "rate_mbit": rate},
         },
-        "workers": [{"host": host, "address": "192.0.2.1", "port": 47470} for host in workers],
+        "workers": [
+            {"host": host, "address": "192.0.2.1", "port": 47470}
+            | ({"allocator": allocators[index]} if allocators else {})
+            for index, host in enumerate(workers)
+        ],
         "splits": [list(cuts) for cuts in splits] if splits else "all",
         **{"repeats": repeats, "seed": 0, "warmup_batches": 2, "latency_batches": 5},
         **{"throughput_batches": 16, "window": 4, "weights_seed": 0},
@@ -130,6 +190,15 @@ def run(
                     "receive_s": {"latency": jitter(source, wire, 5)},
                 }
             )
+    allocators = [worker["allocator"] for worker in plan["workers"] if "allocator" in worker]
+    for part, allocator in zip(stages, allocators, strict=False):
+        part |= {"allocator": allocator, "load_s": 0.05, "baseline_rss_bytes": 240 * 2**20}
+        part |= {"partition_bytes": 2**20 * (part["end_block"] - part["first_block"])}
+        part |= {"peak_rss_bytes": (300 if allocator == "default" else 360) * 2**20}
+    if plan["backend"].startswith("rpc"):
+        for hop in hops:  # RPC cannot tell when a tensor began to arrive
+            hop["receive_s"] = {"latency": []}
+            hop |= {"via": "server"} if plan["backend"] == "rpc_hub" else {}
     hops.append({"from": hosts[-1], "to": "server", "bytes_per_batch": 40 * batch})
     waits = jitter(source, network, 5)
     compute = zip(*(stage["compute_s"]["latency"] for stage in stages), strict=True)
@@ -148,7 +217,11 @@ def run(
             **{key: plan[key] for key in (*factors, *sizes)},
             **{"scenario": plan["scenario"]["name"], "cuts": list(cuts), "input": "resident"},
             **{"split": "P" + "-".join(map(str, cuts)), "repeat": repeat},
+            **{"hosts": hosts, "netem": plan["scenario"]["netem"]},
+            **({"allocators": allocators} if allocators else {}),
+            **({"hub": "server"} if plan["backend"] == "rpc_hub" else {}),
         },
+        **({"security": security(plan["backend"])} if allocators else {}),
         "order": order,
         "latency": {"batch_s": ends, "median_s": median(ends)},
         "throughput": {"img_s": rate, "steady_img_s": rate * 1.04, "window": plan["window"]},
@@ -166,6 +239,11 @@ def run(
         },
         "hosts": {host: facts(host) for host in dict.fromkeys([*hosts, "server"])},
     }
+
+
+def security(backend: str) -> str:
+    """Return how the processes of a backend know each other."""
+    return "hmac" if backend == "socket" else "rpc-insecure"
 
 
 def stage(
@@ -189,7 +267,12 @@ def facts(host: str) -> Record:
         **{"machine": "x86_64" if host == "server" else "aarch64", "os": "synthetic"},
         **{"python": "3.11.2", "torch": "2.9.1", "runtime": "0.1.0+synthetic000"},
         **{"kernel": "synthetic", "governor": "performance", "congestion_control": "cubic"},
-        **{"libc": "glibc 2.36", "temperature_c": None, "throttled": None},
+        **{
+            "libc": "glibc 2.36",
+            "slow_start_after_idle": "0",
+            "temperature_c": None,
+            "throttled": None,
+        },
     }
 
 

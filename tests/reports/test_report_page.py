@@ -56,7 +56,18 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_same_records_give_the_same_bytes(sweep: Path, tmp_path: Path) -> None:
+@pytest.fixture(params=["page", "kinds_page"])
+def any_page(request: pytest.FixtureRequest) -> str:
+    """Return the plain page, then the one that compares backends, engines and allocators."""
+    found: str = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["sweep", "kinds_sweep"])
+def test_the_same_records_give_the_same_bytes(
+    folder: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    sweep: Path = request.getfixturevalue(folder)
     outs = [tmp_path / "one.html", tmp_path / "two.html"]
     for out in outs:  # fresh processes: hash seeds differ
         done = command(str(sweep), "--out", str(out))
@@ -82,16 +93,16 @@ def test_the_report_never_imports_torch_or_the_runtime() -> None:
     assert done.returncode == 0
 
 
-def test_nothing_is_loaded_from_outside(page: str) -> None:
-    for _, attributes in Elements(page).found:
+def test_nothing_is_loaded_from_outside(any_page: str) -> None:
+    for _, attributes in Elements(any_page).found:
         for key in ("src", "href", "xlink:href", "action", "srcset", "style"):
             assert "//" not in re.sub(r"^data:[^,]*,.*", "", attributes.get(key, ""))
-    assert "url(http" not in page
-    assert "@import" not in page
+    assert "url(http" not in any_page
+    assert "@import" not in any_page
 
 
-def test_ids_are_unique_and_every_link_arrives(page: str) -> None:
-    elements = Elements(page)
+def test_ids_are_unique_and_every_link_arrives(any_page: str) -> None:
+    elements = Elements(any_page)
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
     assert len(ids) == len(set(ids))
     links = [a["href"][1:] for _, a in elements.found if a.get("href", "").startswith("#")]
@@ -213,6 +224,13 @@ window.addEventListener("load", () => {
   document.getElementById("only").click();
   const rows = [...document.querySelectorAll("table.splits tbody tr")];
   check("filtering", rows.every((row) => row.hidden !== row.classList.contains("front")));
+  const compared = [...document.querySelectorAll("table.compared, table.held.sorts")];
+  check("leaving others", compared.every((one) => [...one.rows].every((row) => !row.hidden)));
+  for (const one of compared) {
+    const last = [...one.querySelectorAll("thead th")].at(-1);
+    last.querySelector("button").click();
+    check("sorting " + one.className, last.getAttribute("aria-sort") === "ascending");
+  }
   document.getElementById("only").click();
   const point = document.querySelector("a.point");
   const row = document.getElementById(point.getAttribute("href").slice(1));
@@ -226,12 +244,12 @@ window.addEventListener("load", () => {
 
 
 @pytest.mark.parametrize("width", [500, 1200])
-def test_a_browser_shows_it_without_errors(page: str, tmp_path: Path, width: int) -> None:
+def test_a_browser_shows_it_without_errors(any_page: str, tmp_path: Path, width: int) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium here: install the chromium package to check the page in a browser")
     target = tmp_path / "report.html"
-    target.write_text(page.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
+    target.write_text(any_page.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
     done = subprocess.run(
         [
             *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),

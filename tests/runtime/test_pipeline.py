@@ -47,13 +47,13 @@ def command(cluster: Cluster, folder: Path, document: dict[str, Any]) -> list[st
 
 
 def sweep(
-    cluster: Cluster, folder: Path, document: dict[str, Any], *more: str
+    cluster: Cluster, folder: Path, document: dict[str, Any], *more: str, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command(cluster, folder, document), *more],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
 

@@ -164,7 +164,7 @@ def test_a_buffer_is_free_at_once_unless_the_output_lies_in_it(
     pair: tuple[Channel, Channel],
 ) -> None:
     released: list[int] = []
-    large = example(LARGE, torch.float32)
+    large = torch.zeros(96, 1024, 1024, dtype=torch.int8)  # more than any socket holds
     sink, source = ends(pair, form_of(large))
     sink.send(as_batch(0, torch.empty(0), released), large)
     assert released == [0]
@@ -172,7 +172,7 @@ def test_a_buffer_is_free_at_once_unless_the_output_lies_in_it(
     next(received).release()
     view = large.view_as(large)
     sink.send(as_batch(1, large, released), view)  # as a dropout layer's output does
-    assert released == [0]  # 8 MiB do not fit into the socket: it is still being read from
+    assert released == [0]  # it is still being read from
     next(received).release()
     sink.finish()
     assert released == [0, 1]
@@ -193,11 +193,11 @@ def test_a_stage_that_does_not_read_holds_the_sender_back(pair: tuple[Channel, C
     thread.start()
     arriving = iter(source)
     first = next(arriving)
-    time.sleep(0.5)
+    before = -1
+    while len(sent) > before:  # until nothing has moved for a second
+        before = len(sent)
+        time.sleep(1)
     assert len(sent) < 40  # two buffers here, two outputs there, the rest in the kernel
-    stuck = len(sent)
-    time.sleep(0.2)
-    assert len(sent) == stuck
     first.release()
     for batch in arriving:
         batch.release()

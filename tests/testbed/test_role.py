@@ -24,7 +24,8 @@ def _modules(*names: str) -> list[ModuleType]:
 def _settings(folder: Path) -> Any:
     (settings,) = _modules("settings")
     limits = {"cpu": 0, "cpu_percent": 50, "memory_mib": 1024}
-    raw = {"id": "7", "state_root": folder, "requirements": folder, "wan": "uml"}
+    raw = {"id": "7", "state_root": folder, "requirements": folder}
+    raw |= {"optional": folder, "wan": "uml"}
     return settings.Settings.parse(raw | {"limits": dict.fromkeys(settings.HOST_NUMBERS, limits)})
 
 

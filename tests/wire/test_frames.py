@@ -28,7 +28,7 @@ SIZES = {
 
 def tensor_header(dtype: str = "float32", shape: tuple[int, ...] = (8, 24, 56, 56)) -> Header:
     nbytes = math.prod(shape) * SIZES[dtype]
-    return Header(FrameType.TENSOR, 7, nbytes, 3, frames.DTYPE_CODES[dtype], shape, 1, 5)
+    return Header(FrameType.TENSOR, 7, nbytes, 3, frames.DTYPE_CODES[dtype], shape)
 
 
 def repaired(data: bytes) -> bytes:
@@ -45,10 +45,13 @@ def repaired(data: bytes) -> bytes:
 def test_round_trip(dtype: str, shape: tuple[int, ...], seq: int, batch_id: int) -> None:
     nbytes = math.prod(shape) * SIZES[dtype]
     code = frames.DTYPE_CODES[dtype]
-    header = Header(FrameType.TENSOR, seq, nbytes, batch_id, code, shape, 2, 1)
+    header = Header(FrameType.TENSOR, seq, nbytes, batch_id, code, shape)
     data = frames.encode(header)
     assert len(data) == 96
     assert frames.decode(data) == header
+    other = bytearray(data)
+    frames.renumber(other, 0, 17)
+    assert frames.decode(other) == header._replace(seq=0, batch_id=17)
 
 
 @pytest.mark.parametrize(

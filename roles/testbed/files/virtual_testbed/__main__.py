@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> None:
     """Run one command: status, image, up, verify or down, with the settings as JSON."""
     command, *rest = arguments
     if command == "build-image-inside":
-        image.build_inside(Path(rest[0]), Path(rest[1]))
+        image.build_inside(*map(Path, rest))
     raw = json.loads(rest[0])
     settings = Settings.parse(raw)
     if command == "supervise":

@@ -1,7 +1,7 @@
 """The image layer: what a freshly installed node has beyond this machine's own system.
 
 That is one folder, /opt/paretopipe with the virtual environment of the runtime's packages, built
-once per content of requirements/runtime.txt and laid under every node's own writable layer.
+once per content of the requirements files and laid under every node's own writable layer.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ BUILD_TIMEOUT_S = 1800
 def layer(settings: Settings) -> Path:
     """Return the folder of the image that these settings ask for, built or not."""
     version = run(NODE_PYTHON, "-V").stdout.strip()
-    try:
-        wanted = settings.requirements.read_bytes()
-    except OSError as error:
-        raise TestbedError(f"cannot read {settings.requirements}: {error.strerror}") from error
+    wanted = b""
+    for file in (settings.requirements, settings.optional):
+        try:
+            wanted += file.read_bytes()
+        except OSError as error:
+            raise TestbedError(f"cannot read {file}: {error.strerror}") from error
     key = hashlib.sha256(wanted + version.encode()).hexdigest()[:16]
     return settings.state_root / "image" / key
 
@@ -49,7 +51,7 @@ def build(settings: Settings) -> None:
         (scratch / part).mkdir(parents=True)
     log = target.with_suffix(".log")
     try:
-        _run_build(scratch, settings.requirements, log)
+        _run_build(scratch, settings, log)
         (scratch / "upper" / HOME).rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -62,12 +64,12 @@ def build(settings: Settings) -> None:
             other.unlink()
 
 
-def _run_build(scratch: Path, requirements: Path, log: Path) -> None:
+def _run_build(scratch: Path, settings: Settings, log: Path) -> None:
     command = [
         # The mounts live and die with this private namespace, whatever happens to the build.
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"),
         *(sys.executable, "-m", str(__package__), "build-image-inside"),
-        *(str(scratch), str(requirements)),
+        *(str(scratch), str(settings.requirements), str(settings.optional)),
     ]
     environment = system_environment(forward() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
     with log.open("wb") as output:
@@ -91,8 +93,11 @@ def _run_build(scratch: Path, requirements: Path, log: Path) -> None:
         raise TestbedError(f"building the image failed: {said} (log: {log})")
 
 
-def build_inside(scratch: Path, requirements: Path) -> None:
-    """Create the virtual environment; runs within the build's own mount namespace."""
+def build_inside(scratch: Path, requirements: Path, optional: Path) -> None:
+    """Create the virtual environment; runs within the build's own mount namespace.
+
+    Without the optional packages the image is complete: what needs them says so when it is used.
+    """
     root = scratch / "root"
     overlay = f"lowerdir=/,upperdir={scratch}/upper,workdir={scratch}/work"
     run("mount", "-t", "overlay", "overlay", "-o", overlay, str(root))
@@ -104,11 +109,17 @@ def build_inside(scratch: Path, requirements: Path) -> None:
         (root / name).mkdir(parents=True, exist_ok=True)
         run("mount", "-t", "tmpfs", "tmpfs", str(root / name))
     shutil.copy(requirements, root / "tmp/requirements.txt")
+    shutil.copy(optional, root / "tmp/optional.txt")
     os.chroot(root)
     os.chdir("/")
     subprocess.run([NODE_PYTHON, "-m", "venv", "--clear", VENV], check=True)
     pip = [f"{VENV}/bin/python", "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
-    os.execv(pip[0], [*pip, "--requirement", "/tmp/requirements.txt"])
+    subprocess.run([*pip, "--requirement", "/tmp/requirements.txt"], check=True)
+    pinned = ("--constraint", "/tmp/requirements.txt")
+    done = subprocess.run([*pip, "--requirement", "/tmp/optional.txt", *pinned], check=False)
+    if done.returncode != 0:
+        print(f"{optional.name}: not installed, the image is made without")
+    sys.exit(0)
 
 
 def _in_use(key: str, state_root: Path) -> bool:

@@ -46,6 +46,7 @@ class Settings:
     id: int
     state_root: Path
     requirements: Path
+    optional: Path
     wan: str  # "kernel" or "uml"; "auto" until resolved
     hosts: tuple[Host, ...]
     hidden: tuple[Path, ...] = field(default=())  # folders of this machine that no host may see
@@ -66,6 +67,7 @@ class Settings:
             id=int(raw["id"]),
             state_root=Path(raw["state_root"]).resolve(),
             requirements=Path(raw["requirements"]).resolve(),
+            optional=Path(raw["optional"]).resolve(),
             wan=str(raw["wan"]),
             hosts=tuple(hosts),
             hidden=tuple(Path(path).resolve() for path in raw.get("hidden", ())),

@@ -1,0 +1,132 @@
+"""TorchInductor: the stage compiled ahead of time into a shared library for this processor.
+
+The library holds code and no weights, so it serves every set of weights of its blocks. It is made
+once in a process of its own, with the node's C++ compiler, and opened in milliseconds afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from paretopipe_runtime.engines import StageToLoad, cache
+from paretopipe_runtime.engines.channels_last import load_modules
+from paretopipe_runtime.errors import ParetoPipeError
+
+COMPILER = "g++"
+#: Less than the orchestrator waits for a stage, so that the reason reaches it.
+LIMIT_S = 100.0
+
+
+def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the stage's compiled code, working on the channels_last engine's weights.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_ENGINE`` where there is no compiler, or it fails or takes too long.
+    """
+    threads = torch.get_num_threads()
+    key = cache.key(
+        stage,
+        with_weights=False,
+        torch=torch.__version__,
+        processor=torch.backends.cpu.get_cpu_capability(),
+        threads=threads,
+    )
+    folder = stage.cache / "compile"
+    path = cache.find_or_make(folder, key, ".so", lambda path: _compile(stage, threads, path))
+    weights = load_modules(stage).state_dict()
+    try:
+        # What torch's own loader of such libraries wraps; it would unpack a copy at every launch.
+        runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
+        names = runner.get_constant_names_to_original_fqns()
+        used = {name: weights[original] for name, original in names.items()}
+        runner.update_constant_buffer(used, False, True, True)  # in use as they lie, not copied
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        raise _failed(stage, str(error)) from error
+    return _Compute(runner, used)
+
+
+class _Compute:
+    """Calls the library, which reads the weights where they are: they must outlive it."""
+
+    def __init__(self, runner: object, weights: dict[str, torch.Tensor]) -> None:
+        self._runner = runner
+        self._weights = weights
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dim() == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        outputs: list[torch.Tensor] = self._runner.run([tensor])  # type: ignore[attr-defined]
+        return outputs[0]
+
+
+def _compile(stage: StageToLoad, threads: int, path: Path) -> None:
+    if shutil.which(COMPILER) is None:
+        raise ParetoPipeError(
+            "E_ENGINE",
+            f"the compile engine needs a C++ compiler, and {COMPILER} is not on this host — "
+            f"install the package {COMPILER} there, or choose -e engine=channels_last",
+        )
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        output = Path(scratch) / "stage.so"
+        _run_compiler(stage, threads, output)
+        output.replace(path)
+
+
+def _run_compiler(stage: StageToLoad, threads: int, output: Path) -> None:
+    job = {
+        "model": stage.model,
+        "classes": stage.classes,
+        "manifest": stage.manifest.to_json(),
+        "store": str(stage.store),
+        "first": stage.first,
+        "end": stage.end,
+        "shape": stage.takes.shape,
+        "dtype": stage.takes.dtype,
+        "threads": threads,
+        "output": str(output),
+    }
+    # Nothing is written outside the state folder: home may not be writable, TMPDIR may be small.
+    # What the compiler found out about the processor, and its headers, serve the next stage too.
+    places = dict.fromkeys(("HOME", "TMPDIR"), str(output.parent))
+    places["TORCHINDUCTOR_CACHE_DIR"] = str(stage.cache / "inductor")
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "paretopipe_runtime.engines.compiling"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **places},
+            start_new_session=True,
+            text=True,
+        ) as process:
+            try:
+                said = process.communicate(json.dumps(job), timeout=LIMIT_S)[1].strip()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)  # the compiler with it
+                raise
+    except subprocess.TimeoutExpired as error:
+        raise _failed(stage, f"not done after {LIMIT_S:.0f} s") from error
+    except OSError as error:
+        raise _failed(stage, str(error)) from error
+    if process.returncode != 0 or not output.exists():
+        raise _failed(stage, (said or f"exit status {process.returncode}").splitlines()[-1])
+
+
+def _failed(stage: StageToLoad, why: str) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_ENGINE",
+        f"cannot compile blocks {stage.first}…{stage.end} of {stage.model} on this host: {why} — "
+        "choose -e engine=channels_last",
+    )

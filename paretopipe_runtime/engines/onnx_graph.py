@@ -1,0 +1,100 @@
+"""An ONNX graph in the making, whose weights stay where they are: in files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from paretopipe_runtime.errors import ParetoPipeError
+
+# What onnxruntime has read since 1.16.
+OPSET, IR_VERSION = 18, 9
+#: The names of a graph's one input and one output.
+INPUT, OUTPUT = "input", "output"
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor's bytes are: in `file`, which is relative to the store."""
+
+    file: str
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor on the way: its name in the graph, and a meta tensor for its shape."""
+
+    name: str
+    meta: torch.Tensor
+
+
+@dataclass
+class Graph:
+    """Nodes and initialisers, as they are added."""
+
+    state: dict[str, torch.Tensor]
+    stored: Mapping[str, StoredTensor]
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: dict[str, TensorProto] = field(default_factory=dict)
+
+    def add(self, kind: str, inputs: list[str], meta: torch.Tensor, **attributes: Any) -> Value:
+        """Append one node and return its output."""
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        return Value(name, meta)
+
+    def weight(self, name: str) -> str:
+        """Refer to a tensor of the store, by its name in the stage."""
+        if name not in self.initializers:
+            place = self.stored[name]
+            proto = TensorProto(
+                name=name,
+                data_type=TensorProto.FLOAT,
+                dims=self.state[name].shape,
+                data_location=TensorProto.EXTERNAL,
+            )
+            for key, value in (
+                ("location", place.file),
+                ("offset", place.offset),
+                ("length", place.nbytes),
+            ):
+                proto.external_data.add(key=key, value=str(value))
+            self.initializers[name] = proto
+        return name
+
+    def constant(self, array: np.ndarray) -> str:
+        """Put a small constant into the graph itself."""
+        name = f"c{len(self.initializers)}"
+        self.initializers[name] = numpy_helper.from_array(array, name)
+        return name
+
+    def finish(self, given: Value, result: Value) -> bytes:
+        """Name the output and return the model's bytes."""
+        self.nodes.append(helper.make_node("Identity", [result.name], [OUTPUT]))
+        ends = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, list(value.meta.shape))
+            for name, value in ((INPUT, given), (OUTPUT, result))
+        ]
+        graph = helper.make_graph(
+            self.nodes, "stage", ends[:1], ends[1:], list(self.initializers.values())
+        )
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+        return bytes(model.SerializeToString())
+
+
+def unknown(operation: str) -> ParetoPipeError:
+    """Return the error for what no graph can be made of."""
+    return ParetoPipeError(
+        "E_ENGINE",
+        f"the onnxruntime engine has no translation for {operation} — add one to "
+        "paretopipe_runtime/engines/onnx_graph.py, or choose -e engine=eager",
+    )

@@ -1,0 +1,139 @@
+"""ONNX Runtime: the stage as a graph that is optimised as a whole, with kernels of its own.
+
+Only the graph is kept on disk, some tens of kilobytes; the session maps the weights from the same
+safetensors files as the other engines. An optional package: see requirements/engines.txt.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from paretopipe_runtime.engines import StageToLoad, cache
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.models import build_blocks
+from paretopipe_runtime.weights import block_path
+
+INPUT, OUTPUT = "input", "output"
+
+
+def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the stage as an ONNX Runtime session.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_ENGINE`` where a package is missing or the session cannot be made, ``E_WEIGHTS`` for a
+        weight file that is missing or cut short, ``E_DISK`` where the graph cannot be kept.
+    """
+    # The pinned version sends nothing. Later ones would, and write to the home folder, from threads
+    # that take time from what is measured.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise _missing(error) from error
+    _check_files(stage)
+    key = cache.key(stage, torchvision=importlib.metadata.version("torchvision"))
+    folder = stage.cache / "onnxruntime"
+    path = cache.find_or_make(folder, key, ".onnx", lambda path: _export(stage, path))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Waiting threads that spin would take the processor from those that send and receive.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(stage.store)
+    )
+    try:
+        session = onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its classes are not part of its interface
+        raise ParetoPipeError(
+            "E_ENGINE",
+            f"onnxruntime {onnxruntime.__version__} cannot run blocks {stage.first}…{stage.end} of "
+            f"{stage.model}: {error} — choose -e engine=eager",
+        ) from error
+    return _Compute(session)
+
+
+class _Compute:
+    """Calls a session on torch's memory: nothing is copied on the way in or out."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        self._shape = tuple(session.get_outputs()[0].shape)
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.contiguous()
+        output = torch.empty(self._shape)
+        cpu = ("cpu", 0, np.float32)
+        self._binding.bind_input(INPUT, *cpu, tuple(tensor.shape), tensor.data_ptr())
+        self._binding.bind_output(OUTPUT, *cpu, self._shape, output.data_ptr())
+        self._session.run_with_iobinding(self._binding)
+        return output
+
+
+def _export(stage: StageToLoad, path: Path) -> None:
+    try:
+        from paretopipe_runtime.engines.onnx_export import build
+        from paretopipe_runtime.engines.onnx_graph import StoredTensor
+    except ImportError as error:
+        raise _missing(error) from error
+    blocks = build_blocks(stage.model, stage.classes, first=stage.first, end=stage.end)
+    modules = torch.nn.Sequential(*(module for _, module in blocks))
+    stored = {
+        f"{index}.{name}": StoredTensor(file.name, offset, nbytes)
+        for index, file in enumerate(_files(stage))
+        for name, offset, nbytes in _tensors(file)
+    }
+    path.write_bytes(build(modules, stage.takes.shape, stored))
+
+
+def _files(stage: StageToLoad) -> list[Path]:
+    blocks = stage.manifest.blocks[stage.first : stage.end]
+    return [block_path(stage.store, block.sha256) for block in blocks]
+
+
+def _check_files(stage: StageToLoad) -> None:
+    blocks = stage.manifest.blocks[stage.first : stage.end]
+    for block, path in zip(blocks, _files(stage), strict=True):
+        size = path.stat().st_size if path.exists() else None
+        if size != block.nbytes:
+            raise ParetoPipeError(
+                "E_WEIGHTS",
+                f"cannot load {stage.model}'s block {block.name} from {path}: "
+                f"{'missing' if size is None else f'{size} bytes'}, expected {block.nbytes} bytes "
+                "— remove that file and prepare the cell again",
+            )
+
+
+def _tensors(path: Path) -> list[tuple[str, int, int]]:
+    """Name, offset and size in bytes of every float32 tensor in a safetensors file."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        described = json.loads(file.read(header))
+    described.pop("__metadata__", None)
+    return [
+        (name, 8 + header + tensor["data_offsets"][0], int(np.diff(tensor["data_offsets"])[0]))
+        for name, tensor in described.items()
+        if tensor["dtype"] == "F32"
+    ]
+
+
+def _missing(error: ImportError) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_ENGINE",
+        f"{error} — set runtime_engines: [onnxruntime] for this host in the inventory and run "
+        "playbooks/provision.yml, or choose -e engine=eager",
+    )

@@ -1,0 +1,271 @@
+"""Cells that differ in one thing only, beside each other: split by split, ratio by ratio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from markupsafe import Markup
+
+from reports.cells import Cell, Split, Spread, Stage
+from reports.kinds import allocators_name, backend_name, engine_name
+from reports.selection import said
+from reports.tables import Column, Entry, Row, Table
+from reports.verdict import LATENCY, THROUGHPUT, overlap, spread
+from reports.words import between, count, listing, number, pairing_name, slug
+
+# What a comparison is by, and what each kind of it is called.
+NAMES: dict[str, Callable[[Cell], str]] = {
+    "backend": lambda cell: backend_name(cell.backend),
+    "engine": lambda cell: engine_name(cell.engine),
+    "allocators": lambda cell: allocators_name(cell.allocators, cell.hosts),
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing to compare."""
+
+    key: str
+    label: str
+    unit: str
+    of: Callable[[Split], Spread | None]
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One cell set against the reference."""
+
+    cell: Cell
+    name: str
+    splits: tuple[Split | None, ...]  # beside the reference's; None: not measured alike
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A reference cell, the cells that differ from it in one factor, and their common splits."""
+
+    factor: str
+    cell: Cell
+    name: str
+    splits: tuple[Split, ...]
+    rivals: tuple[Rival, ...]
+    measures: tuple[Measure, ...]
+
+    @property
+    def columns(self) -> tuple[tuple[str, tuple[Split | None, ...]], ...]:
+        """The reference and its rivals by name, each with its splits."""
+        return ((self.name, self.splits), *((rival.name, rival.splits) for rival in self.rivals))
+
+
+def find(cells: Sequence[Cell], factor: str) -> list[Comparison]:
+    """Return every comparison that these cells allow: all else equal, and measured."""
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.measured:
+            alike.setdefault(_all_but(cell, factor), []).append(cell)
+    # One cell of a kind: the same settings under two names would be compared with themselves.
+    kinds = [{NAMES[factor](cell): cell for cell in reversed(group)} for group in alike.values()]
+    found = (_comparison([*kind.values()][::-1], factor) for kind in kinds if len(kind) > 1)
+    return [comparison for comparison in found if comparison.splits]
+
+
+def apart(cells: Sequence[Cell], factor: str) -> list[str]:
+    """Say which cells have no counterpart under equal settings, and what differs."""
+    name = NAMES[factor]
+    paired = {
+        cell.id
+        for found in find(cells, factor)
+        for cell in (found.cell, *(rival.cell for rival in found.rivals))
+    }
+    told = []
+    for place, cell in enumerate(cells):
+        # Of a pair that does not match, the later one in the reader's order tells.
+        others = [
+            other
+            for other in cells[:place]
+            if other.measured and _place(other) == _place(cell) and name(other) != name(cell)
+        ]
+        if not cell.measured or cell.id in paired or not others:
+            continue
+        nearest = min(others, key=lambda other: len(_differences(cell, other, factor)))
+        differing = listing(_differences(cell, nearest, factor) or ["no split was measured alike"])
+        told.append(
+            f"{name(cell)} under {cell.scenario} ({pairing_name(cell.pairing)}) is not compared "
+            f"with {name(nearest)}, because more than that differs: {differing}."
+        )
+    return told
+
+
+def sentences(comparison: Comparison) -> list[Markup]:
+    """Say of each rival what its numbers are of the reference's: one paragraph each."""
+    told = []
+    for rival in comparison.rivals:
+        every = (_sentence(comparison, rival, measure) for measure in comparison.measures)
+        said = ["the " + " The ".join(text for text in every if text)]
+        other = [
+            split.name
+            for split, beside in zip(comparison.splits, rival.splits, strict=True)
+            if beside is None
+        ]
+        if other:
+            were = "were" if len(other) > 1 else "was"
+            said.append(f"{listing(other)} {were} not measured alike, and so not compared.")
+        told.append(Markup("With {}, {}").format(rival.name, " ".join(said)))
+    return told
+
+
+def ratios(comparison: Comparison, rival: Rival, measure: Measure) -> list[tuple[float, bool]]:
+    """Return per common split the ratio of medians, and whether the ranges overlap."""
+    found = []
+    for split, beside in zip(comparison.splits, rival.splits, strict=True):
+        one, other = measure.of(split), measure.of(beside) if beside else None
+        if one and other and one.median:
+            found.append((other.median / one.median, overlap(one, other)))
+    return found
+
+
+def _sentence(comparison: Comparison, rival: Rival, measure: Measure) -> str:
+    found = ratios(comparison, rival, measure)
+    if not found:
+        return ""
+    values = [ratio for ratio, _ in found]
+    shared = sum(overlaps for _, overlaps in found)
+    times = between(values)
+    whole = f"{measure.label} is {times} times that with {comparison.name}"
+    if len(found) == 1:
+        ends = "overlap" if shared else "do not overlap"
+        return f"{whole}, measured at one split; the ranges of the runs {ends}."
+    middle = f" (median {number(median(values))})" if " to " in times else ""
+    where = {0: "none", len(found): "all"}.get(shared, str(shared))
+    return (
+        f"{whole} over {count(len(found), 'split')}{middle}; "
+        f"the ranges of the runs overlap at {where} of them."
+    )
+
+
+def table(comparison: Comparison) -> Table:
+    """Return every common split: each kind's median and range, then each rival's ratio."""
+    columns = [Column("Split", "")]
+    for measure in comparison.measures:
+        heading = measure.label[0].upper() + measure.label[1:]
+        columns += [Column(heading, f"{measure.unit}, {name}") for name, _ in comparison.columns]
+        columns += [
+            Column(f"{heading}, ratio", f"{r.name} / {comparison.name}") for r in comparison.rivals
+        ]
+    rows = []
+    for index, split in enumerate(comparison.splits):
+        entries: list[Entry] = []
+        for measure in comparison.measures:
+            values = [
+                measure.of(known) if (known := column[index]) else None
+                for _, column in comparison.columns
+            ]
+            entries += [_figure(value) for value in values]
+            entries += [_ratio(values[0], value) for value in values[1:]]
+        place = f"{comparison.factor}-{slug(comparison.cell.id)}-{slug(split.name)}"
+        rows.append(Row(place, split.name, False, tuple(entries)))
+    return Table(tuple(columns), tuple(rows))
+
+
+def _figure(value: Spread | None) -> Entry:
+    return Entry(spread(value), repr(value.median)) if value else Entry("–", "")
+
+
+def _ratio(one: Spread | None, other: Spread | None) -> Entry:
+    if not (one and other and one.median):
+        return Entry("–", "")
+    ratio = other.median / one.median
+    return Entry(f"{number(ratio)}{' ≈' if overlap(one, other) else ''}", repr(ratio))
+
+
+def _comparison(group: Sequence[Cell], factor: str) -> Comparison:
+    first, *others = group
+    beside = [{split.cuts: split for split in other.measured} for other in others]
+    splits = tuple(
+        split
+        for split in first.measured
+        if any(_alike(split, known.get(split.cuts)) for known in beside)
+    )
+    name = NAMES[factor]
+    return Comparison(
+        factor=factor,
+        cell=first,
+        name=name(first),
+        splits=splits,
+        rivals=tuple(
+            Rival(other, name(other), tuple(_alike(s, known.get(s.cuts)) for s in splits))
+            for other, known in zip(others, beside, strict=True)
+        ),
+        measures=MEASURES[factor](first),
+    )
+
+
+def _alike(split: Split, other: Split | None) -> Split | None:
+    """Return the other split if its runs had as many batches: fewer fill the pipe less well."""
+    return other if other and other.phases == split.phases else None
+
+
+def _all_but(cell: Cell, factor: str) -> str:
+    rest = {key: value for key, value in cell.settings.items() if key not in _part_of(factor)}
+    return json.dumps(rest, sort_keys=True)
+
+
+def _part_of(factor: str) -> set[str]:
+    # Which host is the hub is part of what the backend through it is.
+    return {factor, "hub"} if factor == "backend" else {factor}
+
+
+def _place(cell: Cell) -> tuple[str, str, str]:
+    return cell.model, cell.pairing, cell.scenario
+
+
+def _differences(one: Cell, other: Cell, factor: str) -> list[str]:
+    keys = sorted((one.settings.keys() | other.settings.keys()) - _part_of(factor))
+    return [
+        f"{key.replace('_', ' ')} {said(one.settings, key)} against {said(other.settings, key)}"
+        for key in keys
+        if one.settings.get(key) != other.settings.get(key)
+    ]
+
+
+def _whole(_: Cell) -> tuple[Measure, ...]:
+    return (
+        Measure("latency", "latency", LATENCY, lambda split: split.latency_s),
+        Measure("throughput", "throughput", THROUGHPUT, lambda split: split.throughput_img_s),
+    )
+
+
+def _computes(cell: Cell) -> tuple[Measure, ...]:
+    return tuple(_compute(index, host) for index, host in enumerate(cell.hosts))
+
+
+def _compute(index: int, host: str) -> Measure:
+    label = f"compute time of stage {index + 1} ({host})"
+    return Measure(f"stage{index + 1}", label, "s", lambda split: split.stages[index].compute_s)
+
+
+def _memory(index: int, host: str) -> Measure:
+    label = f"peak memory of stage {index + 1} ({host})"
+    return Measure(
+        f"memory{index + 1}", label, "MiB", lambda split: _mebibytes(split.stages[index])
+    )
+
+
+def _mebibytes(stage: Stage) -> Spread | None:
+    value = stage.peak_rss_bytes
+    if value is None:
+        return None
+    return Spread(value.median / 2**20, value.low / 2**20, value.high / 2**20, value.n)
+
+
+MEASURES: dict[str, Callable[[Cell], tuple[Measure, ...]]] = {
+    "backend": _whole,
+    "engine": _computes,
+    "allocators": lambda cell: (
+        *_computes(cell),
+        *(_memory(index, host) for index, host in enumerate(cell.hosts)),
+    ),
+}

@@ -1,0 +1,99 @@
+"""The sections that set backends, engines and allocators beside each other, if several are here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from reports import charts, compare, paper
+from reports.cells import Cell
+from reports.compare import Comparison
+from reports.naming import Naming
+from reports.notes import error
+from reports.words import listing, pairing_name, slug
+
+_SECTIONS = {
+    "backend": (
+        "backends",
+        "Backends compared",
+        "The same splits, moved by another backend. The paper makes this comparison in its Fig. 7 "
+        "and reports 76\N{NO-BREAK SPACE}% less latency and 53\N{NO-BREAK SPACE}% more throughput "
+        "with sockets. Those figures measure how its RPC was written: every tensor took the way "
+        "through the orchestrator, logging ran along, and one batch was under way at a time. Here "
+        "the stages hand tensors to each other, and throughput is measured with several batches "
+        "in flight, whichever the backend; only what is named as going through the orchestrator "
+        "has the paper's layout. "
+        "Where compute takes most of the time, expect them to be close.",
+    ),
+    "engine": (
+        "engines",
+        "Engines compared",
+        "The same blocks on the same hosts, computed by another engine. Every engine's output is "
+        "compared with that of the unsplit model in PyTorch eager, and has its own tolerance.",
+    ),
+    "allocators": (
+        "allocators",
+        "Allocators compared",
+        "The same code under two settings of the C library's malloc. Tuned, it keeps the memory of "
+        "a batch for the next one instead of giving it back to the kernel: time saved for memory "
+        "kept.",
+    ),
+}
+
+
+def build(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list[dict[str, Any]]:
+    """Return a section for each factor in which these cells can be compared."""
+    sections = []
+    for factor, (name, title, lead) in _SECTIONS.items():
+        found = compare.find(cells, factor)
+        missed = compare.apart(cells, factor) if factor != "allocators" else []
+        if found or missed:
+            sections.append(
+                {
+                    **{"id": name, "title": title, "lead": lead, "apart": missed},
+                    "items": [_item(comparison, frame, naming) for comparison in found],
+                }
+            )
+    return sections
+
+
+def _item(comparison: Comparison, frame: pd.DataFrame, naming: Naming) -> dict[str, Any]:
+    cell = comparison.cell
+    kinds = (cell, *(rival.cell for rival in comparison.rivals))
+    # What is compared is named in the legend; the heading has what is equal.
+    equal = {"backend": "backends", "engine": "engines"}.get(comparison.factor, "allocators")
+    over = replace(naming, **{equal: False}).over(cell)
+    place = f"{paper.model_name(cell.model)}, {pairing_name(cell.pairing)}, {cell.scenario}"
+    return {
+        "title": place,
+        "over": over,
+        "sentences": compare.sentences(comparison),
+        "proofs": _proofs(comparison, frame) if comparison.factor == "engine" else "",
+        "legend": [
+            {
+                "marker": charts.MARKERS[number % len(charts.MARKERS)],
+                "colour": charts.PALETTE.index(charts.stage_colour(number + 1)),
+                "name": compare.NAMES[comparison.factor](kind),
+                "unlocked": kind.unlocked,
+            }
+            for number, kind in enumerate(kinds)
+        ],
+        "charts": [
+            (measure.label, charts.contrast(comparison, measure)) for measure in comparison.measures
+        ],
+        "table": compare.table(comparison),
+        "slug": slug(f"{comparison.factor}-{cell.id}"),
+    }
+
+
+def _proofs(comparison: Comparison, frame: pd.DataFrame) -> str:
+    counted = frame[frame["counted"]]
+    ids = (comparison.cell.id, *(rival.cell.id for rival in comparison.rivals))
+    said = [
+        f"{name} {error(counted[counted['cell_id'] == cell_id])}"
+        for cell_id, (name, _) in zip(ids, comparison.columns, strict=True)
+    ]
+    return f"Largest relative error of the output against the unsplit model: {listing(said)}."

@@ -1,0 +1,58 @@
+"""Backends, engines and allocators in a reader's words and in a reader's order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.words import known_first
+
+_BACKENDS = {
+    "socket": "TCP sockets",
+    "rpc": "PyTorch RPC",
+    "rpc_hub": "PyTorch RPC through the orchestrator",
+}
+_ENGINES = {
+    "eager": "PyTorch eager",
+    "channels_last": "channels-last PyTorch with folded batch norms",
+    "onnxruntime": "ONNX Runtime",
+    "compile": "torch.compile",
+}
+_ALLOCATORS = {"tuned": "tuned malloc", "default": "default malloc"}
+UNKNOWN_ALLOCATOR = "allocator not recorded"
+
+
+def backend_name(backend: str) -> str:
+    """Return what practitioners call a backend, or the name with its underscores opened."""
+    return _BACKENDS.get(backend, backend.replace("_", " "))
+
+
+def engine_name(engine: str) -> str:
+    """Return what practitioners call an engine, or the name with its underscores opened."""
+    return _ENGINES.get(engine, engine.replace("_", " "))
+
+
+def allocator_name(allocator: str) -> str:
+    """Return what a stage's allocator setting means, the empty name being an unknown one."""
+    return _ALLOCATORS.get(allocator, allocator) if allocator else UNKNOWN_ALLOCATOR
+
+
+def allocators_name(allocators: Sequence[str], hosts: Sequence[str]) -> str:
+    """Return the allocator setting of all stages, or which host has which."""
+    if len(set(allocators)) < 2:
+        return allocator_name(allocators[0] if allocators else "")
+    return ", ".join(
+        f"{allocator_name(allocator)} on {host}"
+        for allocator, host in zip(allocators, hosts, strict=False)
+    )
+
+
+def variant_rank(
+    backend: str, engine: str, allocators: Sequence[str]
+) -> tuple[tuple[int, str], ...]:
+    """Sort the defaults first: sockets, eager, tuned."""
+    settings = "-".join(sorted(set(allocators), reverse=True))
+    return (
+        known_first(list(_BACKENDS), backend),
+        known_first(list(_ENGINES), engine),
+        known_first(["", *_ALLOCATORS], settings),
+    )

@@ -1,0 +1,47 @@
+"""What a cell is called; backend, engine and allocator only where they tell cells apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.cells import Cell
+from reports.kinds import (
+    UNKNOWN_ALLOCATOR,
+    allocator_name,
+    allocators_name,
+    backend_name,
+    engine_name,
+)
+from reports.words import pairing_name
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Which of the three a report has to name; a plain report names none."""
+
+    backends: bool
+    engines: bool
+    allocators: bool
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell]) -> Naming:
+        """Find out what these cells differ in, or have other than the default."""
+        allocators = {allocators_name(cell.allocators, cell.hosts) for cell in cells}
+        return cls(
+            backends={cell.backend for cell in cells} != {"socket"},
+            engines={cell.engine for cell in cells} != {"eager"},
+            allocators=allocators not in ({allocator_name("tuned")}, {UNKNOWN_ALLOCATOR}),
+        )
+
+    def over(self, cell: Cell) -> str:
+        """Return 'over PyTorch RPC, ONNX Runtime, default malloc', or nothing."""
+        named = [f"over {backend_name(cell.backend)}"] if self.backends else []
+        named += [engine_name(cell.engine)] if self.engines else []
+        named += [allocators_name(cell.allocators, cell.hosts)] if self.allocators else []
+        return ", ".join(named)
+
+    def place(self, cell: Cell) -> str:
+        """Return 'Pi-to-Pi, baseline, over PyTorch RPC': where a cell was measured, and how."""
+        parts = (pairing_name(cell.pairing), cell.scenario, self.over(cell))
+        return ", ".join(part for part in parts if part)

@@ -1,0 +1,61 @@
+"""What a cell's plan lines say: which one the runs came from, and what it asked to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from reports.records import Record
+from reports.selection import PHASES
+
+
+def in_force(proposed: Sequence[Record], factors: Record) -> Record:
+    """Return the latest plan that runs with these factors can have come from, else the latest."""
+    fits = [
+        plan
+        for plan in proposed
+        if all(factors.get(key, plan[key]) == plan[key] for key in _alike(plan))
+    ]
+    return [{}, *proposed, *fits][-1]
+
+
+def _alike(plan: Record) -> list[str]:
+    """Return the settings that a plan states in the same way as the factors of its runs."""
+    return [
+        key
+        for key, value in plan.items()
+        if key not in PHASES and not isinstance(value, dict | list)
+    ]
+
+
+def cuts(plan: Record, blocks: int | None) -> tuple[tuple[int, ...], ...]:
+    """Return the planned splits by their cut points; none where they cannot be known."""
+    splits = plan.get("splits")
+    if isinstance(splits, list):
+        return tuple(sorted({tuple(cuts) for cuts in splits}))
+    stages = len(plan.get("workers") or [])
+    if splits == "all" and blocks and stages > 1:
+        return tuple(combinations(range(1, blocks), stages - 1))
+    return ()
+
+
+def allocators(plan: Record, factors: Record) -> tuple[str, ...]:
+    """Return the allocator of each stage; nothing where it was not recorded."""
+    # A plan may leave it unsaid, and then means what its runtime's default was: ask the runs.
+    stated = [worker.get("allocator") for worker in plan.get("workers") or []]
+    found = factors.get("allocators") if factors else stated
+    return tuple(str(allocator) for allocator in found or () if allocator)
+
+
+def hosts(plan: Record, factors: Record) -> tuple[str, ...]:
+    """Return the host of each stage."""
+    planned = [worker.get("host") for worker in plan.get("workers") or []]
+    return tuple(str(host) for host in factors.get("hosts") or planned)
+
+
+def end_block(run: Record) -> int | None:
+    """Return how many blocks the model of a run has, by its last stage."""
+    stages = run.get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages else None
+    end = last.get("end_block") if isinstance(last, dict) else None
+    return end if isinstance(end, int) else None

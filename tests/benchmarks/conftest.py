@@ -1,0 +1,81 @@
+"""Two of the benchmark's nodes on loopback addresses."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks.node import peer_port
+from tests.runtime.cluster import ADDRESSES, Cluster
+
+
+class BenchmarkCluster(Cluster):
+    """Nodes of the benchmark instead of agents of the product."""
+
+    def start(self, name: str) -> None:
+        command = [
+            *(sys.executable, "-m", "benchmarks", "node"),
+            *("--node", name),
+            *("--address", ADDRESSES[name]),
+            *("--port", str(self.port)),
+            *("--key-file", str(self.key_file)),
+            *("--state-dir", str(self.folder / name)),
+        ]
+        log = (self.folder / f"{name}.log").open("ab")
+        self.agents[name] = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        log.close()
+        for port in (self.port, peer_port(self.port)):
+            self._wait(name, port)
+
+    def document(self, **changes: Any) -> dict[str, Any]:
+        """Return what the role writes, for tiny measurements."""
+        return {
+            "network": {"name": "loopback", "netem": None, "measured": None},
+            "workers": [
+                {"host": name, "address": address, "port": self.port}
+                for name, address in ADDRESSES.items()
+            ],
+            "hub": {"host": "pi2", "address": ADDRESSES["pi2"], "port": self.port},
+            "batch_size": 2,
+            "window": 3,
+            "image_px": 32,
+            "records": str(self.folder / "records.jsonl"),
+            "result": str(self.folder / "result.json"),
+            "progress": str(self.folder / "progress.json"),
+            **changes,
+        }
+
+    def _wait(self, name: str, port: int) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((ADDRESSES[name], port), timeout=1).close()
+                return
+            except OSError:
+                assert self.agents[name].poll() is None, self.log(name)
+                time.sleep(0.1)
+        raise AssertionError(self.log(name))
+
+
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BenchmarkCluster]:
+    folder = tmp_path_factory.mktemp("benchmark")
+    key = secrets.token_bytes(32)
+    (folder / "key").write_text(key.hex())
+    with socket.create_server((ADDRESSES["pi1"], 0)) as probe:
+        port = probe.getsockname()[1]
+    made = BenchmarkCluster(folder, key, port)
+    for name in ADDRESSES:
+        made.start(name)
+    yield made
+    for name in list(made.agents):
+        made.stop(name)

@@ -1,0 +1,113 @@
+"""The benchmark end to end, tiny: real nodes, every transport method, every kind of run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import parts, runner
+from paretopipe_runtime.errors import ParetoPipeError
+from tests.benchmarks.conftest import BenchmarkCluster
+
+SIZES = [4096, 65536]
+
+
+def test_every_method_moves_tensors_and_tells_its_times(nodes: BenchmarkCluster) -> None:
+    methods = ["raw/default", "ours/tuned", "rpc/tuned", "pickle/default"]
+    sizes = [{"nbytes": nbytes, "pings": 3, "streams": 4} for nbytes in SIZES]
+    transport = {"rounds": 2, "budget_s": 30, "methods": methods, "sizes": sizes}
+    seen: list[str] = []
+
+    def step(what: str) -> bool:
+        seen.append(what)
+        return True
+
+    rows, notes = parts.measure_transport(nodes.document(transport=transport), nodes.key, step)
+    assert notes == []
+    assert len(rows) == len(seen) == 2 * len(methods) * len(SIZES)
+    assert {(row["method"], row["nbytes"], row["round"]) for row in rows} == {
+        (method, nbytes, round_) for method in methods for nbytes in SIZES for round_ in (1, 2)
+    }
+    for row in rows:
+        assert row["one_way_s"] > 0
+        assert (
+            row["bytes_s"] == round(row["nbytes"] * 4 / row["stream_s"], -1) or row["bytes_s"] > 0
+        )
+    # Another round begins with another method.
+    assert seen[0].split()[1] != seen[len(methods) * len(SIZES)].split()[1]
+
+
+def test_a_method_that_there_is_not_is_a_note(nodes: BenchmarkCluster) -> None:
+    sizes = [{"nbytes": 4096, "pings": 1, "streams": 1}]
+    transport = {"rounds": 1, "budget_s": 30, "methods": ["raw", "smoke"], "sizes": sizes}
+    document = nodes.document(transport=transport)
+    rows, notes = parts.measure_transport(document, nodes.key, lambda _: True)
+    assert [row["method"] for row in rows] == ["raw/tuned"]
+    (note,) = notes
+    assert note.startswith("transport: smoke, 4096 B: ")
+
+
+def test_pickle_and_alone_are_proved_runs(nodes: BenchmarkCluster) -> None:
+    variants = ["alone", "socket", "pickle", "pickle/default"]
+    case = {"model": "mobilenetv2", "cut": 3, "latency": 2, "throughput": 4, "variants": variants}
+    document = nodes.document(pipeline={"rounds": 1, "budget_s": 120, "cases": [case]})
+    code, sentence = runner.run(document, nodes.state_dir, nodes.key)
+    assert (code, sentence) == (0, "4 rows measured, 0 notes")
+    result = json.loads(Path(document["result"]).read_text())
+    rows = {row["variant"]: row for row in result["rows"]}
+    assert list(rows) == variants
+    records = read_records(document)
+    for (variant, row), record in zip(rows.items(), records, strict=True):
+        assert row["status"] == "ok"
+        assert row["max_rel_err"] <= 1e-5
+        assert record["proof"]["argmax_equal"]
+        assert record["proof"]["batches_checked"] == 1 + 2 + 4
+        assert record["factors"]["backend"] == variant.partition("/")[0]
+        assert record["factors"]["allocators"] == 2 * [variant.partition("/")[2] or "tuned"]
+        assert all(stage["latency"] > 0 and stage["throughput"] > 0 for stage in row["compute_s"])
+        sent = 0 if variant == "alone" else 7 * row["hop_bytes"]
+        assert record["hops"][0]["bytes_sent"] == record["hops"][0]["bytes_received"] == sent
+    progress = json.loads(Path(document["progress"]).read_text())
+    assert (progress["finished"], progress["runs_total"]) == (True, 4)
+
+
+def test_what_fails_is_a_note_and_the_rest_is_measured(nodes: BenchmarkCluster) -> None:
+    case = {"model": "mobilenetv2", "cut": 3, "latency": 1, "throughput": 1}
+    document = nodes.document(
+        pipeline={
+            "rounds": 1,
+            "budget_s": 120,
+            "cases": [{**case, "variants": ["smoke", "socket"]}],
+        }
+    )
+    code, sentence = runner.run(document, nodes.state_dir, nodes.key)
+    assert (code, sentence) == (0, "2 rows measured, 1 notes")
+    result = json.loads(Path(document["result"]).read_text())
+    assert [row["status"] for row in result["rows"]] == ["failed:E_STAGE", "ok"]
+    assert "smoke" in result["notes"][0]
+
+
+def test_without_its_lease_it_stops(nodes: BenchmarkCluster, tmp_path: Path) -> None:
+    case = {"model": "mobilenetv2", "cut": 3, "variants": ["socket"]}
+    document = nodes.document(
+        pipeline={"rounds": 1, "budget_s": 120, "cases": [case]}, lease=str(tmp_path / "none")
+    )
+    code, sentence = runner.run(document, nodes.state_dir, nodes.key)
+    assert code == 75
+    assert "lost its controller" in sentence
+
+
+def test_a_node_that_is_gone_is_one_sentence(nodes: BenchmarkCluster) -> None:
+    case = {"model": "mobilenetv2", "cut": 3, "variants": ["socket"]}
+    document = nodes.document(pipeline={"rounds": 1, "budget_s": 9, "cases": [case]})
+    document["workers"][0]["port"] = 1
+    with pytest.raises(ParetoPipeError, match="no worker agent answers"):
+        runner.run(document, nodes.state_dir, nodes.key)
+
+
+def read_records(document: dict[str, Any]) -> list[dict[str, Any]]:
+    lines = Path(document["records"]).read_text().splitlines()
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,301 @@
+"""Backends, engines and allocators beside each other: like with like, and the planted numbers."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports import compare, memory
+from reports.cells import Cell, build
+from reports.contrasts import build as contrasts
+from reports.naming import Naming
+from reports.notes import notes, proof
+from reports.records import Record, read
+from reports.render import render
+from reports.tidy import tidy
+from tests.reports import synthetic_sweep as synthetic
+
+TUNED = ("tuned", "tuned")
+
+
+def shown(folder: Path) -> tuple[list[Cell], pd.DataFrame]:
+    """Return the cells of a folder and the table behind them."""
+    records = read(folder)
+    frame = tidy(records.runs)
+    return build(records.plans, records.runs, frame), frame
+
+
+def said(folder: Path, factor: str) -> list[str]:
+    """Return what is said of everything that can be compared by one factor."""
+    found = compare.find(shown(folder)[0], factor)
+    return [str(text).replace("\xa0", " ") for item in found for text in compare.sentences(item)]
+
+
+def plant(
+    folder: Path,
+    kind: tuple[str, str, Sequence[str]],
+    values: dict[int, Sequence[tuple[float, float]]],
+    **plan: object,
+) -> list[Record]:
+    """Write a cell with known latency and throughput for each run of each split."""
+    backend, engine, allocators = kind
+    lines = [
+        *synthetic.cell(
+            random.Random(1),
+            splits=[[k] for k in values],
+            repeats=len(next(iter(values.values()))),
+            backend=backend,
+            engine=engine,
+            allocators=allocators,
+            **plan,  # type: ignore[arg-type]
+        )
+    ]
+    for line in lines[1:]:
+        factors = line["factors"]
+        pair = values[factors["cuts"][0]][factors["repeat"] - 1]
+        line["latency"]["median_s"], line["throughput"]["img_s"] = pair
+    synthetic.write_cell(folder, lines)
+    return lines
+
+
+def planted_pair(folder: Path, **plan: object) -> None:
+    sockets = {3: [(1.0, 8.0), (1.1, 8.0), (1.2, 8.0)], 9: [(2.0, 4.0)] * 3, 17: [(4.0, 2.0)] * 3}
+    rpc = {3: [(1.2, 8.0), (1.32, 8.0), (1.5, 8.0)], 9: [(3.0, 3.0)] * 3, 17: [(4.4, 1.0)] * 3}
+    plant(folder, ("socket", "eager", TUNED), sockets)
+    plant(folder, ("rpc", "eager", TUNED), rpc, **plan)
+
+
+def test_the_sentence_has_the_planted_ratios_and_overlaps(tmp_path: Path) -> None:
+    planted_pair(tmp_path)
+    # Medians 1.32/1.1, 3/2, 4.4/4; of the latencies only P3's [1.0, 1.2] and [1.2, 1.5] touch.
+    assert said(tmp_path, "backend") == [
+        "With PyTorch RPC, the latency is 1.10 to 1.50 times that with TCP sockets over 3 splits "
+        "(median 1.20); the ranges of the runs overlap at 1 of them. The throughput is 0.500 to "
+        "1.00 times that with TCP sockets over 3 splits (median 0.750); the ranges of the runs "
+        "overlap at 1 of them."
+    ]
+
+
+def test_the_table_has_every_median_range_and_ratio(tmp_path: Path) -> None:
+    planted_pair(tmp_path)
+    table = compare.table(compare.find(shown(tmp_path)[0], "backend")[0])
+    assert [column.unit for column in table.columns] == [
+        *("", "s, TCP sockets", "s, PyTorch RPC", "PyTorch RPC / TCP sockets"),
+        *("images/s, TCP sockets", "images/s, PyTorch RPC", "PyTorch RPC / TCP sockets"),
+    ]
+    first = [entry.text.replace("\xa0", " ") for entry in table.rows[0].entries]
+    assert first == [
+        *("1.10 [1.00, 1.20]", "1.32 [1.20, 1.50]", "1.20 ≈"),
+        *("8.00 [8.00, 8.00]", "8.00 [8.00, 8.00]", "1.00 ≈"),
+    ]
+    assert [float(row.entries[2].value) for row in table.rows] == pytest.approx([1.2, 1.5, 1.1])
+
+
+@pytest.mark.parametrize(
+    ("plan", "difference"),
+    [
+        ({"window": 1}, "window 1 against 4"),
+        ({"image_px": 32}, "image px 32 against 224"),
+        ({"batch_size": 4}, "batch size 4 against 8"),
+    ],
+)
+def test_unlike_cells_are_not_compared_and_it_is_said_why(
+    tmp_path: Path, plan: dict[str, object], difference: str
+) -> None:
+    planted_pair(tmp_path, **plan)
+    cells, frame = shown(tmp_path)
+    assert compare.find(cells, "backend") == []
+    assert compare.apart(cells, "backend") == [
+        "PyTorch RPC under baseline (Pi-to-Pi) is not compared with TCP sockets, because more "
+        f"than that differs: {difference}."
+    ]
+    assert contrasts(cells, frame, Naming.of(cells))[0]["items"] == []
+
+
+def test_another_allocator_is_another_cell_and_never_the_backends_doing(tmp_path: Path) -> None:
+    values = {3: [(1.0, 8.0)] * 3}
+    plant(tmp_path, ("socket", "eager", TUNED), values)
+    plant(tmp_path, ("rpc", "eager", ("default", "default")), values)
+    cells, _ = shown(tmp_path)
+    assert compare.find(cells, "backend") == compare.find(cells, "allocators") == []
+    told = compare.apart(cells, "backend")
+    assert told[0].endswith("differs: allocators default+default against tuned+tuned.")
+
+
+def test_splits_with_fewer_batches_are_not_compared(tmp_path: Path) -> None:
+    values = {3: [(1.0, 8.0)] * 3, 9: [(2.0, 4.0)] * 3, 17: [(4.0, 2.0)] * 3}
+    plant(tmp_path, ("socket", "eager", TUNED), values, scenario="wan")
+    lines = plant(tmp_path, ("rpc", "eager", TUNED), values, scenario="wan")
+    for line in lines[1:]:
+        if line["factors"]["cuts"] == [9]:
+            line["factors"]["throughput_batches"] = 6
+    synthetic.write_cell(tmp_path, lines)
+    (found,) = compare.find(shown(tmp_path)[0], "backend")
+    assert [split.name for split in found.splits] == ["P3", "P17"]
+
+
+def test_the_hub_is_compared_as_the_backend_it_is(tmp_path: Path) -> None:
+    synthetic.write_kinds(tmp_path)
+    (found,) = compare.find(shown(tmp_path)[0], "backend")
+    assert found.name == "TCP sockets"
+    assert [rival.name for rival in found.rivals] == [
+        *("PyTorch RPC", "PyTorch RPC through the orchestrator"),
+    ]
+    for rival, factor in zip(found.rivals, (1.1, 1.5), strict=True):
+        values = [ratio for ratio, _ in compare.ratios(found, rival, found.measures[0])]
+        assert values == pytest.approx([factor] * 3)
+    assert found.rivals[1].cell.splits[0].hops[0][0] == "pi1 → server → pi2"
+
+
+def test_engines_are_compared_stage_by_stage_with_their_tolerances(tmp_path: Path) -> None:
+    synthetic.write_kinds(tmp_path)
+    cells, frame = shown(tmp_path)
+    (text,) = said(tmp_path, "engine")
+    for stage in ("stage 1 (pi1)", "stage 2 (pi2)"):
+        assert f"ompute time of {stage} is 0.500 times that with PyTorch eager over 3" in text
+    section = next(s for s in contrasts(cells, frame, Naming.of(cells)) if s["id"] == "engines")
+    proofs = section["items"][0]["proofs"].replace("\xa0", " ")
+    assert "ONNX Runtime 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in proofs
+    assert re.search(r"PyTorch eager [\d.]+ × 10⁻⁷ \(allowed: 1\.0 × 10⁻⁵\)", proofs)
+    # A looser engine's tolerance must not be said of the others.
+    whole = proof(frame).replace("\xa0", " ")
+    assert "with ONNX Runtime is 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in whole
+    assert "(allowed: 1.0 × 10⁻⁵)" in whole
+
+
+def test_allocators_are_compared_in_time_and_memory(tmp_path: Path) -> None:
+    synthetic.write_kinds(tmp_path)
+    (text,) = said(tmp_path, "allocators")
+    assert text.startswith("With default malloc, the compute time of stage 1 (pi1) is 1.25 times")
+    assert "peak memory of stage 2 (pi2) is 0.833 times that with tuned malloc" in text
+
+
+def test_memory_is_set_against_weights_and_the_empty_process(tmp_path: Path) -> None:
+    synthetic.write_kinds(tmp_path, kinds=[("socket", "eager", TUNED)])
+    cell = shown(tmp_path)[0][0]
+    first, second = memory.worst(cell)  # peaks are equal everywhere: the last split tells
+    assert (first.split.name, first.allocator, first.held.partition) == (
+        *("P17", "tuned malloc"),
+        17 * 2**20,
+    )
+    assert first.held.ratio == pytest.approx(360 / (17 + 240))
+    assert (first.highest_at, first.highest) == ("P3", pytest.approx(360 / 243))
+    assert second.stage == "stage 2, pi2"
+    row = memory.build(cell).rows[0]
+    texts = [entry.text for entry in row.entries]
+    assert texts == ["3.00", "240", "360", "1.48", "18.0", "240", "360", "1.40"]
+
+
+def test_old_records_are_read_and_shown_as_simply_as_before(page: str, sweep: Path) -> None:
+    cells, frame = shown(sweep)
+    assert {(cell.engine, cell.allocators, cell.unlocked) for cell in cells} == {
+        ("eager", (), False)
+    }
+    assert Naming.of(cells).over(cells[0]) == ""
+    for heading in ("Backends compared", "Engines compared", "Allocators compared"):
+        assert heading not in page
+    assert 'id="memory"' not in page
+    assert "authentication" not in page
+    assert frame["allocators"].isna().all()
+
+
+def test_records_without_an_allocator_are_not_mixed_with_those_that_have_one(
+    tmp_path: Path,
+) -> None:
+    old = [*synthetic.cell(random.Random(1), splits=[[3]], repeats=2)]
+    new = [*synthetic.cell(random.Random(2), splits=[[3]], repeats=2, allocators=TUNED)]
+    for line in new[1:]:
+        line["started_at"] = line["started_at"].replace("2000", "2001")
+    synthetic.write_cell(tmp_path, [*old, *new])
+    (cell,), frame = shown(tmp_path)
+    assert (cell.allocators, cell.splits[0].runs) == (TUNED, 2)
+    assert (
+        list(frame["excluded"])[:2]
+        == [
+            "settings:allocators not recorded, newest tuned+tuned",
+        ]
+        * 2
+    )
+    told = notes(read(tmp_path), [cell], frame)
+    assert "2 valid runs under other settings left out, never mixed in" in " ".join(told)
+
+
+def test_another_image_size_under_the_same_name_is_left_out(tmp_path: Path) -> None:
+    small = [*synthetic.cell(random.Random(1), splits=[[3], [9]], image_px=32)]
+    large = [*synthetic.cell(random.Random(2), splits=[[3]])]
+    for line in large[1:]:
+        line["started_at"] = line["started_at"].replace("2000", "2001")
+    synthetic.write_cell(tmp_path, [*small, *large])
+    (cell,), frame = shown(tmp_path)
+    assert cell.plan["image_px"] == cell.settings["image_px"] == 224
+    assert [(split.name, split.runs) for split in cell.splits] == [("P3", 5), ("P9", 0)]
+    assert (frame["excluded"] == "settings:image_px 32, newest 224").sum() == 10
+
+
+def test_a_failed_try_at_other_settings_hides_nothing(tmp_path: Path) -> None:
+    good = [*synthetic.cell(random.Random(1), splits=[[3]])]
+    tried = [*synthetic.cell(random.Random(2), splits=[[3]], repeats=1, image_px=32)]
+    tried[1] = synthetic.bare(tried[1], "failed:E_TIMEOUT", "late")
+    tried[1]["started_at"] = "2001-01-01T00:00:00Z"
+    synthetic.write_cell(tmp_path, [*good, *tried])
+    (cell,), _ = shown(tmp_path)
+    assert (cell.settings["image_px"], cell.plan["image_px"], cell.splits[0].runs) == (224, 224, 5)
+
+
+def test_phases_that_a_slow_link_shortens_do_not_exclude_other_splits(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), scenario="wan", splits=[[1], [17]])]
+    for line in lines[1:]:
+        if line["factors"]["cuts"] == [1]:
+            line["factors"] |= {"latency_batches": 2, "throughput_batches": 6}
+    synthetic.write_cell(tmp_path, lines)
+    assert shown(tmp_path)[1]["counted"].all()
+
+
+def test_without_a_limited_rate_other_batch_counts_are_other_settings(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), splits=[[1], [17]], repeats=1)]
+    lines[1]["factors"]["throughput_batches"] = 6
+    synthetic.write_cell(tmp_path, lines)
+    assert list(shown(tmp_path)[1]["counted"]) == [False, True]
+
+
+def test_what_ran_without_authentication_is_marked(tmp_path: Path) -> None:
+    synthetic.write_kinds(tmp_path, splits=[[3]], kinds=list(synthetic.KINDS)[:2], repeats=2)
+    page = render(read(tmp_path))[0]
+    assert "Measured without authentication" in page
+    marked = re.findall(
+        r"<h3>([^<]*) <span class=\"quiet\">([^<]*)</span> <span class=\"open\">", page
+    )
+    assert {over for _, over in marked} == {"over PyTorch RPC"}
+    assert len(marked) == 4  # verdict, fronts, tables, times
+    assert re.search(r"<span>PyTorch RPC <span class=\"open\">", page)  # where it is compared
+    assert not re.search(r"<span>TCP sockets <span class=\"open\">", page)
+
+
+def test_a_cell_is_not_marked_for_runs_that_do_not_count(tmp_path: Path) -> None:
+    lines = plant(tmp_path, ("rpc", "eager", TUNED), {3: [(1.0, 8.0)] * 2})
+    lines[1]["factors"]["window"] = 1
+    lines[2]["security"] = "hmac"
+    synthetic.write_cell(tmp_path, lines)
+    (cell,), _ = shown(tmp_path)
+    assert (cell.splits[0].runs, cell.unlocked) == (1, False)
+
+
+def test_the_csv_has_the_new_columns(tmp_path: Path) -> None:
+    synthetic.write_kinds(tmp_path, splits=[[3]], repeats=2)
+    frame = pd.read_csv(io.StringIO(render(read(tmp_path))[1]))
+    stages = ("load_s", "partition_bytes", "baseline_rss_bytes", "peak_rss_bytes", "allocator")
+    for column in [f"stage{k}_{name}" for k in (1, 2) for name in stages]:
+        assert frame[column].notna().all(), column
+    kinds = frame.groupby("cell_id")[["backend", "engine", "allocators", "security"]].first()
+    assert kinds.loc["mobilenetv2.rpc.pi_to_pi.baseline"].tolist() == [
+        *("rpc", "eager", "tuned-tuned", "rpc-insecure"),
+    ]
+    assert kinds.loc["mobilenetv2.socket.pi_to_pi.baseline.default_malloc"].tolist() == [
+        *("socket", "eager", "default-default", "hmac"),
+    ]
