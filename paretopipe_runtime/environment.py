@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
 import socket
 import sys
@@ -33,6 +34,7 @@ def describe_host() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": _loaded_version("torch"),
         "torchvision": _loaded_version("torchvision"),
+        "onnxruntime": _installed_version("onnxruntime"),
         "runtime": version(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "congestion_control": _read("/proc/sys/net/ipv4/tcp_congestion_control"),
@@ -73,6 +75,13 @@ def _os_name() -> str | None:
     try:
         return platform.freedesktop_os_release().get("PRETTY_NAME")
     except OSError:
+        return None
+
+
+def _installed_version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
         return None
 
 

@@ -29,6 +29,7 @@ _HOST = {
     "python": "Python",
     "torch": "PyTorch",
     "torchvision": "torchvision",
+    "onnxruntime": "ONNX Runtime",
     "runtime": "ParetoPipe runtime",
     "governor": "CPU governor",
     "congestion_control": "Congestion control",

@@ -61,9 +61,9 @@ class StageToLoad:
 _PLACE = "paretopipe_runtime.engines"
 _KNOWN = (
     Engine("eager", f"{_PLACE}.eager", 5e-5),
-    Engine("channels_last", f"{_PLACE}.channels_last", 2e-3, "channels_last"),
-    Engine("onnxruntime", f"{_PLACE}.onnxruntime", 2e-3),
-    Engine("compile", f"{_PLACE}.compile", 2e-3, "channels_last"),
+    Engine("channels_last", f"{_PLACE}.channels_last", 1e-4, "channels_last"),
+    Engine("onnxruntime", f"{_PLACE}.onnxruntime", 1e-4),
+    Engine("compile", f"{_PLACE}.compile", 1e-4, "channels_last"),
 )
 ENGINES = {engine.name: engine for engine in _KNOWN}
 
