@@ -25,7 +25,7 @@ VARIANTS = [
 
 
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize(("backend", "engine"), VARIANTS, ids="-".join)
+@pytest.mark.parametrize(("backend", "engine"), VARIANTS, ids=["-".join(v) for v in VARIANTS])
 @pytest.mark.parametrize("model", MODEL_NAMES)
 def test_every_split_is_proved_equal(
     cluster: Cluster, tmp_path: Path, findings: Findings, model: str, backend: str, engine: str
