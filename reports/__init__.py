@@ -1,6 +1,8 @@
-"""ParetoPipe's report: records of measured runs in, one self-contained HTML file out.
+"""ParetoPipe's report: records of measured runs in, self-contained HTML files out.
 
-In scope: reading records, medians and ranges, the strict Pareto front, one page.
-Out of scope: talking to nodes, importing torch, deciding which runs are valid (the
-runtime decides that while it measures; the report only shows and counts).
+``data`` reads records and gathers them into cells, ``statistics`` judges them, ``prediction`` says
+what was not measured, ``page`` puts all of it into words, tables and charts. Each knows only those
+before it.
+Out of scope: talking to nodes, importing torch, deciding which runs are valid (the runtime decides
+that while it measures; the report only shows and counts).
 """

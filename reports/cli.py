@@ -26,10 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _write(results: Path, out: Path) -> Path:
     # Imported here so that a wrong path or --help answers at once: seaborn takes seconds.
-    from reports.records import read
+    from reports.data.records import read
 
     records = read(results)
-    from reports.render import render
+    from reports.page.render import render
 
     page, csv = render(records)
     try:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.records import read
-from reports.render import render
+from reports.data.records import read
+from reports.page.render import render
 from tests.reports import synthetic_sweep
 
 

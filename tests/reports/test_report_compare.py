@@ -11,14 +11,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports import compare, memory
-from reports.cells import Cell, build
-from reports.contrasts import build as contrasts
-from reports.naming import Naming
-from reports.notes import notes, proof
-from reports.records import Record, read
-from reports.render import render
-from reports.tidy import tidy
+from reports.data.cells import Cell, build
+from reports.data.naming import Naming
+from reports.data.records import Record, read
+from reports.data.tidy import tidy
+from reports.page import compare, memory
+from reports.page.notes import notes, proof
+from reports.page.render import render
+from reports.page.sections.comparisons import build as comparisons
+from reports.page.sheet import Sheet
 from tests.reports import synthetic_sweep as synthetic
 
 TUNED = ("tuned", "tuned")
@@ -109,13 +110,13 @@ def test_unlike_cells_are_not_compared_and_it_is_said_why(
     tmp_path: Path, plan: dict[str, object], difference: str
 ) -> None:
     planted_pair(tmp_path, **plan)
-    cells, frame = shown(tmp_path)
+    cells, _ = shown(tmp_path)
     assert compare.find(cells, "backend") == []
     assert compare.apart(cells, "backend") == [
         "PyTorch RPC under baseline (Pi-to-Pi) is not compared with TCP sockets, because more "
         f"than that differs: {difference}."
     ]
-    assert contrasts(cells, frame, Naming.of(cells))[0]["items"] == []
+    assert comparisons(Sheet.of(read(tmp_path)))[0]["items"] == []
 
 
 def test_another_allocator_is_another_cell_and_never_the_backends_doing(tmp_path: Path) -> None:
@@ -155,16 +156,15 @@ def test_the_hub_is_compared_as_the_backend_it_is(tmp_path: Path) -> None:
 
 def test_engines_are_compared_stage_by_stage_with_their_tolerances(tmp_path: Path) -> None:
     synthetic.write_kinds(tmp_path)
-    cells, frame = shown(tmp_path)
     (text,) = said(tmp_path, "engine")
     for stage in ("stage 1 (pi1)", "stage 2 (pi2)"):
         assert f"ompute time of {stage} is 0.500 times that with PyTorch eager over 3" in text
-    section = next(s for s in contrasts(cells, frame, Naming.of(cells)) if s["id"] == "engines")
+    section = next(s for s in comparisons(Sheet.of(read(tmp_path))) if s["id"] == "engines")
     proofs = section["items"][0]["proofs"].replace("\xa0", " ")
     assert "ONNX Runtime 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in proofs
     assert re.search(r"PyTorch eager [\d.]+ × 10⁻⁷ \(allowed: 1\.0 × 10⁻⁵\)", proofs)
     # A looser engine's tolerance must not be said of the others.
-    whole = proof(frame).replace("\xa0", " ")
+    whole = proof(shown(tmp_path)[1]).replace("\xa0", " ")
     assert "with ONNX Runtime is 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in whole
     assert "(allowed: 1.0 × 10⁻⁵)" in whole
 

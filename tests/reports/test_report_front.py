@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import pareto
-from reports.pareto import front
+from reports.statistics import pareto
+from reports.statistics.pareto import front
 
 Points = list[tuple[float, float]]
 some_points = st.lists(

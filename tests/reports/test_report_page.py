@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.records import read
-from reports.render import render
+from reports.data.records import read
+from reports.page.render import render
 from tests.reports import synthetic_sweep as synthetic
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_user_errors_are_one_line_and_status_2(tmp_path: Path) -> None:
 
 def test_the_report_never_imports_torch_or_the_runtime() -> None:
     code = (
-        "import sys, reports.cli, reports.render;"
+        "import sys, reports.cli, reports.page.render;"
         "sys.exit(any(m.split('.')[0] in ('torch', 'paretopipe_runtime') for m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120, check=False)
@@ -179,7 +179,7 @@ def test_numbers_on_the_axes_survive_the_clean_up(tmp_path: Path) -> None:
 
 
 def test_colours_have_contrast_in_light_and_dark() -> None:
-    css = (ROOT / "reports/templates/report.css").read_text(encoding="utf-8")
+    css = (ROOT / "reports/page/templates/report.css").read_text(encoding="utf-8")
     light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
     for theme in (light, dark):
         colours = dict(re.findall(r"--(\w+): (#\w{6})", theme))
@@ -203,7 +203,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_the_script_is_short() -> None:
-    script = (ROOT / "reports/templates/report.js").read_text(encoding="utf-8")
+    script = (ROOT / "reports/page/templates/report.js").read_text(encoding="utf-8")
     assert len(script.splitlines()) <= 150
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reports.cells import build
+from reports.data.cells import build
+from reports.data.records import Record, Records, checksum, read
+from reports.data.tidy import tidy
 from reports.errors import ReportError
-from reports.records import Record, Records, checksum, read
-from reports.tidy import tidy
 from tests.reports import synthetic_sweep as synthetic
 
 

@@ -6,11 +6,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.cells import Cell, build
-from reports.notes import notes
-from reports.records import read
-from reports.tidy import tidy
-from reports.verdict import scenarios, sentences
+from reports.data.cells import Cell, build
+from reports.data.records import read
+from reports.data.tidy import tidy
+from reports.page.notes import notes
+from reports.page.verdict import scenarios, sentences
 from reports.words import number
 from tests.reports import synthetic_sweep as synthetic
 

@@ -8,10 +8,10 @@ from itertools import product
 import pandas as pd
 
 from reports import paper
-from reports.cells import Cell
-from reports.kinds import backend_name, engine_name
-from reports.naming import Naming
-from reports.records import Records
+from reports.data.cells import Cell
+from reports.data.kinds import backend_name, engine_name
+from reports.data.naming import Naming
+from reports.data.records import Records
 from reports.words import count, listing, pairing_name, power
 
 

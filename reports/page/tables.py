@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reports.cells import Cell, Split, Spread
-from reports.verdict import spread
+from reports.data.cells import Cell, Split, Spread
+from reports.page.verdict import spread
 from reports.words import number
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from reports.records import Record
-from reports.selection import PHASES
+from reports.data.records import Record
+from reports.data.selection import PHASES
 
 
 def in_force(proposed: Sequence[Record], factors: Record) -> Record:

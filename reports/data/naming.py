@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.cells import Cell
-from reports.kinds import (
+from reports.data.cells import Cell
+from reports.data.kinds import (
     UNKNOWN_ALLOCATOR,
     allocator_name,
     allocators_name,

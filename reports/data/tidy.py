@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.records import Record
-from reports.selection import PHASES, exclusions
+from reports.data.records import Record
+from reports.data.selection import PHASES, exclusions
 
 FACTORS = (
     *("model", "classes", "image_px", "batch_size", "backend", "engine", "allocators"),

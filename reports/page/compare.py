@@ -9,11 +9,11 @@ from statistics import median
 
 from markupsafe import Markup
 
-from reports.cells import Cell, Split, Spread, Stage
-from reports.kinds import allocators_name, backend_name, engine_name
-from reports.selection import said
-from reports.tables import Column, Entry, Row, Table
-from reports.verdict import LATENCY, THROUGHPUT, overlap, spread
+from reports.data.cells import Cell, Split, Spread, Stage
+from reports.data.kinds import allocators_name, backend_name, engine_name
+from reports.data.selection import said
+from reports.page.tables import Column, Entry, Row, Table
+from reports.page.verdict import LATENCY, THROUGHPUT, overlap, spread
 from reports.words import between, count, listing, number, pairing_name, slug
 
 # What a comparison is by, and what each kind of it is called.

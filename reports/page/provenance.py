@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from reports import paper
-from reports.cells import Cell, spread
-from reports.kinds import allocators_name, backend_name, engine_name
-from reports.naming import Naming
-from reports.records import Record
-from reports.verdict import spread as spread_text
+from reports.data.cells import Cell, spread
+from reports.data.kinds import allocators_name, backend_name, engine_name
+from reports.data.naming import Naming
+from reports.data.records import Record
+from reports.page.verdict import spread as spread_text
 from reports.words import moment, number, pairing_name
 
 _HOST = {

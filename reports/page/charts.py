@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from reports.cells import Cell, Split
-from reports.compare import Comparison, Measure
-from reports.labels import place
-from reports.svg import FAINT, INK, Point, inline
-from reports.verdict import spread
+from reports.data.cells import Cell, Split
+from reports.page.compare import Comparison, Measure
+from reports.page.labels import place
+from reports.page.svg import FAINT, INK, Point, inline
+from reports.page.verdict import spread
 from reports.words import slug
 
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.cells import Cell, Split, Stage
-from reports.kinds import allocator_name
-from reports.tables import Column, Entry, Row, Table
+from reports.data.cells import Cell, Split, Stage
+from reports.data.kinds import allocator_name
+from reports.page.tables import Column, Entry, Row, Table
 from reports.words import number, slug
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from reports import charts, compare, paper
-from reports.cells import Cell
-from reports.compare import Comparison
-from reports.naming import Naming
-from reports.notes import error
+from reports import paper
+from reports.data.naming import Naming
+from reports.page import charts, compare
+from reports.page.compare import Comparison
+from reports.page.notes import error
+from reports.page.sheet import Section, Sheet
 from reports.words import listing, pairing_name, slug
 
 _SECTIONS = {
@@ -44,8 +44,9 @@ _SECTIONS = {
 }
 
 
-def build(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list[dict[str, Any]]:
+def build(sheet: Sheet) -> list[Section]:
     """Return a section for each factor in which these cells can be compared."""
+    cells = sheet.cells
     sections = []
     for factor, (name, title, lead) in _SECTIONS.items():
         found = compare.find(cells, factor)
@@ -54,7 +55,8 @@ def build(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list[di
             sections.append(
                 {
                     **{"id": name, "title": title, "lead": lead, "apart": missed},
-                    "items": [_item(comparison, frame, naming) for comparison in found],
+                    "template": "contrast",
+                    "items": [_item(comparison, sheet.frame, sheet.naming) for comparison in found],
                 }
             )
     return sections

@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from reports import paper, plans
-from reports.kinds import variant_rank
-from reports.pareto import front
-from reports.records import Record
-from reports.selection import PHASES, bases, settings
-from reports.tidy import scenario_name, split_name
+from reports import paper
+from reports.data import plans
+from reports.data.kinds import variant_rank
+from reports.data.records import Record
+from reports.data.selection import PHASES, bases, settings
+from reports.data.tidy import scenario_name, split_name
+from reports.statistics.pareto import front
 from reports.words import pairing_rank, slug
 
 Cuts = tuple[int, ...]

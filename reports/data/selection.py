@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from reports.records import Record
+from reports.data.records import Record
 
 # These differ between the runs of one cell; a change in anything else makes them incomparable.
 _PER_RUN = {"cuts", "split", "repeat"}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from reports.cells import Cell, Split, Spread
+from reports.data.cells import Cell, Split, Spread
 from reports.words import count, decimals, listing, number, percent
 
 LATENCY, THROUGHPUT = "s", "images/s"

@@ -1,0 +1,1 @@
+"""From record files to cells: what was measured, and which of it counts."""

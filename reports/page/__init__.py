@@ -1,0 +1,1 @@
+"""The pages: words, tables, charts, and the templates that hold them."""

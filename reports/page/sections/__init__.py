@@ -1,0 +1,39 @@
+"""The page's sections, in reading order: each a module with ``build`` and a template beside it.
+
+``build(sheet)`` returns the sections that the sheet has something to say in: usually one, none
+where there is nothing to show, several where there are several comparisons.
+"""
+
+from __future__ import annotations
+
+from reports.page.sections import (
+    comparisons,
+    downloads,
+    excluded,
+    fronts,
+    memory,
+    methods,
+    provenance,
+    splits,
+    time,
+    verdict,
+)
+from reports.page.sheet import Section, Sheet
+
+_ORDER = (
+    verdict,
+    provenance,
+    fronts,
+    splits,
+    time,
+    comparisons,
+    memory,
+    excluded,
+    methods,
+    downloads,
+)
+
+
+def build(sheet: Sheet) -> list[Section]:
+    """Return every section of a page."""
+    return [section for module in _ORDER for section in module.build(sheet)]
