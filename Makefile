@@ -19,7 +19,7 @@ help: ## this list
 
 demo: root setup-testbed ## the whole job on three virtual hosts: MobileNetV2, every split, one report
 	$(BIN)/ansible-playbook playbooks/full_sweep.yml -e experiment=demo
-	@echo "The report: $(CURDIR)/reports/html/demo.html"
+	@echo "The report: $(CURDIR)/reports/html/demo/index.html"
 	@echo "The virtual hosts stay up for your own sweeps; \`make down\` takes them away."
 
 bench: root setup-testbed ## the data plane beside its limit, RPC and the paper's method: half an hour

@@ -18,8 +18,9 @@ from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import BACKENDS, Plan, expand, read_plan
+from paretopipe_runtime.plan import BACKENDS, Plan, read_plan
 from paretopipe_runtime.records import Records
+from paretopipe_runtime.runs import expand
 
 #: What an `alone` run is invalid for, and may be: nothing crosses the link.
 _ALONE = {"bytes_mismatch", "exceeds_wire"}
@@ -77,7 +78,7 @@ class Laboratory:
         """Run `case` once, in fresh processes; a failure is a row too."""
         plan = self._plan(case)
         prepared = self._prepared[case.model]
-        (run,) = expand(plan, {cuts: prepared.hop_bytes(cuts) for cuts in plan.splits})
+        (run,) = expand(plan, prepared.hop_bytes)
         row: dict[str, Any] = {
             "network": self._document["network"]["name"],
             "part": case.part,

@@ -6,7 +6,7 @@ import argparse
 import getpass
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,25 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from paretopipe_runtime.orchestrator.sweep import SweepFiles, sweep
+    from paretopipe_runtime.orchestrator.sweep import sweep
+
+    return _measure(sweep, options)
+
+
+def _profile(options: argparse.Namespace) -> int:
+    from paretopipe_runtime.orchestrator.profile import profile
+
+    return _measure(profile, options)
+
+
+def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespace) -> int:
+    from paretopipe_runtime.orchestrator.sweep import SweepFiles
     from paretopipe_runtime.wire.handshake import read_key
 
     files = SweepFiles(
         options.records, options.merge, options.progress, options.lease, options.state_dir
     )
-    code, sentence = sweep(_read_json(options.plan), files, read_key(options.key_file))
+    code, sentence = measure(_read_json(options.plan), files, read_key(options.key_file))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -126,19 +138,23 @@ def _parser() -> argparse.ArgumentParser:
     _common(prepare)
     prepare.set_defaults(run=_prepare)
 
-    sweep = commands.add_parser(
-        "sweep",
-        help="measure what is missing of one cell",
-        description="Exit status: 0 complete, 1 some runs failed or are invalid, 2 wrong input, "
-        "75 stopped (the same command goes on).",
-    )
-    sweep.add_argument("plan", type=Path, metavar="PLAN")
-    sweep.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")
-    sweep.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
-    sweep.add_argument("--progress", type=Path, help="JSON file that tells how far it is")
-    sweep.add_argument("--lease", type=Path, help="stop when this file is not touched for 60 s")
-    _common(sweep)
-    sweep.set_defaults(run=_sweep)
+    for name, run, help_ in (
+        ("sweep", _sweep, "measure what is missing of one cell"),
+        ("profile", _profile, "measure what is missing of a model's block times, or of a link's"),
+    ):
+        measure = commands.add_parser(
+            name,
+            help=help_,
+            description="Exit status: 0 complete, 1 some runs failed or are invalid, 2 wrong "
+            "input, 75 stopped (the same command goes on).",
+        )
+        measure.add_argument("plan", type=Path, metavar="PLAN")
+        measure.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")
+        measure.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
+        measure.add_argument("--progress", type=Path, help="JSON file that tells how far it is")
+        measure.add_argument("--lease", type=Path, help="stop when it is not touched for 60 s")
+        _common(measure)
+        measure.set_defaults(run=run)
 
     models = commands.add_parser("models", help="list the models and their valid splits")
     models.set_defaults(run=_models)

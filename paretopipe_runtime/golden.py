@@ -54,6 +54,11 @@ def input_batches(batch: int, image_px: int, count: int, seed: int) -> list[NDAr
     return [_batch(f"images/{seed}/{index}", batch, image_px) for index in range(count)]
 
 
+def random_batches(shape: tuple[int, ...], count: int, seed: int) -> list[NDArray[np.float32]]:
+    """Return `count` float32 arrays of numbers in [0, 1) that mean nothing, the same everywhere."""
+    return [uniform(f"numbers/{seed}/{index}", shape, 0, 1) for index in range(count)]
+
+
 def input_digest(batches: Sequence[NDArray[np.float32]]) -> str:
     """Return the sha256 over the batches' shapes and values."""
     digest = hashlib.sha256()

@@ -1,14 +1,12 @@
-"""The plan of one cell: what to run, in which order, under which key. Data in, data out.
+"""The plan of one cell: what to run, as read from JSON and checked. Data in, data out.
 
-A *cell* is model x backend x engine x pairing x scenario; a *run* is one fresh launch for one split
-and one repeat, and the replicate of every statistic.
+A *cell* is model x backend x engine x pairing x scenario.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import random
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -21,14 +19,14 @@ from paretopipe_runtime.partition import all_splits, validate_cuts
 SCHEMA_VERSION = 1
 BACKENDS = ("socket", "rpc", "rpc_hub")
 ALLOCATORS = ("tuned", "default")
-#: Most seconds that one phase of a run spends on the wire before its batches are cut down.
-TRANSFER_BUDGET_S = 60.0
 #: Ethernet frame bytes for each byte of TCP payload (1514 of 1448, time stamps on).
 WIRE_PER_PAYLOAD = 1514 / 1448
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(bit|kbit|mbit|gbit)")
 _RATE_UNITS = {"bit": 1e-6, "kbit": 1e-3, "mbit": 1.0, "gbit": 1e3}
 _DELAY = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")
 _DELAY_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+Cuts = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,21 @@ class Worker:
 
 
 @dataclass(frozen=True)
+class More:
+    """Splits that are brought to `repeats` repeats, in further blocks of their own."""
+
+    splits: tuple[Cuts, ...]
+    repeats: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """One cell's plan; `document` is the JSON it was read from, kept for provenance.
 
     `hub` is where every tensor passes through, None where the stages are chained.
+    `end_points`: whether each block has everything on the first host, and on the last.
+    `sentinel`: whether the same split opens and closes each block; where it shifts by more than
+    `drift_limit` in between, as a ratio less 1, the block is measured once more. 0: never.
     """
 
     document: dict[str, Any]
@@ -62,8 +71,12 @@ class Plan:
     measured: dict[str, Any] | None
     workers: tuple[Worker, ...]
     hub: Worker | None
-    splits: tuple[tuple[int, ...], ...]
+    splits: tuple[Cuts, ...]
     repeats: int
+    more: tuple[More, ...]
+    end_points: bool
+    sentinel: bool
+    drift_limit: float
     seed: int
     warmup_batches: int
     latency_batches: int
@@ -96,30 +109,7 @@ class Plan:
         return nbytes * WIRE_PER_PAYLOAD * 8e-6 / rate if rate else 0.0
 
 
-@dataclass(frozen=True)
-class Run:
-    """One fresh launch: a split, a repeat, and how many batches each phase has."""
-
-    cuts: tuple[int, ...]
-    repeat: int
-    order: int
-    warmup_batches: int
-    latency_batches: int
-    throughput_batches: int
-    factors: dict[str, Any]
-
-    @property
-    def split(self) -> str:
-        """The paper's name of the split: ``P3``; ``P3-9`` with three stages."""
-        return split_name(self.cuts)
-
-    @property
-    def key(self) -> str:
-        """16 hex digits over every factor: the identity of a measurement."""
-        return hashlib.sha256(canonical(self.factors)).hexdigest()[:16]
-
-
-def split_name(cuts: tuple[int, ...]) -> str:
+def split_name(cuts: Cuts) -> str:
     """Return ``P`` and the cut points; ``P0`` stands for a model that is not cut."""
     return "P" + ("-".join(map(str, cuts)) or "0")
 
@@ -148,63 +138,6 @@ def read_plan(document: dict[str, Any]) -> Plan:
         ) from error
 
 
-def expand(plan: Plan, hop_bytes: dict[tuple[int, ...], list[int]]) -> list[Run]:
-    """Return every run of `plan` in the order to measure them.
-
-    Nothing here depends on what was measured, so that an interrupted sweep finds its runs again.
-
-    Randomised complete blocks: block r has every split once, in an order seeded by plan and block,
-    so that drift does not pass for a difference between splits.
-
-    Parameters
-    ----------
-    plan : Plan
-    hop_bytes : dict
-        For each split the payload bytes that one batch moves over each hop.
-    """
-    runs: list[Run] = []
-    for repeat in range(1, plan.repeats + 1):
-        block = list(plan.splits)
-        random.Random(f"{plan.seed}|{plan.cell_id}|{repeat}").shuffle(block)
-        for cuts in block:
-            slowest = max(map(plan.transfer_s, hop_bytes[cuts]))
-            runs.append(_run(plan, cuts, repeat, len(runs), slowest))
-    return runs
-
-
-def _run(plan: Plan, cuts: tuple[int, ...], repeat: int, order: int, transfer_s: float) -> Run:
-    affordable = TRANSFER_BUDGET_S / transfer_s if transfer_s else float("inf")
-    warmup = max(1, int(min(plan.warmup_batches, affordable)))
-    latency = max(min(2, plan.latency_batches), int(min(plan.latency_batches, affordable)))
-    least = min(plan.window + 2, plan.throughput_batches)
-    throughput = max(least, int(min(plan.throughput_batches, affordable)))
-    factors = {
-        "model": plan.model,
-        "classes": plan.classes,
-        "image_px": plan.image_px,
-        "batch_size": plan.batch_size,
-        "backend": plan.backend,
-        "engine": plan.engine,
-        "pairing": plan.pairing,
-        "hosts": [worker.host for worker in plan.workers],
-        "allocators": [worker.allocator for worker in plan.workers],
-        "scenario": plan.scenario,
-        "netem": plan.netem,
-        "cuts": list(cuts),
-        "split": split_name(cuts),
-        "repeat": repeat,
-        "warmup_batches": warmup,
-        "latency_batches": latency,
-        "throughput_batches": throughput,
-        "window": plan.window,
-        "weights_seed": plan.weights_seed,
-        "input": "resident",
-    }
-    if plan.hub:
-        factors["hub"] = plan.hub.host
-    return Run(cuts, repeat, order, warmup, latency, throughput, factors)
-
-
 def _read(document: dict[str, Any]) -> Plan:
     if document["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema_version {document['schema_version']}, this is {SCHEMA_VERSION}")
@@ -216,8 +149,11 @@ def _read(document: dict[str, Any]) -> Plan:
     if document["splits"] == "all":
         splits = list(all_splits(document["model"]))
     else:
-        splits = [tuple(int(cut) for cut in cuts) for cuts in document["splits"]]
-    for cuts in splits:
+        splits = list(map(_cuts, document["splits"]))
+    if not splits:
+        raise ValueError("it names no split")
+    more = tuple(_more(entry) for entry in document.get("more", ()))
+    for cuts in (*splits, *(cuts for entry in more for cuts in entry.splits)):
         validate_cuts(model.name, cuts)
         if len(cuts) != len(workers) - 1:
             raise ParetoPipeError(
@@ -255,6 +191,10 @@ def _read(document: dict[str, Any]) -> Plan:
         hub=hub,
         splits=tuple(dict.fromkeys(splits)),
         repeats=int(document["repeats"]),
+        more=more,
+        end_points=bool(document.get("end_points", False)),
+        sentinel=bool(document.get("sentinel", False)),
+        drift_limit=_drift_limit(document),
         seed=int(document["seed"]),
         warmup_batches=int(document["warmup_batches"]),
         latency_batches=int(document["latency_batches"]),
@@ -262,6 +202,24 @@ def _read(document: dict[str, Any]) -> Plan:
         window=int(document["window"]),
         weights_seed=int(document["weights_seed"]),
     )
+
+
+def _cuts(fields: list[Any]) -> Cuts:
+    return tuple(int(cut) for cut in fields)
+
+
+def _more(fields: dict[str, Any]) -> More:
+    splits = tuple(dict.fromkeys(map(_cuts, fields["splits"])))
+    if not splits:
+        raise ValueError("more names no split")
+    return More(splits, int(fields["repeats"]))
+
+
+def _drift_limit(document: dict[str, Any]) -> float:
+    limit = float(document.get("drift_limit", 0))
+    if not (math.isfinite(limit) and limit >= 0):
+        raise ValueError(f"drift_limit {limit}, expected 0 (never repeat a block) or more")
+    return limit
 
 
 def _worker(fields: dict[str, Any]) -> Worker:

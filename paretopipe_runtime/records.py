@@ -17,6 +17,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import SCHEMA_VERSION, canonical
 
 Record = dict[str, Any]
+MEASURED = ("run", "profile", "link")  # kinds of records that are attempts at a measurement
 
 
 class Records:
@@ -36,6 +37,8 @@ class Records:
         _mend(path)
         self._lines = set(_lines(path))
         self._plan: Record | None = None
+        self.more: list[Record] = []  # of the latest plan that asked for further blocks
+        self.runs: list[Record] = []  # in the order they were measured in
         self.attempts: dict[str, int] = {}
         self.done: dict[str, Record] = {}
         for line in _lines(path):
@@ -68,8 +71,10 @@ class Records:
             return
         if record.get("kind") == "plan":
             self._plan = record["plan"]
-        elif record.get("kind") == "run":
+            self.more = record["plan"].get("more") or self.more
+        elif record.get("kind") in MEASURED:
             key = record["run_key"]
+            self.runs.append(record)
             self.attempts[key] = max(self.attempts.get(key, 0), record["attempt"])
             if record["status"] == "ok":
                 self.done.setdefault(key, record)

@@ -101,6 +101,13 @@ def block_path(store: Path, sha256: str) -> Path:
     return store / f"{sha256}.safetensors"
 
 
+def tensor_nbytes(store: Path, sha256: str) -> int:
+    """Return the bytes of a block's tensors: its file's without the header."""
+    with block_path(store, sha256).open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        return file.seek(0, os.SEEK_END) - 8 - header
+
+
 def verify_block(store: Path, sha256: str) -> bool:
     """Return whether the block file is there with the content that its name promises.
 

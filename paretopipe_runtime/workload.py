@@ -5,21 +5,20 @@ from __future__ import annotations
 from paretopipe_runtime.models import build_blocks
 
 
-def block_work(name: str, classes: int, batch: int, image_px: int) -> list[float]:
-    """Return each block's share of the model's floating-point operations; the shares add up to 1.
+def block_flops(name: str, classes: int, batch: int, image_px: int) -> list[int]:
+    """Return each block's floating-point operations for one batch, two a multiply-add.
 
-    Counted by PyTorch's `FlopCounterMode` on meta tensors: convolutions and matrix products only.
-    Good enough to foresee how long a sweep takes; never part of a result.
+    Counted by PyTorch's `FlopCounterMode` on meta tensors: convolutions and matrix products only,
+    as is usual. A block of activations or pooling has none by this count, and yet takes time.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    work = []
+    flops = []
     tensor = torch.empty(batch, 3, image_px, image_px, device="meta")
     with torch.inference_mode():
         for _, block in build_blocks(name, classes, device="meta"):
             with FlopCounterMode(display=False) as counter:
                 tensor = block(tensor)
-            work.append(float(counter.get_total_flops()))
-    total = sum(work)
-    return [share / total for share in work]
+            flops.append(int(counter.get_total_flops()))
+    return flops

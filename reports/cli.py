@@ -1,44 +1,114 @@
-"""Command line: ``python -m reports RESULTS_DIR --out FILE.html``."""
+"""Command line: ``python -m reports RESULTS_DIR --out DIR``."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import os
+import shutil
 import sys
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 
+from reports.data.records import Records, read
 from reports.errors import ReportError
+
+DELTA = 0.02
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the report and its CSV; return the exit status (0 written, 2 user error)."""
+    """Write the report, or print what needs more runs; return 0, or 2 after a user's error."""
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     parser.add_argument("results", type=Path, help="folder with one .jsonl file per cell")
-    parser.add_argument("--out", type=Path, required=True, help="the HTML file to write")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="folder to write: index.html, a page a model, data")
+    what.add_argument(
+        "--undecided",
+        action="store_true",
+        help="print as JSON which splits more runs would decide, instead of writing a report",
+    )
+    parser.add_argument(
+        "--delta",
+        default=str(DELTA),
+        help="splits that differ by less than this count as equal (default: %(default)s, 2 %%)",
+    )
     options = parser.parse_args(argv)
     try:
-        print(_write(options.results, options.out))
+        delta = _ratio(options.delta)
+        if options.undecided:
+            print(_undecided(read(options.results), delta))
+        else:
+            print(_write(read(options.results), options.out, delta))
     except ReportError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def _write(results: Path, out: Path) -> Path:
-    # Imported here so that a wrong path or --help answers at once: seaborn takes seconds.
-    from reports.data.records import read
-
-    records = read(results)
-    from reports.page.render import render
-
-    page, csv = render(records)
+def _ratio(text: str) -> float:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.with_suffix(".csv").write_text(csv, encoding="utf-8", newline="")
-        out.write_text(page, encoding="utf-8", newline="")
+        value = float(text)
+    except ValueError:
+        value = nan
+    if not 0 <= value < 1:
+        raise ReportError(
+            f"E_DELTA: --delta is {text}, expected a ratio from 0 to below 1 — write 0.02 for 2 %"
+        )
+    return value
+
+
+def _undecided(records: Records, delta: float) -> str:
+    from reports.data.cells import build
+    from reports.data.tidy import tidy
+    from reports.statistics.judge import judge
+    from reports.statistics.undecided import undecided
+
+    cells = build(records.plans, records.runs, tidy(records.runs))
+    found = undecided(cells, {cell.id: judge(cell, delta) for cell in cells})
+    return json.dumps(found, indent=2)
+
+
+def _write(records: Records, out: Path, delta: float) -> Path:
+    # Imported here so that a wrong path or --help answers at once: seaborn takes seconds.
+    from reports.page.render import INDEX, pages
+
+    _tell("Reading is done, judging")
+    found = pages(records, delta, processes=os.cpu_count() or 1, tell=_tell)
+    _tell("")
+    try:
+        (out / "records").mkdir(parents=True, exist_ok=True)
+        for file in records.files:
+            copy = out / "records" / file.path.name
+            if not (copy.exists() and copy.samefile(file.path)):
+                _replace(copy, file.path)
+        # The index last: until it is there, the one that was leads to whole pages.
+        for name in sorted(found, key=lambda name: (name == INDEX, name)):
+            _replace(out / name, found[name])
     except OSError as error:
         raise ReportError(
-            f"E_OUT: {out} cannot be written ({error.strerror}), "
-            "expected a writable place — choose another --out"
+            f"E_OUT: {error.filename or out} cannot be written ({error.strerror}), "
+            "expected a folder that can be written to — choose another --out"
         ) from error
-    return out
+    return out / INDEX
+
+
+def _replace(path: Path, content: str | Path) -> None:
+    """Put a whole file in the place of another at once: who is killed leaves the old one."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if isinstance(content, Path):
+            shutil.copyfile(content, new)
+        else:
+            new.write_text(content, encoding="utf-8", newline="")
+        new.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink()
+
+
+def _tell(text: str) -> None:
+    """Show how far it is where somebody looks on, in one line that the next one takes over."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

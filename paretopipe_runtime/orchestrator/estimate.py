@@ -16,7 +16,8 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Plan, Run, Worker
+from paretopipe_runtime.plan import Plan, Worker
+from paretopipe_runtime.runs import Run
 
 LAUNCH_S = 0.3
 LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meets through a store
@@ -25,7 +26,7 @@ LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meet
 def probe(plan: Plan, worker: Worker, prepared: Prepared, key: bytes) -> float:
     """Return the seconds that one batch of the whole model takes on `worker`, warm."""
     alone = dataclasses.replace(plan, workers=(worker,), window=1)
-    run = Run((), 0, 0, 1, 2, 1, {})
+    run = Run((), (worker,), 0, 0, 1, 2, 1, {})
 
     def fresh() -> float:
         seen = drive(alone, run, prepared, key, f"probe-{secrets.token_hex(4)}")
@@ -44,7 +45,7 @@ def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, flo
     ranges = stage_ranges(run.cuts, len(prepared.work))
     compute_s = [
         whole_s[worker.host] * sum(prepared.work[first:end])
-        for worker, (first, end) in zip(plan.workers, ranges, strict=True)
+        for worker, (first, end) in zip(run.workers, ranges, strict=True)
     ]
     # Only what leaves the first worker is shaped; predictions are small in any case.
     transfer_s = plan.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0

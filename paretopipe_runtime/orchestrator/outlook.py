@@ -9,7 +9,8 @@ from typing import Any
 from paretopipe_runtime.orchestrator import estimate
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import Plan, Worker, expand, read_plan
+from paretopipe_runtime.plan import Plan, Worker, read_plan
+from paretopipe_runtime.runs import expand
 
 Say = Callable[[str], None]
 
@@ -60,7 +61,7 @@ def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
 
 
 def _row(plan: Plan, prepared: Any, speeds: dict[str, float], state_dir: Path) -> dict[str, Any]:
-    runs = expand(plan, {cuts: prepared.hop_bytes(cuts) for cuts in plan.splits})
+    runs = expand(plan, prepared.hop_bytes)
     seconds = {run.split: estimate.run_seconds(plan, run, prepared, speeds) for run in runs}
     estimate.save_estimate(plan, state_dir, seconds)
     longest = max(seconds, key=lambda split: seconds[split])
@@ -80,17 +81,17 @@ def _row(plan: Plan, prepared: Any, speeds: dict[str, float], state_dir: Path) -
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the estimates as lines of text, the sum below."""
-    width = max(len(row["cell_id"]) for row in rows)
-    lines = [f"{'cell':<{width}}  runs   over the wire  longest run        in all"]
+    longest = [f"{row['longest_split']} {duration(row['longest_s']):>9}" for row in rows]
+    width = max(len("together"), *(len(row["cell_id"]) for row in rows))
+    wide = max(len("longest run"), *map(len, longest))
+    lines = [f"{'cell':<{width}}  runs   over the wire  {'longest run':>{wide}}  {'in all':>10}"]
     lines += [
         f"{row['cell_id']:<{width}}  {row['runs']:>4}  {row['bytes_on_wire'] / 1e9:>11.2f} GB  "
-        f"{row['longest_split']:>4} {duration(row['longest_s']):>9}  {duration(row['total_s']):>9}"
-        for row in rows
+        f"{text:>{wide}}  {duration(row['total_s']):>10}"
+        for row, text in zip(rows, longest, strict=True)
     ]
-    total = sum(row["total_s"] for row in rows)
-    lines.append(
-        f"{'together':<{width}}  {sum(row['runs'] for row in rows):>4}{'':>33}{duration(total):>11}"
-    )
+    runs, total_s = (sum(row[key] for row in rows) for key in ("runs", "total_s"))
+    lines.append(f"{'together':<{width}}  {runs:>4}{duration(total_s):>{wide + 30}}")
     return "\n".join(lines)
 
 

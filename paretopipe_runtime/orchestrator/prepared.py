@@ -1,7 +1,8 @@
 """What a cell needs before its first run, made once and kept in the state folder.
 
-Weights, boundary shapes, work per block and the unsplit model's answers. All of it needs torch, so
-it is made in forked children: the process that measures stays free of torch and of its threads.
+Weights, boundary shapes, operations per block and the unsplit model's answers. All of it needs
+torch, so it is made in forked children: the process that measures stays free of torch and of its
+threads.
 """
 
 from __future__ import annotations
@@ -29,17 +30,22 @@ class Prepared:
     """A model made ready to be split.
 
     `boundaries[k]` is the tensor between block k and block k+1: 0 is the input, the last one the
-    logits. `work[k]` is block k's share of the model's floating-point operations.
+    logits. `flops[k]` are block k's floating-point operations for one batch, two a multiply-add.
     `reference` has the unsplit model's logits, one array (batch, classes) for each input batch.
     """
 
     manifest: dict[str, Any]
     weights_digest: str
     boundaries: tuple[Tensor, ...]
-    work: tuple[float, ...]
+    flops: tuple[int, ...]
     reference: tuple[np.ndarray, ...]
     reference_digest: str
     input_digest: str
+
+    @property
+    def work(self) -> tuple[float, ...]:
+        """Each block's share of the operations: good enough to foresee how long a sweep takes."""
+        return tuple(flops / sum(self.flops) for flops in self.flops)
 
     def hop_bytes(self, cuts: tuple[int, ...]) -> list[int]:
         """Payload bytes of one batch over each hop; the last hop goes to the orchestrator."""
@@ -58,28 +64,40 @@ def prepare(plan: Plan, state_dir: Path) -> Prepared:
         "inputs": inputs,
     }
     folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
-    if not (folder / "facts.json").exists():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            facts = forked.call(lambda: _make(plan, state_dir, folder))
-            partial = folder / "facts.partial"
-            partial.write_text(json.dumps(facts))
-            partial.rename(folder / "facts.json")
-        except OSError as error:
-            raise ParetoPipeError(
-                "E_DISK", f"cannot write to {state_dir}: {error.strerror} — free some space there"
-            ) from error
-    return _load(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = _facts(plan, state_dir, folder)
+    except OSError as error:
+        raise ParetoPipeError(
+            "E_DISK", f"cannot write to {state_dir}: {error.strerror} — free some space there"
+        ) from error
+    return _load(folder, facts)
 
 
-def _load(folder: Path) -> Prepared:
-    facts = json.loads((folder / "facts.json").read_text())
+def _facts(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
+    """Return what `folder` says of the model, having made what is missing there."""
+    path = folder / "facts.json"
+    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    made: dict[str, Any] = {}
+    if not facts:
+        made = forked.call(lambda: _make(plan, state_dir, folder))
+    elif "flops" not in facts:  # the folder of a version that kept shares of the work alone
+        made = {"flops": forked.call(lambda: _flops(plan))}
+    if made:
+        facts |= made
+        partial = folder / "facts.partial"
+        partial.write_text(json.dumps(facts))
+        partial.rename(path)
+    return facts
+
+
+def _load(folder: Path, facts: dict[str, Any]) -> Prepared:
     reference = np.load(folder / "reference.npy", allow_pickle=False)
     return Prepared(
         manifest=facts["manifest"],
         weights_digest=facts["weights_digest"],
         boundaries=tuple(Tensor(tuple(s), d, n) for s, d, n in facts["boundaries"]),
-        work=tuple(facts["work"]),
+        flops=tuple(facts["flops"]),
         reference=tuple(reference),
         reference_digest=hashlib.sha256(reference.tobytes()).hexdigest(),
         input_digest=facts["input_digest"],
@@ -92,7 +110,6 @@ def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
 
     from paretopipe_runtime import golden, weights
     from paretopipe_runtime.partition import boundary_shapes
-    from paretopipe_runtime.workload import block_work
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     store = state_dir / "weights"
@@ -105,6 +122,13 @@ def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
         "manifest": manifest.to_json(),
         "weights_digest": manifest.digest,
         "boundaries": [(b.shape, b.dtype, b.nbytes) for b in shapes],
-        "work": block_work(plan.model, plan.classes, plan.batch_size, plan.image_px),
+        "flops": _flops(plan),
         "input_digest": golden.input_digest(batches),
     }
+
+
+def _flops(plan: Plan) -> list[int]:
+    """In a child, too."""
+    from paretopipe_runtime.workload import block_flops
+
+    return block_flops(plan.model, plan.classes, plan.batch_size, plan.image_px)

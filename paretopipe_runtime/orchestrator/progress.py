@@ -5,10 +5,25 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from paretopipe_runtime.plan import Run
+
+class Step(Protocol):
+    """What is measured in one go and becomes one record."""
+
+    @property
+    def key(self) -> str:
+        """Its identity."""
+
+    @property
+    def split(self) -> str:
+        """What the progress line calls it."""
+
+    @property
+    def repeat(self) -> int:
+        """Which of its repeats it is."""
 
 
 class Progress:
@@ -16,27 +31,41 @@ class Progress:
 
     The time left is the plan's estimate for the runs to come, scaled by how measured runs compared
     with theirs so far; a split that has been measured stands for itself.
+
+    Parameters
+    ----------
+    path : Path or None
+        Where to keep it; None keeps none.
+    cell_id : str
+    steps : list of Step
+        All that the plan has: runs, or samples of a profile.
+    done : dict
+        The valid records of those that need not be measured, by key.
+    estimate_s : dict
+        The estimated seconds of each split, by its name.
     """
 
     def __init__(
         self,
         path: Path | None,
         cell_id: str,
-        runs: list[Run],
+        steps: Sequence[Step],
         done: dict[str, dict[str, Any]],
         estimate_s: dict[str, float],
     ) -> None:
         self._path = path
         self._estimate_s = estimate_s
         self._measured_s: dict[str, list[float]] = {}
-        self._left = {run.key: run.split for run in runs if run.key not in done}
-        for row in done.values():
-            self._measured_s.setdefault(row["factors"]["split"], []).append(row["wall_s"])
+        self._left = {step.key: step.split for step in steps if step.key not in done}
+        self._repeats = max((step.repeat for step in steps), default=0)
+        reused = len(steps) - len(self._left)
         self._began = time.monotonic()
-        reused = len(runs) - len(self._left)
+        for step in steps:
+            if row := done.get(step.key):
+                self._measured_s.setdefault(step.split, []).append(row["wall_s"])
         self._state: dict[str, Any] = {
             "cell_id": cell_id,
-            "runs_total": len(runs),
+            "runs_total": len(steps),
             "runs_done": reused,
             "runs_reused": reused,
             "failed": 0,
@@ -45,26 +74,41 @@ class Progress:
             "last": "",
             "finished": False,
         }
-        self._repeats = max((run.repeat for run in runs), default=0)
         self.write()
 
-    def begin(self, run: Run) -> None:
-        """Say what is measured now."""
-        self._state["current"] = f"{run.split} repeat {run.repeat}/{self._repeats}"
+    @property
+    def total(self) -> int:
+        """How many runs there are, those of a repeated block twice."""
+        return int(self._state["runs_total"])
+
+    @property
+    def left(self) -> int:
+        """How many runs have no valid record yet."""
+        return len(self._left)
+
+    def add(self, steps: Iterable[Step]) -> None:
+        """Take in what is to be measured once more."""
+        added = {step.key: step.split for step in steps if step.key not in self._left}
+        self._left.update(added)
+        self._state["runs_total"] += len(added)
+
+    def begin(self, step: Step, again: str = "") -> None:
+        """Say what is measured now, and why if it is measured once more."""
+        place = f", {again}" if again else f" repeat {step.repeat}/{self._repeats}"
+        self._state["current"] = f"{step.split}{place}"
         self.write()
 
-    def end(self, run: Run, row: dict[str, Any]) -> None:
-        """Take in one run's record."""
+    def end(self, step: Step, row: dict[str, Any]) -> None:
+        """Take in one record."""
         status = row["status"]
         if status == "ok":
-            self._left.pop(run.key, None)
-            self._measured_s.setdefault(run.split, []).append(row["wall_s"])
+            self._left.pop(step.key, None)
+            self._measured_s.setdefault(step.split, []).append(row["wall_s"])
             self._state["runs_done"] += 1
-            latency_s, img_s = row["latency"]["median_s"], row["throughput"]["img_s"]
-            self._state["last"] = f"ok {run.split} {latency_s:.3f} s {img_s:.1f} img/s"
+            self._state["last"] = f"ok {step.split} {_figures(row)}".strip()
         else:
             self._state["failed" if status.startswith("failed") else "invalid"] += 1
-            self._state["last"] = f"{status} {run.split} {row['message']}".strip()
+            self._state["last"] = f"{status} {step.split} {row['message']}".strip()
         self.write()
 
     def left_s(self) -> float:
@@ -93,3 +137,9 @@ class Progress:
         partial = self._path.with_name(self._path.name + ".partial")
         partial.write_text(json.dumps(self._state))
         partial.rename(self._path)
+
+
+def _figures(row: dict[str, Any]) -> str:
+    if row["kind"] != "run":
+        return ""
+    return f"{row['latency']['median_s']:.3f} s {row['throughput']['img_s']:.1f} img/s"

@@ -13,7 +13,8 @@ from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.models import model_info
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Plan, Run
+from paretopipe_runtime.plan import Plan
+from paretopipe_runtime.runs import Run
 
 WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
 THROTTLED_NOW = 0xF  # a Pi's live bits: under-voltage, frequency capped, throttled, soft limit
@@ -55,7 +56,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "wall_s": seen["wall_s"],
         "hosts": {
             worker.host: {**answer["host"], **report["host"]}
-            for worker, answer, report in zip(plan.workers, ready, reports, strict=False)
+            for worker, answer, report in zip(run.workers, ready, reports, strict=True)
         },
     }
     reasons = _reasons(plan, prepared, seen, record, batches)
@@ -109,7 +110,7 @@ def _stages(
             "threads": report["threads"],
         }
         for index, (worker, answer, report, (first, end)) in enumerate(
-            zip(plan.workers, seen["ready"], seen["reports"], ranges, strict=False)
+            zip(run.workers, seen["ready"], seen["reports"], ranges, strict=True)
         )
     ]
 
@@ -119,7 +120,7 @@ def _hops(
 ) -> list[dict[str, Any]]:
     """One entry a hop; the last one carries predictions to the orchestrator."""
     reports = seen["reports"]
-    hosts = [worker.host for worker in plan.workers[: len(reports)]] + ["orchestrator"]
+    hosts = [worker.host for worker in run.workers] + ["orchestrator"]
     hops = []
     for index, boundary in enumerate((*run.cuts, len(prepared.boundaries) - 1)):
         tensor = prepared.boundaries[boundary]
@@ -169,7 +170,12 @@ def _within(proof: dict[str, Any]) -> bool:
 
 
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
-    """Whether the shaped hop, the first, would have carried more than its rate allows."""
+    """Whether the shaped hop, the first, would have carried more than its rate allows.
+
+    A chain of one has none: only predictions leave it, on a way that need not be shaped.
+    """
+    if len(record["stages"]) < 2:
+        return False
     batches = len(record["throughput"]["completion_s"])
     least_s = plan.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
     return bool(record["throughput"]["completion_s"][-1] * WIRE_SLACK < least_s)

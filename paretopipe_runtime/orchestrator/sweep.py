@@ -1,4 +1,4 @@
-"""Measure what is missing of one cell: run by run, each in fresh processes, each a record.
+"""Measure what is missing of one cell: block by block, each run in fresh processes, each a record.
 
 State is derived from the records file. Stopping at any point loses at most the run under way.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +17,25 @@ from typing import Any
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import record
+from paretopipe_runtime.orchestrator.blocks import (
+    Log,
+    Step,
+    blocks_of,
+    continued,
+    needed,
+    remaining,
+    steps,
+)
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.estimate import load_estimate
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.progress import Progress
-from paretopipe_runtime.plan import Plan, Run, expand, read_plan
+from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.records import Records
+from paretopipe_runtime.runs import Run, expand
 
 LEASE_S = 60.0
-MAX_ATTEMPTS = 2  # of one run within one sweep
+MAX_ATTEMPTS = 2  # of one run within one pass of its block and one sweep
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky
 
 COMPLETE, INCOMPLETE, INTERRUPTED = 0, 1, 75
@@ -51,48 +60,99 @@ def sweep(document: dict[str, Any], files: SweepFiles, key: bytes) -> tuple[int,
     ParetoPipeError
         For a plan, a key or a disk that no run could do without.
     """
-    plan = read_plan(document)
     records = Records(files.records)
     if files.merge:
         records.merge(files.merge)
+    plan = read_plan(continued(document, records.more))
     prepared = prepare(plan, files.state_dir)
-    runs = expand(plan, {cuts: prepared.hop_bytes(cuts) for cuts in plan.splits})
-    pending = deque((run, 1) for run in runs if run.key not in records.done)
-    if pending:
-        records.append_plan(document)
-    estimate = load_estimate(plan, files.state_dir)
-    progress = Progress(files.progress, plan.cell_id, runs, records.done, estimate)
-    stopping = _stop_on_signal()
-    failures: list[str] = []  # in a row
-    last_failure = ""
-    while pending:
-        if stopping or _lease_expired(files.lease):
-            progress.write(finished=True)
-            return INTERRUPTED, f"stopped with {len(pending)} runs to go; the same command goes on"
-        run, attempt = pending.popleft()
-        progress.begin(run)
-        row = _measure(plan, run, prepared, key)
-        if stopping and row["status"].startswith("failed"):
-            pending.appendleft((run, attempt))  # cut short by the same signal: not its fault
-            continue
-        row["attempt"] = records.attempts.get(run.key, 0) + 1
-        records.append(row)
-        progress.end(run, row)
-        if row["status"] == "ok":
-            failures.clear()
-            continue
-        last_failure = row["message"] or row["status"]
-        failures.append(last_failure)
-        if attempt < MAX_ATTEMPTS:
-            pending.append((run, attempt + 1))
-        if len(failures) >= GIVE_UP_AFTER:
-            progress.write(finished=True)
-            return INCOMPLETE, f"gave up after {len(failures)} failures in a row: {last_failure}"
-    progress.write(finished=True)
-    missing = sum(run.key not in records.done for run in runs)
+    cell = _Cell(plan, prepared, key, records, files)
+    try:
+        cell.complete()
+    except _Ended as ended:
+        return ended.code, ended.sentence
+    finally:
+        cell.progress.write(finished=True)
+    total, missing = cell.progress.total, cell.progress.left
     if missing:
-        return INCOMPLETE, f"{missing} of {len(runs)} runs have no valid result: {last_failure}"
-    return COMPLETE, f"all {len(runs)} runs measured"
+        return INCOMPLETE, f"{missing} of {total} runs have no valid result: {cell.last_failure}"
+    return COMPLETE, f"all {total} runs measured"
+
+
+class _Ended(Exception):
+    """The sweep ends before its plan does."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+class _Cell:
+    """One cell under way: what its records say, how far it is, what failed last."""
+
+    def __init__(
+        self, plan: Plan, prepared: Prepared, key: bytes, records: Records, files: SweepFiles
+    ) -> None:
+        self._plan, self._prepared, self._key = plan, prepared, key
+        self._records = records
+        self._lease = files.lease
+        self._log = log = Log(records.runs)
+        self._blocks = blocks_of(expand(plan, prepared.hop_bytes))
+        runs = [run for block in self._blocks for run in needed(block, log)]
+        left = {run.key for b in self._blocks for run in remaining(b, log, log.block_pass(b))}
+        self.progress = Progress(
+            files.progress,
+            plan.cell_id,
+            runs,
+            {run.key: records.done[run.key] for run in runs if run.key not in left},
+            load_estimate(plan, files.state_dir),
+        )
+        self._stopping = stop_on_signal()
+        self._failed_in_a_row = 0
+        self.last_failure = ""
+
+    def complete(self) -> None:
+        """Measure what is missing, block by block."""
+        for step in steps(self._blocks, self._log, self._plan.drift_limit, MAX_ATTEMPTS):
+            self._stop_if_told()
+            if step.block_pass > self._log.block_pass(step.block):
+                self.progress.add(step.block.runs)
+            self._records.append_plan(self._plan.document)
+            self.progress.begin(step.run, _again(step))
+            row = _measure(self._plan, step.run, self._prepared, self._key)
+            if self._stopping and row["status"].startswith("failed"):
+                continue  # cut short by the same signal: not its fault
+            row["attempt"] = self._records.attempts.get(step.run.key, 0) + 1
+            row["block_pass"] = step.block_pass
+            self._records.append(row)
+            self._log.add(row)
+            self.progress.end(step.run, row)
+            self._note_failure(row)
+
+    def _stop_if_told(self) -> None:
+        if self._stopping or lease_expired(self._lease):
+            left = self.progress.left
+            raise _Ended(INTERRUPTED, f"stopped with {left} runs to go; the same command goes on")
+
+    def _note_failure(self, row: dict[str, Any]) -> None:
+        """Keep the last failure's words, and give up where nothing but failures comes."""
+        if row["status"] == "ok":
+            self._failed_in_a_row = 0
+            return
+        self.last_failure = row["message"] or row["status"]
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= GIVE_UP_AFTER:
+            count = self._failed_in_a_row
+            raise _Ended(
+                INCOMPLETE, f"gave up after {count} failures in a row: {self.last_failure}"
+            )
+
+
+def _again(step: Step) -> str:
+    """Why a block is measured again, for the progress line."""
+    if step.shift is None:
+        return ""
+    return f"block {step.block.number} again: sentinel shifted {100 * step.shift.largest:.0f} %"
 
 
 def _measure(plan: Plan, run: Run, prepared: Prepared, key: bytes) -> dict[str, Any]:
@@ -118,7 +178,7 @@ def _measure(plan: Plan, run: Run, prepared: Prepared, key: bytes) -> dict[str, 
         return {**row, "status": f"failed:{error.code}", "message": error.message}
 
 
-def _lease_expired(lease: Path | None) -> bool:
+def lease_expired(lease: Path | None) -> bool:
     """Whether whoever started the sweep has stopped touching its lease."""
     if lease is None:
         return False
@@ -128,7 +188,7 @@ def _lease_expired(lease: Path | None) -> bool:
         return True
 
 
-def _stop_on_signal() -> list[int]:
+def stop_on_signal() -> list[int]:
     """Let SIGTERM and SIGINT end the sweep; the list fills then.
 
     systemd and a terminal signal the run under way as well, which ends at once; a signal to this

@@ -20,8 +20,12 @@ class Launch:
     ``(host, address, port)``, None for the last stage, which answers the orchestrator unless there
     is a hub. `stages` counts them, without the hub.
     `backend`, `engine` and `allocator` are the plan's factors.
-    `input_batches` and `input_seed` make stage 1's resident input. `io_timeout_s` bounds one
-    transfer, `idle_timeout_s` the wait for the next batch.
+    A stage without blocks, `first` equal to `end`, hands on what it takes: all of it, or its first
+    elements where it gives less.
+    `input_batches` and `input_seed` make stage 1's resident input: images of `image_px`, or just
+    numbers where that is 0. `io_timeout_s` bounds one transfer, `idle_timeout_s` the wait for the
+    next batch. With `profile_batches` the blocks are profiled: so many batches go through them one
+    by one, and then as many through all in one piece.
     """
 
     run_id: str
@@ -43,6 +47,7 @@ class Launch:
     image_px: int
     io_timeout_s: float
     idle_timeout_s: float
+    profile_batches: int = 0
 
     @property
     def is_hub(self) -> bool:

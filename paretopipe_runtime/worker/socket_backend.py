@@ -100,10 +100,13 @@ def resident_source(context: Context) -> tuple[Source, str]:
 def resident_inputs(context: Context) -> tuple[list[torch.Tensor], str]:
     """Return the input batches, laid out as the engine takes them, and their digest."""
     order = context.order
-    inputs = golden.input_batches(
-        order.takes.shape[0], order.image_px, order.input_batches, order.input_seed
-    )
-    tensors = [torch.from_numpy(array) for array in inputs]
+    count, seed = order.input_batches, order.input_seed
+    if order.image_px:
+        inputs = golden.input_batches(order.takes.shape[0], order.image_px, count, seed)
+        tensors = [torch.from_numpy(array) for array in inputs]
+    else:  # in PyTorch's own memory, as a stage's outputs are: PyTorch RPC copies any other
+        inputs = golden.random_batches(order.takes.shape, count, seed)
+        tensors = [torch.from_numpy(array).clone() for array in inputs]
     if context.layout == "channels_last":
         tensors = [tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors]
     return tensors, golden.input_digest(inputs)

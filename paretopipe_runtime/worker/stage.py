@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import os
 import socket
 import sys
@@ -16,10 +18,12 @@ import torch
 from paretopipe_runtime import engines, weights
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker import allocator, backend
 from paretopipe_runtime.worker.backend import Context, Fail
 from paretopipe_runtime.worker.launch import Launch
 from paretopipe_runtime.worker.node import Node
+from paretopipe_runtime.worker.profile import Compute, Profile
 from paretopipe_runtime.worker.telemetry import Telemetry
 
 ORDER_TIMEOUT_S = 10.0
@@ -70,7 +74,7 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
     with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
         connected = connecting.submit(backend.connect, context)
         began = time.perf_counter()
-        compute = _pass_on if order.is_hub else engines.load(order.engine, _to_load(node, order))
+        compute = _computation(node, order, control)
         load_s = time.perf_counter() - began
         ends = connected.result()
     control.send_message(
@@ -101,27 +105,44 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
             "payload_sent": ends.sink.payload_sent,
             "payload_received": ends.source.payload_received,
             **usage,
+            **(compute.report() if isinstance(compute, Profile) else {}),
         },
         timeout=order.io_timeout_s,
     )
 
 
-def _pass_on(tensor: torch.Tensor) -> torch.Tensor:
-    """All that a hub does with a tensor."""
-    return tensor
+def _computation(node: Node, order: Launch, control: Channel) -> Compute:
+    """Return what this stage does with a tensor."""
+    if order.first == order.end:
+        return functools.partial(_hand_on, order.gives.shape)
+    manifest = weights.WeightsManifest.from_json(order.manifest)
+
+    def load(first: int, end: int, takes: Tensor) -> Compute:
+        stage = engines.StageToLoad(
+            model=order.model,
+            classes=order.classes,
+            manifest=manifest,
+            store=node.store,
+            first=first,
+            end=end,
+            takes=takes,
+            cache=node.engine_cache,
+        )
+        return engines.load(order.engine, stage)
+
+    if order.profile_batches:
+        loaded = functools.partial(
+            control.send_message, {"ready": False}, timeout=order.io_timeout_s
+        )
+        return Profile(order, load, loaded)
+    return load(order.first, order.end, order.takes)
 
 
-def _to_load(node: Node, order: Launch) -> engines.StageToLoad:
-    return engines.StageToLoad(
-        model=order.model,
-        classes=order.classes,
-        manifest=weights.WeightsManifest.from_json(order.manifest),
-        store=node.store,
-        first=order.first,
-        end=order.end,
-        takes=order.takes,
-        cache=node.engine_cache,
-    )
+def _hand_on(shape: tuple[int, ...], tensor: torch.Tensor) -> torch.Tensor:
+    """All that a hub or a stage without blocks does: the tensor itself, or a copy of its head."""
+    if tensor.shape == shape:
+        return tensor
+    return tensor.flatten()[: math.prod(shape)].reshape(shape).clone()
 
 
 def _watch(control: Channel, order: Launch, finished: threading.Event, fail: Fail) -> None:

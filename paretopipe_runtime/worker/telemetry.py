@@ -44,7 +44,7 @@ class Telemetry:
             "wall_s": wall_s,
             "cpu_percent": 100 * cpu_s / wall_s,
             "baseline_rss_bytes": self._baseline_rss,
-            "peak_rss_bytes": _peak_rss(),
+            "peak_rss_bytes": peak_rss(),
             "threads": len(os.sched_getaffinity(0)),
             "host": {
                 "cpu_percent": psutil.cpu_percent(),
@@ -57,7 +57,7 @@ class Telemetry:
         }
 
 
-def _peak_rss() -> int:
+def peak_rss() -> int:
     """The most resident memory this process had, in bytes (``VmHWM``; fork does not inherit it)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

@@ -10,9 +10,16 @@ import pandas as pd
 
 from reports import paper
 from reports.data import plans
+from reports.data.drifts import Drift as Drift
+from reports.data.drifts import drifts
+from reports.data.groups import Groups, Key
+from reports.data.groups import Spread as Spread
+from reports.data.groups import Value as Value
+from reports.data.groups import spread as spread
 from reports.data.kinds import variant_rank
-from reports.data.records import Record
-from reports.data.selection import PHASES, bases, settings
+from reports.data.lines import Record
+from reports.data.reduce import END_POINT, SPLIT
+from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name
 from reports.statistics.pareto import front
 from reports.words import pairing_rank, slug
@@ -21,27 +28,21 @@ Cuts = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The median of n runs with the lowest and the highest of them."""
-
-    median: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True)
 class Stage:
     """What one stage of a split took on its host."""
 
     host: str
     compute_s: Spread | None
-    cpu_percent: Spread | None
+    cpu_percent: Spread | None  # of one core, by the stage's process
     load_s: Spread | None
     partition_bytes: Spread | None
     baseline_rss_bytes: Spread | None
     peak_rss_bytes: Spread | None
     allocator: str  # empty where the records do not say
+    device: str = ""  # "cpu" or "cuda"; empty where the records do not say
+    gpu_percent: Spread | None = None
+    host_cpu_percent: Spread | None = None  # of all cores, by everything on the host
+    host_memory_percent: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Split:
     phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
     attempts: int
     on_front: bool
+    values: tuple[Value, ...] = ()  # one a counted run, by block
 
     @property
     def runs(self) -> int:
@@ -96,6 +98,8 @@ class Cell:
     plan: Record
     splits: tuple[Split, ...]
     planned: tuple[Cuts, ...]
+    end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
+    drifts: tuple[Drift, ...] = ()  # of every pass of every block that has sentinels
 
     @property
     def measured(self) -> tuple[Split, ...]:
@@ -121,12 +125,13 @@ def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) 
     proposed: dict[str, list[Record]] = {}
     for line in lines:
         proposed.setdefault(line["plan"]["cell_id"], []).append(line["plan"])
-    measured = bases(runs)
-    blocks = {run["factors"].get("model"): end for run in runs if (end := plans.end_block(run))}
+    measured, groups, shifts = bases(runs), Groups(frame), drifts(frame)
+    blocks = {run["factors"].get("model"): end for run in runs if (end := run["end_block"])}
     cells = [
-        _cell(cell_id, proposed.get(cell_id, []), measured.get(cell_id), blocks, frame)
+        _cell(cell_id, proposed.get(cell_id, []), measured.get(cell_id), blocks, groups)
         for cell_id in sorted({*proposed, *measured})
     ]
+    cells = [replace(cell, drifts=shifts.get(cell.id, ())) for cell in cells]
     return sorted(cells, key=_rank)
 
 
@@ -142,7 +147,7 @@ def _cell(
     proposed: Sequence[Record],
     basis: Record | None,
     blocks: dict[Any, int],
-    frame: pd.DataFrame,
+    groups: Groups,
 ) -> Cell:
     factors = settings(basis) if basis else {}
     plan = plans.in_force(proposed, factors)
@@ -151,18 +156,15 @@ def _cell(
     model = str(known.get("model"))
     scenario = plan.get("scenario") or factors.get("scenario")
     netem = scenario.get("netem") if isinstance(scenario, dict) else None
-    rows = frame[frame["cell_id"] == cell_id]
-    splits = [
-        _split(cell_id, tuple(int(cut) for cut in str(text).split("-") if cut), part)
-        for text, part in rows.groupby("cuts", sort=False)
-    ]
+    splits = [_split(groups, key) for key in groups.of(cell_id, SPLIT)]
     done = [split for split in splits if split.runs]
     marks = front([split.latency for split in done], [split.throughput for split in done])
     on_front = {split.cuts for split, mark in zip(done, marks, strict=True) if mark}
     planned = plans.cuts(plan, blocks.get(model) or paper.block_count(model))
     seen = {split.cuts for split in splits}
     # A planned split without a record gets a row that says so, not no row.
-    splits += [_split(cell_id, cuts, rows.iloc[:0]) for cuts in planned if cuts not in seen]
+    splits += [_split(groups, (cell_id, SPLIT, _dashed(c))) for c in planned if c not in seen]
+    ends = (_split(groups, key) for key in groups.of(cell_id, END_POINT))
     return Cell(
         id=cell_id,
         model=model,
@@ -174,79 +176,74 @@ def _cell(
         scenario=scenario_name(scenario),
         asked=factors.get("netem", netem),
         settings=factors,
-        unlocked=bool(rows[rows["counted"]]["security"].eq("rpc-insecure").any()),
+        unlocked=groups.unlocked(cell_id),
         plan=plan,
         splits=tuple(
             replace(split, on_front=split.cuts in on_front)
             for split in sorted(splits, key=lambda split: split.cuts)
         ),
         planned=planned,
+        end_points=tuple(sorted(ends, key=lambda split: split.cuts)),
     )
 
 
-def _split(cell_id: str, cuts: Cuts, rows: pd.DataFrame) -> Split:
-    counted = rows[rows["counted"]]
-    name = split_name({"cuts": cuts}) if rows.empty else str(rows["split"].iloc[0])
+def _split(groups: Groups, key: Key) -> Split:
+    cell_id, _, dashed = key
+    cuts = tuple(int(cut) for cut in dashed.split("-") if cut)
+    name = groups.first(key, "split") or split_name({"cuts": cuts})
     stages = range(1, len(cuts) + 2)
-    # Neither a run that was never started nor one under other settings was an attempt at this.
-    elsewhere = rows["excluded"].str.startswith(("skipped", "settings"))
     return Split(
         name=name,
         cuts=cuts,
         row_id=f"row-{slug(cell_id)}-{slug(name)}",
         cut_blocks=tuple(
-            (_first(rows, f"stage{k}_last_block"), _first(rows, f"stage{k + 1}_first_block"))
-            for k in stages[:-1]
-        ),
-        latency_s=spread(counted, "latency_s"),
-        throughput_img_s=spread(counted, "throughput_img_s"),
-        steady_img_s=spread(counted, "throughput_steady_img_s"),
-        network_s=spread(counted, "network_s"),
-        stages=tuple(
-            Stage(
-                _first(rows, f"stage{k}_host"),
-                spread(counted, f"stage{k}_compute_s"),
-                spread(counted, f"stage{k}_cpu_percent"),
-                spread(counted, f"stage{k}_load_s"),
-                spread(counted, f"stage{k}_partition_bytes"),
-                spread(counted, f"stage{k}_baseline_rss_bytes"),
-                spread(counted, f"stage{k}_peak_rss_bytes"),
-                "" if (allocator := _first(rows, f"stage{k}_allocator")) == "?" else allocator,
-            )
-            for k in stages
-        ),
-        hops=tuple(
             (
-                " → ".join(
-                    place
-                    for end in ("from", "via", "to")
-                    if (place := _first(rows, f"hop{k}_{end}")) != "?" or end != "via"
-                ),
-                spread(counted, f"hop{k}_bytes_per_batch"),
+                groups.first(key, f"stage{k}_last_block") or "?",
+                groups.first(key, f"stage{k + 1}_first_block") or "?",
             )
             for k in stages[:-1]
         ),
-        phases=tuple(_first(counted, column) for column in PHASES),
-        attempts=int((~elsewhere).sum()),
+        latency_s=groups.spread(key, "latency_s"),
+        throughput_img_s=groups.spread(key, "throughput_img_s"),
+        steady_img_s=groups.spread(key, "throughput_steady_img_s"),
+        network_s=groups.spread(key, "network_s"),
+        stages=tuple(_stage(groups, key, k) for k in stages),
+        hops=tuple(
+            (_hop(groups, key, k), groups.spread(key, f"hop{k}_bytes_per_batch"))
+            for k in stages[:-1]
+        ),
+        phases=groups.phases(key),
+        attempts=groups.attempts(key),
         on_front=False,
+        values=groups.values(key),
     )
 
 
-def spread(rows: pd.DataFrame, column: str) -> Spread | None:
-    """Return median, lowest and highest of a column, or None where nothing was measured."""
-    if column not in rows:
-        return None
-    values = pd.to_numeric(rows[column], errors="coerce").dropna()
-    if values.empty:
-        return None
-    return Spread(float(values.median()), float(values.min()), float(values.max()), len(values))
+def _stage(groups: Groups, key: Key, number: int) -> Stage:
+    name = f"stage{number}"
+    return Stage(
+        host=groups.first(key, f"{name}_host") or "?",
+        compute_s=groups.spread(key, f"{name}_compute_s"),
+        cpu_percent=groups.spread(key, f"{name}_cpu_percent"),
+        load_s=groups.spread(key, f"{name}_load_s"),
+        partition_bytes=groups.spread(key, f"{name}_partition_bytes"),
+        baseline_rss_bytes=groups.spread(key, f"{name}_baseline_rss_bytes"),
+        peak_rss_bytes=groups.spread(key, f"{name}_peak_rss_bytes"),
+        allocator=groups.first(key, f"{name}_allocator") or "",
+        device=groups.first(key, f"{name}_device") or "",
+        gpu_percent=groups.spread(key, f"{name}_gpu_percent"),
+        host_cpu_percent=groups.spread(key, f"{name}_host_cpu_percent"),
+        host_memory_percent=groups.spread(key, f"{name}_host_memory_percent"),
+    )
 
 
-def _first(rows: pd.DataFrame, column: str) -> str:
-    if column not in rows:
-        return "?"
-    values = rows[column].dropna()
-    return "?" if values.empty else str(values.iloc[0])
+def _hop(groups: Groups, key: Key, number: int) -> str:
+    start, via, end = (groups.first(key, f"hop{number}_{at}") for at in ("from", "via", "to"))
+    return " → ".join([start or "?", *([via] if via else []), end or "?"])
+
+
+def _dashed(cuts: Cuts) -> str:
+    return "-".join(map(str, cuts))
 
 
 def _middle(value: Spread | None) -> float:

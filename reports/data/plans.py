@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import comb
 
-from reports.data.records import Record
+from reports.data.lines import Record
 from reports.data.selection import PHASES
+
+_MOST = 10_000  # splits of one model; more were never planned, and would not fit in a page
 
 
 def in_force(proposed: Sequence[Record], factors: Record) -> Record:
@@ -34,7 +37,7 @@ def cuts(plan: Record, blocks: int | None) -> tuple[tuple[int, ...], ...]:
     if isinstance(splits, list):
         return tuple(sorted({tuple(cuts) for cuts in splits}))
     stages = len(plan.get("workers") or [])
-    if splits == "all" and blocks and stages > 1:
+    if splits == "all" and blocks and stages > 1 and comb(blocks - 1, stages - 1) <= _MOST:
         return tuple(combinations(range(1, blocks), stages - 1))
     return ()
 
@@ -51,11 +54,3 @@ def hosts(plan: Record, factors: Record) -> tuple[str, ...]:
     """Return the host of each stage."""
     planned = [worker.get("host") for worker in plan.get("workers") or []]
     return tuple(str(host) for host in factors.get("hosts") or planned)
-
-
-def end_block(run: Record) -> int | None:
-    """Return how many blocks the model of a run has, by its last stage."""
-    stages = run.get("stages")
-    last = stages[-1] if isinstance(stages, list) and stages else None
-    end = last.get("end_block") if isinstance(last, dict) else None
-    return end if isinstance(end, int) else None

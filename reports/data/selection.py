@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from reports.data.records import Record
+from reports.data.lines import Record
+from reports.data.reduce import END_POINT, SENTINEL
+from reports.data.text import clean
 
 # These differ between the runs of one cell; a change in anything else makes them incomparable.
-_PER_RUN = {"cuts", "split", "repeat"}
+_PER_RUN = {"cuts", "split", "repeat", "role", "sentinel"}
+# Everything on the first host has no second one, and nothing to send through a hub.
+_PLACES = {"hosts", "allocators", "hub"}
 # Where a link's rate is limited the runtime shortens the phases of splits that send much.
 PHASES = ("warmup_batches", "latency_batches", "throughput_batches")
+_WATCH = "sentinel:it watches its block for drift and is no replicate of its split"
 
 
 def settings(run: Record) -> Record:
     """Return the factors that all runs of a cell share."""
     apart = _PER_RUN.union(PHASES if _limited(run) else ())
+    apart |= _PLACES if run["role"] == END_POINT else set()
     return {key: value for key, value in run["factors"].items() if key not in apart}
 
 
@@ -24,34 +30,57 @@ def bases(runs: Sequence[Record]) -> dict[str, Record]:
     """Return for each cell the run whose settings are the cell's: the newest, a valid one if any.
 
     Valid ones first, so that an attempt at other settings that came to nothing does not push
-    out what was measured.
+    out what was measured; then those that use all of the cell's hosts.
     """
-    return _newest(runs, lambda run: run["cell_id"])
+
+    def rank(run: Record) -> tuple[bool, bool, str]:
+        return run["status"] == "ok", run["role"] != END_POINT, run["started_at"] or ""
+
+    return _best(runs, lambda run: run["cell_id"], rank)
 
 
 def exclusions(runs: Sequence[Record]) -> list[str]:
     """Return one text per run: empty if it counts, otherwise the reason why not.
 
-    Per run key the latest valid attempt counts. Runs taken under settings that the cell's
-    newest valid run no longer has do not: their numbers would be mixed with other numbers.
+    Per run key the latest valid attempt counts; so a block measured again replaces its first
+    pass run by run. Runs taken under settings that the cell's newest valid run no longer has do
+    not count: their numbers would be mixed with other numbers.
     """
-    cell, split = bases(runs), _newest(runs, _split)
-    counting: dict[tuple[str, str], int] = defaultdict(int)
+    cell = bases(runs)
+    split = _best(runs, _split, lambda run: (run["status"] == "ok", run["started_at"] or ""))
+    counting: dict[tuple[str, str], Record] = {}
     for run in runs:
-        if run["status"] == "ok":
-            counting[_key(run)] = max(counting[_key(run)], run["attempt"])
-    return [_reason(run, cell[run["cell_id"]], split[_split(run)], counting) for run in runs]
+        key = run["cell_id"], run["run_key"]
+        if run["status"] == "ok" and (
+            key not in counting or run["attempt"] > counting[key]["attempt"]
+        ):
+            counting[key] = run
+    # Few settings and many runs: what is equal is compared once.
+    compared: dict[tuple[int, ...], str] = {}
+
+    def changed(run: Record) -> str:
+        base, alike = cell[run["cell_id"]], split[_split(run)]
+        place = (id(run["factors"]), id(run["network"]), id(base), id(alike))
+        if place not in compared:
+            found = changes(run, base)
+            found += _differences(_phases(run), _phases(alike)) if _limited(run) else []
+            compared[place] = f"settings:{'; '.join(found)}" if found else ""
+        return compared[place]
+
+    return [_reason(run, counting, changed) for run in runs]
 
 
-def _reason(run: Record, cell: Record, split: Record, counting: dict[tuple[str, str], int]) -> str:
+def _reason(
+    run: Record, counting: dict[tuple[str, str], Record], changed: Callable[[Record], str]
+) -> str:
     if run["status"] != "ok":
         return str(run["status"])
-    latest = counting[_key(run)]
-    if run["attempt"] != latest:
-        return f"superseded:attempt {latest} is valid too and later"
-    changed = changes(run, cell)
-    changed += _differences(_phases(run), _phases(split)) if _limited(run) else []
-    return f"settings:{'; '.join(changed)}" if changed else ""
+    latest = counting[run["cell_id"], run["run_key"]]
+    if run["attempt"] != latest["attempt"]:
+        if run["block_pass"] < latest["block_pass"]:
+            return "superseded:block measured again, its sentinel shifted"
+        return f"superseded:attempt {latest['attempt']} is valid too and later"
+    return changed(run) or run["problem"] or (_WATCH if run["role"] == SENTINEL else "")
 
 
 def changes(run: Record, newest: Record) -> list[str]:
@@ -60,12 +89,25 @@ def changes(run: Record, newest: Record) -> list[str]:
     A record that does not name its allocator may have been measured under any: it must not be
     mixed with one that does.
     """
-    found = _differences(settings(run), settings(newest))
-    asked, asked_now = run.get("network") or {}, newest.get("network") or {}
+    own, current = settings(run), settings(newest)
+    if run["role"] == END_POINT:
+        current = {key: value for key, value in current.items() if key not in _PLACES}
+        places = [key for key in ("hosts", "allocators") if key in newest["factors"]]
+        own |= {key: run["factors"].get(key) for key in places}
+        # Everything on the first host: as that host was in the splits.
+        current |= {key: _first(newest["factors"][key], own[key]) for key in places}
+    found = _differences(own, current)
     stated = "netem" in run["factors"] and "netem" in newest["factors"]
-    if not stated and asked.get("asked") != asked_now.get("asked"):
-        found.append(f"network asked {asked.get('asked')}, newest {asked_now.get('asked')}")
-    return found
+    asked, asked_now = run["network"].get("asked"), newest["network"].get("asked")
+    if not stated and asked != asked_now:
+        found.append(f"network asked {asked}, newest {asked_now}")
+    return [clean(text) for text in found]
+
+
+def _first(values: Any, like: Any) -> Any:
+    """Return as many of the values as the other list has."""
+    both = isinstance(values, list) and isinstance(like, list)
+    return values[: len(like)] if both else values
 
 
 def _differences(then: Record, now: Record) -> list[str]:
@@ -84,21 +126,18 @@ def said(factors: Record, key: str) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _newest(runs: Sequence[Record], key: Any) -> dict[Any, Record]:
-    found: dict[Any, Record] = {}
+def _best(
+    runs: Sequence[Record], key: Callable[[Record], Any], rank: Callable[[Record], Any]
+) -> dict[Any, Record]:
+    """Return for each key the first of the runs that rank highest."""
+    together: dict[Any, list[Record]] = defaultdict(list)
     for run in runs:
-        place = key(run)
-        if place not in found or _rank(run) > _rank(found[place]):
-            found[place] = run
-    return found
-
-
-def _rank(run: Record) -> tuple[bool, str]:
-    return run["status"] == "ok", str(run.get("started_at", ""))
+        together[key(run)].append(run)
+    return {place: max(group, key=rank) for place, group in together.items()}
 
 
 def _limited(run: Record) -> bool:
-    asked = run["factors"].get("netem") or (run.get("network") or {}).get("asked")
+    asked = run["factors"].get("netem") or run["network"].get("asked")
     return bool(isinstance(asked, dict) and asked.get("rate"))
 
 
@@ -107,8 +146,4 @@ def _phases(run: Record) -> Record:
 
 
 def _split(run: Record) -> tuple[Any, ...]:
-    return run["cell_id"], *run["factors"]["cuts"]
-
-
-def _key(run: Record) -> tuple[str, str]:
-    return run["cell_id"], run["run_key"]
+    return run["cell_id"], run["role"], *run["factors"]["cuts"]

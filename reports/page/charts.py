@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from math import nan
 from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
+import numpy as np
 import seaborn as sns
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from reports.data.cells import Cell, Split
 from reports.page.compare import Comparison, Measure
-from reports.page.labels import place
+from reports.page.figures import spread
+from reports.page.labels import Label, place
+from reports.page.membership import SIGNS, against, chart_id
 from reports.page.svg import FAINT, INK, Point, inline
-from reports.page.verdict import spread
+from reports.statistics.judge import Judgement
 from reports.words import slug
 
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
-POINT, FRONT, NETWORK = PALETTE[0], PALETTE[3], PALETTE[7]
+NETWORK = PALETTE[7]
+MEMBERS = {"off": PALETTE[0], "undecided": PALETTE[4], "on": PALETTE[3]}  # the last on top
 STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])
 MARKERS = ("o", "s", "^", "v")  # of what is compared, in the order of STAGES
 
 # Any: matplotlib types every key on its own, which a mixed mapping cannot satisfy.
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "paretopipe",
     "hatch.linewidth": 0.8,
+    "path.simplify": False,  # it would drop the lines without length that are dots
     "font.size": 14,
     "axes.labelsize": 14,
     "xtick.labelsize": 13,
@@ -44,70 +55,114 @@ def stage_colour(number: int) -> str:
     return STAGES[(number - 1) % len(STAGES)]
 
 
-def pareto(cell: Cell) -> str:
-    """Draw latency against throughput: every split a point, the strict front a line."""
-    data = pd.DataFrame(
-        {
-            "latency": [split.latency for split in cell.measured],
-            "throughput": [split.throughput for split in cell.measured],
-            "member": [split.on_front for split in cell.measured],
-        }
-    )
-    with mpl.rc_context(_STYLE):
-        figure, axes = _empty(6.0, 4.5)
-        _whiskers(axes, cell.measured)
-        ends = [(split.latency, split.throughput) for split in cell.front]
-        axes.plot(*zip(*ends, strict=True), color=FRONT, linewidth=1.8, zorder=3)
+def pareto(cell: Cell, judgement: Judgement) -> Markup:
+    """Draw latency against throughput: every split and run, who is on the front, the end points."""
+    splits, ends = cell.measured, near(cell)
+    verdicts = [judgement.verdict[split.cuts] for split in splits]
+    with mpl.rc_context(STYLE):
+        figure, axes = empty(6.0, 4.5)
+        for verdict, colour in MEMBERS.items():
+            group = [split for split in splits if judgement.verdict[split.cuts] == verdict]
+            _dots(axes, group, colour)
+            _whiskers(axes, group, colour)
+        _dots(axes, ends, INK)
+        line = [(split.latency, split.throughput) for split in cell.front]
+        axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
         sns.scatterplot(
-            data=data,
-            x="latency",
-            y="throughput",
-            hue="member",
-            style="member",
-            size="member",
-            sizes={True: 80, False: 42},
-            palette={True: FRONT, False: POINT},
-            markers={True: "D", False: "o"},
+            x=[split.latency for split in splits],
+            y=[split.throughput for split in splits],
+            hue=verdicts,
+            style=verdicts,
+            size=verdicts,
+            sizes={"on": 80, "undecided": 70, "off": 42},
+            palette=MEMBERS,
+            markers={"on": "D", "undecided": "^", "off": "o"},
             linewidth=0,
             legend=False,
             zorder=4,
             ax=axes,
         )
-        axes.collections[-1].set_urls([f"#{split.row_id}" for split in cell.measured])
+        axes.collections[-1].set_urls([f"#{split.row_id}" for split in splits])
+        if ends:
+            places = [split.latency for split in ends], [split.throughput for split in ends]
+            squares = axes.scatter(
+                *places, s=62, marker="s", facecolors="none", edgecolors=INK, linewidths=1.6
+            )
+            squares.set(urls=[f"#{split.row_id}" for split in ends], zorder=4)
         axes.margins(0.16, 0.12)  # room for the names of the outermost points
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        scale = _spread_out(axes, [split.latency for split in cell.measured])
+        scale = _spread_out(axes, [split.latency for split in (*splits, *ends)])
         axes.set(xlabel=f"latency of a batch (s{scale})", ylabel="throughput (images/s)")
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
-        place(axes, list(zip(data["latency"], data["throughput"], strict=True)), _names(cell))
-        points = {split.row_id: Point(_spoken(split), split.on_front) for split in cell.measured}
-        return inline(figure, f"pareto-{slug(cell.id)}", points)
+        fit(figure, axes)
+        place(axes, _labels(splits, ends, judgement), line)
+        points = {
+            split.row_id: Point(_spoken(split, judgement, cell), split.on_front)
+            for split in (*splits, *ends)
+        }
+        return inline(figure, chart_id(cell), points)
 
 
-def phases(cell: Cell) -> str:
-    """Draw the median time of each stage and of the network, one bar a split."""
-    done = cell.measured
-    with mpl.rc_context(_STYLE):
-        figure, axes = _empty(6.0, 0.9 + 0.27 * len(done))
-        left = [0.0] * len(done)
-        names = [f"◆ {split.name}" if split.on_front else split.name for split in done]
-        for values, colour, hatch in _segments(done):
-            axes.barh(names, values, left=left, color=colour, height=0.72, hatch=hatch, linewidth=0)
+def drawn(cell: Cell) -> tuple[Split, ...]:
+    """Return what has a point in the cell's chart."""
+    return (*cell.measured, *near(cell)) if cell.measured else ()
+
+
+def near(cell: Cell) -> tuple[Split, ...]:
+    """Return the measured end points that can be drawn without squeezing the splits.
+
+    Nearer to them than they are to each other, in both measures; the others are named beside
+    the chart.
+    """
+    ends = [split for split in cell.end_points if split.runs]
+    speeds = [split.latency for split in cell.measured]
+    rates = [split.throughput for split in cell.measured]
+    return tuple(
+        end for end in ends if _within(end.latency, speeds) and _within(end.throughput, rates)
+    )
+
+
+def _within(value: float, values: Sequence[float]) -> bool:
+    low, high = min(values), max(values)
+    reach = max(high - low, 0.1 * high)
+    return low - reach <= value <= high + reach
+
+
+def phases(cell: Cell, judgement: Judgement) -> Markup:
+    """Draw the median time of each stage and of the network: one bar a split or end point."""
+    signs = {
+        cuts: SIGNS[verdict] for cuts, verdict in judgement.verdict.items() if verdict != "off"
+    }
+    names = [f"{signs.get(split.cuts, '')} {split.name}".strip() for split in cell.measured]
+    ends = near(cell)
+    names += [f"□ {end.name}" for end in ends]
+    return parts(f"phases-{slug(cell.id)}", names, (*cell.measured, *ends))
+
+
+def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
+    """Draw what a batch's time is made of, one bar a split."""
+    with mpl.rc_context(STYLE):
+        figure, axes = empty(6.0, 0.9 + 0.27 * len(splits))
+        left = [0.0] * len(splits)
+        for values, colour, hatch in segments(splits):
+            axes.add_patch(rows(left, values, facecolor=colour, hatch=hatch, linewidth=0))
             left = [start + value for start, value in zip(left, values, strict=True)]
-        axes.invert_yaxis()
-        axes.margins(y=0.01)
+        axes.set_xlim(0, 1.05 * max(left))
+        axes.set_ylim(len(splits) - 0.4, -0.6)
+        axes.set_yticks(range(len(splits)), names)
         axes.set(xlabel="time of a batch (s)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        return inline(figure, f"phases-{slug(cell.id)}", {})
+        fit(figure, axes)
+        return inline(figure, key, {})
 
 
 def contrast(comparison: Comparison, measure: Measure) -> str:
     """Draw one measure of what is compared: a row a split, a mark a kind, whiskers its range."""
     rows, columns = comparison.splits, comparison.columns
-    with mpl.rc_context(_STYLE):
-        figure, axes = _empty(6.0, 1.1 + 0.32 * len(rows))
+    with mpl.rc_context(STYLE):
+        figure, axes = empty(6.0, 1.1 + 0.32 * len(rows))
         middles = []
         for number, (_, splits) in enumerate(columns):
             colour, marker = stage_colour(number + 1), MARKERS[number % len(MARKERS)]
@@ -127,10 +182,11 @@ def contrast(comparison: Comparison, measure: Measure) -> str:
         axes.set(xlabel=f"{measure.label} ({measure.unit}{scale})")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
+        fit(figure, axes)
         return inline(figure, f"{comparison.factor}-{slug(comparison.cell.id)}-{measure.key}", {})
 
 
-def _segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None]]:
+def segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None]]:
     """Return the bars' pieces in the order that a batch passes them."""
     depth = max(len(split.stages) for split in splits)
     pieces: list[tuple[list[float], str, str | None]] = []
@@ -148,8 +204,8 @@ def _stage_time(split: Split, index: int) -> float:
     return value.median if value else 0.0
 
 
-def _empty(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def empty(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height))
     figure.patch.set_alpha(0)
     axes = figure.subplots()
     axes.patch.set_alpha(0)
@@ -158,16 +214,57 @@ def _empty(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _whiskers(axes: Axes, splits: Sequence[Split]) -> None:
+def fit(figure: Figure, axes: Axes) -> None:
+    """Give the axes' own words the room they need; call it when limits and ticks are set.
+
+    matplotlib's layout engines draw everything twice to find this out.
+    """
+    width, height = figure.get_size_inches() * 72
+    names = axes.yaxis.get_major_formatter().format_ticks([*axes.get_yticks()])
+    left = max(map(_wide, names), default=0.0) + (36 if axes.get_ylabel() else 12)
+    figure.subplots_adjust(left / width, 48 / height, 1 - 14 / width, 1 - 8 / height)
+
+
+@cache
+def _wide(name: str) -> float:
+    """Return how wide a tick's name is, in points."""
+    outline = TextPath((0, 0), name, prop=FontProperties(size=STYLE["ytick.labelsize"])).vertices
+    return float(np.max(outline[:, 0])) if len(outline) else 0.0
+
+
+def _dots(axes: Axes, splits: Sequence[Split], colour: str) -> None:
+    """Draw every counted run, as one path: lines without length, with round ends."""
+    runs = [value for split in splits for value in split.values]
+    x = [place for value in runs for place in (value.latency_s, value.latency_s, nan)]
+    y = [place for value in runs for place in (value.throughput_img_s,) * 2 + (nan,)]
+    axes.plot(x, y, color=colour, linewidth=3.6, alpha=0.4, solid_capstyle="round", zorder=2)
+
+
+def _whiskers(axes: Axes, splits: Sequence[Split], colour: str) -> None:
+    """Draw the lowest to the highest run of both measures, as one path."""
+    x: list[float] = []
+    y: list[float] = []
     for split in splits:
         latency, throughput = split.latency_s, split.throughput_img_s
         if latency and throughput:
-            colour = FRONT if split.on_front else POINT
-            for x, y in (
-                ((latency.low, latency.high), (throughput.median, throughput.median)),
-                ((latency.median, latency.median), (throughput.low, throughput.high)),
-            ):
-                axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.55, zorder=2)
+            x += [latency.low, latency.high, nan, latency.median, latency.median, nan]
+            y += [throughput.median, throughput.median, nan, throughput.low, throughput.high, nan]
+    axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.55, zorder=2)
+
+
+def rows(left: Sequence[float], width: Sequence[float], **style: Any) -> PathPatch:
+    """Return horizontal bars, one below the other, as one path."""
+    bars = [
+        (start, row - 0.36, start + length, row + 0.36)
+        for row, (start, length) in enumerate(zip(left, width, strict=True))
+    ]
+    corners = [
+        corner
+        for x0, y0, x1, y1 in bars
+        for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
+    ]
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(bars)
+    return PathPatch(Path(corners, codes), **style)
 
 
 def _spread_out(axes: Axes, values: Sequence[float]) -> str:
@@ -186,13 +283,27 @@ def _spread_out(axes: Axes, values: Sequence[float]) -> str:
     return ", log scale"
 
 
-def _names(cell: Cell) -> list[str | None]:
-    return [split.name if split.on_front else None for split in cell.measured]
+def _labels(splits: Sequence[Split], ends: Sequence[Split], judgement: Judgement) -> list[Label]:
+    """Name what is on the front and the end points, what is undecided where there is room."""
+    labels = []
+    for split in splits:
+        verdict = judgement.verdict[split.cuts]
+        name = "" if verdict == "off" else split.name
+        labels.append(Label(split.latency, split.throughput, name, needed=verdict == "on"))
+    return labels + [Label(end.latency, end.throughput, end.name, bold=False) for end in ends]
 
 
-def _spoken(split: Split) -> str:
-    front = ", on the front" if split.on_front else ""
-    return (
-        f"{split.name}{front}: latency {spread(split.latency_s, 's')}, "
-        f"throughput {spread(split.throughput_img_s, 'images/s')}, {split.runs} runs"
+def _spoken(split: Split, judgement: Judgement, cell: Cell) -> str:
+    measured = (
+        f"latency {spread(split.latency_s, 's')}, "
+        f"throughput {spread(split.throughput_img_s, 'images/s')}, "
+        f"{split.runs} runs of {split.attempts} attempts"
     )
+    if split.cuts not in judgement.verdict:
+        return f"{split.name}, not a split: {measured}"
+    verdict = judgement.verdict[split.cuts]
+    place = "undecided" if verdict == "undecided" else f"{verdict} the front"
+    others = against(judgement, split, cell.measured)
+    sure = judgement.membership.get(split.cuts)
+    doubt = "" if sure is None else f"; probability {sure:.2f}"
+    return f"{split.name}, {place}: {measured}{doubt}{', ' if others else ''}{others}"

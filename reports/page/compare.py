@@ -1,20 +1,16 @@
-"""Cells that differ in one thing only, beside each other: split by split, ratio by ratio."""
+"""Cells that differ in one thing only, and what there is to compare of them, split by split."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
-
-from markupsafe import Markup
 
 from reports.data.cells import Cell, Split, Spread, Stage
 from reports.data.kinds import allocators_name, backend_name, engine_name
 from reports.data.selection import said
-from reports.page.tables import Column, Entry, Row, Table
-from reports.page.verdict import LATENCY, THROUGHPUT, overlap, spread
-from reports.words import between, count, listing, number, pairing_name, slug
+from reports.page.figures import LATENCY, THROUGHPUT
+from reports.words import listing, pairing_name
 
 # What a comparison is by, and what each kind of it is called.
 NAMES: dict[str, Callable[[Cell], str]] = {
@@ -32,6 +28,7 @@ class Measure:
     label: str
     unit: str
     of: Callable[[Split], Spread | None]
+    column: str  # of the table of all attempts: one value a run
 
 
 @dataclass(frozen=True)
@@ -99,88 +96,6 @@ def apart(cells: Sequence[Cell], factor: str) -> list[str]:
     return told
 
 
-def sentences(comparison: Comparison) -> list[Markup]:
-    """Say of each rival what its numbers are of the reference's: one paragraph each."""
-    told = []
-    for rival in comparison.rivals:
-        every = (_sentence(comparison, rival, measure) for measure in comparison.measures)
-        said = ["the " + " The ".join(text for text in every if text)]
-        other = [
-            split.name
-            for split, beside in zip(comparison.splits, rival.splits, strict=True)
-            if beside is None
-        ]
-        if other:
-            were = "were" if len(other) > 1 else "was"
-            said.append(f"{listing(other)} {were} not measured alike, and so not compared.")
-        told.append(Markup("With {}, {}").format(rival.name, " ".join(said)))
-    return told
-
-
-def ratios(comparison: Comparison, rival: Rival, measure: Measure) -> list[tuple[float, bool]]:
-    """Return per common split the ratio of medians, and whether the ranges overlap."""
-    found = []
-    for split, beside in zip(comparison.splits, rival.splits, strict=True):
-        one, other = measure.of(split), measure.of(beside) if beside else None
-        if one and other and one.median:
-            found.append((other.median / one.median, overlap(one, other)))
-    return found
-
-
-def _sentence(comparison: Comparison, rival: Rival, measure: Measure) -> str:
-    found = ratios(comparison, rival, measure)
-    if not found:
-        return ""
-    values = [ratio for ratio, _ in found]
-    shared = sum(overlaps for _, overlaps in found)
-    times = between(values)
-    whole = f"{measure.label} is {times} times that with {comparison.name}"
-    if len(found) == 1:
-        ends = "overlap" if shared else "do not overlap"
-        return f"{whole}, measured at one split; the ranges of the runs {ends}."
-    middle = f" (median {number(median(values))})" if " to " in times else ""
-    where = {0: "none", len(found): "all"}.get(shared, str(shared))
-    return (
-        f"{whole} over {count(len(found), 'split')}{middle}; "
-        f"the ranges of the runs overlap at {where} of them."
-    )
-
-
-def table(comparison: Comparison) -> Table:
-    """Return every common split: each kind's median and range, then each rival's ratio."""
-    columns = [Column("Split", "")]
-    for measure in comparison.measures:
-        heading = measure.label[0].upper() + measure.label[1:]
-        columns += [Column(heading, f"{measure.unit}, {name}") for name, _ in comparison.columns]
-        columns += [
-            Column(f"{heading}, ratio", f"{r.name} / {comparison.name}") for r in comparison.rivals
-        ]
-    rows = []
-    for index, split in enumerate(comparison.splits):
-        entries: list[Entry] = []
-        for measure in comparison.measures:
-            values = [
-                measure.of(known) if (known := column[index]) else None
-                for _, column in comparison.columns
-            ]
-            entries += [_figure(value) for value in values]
-            entries += [_ratio(values[0], value) for value in values[1:]]
-        place = f"{comparison.factor}-{slug(comparison.cell.id)}-{slug(split.name)}"
-        rows.append(Row(place, split.name, False, tuple(entries)))
-    return Table(tuple(columns), tuple(rows))
-
-
-def _figure(value: Spread | None) -> Entry:
-    return Entry(spread(value), repr(value.median)) if value else Entry("–", "")
-
-
-def _ratio(one: Spread | None, other: Spread | None) -> Entry:
-    if not (one and other and one.median):
-        return Entry("–", "")
-    ratio = other.median / one.median
-    return Entry(f"{number(ratio)}{' ≈' if overlap(one, other) else ''}", repr(ratio))
-
-
 def _comparison(group: Sequence[Cell], factor: str) -> Comparison:
     first, *others = group
     beside = [{split.cuts: split for split in other.measured} for other in others]
@@ -233,8 +148,11 @@ def _differences(one: Cell, other: Cell, factor: str) -> list[str]:
 
 def _whole(_: Cell) -> tuple[Measure, ...]:
     return (
-        Measure("latency", "latency", LATENCY, lambda split: split.latency_s),
-        Measure("throughput", "throughput", THROUGHPUT, lambda split: split.throughput_img_s),
+        Measure("latency", "latency", LATENCY, lambda split: split.latency_s, "latency_s"),
+        Measure(
+            *("throughput", "throughput", THROUGHPUT),
+            *(lambda split: split.throughput_img_s, "throughput_img_s"),
+        ),
     )
 
 
@@ -243,14 +161,18 @@ def _computes(cell: Cell) -> tuple[Measure, ...]:
 
 
 def _compute(index: int, host: str) -> Measure:
+    stage = f"stage{index + 1}"
     label = f"compute time of stage {index + 1} ({host})"
-    return Measure(f"stage{index + 1}", label, "s", lambda split: split.stages[index].compute_s)
+    return Measure(
+        *(stage, label, "s"), lambda split: split.stages[index].compute_s, f"{stage}_compute_s"
+    )
 
 
 def _memory(index: int, host: str) -> Measure:
     label = f"peak memory of stage {index + 1} ({host})"
     return Measure(
-        f"memory{index + 1}", label, "MiB", lambda split: _mebibytes(split.stages[index])
+        *(f"memory{index + 1}", label, "MiB"),
+        *(lambda split: _mebibytes(split.stages[index]), f"stage{index + 1}_peak_rss_bytes"),
     )
 
 

@@ -1,87 +1,110 @@
-"""Place the names of the front points where they cover neither points nor each other."""
+"""Place the names of points where they cover neither points nor each other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.transforms import Bbox
+from matplotlib.font_manager import FontProperties
 
 # Places to try around a point, in points: beside it first, where it can mean no other point.
 _CIRCLE = [(11, 0), (-11, 0), (11, 7), (-11, 7), (11, -7), (-11, -7), (0, 14), (0, -14)]
 _OFFSETS = [(step * x, step * y) for step in (1.0, 1.5, 2.1) for x, y in _CIRCLE]
 _ALIGN = {1: "left", 0: "center", -1: "right"}
 
+Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
 
-def place(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str | None]) -> None:
-    """Write each name beside its point, taking the first place that is free.
 
-    Where no place is free the one with the least overlap is taken: a label is never lost.
+@dataclass(frozen=True)
+class Label:
+    """A point with its name; one that is not ``needed`` is written only where there is room."""
+
+    x: float
+    y: float
+    name: str = ""
+    needed: bool = True
+    bold: bool = True
+
+
+def place(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float]] = ()) -> None:
+    """Write each name beside its point, off the line, taking the first place that is free.
+
+    Where no place is free a needed name takes the one with the least overlap: it is never lost.
+    The figure's layout has to be final: places are measured in pixels.
     """
     figure = axes.get_figure(root=True)
     if figure is None:
         raise ValueError("the axes belong to no figure")
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()  # fixes the layout, so that pixels mean something
-    renderer = canvas.get_renderer()
-    frame = axes.get_window_extent(renderer).padded(-4)
-    pixels = [tuple(axes.transData.transform(point)) for point in points]
-    taken = [Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in pixels]
-    taken += _along([p for p, name in zip(pixels, names, strict=True) if name])
-    # From the left: the leftmost name has no other side to go to.
-    for point, name in sorted(zip(points, names, strict=True), key=lambda pair: pair[0]):
-        if name is None:
+    renderer: Any = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    axes.autoscale_view()
+    x0, y0, x1, y1 = axes.bbox.padded(-4).extents
+    frame: Box = (x0, y0, x1, y1)
+    scale = figure.dpi / 72
+    pixels = [tuple(axes.transData.transform((label.x, label.y))) for label in labels]
+    taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in pixels]
+    taken += _along([tuple(axes.transData.transform(point)) for point in line])
+    # The needed ones choose first, from the left: the leftmost has no other side to go to.
+    order = sorted(zip(labels, pixels, strict=True), key=lambda pair: (not pair[0].needed, pair[1]))
+    for label, pixel in order:
+        if not label.name:
             continue
-        best: tuple[float, int] | None = None
-        texts = []
-        for number, (dx, dy) in enumerate(_OFFSETS):
-            text = axes.annotate(
-                name,
-                point,
-                xytext=(dx, dy),
-                textcoords="offset points",
-                ha=_ALIGN[(dx > 0) - (dx < 0)],
-                va="center",
-                fontweight="bold",
-                annotation_clip=False,
-                zorder=5,
-            )
-            texts.append(text)
-            # A little overlap is better than a name that seems to belong to another point.
-            far = 40 * (number // len(_CIRCLE))
-            cost = _cost(text.get_window_extent(renderer), taken, frame) + far
-            if best is None or cost < best[0]:
-                best = (cost, number)
-            if cost == 0:
-                break
-        assert best is not None  # there is at least one place to try
-        kept = texts[best[1]]
-        for text in texts:
-            if text is not kept:
-                text.remove()
-        taken.append(kept.get_window_extent(renderer))
+        font = FontProperties(size=14, weight="bold" if label.bold else "normal")
+        width, height, _ = renderer.get_text_width_height_descent(label.name, font, False)
+        boxes = [_box(pixel, (dx * scale, dy * scale), width, height) for dx, dy in _OFFSETS]
+        cost = _costs(boxes, taken, frame)
+        best = int(np.argmin(cost))
+        if not label.needed and cost[best] > 0:
+            continue
+        axes.annotate(
+            label.name,
+            (label.x, label.y),
+            xytext=_OFFSETS[best],
+            textcoords="offset points",
+            ha=_ALIGN[int(np.sign(_OFFSETS[best][0]))],
+            va="center",
+            fontweight="bold" if label.bold else "normal",
+            annotation_clip=False,
+            zorder=5,
+        )
+        taken.append(boxes[best])
 
 
-def _cost(box: Bbox, taken: Sequence[Bbox], frame: Bbox) -> float:
-    covered = sum(_shared(box, other) for other in taken)
-    outside = box.width * box.height - _shared(box, frame)
-    return covered + 3 * max(0.0, round(outside, 3))
+def _box(pixel: tuple[float, ...], offset: tuple[float, float], width: float, height: float) -> Box:
+    x, y = pixel[0] + offset[0], pixel[1] + offset[1]
+    left = x - width * (1 - np.sign(offset[0])) / 2
+    return left, y - height / 2, left + width, y + height / 2
 
 
-def _shared(one: Bbox, other: Bbox) -> float:
-    both = Bbox.intersection(one, other)
-    return float(both.width * both.height) if both else 0.0
+def _costs(boxes: Sequence[Box], taken: Sequence[Box], frame: Box) -> npt.NDArray[np.float64]:
+    """Return what each place covers, in square pixels; being outside counts threefold."""
+    one = np.array(boxes)
+    covered = _shared(one[:, None, :], np.array(taken)[None, :, :]).sum(axis=1)
+    whole = (one[:, 2] - one[:, 0]) * (one[:, 3] - one[:, 1])
+    outside = np.maximum(0, np.round(whole - _shared(one, np.array(frame)), 3))
+    # A little overlap is better than a name that seems to belong to another point.
+    further = 40.0 * (np.arange(len(one)) // len(_CIRCLE))
+    cost: npt.NDArray[np.float64] = covered + 3 * outside + further
+    return cost
 
 
-def _along(pixels: Sequence[tuple[float, ...]]) -> list[Bbox]:
+def _shared(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    wide = np.minimum(one[..., 2], other[..., 2]) - np.maximum(one[..., 0], other[..., 0])
+    high = np.minimum(one[..., 3], other[..., 3]) - np.maximum(one[..., 1], other[..., 1])
+    both: npt.NDArray[np.float64] = np.clip(wide, 0, None) * np.clip(high, 0, None)
+    return both
+
+
+def _along(line: Sequence[tuple[float, ...]]) -> list[Box]:
     """Return small boxes along the front line, so that names keep off it."""
-    line = sorted(pixels)
     boxes = []
     for (x0, y0), (x1, y1) in pairwise(line):
         for step in range(1, 12):
             x, y = x0 + (x1 - x0) * step / 12, y0 + (y1 - y0) * step / 12
-            boxes.append(Bbox.from_extents(x - 2, y - 2, x + 2, y + 2))
+            boxes.append((x - 2, y - 2, x + 2, y + 2))
     return boxes

@@ -81,8 +81,9 @@ def worst(cell: Cell) -> list[Worst]:
 
 
 def build(cell: Cell) -> Table:
-    """Return every split's memory, four columns a stage."""
+    """Return the memory of every split and end point, four columns a stage."""
     stages: Sequence[Stage] = cell.measured[0].stages
+    ends = [split for split in cell.end_points if split.runs]
     columns = [Column("Split", "")]
     for index, stage in enumerate(stages, start=1):
         unit = f"MiB, {stage.host}"
@@ -97,11 +98,20 @@ def build(cell: Cell) -> Table:
             id=f"memory-{slug(cell.id)}-{slug(split.name)}",
             name=split.name,
             on_front=False,
-            entries=tuple(entry for stage in split.stages for entry in _entries(held(stage))),
+            entries=tuple(
+                entry
+                for index in range(len(stages))
+                for entry in _entries(held(split.stages[index]) if _has(split, index) else None)
+            ),
         )
-        for split in cell.measured
+        for split in (*cell.measured, *ends)
     ]
     return Table(tuple(columns), tuple(rows))
+
+
+def _has(split: Split, index: int) -> bool:
+    # Everything on the first host has no second stage.
+    return index < len(split.stages)
 
 
 def mebibytes(value: float) -> str:
@@ -115,6 +125,6 @@ def _entries(value: Held | None) -> tuple[Entry, ...]:
         return (Entry("–", ""),) * 4
     sizes = (value.partition, value.baseline, value.peak)
     return (
-        *(Entry(mebibytes(size), repr(size)) for size in sizes),
-        Entry(number(value.ratio), repr(value.ratio)),
+        *(Entry(mebibytes(size), f"{size:.6g}") for size in sizes),
+        Entry(number(value.ratio), f"{value.ratio:.6g}"),
     )

@@ -11,7 +11,7 @@ from reports import paper
 from reports.data.cells import Cell
 from reports.data.kinds import backend_name, engine_name
 from reports.data.naming import Naming
-from reports.data.records import Records
+from reports.data.records import Records, host_facts
 from reports.words import count, listing, pairing_name, power
 
 
@@ -81,8 +81,8 @@ def _demo(cells: Sequence[Cell]) -> list[str]:
 def _stand_ins(records: Records) -> list[str]:
     """Name the hosts that are called Pi and are none."""
     found: dict[str, str] = {}
-    for run in records.runs:
-        for name, facts in (run.get("hosts") or {}).items():
+    for name, answers in host_facts(records.runs).items():
+        for facts in answers:
             machine = str(facts.get("machine") or "")
             if str(name).startswith("pi") and machine and not machine.startswith(("aarch", "arm")):
                 found[str(name)] = machine
@@ -98,8 +98,8 @@ def _stand_ins(records: Records) -> list[str]:
 def _one_machine(records: Records) -> list[str]:
     """Name hosts that started together: containers of one machine, not machines."""
     kernels: dict[str, set[str]] = {}
-    for run in records.runs:
-        for name, facts in (run.get("hosts") or {}).items():
+    for name, answers in host_facts(records.runs).items():
+        for facts in answers:
             if facts.get("boot_id"):
                 kernels.setdefault(str(facts["boot_id"]), set()).add(str(name))
     shared = dict.fromkeys(listing(sorted(names)) for names in kernels.values() if len(names) > 1)

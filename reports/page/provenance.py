@@ -13,8 +13,8 @@ from reports import paper
 from reports.data.cells import Cell, spread
 from reports.data.kinds import allocators_name, backend_name, engine_name
 from reports.data.naming import Naming
-from reports.data.records import Record
-from reports.page.verdict import spread as spread_text
+from reports.data.records import Record, host_facts
+from reports.page.figures import spread as spread_text
 from reports.words import moment, number, pairing_name
 
 _HOST = {
@@ -51,6 +51,7 @@ _SETTINGS = {
     "seed": "Seed of the order",
     "weights_seed": "Seed of the weights",
 }
+_DIGESTS = {"weights_digest": "Weights", "input_digest": "Model input"}
 _UNKNOWN = "not recorded"
 
 
@@ -66,19 +67,11 @@ class Condition:
     rate_mbit: str
 
 
-@dataclass(frozen=True)
-class RunIds:
-    """The runs of one cell by their keys."""
-
-    cell: str
-    keys: tuple[str, ...]
-
-
 def when(frame: pd.DataFrame) -> str:
     """Return the period of the measurements, from the records alone."""
     stamps = sorted(str(stamp) for stamp in frame["started_at"].dropna())
     if not stamps:
-        return "not measured yet"
+        return "nothing yet" if frame.empty else "at a time that is not recorded"
     first, last = moment(stamps[0]), moment(stamps[-1])
     if first == last:
         return first
@@ -175,10 +168,7 @@ def asked(netem: dict[str, Any] | None) -> str:
 
 def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the hosts' names and, per property, what each of them reported."""
-    seen: dict[str, list[Record]] = {}
-    for run in runs:
-        for name, facts in (run.get("hosts") or {}).items():
-            seen.setdefault(str(name), []).append(facts)
+    seen = host_facts(runs)
     names = tuple(sorted(seen, key=lambda name: (name == "server", name)))
     table = {}
     for key, label in _HOST.items():
@@ -187,13 +177,14 @@ def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str,
     return names, table
 
 
-def run_ids(cells: Sequence[Cell], frame: pd.DataFrame) -> list[RunIds]:
-    """Return the keys of the counted runs of each cell."""
-    used = frame[frame["counted"]]
-    return [
-        RunIds(cell.id, tuple(str(key) for key in used[used["cell_id"] == cell.id]["run_key"]))
-        for cell in cells
-    ]
+def digests(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the sha256 digests of what was computed, of the runs that count."""
+    counted = frame[frame["counted"]]
+    return {
+        label: _distinct(counted[column].dropna())
+        for column, label in _DIGESTS.items()
+        if column in frame
+    }
 
 
 def _fact(key: str, values: Sequence[Any]) -> str:

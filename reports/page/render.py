@@ -1,41 +1,134 @@
-"""Put the page together: the sections' facts into the templates."""
+"""Put the pages together: the sections' facts into the templates, and the index above them."""
 
 from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import paper
 from reports.data.records import Records
-from reports.page import memory, provenance, sections
-from reports.page.sheet import Sheet
-from reports.words import count, listing, number
+from reports.data.tidy import csv, tidy
+from reports.page import index, memory, provenance, sections
+from reports.page.sections import downloads
+from reports.page.sheet import DELTA, Sheet
+from reports.words import count, number, slug
+
+INDEX, TABLE = "index.html", "runs.csv"
+# A page that is mailed and opened on a phone: what does not fit lies beside it.
+LIMIT = 395_000  # bytes
+
+
+def pages(
+    records: Records,
+    delta: float = DELTA,
+    processes: int = 1,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, str]:
+    """Return every file of the report by its name: the same records, the same bytes.
+
+    Parameters
+    ----------
+    records
+        What a results folder holds.
+    delta
+        Two splits that differ by less, as a ratio, count as equal.
+    processes
+        How many pages may be made at the same time; what they say does not depend on it.
+    tell
+        Is told what is done, in a few words.
+    """
+    sheets = Sheet.each(records, delta)
+    names = file_names(sheets)
+    # The index needs every judgement: made here, before there are processes, they are made once.
+    overview = index.page(environment(), sheets, names)
+    found = {INDEX: overview}
+    made = _made([(sheet, len(sheets) > 1) for sheet in sheets], processes)
+    for done, (sheet, page) in enumerate(zip(sheets, made, strict=True), start=1):
+        found[names[sheet.model]] = page
+        tell(f"{paper.model_name(sheet.model)}, page {done} of {len(sheets)}")
+    found[TABLE] = sheets[0].csv if len(sheets) == 1 else csv(tidy(records.runs))
+    return found
 
 
 def render(records: Records) -> tuple[str, str]:
-    """Return the page and the CSV for these records: the same records, the same bytes."""
-    sheet = Sheet.of(records)
-    frame = sheet.frame
-    models = [
-        paper.model_name(model) for model in dict.fromkeys(cell.model for cell in sheet.cells)
-    ]
-    page = _environment().get_template("report.html.j2")
-    html = page.render(
-        models=listing([*models]),
-        when=provenance.when(frame),
-        summary=f"{count(int(frame['counted'].sum()), 'valid run')} of "
-        f"{count(len(frame), 'attempt')}",
-        sections=sections.build(sheet),
-    )
-    return html, sheet.csv
+    """Return the page and the table of the only model, or the first, that these records have."""
+    sheet, *more = Sheet.each(records)
+    return _page(sheet, bool(more)), sheet.csv
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def file_names(sheets: Sequence[Sheet]) -> dict[str, str]:
+    """Return the file of each model's page; no two the same, none the index."""
+    found: dict[str, str] = {}
+    taken = {INDEX}
+    for sheet in sheets:
+        stem = slug(sheet.model) or "model"
+        tries = (stem, *(f"{stem}-{again}" for again in range(2, len(sheets) + 3)))
+        # Some file systems do not tell capitals from small letters.
+        name = next(f"{one}.html" for one in tries if f"{one}.html".lower() not in taken)
+        taken.add(name.lower())
+        found[sheet.model] = name
+    return found
+
+
+def environment() -> Environment:
+    """Return the templates, with what they may call."""
+    found = Environment(
         loader=PackageLoader("reports.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(mebibytes=memory.mebibytes, number=number)
-    return environment
+    found.filters.update(mebibytes=memory.mebibytes, number=number)
+    return found
+
+
+_Job = tuple[Sheet, bool]
+_jobs: Sequence[_Job] = ()  # of a forked process: inherited, not sent
+
+
+def _made(jobs: Sequence[_Job], processes: int) -> Iterator[str]:
+    # A fork shares the records and the imports; elsewhere starting costs more than it saves.
+    if min(processes, len(jobs)) < 2 or sys.platform != "linux":
+        return (_page(*job) for job in jobs)
+    return _forked(jobs, processes)
+
+
+def _forked(jobs: Sequence[_Job], processes: int) -> Iterator[str]:
+    with ProcessPoolExecutor(
+        min(processes, len(jobs)),
+        mp_context=multiprocessing.get_context("fork"),
+        initializer=_inherit,
+        initargs=(jobs,),
+    ) as pool:
+        yield from pool.map(_numbered, range(len(jobs)))
+
+
+def _inherit(jobs: Sequence[_Job]) -> None:
+    global _jobs
+    _jobs = jobs
+
+
+def _numbered(job: int) -> str:
+    return _page(*_jobs[job])
+
+
+def _page(sheet: Sheet, several: bool) -> str:
+    template = environment().get_template("report.html.j2")
+    counted = count(int(sheet.frame["counted"].sum()), "valid run")
+    built = sections.build(sheet)
+    context = {
+        "models": paper.model_name(sheet.model),
+        "when": provenance.when(sheet.frame),
+        "summary": f"{counted} of {count(len(sheet.frame), 'attempt')}",
+        "index": INDEX if several else "",
+    }
+    room = LIMIT - len(template.render(**context, sections=built).encode())
+    full = [
+        downloads.embed(part, sheet, room) if part["id"] == "downloads" else part for part in built
+    ]
+    return template.render(**context, sections=full)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import pandas as pd
@@ -11,29 +14,86 @@ import pandas as pd
 from reports import paper
 from reports.data.cells import Cell, build
 from reports.data.naming import Naming
+from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Record, Records
 from reports.data.tidy import csv, tidy
+from reports.prediction.predictor import Predictor
+from reports.statistics.judge import Judgement, judge
+from reports.statistics.within import Contest
 from reports.words import pairing_name
 
 Section = dict[str, Any]  # id, title, template, and what that template shows
 
+# Two splits that differ by less than this are as good as each other to whoever chooses.
+DELTA = 0.02
+
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a page is about; ``frame`` has every attempt, ``csv`` is its text."""
+    """What the page of one model is about; ``frame`` has every attempt."""
 
-    records: Records
+    model: str
+    records: Records  # of this model; the links' too, which belong to every model
     frame: pd.DataFrame
     cells: Sequence[Cell]
     naming: Naming
-    csv: str
+    delta: float
+    judgements: Mapping[str, Judgement]  # by cell id
+    contests: Mapping[str, Contest]  # by cell id: any two of its splits and end points compared
+    profiles: Sequence[Profile]  # of this model
+    links: Sequence[Link]
+    predictors: Mapping[str, Predictor | str]  # by cell id; a text says what there is none for
 
     @classmethod
-    def of(cls, records: Records) -> Sheet:
-        """Gather the records into cells."""
+    def each(cls, records: Records, delta: float = DELTA) -> list[Sheet]:
+        """Gather the records into cells and return a sheet for each model among them."""
         frame = tidy(records.runs)
         cells = build(records.plans, records.runs, frame)
-        return cls(records, frame, cells, Naming.of(cells), csv(frame))
+        blocks, moved = profiles(records), links(records)
+        models = dict.fromkeys([*(cell.model for cell in cells), *(p.model for p in blocks)])
+        found = []
+        for model in models:
+            own = [cell for cell in cells if cell.model == model]
+            mine = frame["cell_id"].isin({cell.id for cell in own})
+            part = _part(records, model, models.keys() - {model}, mine)
+            profiled = [profile for profile in blocks if profile.model == model]
+            found.append(
+                cls(
+                    model=model,
+                    records=part,
+                    frame=frame[mine].reset_index(drop=True),
+                    cells=own,
+                    naming=Naming.of(own),
+                    delta=delta,
+                    judgements={cell.id: judge(cell, delta) for cell in own},
+                    contests={cell.id: Contest.of(cell, delta) for cell in own},
+                    profiles=profiled,
+                    links=moved,
+                    predictors=_predictors(own, profiled, moved, part.runs),
+                )
+            )
+        return found
+
+    @classmethod
+    def of(cls, records: Records, delta: float = DELTA) -> Sheet:
+        """Return the sheet of records that are all of one model."""
+        [sheet] = cls.each(records, delta)
+        return sheet
+
+    @cached_property
+    def csv(self) -> str:
+        """The table as text."""
+        return csv(self.frame)
+
+    @cached_property
+    def valid(self) -> Mapping[tuple[str, str, str], int]:
+        """How many attempts were valid, by cell id, role and dashed cuts.
+
+        More than count where a block was measured again or settings were changed.
+        """
+        good = self.frame[self.frame["status"] == "ok"]
+        keys = zip(good["cell_id"], good["role"], good["cuts"], strict=True)
+        return Counter((str(cell), str(role), str(cuts)) for cell, role, cuts in keys)
 
     @property
     def used(self) -> list[Record]:
@@ -44,11 +104,7 @@ class Sheet:
     @property
     def groups(self) -> list[list[Cell]]:
         """The cells that differ in nothing but the network, together."""
-        groups: dict[tuple[Any, ...], list[Cell]] = {}
-        for cell in self.cells:
-            key = (cell.model, cell.backend, cell.engine, cell.allocators, cell.pairing)
-            groups.setdefault(key, []).append(cell)
-        return [*groups.values()]
+        return _groups(self.cells)
 
     def heading(self, group: Sequence[Cell]) -> dict[str, Any]:
         """Return how every section names a group: title, what it runs over, whether unlocked."""
@@ -58,3 +114,49 @@ class Sheet:
             "over": self.naming.over(first),
             "unlocked": any(cell.unlocked for cell in group),
         }
+
+
+def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        key = (cell.backend, cell.engine, cell.allocators, cell.pairing)
+        groups.setdefault(key, []).append(cell)
+    return [*groups.values()]
+
+
+def _part(
+    records: Records, model: str, others: Set[str], mine: Sequence[bool] | pd.Series
+) -> Records:
+    """Return the records of one model: its own, and what is not named after another model."""
+    return replace(
+        records,
+        files=tuple(file for file in records.files if file.name.split(".")[0] not in others),
+        plans=tuple(line for line in records.plans if line["plan"].get("model") not in others),
+        runs=tuple(compress(records.runs, mine)),
+        profiles=tuple(r for r in records.profiles if r["factors"].get("model") == model),
+    )
+
+
+def _predictors(
+    cells: Sequence[Cell],
+    blocks: Sequence[Profile],
+    moved: Sequence[Link],
+    runs: Sequence[Record],
+) -> dict[str, Predictor | str]:
+    """Return each cell's predictor: one for all cells that differ in nothing but the network."""
+    found: dict[str, Predictor | str] = {}
+    for group in _groups(cells):
+        slow = _slow_start(group[0], runs)
+        predictor = Predictor.of(group[0], blocks, moved, slow_start=slow)
+        found |= {cell.id: predictor for cell in group}
+    return found
+
+
+def _slow_start(cell: Cell, runs: Sequence[Record]) -> bool:
+    """Whether TCP on a cell's first host begins slowly again after a pause."""
+    facts = (
+        (run.get("hosts") or {}).get(cell.hosts[0]) or {}
+        for run in runs
+        if cell.hosts and run["cell_id"] == cell.id
+    )
+    return any(str(host.get("slow_start_after_idle")) == "1" for host in facts)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reports.data.cells import Cell, Split, Spread
-from reports.page.verdict import spread
+from reports.data.reduce import END_POINT, SPLIT
+from reports.page.figures import spread
+from reports.page.membership import SIGNS, VERDICTS, against, said
+from reports.page.svg import point_id
+from reports.statistics.judge import Judgement
 from reports.words import number
 
 
@@ -29,12 +33,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """One split."""
+    """One split; ``point`` is the id of its point in the chart, empty where it has none."""
 
     id: str
     name: str
-    on_front: bool
+    on_front: bool  # or undecided: what is kept when a reader asks for the front
     entries: tuple[Entry, ...]
+    point: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,16 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def build(cell: Cell) -> Table:
-    """Return the table of a cell; hosts and hops name their own columns."""
-    columns = [Column("Split", ""), Column("Pareto front", ""), Column("Cut between blocks", "")]
-    columns += [
+Valid = Mapping[tuple[str, str, str], int]  # by cell id, role and dashed cuts
+
+
+def build(cell: Cell, judgement: Judgement, valid: Valid) -> Table:
+    """Return the table of a cell's splits; hosts and hops name their own columns."""
+    columns = [
+        Column("Split", ""),
+        Column("Front", "probability", numeric=False),
+        Column("Strict front", "as in the paper", numeric=False),
+        Column("Cut between blocks", "", numeric=False),
         Column("Latency", "s"),
         Column("Throughput", "images/s"),
         Column("Between completions", "images/s"),
@@ -61,35 +72,115 @@ def build(cell: Cell) -> Table:
     columns += [Column("Sent per batch", f"MB, {hop}") for hop in hops]
     columns += [Column(f"Stage {k} CPU", f"%, {host}") for k, host in hosts]
     columns += [Column(f"Stage {k} peak memory", f"MiB, {host}") for k, host in hosts]
-    columns.append(Column("Runs", "valid / tried"))
-    rows = tuple(Row(s.row_id, s.name, s.on_front, tuple(_entries(s))) for s in cell.splits)
+    columns.append(Column("Runs", "counted / valid / attempted"))
+    rows = tuple(_row(split, judgement, cell, valid) for split in cell.splits)
     return Table(tuple(columns), rows)
 
 
-def _entries(split: Split) -> list[Entry]:
-    """Return the entries after the name, in the order of the columns."""
-    front = "◆ front" if split.on_front else ("–" if split.runs else "not measured")
+def end_points(cell: Cell, valid: Valid) -> Table:
+    """Return the table of everything on one host: no splits, so a table of their own."""
+    columns = (
+        Column("Not split", ""),
+        Column("Latency", "s"),
+        Column("Throughput", "images/s"),
+        Column("Compute", "s, all stages"),
+        Column("Network", "s"),
+        Column("Runs", "counted / valid / attempted"),
+    )
+    return Table(
+        columns,
+        tuple(
+            Row(
+                end.row_id,
+                end.name,
+                False,
+                (
+                    _range(end.latency_s),
+                    _range(end.throughput_img_s),
+                    _compute(end),
+                    _entry(end.network_s, _plain),
+                    _runs(end, valid[cell.id, END_POINT, dashed(end)]),
+                ),
+            )
+            for end in cell.end_points
+        ),
+    )
+
+
+def with_points(table: Table, drawn: frozenset[str]) -> Table:
+    """Return the table with a way back to the chart in the rows that are drawn there."""
+    rows = (
+        Row(row.id, row.name, row.on_front, row.entries, point_id(row.id))
+        if row.id in drawn
+        else row
+        for row in table.rows
+    )
+    return Table(table.columns, tuple(rows))
+
+
+def _row(split: Split, judgement: Judgement, cell: Cell, valid: Valid) -> Row:
     known = split.runs > 0
     blocks = "; ".join(f"{before} → {after}" for before, after in split.cut_blocks if known)
     # Block names sort like text: features.10 before features.2. The cut's place is meant.
     place = ".".join(f"{cut:04d}" for cut in split.cuts)
-    return [
-        Entry(front, "0" if split.on_front else "1"),
+    entries = (
+        _front(split, judgement, cell),
+        Entry("yes" if split.on_front else "–", "0" if split.on_front else "1"),
         Entry(blocks or "–", place),
-        _entry(split.latency_s, spread),
-        _entry(split.throughput_img_s, spread),
+        _range(split.latency_s),
+        _range(split.throughput_img_s),
         _entry(split.steady_img_s, _plain),
         *(_entry(stage.compute_s, _plain) for stage in split.stages),
         _entry(split.network_s, _plain),
         *(_entry(size, _megabytes) for _, size in split.hops),
         *(_entry(stage.cpu_percent, _whole) for stage in split.stages),
         *(_entry(stage.peak_rss_bytes, _mebibytes) for stage in split.stages),
-        Entry(f"{split.runs} / {split.attempts}", str(split.runs)),
-    ]
+        _runs(split, valid[cell.id, SPLIT, dashed(split)], split.cuts in judgement.unreliable),
+    )
+    member = known and judgement.verdict[split.cuts] != "off"
+    return Row(split.row_id, split.name, member, entries)
+
+
+def _front(split: Split, judgement: Judgement, cell: Cell) -> Entry:
+    if not split.runs:
+        return Entry("not measured", "")
+    verdict = judgement.verdict[split.cuts]
+    other = against(judgement, split, cell.measured)
+    text = f"{SIGNS[verdict]} {said(judgement, split)}{', ' if other else ''}{other}"
+    # On first, then undecided; the surest of them first.
+    rank = VERDICTS.index(verdict) + 1 - judgement.membership.get(split.cuts, 0.0)
+    return Entry(text, f"{rank:.4f}")
+
+
+def dashed(split: Split) -> str:
+    """Return the cuts as the table of all attempts has them."""
+    return "-".join(map(str, split.cuts))
+
+
+def _runs(split: Split, valid: int, unreliable: bool = False) -> Entry:
+    doubt = ", unreliable" if unreliable else ""
+    return Entry(f"{split.runs} / {valid} / {split.attempts}{doubt}", str(split.runs))
+
+
+def _compute(split: Split) -> Entry:
+    known = [stage.compute_s.median for stage in split.stages if stage.compute_s]
+    return _figure(number(sum(known))) if known else _NOTHING
+
+
+_NOTHING = Entry("–", "")
+
+
+def _range(value: Spread | None) -> Entry:
+    return Entry(spread(value), f"{value.median:.6g}") if value else _NOTHING
 
 
 def _entry(value: Spread | None, say: Callable[[Spread], str]) -> Entry:
-    return Entry(say(value), repr(value.median)) if value else Entry("–", "")
+    return _figure(say(value)) if value else _NOTHING
+
+
+def _figure(text: str) -> Entry:
+    """Return a figure that sorts as it reads: a page with many rows need not hold it twice."""
+    return Entry(text, text.replace(",", ""))
 
 
 def _plain(value: Spread) -> str:

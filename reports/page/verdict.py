@@ -1,162 +1,97 @@
-"""The answer in sentences: where to split, what the other choice costs, what a scenario changes."""
+"""The answer for one cell in sentences: where to split, who is as good, what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports.data.cells import Cell, Split, Spread
-from reports.words import count, decimals, listing, number, percent
+from reports.data.cells import Cell, Split
+from reports.page import pays
+from reports.page.figures import busiest, fastest, fewer, link, links, margin, slower
+from reports.page.goals import LATENCY, THROUGHPUT, Measure
+from reports.statistics.judge import Judgement
+from reports.statistics.regret import balanced
+from reports.statistics.within import Contest
+from reports.words import count, listing
 
-LATENCY, THROUGHPUT = "s", "images/s"
+
+@dataclass(frozen=True)
+class Sentence:
+    """One thing to know, with the few words to find it by."""
+
+    label: str
+    text: Markup
 
 
-def sentences(cell: Cell) -> list[Markup]:
+def sentences(cell: Cell, judgement: Judgement, contest: Contest) -> list[Sentence]:
     """Return what a practitioner needs to know about one cell, most important first."""
     if not cell.measured:
-        return [Markup("No split has a valid run yet, so there is no answer here.")]
-    fast, busy = fastest(cell), busiest(cell)
-    if fast is busy:
-        found = [
-            Markup(
-                "{} has both the lowest latency, {}, and the highest throughput, {}; {}."
-            ).format(link(fast), _latency(fast), _throughput(fast), _runs(fast, busy)),
-            Markup("No other split is better in either: nothing to choose between."),
-        ]
-    else:
-        found = [
-            Markup("{} has the lowest latency, {}, and {} the highest throughput, {}; {}.").format(
-                *(link(fast), _latency(fast)),
-                *(link(busy), _throughput(busy), _runs(fast, busy)),
-            ),
-            Markup(
-                "Choosing {} instead means {}; choosing {} gives up {} of the throughput."
-            ).format(
-                *(link(busy), _slower(busy, fast)),
-                *(link(fast), percent(1 - fast.throughput / busy.throughput)),
-            ),
-        ]
-    return found + _doubts(cell, fast, busy)
-
-
-def fastest(cell: Cell) -> Split:
-    """Return the measured split with the lowest median latency (ties: more throughput)."""
-    return min(cell.measured, key=lambda split: (split.latency, -split.throughput, split.cuts))
-
-
-def busiest(cell: Cell) -> Split:
-    """Return the measured split with the highest median throughput (ties: less latency)."""
-    return min(cell.measured, key=lambda split: (-split.throughput, split.latency, split.cuts))
-
-
-def change(before: Cell, after: Cell) -> list[Markup]:
-    """Say what becomes of the choices when the network goes from one scenario to another."""
-    if not (before.measured and after.measured):
-        return []
-    told = [
-        _moved("lowest latency", fastest, _latency, before, after),
-        _moved("highest throughput", busiest, _throughput, before, after),
+        return [Sentence("", Markup("No split has a valid run yet, so there is no answer here."))]
+    return [
+        Sentence("Lowest latency", _best(cell, LATENCY, contest)),
+        Sentence("Highest throughput", _best(cell, THROUGHPUT, contest)),
+        Sentence("Balanced", _balance(cell)),
+        Sentence("Does splitting pay?", pays.sentence(cell, contest)),
+        *_doubts(cell, judgement),
     ]
-    for best, goal in ((fastest, "lowest latency"), (busiest, "highest throughput")):
-        kept = next((s for s in after.measured if s.cuts == best(before).cuts), None)
-        if kept and kept is not best(after):
-            told.append(_keeping(kept, best(after), goal, before, after))
-    return told
 
 
-def link(split: Split) -> Markup:
-    """Return the split's name as a link to its row."""
-    return Markup('<a href="#{}">{}</a>').format(split.row_id, split.name)
+def compromise(cell: Cell) -> Split:
+    """Return the split whose larger loss, in latency or in throughput, is smallest."""
+    points = {split.cuts: (split.latency, split.throughput) for split in cell.measured}
+    cuts, _ = balanced(points)
+    return next(split for split in cell.measured if split.cuts == cuts)
 
 
-def spread(value: Spread | None, unit: str = "") -> str:
-    """Return '1.82 s [1.79, 1.86]': the median, then the lowest and the highest run."""
-    if value is None:
-        return "–"
-    places = decimals(value.median)
-    low, high = (f"{end:,.{places}f}" for end in (value.low, value.high))
-    measure = f"{number(value.median)}\N{NO-BREAK SPACE}{unit}" if unit else number(value.median)
-    return f"{measure} [{low},\N{NO-BREAK SPACE}{high}]"
+def _best(cell: Cell, measure: Measure, contest: Contest) -> Markup:
+    """Name the best split and those that may be chosen in its stead."""
+    best, within = measure.best(cell), margin(contest.delta)
+    text = Markup("{}, {} in {}.").format(link(best), measure.say(best), count(best.runs, "run"))
+    others = [split for split in cell.measured if split is not best]
+    found = {s.cuts: contest.outcome(best.cuts, s.cuts, measure.goal) for s in others}
+    alike = [split for split in others if found[split.cuts] == "equal"]
+    doubtful = [split for split in others if found[split.cuts] == "undecided"]
+    if others and len(alike) == len(others):
+        return text + Markup(" Every other split is within {} of it.").format(within)
+    if alike:
+        text += Markup(" As good, within {}: {}.").format(within, links(alike))
+    if doubtful:
+        text += Markup(" Not told apart from it at δ = {}: {}.").format(within, links(doubtful))
+    return text
 
 
-def _moved(
-    what: str,
-    best: Callable[[Cell], Split],
-    say: Callable[[Split], str],
-    before: Cell,
-    after: Cell,
-) -> Markup:
-    old, new = best(before), best(after)
-    if old.cuts == new.cuts:
-        return Markup("From {} to {}, {} keeps the {}: {}, then {}.").format(
-            before.scenario, after.scenario, link(new), what, say(old), say(new)
-        )
-    return Markup("From {} to {}, the {} moves from {} ({}) to {} ({}).").format(
-        *(before.scenario, after.scenario, what, link(old), say(old), link(new), say(new)),
-    )
-
-
-def _keeping(kept: Split, best: Split, goal: str, before: Cell, after: Cell) -> Markup:
-    if goal == "lowest latency":
-        loss = _slower(kept, best)
-    else:
-        loss = f"{percent(1 - kept.throughput / best.throughput)} less throughput than {best.name}"
-    return Markup("Keeping {}'s {} under {} means {}.").format(
-        before.scenario, link(kept), after.scenario, loss
-    )
-
-
-def _doubts(cell: Cell, fast: Split, busy: Split) -> list[Markup]:
-    near = [overlap(split.latency_s, fast.latency_s) for split in cell.measured]
-    full = [overlap(split.throughput_img_s, busy.throughput_img_s) for split in cell.measured]
-    told = []
-    for best, goal, close in ((fast, "latency", near), (busy, "throughput", full)):
-        pairs = zip(cell.measured, close, strict=True)
-        names = [split.name for split, overlaps in pairs if overlaps and split is not best]
-        if names:
-            told.append(
-                Markup("In {}, the runs of {} overlap with those of {}: not clearly apart.").format(
-                    goal, listing(names), best.name
-                )
-            )
-    if cell.missing:
-        told.append(
-            Markup("{} of {} planned splits measured; still without a valid run: {}.").format(
-                len(cell.planned) - len(cell.missing), len(cell.planned), listing(cell.missing)
-            )
-        )
-    return told
-
-
-def overlap(one: Spread | None, other: Spread | None) -> bool:
-    """Whether the ranges of two medians have a value in common."""
-    return bool(one and other and one.low <= other.high and other.low <= one.high)
-
-
-def _slower(split: Split, best: Split) -> str:
-    """Say how much more latency: in percent up to twice as much, then as a factor."""
-    if split.latency < 2 * best.latency:
-        return f"{percent(split.latency / best.latency - 1)} more latency than {best.name}"
-    return f"{number(split.latency / best.latency, 2)} times the latency of {best.name}"
-
-
-def _latency(split: Split) -> str:
-    return spread(split.latency_s, LATENCY)
-
-
-def _throughput(split: Split) -> str:
-    return spread(split.throughput_img_s, THROUGHPUT)
-
-
-def _runs(fast: Split, busy: Split) -> str:
+def _balance(cell: Cell) -> Markup:
+    fast, busy, middle = fastest(cell), busiest(cell), compromise(cell)
     if fast is busy:
-        return count(fast.runs, "run")
-    if fast.runs == busy.runs:
-        return f"{count(fast.runs, 'run')} each"
-    return f"{fast.name} in {count(fast.runs, 'run')}, {busy.name} in {count(busy.runs, 'run')}"
+        return Markup("{} is best in both: nothing to trade.").format(link(fast))
+    lost = []
+    if middle is not fast:
+        lost.append(Markup("{} {}").format(slower(middle.latency / fast.latency - 1), link(fast)))
+    if middle is not busy:
+        loss = busy.throughput / middle.throughput - 1
+        lost.append(Markup("{} {}").format(fewer(loss), link(busy)))
+    return Markup("{} has {}.").format(link(middle), Markup(" and ").join(lost))
 
 
-def scenarios(cells: Sequence[Cell]) -> list[Markup]:
-    """Say what changes from the first scenario of a pairing to each other one."""
-    return [text for other in cells[1:] for text in change(cells[0], other)]
+def _doubts(cell: Cell, judgement: Judgement) -> list[Sentence]:
+    told = []
+    if judgement.unreliable:
+        shaky = [split for split in cell.measured if split.cuts in judgement.unreliable]
+        told.append(
+            Sentence(
+                "Unreliable",
+                Markup("More than 20 % of the attempts were invalid: {}.").format(links(shaky)),
+            )
+        )
+    if cell.missing:
+        done = len(cell.planned) - len(cell.missing)
+        told.append(
+            Sentence(
+                "Incomplete",
+                Markup("{} of {} planned splits measured; without a valid run: {}.").format(
+                    done, len(cell.planned), listing(cell.missing)
+                ),
+            )
+        )
+    return told

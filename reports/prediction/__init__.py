@@ -1,1 +1,8 @@
-"""Latency and throughput of any split on any link, from profiles of the blocks."""
+"""What was not measured, predicted from blocks and links that were: every split, any network.
+
+``wire`` knows packets and TCP, ``compute`` and ``transport`` turn profiles and link measurements
+into coefficients, ``pipeline`` lets batches flow through stages and hops, ``predictor`` puts these
+together for one cell, ``errors`` holds it against what was measured, ``best`` asks it where to
+split. All numbers, no words of a page: those are in ``page/sections/whatif.py``, and
+``page/templates/whatif.js`` has the same arithmetic. See docs/prediction.md.
+"""

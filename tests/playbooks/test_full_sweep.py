@@ -21,14 +21,18 @@ pytestmark = pytest.mark.testbed
 ROOT = Path(__file__).resolve().parents[2]
 SWEEP = "pytest-full"
 RESULTS = ROOT / "experiments/results" / SWEEP
-REPORT = ROOT / f"reports/html/{SWEEP}.html"
+REPORT = ROOT / f"reports/html/{SWEEP}"
 SMALL = (
     f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=2 pairings=pi_to_pi "
-    "backend=socket,rpc allow_insecure_rpc=true"
+    "backend=socket,rpc allow_insecure_rpc=true drift_limit=0"
 )
 ONE_CELL = "scenarios=metro pairings=pi_to_pi backend=socket"
 CELL = "mobilenetv2.socket.pi_to_pi.metro"
-MORE = f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=30 {ONE_CELL}"
+MORE = (
+    f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=30 {ONE_CELL} "
+    "end_points=false sentinel=false profile=false"
+)
+A_BLOCK = 2 + 2 + 2  # two splits, two end points, the sentinel twice
 On = Callable[[str, str], str]
 Run = Callable[..., Any]
 Start = Callable[..., subprocess.Popen[str]]
@@ -38,8 +42,7 @@ Start = Callable[..., subprocess.Popen[str]]
 def _clean(testbed: On) -> Iterator[None]:
     def remove() -> None:
         shutil.rmtree(RESULTS, ignore_errors=True)
-        for path in REPORT.parent.glob(f"{SWEEP}.*"):
-            path.unlink()
+        shutil.rmtree(REPORT, ignore_errors=True)
 
     remove()
     testbed("server", f"rm -rf /var/lib/paretopipe/sweeps/{SWEEP}")
@@ -47,14 +50,15 @@ def _clean(testbed: On) -> Iterator[None]:
     remove()
 
 
-def rows() -> dict[str, list[dict[str, Any]]]:
-    """Every run's record, by cell."""
-    return {
+def rows(kind: str = "run") -> dict[str, list[dict[str, Any]]]:
+    """Every record of one kind, by cell."""
+    found = {
         path.stem: [
-            row for row in map(json.loads, path.read_text().splitlines()) if row["kind"] == "run"
+            row for row in map(json.loads, path.read_text().splitlines()) if row["kind"] == kind
         ]
         for path in sorted(RESULTS.glob("*.jsonl"))
     }
+    return {cell: records for cell, records in found.items() if records}
 
 
 def test_one_command_measures_every_cell_and_writes_the_report(
@@ -78,9 +82,11 @@ def test_one_command_measures_every_cell_and_writes_the_report(
         for backend in ("rpc", "socket")
         for scenario in ("baseline", "metro")
     ]
-    for cell, runs in cells.items():
-        assert [row["status"] for row in runs] == ["ok"] * 4, cell
-        assert all(row["proof"]["max_rel_err"] <= 1e-5 for row in runs)
+    for cell, every in cells.items():
+        assert [row["status"] for row in every] == ["ok"] * 2 * A_BLOCK, cell
+        assert all(row["proof"]["max_rel_err"] <= 1e-5 for row in every)
+        runs = [row for row in every if "role" not in row["factors"]]
+        assert len(runs) == 4
         assert {row["stages"][1]["host"] for row in runs} == {"pi2"}
         assert {row["security"] for row in runs} == {"rpc-insecure" if ".rpc." in cell else "hmac"}
         measured = runs[0]["network"]["measured"]
@@ -91,8 +97,15 @@ def test_one_command_measures_every_cell_and_writes_the_report(
             assert min(min(row["network_s"]["latency"]) for row in runs) > 0.0195
         else:
             assert measured["rtt_ms"] < 5
-    assert "Where to split MobileNetV2" in REPORT.read_text()
-    assert f"reports/html/{SWEEP}.html" in output[0]
+    assert {cell: len(found) for cell, found in rows("profile").items()} == {
+        "mobilenetv2.profile": 2 * 5
+    }
+    assert {cell: len(found) for cell, found in rows("link").items()} == {
+        "link.pi1-pi2.rpc": 5,
+        "link.pi1-pi2.socket": 5,
+    }
+    assert "Where to split MobileNetV2" in (REPORT / "mobilenetv2.html").read_text()
+    assert f"reports/html/{SWEEP}/index.html" in output[0]
 
 
 def test_the_same_command_again_measures_nothing(playbook: Run) -> None:
@@ -109,7 +122,9 @@ def test_a_killed_controller_costs_one_run_at_most(
     controller = starting("full_sweep", "-e", MORE)
     on_node = "/var/lib/paretopipe/sweeps/" + SWEEP
     deadline = time.monotonic() + 240
-    while int(testbed("server", f"grep -c kind.:.run {on_node}/{CELL}.jsonl; true")) < 4 + 8:
+    while (
+        int(testbed("server", f"grep -c kind.:.run {on_node}/{CELL}.jsonl; true")) < 2 * A_BLOCK + 8
+    ):
         assert controller.poll() is None
         assert time.monotonic() < deadline
         time.sleep(1)
@@ -124,6 +139,7 @@ def test_a_killed_controller_costs_one_run_at_most(
     assert set(on_disk) <= lines, "a record was lost"
     for path, content in earlier.items():
         assert path.read_bytes().startswith(content), "an earlier record changed"
-    counts = Counter(row["run_key"] for row in rows()[CELL] if row["status"] == "ok")
+    ordinary = [row for row in rows()[CELL] if "role" not in row["factors"]]
+    counts = Counter(row["run_key"] for row in ordinary if row["status"] == "ok")
     assert len(counts) == 60
     assert set(counts.values()) == {1}, "a run was measured twice"

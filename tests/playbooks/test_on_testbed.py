@@ -23,7 +23,7 @@ SWEEP = "pytest-playbooks"
 RESULTS = ROOT / "experiments/results" / SWEEP
 CELL = (
     f"experiment=demo image=32 sweep={SWEEP} scenarios=metro pairings=pi_to_pi "
-    "splits=10,17 repeats=50"
+    "splits=10,17 repeats=50 end_points=false sentinel=false profile=false"
 )
 QDISC = "tc qdisc show dev up0"
 # Whatever a run could leave behind: processes of the service user, listening sockets.
@@ -42,8 +42,7 @@ def results() -> Iterator[Path]:
     shutil.rmtree(RESULTS, ignore_errors=True)
     yield RESULTS
     shutil.rmtree(RESULTS, ignore_errors=True)
-    for path in (ROOT / "reports/html").glob(f"{SWEEP}.*"):
-        path.unlink()
+    shutil.rmtree(ROOT / "reports/html" / SWEEP, ignore_errors=True)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -81,9 +82,11 @@ def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) ->
 
 
 def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
-    assert cells.BACKENDS == runtime_plan.BACKENDS
-    assert cells.ALLOCATORS == runtime_plan.ALLOCATORS
-    assert tuple(engines.ENGINES) == cells.ENGINES
+    choice = importlib.import_module("planning.choice")  # found since the plugin was loaded
+    assert cells
+    assert choice.BACKENDS == runtime_plan.BACKENDS
+    assert choice.ALLOCATORS == runtime_plan.ALLOCATORS
+    assert tuple(engines.ENGINES) == choice.ENGINES
 
 
 def test_rpc_needs_leave_and_a_variant_has_a_cell_of_its_own(plan: Any) -> None:
@@ -133,6 +136,103 @@ def test_options_are_strings_and_override_the_experiment(plan: Any) -> None:
     assert cell["provenance"]["options"]["splits"] == "1,14"
 
 
+def test_blocks_have_end_points_and_a_sentinel_unless_told_otherwise(plan: Any) -> None:
+    (cell, *_) = plans(plan(model="vgg16"))
+    assert (cell["end_points"], cell["sentinel"], cell["drift_limit"]) == (True, True, 0.05)
+    assert runtime_plan.read_plan(cell).drift_limit == 0.05
+    (cell, *_) = plans(plan("demo"))
+    assert cell["drift_limit"] == 0.25
+    (cell, *_) = plans(plan("demo", end_points="no", sentinel="false", drift_limit="0"))
+    assert (cell["end_points"], cell["sentinel"], cell["drift_limit"]) == (False, False, 0)
+
+
+def test_what_the_report_and_the_playbook_need_is_among_the_options(plan: Any) -> None:
+    options = plan(model="vgg16")["options"]
+    assert (options["dominance"], options["refine"], options["profile"]) == (0.02, False, True)
+    told = plan(model="vgg16", dominance="0.05", refine="true", profile="false")
+    assert (told["options"]["dominance"], told["options"]["refine"]) == (0.05, True)
+    assert (told["profiles"], told["links"]) == ([], [])
+    assert plans(told)[0]["provenance"]["options"]["dominance"] == 0.05
+
+
+def test_several_models_share_a_sweep_and_its_networks(plan: Any, experiments: Any) -> None:
+    planned = plan(model="vgg16, resnet18", pairings="pi_to_pi")
+    assert planned["sweep"] == "vgg16-resnet18"
+    assert [[cell["plan"]["cell_id"] for cell in g["cells"]] for g in planned["scenarios"]] == [
+        ["vgg16.socket.pi_to_pi.baseline", "resnet18.socket.pi_to_pi.baseline"],
+        ["vgg16.socket.pi_to_pi.wan", "resnet18.socket.pi_to_pi.wan"],
+    ]
+    assert planned["options"]["model"] == ["vgg16", "resnet18"]
+    assert [cell["provenance"]["options"]["model"] for cell in plans(planned)][:2] == [
+        "vgg16",
+        "resnet18",
+    ]
+    everything = plan(model="all")
+    assert everything["sweep"] == "all"
+    assert {cell["model"] for cell in plans(everything)} == set(experiments["models"])
+    assert {cell["image_px"] for cell in plans(everything)} == {224, 299}
+    assert plan(model=",".join(experiments["models"]))["sweep"] == "all"
+    assert plan(model="all", sweep="mine")["sweep"] == "mine"
+
+
+def test_each_model_and_engine_is_profiled_once_on_every_chosen_worker(plan: Any) -> None:
+    planned = plan(model="vgg16,alexnet", engine="eager,compile")
+    profiles = [each["plan"] for each in planned["profiles"]]
+    assert [profile["cell_id"] for profile in profiles] == [
+        "vgg16.profile",
+        "vgg16.profile.compile",
+        "alexnet.profile",
+        "alexnet.profile.compile",
+    ]
+    assert [each["label"] for each in planned["profiles"]][:2] == [
+        "profile of vgg16",
+        "profile of vgg16 compile",
+    ]
+    first = profiles[0]
+    assert [worker["host"] for worker in first["workers"]] == ["pi1", "pi2", "server"]
+    assert (first["kind"], first["repeats"], first["batches"]) == ("profile", 5, 10)
+    assert (first["batch_size"], first["image_px"], first["classes"]) == (8, 224, 1000)
+    assert first["provenance"]["options"]["model"] == "vgg16"
+    (one,) = plan(model="vgg16", pairings="pi_to_gpu", allocator="default")["profiles"]
+    assert one["plan"]["cell_id"] == "vgg16.profile.default_malloc"
+    assert [worker["host"] for worker in one["plan"]["workers"]] == ["pi1", "server"]
+
+
+def test_each_chain_of_hosts_is_measured_once_with_each_backend(
+    plan: Any, cells: ModuleType, experiments: dict[str, Any]
+) -> None:
+    hosts = {host: {**facts, "allow_insecure_rpc": True} for host, facts in HOSTS.items()}
+    planned = plan("full", hosts, model="vgg16,alexnet", backend="socket,rpc_hub")
+    links = [each["plan"] for each in planned["links"]]
+    assert [link["cell_id"] for link in links] == [
+        "link.pi1-pi2.socket",
+        "link.pi1-pi2.rpc_hub",
+        "link.pi1-server.socket",
+        "link.pi1-server.rpc_hub",
+    ]
+    assert planned["links"][0]["label"] == "link pi1-pi2 socket"
+    assert [link.get("hub", {}).get("host") for link in links[:2]] == [None, "server"]
+    first = links[0]
+    assert first["payload_bytes"] == [4096, 65536, 524288, 2097152, 8388608]
+    assert first["scenario"] == {"name": "baseline", "netem": None, "measured": None}
+    assert (first["kind"], first["batches"], first["window"]) == ("link", 10, 4)
+    assert "model" not in first
+    twice = {**experiments["full"], "pairings": {"a": ["pi1", "pi2"], "b": ["pi1", "pi2"]}}
+    options = {"model": "vgg16", "pairings": "a,b"}
+    known = (experiments["models"], experiments["scenarios"], HOSTS, {})
+    assert len(cells.plan_cells(options, twice, *known)["links"]) == 1
+
+
+def test_an_experiment_without_a_key_is_one_sentence(
+    cells: ModuleType, experiments: dict[str, Any]
+) -> None:
+    old = {key: value for key, value in experiments["full"].items() if key != "sentinel"}
+    with pytest.raises(cells.OptionError, match="has no sentinel: copy the key from"):
+        cells.plan_cells(
+            {"model": "vgg16"}, old, experiments["models"], experiments["scenarios"], HOSTS, {}
+        )
+
+
 def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
     assert {cell["image_px"] for cell in plans(plan("demo"))} == {64}
     assert {cell["image_px"] for cell in plans(plan("demo", model="inceptionv3"))} == {299}
@@ -161,6 +261,12 @@ def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
         ({"model": "vgg16", "batch": "many"}, "batch=many is not a positive whole number"),
         ({"model": "vgg16", "image": "-1"}, "image=-1 is not a positive whole number"),
         ({"model": "vgg16", "classes": "7"}, "classes=7 is not offered: choose 10 or 1000"),
+        ({"model": "vgg16,vgg"}, "unknown model 'vgg': choose from mobilenetv2, resnet18"),
+        ({"model": ","}, "no model given: choose from mobilenetv2"),
+        ({"model": "vgg16,resnet18", "splits": "30"}, "resnet18 has 14 blocks, so splits run"),
+        ({"model": "vgg16", "drift_limit": "5"}, "drift_limit=5 is not a fraction from 0 up to 1"),
+        ({"model": "vgg16", "dominance": "2 %"}, "write e.g. dominance=0.05 for 5 %"),
+        ({"model": "vgg16", "refine": "maybe"}, "refine=maybe says neither yes nor no: write"),
         ({"model": "vgg16", "sweep": "../x"}, "sweep=../x cannot name a folder"),
     ],
 )
@@ -186,9 +292,10 @@ def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any
 
 
 def test_three_stages_take_two_cut_points(cells: ModuleType) -> None:
-    assert cells.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
+    values = importlib.import_module("planning.values")
+    assert values.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
     with pytest.raises(cells.OptionError, match="out of range"):
-        cells.cut_points("9-3", "vgg16", 39, 3)
+        values.cut_points("9-3", "vgg16", 39, 3)
 
 
 def test_an_option_that_is_nearly_ours_is_refused(cells: ModuleType) -> None:

@@ -13,9 +13,14 @@ from tests.reports import synthetic_sweep
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with four cells; tests that change files make their own."""
+    """Return a folder with four cells, end points, sentinels and a block measured twice.
+
+    Its block profiles and links are there too; tests that change files make their own folder.
+    """
     folder = tmp_path_factory.mktemp("synthetic")
-    synthetic_sweep.write(folder)
+    synthetic_sweep.write(
+        folder, end_points=True, sentinels=True, again=[2], profiles=True, links=True
+    )
     return folder
 
 

@@ -9,40 +9,119 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from reports import paper
 from reports.data.records import Record, checksum
 
 NAMES = [f"features.{k}" for k in range(19)] + ["pool", "classifier"]
 CHANNELS = [32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320, 1280, 1280]
 SIDES = [112, 112, 56, 56, 28, 28, 28, *[14] * 7, *[7] * 5, 1]
 PI_S = [0.15, 0.42, 0.40, *[0.061] * 14, 0.03, 0.02, 0.003, 0.012]
-GPU_S = [seconds / 60 for seconds in PI_S]
+GPU_TIMES_FASTER = 60
+GPU_S = [seconds / GPU_TIMES_FASTER for seconds in PI_S]
 WAN = {"delay": "200ms", "rate": "5mbit", "jitter": "0ms", "loss": "0%", "direction": "egress"}
 NETWORKS: dict[str, tuple[dict[str, str] | None, float, float]] = {
     "baseline": (None, 0.2, 930.0),
     "wan": (WAN, 200.3, 4.8),
 }
 PAIRINGS = {"pi_to_pi": ["pi1", "pi2"], "pi_to_gpu": ["pi1", "server"]}
+# Of a link without shaping: sent and received by stages that compute nothing.
+PAYLOADS = [4_000, 40_000, 400_000, 4_000_000, 12_845_056]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A model's blocks as the invented runs and profiles know them; times on a Pi, in seconds."""
+
+    names: list[str]
+    channels: list[int]  # after each block but the last
+    sides: list[int]
+    pi_s: list[float]
+
+    @classmethod
+    def of(cls, model: str) -> Blocks:
+        """Return MobileNetV2's blocks, or as many like them as the paper counts for the model."""
+        if model == "mobilenetv2":
+            return cls(NAMES, CHANNELS, SIDES, PI_S)
+        count = paper.block_count(model) or len(NAMES)
+        like = [k * len(NAMES) // count for k in range(count)]
+        return cls(
+            [f"block.{k}" for k in range(count)],
+            [CHANNELS[min(k, 19)] for k in like[:-1]],
+            [SIDES[min(k, 19)] for k in like[:-1]],
+            [PI_S[k] * len(NAMES) / count for k in like],
+        )
+
+    def seconds(self, host: str) -> list[float]:
+        """Return each block's time for a batch: on a Pi, or on the server, which is faster."""
+        faster = GPU_TIMES_FASTER if host == "server" else 1
+        return [seconds / faster for seconds in self.pi_s]
+
+    def bytes_at(self, cut: int, batch: int, image_px: int) -> tuple[list[int], int]:
+        """Return shape and bytes of the tensor at a cut; cut 0 is the model's input."""
+        channels, side = (self.channels[cut - 1], self.sides[cut - 1]) if cut else (3, image_px)
+        return [batch, channels, side, side], 4 * batch * channels * side * side
 
 
 def write(
-    folder: Path, seed: int = 0, repeats: int = 5, flaws: bool = True, **plan: Any
+    folder: Path,
+    seed: int = 0,
+    repeats: int = 5,
+    flaws: bool = True,
+    models: Sequence[str] = ("mobilenetv2",),
+    end_points: bool = False,
+    sentinels: bool = False,
+    again: Sequence[int] = (),
+    profiles: bool = False,
+    links: bool = False,
+    **plan: Any,
 ) -> list[Path]:
-    """Write two pairings under two networks, 20 splits of MobileNetV2 each; return the files."""
+    """Write two pairings under two networks, every split of each model; return the files.
+
+    Parameters
+    ----------
+    flaws
+        Leave out one split and spoil four runs of the first model.
+    end_points, sentinels, again
+        As in `cell`; `again` in pi_to_pi's baseline only.
+    profiles, links
+        Write the block profiles of each model and the links of both pairings too.
+    """
     source = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for pairing, workers in PAIRINGS.items():
-        for scenario in NETWORKS:
-            lines = [*cell(source, pairing, workers, scenario, repeats, **plan)]
-            if flaws and (pairing, scenario) == ("pi_to_gpu", "wan"):
-                lines = [line for line in lines if line.get("factors", {}).get("cuts") != [20]]
-            if flaws and (pairing, scenario) == ("pi_to_pi", "wan"):
-                spoil(lines)
-            paths.append(write_cell(folder, lines))
+    for model in models:
+        for pairing, workers in PAIRINGS.items():
+            for scenario in NETWORKS:
+                place, flawed = (pairing, scenario), flaws and model == models[0]
+                passes = again if place == ("pi_to_pi", "baseline") else ()
+                lines = [
+                    *cell(
+                        source,
+                        pairing,
+                        workers,
+                        scenario,
+                        repeats,
+                        model=model,
+                        end_points=end_points,
+                        sentinels=sentinels,
+                        again=passes,
+                        **plan,
+                    )
+                ]
+                if flawed and place == ("pi_to_gpu", "wan"):
+                    lines = [line for line in lines if line.get("factors", {}).get("cuts") != [20]]
+                if flawed and place == ("pi_to_pi", "wan"):
+                    spoil(lines)
+                paths.append(write_cell(folder, lines))
+        if profiles:
+            paths.append(write_cell(folder, [*profile(source, model)]))
+    if links:
+        paths += [write_cell(folder, [*link(source, workers)]) for workers in PAIRINGS.values()]
     return paths
 
 
@@ -116,20 +195,35 @@ def cell(
     backend: str = "socket",
     engine: str = "eager",
     allocators: Sequence[str] = (),
+    model: str = "mobilenetv2",
+    end_points: bool = False,
+    sentinels: bool = False,
+    again: Sequence[int] = (),
     **plan: Any,
 ) -> Iterator[Record]:
     """Yield a plan line and its runs, in randomised blocks as the sweep runs them.
 
     Without `allocators` the records are like those of the first ParetoPipe, which had none.
+
+    Parameters
+    ----------
+    end_points
+        Measure everything on the first host and everything on the last in every block.
+    sentinels
+        Measure the middle split at both ends of every block.
+    again
+        Numbers of the blocks whose closing sentinel is 20 % slower, and which a second pass
+        measures once more (with `sentinels`).
     """
     asked, rtt, rate = NETWORKS[scenario]
-    names = ["mobilenetv2", backend, pairing, scenario]
+    blocks = Blocks.of(model)
+    names = [model, backend, pairing, scenario]
     names += [engine] if engine != "eager" else []
     names += ["default_malloc"] if "default" in allocators else []
     whole = {
         "schema_version": 1,
         "cell_id": ".".join(names),
-        **{"model": "mobilenetv2", "classes": 10, "image_px": 224, "batch_size": 8},
+        **{"model": model, "classes": 10, "image_px": 224, "batch_size": 8},
         **{"backend": backend, "engine": engine, "pairing": pairing},
         "scenario": {
             "name": scenario,
@@ -150,42 +244,69 @@ def cell(
             "options": {"scenarios": "baseline,wan", "pairings": "pi_to_pi,pi_to_gpu"},
             "controller": {"ansible": "synthetic", "python": "synthetic"},
         },
+        **({"end_points": True} if end_points else {}),
+        **({"sentinel": True, "drift_limit": 0.05} if sentinels else {}),
         **plan,
     }
     yield {"schema_version": 1, "kind": "plan", "plan": whole}
-    order = 0
+    every = [list(cuts) for cuts in splits or [[k] for k in range(1, len(blocks.names))]]
+    middle, order, keys = every[len(every) // 2], 0, dict[str, str]()
     for repeat in range(1, repeats + 1):
-        block = [list(cuts) for cuts in splits] if splits else [[k] for k in range(1, 21)]
-        source.shuffle(block)
-        for cuts in block:
-            order += 1
-            yield run(source, whole, cuts, repeat, order)
+        for block_pass in (1, 2) if repeat in again else (1,):
+            block: list[tuple[list[int], Record]] = [([*cuts], {}) for cuts in every]
+            if end_points:
+                last = workers[-1]
+                block.append(([], {"role": "end_point", "split": f"all on {workers[0]}"}))
+                block.append(
+                    ([0] * (len(workers) - 1), {"role": "end_point", "split": f"all on {last}"})
+                )
+            source.shuffle(block)
+            if sentinels:
+                ends = [{"role": "sentinel", "sentinel": end} for end in ("open", "close")]
+                block = [(middle, ends[0]), *block, (middle, ends[1])]
+            for cuts, extra in block:
+                order += 1
+                record = run(source, whole, cuts, repeat, order, extra)
+                # A second pass measures the same runs again, as further attempts.
+                key = f"{repeat} {cuts} {extra}"
+                record["run_key"] = keys.setdefault(key, record["run_key"])
+                if block_pass > 1:
+                    record |= {"block_pass": block_pass, "attempt": 2}
+                elif repeat in again and extra.get("sentinel") == "close":
+                    record["latency"]["median_s"] *= 1.2
+                    record["throughput"]["img_s"] /= 1.2
+                yield record
 
 
 def run(
-    source: random.Random, plan: Record, cuts: Sequence[int], repeat: int, order: int
+    source: random.Random,
+    plan: Record,
+    cuts: Sequence[int],
+    repeat: int,
+    order: int,
+    extra: Record | None = None,
 ) -> Record:
-    """Return one invented valid run."""
-    hosts = [worker["host"] for worker in plan["workers"]]
+    """Return one invented valid run; `extra` are factors that only some runs have."""
+    hosts = [worker["host"] for worker in plan["workers"]][: len(cuts) + 1]
     measured, batch = plan["scenario"]["measured"], plan["batch_size"]
-    edges = [0, *cuts, len(NAMES)]
+    blocks = Blocks.of(plan["model"])
+    edges = [0, *cuts, len(blocks.names)]
     drift = source.lognormvariate(0, 0.008)
     stages, hops, slowest, network = [], [], 0.0, 0.03
     for index, host in enumerate(hosts):
         first, end = edges[index], edges[index + 1]
-        seconds = sum((GPU_S if host == "server" else PI_S)[first:end]) * drift + 0.002
-        stages.append(stage(source, index + 1, host, first, end, seconds))
+        seconds = sum(blocks.seconds(host)[first:end]) * drift + 0.002
+        stages.append(stage(source, index + 1, host, first, end, seconds, blocks.names))
         slowest = max(slowest, seconds)
         if index < len(hosts) - 1:
-            channels, side = CHANNELS[end - 1], SIDES[end - 1]
-            size = 4 * batch * channels * side * side
+            shape, size = blocks.bytes_at(end, batch, plan["image_px"])
             wire = size * 8 / measured["rate_mbit"] / 1e6
             network += measured["rtt_ms"] / 1e3 / 2 + wire
             slowest = max(slowest, wire)
             hops.append(
                 {
                     **{"from": host, "to": hosts[index + 1], "dtype": "float32"},
-                    **{"shape": [batch, channels, side, side], "bytes_per_batch": size},
+                    **{"shape": shape, "bytes_per_batch": size},
                     **{f"bytes_{kind}": 23 * size for kind in ("planned", "sent", "received")},
                     "receive_s": {"latency": jitter(source, wire, 5)},
                 }
@@ -216,7 +337,7 @@ def run(
         "factors": {
             **{key: plan[key] for key in (*factors, *sizes)},
             **{"scenario": plan["scenario"]["name"], "cuts": list(cuts), "input": "resident"},
-            **{"split": "P" + "-".join(map(str, cuts)), "repeat": repeat},
+            **{"split": "P" + "-".join(map(str, cuts)), "repeat": repeat, **(extra or {})},
             **{"hosts": hosts, "netem": plan["scenario"]["netem"]},
             **({"allocators": allocators} if allocators else {}),
             **({"hub": "server"} if plan["backend"] == "rpc_hub" else {}),
@@ -247,16 +368,23 @@ def security(backend: str) -> str:
 
 
 def stage(
-    source: random.Random, index: int, host: str, first: int, end: int, seconds: float
+    source: random.Random,
+    index: int,
+    host: str,
+    first: int,
+    end: int,
+    seconds: float,
+    names: Sequence[str],
 ) -> Record:
     """Return one invented stage."""
     return {
         **{"index": index, "host": host, "first_block": first, "end_block": end},
-        "block_names": NAMES[first:end],
+        "block_names": [*names[first:end]],
         "compute_s": {"latency": jitter(source, seconds, 5)},
         "cpu_percent": min(390.0, 40 + 300 * seconds),
         "peak_rss_bytes": 180_000_000 + 4_000_000 * (end - first),
         **{"threads": 4, "device": "cuda" if host == "server" else "cpu"},
+        **({"gpu_percent": 22.0} if host == "server" else {}),
     }
 
 
@@ -266,6 +394,7 @@ def facts(host: str) -> Record:
         **{"cpu_model": "synthetic (not measured)", "cpu_count": 4, "memory_bytes": 4 * 2**30},
         **{"machine": "x86_64" if host == "server" else "aarch64", "os": "synthetic"},
         **{"python": "3.11.2", "torch": "2.9.1", "runtime": "0.1.0+synthetic000"},
+        **{"memory_percent": 31.5, "cpu_percent": 64.0},
         **{"kernel": "synthetic", "governor": "performance", "congestion_control": "cubic"},
         **{
             "libc": "glibc 2.36",
@@ -274,6 +403,96 @@ def facts(host: str) -> Record:
             "throttled": None,
         },
     }
+
+
+def profile(
+    source: random.Random,
+    model: str = "mobilenetv2",
+    hosts: Sequence[str] = ("pi1", "pi2", "server"),
+    repeats: int = 5,
+    engine: str = "eager",
+    allocator: str = "tuned",
+    image_px: int = 224,
+    batch_size: int = 8,
+) -> Iterator[Record]:
+    """Yield a plan line and block profiles that agree with the runs of `cell`."""
+    blocks, cell_id = Blocks.of(model), f"{model}.profile"
+    plan = {"schema_version": 1, "kind": "profile", "cell_id": cell_id, "model": model}
+    yield {"schema_version": 1, "kind": "plan", "plan": plan}
+    for repeat in range(1, repeats + 1):
+        for host in hosts:
+            seconds = blocks.seconds(host)
+            yield {
+                **{"schema_version": 1, "kind": "profile", "attempt": 1, "status": "ok"},
+                **{"run_key": f"{source.getrandbits(64):016x}", "message": ""},
+                **{"started_at": f"2000-01-01T09:{repeat:02d}:00Z", "cell_id": cell_id},
+                "factors": {
+                    **{"model": model, "classes": 10, "image_px": image_px},
+                    **{"batch_size": batch_size, "engine": engine, "host": host},
+                    **{"allocator": allocator, "repeat": repeat, "weights_seed": 0},
+                    **{"warmup_batches": 2, "batches": 5},
+                },
+                "input_bytes": blocks.bytes_at(0, batch_size, image_px)[1],
+                "whole_s": jitter(source, sum(seconds) + 0.002, 5),
+                "blocks": [
+                    _block(source, blocks, k, seconds[k], batch_size, image_px)
+                    for k in range(len(seconds))
+                ],
+                "proof": {"max_rel_err": 1e-7, "argmax_equal": True, "tolerance": 1e-5},
+                "hosts": {host: facts(host)},
+                "wall_s": 30.0,
+            }
+
+
+def _block(
+    source: random.Random, blocks: Blocks, index: int, seconds: float, batch: int, image_px: int
+) -> Record:
+    last = index == len(blocks.names) - 1
+    shape, size = ([batch, 10], 40 * batch) if last else blocks.bytes_at(index + 1, batch, image_px)
+    before = 240 * 2**20 + index * 2**20
+    return {
+        **{"index": index, "name": blocks.names[index], "parameters": 1_000 * (index + 1)},
+        **{"weight_bytes": 4_000 * (index + 1), "flops": int(4e9 * seconds)},
+        **{"output_shape": shape, "output_bytes": size},
+        **{"compute_s": jitter(source, seconds, 5), "first_s": seconds * 1.5},
+        **{"rss_before_bytes": before, "peak_rss_bytes": before + size},
+    }
+
+
+def link(
+    source: random.Random,
+    hosts: Sequence[str] = ("pi1", "pi2"),
+    repeats: int = 5,
+    scenario: str = "baseline",
+    backend: str = "socket",
+) -> Iterator[Record]:
+    """Yield a plan line and measurements of a link whose stages compute nothing."""
+    asked, rtt, rate = NETWORKS[scenario]
+    cell_id = f"link.{'-'.join(hosts)}.{backend}"
+    plan = {"schema_version": 1, "kind": "link", "cell_id": cell_id, "hosts": [*hosts]}
+    yield {"schema_version": 1, "kind": "plan", "plan": plan}
+    for repeat in range(1, repeats + 1):
+        yield {
+            **{"schema_version": 1, "kind": "link", "attempt": 1, "status": "ok", "message": ""},
+            "run_key": f"{source.getrandbits(64):016x}",
+            **{"started_at": f"2000-01-01T08:{repeat:02d}:00Z", "cell_id": cell_id},
+            "factors": {
+                **{"hosts": [*hosts], "backend": backend, "repeat": repeat, "window": 4},
+                **{"payload_bytes": PAYLOADS, "batches": 5},
+            },
+            "transfers": [
+                {
+                    "payload_bytes": size,
+                    # What a run of `cell` takes beside its stages' 2 ms each and this.
+                    "latency_s": jitter(source, 0.034 + rtt / 2e3 + size * 8 / rate / 1e6, 5),
+                    "pace_s": max(jitter(source, size * 8 / rate / 1e6, 1)[0], 0.002),
+                }
+                for size in PAYLOADS
+            ],
+            "network": {"asked": asked, "measured": {"rtt_ms": rtt, "rate_mbit": rate}},
+            "hosts": {host: facts(host) for host in hosts},
+            "wall_s": 10.0,
+        }
 
 
 def jitter(source: random.Random, seconds: float, times: int) -> list[float]:

@@ -15,7 +15,7 @@ from reports.data.cells import Cell, build
 from reports.data.naming import Naming
 from reports.data.records import Record, read
 from reports.data.tidy import tidy
-from reports.page import compare, memory
+from reports.page import breakdown, compare, contrast, memory
 from reports.page.notes import notes, proof
 from reports.page.render import render
 from reports.page.sections.comparisons import build as comparisons
@@ -34,8 +34,9 @@ def shown(folder: Path) -> tuple[list[Cell], pd.DataFrame]:
 
 def said(folder: Path, factor: str) -> list[str]:
     """Return what is said of everything that can be compared by one factor."""
-    found = compare.find(shown(folder)[0], factor)
-    return [str(text).replace("\xa0", " ") for item in found for text in compare.sentences(item)]
+    cells, frame = shown(folder)
+    found = (contrast.draw(item, frame, 0.02) for item in compare.find(cells, factor))
+    return [str(text).replace("\xa0", " ") for item in found for text in contrast.sentences(item)]
 
 
 def plant(
@@ -65,37 +66,102 @@ def plant(
     return lines
 
 
+# Five runs of three splits, each with the same spread of 1 % around it.
+SPREAD = (0.99, 1.0, 1.01, 0.995, 1.005)
+
+
 def planted_pair(folder: Path, **plan: object) -> None:
-    sockets = {3: [(1.0, 8.0), (1.1, 8.0), (1.2, 8.0)], 9: [(2.0, 4.0)] * 3, 17: [(4.0, 2.0)] * 3}
-    rpc = {3: [(1.2, 8.0), (1.32, 8.0), (1.5, 8.0)], 9: [(3.0, 3.0)] * 3, 17: [(4.4, 1.0)] * 3}
-    plant(folder, ("socket", "eager", TUNED), sockets)
-    plant(folder, ("rpc", "eager", TUNED), rpc, **plan)
+    """Plant latency ratios of 1.2, 1.0 and 0.8, and throughput ratios of 1.0, 1.5 and 1.0."""
+
+    def runs(latency: float, throughput: float) -> list[tuple[float, float]]:
+        return [(latency * one, throughput * one) for one in SPREAD]
+
+    plant(
+        folder,
+        ("socket", "eager", TUNED),
+        {3: runs(1.0, 8.0), 9: runs(2.0, 4.0), 17: runs(4.0, 2.0)},
+    )
+    plant(
+        folder,
+        ("rpc", "eager", TUNED),
+        {3: runs(1.2, 8.0), 9: runs(2.0, 6.0), 17: runs(3.2, 2.0)},
+        **plan,
+    )
 
 
-def test_the_sentence_has_the_planted_ratios_and_overlaps(tmp_path: Path) -> None:
+def test_the_sentence_has_the_planted_ratios_and_verdicts(tmp_path: Path) -> None:
     planted_pair(tmp_path)
-    # Medians 1.32/1.1, 3/2, 4.4/4; of the latencies only P3's [1.0, 1.2] and [1.2, 1.5] touch.
     assert said(tmp_path, "backend") == [
-        "With PyTorch RPC, the latency is 1.10 to 1.50 times that with TCP sockets over 3 splits "
-        "(median 1.20); the ranges of the runs overlap at 1 of them. The throughput is 0.500 to "
-        "1.00 times that with TCP sockets over 3 splits (median 0.750); the ranges of the runs "
-        "overlap at 1 of them."
+        "With PyTorch RPC, the latency is 0.800 to 1.20 times that with TCP sockets over 3 splits "
+        "(median 1.00): equal within 2.0 % at P9, lower at P17, higher at P3. The throughput is "
+        "1.00 to 1.50 times that with TCP sockets over 3 splits (median 1.00): equal within 2.0 % "
+        "at P3 and P17, higher at P9."
     ]
 
 
-def test_the_table_has_every_median_range_and_ratio(tmp_path: Path) -> None:
+def test_a_difference_that_the_runs_do_not_show_is_undecided(tmp_path: Path) -> None:
+    wild = [(1.0, 8.0), (1.1, 7.0), (0.9, 9.0)]
+    plant(tmp_path, ("socket", "eager", TUNED), {3: wild, 9: wild, 17: wild})
+    more = [(latency * 1.03, throughput) for latency, throughput in wild]
+    plant(tmp_path, ("rpc", "eager", TUNED), {3: more, 9: more, 17: more})
+    [text] = said(tmp_path, "backend")
+    assert "the latency is 1.03 times that with TCP sockets over 3 splits: undecided at all" in text
+
+
+def test_one_run_a_split_has_a_ratio_and_no_interval(tmp_path: Path) -> None:
+    plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)], 9: [(2.0, 4.0)]})
+    plant(tmp_path, ("rpc", "eager", TUNED), {3: [(1.5, 8.0)], 9: [(3.0, 4.0)]})
+    cells, frame = shown(tmp_path)
+    [found] = compare.find(cells, "backend")
+    table = contrast.table(contrast.draw(found, frame, 0.02))
+    assert [row.entries[2].text for row in table.rows] == ["? undecided 1.50"] * 2
+
+
+def test_the_table_has_every_median_range_and_ratio_with_its_verdict(tmp_path: Path) -> None:
     planted_pair(tmp_path)
-    table = compare.table(compare.find(shown(tmp_path)[0], "backend")[0])
+    cells, frame = shown(tmp_path)
+    table = contrast.table(contrast.draw(compare.find(cells, "backend")[0], frame, 0.02))
     assert [column.unit for column in table.columns] == [
         *("", "s, TCP sockets", "s, PyTorch RPC", "PyTorch RPC / TCP sockets"),
         *("images/s, TCP sockets", "images/s, PyTorch RPC", "PyTorch RPC / TCP sockets"),
     ]
     first = [entry.text.replace("\xa0", " ") for entry in table.rows[0].entries]
-    assert first == [
-        *("1.10 [1.00, 1.20]", "1.32 [1.20, 1.50]", "1.20 ≈"),
-        *("8.00 [8.00, 8.00]", "8.00 [8.00, 8.00]", "1.00 ≈"),
+    assert first[:2] == ["1.00 [0.99, 1.01]", "1.20 [1.19, 1.21]"]
+    assert re.fullmatch(r"↑ higher 1\.20 \[1\.1\d, 1\.2\d\]", first[2])
+    assert first[3:5] == ["8.00 [7.92, 8.08]", "8.00 [7.92, 8.08]"]
+    assert re.fullmatch(r"= equal 1\.00 \[0\.9\d, 1\.0\d\]", first[5])
+    assert [float(row.entries[2].value) for row in table.rows] == pytest.approx([1.2, 1.0, 0.8])
+
+
+def test_the_breakdown_has_each_backend_where_it_moves_most(tmp_path: Path) -> None:
+    planted_pair(tmp_path)
+    cells, _ = shown(tmp_path)
+    found = breakdown.of(compare.find(cells, "backend")[0])
+    # Both move most at P3: 8 images/s, in 1.0 s and in 1.2 s.
+    assert [(kind.name, kind.split.name) for kind in found.kinds] == [
+        *(("TCP sockets", "P3"), ("PyTorch RPC", "P3")),
     ]
-    assert [float(row.entries[2].value) for row in table.rows] == pytest.approx([1.2, 1.5, 1.1])
+    assert [line.label for line in found.lines] == [
+        *("Stage 1 compute, pi1", "Stage 2 compute, pi2", "Network, all hops"),
+        *("Stage 1 CPU, pi1", "Stage 2 CPU, pi2", "Latency", "Throughput"),
+    ]
+    values = {
+        line.label: [text.replace("\xa0", " ") for text in line.values] for line in found.lines
+    }
+    assert values["Latency"] == ["1.00 [0.99, 1.01]", "1.20 [1.19, 1.21]"]
+    [sentence] = (re.sub("<[^>]+>", "", text).replace("\xa0", " ") for text in found.sentences)
+    assert sentence == (
+        "TCP sockets at P3 against PyTorch RPC at P3: latency 17 % lower, throughput the same."
+    )
+    assert "latency 76\xa0% lower and throughput 53\xa0% higher" in found.paper
+
+
+def test_the_papers_case_is_named_only_where_it_was_measured(tmp_path: Path) -> None:
+    values = {3: [(1.0, 8.0)] * 3}
+    plant(tmp_path, ("socket", "eager", TUNED), values, scenario="wan")
+    plant(tmp_path, ("rpc", "eager", TUNED), values, scenario="wan")
+    [found] = compare.find(shown(tmp_path)[0], "backend")
+    assert breakdown.of(found).paper == ""
 
 
 @pytest.mark.parametrize(
@@ -143,14 +209,16 @@ def test_splits_with_fewer_batches_are_not_compared(tmp_path: Path) -> None:
 
 def test_the_hub_is_compared_as_the_backend_it_is(tmp_path: Path) -> None:
     synthetic.write_kinds(tmp_path)
-    (found,) = compare.find(shown(tmp_path)[0], "backend")
+    cells, frame = shown(tmp_path)
+    (found,) = compare.find(cells, "backend")
     assert found.name == "TCP sockets"
     assert [rival.name for rival in found.rivals] == [
         *("PyTorch RPC", "PyTorch RPC through the orchestrator"),
     ]
     for rival, factor in zip(found.rivals, (1.1, 1.5), strict=True):
-        values = [ratio for ratio, _ in compare.ratios(found, rival, found.measures[0])]
-        assert values == pytest.approx([factor] * 3)
+        differences = contrast.draw(found, frame, 0.02).of(rival, found.measures[0]).values()
+        assert [d.ratio for d in differences] == pytest.approx([factor] * 3)
+        assert {d.verdict for d in differences} == {"higher"}
     assert found.rivals[1].cell.splits[0].hops[0][0] == "pi1 → server → pi2"
 
 
@@ -268,11 +336,11 @@ def test_what_ran_without_authentication_is_marked(tmp_path: Path) -> None:
     synthetic.write_kinds(tmp_path, splits=[[3]], kinds=list(synthetic.KINDS)[:2], repeats=2)
     page = render(read(tmp_path))[0]
     assert "Measured without authentication" in page
-    marked = re.findall(
-        r"<h3>([^<]*) <span class=\"quiet\">([^<]*)</span> <span class=\"open\">", page
-    )
-    assert {over for _, over in marked} == {"over PyTorch RPC"}
-    assert len(marked) == 4  # verdict, fronts, tables, times
+    for name in ("verdict", "fronts", "splits", "time"):
+        section = re.search(rf'<section id="{name}">.*?</section>', page, re.DOTALL)
+        assert section, name
+        over = r'<span class="quiet">([^<]*)</span> <span class="open">'
+        assert set(re.findall(over, section[0])) == {"over PyTorch RPC"}, name
     assert re.search(r"<span>PyTorch RPC <span class=\"open\">", page)  # where it is compared
     assert not re.search(r"<span>TCP sockets <span class=\"open\">", page)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.data.cells import build
+from reports.data.cells import Drift, Spread, build
+from reports.data.profiles import links, profiles
 from reports.data.records import Record, Records, checksum, read
 from reports.data.tidy import tidy
 from reports.errors import ReportError
@@ -135,3 +136,137 @@ def test_three_stages_make_two_cuts(tmp_path: Path) -> None:
     assert (first.name, first.cuts) == ("P3-17", (3, 17))
     assert [stage.host for stage in first.stages] == workers
     assert [hop for hop, _ in first.hops] == ["pi1 → pi2", "pi2 → server"]
+
+
+def a_block(**choices: object) -> list[Record]:
+    """Return two blocks with end points and sentinels, of which the second is measured twice."""
+    return [
+        *synthetic.cell(
+            random.Random(1),
+            splits=[[3], [9], [17]],
+            repeats=2,
+            end_points=True,
+            sentinels=True,
+            again=[2],
+            **choices,  # type: ignore[arg-type]
+        )
+    ]
+
+
+def test_end_points_are_measured_and_are_no_splits(tmp_path: Path) -> None:
+    synthetic.write_cell(tmp_path, a_block(allocators=["tuned", "default"]))
+    records = read(tmp_path)
+    frame = tidy(records.runs)
+    cell = build(records.plans, records.runs, frame)[0]
+    assert [split.name for split in cell.splits] == ["P3", "P9", "P17"]
+    assert {split.name for split in cell.front} <= {"P3", "P9", "P17"}
+    assert [(end.name, end.cuts, end.runs) for end in cell.end_points] == [
+        ("all on pi1", (), 2),
+        ("all on pi2", (0,), 2),
+    ]
+    assert [stage.host for stage in cell.end_points[0].stages] == ["pi1"]
+    assert cell.hosts == ("pi1", "pi2")
+    assert frame[frame["role"] == "end_point"]["counted"].sum() == 4
+
+
+def test_an_end_point_of_another_allocator_is_not_mixed_in(tmp_path: Path) -> None:
+    lines = a_block(allocators=["tuned", "default"])
+    for line in lines:
+        if line.get("factors", {}).get("cuts") == []:
+            line["factors"]["allocators"] = ["default"]
+    synthetic.write_cell(tmp_path, lines)
+    reasons = [text for text in excluded(read(tmp_path)) if text.startswith("settings")]
+    assert set(reasons) == {"settings:allocators default, newest tuned"}
+
+
+def test_a_sentinel_is_no_replicate_of_its_split(tmp_path: Path) -> None:
+    synthetic.write_cell(tmp_path, a_block())
+    records = read(tmp_path)
+    frame = tidy(records.runs)
+    watching = frame[frame["role"] == "sentinel"]
+    assert set(watching["cuts"]) == {"9"}
+    assert set(watching["sentinel"]) == {"open", "close"}
+    assert not watching["counted"].any()
+    middle = build(records.plans, records.runs, frame)[0].splits[1]
+    assert (middle.name, middle.runs, middle.attempts) == ("P9", 2, 3)
+
+
+def test_a_second_pass_replaces_the_first_run_by_run(tmp_path: Path) -> None:
+    lines = a_block()
+    # The second pass lost one run: the first pass's counts.
+    lost = next(
+        place
+        for place, line in enumerate(lines)
+        if line.get("block_pass") == 2 and line["factors"]["split"] == "P3"
+    )
+    lines[lost] = {**lines[lost], "status": "failed:E_PEER_LOST"}
+    synthetic.write_cell(tmp_path, lines)
+    records = read(tmp_path)
+    frame = tidy(records.runs)
+    first = frame[(frame["repeat"] == 2) & (frame["block_pass"] == 1)]
+    by_reason = first.groupby("excluded")["split"].apply(set).to_dict()
+    assert by_reason[""] == {"P3"}
+    again = by_reason["superseded:block measured again, its sentinel shifted"]
+    assert again == {"P9", "P17", "all on pi1", "all on pi2"}
+    cell = build(records.plans, records.runs, frame)[0]
+    assert [value.block for value in cell.splits[0].values] == [1, 2]
+
+
+def test_drifts_are_the_close_of_a_block_against_its_open(tmp_path: Path) -> None:
+    lines = a_block()
+    for line in lines[1:]:
+        if line["factors"].get("sentinel"):
+            late = line["factors"]["sentinel"] == "close" and line["factors"]["repeat"] == 1
+            line["latency"]["median_s"] = 3.0 if late else 2.0
+            line["throughput"]["img_s"] = 3.0 if late else 4.0
+    synthetic.write_cell(tmp_path, lines[:-1])  # interrupted: the last sentinel is missing
+    records = read(tmp_path)
+    cell = build(records.plans, records.runs, tidy(records.runs))[0]
+    assert cell.drifts == (
+        Drift(block=1, block_pass=1, latency=0.5, throughput=-0.25),
+        Drift(block=2, block_pass=1, latency=0.0, throughput=0.0),
+        Drift(block=2, block_pass=2, latency=None, throughput=None),
+    )
+
+
+def test_the_table_says_what_host_and_processor_did(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), "pi_to_gpu", ["pi1", "server"], splits=[[3]])]
+    synthetic.write_cell(tmp_path, lines)
+    records = read(tmp_path)
+    frame = tidy(records.runs)
+    row = frame.iloc[0]
+    assert (row["role"], row["block_pass"]) == ("split", 1)
+    assert (row["stage1_device"], row["stage2_device"]) == ("cpu", "cuda")
+    assert (row["stage1_host_memory_percent"], row["stage1_host_cpu_percent"]) == (31.5, 64.0)
+    assert row["stage2_gpu_percent"] == 22.0
+    stages = build(records.plans, records.runs, frame)[0].splits[0].stages
+    assert [stage.device for stage in stages] == ["cpu", "cuda"]
+    assert [stage.gpu_percent for stage in stages] == [None, Spread(22.0, 22.0, 22.0, 5)]
+
+
+def test_profiles_are_medians_of_medians_over_fresh_processes(tmp_path: Path) -> None:
+    lines = [*synthetic.profile(random.Random(1), hosts=["pi1"], repeats=3)]
+    for line, seconds in zip(lines[1:], (1.0, 2.0, 4.0), strict=True):
+        line["blocks"][0]["compute_s"] = [seconds, seconds, 9.0]
+    failed = {**lines[1], "run_key": "another", "status": "failed:E_TIMEOUT"}
+    synthetic.write_cell(tmp_path, [*lines, failed])
+    [profile] = profiles(read(tmp_path))
+    assert (profile.model, profile.host, profile.runs, profile.attempts) == (
+        *("mobilenetv2", "pi1", 3, 4),
+    )
+    assert profile.blocks[0].compute_s == Spread(2.0, 1.0, 4.0, 3)
+    assert [block.index for block in profile.blocks] == [*range(21)]
+
+
+def test_links_are_by_hosts_backend_and_network(tmp_path: Path) -> None:
+    for workers in (["pi1", "pi2"], ["pi1", "server"]):
+        synthetic.write_cell(tmp_path, [*synthetic.link(random.Random(1), workers)])
+    records = read(tmp_path)
+    found = links(records)
+    assert [(link.hosts, link.runs) for link in found] == [
+        (("pi1", "pi2"), 5),
+        (("pi1", "server"), 5),
+    ]
+    assert [move.payload_bytes for move in found[0].transfers] == synthetic.PAYLOADS
+    assert (found[0].rtt_ms, found[0].rate_mbit) == (0.2, 930.0)
+    assert build(records.plans, records.runs, tidy(records.runs)) == []

@@ -3,74 +3,89 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
-from reports.data.cells import Cell, build
-from reports.data.records import read
-from reports.data.tidy import tidy
 from reports.page.notes import notes
-from reports.page.verdict import scenarios, sentences
+from reports.page.verdict import sentences
 from reports.words import number
+from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic
 
 
-def cell_of(folder: Path, values: dict[int, tuple[float, float]], scenario: str) -> None:
-    """Write a cell with known latency and throughput per split, the same in every run."""
-    lines = [*synthetic.cell(random.Random(1), scenario=scenario, splits=[[k] for k in values])]
-    for line in lines[1:]:
-        latency, throughput = values[line["factors"]["cuts"][0]]
-        line["latency"]["median_s"], line["throughput"]["img_s"] = latency, throughput
-    synthetic.write_cell(folder, lines)
+def told(folder: Path, delta: float = 0.02) -> dict[str, str]:
+    """Return the sentences about the only cell of a folder."""
+    sheet = known.sheet(folder, delta)
+    [cell] = sheet.cells
+    return known.plain(sentences(cell, sheet.judgements[cell.id], sheet.contests[cell.id]))
 
 
-def cells_of(folder: Path) -> list[Cell]:
-    records = read(folder)
-    return build(records.plans, records.runs, tidy(records.runs))
+def test_two_best_splits_and_the_price_of_a_balance(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (2.0, 8.0), 9: (1.76, 7.2), 17: (1.6, 4.0)})
+    found = told(tmp_path)
+    assert found["Lowest latency"] == "P17, 1.60 s [1.60, 1.60] in 5 runs."
+    assert found["Highest throughput"] == "P3, 8.00 images/s [8.00, 8.00] in 5 runs."
+    assert found["Balanced"] == (
+        "P9 has 10 % more latency than P17 and 10 % less throughput than P3."
+    )
 
 
-def plain(texts: Sequence[object]) -> list[str]:
-    return [text.striptags().replace("\xa0", " ") for text in texts]  # type: ignore[attr-defined]
-
-
-def test_two_best_splits_and_the_price_of_each(tmp_path: Path) -> None:
-    cell_of(tmp_path, {3: (2.0, 8.0), 9: (1.9, 6.0), 17: (1.6, 4.0)}, "baseline")
-    assert plain(sentences(cells_of(tmp_path)[0])) == [
-        "P17 has the lowest latency, 1.60 s [1.60, 1.60], and P3 the highest throughput, "
-        "8.00 images/s [8.00, 8.00]; 5 runs each.",
-        "Choosing P3 instead means 25 % more latency than P17; "
-        "choosing P17 gives up 50 % of the throughput.",
-    ]
+def test_from_twice_as_much_on_a_loss_is_a_factor(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (3.2, 8.0), 17: (1.6, 2.0)})
+    assert told(tmp_path)["Balanced"] == "P3 has 2.0 times the latency of P17."
 
 
 def test_one_best_split_leaves_nothing_to_trade(tmp_path: Path) -> None:
-    cell_of(tmp_path, {3: (1.0, 8.0), 17: (1.6, 4.0)}, "baseline")
-    assert plain(sentences(cells_of(tmp_path)[0]))[1] == (
-        "No other split is better in either: nothing to choose between."
-    )
+    known.write(tmp_path, {3: (1.0, 8.0), 17: (1.6, 4.0)})
+    assert told(tmp_path)["Balanced"] == "P3 is best in both: nothing to trade."
 
 
-def test_splits_that_the_runs_do_not_tell_apart_are_named(tmp_path: Path) -> None:
-    cell_of(tmp_path, {3: (1.6, 8.0), 17: (1.6, 4.0)}, "baseline")
-    assert plain(sentences(cells_of(tmp_path)[0]))[-1] == (
-        "In latency, the runs of P17 overlap with those of P3: not clearly apart."
-    )
+def test_splits_within_delta_are_as_good(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (1.6, 8.0), 9: (1.61, 5.0), 17: (1.8, 4.0)})
+    assert told(tmp_path)["Lowest latency"].endswith("As good, within 2 %: P9.")
+    assert told(tmp_path, delta=0.001)["Lowest latency"].endswith("in 5 runs.")
 
 
-def test_what_the_network_changes(tmp_path: Path) -> None:
-    cell_of(tmp_path, {3: (1.0, 8.0), 17: (2.0, 4.0)}, "baseline")
-    cell_of(tmp_path, {3: (9.0, 1.0), 17: (2.5, 4.0)}, "wan")
-    told = plain(scenarios(cells_of(tmp_path)))
-    assert told[0].startswith("From baseline to wan, the lowest latency moves from P3 (1.00 s")
-    assert told[2:] == [
-        "Keeping baseline's P3 under wan means 3.6 times the latency of P17.",
-        "Keeping baseline's P3 under wan means 75 % less throughput than P17.",
-    ]
+def test_a_margin_that_covers_all_says_so_of_all(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (1.60, 8.0), 9: (1.61, 5.0), 17: (1.62, 4.0)})
+    assert told(tmp_path)["Lowest latency"].endswith("Every other split is within 2 % of it.")
+
+
+def test_noisy_splits_are_not_told_apart(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (1.6, 8.0), 9: (1.65, 5.0), 17: (9.0, 4.0)}, noise=0.04)
+    assert "Not told apart from it at δ = 2 %: P" in told(tmp_path)["Lowest latency"]
+    assert "P17" not in told(tmp_path)["Lowest latency"]
+
+
+def test_one_run_of_each_tells_nothing_apart(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (1.0, 8.0), 17: (2.0, 4.0)}, repeats=1)
+    found = told(tmp_path)["Lowest latency"]
+    assert found == "P3, 1.00 s [1.00, 1.00] in 1 run. Not told apart from it at δ = 2 %: P17."
+
+
+def test_names_lead_to_their_rows(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (2.0, 8.0), 17: (1.6, 4.0)})
+    sheet = known.sheet(tmp_path)
+    [cell] = sheet.cells
+    first = sentences(cell, sheet.judgements[cell.id], sheet.contests[cell.id])[0].text
+    row = next(split.row_id for split in cell.splits if split.name == "P17")
+    assert first.startswith(f'<a href="#{row}">P17</a>')
 
 
 def test_a_cell_without_runs_says_so(tmp_path: Path) -> None:
     synthetic.write_cell(tmp_path, [next(synthetic.cell(random.Random(1)))])
-    assert "no answer here" in sentences(cells_of(tmp_path)[0])[0]
+    assert "no answer here" in told(tmp_path)[""]
+
+
+def test_doubts_are_sentences_too(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), splits=[[3], [9], [17]])]
+    lines = [line for line in lines if line.get("factors", {}).get("cuts") != [17]]
+    spoilt = [line for line in lines[1:] if line["factors"]["cuts"] == [9]][:2]
+    for line in spoilt:
+        line["status"] = "invalid:throttled"
+    synthetic.write_cell(tmp_path, lines)
+    found = told(tmp_path)
+    assert found["Incomplete"] == "2 of 3 planned splits measured; without a valid run: P17."
+    assert found["Unreliable"] == "More than 20 % of the attempts were invalid: P9."
 
 
 def test_notes_name_a_demo_a_stand_in_and_what_is_not_there(tmp_path: Path) -> None:
@@ -79,13 +94,13 @@ def test_notes_name_a_demo_a_stand_in_and_what_is_not_there(tmp_path: Path) -> N
         line["hosts"]["pi1"] |= {"machine": "x86_64", "boot_id": "same"}
         line["hosts"]["pi2"] |= {"boot_id": "same"}
     synthetic.write_cell(tmp_path, lines)
-    records = read(tmp_path)
-    told = notes(records, cells_of(tmp_path), tidy(records.runs))
-    assert "images of 32×32 instead of 224×224 and batches of 2 instead of 8" in told[0]
-    assert "not comparable with the paper" in told[0]
-    assert told[1].startswith("pi1 stand")
-    assert told[2].startswith("pi1 and pi2 are one machine")
-    assert "Pi-to-Pi under wan" in told[3]
+    sheet = known.sheet(tmp_path)
+    found = notes(sheet.records, sheet.cells, sheet.frame)
+    assert "images of 32×32 instead of 224×224 and batches of 2 instead of 8" in found[0]
+    assert "not comparable with the paper" in found[0]
+    assert found[1].startswith("pi1 stand")
+    assert found[2].startswith("pi1 and pi2 are one machine")
+    assert "Pi-to-Pi under wan" in found[3]
 
 
 def test_numbers_keep_three_digits() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import Plan, expand, read_plan
+from paretopipe_runtime.plan import Cuts, read_plan
+from paretopipe_runtime.runs import Run, expand
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -39,31 +41,126 @@ def document(**changes: Any) -> dict[str, Any]:
     return {**plan, **changes}
 
 
-def hops(plan: Plan, nbytes: int = 1000) -> dict[tuple[int, ...], list[int]]:
-    return {cuts: [nbytes, 320] for cuts in plan.splits}
+def hops(cuts: Cuts) -> list[int]:
+    return [1000] * len(cuts) + [320]
+
+
+def by_block(runs: list[Run]) -> dict[int, list[Run]]:
+    return {
+        number: [run for run in runs if run.repeat == number]
+        for number in sorted({run.repeat for run in runs})
+    }
 
 
 def test_every_block_has_every_split_once_in_its_own_order() -> None:
     plan = read_plan(document())
-    runs = expand(plan, hops(plan))
+    runs = expand(plan, hops)
     blocks = [[run.cuts for run in runs if run.repeat == repeat] for repeat in range(1, 6)]
     assert [len(block) for block in blocks] == [20] * 5
     assert all(set(block) == {(cut,) for cut in range(1, 21)} for block in blocks)
     assert len({tuple(block) for block in blocks}) == 5
     assert [run.order for run in runs] == list(range(100))
-    assert [run.key for run in expand(plan, hops(plan))] == [run.key for run in runs]
+    assert [run.key for run in expand(plan, hops)] == [run.key for run in runs]
 
 
 def test_keys_are_unique_and_depend_on_what_matters_only() -> None:
     plan = read_plan(document())
-    keys = {run.key for run in expand(plan, hops(plan))}
+    keys = {run.key for run in expand(plan, hops)}
     assert len(keys) == 100
     measured = {"name": "baseline", "netem": None, "measured": {"rtt_ms": 0.3, "rate_mbit": 900}}
     same = read_plan(document(scenario=measured, splits=[[3]], provenance={"commit": "x"}))
-    assert {run.key for run in expand(same, hops(same))} <= keys
+    assert {run.key for run in expand(same, hops)} <= keys
     for change in ({"batch_size": 1}, {"image_px": 96}, {"weights_seed": 1}, {"window": 2}):
         other = read_plan(document(**change))
-        assert not {run.key for run in expand(other, hops(other))} & keys
+        assert not {run.key for run in expand(other, hops)} & keys
+
+
+def test_a_block_has_both_end_points_and_the_same_split_at_both_ends() -> None:
+    plan = read_plan(document(end_points=True, sentinel=True))
+    runs = expand(plan, hops)
+    assert [run.order for run in runs] == list(range(5 * 24))
+    assert len({run.key for run in runs}) == len(runs)
+    for number, block in by_block(runs).items():
+        opening, *members, closing = block
+        assert (opening.role, closing.role) == ("open", "close")
+        assert opening.cuts == closing.cuts == (11,)
+        assert opening.factors == {
+            **next(run.factors for run in members if run.cuts == (11,)),
+            "role": "sentinel",
+            "sentinel": "open",
+        }
+        assert closing.factors["sentinel"] == "close"
+        assert Counter(run.role for run in members) == {"split": 20, "end_point": 2}
+        assert {run.repeat for run in block} == {number}
+    places = {
+        next(place for place, run in enumerate(block) if run.split == "all on pi1")
+        for block in by_block(runs).values()
+    }
+    assert len(places) > 1, "the end points stand in random places too"
+
+
+def test_the_end_points_are_everything_on_the_first_and_on_the_last_host() -> None:
+    plan = read_plan(document(end_points=True, repeats=1))
+    first, last = sorted((r for r in expand(plan, hops) if r.role == "end_point"), key=len_of)
+    assert (first.cuts, first.split) == ((), "all on pi1")
+    assert (first.factors["hosts"], first.factors["allocators"]) == (["pi1"], ["tuned"])
+    assert first.factors["cuts"] == []
+    assert (last.cuts, last.split) == ((0,), "all on pi2")
+    assert last.factors["hosts"] == ["pi1", "pi2"]
+    assert first.factors["role"] == last.factors["role"] == "end_point"
+
+    chain = [*document()["workers"], {"host": "server", "address": "192.0.2.10", "port": 47470}]
+    three = read_plan(document(workers=chain, splits=[[3, 9]], end_points=True, repeats=1))
+    assert {run.cuts: run.split for run in expand(three, hops)} == {
+        (): "all on pi1",
+        (3, 9): "P3-9",
+        (0, 0): "all on server",
+    }
+
+
+def len_of(run: Run) -> int:
+    return len(run.cuts)
+
+
+def test_keys_of_ordinary_splits_stay_what_they_were() -> None:
+    """The key of a sweep measured before there were end points: it must still be found again."""
+    plain = read_plan(document())
+    (run,) = (run for run in expand(plain, hops) if (run.cuts, run.repeat) == ((3,), 2))
+    assert run.key == "bd1a8ce86f870454"
+    full = read_plan(
+        document(end_points=True, sentinel=True, drift_limit=0.05, more=more([[3]], 7))
+    )
+    ordinary = {run.key for run in expand(full, hops) if run.role == "split" and run.repeat < 6}
+    assert ordinary == {run.key for run in expand(plain, hops)}
+
+
+def more(splits: list[list[int]], repeats: int) -> list[dict[str, Any]]:
+    return [{"splits": splits, "repeats": repeats}]
+
+
+def test_more_blocks_have_only_the_splits_that_lack_repeats() -> None:
+    entries = [*more([[3], [4]], 7), *more([[4], [5]], 8)]
+    plan = read_plan(document(end_points=True, sentinel=True, more=entries))
+    runs = expand(plan, hops)
+    blocks = by_block(runs)
+    further = {
+        number: sorted(run.split for run in block if run.role == "split")
+        for number, block in blocks.items()
+        if number > 5
+    }
+    assert further == {6: ["P3", "P4"], 7: ["P3", "P4"], 8: ["P4", "P5"], 9: ["P5"], 10: ["P5"]}
+    for number in further:
+        assert [run.role for run in blocks[number]][:: len(blocks[number]) - 1] == ["open", "close"]
+        assert not any(run.role == "end_point" for run in blocks[number])
+    repeats = Counter(run.split for run in runs if run.role == "split")
+    assert (repeats["P3"], repeats["P4"], repeats["P5"], repeats["P6"]) == (7, 8, 8, 5)
+    before = expand(read_plan(document(end_points=True, sentinel=True, more=entries[:1])), hops)
+    assert [run.key for run in before] == [run.key for run in runs[: len(before)]]
+
+
+def test_more_than_there_is_already_adds_nothing() -> None:
+    plan = read_plan(document(more=more([[3]], 5)))
+    assert len(expand(plan, hops)) == 100
 
 
 def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
@@ -72,7 +169,7 @@ def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
     assert plan.rtt_s == pytest.approx(0.2)
     assert plan.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
     sizes = {(1,): [102_760_448, 320], (14,): [25_690_112, 320], (38,): [131_072, 320]}
-    first, middle, last = sorted(expand(plan, sizes)[:3], key=lambda run: run.cuts)
+    first, middle, last = sorted(expand(plan, sizes.__getitem__)[:3], key=lambda run: run.cuts)
     assert (first.warmup_batches, first.latency_batches, first.throughput_batches) == (1, 2, 6)
     assert (middle.warmup_batches, middle.latency_batches, middle.throughput_batches) == (1, 2, 6)
     assert (last.warmup_batches, last.latency_batches, last.throughput_batches) == (2, 5, 16)
@@ -87,6 +184,12 @@ def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
         ({"splits": [[3, 9]]}, r"E_SPLIT.*3 stages.*2 hosts"),
         ({"backend": "pigeon"}, r"E_BACKEND.*pigeon.*socket"),
         ({"repeats": 0}, r"E_PLAN.*repeats is 0"),
+        ({"splits": []}, r"E_PLAN.*names no split"),
+        ({"more": [{"splits": [[0]], "repeats": 9}]}, r"E_SPLIT.*0 of mobilenetv2"),
+        ({"more": [{"splits": [], "repeats": 9}]}, r"E_PLAN.*more names no split"),
+        ({"more": [{"splits": [[3]]}]}, r"E_PLAN.*repeats"),
+        ({"drift_limit": -0.1}, r"E_PLAN.*drift_limit -0\.1.*0 \(never"),
+        ({"drift_limit": "nan"}, r"E_PLAN.*drift_limit nan"),
         ({"workers": [{"host": "pi1"}]}, r"E_PLAN.*malformed"),
         ({"schema_version": 7}, r"E_PLAN.*schema_version 7"),
     ],

@@ -86,6 +86,21 @@ def test_three_stages_work_as_two_do(rpc_cluster: Cluster, tmp_path: Path, backe
     assert [stage["host"] for stage in row["stages"]] == ["pi1", "pi2", "pi1"]
 
 
+@pytest.mark.parametrize("backend", ["rpc", "rpc_hub"])
+def test_everything_on_one_host_works_as_a_split_does(
+    rpc_cluster: Cluster, tmp_path: Path, backend: str
+) -> None:
+    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, end_points=True)
+    done = sweep(rpc_cluster, tmp_path, plan)
+    assert done.returncode == 0, done.stderr
+    rows = {row["factors"]["split"]: row for row in runs(tmp_path)}
+    assert set(rows) == {"P3", "all on pi1", "all on pi2"}
+    for row in rows.values():
+        assert proves_itself(row), row
+    assert [stage["host"] for stage in rows["all on pi1"]["stages"]] == ["pi1"]
+    assert [stage["block_names"] == [] for stage in rows["all on pi2"]["stages"]] == [True, False]
+
+
 def test_a_node_that_does_not_allow_it_says_so(cluster: Cluster, tmp_path: Path) -> None:
     prepare_cells([cluster.plan()], cluster.state_dir, cluster.key, lambda _: None)
     done = sweep(cluster, tmp_path, cluster.plan(backend="rpc", splits=[[3]], repeats=1))

@@ -7,27 +7,35 @@ where there is nothing to show, several where there are several comparisons.
 from __future__ import annotations
 
 from reports.page.sections import (
+    blocks,
     comparisons,
     downloads,
     excluded,
     fronts,
     memory,
     methods,
+    models,
     provenance,
+    resources,
     splits,
     time,
     verdict,
+    whatif,
 )
 from reports.page.sheet import Section, Sheet
 
 _ORDER = (
     verdict,
-    provenance,
     fronts,
+    whatif,
     splits,
     time,
+    resources,
+    blocks,
+    models,
     comparisons,
     memory,
+    provenance,
     excluded,
     methods,
     downloads,

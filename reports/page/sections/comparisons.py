@@ -9,18 +9,19 @@ import pandas as pd
 
 from reports import paper
 from reports.data.naming import Naming
-from reports.page import charts, compare
+from reports.page import breakdown, charts, compare, contrast
 from reports.page.compare import Comparison
 from reports.page.notes import error
 from reports.page.sheet import Section, Sheet
-from reports.words import listing, pairing_name, slug
+from reports.words import listing, pairing_name, percent
 
 _SECTIONS = {
     "backend": (
         "backends",
         "Backends compared",
         "The same splits, moved by another backend. The paper makes this comparison in its Fig. 7 "
-        "and reports 76\N{NO-BREAK SPACE}% less latency and 53\N{NO-BREAK SPACE}% more throughput "
+        f"and reports {percent(breakdown.PAPER_LATENCY)} less latency and "
+        f"{percent(breakdown.PAPER_THROUGHPUT)} more throughput "
         "with sockets. Those figures measure how its RPC was written: every tensor took the way "
         "through the orchestrator, logging ran along, and one batch was under way at a time. Here "
         "the stages hand tensors to each other, and throughput is measured with several batches "
@@ -56,14 +57,21 @@ def build(sheet: Sheet) -> list[Section]:
                 {
                     **{"id": name, "title": title, "lead": lead, "apart": missed},
                     "template": "contrast",
-                    "items": [_item(comparison, sheet.frame, sheet.naming) for comparison in found],
+                    "delta": percent(sheet.delta),
+                    "items": [
+                        _item(comparison, sheet.frame, sheet.naming, sheet.delta)
+                        for comparison in found
+                    ],
                 }
             )
     return sections
 
 
-def _item(comparison: Comparison, frame: pd.DataFrame, naming: Naming) -> dict[str, Any]:
+def _item(
+    comparison: Comparison, frame: pd.DataFrame, naming: Naming, delta: float
+) -> dict[str, Any]:
     cell = comparison.cell
+    drawn = contrast.draw(comparison, frame, delta)
     kinds = (cell, *(rival.cell for rival in comparison.rivals))
     # What is compared is named in the legend; the heading has what is equal.
     equal = {"backend": "backends", "engine": "engines"}.get(comparison.factor, "allocators")
@@ -72,7 +80,7 @@ def _item(comparison: Comparison, frame: pd.DataFrame, naming: Naming) -> dict[s
     return {
         "title": place,
         "over": over,
-        "sentences": compare.sentences(comparison),
+        "sentences": contrast.sentences(drawn),
         "proofs": _proofs(comparison, frame) if comparison.factor == "engine" else "",
         "legend": [
             {
@@ -86,8 +94,8 @@ def _item(comparison: Comparison, frame: pd.DataFrame, naming: Naming) -> dict[s
         "charts": [
             (measure.label, charts.contrast(comparison, measure)) for measure in comparison.measures
         ],
-        "table": compare.table(comparison),
-        "slug": slug(f"{comparison.factor}-{cell.id}"),
+        "table": contrast.table(drawn),
+        "breakdown": breakdown.of(comparison) if comparison.factor == "backend" else None,
     }
 
 

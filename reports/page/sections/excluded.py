@@ -7,38 +7,89 @@ from typing import Any
 import pandas as pd
 
 from reports.page.sheet import Section, Sheet
+from reports.page.tables import Column, Entry, Row, Table
+from reports.words import count, listing
+
+# Said once for all runs of a cell that it happened to: nothing about the single run explains it.
+_TOGETHER = ("superseded", "sentinel", "settings")
+# What a reader goes through one by one; a sweep that failed can have thousands.
+_MOST = 200
 
 
 def build(sheet: Sheet) -> list[Section]:
     """Return every attempt left out."""
+    left = sheet.frame[~sheet.frame["counted"]]
+    kinds = left["excluded"].str.replace(r":.*", "", regex=True)
+    alone = left[~kinds.isin(_TOGETHER)]
+    used = sheet.frame[sheet.frame["counted"]]
+    good = set(zip(used["cell_id"], used["run_key"], strict=True))
     return [
         {
             **{"id": "excluded", "title": "Left out", "template": "excluded"},
-            "excluded": _excluded(sheet.frame),
-            "reasons": _reasons(sheet.frame),
+            "total": len(left),
+            "together": _together(left[kinds.isin(_TOGETHER)]),
+            "reasons": _reasons(alone),
+            "table": _table(alone.head(_MOST), good) if len(alone) else None,
+            "more": f"{len(alone) - _MOST:,}" if len(alone) > _MOST else "",
             "files": sheet.records.files,
         }
     ]
 
 
-def _excluded(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = frame[~frame["counted"]]
-    used = frame[frame["counted"]]
-    good = set(zip(used["cell_id"], used["run_key"], strict=True))
+def _together(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a line for each reason and cell: how many runs, and of which blocks."""
+    # Every block has sentinels: nothing about the single cell.
+    places = rows["cell_id"].where(~rows["excluded"].str.startswith("sentinel"), "")
     return [
         {
-            **{str(key): value for key, value in row.items()},
-            "message": "" if pd.isna(row["message"]) else row["message"],
-            "again": "yes" if (row["cell_id"], row["run_key"]) in good else "no",
+            "cell": str(cell),
+            "runs": count(len(part), "run"),
+            "blocks": _blocks(part["repeat"]) if cell else "",
+            "reason": str(reason).partition(":")[0],
+            "why": str(reason).partition(":")[2],
         }
-        for row in rows.to_dict("records")
+        for (cell, reason), part in rows.groupby([places, "excluded"], sort=True)
     ]
 
 
-def _reasons(frame: pd.DataFrame) -> list[tuple[str, int]]:
+def _blocks(repeats: pd.Series) -> str:
+    numbers = sorted({int(repeat) for repeat in repeats.dropna()})
+    if not numbers:
+        return ""
+    return f"block{'s' if len(numbers) > 1 else ''} {listing([str(n) for n in numbers])}"
+
+
+def _reasons(rows: pd.DataFrame) -> list[tuple[str, int]]:
     """Return each kind of exclusion with its number, most frequent first."""
     # The runtime's own reasons are codes; what this package adds explains itself after a colon.
-    kinds = frame[~frame["counted"]]["excluded"].str.replace(
-        r"^(settings|incomplete|superseded):.*", r"\1", regex=True
-    )
+    kinds = rows["excluded"].str.replace(r"^(incomplete):.*", r"\1", regex=True)
     return [(str(kind), int(number)) for kind, number in kinds.value_counts().items()]
+
+
+def _table(rows: pd.DataFrame, good: set[tuple[Any, Any]]) -> Table:
+    words = ("Split", "Reason", "Message", "Valid later", "Run id")
+    columns = [Column("Cell", ""), *(Column(word, "", numeric=False) for word in words)]
+    columns[2:2] = [Column("Block", ""), Column("Attempt", "")]
+    return Table(
+        tuple(columns),
+        tuple(
+            Row(f"out-{number}", str(row["cell_id"]), False, tuple(_entries(row, good)))
+            for number, row in enumerate(rows.to_dict("records"), start=1)
+        ),
+    )
+
+
+def _entries(row: dict[Any, Any], good: set[tuple[Any, Any]]) -> list[Entry]:
+    later = "yes" if (row["cell_id"], row["run_key"]) in good else "no"
+    texts = (
+        *(row["split"], row["repeat"], row["attempt"], row["excluded"]),
+        *("" if pd.isna(row["message"]) else row["message"], later, row["run_key"]),
+    )
+    return [Entry(text, text) for text in (_plain(text) for text in texts)]
+
+
+def _plain(value: Any) -> str:
+    """Return a value as text: a block's number is one, also where some runs have none."""
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:g}"
+    return str(value)

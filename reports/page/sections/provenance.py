@@ -1,23 +1,25 @@
-"""Where the numbers come from."""
+"""Where the numbers come from, and how to measure them again."""
 
 from __future__ import annotations
 
-from reports.page import provenance
+from reports.page import provenance, repeat
 from reports.page.sheet import Section, Sheet
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return code, settings, network, hosts and run ids."""
+    """Return code, settings, digests, network, hosts and the commands."""
     names, facts = provenance.hosts(sheet.records.runs)
     return [
         {
             **{"id": "provenance", "title": "Provenance", "template": "provenance"},
             "code": provenance.code(sheet.records.plans),
             "settings": provenance.settings(sheet.cells, sheet.used),
+            "digests": provenance.digests(sheet.frame),
+            "commands": repeat.commands(sheet.cells),
             "options": provenance.options(sheet.cells),
             "conditions": provenance.conditions(sheet.cells, sheet.frame),
             "host_names": names,
             "host_facts": facts,
-            "run_ids": provenance.run_ids(sheet.cells, sheet.frame),
+            "excluded": int((~sheet.frame["counted"]).sum()),
         }
     ]

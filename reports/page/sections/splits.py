@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from reports.page import tables
+from reports.page import charts, tables
 from reports.page.sheet import Section, Sheet
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return a table a cell."""
-    groups = [
-        {
-            **sheet.heading(group),
-            "cells": [{"scenario": cell.scenario, "table": tables.build(cell)} for cell in group],
-        }
-        for group in sheet.groups
-    ]
+    """Return a table a cell, and beside it everything on one host where that was measured."""
+    groups = []
+    for group in sheet.groups:
+        cells = []
+        for cell in group:
+            drawn = frozenset(split.row_id for split in charts.drawn(cell))
+            table = tables.build(cell, sheet.judgements[cell.id], sheet.valid)
+            cells.append(
+                {
+                    "scenario": cell.scenario,
+                    "table": tables.with_points(table, drawn),
+                    "ends": tables.with_points(tables.end_points(cell, sheet.valid), drawn),
+                }
+            )
+        groups.append({**sheet.heading(group), "cells": cells})
     return [{"id": "splits", "title": "All splits", "template": "splits", "groups": groups}]

@@ -18,7 +18,9 @@ def build(sheet: Sheet) -> list[Section]:
                 {
                     "scenario": cell.scenario,
                     "asked": provenance.asked(cell.asked),
-                    "phases": charts.phases(cell) if cell.measured else "",
+                    "phases": charts.phases(cell, sheet.judgements[cell.id])
+                    if cell.measured
+                    else "",
                 }
                 for cell in group
             ],

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from reports.page import notes, provenance
+from reports.page import changes, notes, provenance, summary
+from reports.page.figures import margin
 from reports.page.sheet import Section, Sheet
-from reports.page.verdict import scenarios, sentences
+from reports.page.verdict import sentences
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return the verdict: one card a cell."""
+    """Return the verdict: a table of all answers, then one card a cell."""
     groups = [
         {
             **sheet.heading(group),
-            "changes": scenarios(group),
+            "lines": [*summary.lines(group, sheet.contests), *summary.whichever(group)],
+            "changes": [
+                *changes.one_for_all(group),
+                *changes.between(group),
+                *changes.predicted(group, sheet.predictors),
+            ],
             "cells": [
                 {
                     "scenario": cell.scenario,
                     "asked": provenance.asked(cell.asked),
-                    "sentences": sentences(cell),
+                    "sentences": sentences(
+                        cell, sheet.judgements[cell.id], sheet.contests[cell.id]
+                    ),
                 }
                 for cell in group
             ],
@@ -30,5 +38,6 @@ def build(sheet: Sheet) -> list[Section]:
             "notes": notes.notes(sheet.records, sheet.cells, sheet.frame),
             "groups": groups,
             "unlocked": any(cell.unlocked for cell in sheet.cells),
+            "delta": margin(sheet.delta),
         }
     ]

@@ -2,19 +2,21 @@
 (() => {
   "use strict";
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const target = () => document.getElementById(decodeURIComponent(location.hash.slice(1)));
 
   function sort(table, heading) {
     const index = [...heading.parentNode.children].indexOf(heading);
     const up = heading.getAttribute("aria-sort") !== "ascending";
-    const body = table.tBodies[0];
-    const value = (row) => row.children[index].dataset.value;
+    const value = (row) => row.cells[index].dataset.value ?? row.cells[index].textContent.trim();
     const compare = (a, b) => {
+      const [one, other] = [value(a), value(b)];
       // What was not measured stays at the end, whichever way the rest is sorted.
-      if (value(a) === "" || value(b) === "") return (value(a) === "") - (value(b) === "");
-      const order = Number(value(a)) - Number(value(b)) || 0;
+      if (one === "" || other === "") return (one === "") - (other === "");
+      const apart = Number(one) - Number(other);
+      const order = Number.isNaN(apart) ? one.localeCompare(other, "en", { numeric: true }) : apart;
       return up ? order : -order;
     };
-    body.append(...[...body.rows].sort(compare));
+    table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
     for (const other of heading.parentNode.children) other.setAttribute("aria-sort", "none");
     heading.setAttribute("aria-sort", up ? "ascending" : "descending");
   }
@@ -30,51 +32,88 @@
   const find = document.getElementById("find");
   const only = document.getElementById("only");
   const shown = document.getElementById("shown");
-  const rows = all("table.splits tbody tr");
+  const tables = all("table.sorts").map((table) => {
+    const rows = [...table.tBodies[0].rows];
+    const texts = rows.map((row) => row.textContent.toLowerCase());
+    return { rows, texts, fronts: rows.some((row) => row.classList.contains("front")) };
+  });
 
   function filter() {
     const words = find.value.trim().toLowerCase();
-    let left = 0;
-    for (const row of rows) {
-      const text = [...row.children].slice(0, 3).map((cell) => cell.textContent).join(" ");
-      const fits = text.toLowerCase().includes(words);
-      row.hidden = !fits || (only.checked && !row.classList.contains("front"));
-      if (!row.hidden) left += 1;
+    let [left, total] = [0, 0];
+    for (const { rows, texts, fronts } of tables) {
+      rows.forEach((row, place) => {
+        const beside = only.checked && fronts && !row.classList.contains("front");
+        row.hidden = beside || !texts[place].includes(words);
+        left += !row.hidden;
+      });
+      total += rows.length;
     }
-    shown.textContent = left === rows.length ? "" : `${left} of ${rows.length} rows shown`;
+    shown.textContent = left === total ? "" : `${left} of ${total} table rows shown`;
   }
 
   const controls = document.querySelector(".controls");
-  controls.hidden = false;
-  controls.addEventListener("input", filter);
-  controls.addEventListener("submit", (event) => event.preventDefault());
+  if (controls && tables.length) {
+    controls.hidden = false;
+    controls.addEventListener("input", filter);
+    controls.addEventListener("submit", (event) => event.preventDefault());
+  }
 
-  // A link to a row that the filter hides must still lead somewhere.
+  // A link to a row that is filtered out or folded away must still lead somewhere.
   window.addEventListener("hashchange", () => {
-    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (!row || !row.hidden) return;
-    find.value = "";
-    only.checked = false;
-    filter();
-    row.scrollIntoView();
+    const row = target();
+    if (!row) return;
+    const folded = row.closest("details:not([open])");
+    if (folded) folded.open = true;
+    if (row.hidden) {
+      find.value = "";
+      only.checked = false;
+      filter();
+    }
+    if (folded || row.matches("tr")) row.scrollIntoView({ block: "center" });
   });
 
+  // Below a chart whose points lead to rows: what the last one said.
+  function caption(figure) {
+    if (!figure) return null;
+    const found = figure.querySelector(".said") ?? document.createElement("p");
+    if (!found.parentNode) figure.querySelector("svg").after(found);
+    found.className = "said quiet screen";
+    found.textContent ||= "Point at a mark, or tab to it, for its numbers; follow it to its row.";
+    return found;
+  }
+
+  // A point and its row light up together; the chart says below itself what its point means.
   for (const point of all("a.point")) {
     const row = document.getElementById(point.getAttribute("href").slice(1));
-    if (!row) continue;
-    for (const [source, target] of [[point, row], [row, point]]) {
-      for (const name of ["mouseenter", "focusin"]) {
-        source.addEventListener(name, () => target.classList.add("hot"));
-      }
-      for (const name of ["mouseleave", "focusout"]) {
-        source.addEventListener(name, () => target.classList.remove("hot"));
+    const said = caption(point.closest("figure"));
+    const text = point.querySelector("title")?.textContent ?? "";
+    for (const [source, other] of [[point, row], [row, point]]) {
+      if (!source) continue; // an index's points lead to other pages
+      for (const [name, on] of [["mouseenter", 1], ["focusin", 1], ["mouseleave", 0], ["focusout", 0]]) {
+        source.addEventListener(name, () => {
+          other?.classList.toggle("hot", Boolean(on));
+          if (on && said) said.textContent = text;
+        });
       }
     }
   }
 
+  // In the list of sections, where the reader is; on a narrow screen it closes behind a link.
+  const links = new Map(all(".contents nav a").map((link) => [link.hash.slice(1), link]));
+  const watch = new IntersectionObserver((seen) => {
+    for (const { target: part, isIntersecting } of seen) {
+      links.get(part.id)?.setAttribute("aria-current", isIntersecting ? "true" : "false");
+    }
+  }, { rootMargin: "-30% 0px -65% 0px" });
+  for (const part of all("main > section[id]")) watch.observe(part);
+  document.querySelector(".contents nav")?.addEventListener("click", (event) => {
+    if (event.target.matches("a")) event.target.closest("details").open = false;
+  });
+
   let closed = [];
   window.addEventListener("beforeprint", () => {
-    closed = all("details:not([open])");
+    closed = all("main details:not([open])");
     for (const part of closed) part.open = true;
   });
   window.addEventListener("afterprint", () => {

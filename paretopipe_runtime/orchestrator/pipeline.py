@@ -1,0 +1,213 @@
+"""A pipeline of fresh stage processes: launch it, push batches through, check what comes out.
+
+Every end-to-end time is a difference on this process's monotonic clock.
+"""
+
+from __future__ import annotations
+
+import math
+import selectors
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from paretopipe_runtime import golden
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.plan import Plan
+from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.worker.launch import Launch
+
+COMPUTE_ALLOWANCE_S = 120.0  # the longest one batch may compute before its stage counts as frozen
+UNKNOWN_RATE_MBIT = 10.0
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long things may take on this plan's link before a peer counts as frozen, in seconds."""
+
+    io_s: float
+    batch_s: float
+
+    @classmethod
+    def of(cls, plan: Plan, hop_bytes: list[int]) -> Deadlines:
+        """5 s + 4 round trips + twice the transfer; a batch may have a window before it."""
+        rate = plan.rate_mbit or UNKNOWN_RATE_MBIT
+        fixed = 5 + 4 * plan.rtt_s
+        io_s = fixed + 2 * max(hop_bytes) * 8e-6 / rate
+        all_hops = sum(hop_bytes) * (2 if plan.hub else 1)
+        batch_s = COMPUTE_ALLOWANCE_S + fixed + 2 * plan.window * all_hops * 8e-6 / rate
+        return cls(io_s, batch_s)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What comes out of a pipeline: its form, and its values for each of the input batches.
+
+    `tolerance` is the largest relative error that still counts as the same answer.
+    """
+
+    form: Tensor
+    reference: tuple[np.ndarray, ...]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The control connections of a run's processes, and what each stage said when ready.
+
+    Requests go in at `entry`, predictions come out at `exit`: the first and the last stage, or the
+    hub for both. `channels` has every process: the stages in order, then the hub.
+    """
+
+    entry: Channel
+    exit: Channel
+    channels: list[Channel]
+    ready: list[dict[str, Any]]
+
+
+def launch(orders: list[Launch], plan: Plan, key: bytes) -> Pipeline:
+    """Launch a fresh process for every order, on the plan's workers and hub; return them ready.
+
+    Raises
+    ------
+    ParetoPipeError
+        What one of them or its connection has to say; then none is left running.
+    """
+    channels: list[Channel] = []
+
+    def start(order: Launch) -> dict[str, Any]:
+        worker = plan.hub if order.is_hub else plan.workers[order.stage]
+        assert worker is not None
+        hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
+        timeout = 10 + 4 * plan.rtt_s
+        sock, _ = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
+        channel = Channel(sock, worker.host)
+        channels.append(channel)
+        channel.send_message(order.to_message(), timeout=timeout)
+        answer = channel.receive_message(COMPUTE_ALLOWANCE_S)
+        while not answer["ready"]:  # a profile tells of every block that it has loaded
+            answer = channel.receive_message(COMPUTE_ALLOWANCE_S)
+        return {**answer, "_channel": channel}
+
+    try:
+        with ThreadPoolExecutor(len(orders)) as pool:
+            futures = [pool.submit(start, order) for order in orders]
+            try:
+                ready = [future.result() for future in futures]
+            except ParetoPipeError:
+                for channel in channels:  # wakes the other threads, and stages that wait for a peer
+                    channel.shut()
+                raise
+    except ParetoPipeError:
+        for channel in channels:
+            channel.close()
+        raise
+    ordered = [answer.pop("_channel") for answer in ready]
+    entry = ordered[-1] if plan.hub else ordered[0]
+    stages = [answer for answer, order in zip(ready, orders, strict=True) if not order.is_hub]
+    return Pipeline(entry, ordered[-1], ordered, stages)
+
+
+def finish(pipeline: Pipeline, deadlines: Deadlines) -> list[dict[str, Any]]:
+    """End the run; return the stages' reports, the hub's left out."""
+    pipeline.entry.send(FrameType.END, timeout=deadlines.io_s)
+    last = pipeline.exit
+    header = last.receive_header(deadlines.batch_s)
+    if header.type is not FrameType.END:
+        raise ParetoPipeError("E_ORDER", f"{last.peer}: {header.type.name} came, expected END")
+    reports = [channel.receive_message(deadlines.io_s) for channel in pipeline.channels]
+    return reports[: len(pipeline.ready)]
+
+
+class Driver:
+    """Sends requests in, takes predictions out, and keeps the times."""
+
+    def __init__(self, pipeline: Pipeline, expected: Expected, deadlines: Deadlines) -> None:
+        self._entry, self._exit = pipeline.entry, pipeline.exit
+        self._expected = expected
+        self._deadlines = deadlines
+        self._logits: list[np.ndarray] = []
+        self._requested = 0
+        self._selector = selectors.DefaultSelector()
+        for channel in pipeline.channels:
+            self._selector.register(channel, selectors.EVENT_READ, channel)
+
+    def one_in_flight(self, batches: int) -> dict[str, Any]:
+        """Each batch from its request to its prediction, alone in the pipeline."""
+        times = []
+        for _ in range(batches):
+            start = time.perf_counter()
+            self._request()
+            self._receive()
+            times.append(time.perf_counter() - start)
+        return {"batch_s": times}
+
+    def saturated(self, batches: int, window: int) -> dict[str, Any]:
+        """`window` batches in flight; starts and completions in seconds from the first start."""
+        starts: list[float] = []
+        completions: list[float] = []
+        zero = time.perf_counter()
+        while len(completions) < batches:
+            while len(starts) < batches and len(starts) - len(completions) < window:
+                starts.append(time.perf_counter() - zero)
+                self._request()
+            self._receive()
+            completions.append(time.perf_counter() - zero)
+        return {"start_s": starts, "completion_s": completions, "window": window}
+
+    def proof(self) -> dict[str, Any]:
+        """Compare every prediction of the run with the unsplit model's."""
+        worst = 0.0
+        argmax_equal = finite = True
+        for batch_id, logits in enumerate(self._logits):
+            reference = self._expected.reference[batch_id % len(self._expected.reference)]
+            seen = golden.compare(logits, reference, self._expected.tolerance)
+            worst = max(worst, seen.max_rel_err)
+            argmax_equal &= seen.argmax_equal
+            finite &= seen.finite
+        return {
+            "max_rel_err": worst if math.isfinite(worst) else None,  # JSON has no infinity
+            "argmax_equal": argmax_equal,
+            "finite": finite,
+            "batches_checked": len(self._logits),
+            "payload_received": self._exit.payload_received,
+        }
+
+    def _request(self) -> None:
+        self._entry.send(FrameType.REQUEST, batch_id=self._requested, timeout=self._deadlines.io_s)
+        self._requested += 1
+
+    def _receive(self) -> None:
+        self._wait()
+        header = self._exit.receive_header(self._deadlines.io_s)
+        form = self._expected.form
+        form.check(header, self._exit.peer)
+        if header.batch_id != len(self._logits):
+            raise ParetoPipeError(
+                "E_ORDER",
+                f"{self._exit.peer}: batch {header.batch_id} came, expected {len(self._logits)}",
+            )
+        logits = np.empty(form.shape, form.dtype)
+        buffer = logits.data.cast("B")
+        self._exit.receive_payload(header, buffer, self._deadlines.io_s)
+        self._logits.append(logits)
+
+    def _wait(self) -> None:
+        """Wait for the exit; another process that speaks now has an error to tell."""
+        events = self._selector.select(self._deadlines.batch_s)
+        if not events:
+            raise ParetoPipeError(
+                "E_STALL",
+                f"no prediction within {self._deadlines.batch_s:.0f} s — a worker is frozen or the "
+                "link is dead; see `journalctl -u paretopipe-worker` there",
+            )
+        for key, _ in events:
+            if key.data is not self._exit:
+                key.data.receive_header(self._deadlines.io_s)  # raises what the stage reports
+                raise ParetoPipeError("E_ORDER", f"{key.data.peer} spoke out of turn")

@@ -1,0 +1,190 @@
+"""Measure a link with the runtime's own transport: stages that compute nothing move tensors.
+
+The first stage holds a payload and sends it on; the last one answers the orchestrator with its
+first number. What remains of a run is the wire, the system calls and the backend's own work.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any
+
+from paretopipe_runtime import golden
+from paretopipe_runtime.orchestrator.estimate import LAUNCH_ROUND_TRIPS, LAUNCH_S
+from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
+from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
+from paretopipe_runtime.orchestrator.sample import Sample, shuffled
+from paretopipe_runtime.plan import Plan, read_plan
+from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.worker.launch import HUB, Launch
+
+FLOAT_NBYTES = 4
+ANSWER = Tensor((1, 1), "float32", FLOAT_NBYTES)
+GUESSED_RATE_MBIT = 900.0
+#: What an ordinary plan has and the plan of a link does without.
+_UNUSED = {
+    "model": "mobilenetv2",
+    "classes": 10,
+    "image_px": 1,
+    "batch_size": 1,
+    "engine": "eager",
+    "weights_seed": 0,
+    "pairing": "",
+    "throughput_batches": 1,
+}
+
+
+def samples(document: dict[str, Any]) -> list[Sample]:
+    """Return the samples of a link, one a repeat; each moves every size of payload.
+
+    Raises
+    ------
+    ParetoPipeError
+        For a plan that no launch could do without.
+    """
+    if len(document["workers"]) < 2:
+        raise ValueError("workers has fewer than two hosts, and a link has two ends")
+    if int(document["batches"]) < 2:
+        raise ValueError(f"batches {document['batches']}, expected 2: a pace is between two")
+    plan = read_plan(
+        {
+            **document,
+            **_UNUSED,
+            "latency_batches": document["batches"],
+            "splits": [list(range(1, len(document["workers"])))],
+        }
+    )
+    payloads = [int(nbytes) for nbytes in document["payload_bytes"]]
+    if not payloads or any(nbytes < FLOAT_NBYTES or nbytes % FLOAT_NBYTES for nbytes in payloads):
+        raise ValueError(f"payload_bytes {payloads}, expected multiples of {FLOAT_NBYTES}")
+    network = {"asked": plan.netem, "measured": plan.measured}
+    return [
+        Sample(
+            "link",
+            repeat,
+            _factors(plan, payloads, repeat),
+            functools.partial(_measure, plan, payloads, repeat),
+            guess_s=sum(_guess_s(plan, nbytes) for nbytes in payloads),
+            about={"network": network},
+        )
+        for repeat in range(1, plan.repeats + 1)
+    ]
+
+
+def _guess_s(plan: Plan, nbytes: int) -> float:
+    transfer_s = nbytes * 8e-6 / (plan.rate_mbit or GUESSED_RATE_MBIT)
+    launch_s = LAUNCH_S + LAUNCH_ROUND_TRIPS[plan.backend] * plan.rtt_s
+    alone = plan.warmup_batches + plan.latency_batches
+    return launch_s + alone * (transfer_s + plan.rtt_s) + plan.latency_batches * transfer_s
+
+
+def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
+    factors = {
+        "hosts": [worker.host for worker in plan.workers],
+        "allocators": [worker.allocator for worker in plan.workers],
+        "backend": plan.backend,
+        "scenario": plan.scenario,
+        "netem": plan.netem,
+        "repeat": repeat,
+        "payload_bytes": payloads,
+        "warmup_batches": plan.warmup_batches,
+        "batches": plan.latency_batches,
+        "window": plan.window,
+    }
+    return {**factors, "hub": plan.hub.host} if plan.hub else factors
+
+
+def _measure(
+    plan: Plan, payloads: list[int], repeat: int, key: bytes, run_id: str
+) -> dict[str, Any]:
+    """Move every size of payload, each in fresh processes, in a random order."""
+    began = time.perf_counter()
+    seen = {
+        nbytes: _move(plan, nbytes, key, f"{run_id}-{nbytes}")
+        for nbytes in shuffled(plan, repeat, payloads)
+    }
+    reasons = sorted({reason for moved in seen.values() for reason in moved["reasons"]})
+    return {
+        "status": f"invalid:{','.join(reasons)}" if reasons else "ok",
+        "security": "hmac" if plan.backend == "socket" else "rpc-insecure",
+        "transfers": [
+            {
+                "payload_bytes": nbytes,
+                "latency_s": seen[nbytes]["latency_s"],
+                "pace_s": seen[nbytes]["pace_s"],
+            }
+            for nbytes in payloads
+        ],
+        "hosts": seen[payloads[-1]]["hosts"],
+        "wall_s": time.perf_counter() - began,
+    }
+
+
+def _move(plan: Plan, nbytes: int, key: bytes, run_id: str) -> dict[str, Any]:
+    payload = Tensor((1, nbytes // FLOAT_NBYTES), "float32", nbytes)
+    deadlines = Deadlines.of(plan, [nbytes] * len(plan.workers))
+    numbers = golden.random_batches(payload.shape, INPUT_BATCHES, INPUT_SEED)
+    expected = Expected(ANSWER, tuple(batch[:, :1] for batch in numbers), tolerance=0.0)
+    pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, key)
+    try:
+        driver = Driver(pipeline, expected, deadlines)
+        driver.one_in_flight(plan.warmup_batches)
+        alone = driver.one_in_flight(plan.latency_batches)
+        full = driver.saturated(plan.latency_batches, plan.window)
+        reports = finish(pipeline, deadlines)
+        proof = driver.proof()
+    finally:
+        for channel in pipeline.channels:
+            channel.close()
+    batches = plan.warmup_batches + 2 * plan.latency_batches
+    moved = [report["payload_sent"] for report in reports[:-1]]
+    moved += [report["payload_received"] for report in reports[1:]]
+    wrong = proof["max_rel_err"] != 0 or proof["batches_checked"] != batches
+    completions = full["completion_s"]
+    return {
+        "latency_s": alone["batch_s"],
+        "pace_s": (completions[-1] - completions[0]) / (len(completions) - 1),
+        "reasons": ["output_mismatch"] * wrong
+        + ["bytes_mismatch"] * any(total != nbytes * batches for total in moved),
+        "hosts": {
+            worker.host: {**answer["host"], **report["host"]}
+            for worker, answer, report in zip(plan.workers, pipeline.ready, reports, strict=True)
+        },
+    }
+
+
+def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> list[Launch]:
+    following = [(worker.host, worker.address, worker.port) for worker in plan.workers]
+
+    def order(stage: int, allocator: str, takes: Tensor, gives: Tensor) -> Launch:
+        return Launch(
+            run_id=run_id,
+            stage=stage,
+            stages=len(plan.workers),
+            backend=plan.backend,
+            engine=plan.engine,
+            allocator=allocator,
+            model=plan.model,
+            classes=plan.classes,
+            manifest={},
+            first=0,
+            end=0,
+            takes=takes,
+            gives=gives,
+            next_stage=following[stage + 1] if stage + 1 < len(following) else None,
+            input_batches=INPUT_BATCHES,
+            input_seed=INPUT_SEED,
+            image_px=0,
+            io_timeout_s=deadlines.io_s,
+            idle_timeout_s=deadlines.batch_s + 60,
+        )
+
+    last = len(plan.workers) - 1
+    orders = [
+        order(stage, worker.allocator, payload, ANSWER if stage == last else payload)
+        for stage, worker in enumerate(plan.workers)
+    ]
+    if plan.hub:
+        orders.append(order(HUB, plan.hub.allocator, ANSWER, ANSWER))
+    return orders

@@ -1,0 +1,105 @@
+"""A model's blocks, each timed by itself in its place, and then the model in one piece.
+
+What each block takes is what the block before it gave a moment ago, in the same process and as warm
+as in a run; freeing it is part of the block's time, as it is where the blocks are one stage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paretopipe_runtime.partition import boundary_shapes
+from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.worker.telemetry import peak_rss
+
+Compute = Callable[[torch.Tensor], torch.Tensor]
+#: Loads the blocks [first, end), which take tensors of this form.
+Load = Callable[[int, int, Tensor], Compute]
+
+
+@dataclass
+class _Block:
+    """What was seen of one block; memory in bytes, of the process."""
+
+    compute_s: list[float] = field(default_factory=list)
+    output_shape: list[int] = field(default_factory=list)
+    rss_before_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+
+
+class Profile:
+    """Computes the whole model, its first `order.profile_batches` batches block by block.
+
+    Parameters
+    ----------
+    order : Launch
+    load : callable
+        Loads blocks with the order's engine.
+    loaded : callable
+        Called after each block, for an engine may take long to make one.
+    """
+
+    def __init__(self, order: Launch, load: Load, loaded: Callable[[], None]) -> None:
+        self._order = order
+        self._load = load
+        self._computes: list[Compute] = []
+        boundaries = boundary_shapes(
+            order.model, order.classes, order.takes.shape[0], order.image_px
+        )
+        for index in range(order.first, order.end):
+            takes = boundaries[index]
+            form = Tensor(takes.shape, takes.dtype, takes.nbytes)
+            self._computes.append(load(index, index + 1, form))
+            loaded()
+        self._blocks = [_Block() for _ in self._computes]
+        self._whole: Compute | None = None
+        self._whole_s: list[float] = []
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Compute one batch and keep the times."""
+        if len(self._blocks[0].compute_s) < self._order.profile_batches:
+            return self._one_by_one(tensor)
+        if self._whole is None:
+            self._computes.clear()  # or the weights might be in memory twice
+            self._whole = self._load(self._order.first, self._order.end, self._order.takes)
+        start = time.perf_counter()
+        tensor = self._whole(tensor)
+        self._whole_s.append(time.perf_counter() - start)
+        return tensor
+
+    def report(self) -> dict[str, Any]:
+        """Return what was seen, JSON-ready; every list starts with the cold batch."""
+        return {"blocks": [vars(block) for block in self._blocks], "whole_s": self._whole_s}
+
+    def _one_by_one(self, tensor: torch.Tensor) -> torch.Tensor:
+        for compute, block in zip(self._computes, self._blocks, strict=True):
+            cold = not block.compute_s
+            if cold:
+                block.rss_before_bytes = _reset_peak()
+            start = time.perf_counter()
+            tensor = compute(tensor)  # lets go of the block's input, too
+            block.compute_s.append(time.perf_counter() - start)
+            if cold:
+                block.output_shape = list(tensor.shape)
+                if block.rss_before_bytes is not None:
+                    block.peak_rss_bytes = peak_rss()
+        return tensor
+
+
+def _reset_peak() -> int | None:
+    """Make the process's peak memory its present one and return it, in bytes.
+
+    None where the kernel has no ``clear_refs``, or none for us.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return peak_rss()

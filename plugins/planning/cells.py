@@ -1,0 +1,201 @@
+"""The plans of a sweep: its cells grouped by scenario, its profiles of blocks and of links."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from planning.choice import Choice, Model, choose
+from planning.values import OptionError, cut_points
+
+PORT = 47470
+#: Profiles: fresh processes, warm batches in each, and what is sent over a link.
+PROFILE_REPEATS = 5
+PROFILE_BATCHES = 10
+PAYLOAD_BYTES = (4096, 65536, 524288, 2097152, 8388608)
+
+Plan = dict[str, Any]
+Labelled = dict[str, Any]  # {label, plan}
+
+
+def plan_cells(
+    options: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    models: Mapping[str, Any],
+    scenarios: Mapping[str, Any],
+    hosts: Mapping[str, Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+    orchestrator: str = "",
+) -> dict[str, Any]:
+    """Return the sweep: name, effective options, cells grouped by scenario, profiles and links.
+
+    Parameters
+    ----------
+    options : mapping
+        What the user typed with ``-e``; anything absent comes from `experiment`.
+    experiment, models, scenarios : mapping
+        The parsed files of ``experiments/``.
+    hosts : mapping
+        What the inventory says of every worker: ``address`` on the experiment network,
+        ``allocator``, ``allow_insecure_rpc``.
+    provenance : mapping
+        Commit and controller versions, copied into every plan.
+    orchestrator : str
+        The host that drives the runs; with backend ``rpc_hub`` every tensor goes through it.
+
+    Raises
+    ------
+    OptionError
+        With one sentence, when a name is unknown or a number out of range.
+    """
+    choice = choose(options, experiment, models, scenarios, hosts)
+    plans = _Plans(choice, scenarios, hosts, provenance, orchestrator)
+    return {
+        "sweep": choice.sweep,
+        "options": choice.options(*choice.models),
+        "scenarios": plans.by_scenario(),
+        "profiles": list(plans.profiles()) if choice.profile else [],
+        "links": list(plans.links()) if choice.profile else [],
+    }
+
+
+def conditions(netem: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Return a scenario's netem values with the unsaid ones spelled out."""
+    if netem is None:
+        return None
+    spelled = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
+    return {**spelled, **netem}
+
+
+class _Plans:
+    """Writes the plans of one choice."""
+
+    def __init__(
+        self,
+        choice: Choice,
+        scenarios: Mapping[str, Any],
+        hosts: Mapping[str, Mapping[str, Any]],
+        provenance: Mapping[str, Any],
+        orchestrator: str,
+    ) -> None:
+        self._choice = choice
+        self._netem = {name: conditions(scenarios[name]) for name in choice.scenarios}
+        self._hosts = hosts
+        self._provenance = provenance
+        self._orchestrator = orchestrator
+
+    def by_scenario(self) -> list[dict[str, Any]]:
+        """Return the cells grouped by scenario, so that the network is set once for each."""
+        choice = self._choice
+        variants = list(
+            itertools.product(choice.models, choice.pairings, choice.engines, choice.backends)
+        )
+        numbers = itertools.count(1)
+        total = len(choice.scenarios) * len(variants)
+        return [
+            {
+                "name": scenario,
+                "netem": self._netem[scenario],
+                "cells": [
+                    {
+                        "label": f"cell {next(numbers)}/{total} {model.name} {backend}"
+                        f"{'' if engine == 'eager' else ' ' + engine} {pairing} {scenario}",
+                        "plan": self._cell(model, scenario, pairing, backend, engine),
+                    }
+                    for model, pairing, engine, backend in variants
+                ],
+            }
+            for scenario in choice.scenarios
+        ]
+
+    def profiles(self) -> Iterable[Labelled]:
+        """Each model's blocks, with each engine, on every worker of the chosen pairings."""
+        chains = self._choice.pairings.values()
+        workers = list(dict.fromkeys(itertools.chain.from_iterable(chains)))
+        for model, engine in itertools.product(self._choice.models, self._choice.engines):
+            names = [model.name, "profile", *self._variant(engine, workers)]
+            plan = {
+                **self._common(model),
+                "kind": "profile",
+                "cell_id": ".".join(names),
+                "engine": engine,
+                "workers": [self._worker(host) for host in workers],
+                "repeats": PROFILE_REPEATS,
+                "batches": PROFILE_BATCHES,
+            }
+            shown = "" if engine == "eager" else f" {engine}"
+            yield {"label": f"profile of {model.name}{shown}", "plan": plan}
+
+    def links(self) -> Iterable[Labelled]:
+        """Each chain of hosts, over each backend, without a model."""
+        choice = self._choice
+        chains = dict.fromkeys(choice.pairings.values())
+        for chain, backend in itertools.product(chains, choice.backends):
+            way = "-".join(chain)
+            plan = {
+                "schema_version": 1,
+                "kind": "link",
+                "cell_id": f"link.{way}.{backend}",
+                **self._chain(chain, backend),
+                "scenario": {"name": "baseline", "netem": None, "measured": None},
+                "payload_bytes": list(PAYLOAD_BYTES),
+                "repeats": PROFILE_REPEATS,
+                "warmup_batches": choice.counts["warmup_batches"],
+                "batches": PROFILE_BATCHES,
+                "window": choice.counts["window"],
+                "seed": choice.seeds["seed"],
+                "provenance": {**self._provenance, "options": choice.options(*choice.models)},
+            }
+            yield {"label": f"link {way} {backend}", "plan": plan}
+
+    def _cell(self, model: Model, scenario: str, pairing: str, backend: str, engine: str) -> Plan:
+        choice = self._choice
+        chain = choice.pairings[pairing]
+        names = [model.name, backend, pairing, scenario, *self._variant(engine, chain)]
+        return {
+            **self._common(model),
+            **choice.counts,
+            "cell_id": ".".join(names),
+            "engine": engine,
+            "pairing": pairing,
+            "scenario": {"name": scenario, "netem": self._netem[scenario], "measured": None},
+            **self._chain(chain, backend),
+            "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
+            "end_points": choice.end_points,
+            "sentinel": choice.sentinel,
+            "drift_limit": choice.drift_limit,
+        }
+
+    def _common(self, model: Model) -> Plan:
+        return {
+            "schema_version": 1,
+            "model": model.name,
+            "classes": model.classes,
+            "image_px": model.image,
+            "batch_size": self._choice.batch,
+            "warmup_batches": self._choice.counts["warmup_batches"],
+            **self._choice.seeds,
+            "provenance": {**self._provenance, "options": self._choice.options(model)},
+        }
+
+    def _variant(self, engine: str, hosts: Iterable[str]) -> list[str]:
+        """What makes a name differ: what is the default does not lengthen it."""
+        default = any(self._choice.allocators[host] == "default" for host in hosts)
+        return [engine] * (engine != "eager") + ["default_malloc"] * default
+
+    def _chain(self, chain: Iterable[str], backend: str) -> Plan:
+        hub = {"hub": self._hub()} if backend == "rpc_hub" else {}
+        return {"backend": backend, "workers": [self._worker(host) for host in chain], **hub}
+
+    def _worker(self, host: str) -> dict[str, Any]:
+        address, allocator = self._hosts[host]["address"], self._choice.allocators[host]
+        return {"host": host, "address": address, "port": PORT, "allocator": allocator}
+
+    def _hub(self) -> dict[str, Any]:
+        if self._orchestrator not in self._hosts:
+            raise OptionError(
+                f"backend rpc_hub needs an agent on the orchestrator's host '{self._orchestrator}',"
+                f" which is no worker in this inventory: workers are {', '.join(self._hosts)}"
+            )
+        return self._worker(self._orchestrator)

@@ -1,0 +1,110 @@
+"""What a value that the user typed means, or one sentence that says what to type instead."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+OPTIONS = (
+    "model",
+    "scenarios",
+    "pairings",
+    "backend",
+    "engine",
+    "allocator",
+    "batch",
+    "image",
+    "classes",
+    "repeats",
+    "splits",
+    "end_points",
+    "sentinel",
+    "drift_limit",
+    "refine",
+    "dominance",
+    "profile",
+    "sweep",
+    "experiment",
+)
+
+
+class OptionError(ValueError):
+    """What the user typed cannot be measured; the message is one sentence saying what can."""
+
+
+def listed(value: Any) -> list[str]:
+    """Return ``"a,b"`` or ``["a", "b"]`` as ``["a", "b"]``, without doubles."""
+    words = value.split(",") if isinstance(value, str) else list(value)
+    return list(dict.fromkeys(str(word).strip() for word in words if str(word).strip()))
+
+
+def known(kind: str, names: Sequence[str], choices: Sequence[str]) -> list[str]:
+    """Return `names` when each is among `choices`, else say which are."""
+    for name in names:
+        if name not in choices:
+            raise OptionError(f"unknown {kind} '{name}': choose from {', '.join(choices)}")
+    if not names:
+        raise OptionError(f"no {kind} given: choose from {', '.join(choices)}")
+    return list(names)
+
+
+def whole(name: str, value: Any) -> int:
+    """Return `value` as a positive whole number."""
+    if not re.fullmatch(r"[0-9]{1,9}", str(value)) or int(value) < 1:
+        raise OptionError(f"{name}={value} is not a positive whole number: write e.g. {name}=5")
+    return int(value)
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a number from 0 up to 1."""
+    if not re.fullmatch(r"0?\.[0-9]{1,9}|0", str(value)):
+        raise OptionError(
+            f"{name}={value} is not a fraction from 0 up to 1: write e.g. {name}=0.05 for 5 %"
+        )
+    return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return whether `value` says yes."""
+    try:
+        return bool(boolean(value))
+    except TypeError:
+        raise OptionError(f"{name}={value} says neither yes nor no: write {name}=true") from None
+
+
+def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[list[int]]:
+    """Return ``"all"`` or a list of cut points; ``3-9`` is one split into three stages."""
+    words = listed(splits)
+    if words == ["all"]:
+        return "all"
+    cuts = []
+    for word in words:
+        if not re.fullmatch(r"[0-9]+(-[0-9]+)*", word):
+            raise OptionError(f"splits={word} is not a split: write splits=all or splits=1,14,29")
+        cut = [int(part) for part in word.split("-")]
+        if len(cut) != stages - 1:
+            raise OptionError(
+                f"split {word} makes {len(cut) + 1} stages, the pairing has {stages} workers: "
+                f"write {stages - 1} block number(s) joined by '-'"
+            )
+        if not all(1 <= point < blocks for point in cut) or cut != sorted(set(cut)):
+            raise OptionError(
+                f"split {word} is out of range: {model} has {blocks} blocks, "
+                f"so splits run from 1 to {blocks - 1}"
+            )
+        cuts.append(cut)
+    if not cuts:
+        raise OptionError("splits is empty: write splits=all or splits=1,14,29")
+    return cuts
+
+
+def mistyped(names: Sequence[str]) -> None:
+    """Refuse an ``-e`` name that is all but one of ours: Ansible would ignore it in silence."""
+    for name in names:
+        close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.8)
+        if name not in OPTIONS and close:
+            raise OptionError(f"unknown option '{name}': did you mean {close[0]}=…?")

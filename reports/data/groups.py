@@ -1,0 +1,136 @@
+"""The table of all attempts, summed up by cell, role and cut points in one go.
+
+Asking a table of 100,000 rows once for each number of each split takes minutes; this takes a
+second for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.data.reduce import SENTINEL
+from reports.data.selection import PHASES
+
+Key = tuple[str, str, str]  # cell id, role, cut points joined by dashes
+_KEYS = ["cell_id", "role", "cuts"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of n runs with the lowest and the highest of them."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One counted run: the number of its block, and what it measured."""
+
+    block: int
+    latency_s: float
+    throughput_img_s: float
+
+
+class Groups:
+    """Every attempt that is no sentinel, by cell, role and cut points."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        rows = frame[frame["role"] != SENTINEL]
+        counted = rows[rows["counted"]]
+        texts = rows.groupby(_KEYS, sort=False)[["split", *_texts(rows)]].first()
+        self._first = _table(texts)
+        # Neither a run never started nor one under other settings was an attempt at this.
+        tried = ~rows["excluded"].str.startswith(("skipped", "settings"))
+        self._tried = tried.groupby([rows[key] for key in _KEYS]).sum().to_dict()
+        self._phases = _table(counted.groupby(_KEYS, sort=False)[[*PHASES]].first())
+        numbers = counted[_numbers(counted)].apply(pd.to_numeric, errors="coerce")
+        grouped = numbers.groupby([counted[key] for key in _KEYS], sort=False)
+        sums = (grouped.median(), grouped.min(), grouped.max(), grouped.count())
+        self._spreads = [_table(part) for part in sums]
+        self._values: dict[Key, list[Value]] = defaultdict(list)
+        columns = (*_KEYS, "repeat", "latency_s", "throughput_img_s")
+        for cell, role, cuts, *rest in zip(*(counted[k].tolist() for k in columns), strict=True):
+            block, latency, throughput = rest
+            self._values[cell, role, cuts].append(Value(int(block), latency, throughput))
+        cells: dict[str, list[Key]] = defaultdict(list)
+        for key in self._first:
+            cells[key[0]].append(key)
+        self._cells = cells
+        self._unlocked = set(counted[counted["security"] == "rpc-insecure"]["cell_id"])
+
+    def of(self, cell_id: str, role: str) -> list[Key]:
+        """Return what was attempted in a cell, in order of appearance."""
+        return [key for key in self._cells.get(cell_id, []) if key[1] == role]
+
+    def first(self, key: Key, column: str) -> str | None:
+        """Return the first text that the attempts state, counted or not."""
+        return _text(self._first.get(key, {}).get(column))
+
+    def phases(self, key: Key) -> tuple[str, ...]:
+        """Return how many batches the counted runs had in each phase."""
+        return tuple(_text(self._phases.get(key, {}).get(name)) or "?" for name in PHASES)
+
+    def spread(self, key: Key, column: str) -> Spread | None:
+        """Return median, lowest and highest of the counted runs, or None without any."""
+        median, low, high, n = (part.get(key, {}).get(column) for part in self._spreads)
+        if not n or median is None or low is None or high is None:
+            return None
+        return Spread(float(median), float(low), float(high), int(n))
+
+    def values(self, key: Key) -> tuple[Value, ...]:
+        """Return the counted runs, by block."""
+        return tuple(sorted(self._values.get(key, ()), key=lambda value: value.block))
+
+    def attempts(self, key: Key) -> int:
+        """Return how many times this was tried, under whatever came of it."""
+        return int(self._tried.get(key, 0))
+
+    def unlocked(self, cell_id: str) -> bool:
+        """Whether a backend without authentication was open during a counted run."""
+        return cell_id in self._unlocked
+
+
+def spread(rows: pd.DataFrame, column: str) -> Spread | None:
+    """Return median, lowest and highest of a column, or None where nothing was measured."""
+    if column not in rows:
+        return None
+    values = pd.to_numeric(rows[column], errors="coerce").dropna()
+    if values.empty:
+        return None
+    return Spread(float(values.median()), float(values.min()), float(values.max()), len(values))
+
+
+_NAMED = ("_host", "_device", "_block", "_allocator", "_from", "_to", "_via")
+_OF_PARTS = ("stage", "hop")
+_OF_ALL = ["latency_s", "throughput_img_s", "throughput_steady_img_s", "network_s"]
+
+
+def _texts(frame: pd.DataFrame) -> list[str]:
+    return [c for c in frame.columns if c.startswith(_OF_PARTS) and c.endswith(_NAMED)]
+
+
+def _numbers(frame: pd.DataFrame) -> list[str]:
+    parts = [c for c in frame.columns if c.startswith(_OF_PARTS) and not c.endswith(_NAMED)]
+    return [*_OF_ALL, *parts]
+
+
+def _table(grouped: pd.DataFrame) -> dict[Key, dict[str, Any]]:
+    rows = zip(*(grouped[column].tolist() for column in grouped.columns), strict=True)
+    names = [str(column) for column in grouped.columns]
+    return {
+        key: dict(zip(names, row, strict=True))
+        for key, row in zip(grouped.index.tolist(), rows, strict=True)
+    }
+
+
+def _text(value: Any) -> str | None:
+    if value is None or pd.isna(value):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,253 @@
+"""What each block and each link costs by itself, measured apart from the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from reports.data import shape
+from reports.data.groups import Spread
+from reports.data.lines import Record
+from reports.data.records import Records
+from reports.data.text import amount, clean, is_count, is_name, is_number
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block on one host; each spread is over fresh processes, of each process's median."""
+
+    index: int
+    name: str
+    parameters: int
+    weight_bytes: int
+    flops: int  # of a batch, two a multiply-add
+    output_shape: tuple[int, ...]
+    output_bytes: int
+    compute_s: Spread  # a batch, warm
+    first_s: Spread  # the first batch, cold
+    peak_rss_bytes: Spread | None  # of the process, around this block's first batch
+    rss_before_bytes: Spread | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A model's blocks on one host under one engine and allocator."""
+
+    model: str
+    host: str
+    engine: str
+    allocator: str
+    classes: int
+    image_px: int
+    batch_size: int
+    input_bytes: int
+    whole_s: Spread | None  # the unsplit model, a batch
+    blocks: tuple[Block, ...]
+    runs: int  # fresh processes that count
+    attempts: int
+    device: str  # "cpu" or "cuda"; empty where the records do not say
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Batches of one size over a link."""
+
+    payload_bytes: int
+    latency_s: Spread  # end to end at the orchestrator, one batch in flight
+    pace_s: Spread | None  # between completions, a window of batches in flight
+
+
+@dataclass(frozen=True)
+class Link:
+    """A pairing's way through stages that compute nothing; median network of its runs."""
+
+    hosts: tuple[str, ...]
+    backend: str
+    rtt_ms: float | None
+    rate_mbit: float | None
+    transfers: tuple[Transfer, ...]
+    runs: int
+
+
+def profiles(records: Records) -> tuple[Profile, ...]:
+    """Return every profile with a valid measurement, by model, host, engine and allocator."""
+    groups: dict[str, list[Record]] = {}
+    for record in records.profiles:
+        groups.setdefault(repr(_setting(record)), []).append(record)
+    found = (
+        _profile(_latest(group, _whole_profile), len(group)) for _, group in sorted(groups.items())
+    )
+    return tuple(profile for profile in found if profile)
+
+
+def links(records: Records) -> tuple[Link, ...]:
+    """Return every link with a valid measurement, by hosts, backend and network asked for."""
+    groups: dict[str, list[Record]] = {}
+    for record in records.links:
+        factors, network = record["factors"], record.get("network")
+        asked = network.get("asked") if isinstance(network, dict) else None
+        place = repr((factors.get("hosts"), factors.get("backend"), asked))
+        groups.setdefault(place, []).append(record)
+    found = (_link(_latest(group, _whole_link)) for _, group in sorted(groups.items()))
+    return tuple(link for link in found if link)
+
+
+def _setting(record: Record) -> tuple[Any, ...]:
+    factors = record["factors"]
+    return tuple(
+        factors.get(key) or default
+        for key, default in (
+            *(("model", ""), ("host", ""), ("engine", "eager"), ("allocator", "tuned")),
+            *(("classes", 0), ("image_px", 0), ("batch_size", 0)),
+        )
+    )
+
+
+def _latest(group: Sequence[Record], whole: Callable[[Record], bool]) -> list[Record]:
+    """Return the latest valid attempt of each key."""
+    kept: dict[tuple[str, str], Record] = {}
+    for record in sorted(group, key=lambda record: int(record["attempt"])):
+        if record["status"] == "ok" and whole(record):
+            kept[record["cell_id"], record["run_key"]] = record
+    return [kept[key] for key in sorted(kept)]
+
+
+def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
+    if not runs:
+        return None
+    newest = max(runs, key=lambda run: str(run.get("started_at") or ""))
+    # Of a model whose blocks have changed, only the processes that measured the same ones.
+    runs = [run for run in runs if _outline(run) == _outline(newest)]
+    model, host, engine, allocator, classes, image_px, batch_size = _setting(newest)
+    return Profile(
+        model=str(model),
+        host=clean(host),
+        engine=str(engine),
+        allocator=clean(allocator),
+        classes=classes,
+        image_px=image_px,
+        batch_size=batch_size,
+        input_bytes=newest["input_bytes"],
+        whole_s=_spread(_median(run.get("whole_s")) for run in runs),
+        blocks=tuple(
+            _block(known, [run["blocks"][place] for run in runs])
+            for place, known in enumerate(newest["blocks"])
+        ),
+        runs=len(runs),
+        attempts=attempts,
+        device=clean(newest.get("device") or newest["factors"].get("device") or ""),
+    )
+
+
+def _block(known: Record, runs: Sequence[Record]) -> Block:
+    compute_s = _spread(_median(run["compute_s"]) for run in runs)
+    first_s = _spread(run["first_s"] for run in runs)
+    if compute_s is None or first_s is None:
+        raise ValueError("a block of a valid profile has no time")
+    return Block(
+        index=known["index"],
+        name=clean(known["name"]),
+        parameters=known["parameters"],
+        weight_bytes=known["weight_bytes"],
+        flops=known["flops"],
+        output_shape=tuple(known["output_shape"]),
+        output_bytes=known["output_bytes"],
+        compute_s=compute_s,
+        first_s=first_s,
+        peak_rss_bytes=_spread(amount(run.get("peak_rss_bytes")) for run in runs),
+        rss_before_bytes=_spread(amount(run.get("rss_before_bytes")) for run in runs),
+    )
+
+
+def _link(runs: Sequence[Record]) -> Link | None:
+    if not runs:
+        return None
+    sizes: dict[int, list[Record]] = {}
+    for run in runs:
+        for transfer in run["transfers"]:
+            sizes.setdefault(transfer["payload_bytes"], []).append(transfer)
+    transfers = []
+    for size, group in sorted(sizes.items()):
+        latency_s = _spread(_median(transfer["latency_s"]) for transfer in group)
+        if latency_s:
+            pace_s = _spread(amount(transfer.get("pace_s")) or None for transfer in group)
+            transfers.append(Transfer(size, latency_s, pace_s))
+    network = [(run.get("network") or {}).get("measured") or {} for run in runs]
+    rtt, rate = (
+        _spread(amount(measured.get(key)) for measured in network)
+        for key in ("rtt_ms", "rate_mbit")
+    )
+    return Link(
+        hosts=tuple(clean(host) for host in runs[0]["factors"].get("hosts") or ()),
+        backend=str(runs[0]["factors"].get("backend") or "socket"),
+        rtt_ms=rtt.median if rtt else None,
+        rate_mbit=rate.median if rate else None,
+        transfers=tuple(transfers),
+        runs=len(runs),
+    )
+
+
+def _whole_profile(record: Record) -> bool:
+    """Whether a profile has what a prediction and a table need of every block."""
+    blocks = record.get("blocks")
+    return (
+        all(map(is_name, _setting(record)[:4]))
+        and all(map(is_count, _setting(record)[4:]))
+        and isinstance(blocks, list)
+        and bool(blocks)
+        and is_count(record.get("input_bytes"))
+        and all(isinstance(block, dict) and _whole_block(block) for block in blocks)
+        and [block["index"] for block in blocks] == [*range(len(blocks))]
+    )
+
+
+def _whole_block(block: Record) -> bool:
+    sizes = ("index", "parameters", "weight_bytes", "flops", "output_bytes")
+    return (
+        all(is_count(block.get(key)) for key in sizes)
+        and isinstance(block.get("name"), str)
+        and isinstance(block.get("output_shape"), list)
+        and all(map(is_count, block["output_shape"]))
+        and _median(block.get("compute_s")) is not None
+        and amount(block.get("first_s")) is not None
+    )
+
+
+def _whole_link(record: Record) -> bool:
+    transfers, network = record.get("transfers"), record.get("network") or {}
+    hosts = record["factors"].get("hosts")
+    return (
+        isinstance(hosts, list)
+        and all(map(is_name, hosts))
+        and isinstance(transfers, list)
+        and bool(transfers)
+        and isinstance(network, dict)
+        and shape.flat(network.get("measured"))
+        and all(
+            isinstance(transfer, dict)
+            and is_count(transfer.get("payload_bytes"))
+            and _median(transfer.get("latency_s")) is not None
+            for transfer in transfers
+        )
+    )
+
+
+def _outline(run: Record) -> list[tuple[Any, ...]]:
+    keys = ("name", "parameters", "weight_bytes", "flops", "output_bytes", "output_shape")
+    return [tuple(block[key] for key in keys) for block in run["blocks"]]
+
+
+def _median(values: Any) -> float | None:
+    """Return the median of a list of times; None where it is none."""
+    if not isinstance(values, list) or not values:
+        return None
+    if not all(is_number(value) and value >= 0 for value in values):
+        return None
+    return float(median(values))
+
+
+def _spread(values: Iterable[float | None]) -> Spread | None:
+    known = [float(value) for value in values if value is not None]
+    return Spread(float(median(known)), min(known), max(known), len(known)) if known else None

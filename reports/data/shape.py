@@ -1,0 +1,174 @@
+"""What a line must look like to be used: the types that everything after this relies on.
+
+What a run measured is not judged here: a run that lacks a number is still an attempt, and is
+shown with the reason why it does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from reports.data.text import LARGEST, NAME, is_count, is_name, is_number
+
+_STAGES = 16  # more than any pipeline of small devices
+_BLOCKS = 10_000  # more than any model has
+_DEEPEST = 6  # levels of lists and objects inside a setting
+
+Check = Callable[[Any], bool]
+
+
+def plan(value: Any) -> bool:
+    """Whether this is a plan that can be shown."""
+    if not (isinstance(value, dict) and is_name(value.get("cell_id"))):
+        return False
+    # A profile's or a link's plan says nothing about splits, and only its name is used.
+    return bool(value.get("kind")) or _fits(value, _PLAN)
+
+
+def run(record: dict[str, Any]) -> bool:
+    """Whether this is an attempt at a run that can be told from others."""
+    return attempt(record) and cut_points(record["factors"].get("cuts"))
+
+
+def attempt(record: dict[str, Any]) -> bool:
+    """Whether this names what was tried, how often, and what came of it."""
+    return (
+        is_count(record.get("attempt"))
+        and is_name(record.get("run_key"))
+        and is_name(record.get("cell_id"))
+        and isinstance(record.get("status"), str)
+        and is_count(record.get("block_pass", 1), 1)
+        and isinstance(record.get("factors"), dict)
+    )
+
+
+def factors(value: dict[str, Any]) -> bool:
+    """Whether the settings of a run are of the types that settings have."""
+    return _fits(value, _FACTORS)
+
+
+def settings(value: dict[str, Any]) -> bool:
+    """Whether settings of any kind of measurement are plain values."""
+    return _fits(value, {})
+
+
+def cut_points(value: Any) -> bool:
+    """Whether this is a list of cut points."""
+    return (
+        isinstance(value, list)
+        and len(value) < _STAGES
+        and all(is_count(cut) and cut < _BLOCKS for cut in value)
+    )
+
+
+def flat(value: Any) -> bool:
+    """Whether this is nothing, or names with a plain value each."""
+    return value is None or (
+        isinstance(value, dict)
+        and not any(isinstance(item, list | dict) for item in value.values())
+        and _setting(value)
+    )
+
+
+def expect_list(name: str, value: Any) -> None:
+    """Raise ValueError unless this is a list of as many objects as a pipeline can have parts."""
+    if not isinstance(value, list) or len(value) > _STAGES + 1:
+        raise ValueError(f"{name} is no list of at most {_STAGES + 1}")
+    if not all(isinstance(item, dict) for item in value):
+        raise ValueError(f"{name} holds what is no object")
+
+
+def _fits(values: dict[str, Any], checks: dict[str, Check]) -> bool:
+    # A value that is null is one that was not stated.
+    return all(
+        value is None or (checks.get(key, _setting)(value) and len(key) <= NAME)
+        for key, value in values.items()
+    )
+
+
+def _setting(value: Any, deep: int = 0) -> bool:
+    """Whether this is a plain value, or a shallow structure of them."""
+    if isinstance(value, list | dict):
+        inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        named = all(len(key) <= NAME for key in value) if isinstance(value, dict) else True
+        return deep < _DEEPEST and named and all(_setting(item, deep + 1) for item in inner)
+    return (
+        value is None
+        or isinstance(value, bool)
+        or is_number(value)
+        or (isinstance(value, str) and len(value) <= 10 * NAME)
+    )
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= NAME
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _STAGES and all(map(is_name, value))
+
+
+def _splits(value: Any) -> bool:
+    return value == "all" or (isinstance(value, list) and all(map(cut_points, value)))
+
+
+def _workers(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= _STAGES
+        and all(isinstance(worker, dict) and is_name(worker.get("host")) for worker in value)
+        and _setting(value)
+    )
+
+
+def _scenario(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return _text(value)
+    return (
+        _text(value.get("name"))
+        and all(flat(value.get(key)) for key in ("netem", "measured"))
+        and all(
+            known is None or is_number(known)
+            for key in ("rtt_ms", "rate_mbit")
+            for known in [(value.get("measured") or {}).get(key)]
+        )
+        and _setting(value)
+    )
+
+
+def _provenance(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    parts = (value.get("options"), value.get("controller"))
+    return all(part is None or isinstance(part, dict) for part in parts) and _setting(value)
+
+
+def _positive(value: Any) -> bool:
+    return is_count(value, 1)
+
+
+def _limit(value: Any) -> bool:
+    return is_number(value) and 0 <= value < LARGEST
+
+
+_SIZES: dict[str, Check] = {
+    key: _positive
+    for key in ("classes", "image_px", "batch_size", "latency_batches", "throughput_batches")
+} | {"window": _positive, "warmup_batches": is_count}
+_NAMED: dict[str, Check] = {
+    key: _text for key in ("model", "backend", "engine", "pairing", "split", "hub", "role", "input")
+}
+_FACTORS: dict[str, Check] = {
+    **_SIZES,
+    **_NAMED,
+    **{"hosts": _names, "allocators": _names, "scenario": _scenario, "netem": flat},
+    **{"cuts": cut_points, "sentinel": _text},
+}
+_PLAN: dict[str, Check] = {
+    **_SIZES,
+    **_NAMED,
+    **{"hub": _setting, "workers": _workers, "splits": _splits, "scenario": _scenario},
+    **{"repeats": _positive, "provenance": _provenance, "drift_limit": _limit},
+    "cell_id": is_name,
+}

@@ -1,0 +1,201 @@
+"""The page above the models' own: who is fast where, and what is still missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment
+from markupsafe import Markup
+
+from reports import paper
+from reports.data.cells import Cell, Split
+from reports.data.kinds import variant_rank
+from reports.data.naming import Naming
+from reports.page import multiples, pays, provenance
+from reports.page.figures import busiest, fastest
+from reports.page.sections import models
+from reports.page.sheet import Sheet
+from reports.page.tables import Column, Entry, Row, Table
+from reports.page.verdict import compromise
+from reports.words import count, listing, number, pairing_name, pairing_rank, slug
+
+
+@dataclass(frozen=True)
+class Place:
+    """A pairing under a network, with one backend, engine and allocator: what models share."""
+
+    backend: str
+    engine: str
+    allocators: tuple[str, ...]
+    pairing: str
+    scenario: str
+
+    @classmethod
+    def of(cls, cell: Cell) -> Place:
+        """Return where a cell was measured."""
+        return cls(cell.backend, cell.engine, cell.allocators, cell.pairing, cell.scenario)
+
+
+def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
+    """Return the index as HTML.
+
+    Parameters
+    ----------
+    templates
+        Where ``index.html.j2`` is.
+    sheets
+        One a model.
+    files
+        The page of each model.
+    """
+    cells = [cell for sheet in sheets for cell in sheet.cells]
+    frame = (
+        pd.concat([sheet.frame[["started_at", "counted"]] for sheet in sheets]) if sheets else None
+    )
+    naming = Naming.of(cells)
+    context = {
+        "models": [_model(sheet, files[sheet.model]) for sheet in sheets],
+        "names": listing([paper.model_name(sheet.model) for sheet in sheets]) if sheets else "",
+        "when": provenance.when(frame) if frame is not None else "nothing yet",
+        "summary": _summary(frame) if frame is not None else "No cell is planned yet",
+        "places": _places(sheets, files, naming) if len(sheets) > 1 else [],
+        "legend": multiples.legend([paper.model_name(sheet.model) for sheet in sheets]),
+    }
+    return templates.get_template("index.html.j2").render(**context)
+
+
+def _summary(frame: pd.DataFrame) -> str:
+    counted = count(int(frame["counted"].sum()), "valid run")
+    return f"{counted} of {count(len(frame), 'attempt')}"
+
+
+def _model(sheet: Sheet, file: str) -> dict[str, Any]:
+    """Return what the list of pages says about one of them."""
+    done = [cell for cell in sheet.cells if cell.measured]
+    counted = int(sheet.frame["counted"].sum())
+    lacking = [sheet.naming.place(cell) for cell in sheet.cells if not cell.measured]
+    return {
+        "name": paper.model_name(sheet.model),
+        "file": file,
+        "said": f"{count(len(done), 'cell')}, {count(counted, 'valid run')}",
+        "lacking": listing(lacking) if lacking else "",
+    }
+
+
+def _places(
+    sheets: Sequence[Sheet], files: Mapping[str, str], naming: Naming
+) -> list[dict[str, Any]]:
+    found: dict[Place, dict[str, Cell]] = {}
+    for sheet in sheets:
+        for cell in sheet.cells:
+            found.setdefault(Place.of(cell), {})[sheet.model] = cell
+    return [_place(cells, sheets, files, naming) for cells in sorted(found.values(), key=_rank)]
+
+
+def _rank(cells: Mapping[str, Cell]) -> tuple[Any, ...]:
+    cell = next(iter(cells.values()))
+    # The undisturbed network first, as on the models' pages.
+    variant = variant_rank(cell.backend, cell.engine, cell.allocators)
+    return (*variant, pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
+
+
+def _place(
+    cells: Mapping[str, Cell], sheets: Sequence[Sheet], files: Mapping[str, str], naming: Naming
+) -> dict[str, Any]:
+    first = next(iter(cells.values()))
+    ready = [
+        (sheet, cells[sheet.model])
+        for sheet in sheets
+        if sheet.model in cells and cells[sheet.model].measured
+    ]
+    key = slug(".".join((first.backend, first.engine, *first.allocators, first.pairing)))
+    asked = dict.fromkeys(provenance.asked(cell.asked) for cell in cells.values())
+    # A model keeps its colour and shape whichever models a chart shows.
+    order = {sheet.model: place for place, sheet in enumerate(sheets)}
+    return {
+        "id": f"place-{key}-{slug(first.scenario)}",
+        "title": f"{pairing_name(first.pairing)}, {first.scenario}",
+        "over": naming.over(first),
+        "unlocked": any(cell.unlocked for cell in cells.values()),
+        "asked": "; ".join(asked),
+        "chart": multiples.fronts(
+            f"{key}-{first.scenario}",
+            [(order[sheet.model], cell, files[sheet.model]) for sheet, cell in ready],
+        )
+        if ready
+        else "",
+        "table": Table(
+            _COLUMNS, tuple(_row(sheet, cell, files[sheet.model]) for sheet, cell in ready)
+        ),
+        "lacking": _lacking(cells, sheets),
+        "sizes": _sizes([cell for _, cell in ready]),
+    }
+
+
+_COLUMNS = (
+    Column("Model", ""),
+    Column("Parameters", ""),
+    Column("Lowest latency", "split", numeric=False),
+    Column("Latency", "s"),
+    Column("Highest throughput", "split", numeric=False),
+    Column("Throughput", "images/s"),
+    Column("Balanced", "split", numeric=False),
+    Column("Does splitting pay?", "", numeric=False),
+)
+
+
+def _row(sheet: Sheet, cell: Cell, file: str) -> Row:
+    fast, busy = fastest(cell), busiest(cell)
+    parameters = models.parameters(sheet)
+    return Row(
+        id=f"model-{slug(cell.id)}",
+        name=Markup('<a href="{}">{}</a>').format(file, paper.model_name(cell.model)),
+        on_front=False,
+        entries=(
+            Entry(f"{parameters:,}", str(parameters)) if parameters else Entry("–", ""),
+            _split(fast, file),
+            Entry(number(fast.latency), f"{fast.latency:.6g}"),
+            _split(busy, file),
+            Entry(number(busy.throughput), f"{busy.throughput:.6g}"),
+            _split(compromise(cell), file),
+            _text(pays.short(cell, sheet.contests[cell.id])),
+        ),
+    )
+
+
+def _split(split: Split, file: str) -> Entry:
+    text = Markup('<a href="{}#{}">{}</a>').format(file, split.row_id, split.name)
+    return Entry(text, ".".join(f"{cut:04d}" for cut in split.cuts))
+
+
+def _text(text: str) -> Entry:
+    return Entry(text, text)
+
+
+def _lacking(cells: Mapping[str, Cell], sheets: Sequence[Sheet]) -> list[str]:
+    """Say which models this place cannot show, and why."""
+    absent = [paper.model_name(sheet.model) for sheet in sheets if sheet.model not in cells]
+    unmeasured = [paper.model_name(model) for model, cell in cells.items() if not cell.measured]
+    told = []
+    if absent:
+        told.append(f"No records of {listing(absent)} here.")
+    if unmeasured:
+        told.append(f"Planned, but no split has a valid run yet: {listing(unmeasured)}.")
+    return told
+
+
+def _sizes(cells: Sequence[Cell]) -> str:
+    """Say what differs between the models' inputs; nothing where it is the paper's for each."""
+    told = []
+    for cell in cells:
+        known = {**cell.plan, **cell.settings}
+        px, batch = known.get("image_px"), known.get("batch_size")
+        usual = paper.image_px(cell.model)
+        parts = [f"images of {px}×{px}"] if px and usual and px != usual else []
+        parts += [f"batches of {batch}"] if batch and batch != paper.BATCH_SIZE else []
+        if parts:
+            told.append(f"{paper.model_name(cell.model)} with {' and '.join(parts)}")
+    return f"Not with the paper's sizes: {listing(told)}." if told else ""

@@ -1,0 +1,99 @@
+"""What the model is (the paper's Table I), as far as the records say it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from reports import paper
+from reports.page.memory import mebibytes
+from reports.page.sheet import Section, Sheet
+
+_UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True)
+class _Row:
+    whose: str
+    parameters: str
+    blocks: str
+    size: str
+    accuracy: str
+    image: str
+
+
+def build(sheet: Sheet) -> list[Section]:
+    """Return the model's characteristics beside the paper's."""
+    said = paper.MODELS.get(sheet.model)
+    rows = [
+        _Row(
+            whose="Here",
+            parameters=f"{total:,}" if (total := parameters(sheet)) else _UNKNOWN,
+            blocks=str(blocks(sheet) or _UNKNOWN),
+            size=f"{mebibytes(size)} MiB" if (size := weight_bytes(sheet)) else _UNKNOWN,
+            accuracy=_accuracy(sheet),
+            image=_sizes(sheet),
+        )
+    ]
+    if said:
+        rows.append(
+            _Row(
+                whose="Paper",
+                parameters=f"{said.parameters:,}",
+                blocks=str(said.blocks),
+                size=f"{said.size_mb:g} MB",
+                accuracy=f"{said.accuracy_percent} % on CIFAR-10",
+                image="CIFAR-10's 10 classes",
+            )
+        )
+    return [
+        {
+            **{"id": "model", "title": "Model", "template": "models"},
+            **{"name": paper.model_name(sheet.model), "rows": rows, "known": said is not None},
+        }
+    ]
+
+
+def parameters(sheet: Sheet) -> int | None:
+    """Return how many parameters the blocks have together; None where no record says it."""
+    if sheet.profiles:
+        return sum(block.parameters for block in sheet.profiles[0].blocks)
+    total = _together(sheet, "parameters")
+    return None if total is None else round(total)
+
+
+def weight_bytes(sheet: Sheet) -> float | None:
+    """Return the bytes of all weights, buffers included; None where no record says it."""
+    if sheet.profiles:
+        return sum(block.weight_bytes for block in sheet.profiles[0].blocks)
+    return _together(sheet, "partition_bytes")
+
+
+def blocks(sheet: Sheet) -> int | None:
+    """Return how many blocks the model has, by what was measured."""
+    if sheet.profiles:
+        return len(sheet.profiles[0].blocks)
+    return next((run["end_block"] for run in sheet.used if run["end_block"]), None)
+
+
+def _together(sheet: Sheet, what: str) -> float | None:
+    """Return the sum over the stages of a run: whichever split, they are the whole model."""
+    columns = [c for c in map(str, sheet.frame) if re.fullmatch(rf"stage\d+_{what}", c)]
+    counted = sheet.frame[sheet.frame["counted"]]
+    known = counted[columns].dropna(how="all")
+    return None if known.empty else float(known.iloc[0].dropna().sum())
+
+
+def _accuracy(sheet: Sheet) -> str:
+    seeds = {run["factors"].get("weights_seed") for run in sheet.used} - {None}
+    return "not measured: seeded weights" if seeds else "not measured"
+
+
+def _sizes(sheet: Sheet) -> str:
+    known = [{**cell.plan, **cell.settings} for cell in sheet.cells]
+    found = dict.fromkeys(
+        f"{each['classes']} classes, {each['image_px']}×{each['image_px']}"
+        for each in known
+        if each.get("classes") and each.get("image_px")
+    )
+    return "; ".join(found) or _UNKNOWN

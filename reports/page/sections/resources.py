@@ -1,0 +1,166 @@
+"""What the splits on the front ask of the hosts: the paper's Tables II and III.
+
+The paper's own row of the same split stands beside ours where it has one: as a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports import paper
+from reports.data.cells import Cell, Split, Stage
+from reports.data.groups import Spread
+from reports.page import provenance, standing
+from reports.page.figures import link
+from reports.page.memory import mebibytes
+from reports.page.sheet import Section, Sheet
+from reports.page.standing import Standing
+from reports.paper.highlights import Highlight, highlights, table_name
+from reports.statistics.judge import Judgement
+from reports.words import count, number
+
+_NONE = "–"
+
+
+def build(sheet: Sheet) -> list[Section]:
+    """Return a table for each cell that has measurements, and how the paper's points do in it."""
+    groups = []
+    for group in sheet.groups:
+        cells = [_cell(cell, sheet.judgements[cell.id]) for cell in group if cell.measured]
+        if cells:
+            groups.append(
+                {
+                    **sheet.heading(group),
+                    **{"cells": cells, "table": table_name(group[0].pairing)},
+                    "devices": " and ".join(paper.DEVICES.get(group[0].pairing, ())),
+                    "rtt_ms": paper.RTT_MS.get(group[0].pairing),
+                }
+            )
+    return [{"id": "resources", "title": "Resources", "template": "resources", "groups": groups}]
+
+
+def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
+    # The paper's tables are of its unshaped network, with its socket backend.
+    comparable = cell.asked is None and cell.backend == "socket"
+    known = {h.cut: h for h in highlights(cell.model, cell.pairing)} if comparable else {}
+    rows, loads = [], _loads(cell)
+    for split in members(cell, judgement):
+        rows.append(_ours(split, judgement))
+        if len(split.cuts) == 1 and split.cuts[0] in known:
+            rows.append(_theirs(known[split.cuts[0]], loads))
+    return {
+        "scenario": cell.scenario,
+        "asked": provenance.asked(cell.asked),
+        "hosts": [*zip(cell.hosts, loads, strict=False)],
+        "rows": rows,
+        "runs": _runs(cell),
+        "standings": [_standing(found, cell) for found in standing.standings(cell)]
+        if comparable
+        else [],
+        "sentences": standing.sentences(cell) if comparable else [],
+    }
+
+
+def members(cell: Cell, judgement: Judgement) -> list[Split]:
+    """Return the splits on the front, by verdict or strictly, by latency."""
+    found = [
+        split
+        for split in cell.measured
+        if split.cuts in judgement.strict or judgement.verdict.get(split.cuts) == "on"
+    ]
+    return sorted(found, key=lambda split: (split.latency, split.cuts))
+
+
+def _ours(split: Split, judgement: Judgement) -> dict[str, Any]:
+    return {
+        "paper": False,
+        "name": link(split),
+        "whose": "strict" if judgement.verdict.get(split.cuts) == "off" else "",
+        "values": [
+            *(_middle(stage.compute_s) for stage in split.stages),
+            _middle(split.network_s),
+            *(_load(stage) for stage in split.stages),
+            *(_tenths(stage.host_memory_percent) for stage in split.stages),
+            *(mebibytes(p.median) if (p := s.peak_rss_bytes) else _NONE for s in split.stages),
+        ],
+    }
+
+
+def _theirs(row: Highlight, loads: Sequence[str]) -> dict[str, Any]:
+    gpu = row.on_gpu and loads[1] != "GPU"
+    first, second = (f"{value:g}" for value in row.load_percent)
+    return {
+        "paper": True,
+        "name": standing.said(row),
+        "whose": "paper",
+        "values": [
+            *(number(value) for value in row.compute_s),
+            number(row.network_s),
+            *(first, f"{second} of the GPU" if gpu else second),
+            *(f"{value:g}" for value in row.memory_percent),
+            *(_NONE, _NONE),
+        ],
+    }
+
+
+def _standing(found: Standing, cell: Cell) -> dict[str, Any]:
+    split = found.split
+    if split is None:
+        return {"name": found.name, "shown_as": found.highlight.shown_as, "measured": False}
+    splits = len(cell.measured)
+    return {
+        "measured": True,
+        "name": found.name,
+        "link": link(split),
+        "shown_as": found.highlight.shown_as,
+        "front": "yes" if found.by is None else "no",
+        "by": link(found.by) if found.by else _NONE,
+        "latency": f"{number(split.latency, 4)} s, {_place(found.latency_rank, splits)}",
+        "throughput": f"{number(split.throughput, 4)} images/s, "
+        f"{_place(found.throughput_rank, splits)}",
+    }
+
+
+def _place(rank: int, of: int) -> str:
+    return f"{rank} of {of}"
+
+
+def _runs(cell: Cell) -> str:
+    """Say what the medians stand on, most of all where it is next to nothing."""
+    runs = sorted(split.runs for split in cell.measured)
+    low, high = runs[0], runs[-1]
+    if high == 1:
+        return "One run each: no spread is known, and a small difference may be chance."
+    if low == 1:
+        return (
+            f"{runs.count(1)} of {count(len(runs), 'split')} have one run each: no spread of "
+            "theirs is known, and a small difference may be chance."
+        )
+    return f"Medians of {low if low == high else f'{low} to {high}'} runs each."
+
+
+def _loads(cell: Cell) -> list[str]:
+    """Return what the load of each stage is of: of the GPU where a GPU computed, else of cores."""
+    stages = [split.stages for split in cell.measured]
+    return [
+        "GPU" if all(_on_gpu(some[place]) for some in stages if place < len(some)) else "CPU"
+        for place in range(max(map(len, stages), default=0))
+    ]
+
+
+def _on_gpu(stage: Stage) -> bool:
+    return stage.device.startswith("cuda") and stage.gpu_percent is not None
+
+
+def _load(stage: Stage) -> str:
+    value = stage.gpu_percent if _on_gpu(stage) else stage.cpu_percent
+    return f"{value.median:.3g}" if value else _NONE
+
+
+def _tenths(value: Spread | None) -> str:
+    return f"{value.median:.1f}" if value else _NONE
+
+
+def _middle(value: Spread | None) -> str:
+    return number(value.median) if value else _NONE

@@ -1,0 +1,244 @@
+"""The predicted front at any network, how far predictions are off, where the best split changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from reports.data.cells import Cell, Cuts
+from reports.page.sheet import Section, Sheet
+from reports.prediction.best import Goal, Range, balanced, best_by_rate, best_by_rtt
+from reports.prediction.errors import Error, Errors, Summary, errors, measured_network
+from reports.prediction.predictor import Network, Prediction, Predictor
+from reports.words import count, number, percent, slug
+
+# What the two dials reach, in ms and Mbit/s: the same ends as in whatif.js.
+RTT_MS, RATE_MBIT = (0.1, 500.0), (0.5, 10_000.0)
+_GRID = 48  # points between the ends of a dial; between two of them a border is bisected
+_GOALS: tuple[tuple[str, Goal], ...] = (
+    ("Lowest latency", "latency"),
+    ("Highest throughput", "throughput"),
+)
+_RANGES = 6  # of more ranges than this the rest is counted, not listed
+
+
+def build(sheet: Sheet) -> list[Section]:
+    """Return charts with dials where blocks were profiled, else what to run for them."""
+    found = [(group, sheet.predictors[group[0].id]) for group in sheet.groups]
+    known = [(group, made) for group, made in found if isinstance(made, Predictor)]
+    groups = [_group(sheet, group, predictor) for group, predictor in known]
+    presets = _presets(known)
+    return [
+        {
+            **{"id": "whatif", "title": "What if the network changes", "template": "whatif"},
+            "groups": groups,
+            "missing": list(dict.fromkeys(made for _, made in found if isinstance(made, str))),
+            "presets": presets,
+            "data": {"groups": [group.pop("data") for group in groups]},
+        }
+    ]
+
+
+def _presets(known: Sequence[tuple[Sequence[Cell], Predictor]]) -> list[dict[str, Any]]:
+    """Return the measured networks by scenario, and an unshaped one where none was measured."""
+    found: dict[str, dict[str, Any]] = {}
+    unshaped = False
+    for group, predictor in known:
+        for cell in group:
+            network = measured_network(cell, predictor)
+            unshaped |= cell.asked is None
+            label = f"{cell.scenario}, unshaped" if cell.asked is None else cell.scenario
+            found.setdefault(cell.scenario, _preset(cell.scenario, label, network))
+    if known and not unshaped:
+        found["unshaped"] = _preset("unshaped", "unshaped", known[0][1].networks[0])
+    return [*found.values()]
+
+
+def _preset(scenario: str, label: str, network: Network) -> dict[str, Any]:
+    return {
+        **{"scenario": scenario, "label": label, "rtt_ms": round(network.rtt_ms, 3)},
+        "rate_mbit": round(network.rate_mbit or RATE_MBIT[1], 3),
+    }
+
+
+def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[str, Any]:
+    known = {split.cuts: split.name for cell in group for split in cell.splits}
+    names = {cuts: known.get(cuts, _name(cuts)) for cuts in predictor.splits}
+    first, last = predictor.end_points
+    ends = {first: f"all on {predictor.hosts[0]}", last: f"all on {predictor.hosts[-1]}"}
+    compared = [(cell, errors(cell, predictor)) for cell in group]
+    place = f"whatif-{slug(group[0].id)}"
+    return {
+        **sheet.heading(group),
+        "id": place,
+        "notes": predictor.notes,
+        "ends": [*ends.values()],
+        "rows": [_row(cell, found, predictor, names, ends) for cell, found in compared],
+        "bars": [sentence for cell, found in compared if (sentence := bar(cell, found))],
+        "ranges": _ranges_told(group, predictor, names),
+        "scenarios": [cell.scenario for cell, found in compared if found.splits],
+        "errors": _error_rows([found for _, found in compared if found.splits]),
+        "data": {
+            "id": place,
+            "model": coefficients(predictor),
+            "splits": [[name, cuts] for cuts, name in names.items()],
+            "ends": [[name, cuts] for cuts, name in ends.items()],
+            "measured": [
+                {
+                    "scenario": cell.scenario,
+                    "points": [
+                        [split.name, _short(split.latency), _short(split.throughput)]
+                        for split in (*cell.measured, *cell.end_points)
+                        if split.runs
+                    ],
+                }
+                for cell in group
+            ],
+        },
+    }
+
+
+def coefficients(predictor: Predictor) -> dict[str, Any]:
+    """Return what whatif.js predicts with."""
+    return {
+        "compute": predictor.compute_s,
+        "bytes": predictor.boundary_bytes,
+        "transports": [asdict(transport) for transport in predictor.transports],
+        "networks": [asdict(network) for network in predictor.networks],
+        "batch_size": predictor.batch_size,
+        "batches": predictor.batches,
+        "window": predictor.window,
+        "slow_start": predictor.slow_start,
+    }
+
+
+def _row(
+    cell: Cell,
+    found: Errors,
+    predictor: Predictor,
+    names: dict[Cuts, str],
+    ends: dict[Cuts, str],
+) -> dict[str, Any]:
+    """Return what is predicted at a cell's own network."""
+    network = found.network
+    at = {
+        cuts: predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in (*names, *ends)
+    }
+    fast = min(names, key=lambda cuts: at[cuts].latency_s)
+    busy = min(names, key=lambda cuts: -at[cuts].throughput_img_s)
+    even = balanced([(cuts, at[cuts]) for cuts in names])
+    return {
+        "scenario": cell.scenario,
+        "network": said_network(network),
+        "choices": [f"{names[cuts]}: {_said(at[cuts])}" for cuts in (fast, busy, even)],
+        "ends": [_said(at[cuts]) for cuts in ends],
+    }
+
+
+def bar(cell: Cell, found: Errors) -> str:
+    """Return the sentence with a cell's prediction error: median, and the worst with its split."""
+    latency, throughput = found.latency, found.throughput
+    if latency is None or throughput is None:
+        return ""
+    ends = len({error.cuts for error in found.splits} & {end.cuts for end in cell.end_points})
+    return (
+        f"{cell.scenario}: latency is off by {_off(latency)}; throughput by {_off(throughput)}; "
+        f"over {count(latency.n - ends, 'split')} and {count(ends, 'end point')}."
+    )
+
+
+def _off(summary: Summary) -> str:
+    return (
+        f"{percent(summary.median)} (median absolute error), "
+        f"{signed(summary.worst)} at worst, at {summary.worst_name}"
+    )
+
+
+def signed(ratio: float) -> str:
+    """Return a change as percent with its sign: +4.1 %, −12 %."""
+    return ("−" if ratio < 0 else "+") + percent(ratio)
+
+
+def said_network(network: Network) -> str:
+    """Return '200 ms, 5.00 Mbit/s'."""
+    rate = f"{number(network.rate_mbit)} Mbit/s" if network.rate_mbit else "no limit to the rate"
+    return f"{number(network.rtt_ms)} ms, {rate}"
+
+
+def _error_rows(compared: Sequence[Errors]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return each split's predictions with their errors, scenario by scenario."""
+    by_name: dict[str, dict[int, Error]] = {}
+    for place, found in enumerate(compared):
+        for error in found.splits:
+            by_name.setdefault(error.name, {})[place] = error
+    blank = ("–", "–")
+    return [
+        (name, [_error(row[place]) if place in row else blank for place in range(len(compared))])
+        for name, row in by_name.items()
+    ]
+
+
+def _error(error: Error) -> tuple[str, str]:
+    return (
+        f"{number(error.predicted.latency_s)} s, {signed(error.latency)}",
+        f"{number(error.predicted.throughput_img_s)} images/s, {signed(error.throughput)}",
+    )
+
+
+def _ranges_told(group: Sequence[Cell], predictor: Predictor, names: dict[Cuts, str]) -> list[str]:
+    """Say between which round-trip times and rates which split is predicted to be the best."""
+    told = []
+    rtts, rates = _grid(*RTT_MS), _grid(*RATE_MBIT)
+    for cell in group:
+        rate = measured_network(cell, predictor).rate_mbit
+        told += [
+            f"{title} at the rate of {cell.scenario}: "
+            + _told(best_by_rtt(predictor, rate, rtts, goal), names, _ms)
+            for title, goal in _GOALS
+        ]
+    rtt_ms = measured_network(group[0], predictor).rtt_ms
+    told += [
+        f"{title} at the round-trip time of {group[0].scenario}: "
+        + _told(best_by_rate(predictor, rtt_ms, rates, goal), names, _mbit)
+        for title, goal in _GOALS
+    ]
+    return told
+
+
+def _told(ranges: Sequence[Range], names: dict[Cuts, str], unit: Callable[[float], str]) -> str:
+    """Return 'P17 up to 12.0 Mbit/s, then P3.'"""
+    if len(ranges) == 1:
+        low, high, cuts = ranges[0]
+        return f"{names[cuts]} everywhere from {unit(low)} to {unit(high)}."
+    shown = ranges[:_RANGES]
+    parts = [f"{names[cuts]} up to {unit(high)}" for _, high, cuts in shown[:-1]]
+    _, high, cuts = shown[-1]
+    if len(shown) < len(ranges):
+        left = count(len(ranges) - len(shown), "more change")
+        return f"{', then '.join(parts)}, then {names[cuts]} up to {unit(high)}, then {left}."
+    return f"{', then '.join(parts)}, then {names[cuts]}."
+
+
+def _grid(low: float, high: float) -> list[float]:
+    return [low * (high / low) ** (step / _GRID) for step in range(_GRID + 1)]
+
+
+def _ms(value: float) -> str:
+    return f"{number(value)} ms"
+
+
+def _mbit(value: float) -> str:
+    return f"{number(value)} Mbit/s" if value < 1000 else f"{number(value / 1000)} Gbit/s"
+
+
+def _said(prediction: Prediction) -> str:
+    return f"{number(prediction.latency_s)} s, {number(prediction.throughput_img_s)} images/s"
+
+
+def _name(cuts: Cuts) -> str:
+    return "P" + "-".join(map(str, cuts))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -1,0 +1,236 @@
+// The predicted front at any round-trip time and rate. The arithmetic is that of
+// reports/prediction, function by function; a test holds the two together.
+const whatif = (() => {
+  "use strict";
+  const SEGMENT = 1448, FRAME = 1514 / 1448, INITIAL = 10, RTO_MIN = 0.2, WINDOW = 4 * 1024 * 1024, TICK = 1e-9;
+  const RTT = [0.1, 500], RATE = [0.5, 10000], STEPS = 200;
+
+  const wire = (bytes, rate) => (rate ? (bytes * FRAME * 8e-6) / rate : 0);
+
+  function slowStart(bytes, rtt, rate, paused) {
+    let segments = Math.ceil(bytes / SEGMENT), idle = 0;
+    const one = wire(SEGMENT, rate), halvings = Math.floor(paused / (rtt + RTO_MIN));
+    let open = Math.max(INITIAL, Math.floor(segments / 2 ** Math.min(halvings, 60)));
+    while (segments > open && rtt > open * one) {
+      idle += rtt - open * one;
+      segments -= open;
+      open *= 2;
+    }
+    return idle;
+  }
+
+  function fullWindow(bytes, rtt, rate) {
+    return Math.max(0, bytes / WINDOW - 1) * Math.max(0, rtt - wire(WINDOW, rate));
+  }
+
+  // Stage, hop, stage, …, and the hop of the predictions: [through, busy, delay] each, in seconds.
+  function stations(model, cuts, rtt, rate) {
+    const edges = [0, ...cuts, model.bytes.length - 1], found = [];
+    const near = (list, place) => list[Math.min(place, list.length - 1)];
+    for (let place = 0; place + 1 < edges.length; place += 1) {
+      const first = edges[place], end = edges[place + 1], final = place + 2 === edges.length;
+      const used = near(model.transports, place), bytes = model.bytes[end];
+      const compute = model.compute[place][end] - model.compute[place][first];
+      let busy = compute + bytes * used.cpu_byte_s;
+      if (place) busy += model.bytes[first] * near(model.transports, place - 1).cpu_byte_s;
+      found.push([compute, busy, 0]);
+      let delay = rtt, limit = rate;
+      if (place) {
+        const network = near(model.networks, place);
+        delay = final ? 0 : network.rtt_ms / 1e3;
+        limit = network.rate_mbit;
+      }
+      const sending = wire(bytes, limit);
+      const fixed = final ? (2 / 3) * model.transports[0].fixed_s : used.fixed_s / 3;
+      found.push([
+        Math.max(bytes * used.byte_s, sending) + fullWindow(bytes, delay, limit),
+        Math.max(bytes * used.pace_byte_s, sending, (bytes * delay) / WINDOW),
+        delay + fixed,
+      ]);
+    }
+    return found;
+  }
+
+  function makespan(found, batches, inFlight) {
+    const free = found.map(() => 0), done = [];
+    for (let batch = 0; batch < batches; batch += 1) {
+      let now = batch >= inFlight ? done[batch - inFlight] : 0;
+      found.forEach(([through, busy, delay], place) => {
+        const begin = Math.max(now, free[place]);
+        free[place] = begin + busy;
+        now = begin + through + delay;
+      });
+      done.push(now);
+    }
+    return done[batches - 1];
+  }
+
+  // Latency in seconds and throughput in images a second; a rate of null limits nothing.
+  function predict(model, cuts, rttMs, rate) {
+    const rtt = rttMs / 1e3, found = stations(model, cuts, rtt, rate);
+    let latency = Math.max(found.reduce((sum, [through, , delay]) => sum + through + delay, 0), TICK);
+    if (model.slow_start) {
+      const paused = found.reduce((sum, [through], at) => sum + (at % 2 ? 0 : through), rtt);
+      const sent = model.bytes[cuts.length ? cuts[0] : model.bytes.length - 1];
+      latency += slowStart(sent, rtt, rate, paused);
+    }
+    const count = model.batches;
+    return [latency, (model.batch_size * count) / Math.max(makespan(found, count, model.window), TICK)];
+  }
+
+  const three = (value) => !value ? "0" : value.toLocaleString("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+  const least = (points, cost) => points.reduce((one, other) => (cost(other) < cost(one) ? other : one));
+  const said = (point) => `${point.name}, ${three(point.x)} s and ${three(point.y)} images/s`;
+
+  function frontOf(points) {
+    const sorted = [...points].sort((a, b) => a.x - b.x || b.y - a.y);
+    let most = -Infinity;
+    return sorted.filter((point) => point.y > most && ((most = point.y), true));
+  }
+
+  // -- drawing -----------------------------------------------------------------------------------
+
+  const W = 432, H = 324, LEFT = 62, RIGHT = 14, TOP = 12, BOTTOM = 52;
+
+  function add(parent, tag, attributes, text) {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    if (text !== undefined) element.textContent = text;
+    parent.append(element);
+    return element;
+  }
+
+  // Logarithmic where values differ much, as in the measured fronts. Ends on round numbers, so that
+  // the axis rests while points move a little.
+  function axis(values, from, to) {
+    const least = Math.min(...values), most = Math.max(...values), rounds = [];
+    for (let power = -6; power <= 6; power += 1) for (const n of [1, 2, 5]) rounds.push(Number(`${n}e${power}`));
+    if (most > 5 * least) {
+      const low = rounds.findLast((tick) => tick <= least) ?? rounds[0];
+      const high = rounds.find((tick) => tick > most) ?? rounds.at(-1);
+      const scale = (to - from) / Math.log(high / low);
+      let ticks = rounds.filter((tick) => tick >= low && tick <= high);
+      if (ticks.length > 7) ticks = ticks.filter((tick) => /^1/.test(tick.toExponential()));
+      return { ticks, low, high, at: (value) => from + Math.log(value / low) * scale, note: ", log scale" };
+    }
+    const span = Math.max(most - least, 0.05 * most); // nobody chooses by less than that
+    const step = rounds.find((tick) => span <= 4 * tick) ?? rounds.at(-1);
+    const first = Math.floor(least / step), last = Math.max(Math.ceil(most / step), first + 1);
+    const ticks = [];
+    for (let n = first; n <= last; n += 1) ticks.push(Number((n * step).toPrecision(6)));
+    const scale = (to - from) / (ticks.at(-1) - ticks[0]);
+    return { ticks, low: ticks[0], high: ticks.at(-1), at: (value) => from + (value - ticks[0]) * scale, note: "" };
+  }
+
+  function draw(svg, measured, points, front, ends) {
+    const all = [...measured.filter((point) => point.here), ...points, ...ends];
+    const x = axis(all.map((point) => point.x), LEFT, W - RIGHT);
+    const y = axis(all.map((point) => point.y), H - BOTTOM, TOP);
+    svg.replaceChildren();
+    for (const tick of x.ticks) {
+      add(svg, "path", { class: "grid", d: `M${x.at(tick)} ${TOP}V${H - BOTTOM}` });
+      add(svg, "text", { x: x.at(tick), y: H - BOTTOM + 18, "text-anchor": "middle" }, String(tick));
+    }
+    for (const tick of y.ticks) {
+      add(svg, "path", { class: "grid", d: `M${LEFT} ${y.at(tick)}H${W - RIGHT}` });
+      add(svg, "text", { x: LEFT - 6, y: y.at(tick) + 4, "text-anchor": "end" }, String(tick));
+    }
+    add(svg, "text", { x: (LEFT + W - RIGHT) / 2, y: H - 10, "text-anchor": "middle" }, `latency of a batch (s${x.note})`);
+    const turned = `translate(14 ${(TOP + H - BOTTOM) / 2}) rotate(-90)`;
+    add(svg, "text", { transform: turned, "text-anchor": "middle" }, `throughput (images/s${y.note})`);
+    const mark = (point, kind, shape) => {
+      const at = [x.at(point.x), y.at(point.y)].map((value) => value.toFixed(2));
+      const path = add(svg, "path", { class: kind, d: `M${at[0]} ${at[1]}${shape}` });
+      add(path, "title", {}, `${point.note ?? "predicted"}: ${said(point)}`);
+    };
+    const dot = (r) => `m-${r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 -${2 * r} 0`;
+    const inside = (at, value) => value >= at.low && value <= at.high;
+    const seen = measured.filter((point) => inside(x, point.x) && inside(y, point.y));
+    for (const point of seen) mark(point, point.here ? "seen here" : "seen", dot(3.5));
+    for (const point of points) mark(point, "any", dot(3.5));
+    add(svg, "path", { class: "edge", d: `M${front.map((point) => `${x.at(point.x)} ${y.at(point.y)}`).join("L")}` });
+    for (const point of front) mark(point, "best", "m0-6l6 6l-6 6l-6-6z");
+    for (const point of ends) mark(point, "end", "m-5-5h10v10h-10z");
+    const taken = [];
+    for (const point of [...ends, front.at(-1), ...front]) {
+      const px = x.at(point.x), py = y.at(point.y), width = 7.5 * point.name.length;
+      const left = px + 10 + width > W ? px - 10 - width : px + 10;
+      const free = taken.every(([l, r, at]) => Math.abs(at - py) > 15 || left > r || left + width < l);
+      if (!free) continue;
+      taken.push([left, left + width, py]);
+      add(svg, "text", { x: left, y: py + 5, class: "name" }, point.name);
+    }
+  }
+
+  function update(group, rtt, rate, scenario) {
+    const { model } = group;
+    const place = ([name, cuts]) => {
+      const [latency, throughput] = predict(model, cuts, rtt, rate);
+      return { name, x: latency, y: throughput };
+    };
+    const points = group.splits.map(place), ends = group.ends.map(place), front = frontOf(points);
+    const measured = group.measured.flatMap((cell) => cell.points.map(([name, latency, throughput]) => ({
+      name, x: latency, y: throughput, note: `measured, ${cell.scenario}`, here: cell.scenario === scenario,
+    })));
+    draw(group.svg, measured, points, front, ends);
+    const fast = least(points, (point) => point.x), busy = least(points, (point) => -point.y);
+    const even = least(points, (point) => Math.max(point.x / fast.x, busy.y / point.y));
+    group.text.textContent =
+      `Predicted for ${three(rtt)} ms and ${three(rate)} Mbit/s. Lowest latency: ${said(fast)}. ` +
+      `Highest throughput: ${said(busy)}. Balanced: ${said(even)}. ` +
+      `Not split: ${ends.map(said).join("; ")}.`;
+  }
+
+  function start() {
+    const source = document.getElementById("whatif-data");
+    if (!source) return;
+    const data = JSON.parse(source.textContent), dials = document.getElementById("whatif-dials");
+    const buttons = [...dials.querySelectorAll("button")];
+    for (const group of data.groups) {
+      const figure = document.getElementById(group.id);
+      group.svg = figure.querySelector("svg");
+      group.text = figure.querySelector("p");
+      figure.hidden = false;
+    }
+    const rttDial = document.getElementById("whatif-rtt"), rateDial = document.getElementById("whatif-rate");
+    const value = ([low, high], step) => Number((low * (high / low) ** (step / STEPS)).toPrecision(3));
+    const step = ([low, high], wanted) => Math.round((STEPS * Math.log(Math.max(wanted, low) / low)) / Math.log(high / low));
+    const show = (dial, text) => {
+      dial.setAttribute("aria-valuetext", text);
+      dial.parentNode.querySelector("output").textContent = text;
+    };
+    let rtt, rate, scenario;
+    const redraw = () => {
+      show(rttDial, `${three(rtt)} ms`);
+      show(rateDial, rate < 1000 ? `${three(rate)} Mbit/s` : `${three(rate / 1000)} Gbit/s`);
+      for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.scenario === scenario));
+      for (const group of data.groups) update(group, rtt, rate, scenario);
+    };
+    const choose = (button) => {
+      rtt = Number(button.dataset.rtt);
+      rate = Number(button.dataset.rate);
+      scenario = button.dataset.scenario;
+      rttDial.value = step(RTT, rtt);
+      rateDial.value = step(RATE, rate);
+      redraw();
+    };
+    const turn = () => {
+      scenario = undefined;
+      redraw();
+    };
+    rttDial.addEventListener("input", () => {
+      rtt = Number(rttDial.value) ? value(RTT, Number(rttDial.value)) : 0; // the left end: no delay
+      turn();
+    });
+    rateDial.addEventListener("input", () => {
+      rate = value(RATE, Number(rateDial.value));
+      turn();
+    });
+    for (const button of buttons) button.addEventListener("click", () => choose(button));
+    dials.hidden = false;
+    choose(buttons[0]);
+  }
+
+  start();
+  return { predict };
+})();

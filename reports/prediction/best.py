@@ -1,0 +1,77 @@
+"""Where to split as the network changes: ranges of round-trip time or rate with one best split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+from reports.data.cells import Cuts
+from reports.prediction.predictor import Prediction, Predictor
+
+Goal = Literal["latency", "throughput"]
+Range = tuple[float, float, Cuts]
+_CLOSE = 1.001  # borders are found to a thousandth
+
+
+def best(predictor: Predictor, rtt_ms: float, rate_mbit: float | None, goal: Goal) -> Cuts:
+    """Return the split with the lowest latency or the highest throughput (ties: the first)."""
+
+    def cost(cuts: Cuts) -> float:
+        if goal == "latency":
+            return predictor.latency_s(cuts, rtt_ms, rate_mbit)
+        return -predictor.throughput_img_s(cuts, rtt_ms, rate_mbit)
+
+    return min(predictor.splits, key=cost)
+
+
+def balanced(predictions: Sequence[tuple[Cuts, Prediction]]) -> Cuts:
+    """Return the split that loses least in whatever it loses most, against the best of each.
+
+    Its loss is how many times slower it is than the fastest, or how many times less it moves than
+    the busiest, whichever is more.
+    """
+    fastest = min(prediction.latency_s for _, prediction in predictions)
+    busiest = max(prediction.throughput_img_s for _, prediction in predictions)
+
+    def loss(pair: tuple[Cuts, Prediction]) -> float:
+        return max(pair[1].latency_s / fastest, busiest / pair[1].throughput_img_s)
+
+    return min(predictions, key=loss)[0]
+
+
+def best_by_rtt(
+    predictor: Predictor, rate_mbit: float | None, rtts_ms: Sequence[float], goal: Goal = "latency"
+) -> list[Range]:
+    """Return ranges of round-trip time, in ms, with the best split in each, at a fixed rate.
+
+    Parameters
+    ----------
+    rtts_ms
+        A fine grid, ascending; where two neighbours disagree the border is bisected.
+    """
+    return _ranges(rtts_ms, lambda rtt_ms: best(predictor, rtt_ms, rate_mbit, goal))
+
+
+def best_by_rate(
+    predictor: Predictor, rtt_ms: float, rates_mbit: Sequence[float], goal: Goal = "latency"
+) -> list[Range]:
+    """Return ranges of rate, in Mbit/s, with the best split in each, at a fixed round-trip time."""
+    return _ranges(rates_mbit, lambda rate_mbit: best(predictor, rtt_ms, rate_mbit, goal))
+
+
+def _ranges(grid: Sequence[float], choose: Callable[[float], Cuts]) -> list[Range]:
+    starts = [(grid[0], choose(grid[0]))]
+    for left, right in pairwise(grid):
+        last = choose(right)
+        while starts[-1][1] != last:
+            low, high = max(left, starts[-1][0]), right
+            while high > low * _CLOSE:
+                middle = (low * high) ** 0.5
+                if choose(middle) == starts[-1][1]:
+                    low = middle
+                else:
+                    high = middle
+            starts.append((high, choose(high)))
+    ends = [*(start for start, _ in starts[1:]), grid[-1]]
+    return [(start, end, cuts) for (start, cuts), end in zip(starts, ends, strict=True)]

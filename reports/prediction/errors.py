@@ -1,0 +1,96 @@
+"""How far predictions are from what was measured, split by split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from reports.data.cells import Cell, Cuts, Split
+from reports.data.text import amount
+from reports.prediction.predictor import Network, Prediction, Predictor
+
+
+@dataclass(frozen=True)
+class Error:
+    """One split: predicted / measured - 1 of its medians."""
+
+    name: str
+    cuts: Cuts
+    predicted: Prediction
+    latency: float
+    throughput: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """A cell's errors, end points last, at the network that was measured there."""
+
+    network: Network
+    splits: tuple[Error, ...]
+
+    @property
+    def latency(self) -> Summary | None:
+        """How far the latencies are off."""
+        return Summary.of([(error.name, error.latency) for error in self.splits])
+
+    @property
+    def throughput(self) -> Summary | None:
+        """How far the throughputs are off."""
+        return Summary.of([(error.name, error.throughput) for error in self.splits])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The median absolute error, and the worst with its sign and its split."""
+
+    median: float
+    worst: float
+    worst_name: str
+    n: int
+
+    @classmethod
+    def of(cls, errors: Sequence[tuple[str, float]]) -> Summary | None:
+        """Return the summary; None of nothing."""
+        if not errors:
+            return None
+        name, worst = max(errors, key=lambda pair: abs(pair[1]))
+        return cls(median(abs(error) for _, error in errors), worst, name, len(errors))
+
+
+def errors(cell: Cell, predictor: Predictor) -> Errors:
+    """Compare a predictor with every measured split and end point of a cell."""
+    network = measured_network(cell, predictor)
+    known = {*predictor.splits, *predictor.end_points}
+    measured = (*cell.splits, *cell.end_points)
+    splits = [split for split in measured if split.runs and split.cuts in known]
+    return Errors(network, tuple(_error(split, predictor, network) for split in splits))
+
+
+def measured_network(cell: Cell, predictor: Predictor) -> Network:
+    """Return the network as measured before the cell; without that, as its link was measured."""
+    scenario: Any = cell.plan.get("scenario")
+    found: Any = scenario.get("measured") if isinstance(scenario, dict) else None
+    seen = found if isinstance(found, dict) else {}
+    usual = predictor.networks[0]
+    return Network(
+        amount(seen.get("rtt_ms")) or usual.rtt_ms, amount(seen.get("rate_mbit")) or usual.rate_mbit
+    )
+
+
+def _error(split: Split, predictor: Predictor, network: Network) -> Error:
+    counted = split.phases[2] if len(split.phases) > 2 else ""
+    predicted = predictor.predict(
+        split.cuts,
+        network.rtt_ms,
+        network.rate_mbit,
+        int(counted) if counted.isdigit() else None,
+    )
+    return Error(
+        split.name,
+        split.cuts,
+        predicted,
+        predicted.latency_s / split.latency - 1,
+        predicted.throughput_img_s / split.throughput - 1,
+    )

@@ -1,0 +1,203 @@
+"""One cell's predictor: latency and throughput of any split at any round-trip time and rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from itertools import combinations, pairwise
+
+from reports.data.cells import Cell, Cuts
+from reports.data.profiles import Link, Profile
+from reports.prediction import matching
+from reports.prediction.compute import corrected, running_total
+from reports.prediction.pipeline import Station, latency_s, makespan_s
+from reports.prediction.transport import MESSAGE, Transport
+from reports.prediction.wire import slow_start_s, window_pace_s, window_s, wire_s
+
+ON_FIRST: Cuts = ()  # the end point with every block on the first host
+# What the page embeds: more than any measurement has, and the same on both sides.
+_DIGITS = 7
+# From here on another batch changes no digit of a throughput.
+MOST_BATCHES = 1000
+# Where nothing at all takes time there is still a clock.
+TICK_S = 1e-9
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a sweep would measure."""
+
+    latency_s: float
+    throughput_img_s: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """What lies between two hosts; no rate: nothing limits it."""
+
+    rtt_ms: float
+    rate_mbit: float | None
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The coefficients of a model on a chain of hosts.
+
+    ``compute_s`` has for each host the seconds of the first 0, 1, … all blocks, ``boundary_bytes``
+    what a batch weighs before the first block and after each. ``networks`` are the hops as their
+    transport was measured; a scenario shapes what leaves the first host and leaves the later ones
+    as they are. ``notes`` say what had to be assumed.
+    """
+
+    hosts: tuple[str, ...]
+    compute_s: tuple[tuple[float, ...], ...]
+    boundary_bytes: tuple[int, ...]
+    transports: tuple[Transport, ...]
+    networks: tuple[Network, ...]
+    batch_size: int
+    batches: int
+    window: int
+    slow_start: bool
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        cell: Cell,
+        profiles: Sequence[Profile],
+        links: Sequence[Link],
+        slow_start: bool = False,
+    ) -> Predictor | str:
+        """Return a cell's predictor, or the sentence that says what is missing for one.
+
+        Parameters
+        ----------
+        cell, profiles, links
+            Profiles and links of other settings than the cell's are left aside.
+        slow_start
+            Whether TCP begins slowly again after a pause on the first host
+            (``net.ipv4.tcp_slow_start_after_idle``); ParetoPipe's workers switch that off.
+        """
+        found = matching.profiles_of(cell, profiles)
+        if isinstance(found, str):
+            return found
+        hops = matching.links_of(cell, links)
+        first = found[0]
+        return cls(
+            hosts=cell.hosts,
+            compute_s=tuple(map(_compute, found)),
+            boundary_bytes=(first.input_bytes, *(block.output_bytes for block in first.blocks)),
+            transports=tuple(_transport(link) for link in hops),
+            networks=tuple(
+                Network(link.rtt_ms or 0.0, link.rate_mbit) if link else Network(0.0, None)
+                for link in hops
+            ),
+            batch_size=first.batch_size,
+            batches=min(matching.setting(cell, "throughput_batches", 16), MOST_BATCHES),
+            window=matching.setting(cell, "window", 4),
+            slow_start=slow_start,
+            notes=matching.notes(cell, found, hops),
+        )
+
+    @property
+    def splits(self) -> tuple[Cuts, ...]:
+        """Every split with work for each host."""
+        return tuple(combinations(range(1, len(self.boundary_bytes) - 1), len(self.hosts) - 1))
+
+    @property
+    def end_points(self) -> tuple[Cuts, Cuts]:
+        """Everything on the first host; everything on the last, to which the input travels."""
+        return ON_FIRST, (0,) * (len(self.hosts) - 1)
+
+    def predict(
+        self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None, batches: int | None = None
+    ) -> Prediction:
+        """Predict a split or an end point.
+
+        Parameters
+        ----------
+        cuts
+            Blocks before each cut; of the end points see ``end_points``.
+        rtt_ms, rate_mbit
+            Of the network between the first host and the others; no rate: nothing limits it.
+        batches
+            How many are counted for the throughput; without it what most splits' runs count.
+        """
+        return Prediction(
+            self.latency_s(cuts, rtt_ms, rate_mbit),
+            self.throughput_img_s(cuts, rtt_ms, rate_mbit, batches),
+        )
+
+    def latency_s(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> float:
+        """Return the seconds from a request to its predictions, one batch under way."""
+        stations = self.stations(cuts, rtt_ms / 1e3, rate_mbit)
+        alone_s = max(latency_s(stations), TICK_S)
+        if not self.slow_start:
+            return alone_s
+        # Between two lone batches the link rests; a saturated one never does.
+        paused_s = rtt_ms / 1e3 + sum(station.through_s for station in stations[::2])
+        sent = self.boundary_bytes[cuts[0] if cuts else -1]
+        return alone_s + slow_start_s(sent, rtt_ms / 1e3, rate_mbit, paused_s)
+
+    def throughput_img_s(
+        self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None, batches: int | None = None
+    ) -> float:
+        """Return images a second, from the first start to the last completion of `batches`."""
+        count = min(batches or self.batches, MOST_BATCHES)
+        stations = self.stations(cuts, rtt_ms / 1e3, rate_mbit)
+        return self.batch_size * count / max(makespan_s(stations, count, self.window), TICK_S)
+
+    def stations(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> list[Station]:
+        """Return stage, hop, stage, …, and last the hop that takes the predictions back.
+
+        A batch crosses the first host's outgoing side once, whatever the split: as a tensor, or as
+        predictions where that host does everything. There the whole round-trip time is added.
+        """
+        edges = [0, *cuts, len(self.boundary_bytes) - 1]
+        stages = len(edges) - 1
+        stations = []
+        for place, (first, end) in enumerate(pairwise(edges)):
+            compute_s = self.compute_s[place][end] - self.compute_s[place][first]
+            busy_s = compute_s + self.boundary_bytes[end] * self._transport(place).cpu_byte_s
+            if place:
+                busy_s += self.boundary_bytes[first] * self._transport(place - 1).cpu_byte_s
+            stations.append(Station(compute_s, busy_s))
+            payload, final = self.boundary_bytes[end], place == stages - 1
+            stations.append(self._hop(place, payload, final, rtt_s, rate_mbit))
+        return stations
+
+    def _transport(self, place: int) -> Transport:
+        return self.transports[min(place, len(self.transports) - 1)]
+
+    def _hop(
+        self, place: int, payload: int, final: bool, rtt_s: float, rate_mbit: float | None
+    ) -> Station:
+        used = self._transport(place)
+        if place:  # as it was measured; the way of the predictions is in the transport's fixed part
+            network = self.networks[min(place, len(self.networks) - 1)]
+            rtt_s, rate_mbit = 0.0 if final else network.rtt_ms / 1e3, network.rate_mbit
+        on_wire_s = wire_s(payload, rate_mbit)
+        # The request and the predictions, or this hop: each a message of the whole way.
+        fixed_s = 2 * MESSAGE * self.transports[0].fixed_s if final else MESSAGE * used.fixed_s
+        return Station(
+            max(payload * used.byte_s, on_wire_s) + window_s(payload, rtt_s, rate_mbit),
+            max(payload * used.pace_byte_s, on_wire_s, window_pace_s(payload, rtt_s)),
+            rtt_s + fixed_s,
+        )
+
+
+def _compute(profile: Profile) -> tuple[float, ...]:
+    whole_s = profile.whole_s.median if profile.whole_s else None
+    blocks_s = corrected([block.compute_s.median for block in profile.blocks], whole_s)
+    return tuple(map(_short, running_total(blocks_s)))
+
+
+def _transport(link: Link | None) -> Transport:
+    if link is None:
+        return Transport()
+    fitted = Transport.of(link)
+    return Transport(*map(_short, astuple(fitted)))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

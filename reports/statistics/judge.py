@@ -1,0 +1,179 @@
+"""What the runs of one cell allow to say about its splits: on the front, off it, or undecided.
+
+Beside it the strict front of medians, "as in the paper", whose members are decided by differences
+of any size, and what the numbers themselves are worth: the smallest difference they can tell, runs
+far from all others, splits with too many invalid attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import expm1, log, sqrt
+from statistics import median
+from typing import TYPE_CHECKING, Literal
+
+import moocore
+import numpy as np
+from scipy.special import stdtrit
+
+from reports.statistics.blocks import Fit, Run, fit
+from reports.statistics.membership import membership
+from reports.statistics.pareto import front
+
+if TYPE_CHECKING:
+    from reports.data.cells import Cell, Split
+
+Cuts = tuple[int, ...]
+Verdict = Literal["on", "off", "undecided"]
+
+DRAWS = 4000
+ON_FROM, OFF_TO = 0.9, 0.1
+OUTLYING = 5.0
+INVALID_SHARE = 0.2
+_POWER, _LEVEL = 0.8, 0.05
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdicts on a cell's measured splits, with what they stand on."""
+
+    delta: float
+    reason: str  # why nothing could be decided; empty where it could
+    strict: frozenset[Cuts]  # the front of medians
+    membership: Mapping[Cuts, float]  # how sure it is that a split is on; empty: nobody can know
+    verdict: Mapping[Cuts, Verdict]
+    dominator: Mapping[Cuts, Cuts]  # of every split that is off: who dominates it most often
+    rival: Mapping[Cuts, Cuts]  # of every undecided split: who decides about it
+    detectable_latency: float | None  # the smallest ratio - 1 between two splits likely to be seen
+    detectable_throughput: float | None
+    hypervolume: float | None
+    outliers: tuple[tuple[Cuts, int, float], ...]  # split, block, robust z; flagged and counted
+    unreliable: frozenset[Cuts]  # more than a fifth of the attempts were invalid
+
+
+def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
+    """Judge the measured splits of a cell; the same cell, delta and seed give the same answer."""
+    splits = cell.measured
+    points = {split.cuts: (split.latency, split.throughput) for split in splits}
+    marks = front([point[0] for point in points.values()], [point[1] for point in points.values()])
+    strict = frozenset(cuts for cuts, mark in zip(points, marks, strict=True) if mark)
+    model = _fit(splits)
+    reason = _reason(splits, model)
+    sure: dict[Cuts, float] = {}
+    strongest: dict[Cuts, Cuts] = {}
+    if len(splits) == 1:
+        sure = {splits[0].cuts: 1.0}
+    elif model and not reason:
+        found = membership(model, delta, seed, DRAWS)
+        sure = {cuts: float(on) for cuts, on in zip(model.splits, found.on, strict=True)}
+        strongest = {
+            cuts: model.splits[int(row.argmax())]
+            for cuts, row in zip(model.splits, found.dominated, strict=True)
+            if row.any()
+        }
+    verdict: dict[Cuts, Verdict] = {cuts: _verdict(sure.get(cuts)) for cuts in sorted(points)}
+    latency, throughput = _detectable(splits, model)
+    return Judgement(
+        delta=delta,
+        reason=reason,
+        strict=strict,
+        membership=sure,
+        verdict=verdict,
+        dominator={cuts: strongest[cuts] for cuts in verdict if verdict[cuts] == "off"},
+        rival={
+            cuts: strongest[cuts]
+            for cuts in verdict
+            if verdict[cuts] == "undecided" and cuts in strongest
+        },
+        detectable_latency=latency,
+        detectable_throughput=throughput,
+        hypervolume=hypervolume(points),
+        outliers=_outliers(model),
+        unreliable=_unreliable(cell),
+    )
+
+
+def hypervolume(points: Mapping[Cuts, tuple[float, float]]) -> float | None:
+    """Return which share of the possible gains the strict front of these points covers.
+
+    The reference point is the worst latency of the points and no throughput, and the unit the
+    rectangle from there to the best of both: 1 means that one split is best at both, and less that
+    the front is a trade. Only fronts of the same splits can be compared. None where there is
+    no rectangle: fewer than two different latencies.
+    """
+    if len({latency for latency, _ in points.values()}) < 2:
+        return None
+    known = np.array([points[cuts] for cuts in sorted(points)])
+    worst, best, most = known[:, 0].max(), known[:, 0].min(), known[:, 1].max()
+    covered = moocore.hypervolume(known, ref=np.array([worst, 0.0]), maximise=[False, True])
+    return float(covered / ((worst - best) * most))
+
+
+def _fit(splits: tuple[Split, ...]) -> Fit | None:
+    runs = {
+        split.cuts: [
+            Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
+            for value in split.values
+        ]
+        for split in splits
+    }
+    return fit(runs) if splits else None
+
+
+def _reason(splits: tuple[Split, ...], model: Fit | None) -> str:
+    if model is None:
+        return "no split was measured"
+    if len(splits) == 1 or model.degrees:
+        return ""
+    if all(split.runs == 1 for split in splits):
+        return "one run of each split: how much runs differ is not known"
+    return "no two splits share two blocks: how much runs differ is not known"
+
+
+def _verdict(sure: float | None) -> Verdict:
+    if sure is None or OFF_TO < sure < ON_FROM:
+        return "undecided"
+    return "on" if sure >= ON_FROM else "off"
+
+
+def _unreliable(cell: Cell) -> frozenset[Cuts]:
+    """Return the splits of which too many attempts failed.
+
+    Where a block was measured again its first attempts were replaced because of the sentinel,
+    not because of what became of them.
+    """
+    again = sum(drift.block_pass > 1 for drift in cell.drifts)
+    return frozenset(
+        split.cuts
+        for split in cell.splits
+        if split.attempts - again - split.runs > INVALID_SHARE * (split.attempts - again)
+    )
+
+
+def _detectable(
+    splits: tuple[Split, ...], model: Fit | None
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the differences that a t-test at 5 % finds in four of five cells like this one."""
+    if model is None or not model.degrees:
+        return None, None
+    reach = float(sum(stdtrit(model.degrees, [1 - _LEVEL / 2, _POWER])))
+    runs = median(split.runs for split in splits)
+    latency, throughput = (
+        expm1(reach * deviation * sqrt(2 / runs)) for deviation in model.deviation
+    )
+    return latency, throughput
+
+
+def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
+    """Return the runs far from split and block: of two runs of a split both, as either may be."""
+    if model is None or not model.degrees:
+        return ()
+    found = []
+    for cuts, block, residual in model.residuals:
+        z = max(
+            (part / wide for part, wide in zip(residual, model.deviation, strict=True)), key=abs
+        )
+        if abs(z) > OUTLYING:
+            found.append((cuts, block, float(z)))
+    return tuple(found)

@@ -1,0 +1,74 @@
+"""Which split loses least: against both objectives at once, and against not knowing the network.
+
+A loss (regret) is relative to the best split of the same cell: latency / best - 1 where less is
+better, best / throughput - 1 where more is. Minimax regret is Savage's rule (1951): take the split
+whose worst loss is smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Cuts = tuple[int, ...]
+
+
+def minimax_regret(
+    points: Mapping[str, Mapping[Cuts, float]], lower_is_better: bool
+) -> tuple[Cuts, float, str]:
+    """Return the split whose worst loss over all scenarios is smallest, that loss, and where it is.
+
+    Only a split measured in every scenario can answer; losses are against the best of all splits
+    of a scenario. Of equal splits the one cut earliest answers, of equal scenarios the first.
+
+    Raises
+    ------
+    ValueError
+        If no split has a value in every scenario.
+
+    Examples
+    --------
+    >>> near, far = {(1,): 1.0, (2,): 1.1}, {(1,): 3.0, (2,): 2.0}
+    >>> minimax_regret({"near": near, "far": far}, lower_is_better=True)
+    ((2,), 0.10000000000000009, 'near')
+    """
+    losses = {scenario: _losses(values, lower_is_better) for scenario, values in points.items()}
+    if not losses or not (common := set.intersection(*(set(lost) for lost in losses.values()))):
+        raise ValueError("minimax_regret() needs a split that was measured in every scenario")
+    worst = {
+        cuts: max((lost[cuts], -place) for place, lost in enumerate(losses.values()))
+        for cuts in sorted(common)
+    }
+    cuts = min(worst, key=lambda cuts: (worst[cuts][0], cuts))
+    loss, place = worst[cuts]
+    return cuts, loss, [*losses][-place]
+
+
+def balanced(points: Mapping[Cuts, tuple[float, float]]) -> tuple[Cuts, float]:
+    """Return the split whose larger loss against both bests is smallest, and that loss.
+
+    ``points`` holds (latency, throughput) by split. Of equal splits the one cut earliest answers.
+
+    Raises
+    ------
+    ValueError
+        If there is no split.
+
+    Examples
+    --------
+    >>> balanced({(1,): (1.0, 5.0), (2,): (1.1, 9.0), (3,): (2.0, 9.9)})
+    ((2,), 0.10000000000000009)
+    """
+    if not points:
+        raise ValueError("balanced() needs a measured split")
+    slower = _losses({cuts: latency for cuts, (latency, _) in points.items()}, True)
+    fewer = _losses({cuts: throughput for cuts, (_, throughput) in points.items()}, False)
+    loss, cuts = min((max(slower[cuts], fewer[cuts]), cuts) for cuts in points)
+    return cuts, loss
+
+
+def _losses(values: Mapping[Cuts, float], lower_is_better: bool) -> dict[Cuts, float]:
+    if lower_is_better:
+        best = min(values.values(), default=0.0)
+        return {cuts: value / best - 1 for cuts, value in values.items()}
+    best = max(values.values(), default=0.0)
+    return {cuts: best / value - 1 for cuts, value in values.items()}

@@ -1,0 +1,68 @@
+"""Two configurations of one cell set against each other: better, worse, as good, or undecided.
+
+They share the cell's blocks, so that what a block did to all of its runs cancels: the block model
+gives the difference of their effects with its variance, and the interval is Student's with the
+model's degrees of freedom. End points are configurations as splits are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, log1p, sqrt
+from typing import TYPE_CHECKING, Literal
+
+from scipy import stats
+
+from reports.statistics.blocks import Fit, Run, fit
+from reports.statistics.difference import CONFIDENCE
+
+if TYPE_CHECKING:
+    from reports.data.cells import Cell
+
+Cuts = tuple[int, ...]
+Goal = Literal["latency", "throughput"]
+Outcome = Literal["better", "worse", "equal", "undecided"]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Every measured split and end point of a cell, ready to be compared in pairs."""
+
+    model: Fit | None  # nothing where nothing was measured
+    delta: float
+
+    @classmethod
+    def of(cls, cell: Cell, delta: float) -> Contest:
+        """Fit the cell's block model, end points included."""
+        runs = {
+            split.cuts: [
+                Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
+                for value in split.values
+            ]
+            for split in (*cell.measured, *cell.end_points)
+            if split.values
+        }
+        return cls(fit(runs) if runs else None, delta)
+
+    def outcome(self, one: Cuts, other: Cuts, goal: Goal) -> Outcome:
+        """Say whether one is better than the other by more than delta, at 95 % confidence.
+
+        ``equal``: the whole interval of their ratio is within delta. ``undecided``: neither this
+        nor a difference beyond delta is certain, or the spread of the runs is not known.
+        """
+        if self.model is None or self.model.degrees < 1:
+            return "undecided"
+        i, j = self.model.splits.index(one), self.model.splits.index(other)
+        column = 0 if goal == "latency" else 1
+        gain = float(self.model.effects[j, column] - self.model.effects[i, column])
+        gain = gain if goal == "latency" else -gain
+        doubt = self.model.doubt
+        variance = float(doubt[i, i] + doubt[j, j] - 2 * doubt[i, j])
+        variance *= float(self.model.covariance[column, column])
+        reach = float(stats.t(self.model.degrees).ppf((1 + CONFIDENCE) / 2)) * sqrt(variance)
+        margin = log1p(self.delta)
+        if gain - reach > margin:
+            return "better"
+        if gain + reach < -margin:
+            return "worse"
+        return "equal" if gain - reach >= -margin and gain + reach <= margin else "undecided"

@@ -1,0 +1,57 @@
+"""Where the best split changes, against borders computed by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reports.prediction.best import balanced, best, best_by_rate, best_by_rtt
+from reports.prediction.predictor import Prediction, Predictor
+from reports.prediction.transport import Transport
+from tests.prediction import made
+
+GRID = [0.1 * 1.1**step for step in range(100)]
+
+
+def plain(
+    compute: tuple[tuple[float, ...], ...], sizes: tuple[int, ...], **changed: Any
+) -> Predictor:
+    """Return a predictor without transport of its own."""
+    known = {"compute_s": compute, "boundary_bytes": sizes, "transports": (Transport(),), **changed}
+    return replace(made.predictor(), **known)
+
+
+def test_a_slow_link_prefers_the_smaller_tensor() -> None:
+    # P1: 1.1 s and 1 MB; P2: 1.5 s and 0.25 MB. Equal where 0.75 MB take 0.4 s.
+    predictor = plain(((0.0, 0.9, 1.4, 2.0), (0.0, 0.8, 0.9, 1.0)), (0, 1_000_000, 250_000, 0))
+    border = 750_000 * 8 * 1514 / 1448 / 1e6 / 0.4
+    found = best_by_rate(predictor, 0.0, GRID)
+    assert [cuts for *_, cuts in found] == [(2,), (1,)]
+    assert found[0][1] == pytest.approx(border, rel=2e-3)
+    assert found[0][1] == found[1][0]
+    assert (found[0][0], found[-1][1]) == (GRID[0], GRID[-1])
+
+
+def test_delay_does_not_change_the_fastest_split_but_the_busiest() -> None:
+    # With two in flight a pace is never less than half a latency. P1 is the better balanced
+    # (0.5 and 0.5 s), P2 the quicker one (0.6 and 0.1 s): delay takes P1's advantage away.
+    predictor = plain(
+        ((0.0, 0.5, 0.6, 0.7), (0.0, 0.0, 0.4, 0.5)), (0, 0, 0, 0), window=2, batches=400
+    )
+    assert [cuts for *_, cuts in best_by_rtt(predictor, None, GRID)] == [(2,)]
+    found = best_by_rtt(predictor, None, GRID, "throughput")
+    assert [cuts for *_, cuts in found] == [(1,), (2,)]
+    # P1 moves two a latency of 1 s + delay, P2 one each 0.6 s: equal at a delay of 0.2 s.
+    assert best(predictor, 150, None, "throughput") == (1,)
+    assert best(predictor, 250, None, "throughput") == (2,)
+
+
+def test_balanced_loses_least_in_what_it_loses_most() -> None:
+    predictions = [
+        ((1,), Prediction(1.0, 4.0)),  # half the best throughput
+        ((2,), Prediction(1.2, 7.0)),  # 1.2 and 1.14 times off
+        ((3,), Prediction(1.9, 8.0)),  # 1.9 times as slow
+    ]
+    assert balanced(predictions) == (2,)

@@ -1,0 +1,197 @@
+"""A predictor's answers against sums by hand, and what it says where something is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reports.data.profiles import Link, Profile
+from reports.prediction.errors import errors
+from reports.prediction.predictor import Predictor
+from tests.prediction import made
+
+WIRE = 1514 / 1448 * 8e-6  # seconds a byte at 1 Mbit/s
+
+
+def test_latency_is_the_sum_of_what_a_batch_passes() -> None:
+    # 80 ms on pi1, 250 kB at 50 Mbit/s, 20 ms of delay, 10 ms on pi2, 1 ms of messages, and the
+    # 320 bytes of predictions at the 20 Gbit/s of the unshaped way back.
+    expected = 0.08 + 250_000 * WIRE / 50 + 0.02 + 0.01 + 0.001 + 320e-9
+    assert made.predictor().predict((2,), 20, 50).latency_s == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_fast_network_leaves_the_transport_s_own_cost() -> None:
+    expected = 0.08 + 250_000e-9 + 0.01 + 0.001 + 320e-9
+    assert made.predictor().predict((2,), 0, None).latency_s == pytest.approx(expected, rel=1e-5)
+
+
+def test_throughput_counts_from_the_first_start_to_the_last_completion() -> None:
+    # The hop of 250 kB takes 41.8 ms at 50 Mbit/s; pi1 is slower, and sends 250 kB at 1 ns a byte.
+    found = made.predictor().predict((2,), 20, 50)
+    expected = 8 * 16 / (found.latency_s + 15 * (0.08 + 250_000e-9))
+    assert found.throughput_img_s == pytest.approx(expected, rel=1e-5)
+    slow = made.predictor().predict((2,), 20, 5)
+    hop_s = 250_000 * WIRE / 5
+    assert slow.throughput_img_s == pytest.approx(8 * 16 / (slow.latency_s + 15 * hop_s), rel=1e-5)
+
+
+def test_receiving_occupies_the_second_stage_too() -> None:
+    # 2 MB at 1 ns a byte: 2 ms for each end, beside 30 ms on pi1 and 35 ms on pi2.
+    found = made.predictor().predict((1,), 0, None)
+    expected = 8 * 16 / (found.latency_s + 15 * (0.035 + 0.002))
+    assert found.throughput_img_s == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_end_points_cross_the_shaped_side_once() -> None:
+    predictor = made.predictor()
+    assert predictor.end_points == ((), (0,))
+    on_first = predictor.predict((), 20, 50).latency_s
+    # Two of the three messages, and the predictions at 50 Mbit/s.
+    assert on_first == pytest.approx(0.1 + 0.02 + 2 / 3 * 0.001 + 320 * WIRE / 50, rel=1e-5)
+    on_last = predictor.predict((0,), 20, 50).latency_s
+    # 4.8 MB are more than TCP's window, which at 50 Mbit/s is acknowledged before it is sent.
+    expected = 4_816_896 * WIRE / 50 + 0.02 + 0.05 + 0.001 + 320e-9
+    assert on_last == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_long_fat_network_waits_for_the_window() -> None:
+    found = made.predictor().predict((0,), 200, 10_000)
+    window = 4 * 1024 * 1024
+    waiting_s = (4_816_896 / window - 1) * (0.2 - window * WIRE / 10_000)
+    expected = 4_816_896e-9 + 0.2 + waiting_s + 0.05 + 0.001 + 320e-9
+    assert found.latency_s == pytest.approx(expected, rel=1e-5)
+
+
+def test_slow_start_adds_round_trips_to_a_lone_batch_only() -> None:
+    warm = made.predictor()
+    cold = replace(warm, slow_start=True)
+    fast, slow = (p.predict((2,), 100, 1000) for p in (warm, cold))
+    # 90 ms of compute and 100 ms of delay are no time-out of 300 ms.
+    assert slow == fast
+    long = replace(cold, compute_s=tuple(tuple(20 * s for s in host) for host in cold.compute_s))
+    # A pause of 1.9 s is six time-outs: 173 segments go as 10, 20, 40, 80 and the last 23.
+    gap = 4 * 0.1 - 150 * 1448 * WIRE / 1000
+    added = long.latency_s((2,), 100, 1000) - replace(long, slow_start=False).latency_s(
+        (2,), 100, 1000
+    )
+    assert added == pytest.approx(gap, rel=1e-4)
+    assert long.throughput_img_s((2,), 100, 1000) == pytest.approx(
+        replace(long, slow_start=False).throughput_img_s((2,), 100, 1000)
+    )
+
+
+def test_three_stages_pass_two_hops_of_which_the_first_is_shaped() -> None:
+    sizes = [2_000_000, 250_000, 320]
+    hosts = ("pi1", "pi2", "server")
+    profiles = [made.profile(host, [0.03, 0.05, 0.02], sizes) for host in hosts]
+    links = [made.link(), made.link(("pi2", "server"), rtt_ms=0.4, rate_mbit=100)]
+    cell = made.cell(hosts=hosts, allocators=("tuned",) * 3)
+    predictor = Predictor.of(cell, profiles, links)
+    assert isinstance(predictor, Predictor)
+    assert predictor.splits == ((1, 2),)
+    assert predictor.end_points == ((), (0, 0))
+    hops = 2_000_000 * WIRE / 50 + 0.02 + 250_000 * WIRE / 100 + 0.0004 + 320 * WIRE / 100
+    assert predictor.predict((1, 2), 20, 50).latency_s == pytest.approx(
+        0.1 + hops + 4 / 3 * 0.001, rel=1e-4
+    )
+
+
+def test_errors_are_none_where_the_cell_agrees_with_its_profile() -> None:
+    stages, hop_s, delay_s = [0.08, 0.01], 250_000 * WIRE / 50, 0.02
+    alone, makespan = made.simulated(stages, [hop_s], delay_s, 16, 4)
+    cell = made.cell([made.split("P2", (2,), alone, 8 * 16 / makespan)])
+    profiles = [
+        made.profile("pi1", [0.03, 0.05, 0.02], [2_000_000, 250_000, 320]),
+        made.profile("pi2", [0.015, 0.025, 0.01], [2_000_000, 250_000, 320]),
+    ]
+    predictor = Predictor.of(cell, profiles, [])
+    assert isinstance(predictor, Predictor)
+    found = errors(cell, predictor)
+    assert found.latency is not None
+    assert found.throughput is not None
+    assert found.latency.median == pytest.approx(0, abs=1e-6)
+    assert found.throughput.median == pytest.approx(0, abs=1e-6)
+
+
+def test_errors_name_the_worst_with_its_sign() -> None:
+    predictor = made.predictor()
+    truth = {cuts: predictor.predict(cuts, 20, 50) for cuts in ((1,), (2,), ())}
+    cell = made.cell(
+        [
+            made.split("P1", (1,), truth[(1,)].latency_s / 1.02, truth[(1,)].throughput_img_s),
+            made.split("P2", (2,), truth[(2,)].latency_s / 0.9, truth[(2,)].throughput_img_s),
+        ],
+        [made.split("all on pi1", (), truth[()].latency_s, truth[()].throughput_img_s / 1.5)],
+    )
+    found = errors(cell, predictor)
+    assert found.latency is not None
+    assert found.throughput is not None
+    assert (found.latency.worst_name, found.latency.n) == ("P2", 3)
+    assert found.latency.worst == pytest.approx(-0.1)
+    assert found.latency.median == pytest.approx(0.02)
+    assert found.throughput.worst_name == "all on pi1"
+    assert found.throughput.worst == pytest.approx(0.5)
+
+
+def test_a_missing_profile_is_a_sentence_that_says_what_to_run() -> None:
+    only_one = [made.profile("pi1", [0.1], [320])]
+    assert Predictor.of(made.cell(), only_one, []) == (
+        "Nothing can be predicted here: the blocks of MobileNetV2 were not profiled on pi2 "
+        "(PyTorch eager, tuned malloc). "
+        "Run `ansible-playbook playbooks/profile.yml -e model=mobilenetv2`."
+    )
+
+
+def test_hosts_profiled_with_different_blocks_are_not_mixed() -> None:
+    profiles = [made.profile("pi1", [0.1, 0.1], [9, 3]), made.profile("pi2", [0.1], [3])]
+    found = Predictor.of(made.cell(), profiles, [])
+    assert isinstance(found, str)
+    assert "pi1 and pi2 were profiled with different blocks" in found
+
+
+def test_a_model_of_one_block_has_no_split() -> None:
+    profiles = [made.profile(host, [0.1], [320]) for host in ("pi1", "pi2")]
+    found = Predictor.of(made.cell(), profiles, [])
+    assert found == "MobileNetV2 has too few blocks to give each host one."
+
+
+def test_blocks_that_take_no_time_are_no_division_by_zero() -> None:
+    profiles = [made.profile(host, [0.0, 0.0], [0, 0]) for host in ("pi1", "pi2")]
+    predictor = Predictor.of(made.cell(), profiles, [])
+    assert isinstance(predictor, Predictor)
+    found = predictor.predict((1,), 0, None)
+    assert found.latency_s > 0
+    assert found.throughput_img_s > 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("engine", "compile"), ("allocator", "default"), ("batch_size", 4), ("image_px", 64)],
+)
+def test_a_profile_of_other_settings_is_no_profile(setting: str, value: object) -> None:
+    profiles: list[Profile] = [
+        made.profile(host, [0.1], [320], **{setting: value}) for host in ("pi1", "pi2")
+    ]
+    assert isinstance(Predictor.of(made.cell(), profiles, []), str)
+
+
+def test_a_missing_link_costs_nothing_and_says_so() -> None:
+    profiles = [made.profile(host, [0.1, 0.1], [1000, 320], 0.2) for host in ("pi1", "pi2")]
+    predictor = Predictor.of(made.cell(), profiles, [made.link(("pi1", "server"))])
+    assert isinstance(predictor, Predictor)
+    assert predictor.notes == (
+        "The transport from pi1 to pi2 over TCP sockets was not measured: beside the wire it "
+        "counts as free.",
+    )
+    assert predictor.predict((1,), 0, None).latency_s == pytest.approx(0.2)
+
+
+def test_of_two_measurements_of_a_link_the_less_disturbed_counts() -> None:
+    shaped = made.link(byte_s=1.7e-6, rtt_ms=200, rate_mbit=5)
+    profiles = [made.profile(host, [0.1, 0.1], [1000, 320]) for host in ("pi1", "pi2")]
+    links: list[Link] = [shaped, made.link()]
+    predictor = Predictor.of(made.cell(), profiles, links)
+    assert isinstance(predictor, Predictor)
+    assert predictor.transports[0].byte_s == pytest.approx(1e-9, rel=1e-3)
+    assert "not timed on pi1 and pi2" in predictor.notes[0]

@@ -1,0 +1,103 @@
+"""The measurements of real Raspberry Pis in ``data/`` as records of runs, a file a model.
+
+Latency is part 1, network and part 2 in turn; throughput is 8 images over the longest of the three.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from paretopipe_runtime.models.registry import model_info
+from reports.data.records import Record
+from tests.reports.synthetic_sweep import write_cell
+
+SOURCE = Path(__file__).parent / "data" / "pi4b_to_pi4b_batch8.csv"
+BATCH = 8
+# After so many blocks of Table I comes the cut of each row; see data/README.md.
+_RESNET18 = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 10, 8: 12}
+
+
+def rows() -> Iterator[tuple[str, int, tuple[float, float, float]]]:
+    """Yield model, split as the file numbers it, and part 1, part 2 and network in seconds."""
+    with SOURCE.open(encoding="utf-8", newline="") as file:
+        for name, split, *seconds in list(csv.reader(file))[1:]:
+            part1, part2, network = map(float, seconds)
+            yield name.lower(), int(split), (part1, part2, network)
+
+
+def cut(model: str, split: int) -> int:
+    """Return after how many blocks of Table I a split of the file cuts."""
+    if model == "resnet18":
+        return _RESNET18[split]
+    return min(split, 16) + 4 if model == "resnet50" else split
+
+
+def write(folder: Path) -> list[Path]:
+    """Write a cell file for each model; return them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines: dict[str, list[Record]] = {}
+    repeats: Counter[tuple[str, int]] = Counter()
+    for order, (model, split, seconds) in enumerate(rows(), start=1):
+        place = cut(model, split)
+        repeats[model, place] += 1
+        lines.setdefault(model, [_plan(model)])
+        lines[model].append(_run(model, place, repeats[model, place], order, seconds))
+    return [write_cell(folder, cell) for cell in lines.values()]
+
+
+def _plan(model: str) -> Record:
+    return {
+        "schema_version": 1,
+        "kind": "plan",
+        "plan": {
+            **{"schema_version": 1, "cell_id": f"{model}.socket.pi_to_pi.baseline"},
+            **_factors(model),
+            "scenario": {"name": "baseline", "netem": None, "measured": None},
+            "workers": [{"host": host} for host in ("pi1", "pi2")],
+            **{"splits": "all", "repeats": 1},
+            "provenance": {"commit": "riwaj666/SplitRL_V1", "dirty": False},
+        },
+    }
+
+
+def _factors(model: str) -> Record:
+    # Fine-tuned on CIFAR-10, as in the paper: ten classes.
+    return {
+        **{"model": model, "classes": 10, "image_px": model_info(model).image_px},
+        **{"batch_size": BATCH, "backend": "socket", "engine": "eager", "pairing": "pi_to_pi"},
+    }
+
+
+def _run(
+    model: str, place: int, repeat: int, order: int, seconds: tuple[float, float, float]
+) -> Record:
+    part1, part2, network = seconds
+    latency, names = part1 + network + part2, model_info(model).block_names
+    ranges = ((0, place), (place, len(names)))
+    return {
+        **{"schema_version": 1, "kind": "run", "attempt": 1, "status": "ok", "message": ""},
+        **{"run_key": f"{model}-{place}-{repeat}", "started_at": None, "order": order},
+        "cell_id": f"{model}.socket.pi_to_pi.baseline",
+        "factors": {
+            **_factors(model),
+            **{"scenario": "baseline", "netem": None, "hosts": ["pi1", "pi2"]},
+            **{"cuts": [place], "split": f"P{place}", "repeat": repeat},
+        },
+        "latency": {"batch_s": [latency], "median_s": latency},
+        "throughput": {"img_s": BATCH / max(seconds), "steady_img_s": None},
+        "network_s": {"latency": [network]},
+        "stages": [
+            {
+                **{"index": index, "host": host, "first_block": first, "end_block": end},
+                **{"block_names": list(names[first:end]), "compute_s": {"latency": [time]}},
+            }
+            for index, host, (first, end), time in zip(
+                (1, 2), ("pi1", "pi2"), ranges, (part1, part2), strict=True
+            )
+        ],
+        "hops": [{"from": "pi1", "to": "pi2"}, {"from": "pi2", "to": "server"}],
+        "hosts": {host: {"cpu_model": "Raspberry Pi 4B"} for host in ("pi1", "pi2")},
+    }

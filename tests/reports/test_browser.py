@@ -1,0 +1,293 @@
+"""The pages in a browser, opened from disk as a reader opens them: no server, no network."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from reports.data.records import read
+from reports.page.render import pages
+
+MODEL = "mobilenetv2.html"
+
+
+@pytest.fixture(scope="module")
+def site(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with every page of the synthetic sweep."""
+    folder = tmp_path_factory.mktemp("site")
+    for name, text in pages(read(sweep)).items():
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kinds_site(kinds_sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the pages of the sweep that compares backends, engines and allocators."""
+    folder = tmp_path_factory.mktemp("kinds_site")
+    for name, text in pages(read(kinds_sweep)).items():
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Return one browser for all tests here."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("no chromium here, expected one: install the chromium package")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@dataclass
+class Tab:
+    """A page with everything that went wrong in it, and everything it asked for."""
+
+    page: Page
+    wrong: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def hash(self) -> str:
+        """Return where in the page the address points."""
+        return str(self.page.evaluate("decodeURIComponent(location.hash)"))
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tab]:
+    """Return an empty tab; after the test nothing may have gone wrong or out."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(10_000)
+    tab = Tab(context.new_page())
+    tab.page.on("console", lambda message: tab.wrong.append(f"console: {message.text}"))
+    tab.page.on("pageerror", lambda error: tab.wrong.append(f"error: {error}"))
+    tab.page.on("request", lambda request: tab.requests.append(request.url))
+    yield tab
+    context.close()
+    assert tab.wrong == []
+    assert [url for url in tab.requests if not url.startswith(("file://", "data:"))] == []
+
+
+def test_a_point_lights_up_its_row_and_leads_to_it_and_back(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / MODEL).as_uri())
+    point = tab.page.locator("#fronts a.point").first
+    row = tab.page.locator(f"[id='{(point.get_attribute('href') or '')[1:]}']")
+    assert row.evaluate("row => row.classList.contains('hot')") is False
+    point.hover(force=True)
+    assert row.evaluate("row => row.classList.contains('hot')") is True
+    said = tab.page.locator("#fronts figure .said").first
+    assert said.text_content() == point.locator("title").text_content()
+    point.click(force=True)
+    assert tab.hash() == point.get_attribute("href")
+    assert row.evaluate("row => row.matches(':target')") is True
+    marked = row.locator("td").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
+    assert marked != tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    back = row.locator("th a")
+    back.hover()
+    assert point.evaluate("point => point.classList.contains('hot')") is True
+    back.click()
+    assert tab.hash() == f"#{point.get_attribute('id')}"
+    assert point.evaluate("point => point.matches(':target')") is True
+    box = point.bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] <= 900
+
+
+def test_a_keyboard_reaches_points_and_rows(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / MODEL).as_uri())
+    tab.page.keyboard.press("Tab")
+    assert tab.page.evaluate("document.activeElement.className") == "skip"
+    point = tab.page.locator("#fronts a.point").nth(2)
+    point.focus()
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.press("Shift+Tab")
+    assert point.evaluate("point => point.matches(':focus-visible')") is True
+    assert point.evaluate("point => getComputedStyle(point).outlineStyle") == "solid"
+    row = tab.page.locator(f"[id='{(point.get_attribute('href') or '')[1:]}']")
+    assert row.evaluate("row => row.classList.contains('hot')") is True
+    tab.page.keyboard.press("Enter")
+    assert tab.hash() == point.get_attribute("href")
+    heading = tab.page.locator("table.splits thead button").nth(4)
+    heading.focus()
+    tab.page.keyboard.press("Enter")
+    assert heading.evaluate("one => one.closest('th').ariaSort") == "ascending"
+
+
+def values(page: Page, column: int) -> list[float | None]:
+    """Return the sort values of a column of the first table of splits, as the rows stand."""
+    cells = page.locator("table.splits").first.locator(f"tbody tr > :nth-child({column + 1})")
+    texts = cells.evaluate_all("all => all.map(one => one.dataset.value ?? one.textContent)")
+    return [float(text) if text else None for text in texts]
+
+
+def test_a_numeric_column_sorts_both_ways(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / MODEL).as_uri())
+    labels = tab.page.locator("table.splits").first.locator("thead button").all_text_contents()
+    column = next(place for place, label in enumerate(labels) if label.startswith("Latency"))
+    before = values(tab.page, column)
+    button = tab.page.locator("table.splits").first.locator("thead button").nth(column)
+    button.click()
+    known = sorted(value for value in before if value is not None)
+    assert len(known) >= 20
+    missing: list[float | None] = [None] * before.count(None)
+    assert values(tab.page, column) == known + missing
+    button.click()
+    assert values(tab.page, column) == known[::-1] + missing
+    assert before != known[::-1] + missing
+
+
+@pytest.mark.parametrize("folder", ["site", "kinds_site"])
+def test_every_column_of_every_table_can_be_sorted(
+    tab: Tab, folder: str, request: pytest.FixtureRequest
+) -> None:
+    site: Path = request.getfixturevalue(folder)
+    tab.page.goto((site / MODEL).as_uri())
+    wrong = tab.page.evaluate(
+        """() => [...document.querySelectorAll("table.sorts")].flatMap((table) => {
+          const rows = [...table.tBodies[0].rows].length;
+          return [...table.querySelectorAll("thead button")].filter((button) => {
+            button.click();
+            const heading = button.closest("th");
+            const sorted = heading.ariaSort === "none" || table.tBodies[0].rows.length !== rows;
+            return sorted || table.querySelectorAll("[aria-sort$=cending]").length !== 1;
+          }).map((button) => button.textContent);
+        })"""
+    )
+    assert wrong == []
+
+
+def test_the_filter_goes_over_all_tables(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / MODEL).as_uri())
+    rows = tab.page.locator("table.sorts tbody tr")
+    left = tab.page.locator("table.sorts tbody tr:not([hidden])")
+    total = rows.count()
+    tab.page.get_by_label("Filter all tables").fill("features.16")
+    assert 0 < left.count() < total
+    assert all("features.16" in text for text in left.all_text_contents())
+    assert (
+        tab.page.locator("#shown").text_content() == f"{left.count()} of {total} table rows shown"
+    )
+    tab.page.get_by_label("Filter all tables").fill("")
+    tab.page.get_by_label("Only the front").check()
+    shown = tab.page.locator("table.splits tbody tr:not([hidden])")
+    assert shown.count() > 0
+    assert shown.evaluate_all("all => all.every(row => row.classList.contains('front'))")
+    # A link to a row that is filtered out shows it all the same.
+    off = tab.page.locator("#fronts a.point:not(.front)").first
+    off.focus()
+    tab.page.keyboard.press("Enter")
+    assert tab.page.locator(f"[id='{(off.get_attribute('href') or '')[1:]}']").is_visible()
+    assert left.count() == total
+
+
+def test_the_sliders_move_the_predicted_front(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / MODEL).as_uri())
+    section = tab.page.locator("#whatif")
+    sliders = section.locator("input[type=range]")
+    assert sliders.count() == 2
+    chart = section.locator("figure svg").first
+    for slider in sliders.all():
+        before = chart.inner_html(), section.locator("output").all_text_contents()
+        slider.focus()
+        start = slider.input_value()
+        tab.page.keyboard.press("PageDown")
+        tab.page.keyboard.press("PageDown")
+        assert slider.input_value() != start
+        after = chart.inner_html(), section.locator("output").all_text_contents()
+        assert after[0] != before[0]
+        assert after[1] != before[1]
+
+
+def test_the_index_leads_to_the_model_and_to_a_row(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / "index.html").as_uri())
+    tab.page.locator(f"a[href='{MODEL}']").first.click()
+    assert tab.page.url == (site / MODEL).as_uri()
+    link = tab.page.locator("#verdict a[href^='#row-']").first
+    link.click()
+    row = tab.page.locator("tr:target")
+    assert f"#{row.get_attribute('id')}" == link.get_attribute("href")
+    box = row.bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] <= 900
+
+
+@pytest.mark.parametrize("folder", ["site", "kinds_site"])
+@pytest.mark.parametrize("width", [400, 800, 1200])
+def test_nothing_is_wider_than_the_screen(
+    tab: Tab, folder: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    site: Path = request.getfixturevalue(folder)
+    tab.page.set_viewport_size({"width": width, "height": 900})
+    for name in ("index.html", MODEL):
+        tab.page.goto((site / name).as_uri())
+        tab.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert tab.page.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        ), (name, width)
+
+
+def test_on_a_narrow_screen_the_sections_fold(tab: Tab, site: Path) -> None:
+    tab.page.set_viewport_size({"width": 400, "height": 900})
+    tab.page.goto((site / MODEL).as_uri())
+    link = tab.page.locator("nav a[href='#methods']")
+    assert not link.is_visible()
+    tab.page.locator(".contents summary").click()
+    link.click()
+    assert tab.hash() == "#methods"
+    assert not link.is_visible()  # out of the way again
+    assert tab.page.locator(".contents summary").is_visible()  # and still at hand
+
+
+def test_it_follows_the_dark_theme(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / MODEL).as_uri())
+    ground = "getComputedStyle(document.body).backgroundColor"
+    ink = "getComputedStyle(document.querySelector('#fronts svg text')).fill"
+    light = tab.page.evaluate(ground), tab.page.evaluate(ink)
+    tab.page.emulate_media(color_scheme="dark")
+    dark = tab.page.evaluate(ground), tab.page.evaluate(ink)
+    assert brightness(light[0]) > 200 > 60 > brightness(dark[0])
+    assert brightness(light[1]) < 60 < 200 < brightness(dark[1])
+
+
+def brightness(colour: str) -> float:
+    """Return the mean of red, green and blue of an opaque colour as a browser writes it."""
+    parts = [int(part) for part in re.findall(r"\d+", colour)]
+    assert len(parts) == 3, colour
+    return sum(parts) / 3
+
+
+def test_it_prints(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / MODEL).as_uri())
+    tab.page.emulate_media(media="print")
+    for hidden in ("nav", ".controls", "input[type=range]", "#downloads"):
+        assert not tab.page.locator(hidden).first.is_visible(), hidden
+    # What is folded on the screen is on paper.
+    folded = tab.page.locator("main details:not([open]):not(.screen) table").first
+    assert folded.is_visible()
+    printed = tab.page.pdf(prefer_css_page_size=True)
+    assert printed.startswith(b"%PDF")
+    sheets = len(re.findall(rb"/Type\s*/Page\b", printed))
+    assert 1 < sheets < 60
+
+
+def test_without_scripts_it_is_a_whole_document(browser: Browser, site: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / MODEL).as_uri())
+    assert page.locator("nav a[href='#methods']").is_visible()
+    for control in ("#find", "#whatif input"):
+        assert not page.locator(control).first.is_visible(), control
+    page.locator("#fronts a.point").first.click(force=True)
+    assert page.locator("tr:target").count() == 1
+    context.close()
+
+
+def test_a_model_fits_into_400_kb(site: Path) -> None:
+    assert (site / MODEL).stat().st_size < 400_000

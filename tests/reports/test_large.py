@@ -1,0 +1,95 @@
+"""Many runs: what is kept of each stays small, what is equal is kept once, cells stay right."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from reports.data.cells import build
+from reports.data.records import Records, host_facts, read
+from reports.data.tidy import csv, tidy
+from tests.reports import synthetic_sweep as synthetic
+
+REPEATS = 60
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with 5,000 runs of four cells."""
+    folder = tmp_path_factory.mktemp("large")
+    synthetic.write(folder, repeats=REPEATS, flaws=False, end_points=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def records(large: Path) -> Records:
+    """Return what is read of it."""
+    return read(large)
+
+
+def kept_bytes(value: object, seen: set[int]) -> int:
+    """Return what a value takes up with all that it holds, counting each object once."""
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    inside = inner if isinstance(inner, list | tuple) else ()
+    return sys.getsizeof(value) + sum(kept_bytes(item, seen) for item in inside)
+
+
+def test_of_a_run_less_is_kept_than_its_line_is_long(large: Path, records: Records) -> None:
+    runs = len(records.runs)
+    assert runs == 4 * 22 * REPEATS
+    line = sum(path.stat().st_size for path in large.iterdir()) / runs
+    kept = kept_bytes(list(records.runs), set()) / runs
+    assert kept < 2500 < line
+
+
+def test_settings_and_hosts_are_kept_once_however_many_runs_share_them(records: Records) -> None:
+    runs = records.runs
+    assert len({id(run["factors"]) for run in runs}) == 4 * 22
+    assert len({id(facts) for run in runs for facts in run["hosts"].values()}) == 2
+    assert {name: len(facts) for name, facts in host_facts(runs).items()} == {
+        "pi1": 1,
+        "pi2": 1,
+        "server": 1,
+    }
+
+
+def test_the_cells_are_those_of_the_plain_definition(records: Records) -> None:
+    frame = tidy(records.runs)
+    cells = build(records.plans, records.runs, frame)
+    assert len(cells) == 4
+    for cell in cells:
+        rows = frame[(frame["cell_id"] == cell.id) & frame["counted"]]
+        for split in (*cell.splits, *cell.end_points):
+            own = rows[rows["cuts"] == "-".join(map(str, split.cuts))].sort_values("repeat")
+            latency = own["latency_s"].tolist()
+            assert [value.latency_s for value in split.values] == latency
+            assert [value.block for value in split.values] == [*range(1, REPEATS + 1)]
+            assert split.latency_s is not None
+            assert (split.latency, split.latency_s.low, split.latency_s.high, split.runs) == (
+                median(latency),
+                min(latency),
+                max(latency),
+                REPEATS,
+            )
+
+
+def test_the_csv_is_what_pandas_would_write(records: Records) -> None:
+    frame = tidy(records.runs)
+    frame.loc[0, "message"] = 'a "quoted", comma'
+    frame.loc[1, "message"] = "two\nlines"
+    assert csv(frame) == frame.to_csv(index=False, lineterminator="\n")
+
+
+def test_the_order_of_the_lines_changes_no_cell(records: Records) -> None:
+    shuffled = random.Random(1).sample(records.runs, len(records.runs))
+    one, other = (
+        build(records.plans, runs, tidy(runs)) for runs in (records.runs, tuple(shuffled))
+    )
+    assert one == other

@@ -1,0 +1,233 @@
+"""The chart of a front and its table: every run, who is on it, and the way between the two."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+
+from reports.page import charts, labels, tables
+from reports.page.sections import fronts, methods, splits
+from reports.page.sheet import Sheet
+from reports.page.svg import point_id
+from tests.reports import known_cells as known
+from tests.reports import synthetic_sweep as synthetic
+
+ROUND = {3: (2.0, 8.0), 9: (1.8, 7.0), 15: (2.5, 3.0), 17: (1.6, 4.0)}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
+    """Return four splits, P15 dominated, one end point near and the other far away."""
+    folder = tmp_path_factory.mktemp("known")
+    known.write(folder, ROUND, ends=((1.9, 6.0), (30.0, 0.1)), noise=0.001)
+    return known.sheet(folder)
+
+
+@pytest.fixture(scope="module")
+def doubtful(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
+    """Return two splits that are nearly equal in latency, the noise hiding which is better."""
+    folder = tmp_path_factory.mktemp("doubtful")
+    known.write(folder, {3: (1.0, 8.0), 9: (0.97, 7.7), 17: (3.0, 2.0)}, noise=0.02)
+    return known.sheet(folder)
+
+
+def test_every_split_says_whether_it_is_on_the_front(plain: Sheet) -> None:
+    [cell] = plain.cells
+    svg = charts.pareto(cell, plain.judgements[cell.id])
+    titles = dict(re.findall(r'<a href="#([^"]+)"[^>]*><title>([^<]+)</title>', svg))
+    words = {name: text for text in titles.values() for name in [text.split(",")[0]]}
+    assert {name: text.split(",")[1].split(":")[0].strip() for name, text in words.items()} == {
+        **{"P3": "on the front", "P9": "on the front", "P17": "on the front"},
+        **{"P15": "off the front", "all on pi1": "not a split"},
+    }
+    assert re.search(r"probability 0\.\d\d, dominated by P\d+$", words["P15"])
+    assert "5 runs of 5 attempts" in words["P3"]
+
+
+def test_who_is_undecided_names_the_rival(doubtful: Sheet) -> None:
+    [cell] = doubtful.cells
+    judgement = doubtful.judgements[cell.id]
+    assert "undecided" in judgement.verdict.values()
+    svg = charts.pareto(cell, judgement)
+    assert re.search(r"P\d, undecided: latency [^<]+; probability 0\.\d\d, rival P\d<", svg)
+
+
+def test_every_run_is_a_dot(plain: Sheet) -> None:
+    [cell] = plain.cells
+    svg = charts.pareto(cell, plain.judgements[cell.id])
+    strokes = re.findall(r"<path [^>]*round[^>]*>", svg)
+    runs = sum(stroke.count("M") for stroke in strokes if 'stroke-width="3.6"' in stroke)
+    assert runs == 5 * len(ROUND) + 5  # those of the end point that is drawn
+
+
+def test_an_end_point_far_away_is_named_and_not_drawn(plain: Sheet) -> None:
+    [cell] = plain.cells
+    assert [end.name for end in charts.near(cell)] == ["all on pi1"]
+    [panel] = fronts.build(plain)[0]["groups"][0]["cells"]
+    [(name, latency, _)] = panel["afar"]
+    assert name.striptags() == "all on pi2"
+    assert latency.startswith("30.0")
+
+
+def test_the_panel_prints_what_the_runs_can_tell(plain: Sheet, doubtful: Sheet) -> None:
+    [sharp] = fronts.build(plain)[0]["groups"][0]["cells"]
+    [blunt] = fronts.build(doubtful)[0]["groups"][0]["cells"]
+    pattern = r"With 5 runs a split, .* is ([\d.]+)\s% in latency and [\d.]+\s% in throughput\. Hyp"
+    small, large = (
+        float(found[1]) for text in (sharp, blunt) if (found := re.match(pattern, text["worth"]))
+    )
+    assert small < 0.5 < 2 < large
+    assert [verdict for _, verdict, _ in sharp["members"]] == ["on"]
+    assert "undecided" in [verdict for _, verdict, _ in blunt["members"]]
+
+
+def test_one_run_of_each_decides_nothing_and_says_why(tmp_path: Path) -> None:
+    known.write(tmp_path, ROUND, repeats=1)
+    sheet = known.sheet(tmp_path)
+    [panel] = fronts.build(sheet)[0]["groups"][0]["cells"]
+    assert panel["worth"].startswith("Nothing can be decided: one run of each split")
+    [cell] = sheet.cells
+    table = tables.build(cell, sheet.judgements[cell.id], sheet.valid)
+    assert {row.entries[0].text for row in table.rows} == {"▲ undecided"}
+
+
+def test_front_line_is_the_strict_one(plain: Sheet) -> None:
+    [cell] = plain.cells
+    svg = charts.pareto(cell, plain.judgements[cell.id])
+    [line] = re.findall(r"<path [^>]*stroke-dasharray[^>]*>", svg)
+    assert line.count("M") == 1
+    assert len(re.findall(r"-?\d*\.?\d+", re.search(r' d="([^"]+)"', line)[1])) == 2 * len(  # type: ignore[index]
+        cell.front
+    )
+
+
+def test_rows_and_points_lead_to_each_other(plain: Sheet) -> None:
+    [cell] = plain.cells
+    svg = charts.pareto(cell, plain.judgements[cell.id])
+    [shown] = splits.build(plain)[0]["groups"][0]["cells"]
+    for row in (*shown["table"].rows, *shown["ends"].rows):
+        drawn = row.name != "all on pi2"
+        assert (f'href="#{row.id}"' in svg) is drawn
+        assert row.point == (point_id(row.id) if drawn else "")
+        assert (f'id="{point_id(row.id)}"' in svg) is drawn
+
+
+def test_the_table_sorts_by_how_sure_a_split_is_on_the_front(doubtful: Sheet) -> None:
+    [cell] = doubtful.cells
+    judgement = doubtful.judgements[cell.id]
+    rows = tables.build(cell, judgement, doubtful.valid).rows
+    ordered = sorted(rows, key=lambda row: float(row.entries[0].value))
+    words = [row.entries[0].text.split(" ")[1] for row in ordered]
+    assert words == sorted(words, key=["on", "undecided", "off"].index)
+    assert words[-1] == "off"
+    assert "dominated by" in ordered[-1].entries[0].text
+    assert [row.on_front for row in ordered] == [word != "off" for word in words]
+
+
+def test_attempts_are_counted_and_an_unreliable_split_is_marked(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]])]
+    for line in [line for line in lines[1:] if line["factors"]["cuts"] == [9]][:2]:
+        line["status"] = "invalid:throttled"
+    synthetic.write_cell(tmp_path, lines)
+    sheet = known.sheet(tmp_path)
+    [cell] = sheet.cells
+    rows = tables.build(cell, sheet.judgements[cell.id], sheet.valid).rows
+    assert [row.entries[-1].text for row in rows] == ["5 / 5 / 5", "3 / 3 / 5, unreliable"]
+
+
+def test_a_block_measured_again_leaves_valid_runs_that_do_not_count(tmp_path: Path) -> None:
+    cell_lines = synthetic.cell(
+        random.Random(1), splits=[[3], [9]], end_points=True, sentinels=True, again=[2]
+    )
+    synthetic.write_cell(tmp_path, [*cell_lines])
+    sheet = known.sheet(tmp_path)
+    [cell] = sheet.cells
+    judgement = sheet.judgements[cell.id]
+    for table in (
+        tables.build(cell, judgement, sheet.valid),
+        tables.end_points(cell, sheet.valid),
+    ):
+        assert [row.entries[-1].text for row in table.rows] == ["5 / 6 / 6"] * 2
+    assert judgement.unreliable == frozenset()
+
+
+def test_end_points_have_a_table_of_their_own(plain: Sheet) -> None:
+    [cell] = plain.cells
+    table = tables.end_points(cell, plain.valid)
+    assert [row.name for row in table.rows] == ["all on pi1", "all on pi2"]
+    assert len({len(row.entries) for row in table.rows} | {len(table.columns) - 1}) == 1
+
+
+@pytest.mark.parametrize("model", ["mobilenetv2", "vgg16"])
+def test_charts_are_small_and_well_formed(model: str, tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), model=model, end_points=True)]
+    synthetic.write_cell(tmp_path, lines)
+    sheet = known.sheet(tmp_path)
+    [cell] = sheet.cells
+    judgement = sheet.judgements[cell.id]
+    front, time = charts.pareto(cell, judgement), charts.phases(cell, judgement)
+    for svg in (front, time):
+        ElementTree.fromstring(svg)
+    # Per split a mark with its text, its runs and whiskers: four cells must fit a page.
+    assert len(front) < 3000 + 600 * len(cell.measured)
+    assert len(time) < 3000 + 200 * len(cell.measured)
+
+
+def test_bars_add_up_to_what_was_measured(plain: Sheet) -> None:
+    [cell] = plain.cells
+    done = cell.measured
+    whole = max(
+        sum(stage.compute_s.median for stage in split.stages if stage.compute_s)
+        + (split.network_s.median if split.network_s else 0)
+        for split in done
+    )
+    figure, axes = charts.empty(6, 3)
+    left = [0.0] * len(done)
+    for values, colour, _ in charts.segments(done):
+        axes.add_patch(charts.rows(left, values, facecolor=colour))
+        left = [start + value for start, value in zip(left, values, strict=True)]
+    assert max(left) == pytest.approx(whole)
+    assert isinstance(figure, Figure)
+
+
+def test_needed_names_are_never_lost_others_only_where_there_is_room() -> None:
+    _, axes = charts.empty(3, 2)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    crowd = [labels.Label(0.5 + k / 1000, 0.5, f"P{k}", needed=k < 12) for k in range(40)]
+    labels.place(axes, crowd)
+    written = {text.get_text() for text in axes.texts}
+    assert {f"P{k}" for k in range(12)} <= written
+    assert len(written) < 40
+
+
+def test_names_keep_off_each_other_where_there_is_room() -> None:
+    figure, axes = charts.empty(6, 4)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    labels.place(axes, [labels.Label(k / 8, k / 8, f"P{k}") for k in range(1, 8)])
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 7
+    assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[k + 1 :])
+
+
+def test_methods_state_this_sweep_s_own_figures(tmp_path: Path) -> None:
+    lines = synthetic.cell(
+        random.Random(1), splits=[[3], [9], [17]], repeats=4, sentinels=True, again=[2]
+    )
+    synthetic.write_cell(tmp_path, [*lines])
+    [section] = methods.build(known.sheet(tmp_path, delta=0.03))
+    assert section["delta"].replace("\xa0", " ") == "3 %"
+    assert section["repeats"] == "4 (87.5 %)"
+    drifts = section["sentinel"].replace("\xa0", " ")
+    assert drifts.startswith("Over 5 pairs of sentinels it moved by ")
+    assert drifts.endswith("the limit is 5 %: 1 beyond it, 1 block measured once more.")
+
+
+def test_methods_of_a_sweep_without_sentinels_say_what_that_hides(plain: Sheet) -> None:
+    [section] = methods.build(plain)
+    assert section["sentinel"].startswith("These sweeps had none")

@@ -1,0 +1,94 @@
+"""What the network changes: measured moves, predicted ones, and the safest split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reports.page import changes, summary
+from tests.reports import known_cells as known
+from tests.reports import synthetic_sweep as synthetic
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """Return a folder in which another split is best under each network."""
+    known.write(tmp_path, {3: (1.0, 8.0), 9: (1.1, 7.0), 17: (2.0, 4.0)}, "baseline")
+    known.write(tmp_path, {3: (9.0, 1.0), 9: (3.0, 2.0), 17: (2.5, 4.0)}, "wan")
+    return tmp_path
+
+
+def test_a_move_is_told_with_the_price_of_staying(two: Path) -> None:
+    told = known.plain(changes.between(known.sheet(two).cells))
+    assert told == {
+        "Lowest latency, baseline to wan": "Moves from P3, 1.00 s [1.00, 1.00], to P17, "
+        "2.50 s [2.50, 2.50]. Keeping P3 means 3.6 times the latency of P17.",
+        "Highest throughput, baseline to wan": "Moves from P3, 8.00 images/s [8.00, 8.00], to "
+        "P17, 4.00 images/s [4.00, 4.00]. Keeping P3 means 75 % less throughput than P17.",
+    }
+
+
+def test_what_stays_the_best_stays(tmp_path: Path) -> None:
+    for scenario in ("baseline", "wan"):
+        known.write(tmp_path, {3: (1.0, 8.0), 9: (1.1, 7.0)}, scenario)
+    told = known.plain(changes.between(known.sheet(tmp_path).cells))
+    assert told["Lowest latency, baseline to wan"].startswith("P3 stays the best: 1.00 s")
+
+
+def test_the_safest_split_loses_least_at_worst(two: Path) -> None:
+    sheet = known.sheet(two)
+    assert known.plain(changes.one_for_all(sheet.cells)) == {
+        "One split for every network measured": "P9 has at worst 20 % more latency than the "
+        "fastest split, under wan; P9 has at worst 50 % less throughput than the busiest split, "
+        "under wan."
+    }
+    [line] = summary.whichever(sheet.cells)
+    assert line.latency.striptags() == "P9 at worst 20 % more than the best"
+    assert line.throughput.striptags() == "P9 at worst 50 % less than the best"
+
+
+def test_one_network_alone_needs_no_bet(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (1.0, 8.0), 9: (1.1, 7.0)})
+    cells = known.sheet(tmp_path).cells
+    assert changes.one_for_all(cells) == []
+    assert changes.between(cells) == []
+    assert summary.whichever(cells) == []
+
+
+def test_no_common_split_is_no_bet(tmp_path: Path) -> None:
+    known.write(tmp_path, {3: (1.0, 8.0)}, "baseline")
+    known.write(tmp_path, {9: (1.0, 8.0)}, "wan")
+    cells = known.sheet(tmp_path).cells
+    assert "none can be named" in known.plain(changes.one_for_all(cells)).popitem()[1]
+
+
+def test_predictions_are_called_predicted_and_name_measured_splits(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, repeats=2, flaws=False, profiles=True, links=True)
+    sheet = known.sheet(tmp_path)
+    rows = {split.row_id for cell in sheet.cells for split in cell.splits}
+    for group in sheet.groups:
+        found = changes.predicted(group, sheet.predictors)
+        assert [sentence.label for sentence in found] == [
+            "Predicted by round-trip time, at 930 Mbit/s",
+            "Predicted by round-trip time, at 4.80 Mbit/s",
+        ]
+        for sentence in found:
+            assert sentence.text.endswith("up to 500 ms.")
+            assert any(f'"#{row}"' in sentence.text for row in rows)
+
+
+def test_without_profiles_nothing_is_predicted(two: Path) -> None:
+    sheet = known.sheet(two)
+    assert changes.predicted(sheet.cells, sheet.predictors) == []
+
+
+def test_the_summary_has_a_line_for_each_network(two: Path) -> None:
+    sheet = known.sheet(two)
+    lines = summary.lines(sheet.cells, sheet.contests)
+    assert [(line.scenario, line.latency.striptags()) for line in lines] == [
+        ("baseline", "P3 1.00 s"),
+        ("wan", "P17 2.50 s"),
+    ]
+    assert [line.balanced.striptags() for line in lines] == ["P3", "P17"]
+    assert {line.pays for line in lines} == {"not measured"}

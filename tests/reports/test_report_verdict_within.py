@@ -1,0 +1,97 @@
+"""Two splits of a cell compared: right where the truth is known, silent where it cannot be."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reports.data.cells import Cell, Split, Value
+from reports.data.records import read
+from reports.page.sheet import Sheet
+from reports.statistics.within import Contest
+from tests.reports import known_cells as known
+from tests.reports import synthetic_sweep as synthetic
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Cell:
+    """Return a cell of ten splits whose runs a test replaces."""
+    folder = tmp_path_factory.mktemp("blank")
+    known.write(folder, {cut: (1.0, 8.0) for cut in range(1, 11)})
+    [cell] = known.sheet(folder).cells
+    return cell
+
+
+def drawn(cell: Cell, seed: int, slower: dict[int, float], cv: float) -> Cell:
+    """Return the cell with random runs in five drifting blocks; ``slower`` is the truth."""
+    source = random.Random(seed)
+    drift = {block: source.lognormvariate(0, 0.05) for block in range(1, 6)}
+
+    def runs(split: Split) -> tuple[Value, ...]:
+        truth = slower.get(split.cuts[0], 1.0)
+        return tuple(
+            Value(
+                block,
+                truth * drift[block] * source.lognormvariate(0, cv),
+                8 / truth / drift[block] * source.lognormvariate(0, cv),
+            )
+            for block in drift
+        )
+
+    return replace(cell, splits=tuple(replace(s, values=runs(s)) for s in cell.splits))
+
+
+def test_the_same_under_two_names_is_hardly_ever_called_better(blank: Cell) -> None:
+    found = Counter(
+        Contest.of(drawn(blank, seed, {}, cv=0.01), 0.02).outcome((1,), (2,), goal)
+        for seed in range(60)
+        for goal in ("latency", "throughput")
+    )
+    assert found["better"] + found["worse"] <= 1
+    assert found["equal"] > 60  # at CV 1 % five blocks are enough to say so
+
+
+@pytest.mark.parametrize("goal", ["latency", "throughput"])
+def test_a_clear_difference_is_seen_through_the_drift_of_blocks(blank: Cell, goal: str) -> None:
+    contests = [Contest.of(drawn(blank, seed, {2: 1.08}, 0.01), 0.02) for seed in range(20)]
+    assert {contest.outcome((1,), (2,), goal) for contest in contests} == {"better"}  # type: ignore[arg-type]
+    assert {contest.outcome((2,), (1,), goal) for contest in contests} == {"worse"}  # type: ignore[arg-type]
+
+
+def test_a_difference_of_delta_is_neither_equal_nor_certain(blank: Cell) -> None:
+    found = Counter(
+        Contest.of(drawn(blank, seed, {2: 1.02}, 0.01), 0.02).outcome((1,), (2,), "latency")
+        for seed in range(60)
+    )
+    assert found["undecided"] >= 50
+
+
+def test_each_model_gets_a_sheet_of_its_own_records(tmp_path: Path) -> None:
+    synthetic.write(
+        tmp_path,
+        repeats=1,
+        models=["mobilenetv2", "alexnet"],
+        flaws=False,
+        profiles=True,
+        links=True,
+    )
+    records = read(tmp_path)
+    sheets = Sheet.each(records)
+    assert sorted(sheet.model for sheet in sheets) == ["alexnet", "mobilenetv2"]
+    assert sum(len(sheet.frame) for sheet in sheets) == len(records.runs)
+    for sheet in sheets:
+        assert {run["factors"]["model"] for run in sheet.records.runs} == {sheet.model}
+        assert {profile.model for profile in sheet.profiles} == {sheet.model}
+        assert len(sheet.used) == int(sheet.frame["counted"].sum()) > 0
+        assert [*sheet.judgements] == [*sheet.contests] == [cell.id for cell in sheet.cells]
+        assert {file.name.split(".")[0] for file in sheet.records.files} == {"link", sheet.model}
+
+
+def test_a_sheet_is_about_one_model(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, repeats=1, models=["mobilenetv2", "alexnet"], flaws=False)
+    with pytest.raises(ValueError, match="too many values"):
+        known.sheet(tmp_path)

@@ -1,0 +1,101 @@
+"""A real sweep with end points and sentinels, and a block that is measured again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from tests.runtime.cluster import Cluster
+from tests.runtime.test_pipeline import runs, sweep
+
+TINY = 1e-9  # no two runs are this alike: every block's sentinel has shifted
+
+
+@pytest.fixture
+def plan(cluster: Cluster) -> dict[str, Any]:
+    document = cluster.plan(repeats=1, end_points=True, sentinel=True, drift_limit=TINY)
+    (row,) = prepare_cells([document], cluster.state_dir, cluster.key, lambda _: None)
+    assert row["runs"] == 6
+    return document
+
+
+def test_a_block_that_shifted_is_measured_again_and_resumes_amid_its_second_pass(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    done = sweep(cluster, tmp_path, plan)
+    assert done.returncode == 0, done.stderr
+    assert "all 12 runs measured" in done.stdout
+    rows = runs(tmp_path)
+    assert [row["status"] for row in rows] == ["ok"] * 12
+    assert [row["block_pass"] for row in rows] == [1] * 6 + [2] * 6
+    assert [row["attempt"] for row in rows] == [1] * 6 + [2] * 6
+    first, second = ([row["run_key"] for row in half] for half in (rows[:6], rows[6:]))
+    assert first == second
+    assert [row["factors"].get("sentinel") for row in rows[:6]] == ["open", *[None] * 4, "close"]
+    progress = json.loads((tmp_path / "progress.json").read_text())
+    assert (progress["runs_done"], progress["runs_total"]) == (12, 12)
+    assert ", block 1 again: sentinel shifted " in progress["current"]
+
+    cell = tmp_path / "cell.jsonl"
+    cut_short = b"".join(cell.read_bytes().splitlines(keepends=True)[: 1 + 9])
+    cell.write_bytes(cut_short)
+    assert sweep(cluster, tmp_path, plan).returncode == 0
+    assert cell.read_bytes().startswith(cut_short)
+    assert [row["run_key"] for row in runs(tmp_path)] == first + second
+    assert sweep(cluster, tmp_path, plan).returncode == 0
+    assert len(runs(tmp_path)) == 12, "a block is measured twice at most"
+
+
+def test_everything_on_one_host_proves_itself_as_a_split_does(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    done = sweep(cluster, tmp_path, {**plan, "sentinel": False, "splits": [[3]]})
+    assert done.returncode == 0, done.stderr
+    rows = {row["factors"]["split"]: row for row in runs(tmp_path)}
+    alone, far = rows["all on pi1"], rows["all on pi2"]
+    assert [row["status"] for row in rows.values()] == ["ok"] * 3
+    assert alone["factors"]["role"] == far["factors"]["role"] == "end_point"
+
+    assert set(alone["hosts"]) == {"pi1"}
+    (stage,), (hop,) = alone["stages"], alone["hops"]
+    assert (stage["host"], stage["first_block"], stage["end_block"]) == ("pi1", 0, 21)
+    assert (hop["from"], hop["to"]) == ("pi1", "orchestrator")
+    assert hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] > 0
+
+    assert set(far["hosts"]) == {"pi1", "pi2"}
+    camera, model = far["stages"]
+    assert (camera["block_names"], camera["partition_bytes"]) == ([], 0)
+    assert (model["host"], model["first_block"], model["end_block"]) == ("pi2", 0, 21)
+    assert far["hops"][0]["shape"] == [2, 3, 32, 32], "the input itself crosses"
+    assert far["hops"][0]["bytes_planned"] == far["hops"][0]["bytes_received"]
+
+
+def test_the_input_crosses_every_host_of_a_longer_chain(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    workers = [*plan["workers"], plan["workers"][0]]
+    chain = {**plan, "workers": workers, "splits": [[3, 17]], "sentinel": False}
+    done = sweep(cluster, tmp_path, chain)
+    assert done.returncode == 0, done.stderr
+    (far,) = (row for row in runs(tmp_path) if row["factors"]["cuts"] == [0, 0])
+    assert [stage["block_names"] == [] for stage in far["stages"]] == [True, True, False]
+    assert [hop["shape"] for hop in far["hops"]] == [[2, 3, 32, 32], [2, 3, 32, 32], [2, 10]]
+    assert far["status"] == "ok"
+
+
+def test_further_blocks_are_of_the_named_splits_and_stay_numbered(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    quiet = {**plan, "drift_limit": 0}
+    assert sweep(cluster, tmp_path, quiet).returncode == 0
+    for split in (3, 17):  # two rounds of refining, each told of its own splits only
+        asked = {**quiet, "more": [{"splits": [[split]], "repeats": 2}]}
+        done = sweep(cluster, tmp_path, asked)
+        assert done.returncode == 0, done.stderr
+    told = [(r["factors"]["repeat"], r["factors"]["split"]) for r in runs(tmp_path)[6:]]
+    assert told == [(2, "P17"), (2, "P3"), (2, "P17"), (3, "P17"), (3, "P17"), (3, "P17")]
+    assert len({row["run_key"] for row in runs(tmp_path)}) == 12

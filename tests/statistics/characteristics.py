@@ -1,0 +1,132 @@
+"""How often the statistics are right about sweeps whose truth is known.
+
+There is no grace near the margin: a split whose true distance to its rival is a hair beyond delta
+is off, a hair within it is on, and a verdict that says otherwise is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.statistics.difference import differences
+from reports.statistics.judge import judge
+from tests.statistics import worlds
+
+DELTA = 0.02
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Of one front: counts brought to 20 splits, and the mean squared error of the membership."""
+
+    wrong: float
+    undecided: float
+    brier: float
+    members: float
+    naive: float  # splits that the strict front of medians takes for what they are not
+
+
+def verdicts(
+    true: NDArray[np.float64],
+    rng: np.random.Generator,
+    cv: float,
+    blocks: int = 5,
+    **scatter: float,
+) -> Verdicts:
+    """Judge one synthetic sweep over a known truth; ``scatter`` as in ``worlds.runs``."""
+    cell = worlds.cell(worlds.runs(rng, true, cv, blocks, **scatter))
+    said = judge(cell, delta=DELTA)
+    known = dict(zip(worlds.values(true[:, None]), worlds.members(true, DELTA), strict=True))
+    each = 20 / len(said.verdict)
+    contrary = {True: "off", False: "on"}
+    return Verdicts(
+        wrong=each
+        * sum(verdict == contrary[known[cuts]] for cuts, verdict in said.verdict.items()),
+        undecided=each * sum(verdict == "undecided" for verdict in said.verdict.values()),
+        brier=float(np.mean([(sure - known[cuts]) ** 2 for cuts, sure in said.membership.items()])),
+        members=each * sum(known.values()),
+        naive=each * sum((cuts in said.strict) != known[cuts] for cuts in said.verdict),
+    )
+
+
+def mean(found: Sequence[Verdicts]) -> Verdicts:
+    """Return the means over sweeps."""
+    names = Verdicts.__dataclass_fields__
+    return Verdicts(**{name: float(np.mean([getattr(v, name) for v in found])) for name in names})
+
+
+def sweeps(
+    pairing: worlds.Pairing,
+    cvs: Sequence[float],
+    count: int,
+    blocks: int = 5,
+    **scatter: float,
+) -> list[Verdicts]:
+    """Judge ``count`` sweeps, each with a truth of its own, the CVs taking turns."""
+    found = []
+    for number in range(count):
+        rng = np.random.default_rng([number, 4])
+        true = worlds.truth(rng, pairing)
+        found.append(verdicts(true, rng, cvs[number % len(cvs)], blocks, **scatter))
+    return found
+
+
+def covered(n: int, cv: float, sweeps: int, slow: float = 0.03) -> float:
+    """Return how often, in percent, [min, max] of n runs encloses the undisturbed median."""
+    rng = np.random.default_rng([n, 5])
+    true = np.zeros((20, 2))
+    inside = []
+    for _ in range(sweeps):
+        logs = worlds.runs(rng, true, cv, blocks=n, slow=slow)
+        inside.append((logs.min(axis=1) <= 0) & (logs.max(axis=1) >= 0))
+    return 100 * float(np.mean(inside))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Of many comparisons of splits, the shares that came out as each verdict."""
+
+    equal: float
+    undecided: float
+    lower: float
+    higher: float
+    covers: float  # the interval holds the true ratio, the shift between the cells included
+
+
+def compared(
+    ratio: float,
+    cv: float,
+    sweeps: int,
+    blocks: int = 5,
+    drift: float = 0.01,
+    shift: float = 0.01,
+) -> Compared:
+    """Measure the same 20 splits twice, the second time ``ratio`` as slow, and compare latencies.
+
+    ``drift`` is the deviation from block to block, ``shift`` that between the two cells although
+    nothing was changed, as they are measured one after the other.
+    """
+    said: list[str] = []
+    covers = []
+    for number in range(sweeps):
+        rng = np.random.default_rng([number, 6])
+        true = worlds.truth(rng, worlds.PAIRINGS["Pi to Pi"])
+        moved = shift * rng.standard_normal() + np.log(ratio)
+        again = true + moved * np.array([1.0, -1.0])
+        first = worlds.values(worlds.runs(rng, true, cv, blocks, drift=drift))
+        second = worlds.values(worlds.runs(rng, again, cv, blocks, drift=drift))
+        for pair in differences(first, second, DELTA).values():
+            found = pair.latency
+            said.append(found.verdict)
+            assert found.low is not None
+            assert found.high is not None
+            covers.append(found.low <= np.exp(moved) <= found.high)
+    shares = {word: said.count(word) / len(said) for word in set(said)}
+    return Compared(
+        *(shares.get(word, 0.0) for word in ("equal", "undecided", "lower", "higher")),
+        covers=float(np.mean(covers)),
+    )
