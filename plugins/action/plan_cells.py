@@ -71,9 +71,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         options = dict(args["options"])
         try:
             mistyped(list(load_extra_vars(self._loader)))
-            experiment, models, scenarios = read_experiment(
-                folder, str(options.pop("experiment", "full"))
-            )
+            name = str(options.pop("experiment", "full"))
+            experiment, models, scenarios = read_experiment(folder, name)
             plan = plan_cells(
                 options,
                 experiment,
@@ -87,7 +86,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     }
                     for host, address in args["addresses"].items()
                 },
-                provenance_of(folder.parent),
+                {**provenance_of(folder.parent), "experiment": name},
                 args["orchestrator"],
             )
         except OptionError as error:

@@ -155,9 +155,9 @@ def _model_names(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> list[s
 def _model(
     name: str, options: Mapping[str, Any], experiment: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> Model:
-    # An experiment's image size is meant for its own model: 32 px is too small for others.
+    # An experiment's image size is meant for its own models: 32 px is too small for others.
     chosen = {**experiment, **options}
-    own = chosen if "image" in options or name == experiment.get("model") else facts
+    own = chosen if "image" in options or name in listed(experiment.get("model", ())) else facts
     classes = whole("classes", chosen.get("classes", facts["classes"]))
     if classes not in CLASSES:
         raise OptionError(f"classes={classes} is not offered: choose 10 or 1000")

@@ -20,9 +20,11 @@ def commands(cells: Sequence[Cell]) -> list[str]:
     """Return a command for each different set of options among the plans, in their order."""
     found: dict[str, None] = {}
     for cell in cells:
-        options = (cell.plan.get("provenance") or {}).get("options")
-        if options:
-            found[command({"model": cell.model, **options})] = None
+        stated = cell.plan.get("provenance") or {}
+        if options := stated.get("options"):
+            # What has no option of its own, such as the batches of a run, is the experiment's.
+            own = {"experiment": stated["experiment"]} if "experiment" in stated else {}
+            found[command({**own, "model": cell.model, **options})] = None
     return [*found]
 
 
