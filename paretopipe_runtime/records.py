@@ -17,6 +17,11 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import SCHEMA_VERSION, canonical
 
 Record = dict[str, Any]
+
+_SHARED = (
+    *("model", "classes", "image_px", "batch_size", "engine", "weights_seed"),
+    *("warmup_batches", "latency_batches", "throughput_batches", "window"),
+)
 MEASURED = ("run", "profile", "link")  # kinds of records that are attempts at a measurement
 
 
@@ -70,8 +75,10 @@ class Records:
         if record is None:
             return
         if record.get("kind") == "plan":
+            more, before = record["plan"].get("more"), self._plan
             self._plan = record["plan"]
-            self.more = record["plan"].get("more") or self.more
+            if more or (before and _settings(before) != _settings(self._plan)):
+                self.more = more or []  # of other settings, earlier ones are not continued
         elif record.get("kind") in MEASURED:
             key = record["run_key"]
             self.runs.append(record)
@@ -99,6 +106,11 @@ class Records:
                 "space there and give the same command again; every earlier record is safe",
             ) from error
         self._lines.add(line)
+
+
+def _settings(plan: Record) -> list[Any]:
+    """What all runs of a plan share, whichever and how many they are."""
+    return [plan.get(key) for key in _SHARED]
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -99,13 +99,15 @@ def sentinel_cuts(plan: Plan) -> Cuts:
 
 
 def _blocks(plan: Plan) -> list[list[Cuts]]:
-    """The splits of each block: the plan's repeats, then what each entry of `more` adds to them."""
+    """The splits of each block: the plan's repeats, then what each entry of `more` adds to them.
+
+    An entry's blocks hold all of its splits: a split alone in a block tells nothing of the others.
+    """
     blocks = [list(plan.splits) for _ in range(plan.repeats)]
     for more in plan.more:
         have = Counter(cuts for block in blocks for cuts in block)
-        lack = {cuts: more.repeats - have[cuts] for cuts in more.splits}
-        for number in range(max(lack.values())):
-            blocks.append([cuts for cuts in more.splits if number < lack[cuts]])
+        lack = max(more.repeats - have[cuts] for cuts in more.splits)
+        blocks += [list(more.splits) for _ in range(lack)]
     return blocks
 
 

@@ -36,11 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     try:
-        delta = _ratio(options.delta)
+        delta, processes = _ratio(options.delta), os.cpu_count() or 1
         if options.undecided:
-            print(_undecided(read(options.results), delta))
+            print(_undecided(read(options.results, processes), delta))
         else:
-            print(_write(read(options.results), options.out, delta))
+            print(_write(read(options.results, processes), options.out, delta))
     except ReportError as error:
         print(error, file=sys.stderr)
         return 2

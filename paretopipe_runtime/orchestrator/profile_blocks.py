@@ -117,6 +117,7 @@ def _measure(
         },
         "device": "cpu",
         "load_s": ready["load_s"],
+        "cpu_percent": report["cpu_percent"],
         "threads": report["threads"],
         "hosts": {plan.workers[0].host: {**ready["host"], **report["host"]}},
         "wall_s": time.perf_counter() - began,

@@ -113,6 +113,7 @@ def _measure(
                 "payload_bytes": nbytes,
                 "latency_s": seen[nbytes]["latency_s"],
                 "pace_s": seen[nbytes]["pace_s"],
+                "cpu_s": seen[nbytes]["cpu_s"],
             }
             for nbytes in payloads
         ],
@@ -145,6 +146,7 @@ def _move(plan: Plan, nbytes: int, key: bytes, run_id: str) -> dict[str, Any]:
     return {
         "latency_s": alone["batch_s"],
         "pace_s": (completions[-1] - completions[0]) / (len(completions) - 1),
+        "cpu_s": [report["cpu_s"] / batches for report in reports],  # of each stage's process
         "reasons": ["output_mismatch"] * wrong
         + ["bytes_mismatch"] * any(total != nbytes * batches for total in moved),
         "hosts": {

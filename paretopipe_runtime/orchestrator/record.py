@@ -1,7 +1,7 @@
 """Turn what one run saw into its record, and judge whether it counts.
 
 A run that cannot prove its output is invalid, not slow. The rules look only at proofs and
-covariates, never at the latency or throughput they would excuse.
+covariates, never at the latency or throughput they would excuse; one catches what no link can do.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ class Split:
     hops: tuple[tuple[str, Spread | None], ...]  # between stages: label, bytes per batch
     phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
     attempts: int
+    invalid: int  # of the attempts: those that failed or may not count, whatever came of a rerun
     on_front: bool
     values: tuple[Value, ...] = ()  # one a counted run, by block
 
@@ -214,6 +215,7 @@ def _split(groups: Groups, key: Key) -> Split:
         ),
         phases=groups.phases(key),
         attempts=groups.attempts(key),
+        invalid=groups.invalid(key),
         on_front=False,
         values=groups.values(key),
     )

@@ -25,17 +25,21 @@ def drifts(frame: pd.DataFrame) -> dict[str, tuple[Drift, ...]]:
     # Under other settings it says nothing about this cell's blocks.
     known = rows["excluded"].str.startswith(("sentinel", "superseded"))
     rows = rows.assign(usable=known).sort_values("attempt", kind="stable")
-    found: dict[tuple[str, int, int], dict[str, tuple[float, float]]] = {}
-    names = ["cell_id", "repeat", "block_pass", "sentinel"]
+    # By cut points too: under other splits another one is in the middle.
+    found: dict[tuple[str, int, int, str], dict[str, tuple[float, float]]] = {}
+    names = ["cell_id", "repeat", "block_pass", "sentinel", "cuts"]
     measures = ["latency_s", "throughput_img_s", "usable"]
     columns = (rows[key].tolist() for key in [*names, *measures])
-    for cell, block, block_pass, end, latency, throughput, usable in zip(*columns, strict=True):
-        ends = found.setdefault((cell, int(block), int(block_pass)), {})
+    for cell, block, block_pass, end, cuts, latency, throughput, usable in zip(
+        *columns, strict=True
+    ):
+        ends = found.setdefault((cell, int(block), int(block_pass), str(cuts)), {})
         if usable and latency > 0 and throughput > 0:
             ends[str(end)] = latency, throughput  # the latest attempt stays
     cells: dict[str, list[Drift]] = {}
-    for cell, block, block_pass in sorted(found):
-        ends = found[cell, block, block_pass]
+    for key in sorted(found):
+        cell, block, block_pass, _ = key
+        ends = found[key]
         opened, closed = ends.get("open"), ends.get("close")
         shifts = (
             [close / start - 1 for start, close in zip(opened, closed, strict=True)]

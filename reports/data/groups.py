@@ -49,6 +49,8 @@ class Groups:
         # Neither a run never started nor one under other settings was an attempt at this.
         tried = ~rows["excluded"].str.startswith(("skipped", "settings"))
         self._tried = tried.groupby([rows[key] for key in _KEYS]).sum().to_dict()
+        bad = rows["excluded"].str.startswith(("invalid", "failed", "incomplete"))
+        self._bad = bad.groupby([rows[key] for key in _KEYS]).sum().to_dict()
         self._phases = _table(counted.groupby(_KEYS, sort=False)[[*PHASES]].first())
         numbers = counted[_numbers(counted)].apply(pd.to_numeric, errors="coerce")
         grouped = numbers.groupby([counted[key] for key in _KEYS], sort=False)
@@ -91,6 +93,10 @@ class Groups:
     def attempts(self, key: Key) -> int:
         """Return how many times this was tried, under whatever came of it."""
         return int(self._tried.get(key, 0))
+
+    def invalid(self, key: Key) -> int:
+        """Return how many attempts failed, are invalid or measured nothing usable."""
+        return int(self._bad.get(key, 0))
 
     def unlocked(self, cell_id: str) -> bool:
         """Whether a backend without authentication was open during a counted run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from reports.data import shape
@@ -16,7 +16,11 @@ from reports.data.text import amount, clean, is_count, is_name, is_number
 
 @dataclass(frozen=True)
 class Block:
-    """One block on one host; each spread is over fresh processes, of each process's median."""
+    """One block on one host; each spread is over fresh processes, of each process's median.
+
+    Only means add up: a host that pauses now and then, as under a quota, does so in a minority of
+    a short block's batches, and no median of them shows it.
+    """
 
     index: int
     name: str
@@ -26,6 +30,7 @@ class Block:
     output_shape: tuple[int, ...]
     output_bytes: int
     compute_s: Spread  # a batch, warm
+    mean_s: Spread  # the same batches, of each process's mean
     first_s: Spread  # the first batch, cold
     peak_rss_bytes: Spread | None  # of the process, around this block's first batch
     rss_before_bytes: Spread | None
@@ -48,6 +53,7 @@ class Profile:
     runs: int  # fresh processes that count
     attempts: int
     device: str  # "cpu" or "cuda"; empty where the records do not say
+    cpu_percent: Spread | None = None  # of one processor, what the process got of the host
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Transfer:
     payload_bytes: int
     latency_s: Spread  # end to end at the orchestrator, one batch in flight
     pace_s: Spread | None  # between completions, a window of batches in flight
+    cpu_s: tuple[Spread, ...] = ()  # processor seconds a batch, of each stage's process
 
 
 @dataclass(frozen=True)
@@ -138,13 +145,15 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
         runs=len(runs),
         attempts=attempts,
         device=clean(newest.get("device") or newest["factors"].get("device") or ""),
+        cpu_percent=_spread(amount(run.get("cpu_percent")) for run in runs),
     )
 
 
 def _block(known: Record, runs: Sequence[Record]) -> Block:
     compute_s = _spread(_median(run["compute_s"]) for run in runs)
+    mean_s = _spread(fmean(run["compute_s"]) for run in runs)
     first_s = _spread(run["first_s"] for run in runs)
-    if compute_s is None or first_s is None:
+    if compute_s is None or mean_s is None or first_s is None:
         raise ValueError("a block of a valid profile has no time")
     return Block(
         index=known["index"],
@@ -155,6 +164,7 @@ def _block(known: Record, runs: Sequence[Record]) -> Block:
         output_shape=tuple(known["output_shape"]),
         output_bytes=known["output_bytes"],
         compute_s=compute_s,
+        mean_s=mean_s,
         first_s=first_s,
         peak_rss_bytes=_spread(amount(run.get("peak_rss_bytes")) for run in runs),
         rss_before_bytes=_spread(amount(run.get("rss_before_bytes")) for run in runs),
@@ -164,6 +174,7 @@ def _block(known: Record, runs: Sequence[Record]) -> Block:
 def _link(runs: Sequence[Record]) -> Link | None:
     if not runs:
         return None
+    hosts = tuple(clean(host) for host in runs[0]["factors"].get("hosts") or ())
     sizes: dict[int, list[Record]] = {}
     for run in runs:
         for transfer in run["transfers"]:
@@ -173,20 +184,32 @@ def _link(runs: Sequence[Record]) -> Link | None:
         latency_s = _spread(_median(transfer["latency_s"]) for transfer in group)
         if latency_s:
             pace_s = _spread(amount(transfer.get("pace_s")) or None for transfer in group)
-            transfers.append(Transfer(size, latency_s, pace_s))
+            transfers.append(Transfer(size, latency_s, pace_s, _cpu(group, len(hosts))))
     network = [(run.get("network") or {}).get("measured") or {} for run in runs]
     rtt, rate = (
         _spread(amount(measured.get(key)) for measured in network)
         for key in ("rtt_ms", "rate_mbit")
     )
     return Link(
-        hosts=tuple(clean(host) for host in runs[0]["factors"].get("hosts") or ()),
+        hosts=hosts,
         backend=str(runs[0]["factors"].get("backend") or "socket"),
         rtt_ms=rtt.median if rtt else None,
         rate_mbit=rate.median if rate else None,
         transfers=tuple(transfers),
         runs=len(runs),
     )
+
+
+def _cpu(transfers: Sequence[Record], stages: int) -> tuple[Spread, ...]:
+    """Return the processor seconds of each stage; nothing where records do not state them all."""
+    known = [
+        seen
+        for transfer in transfers
+        if isinstance(seen := transfer.get("cpu_s"), list)
+        and len(seen) == stages
+        and all(amount(seconds) is not None for seconds in seen)
+    ]
+    return tuple(spread for stage in zip(*known, strict=True) if (spread := _spread(stage)))
 
 
 def _whole_profile(record: Record) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +17,10 @@ from reports.data.lines import intact, lines, parse
 from reports.data.reduce import Reducer
 from reports.data.text import clean
 from reports.errors import ReportError
+from reports.garbage import unsought
 
 SCHEMA_VERSION = 1
+_LARGE = 20e6  # bytes; less is read before processes have started
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,19 @@ class Records:
     links: tuple[Record, ...] = ()
 
 
-def read(folder: Path) -> Records:
+@unsought()
+def read(folder: Path, processes: int = 1) -> Records:
     """Read every ``*.jsonl`` file of a results folder.
 
     A torn last line (the writer was killed) and damaged lines are counted, not fatal;
     a run seen twice (same key, same attempt) is kept once, whichever file repeats it.
+
+    Parameters
+    ----------
+    folder
+        Other files in it are left alone.
+    processes
+        How many files may be read at the same time; what is found does not depend on it.
 
     Raises
     ------
@@ -63,15 +76,15 @@ def read(folder: Path) -> Records:
             f"E_NO_RESULTS: {folder} is not a folder, expected one with .jsonl cell files "
             "— run a sweep first, or name its results folder"
         )
-    found = _Found()
-    files = [found.add(path) for path in sorted(folder.glob("*.jsonl")) if path.is_file()]
+    paths = [path for path in sorted(folder.glob("*.jsonl")) if path.is_file()]
+    found = _forked(paths, processes) or _Found.of(paths)
     if not any((found.plans, found.runs, found.profiles, found.links)):
         raise ReportError(
-            f"E_NO_RECORDS: {folder} holds {len(files)} .jsonl files and no readable record, "
+            f"E_NO_RECORDS: {folder} holds {len(paths)} .jsonl files and no readable record, "
             "expected at least one — run a sweep first, or name its results folder"
         )
     return Records(
-        *(tuple(files), tuple(found.plans), tuple(found.runs)),
+        *(tuple(found.files), tuple(found.plans), tuple(found.runs)),
         *(tuple(found.profiles), tuple(found.links)),
     )
 
@@ -79,10 +92,10 @@ def read(folder: Path) -> Records:
 def host_facts(runs: Sequence[Record]) -> dict[str, list[Record]]:
     """Return what each host said of itself in these runs, every different answer once."""
     every = {id(run["hosts"]): run["hosts"] for run in runs if run.get("hosts")}
-    found: dict[str, dict[int, Record]] = {}
+    found: dict[str, dict[str, Record]] = {}
     for hosts in every.values():
         for name, facts in hosts.items():
-            found.setdefault(name, {})[id(facts)] = facts
+            found.setdefault(name, {}).setdefault(repr(facts), facts)
     return {name: [*facts.values()] for name, facts in found.items()}
 
 
@@ -90,15 +103,35 @@ def host_facts(runs: Sequence[Record]) -> dict[str, list[Record]]:
 class _Found:
     """What the files read so far hold."""
 
+    files: list[CellFile] = field(default_factory=list)
     plans: list[Record] = field(default_factory=list)
     runs: list[Record] = field(default_factory=list)
     profiles: list[Record] = field(default_factory=list)
     links: list[Record] = field(default_factory=list)
-    seen: set[tuple[str, str, int]] = field(default_factory=set)
+    seen: dict[tuple[str, str, int], bool] = field(default_factory=dict)  # whether it was kept
     reducer: Reducer = field(default_factory=Reducer)
 
-    def add(self, path: Path) -> CellFile:
-        """Read one file."""
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> _Found:
+        """Read files one after the other."""
+        found = cls()
+        for path in paths:
+            found.files.append(found._read(path))
+        return found
+
+    def join(self, other: _Found) -> bool:
+        """Take in what was found apart; False if the two met the same attempt."""
+        if not self.seen.keys().isdisjoint(other.seen):
+            return False
+        self.files += other.files
+        self.plans += other.plans
+        self.runs += other.runs
+        self.profiles += other.profiles
+        self.links += other.links
+        self.seen |= other.seen
+        return True
+
+    def _read(self, path: Path) -> CellFile:
         models: set[str] = set()
         counts: Counter[str] = Counter()
         damaged: list[int] = []
@@ -132,12 +165,13 @@ class _Found:
         if kind not in _KINDS:
             return "unknown", []
         place = _place(record)
-        if place in self.seen:
+        if place and self.seen.get(place):
             return "repeated", []
         models = _KINDS[kind](self, record)
+        if place:
+            self.seen[place] = models is not None
         if models is None:
             return "damaged", []
-        self.seen.update([place] if place else [])
         return "kept" if kind != "plan" else "plan", models
 
     def _plan(self, record: Record) -> list[str] | None:
@@ -166,6 +200,26 @@ class _Found:
             return None
         self.links.append(record)
         return []
+
+
+def _forked(paths: Sequence[Path], processes: int) -> _Found | None:
+    """Read files at the same time; None where this is no gain, or the files repeat each other."""
+    workers = min(processes, len(paths))
+    large = sum(path.stat().st_size for path in paths) > _LARGE
+    # A fork has the imports already; elsewhere starting costs more than it saves.
+    if workers < 2 or not large or sys.platform != "linux":
+        return None
+    found = _Found()
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        # Which of two records with one key comes first is known only file after file.
+        return found if all(map(found.join, pool.map(_alone, paths))) else None
+
+
+def _alone(path: Path) -> _Found:
+    found = _Found.of([path])
+    found.reducer = Reducer()  # what it knows of this file is of no use to another
+    return found
 
 
 _KINDS: dict[str, Callable[[_Found, Record], list[str] | None]] = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from reports.data.lines import Record
-from reports.data.reduce import END_POINT, SENTINEL
+from reports.data.reduce import END_POINT, SENTINEL, SPLIT
 from reports.data.text import clean
 
 # These differ between the runs of one cell; a change in anything else makes them incomparable.
@@ -30,11 +30,12 @@ def bases(runs: Sequence[Record]) -> dict[str, Record]:
     """Return for each cell the run whose settings are the cell's: the newest, a valid one if any.
 
     Valid ones first, so that an attempt at other settings that came to nothing does not push
-    out what was measured; then those that use all of the cell's hosts.
+    out what was measured; then ordinary splits, for a sentinel alone is no measurement and an end
+    point does not use all of the cell's hosts.
     """
 
     def rank(run: Record) -> tuple[bool, bool, str]:
-        return run["status"] == "ok", run["role"] != END_POINT, run["started_at"] or ""
+        return run["status"] == "ok", run["role"] == SPLIT, run["started_at"] or ""
 
     return _best(runs, lambda run: run["cell_id"], rank)
 

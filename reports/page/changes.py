@@ -22,13 +22,18 @@ from reports.prediction.best import Goal, Range, best_by_rtt
 from reports.prediction.errors import measured_network
 from reports.prediction.predictor import Predictor
 from reports.statistics.regret import minimax_regret
+from reports.statistics.within import Contest
 from reports.words import number
 
 
-def between(cells: Sequence[Cell]) -> list[Sentence]:
+def between(cells: Sequence[Cell], contests: Mapping[str, Contest]) -> list[Sentence]:
     """Say what changes from the first scenario of a pairing to each other one."""
     measured = [cell for cell in cells if cell.measured]
-    return [sentence for other in measured[1:] for sentence in _change(measured[0], other)]
+    return [
+        sentence
+        for other in measured[1:]
+        for sentence in _change(measured[0], other, contests[other.id])
+    ]
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,10 @@ def _bound(bet: Bet, behind: str, best: str) -> Markup:
     )
 
 
-def _change(before: Cell, after: Cell) -> list[Sentence]:
+def _change(before: Cell, after: Cell, contest: Contest) -> list[Sentence]:
     return [
-        _moved("Lowest latency", fastest, latency, _later, before, after),
-        _moved("Highest throughput", busiest, throughput, _less, before, after),
+        _moved("latency", fastest, latency, _later, before, after, contest),
+        _moved("throughput", busiest, throughput, _less, before, after, contest),
     ]
 
 
@@ -97,23 +102,33 @@ def _less(kept: Split, best: Split) -> str:
     return fewer(best.throughput / kept.throughput - 1)
 
 
+_AS_GOOD = {
+    "equal": "{} stays as good as the best: {}, beside {}, {}.",
+    "undecided": "{} stays among the best: {}; the runs do not tell it apart from {}, {}.",
+}
+
+
 def _moved(
-    what: str,
+    goal: Goal,
     best: Callable[[Cell], Split],
     say: Callable[[Split], str],
     lost: Callable[[Split, Split], str],
     before: Cell,
     after: Cell,
+    contest: Contest,
 ) -> Sentence:
     """Say where the best split goes, and what staying would cost."""
     old, new = best(before), best(after)
+    what = {"latency": "Lowest latency", "throughput": "Highest throughput"}[goal]
     label = f"{what}, {before.scenario} to {after.scenario}"
     if old.cuts == new.cuts:
         return Sentence(
             label, Markup("{} stays the best: {}, then {}.").format(link(new), say(old), say(new))
         )
-    text = Markup("Moves from {}, {}, to {}, {}.").format(link(old), say(old), link(new), say(new))
     kept = next((split for split in after.measured if split.cuts == old.cuts), None)
+    if kept and (same := _AS_GOOD.get(contest.outcome(new.cuts, old.cuts, goal))):
+        return Sentence(label, Markup(same).format(link(kept), say(kept), link(new), say(new)))
+    text = Markup("Moves from {}, {}, to {}, {}.").format(link(old), say(old), link(new), say(new))
     if kept:
         text += Markup(" Keeping {} means {} {}.").format(link(kept), lost(kept, new), link(new))
     return Sentence(label, text)

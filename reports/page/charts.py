@@ -32,6 +32,8 @@ PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 NETWORK = PALETTE[7]
 MEMBERS = {"off": PALETTE[0], "undecided": PALETTE[4], "on": PALETTE[3]}  # the last on top
 STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])
+# More dots than these of one split hide each other, and make a page too large to mail.
+DOTS = 20
 MARKERS = ("o", "s", "^", "v")  # of what is compared, in the order of STAGES
 
 # Any: matplotlib types every key on its own, which a mixed mapping cannot satisfy.
@@ -56,7 +58,7 @@ def stage_colour(number: int) -> str:
 
 
 def pareto(cell: Cell, judgement: Judgement) -> Markup:
-    """Draw latency against throughput: every split and run, who is on the front, the end points."""
+    """Draw latency against throughput: splits, runs, end points, and who is on the front."""
     splits, ends = cell.measured, near(cell)
     verdicts = [judgement.verdict[split.cuts] for split in splits]
     with mpl.rc_context(STYLE):
@@ -233,8 +235,11 @@ def _wide(name: str) -> float:
 
 
 def _dots(axes: Axes, splits: Sequence[Split], colour: str) -> None:
-    """Draw every counted run, as one path: lines without length, with round ends."""
-    runs = [value for split in splits for value in split.values]
+    """Draw every counted run, as one path: lines without length, with round ends.
+
+    Of a split with more than `DOTS` runs only the range is drawn.
+    """
+    runs = [value for split in splits if split.runs <= DOTS for value in split.values]
     x = [place for value in runs for place in (value.latency_s, value.latency_s, nan)]
     y = [place for value in runs for place in (value.throughput_img_s,) * 2 + (nan,)]
     axes.plot(x, y, color=colour, linewidth=3.6, alpha=0.4, solid_capstyle="round", zorder=2)

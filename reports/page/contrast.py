@@ -64,7 +64,7 @@ def _values(
     found: dict[Cuts, list[tuple[int, float]]] = {}
     for cuts, block, value in zip(rows["cuts"], rows["repeat"], numbers, strict=True):
         if value > 0:
-            place = tuple(int(cut) for cut in str(cuts).split("-"))
+            place = tuple(int(cut) for cut in str(cuts).split("-") if cut)
             found.setdefault(place, []).append((int(block), float(value)))
     return found
 

@@ -22,11 +22,6 @@ def spread(value: Spread | None, unit: str = "") -> str:
     return f"{measure} [{low},\N{NO-BREAK SPACE}{high}]"
 
 
-def overlap(one: Spread | None, other: Spread | None) -> bool:
-    """Whether the ranges of two medians have a value in common."""
-    return bool(one and other and one.low <= other.high and other.low <= one.high)
-
-
 def latency(split: Split) -> str:
     """Return the latency with its range and unit."""
     return spread(split.latency_s, LATENCY)

@@ -19,6 +19,7 @@ from reports.page.figures import busiest, fastest
 from reports.page.sections import models
 from reports.page.sheet import Sheet
 from reports.page.tables import Column, Entry, Row, Table
+from reports.page.tally import tally
 from reports.page.verdict import compromise
 from reports.words import count, listing, number, pairing_name, pairing_rank, slug
 
@@ -52,24 +53,18 @@ def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, st
         The page of each model.
     """
     cells = [cell for sheet in sheets for cell in sheet.cells]
-    frame = (
-        pd.concat([sheet.frame[["started_at", "counted"]] for sheet in sheets]) if sheets else None
-    )
+    told = ["started_at", "counted", "excluded"]
+    frame = pd.concat([sheet.frame[told] for sheet in sheets]) if sheets else None
     naming = Naming.of(cells)
     context = {
         "models": [_model(sheet, files[sheet.model]) for sheet in sheets],
         "names": listing([paper.model_name(sheet.model) for sheet in sheets]) if sheets else "",
         "when": provenance.when(frame) if frame is not None else "nothing yet",
-        "summary": _summary(frame) if frame is not None else "No cell is planned yet",
+        "summary": tally(frame) if frame is not None else "No cell is planned yet",
         "places": _places(sheets, files, naming) if len(sheets) > 1 else [],
         "legend": multiples.legend([paper.model_name(sheet.model) for sheet in sheets]),
     }
     return templates.get_template("index.html.j2").render(**context)
-
-
-def _summary(frame: pd.DataFrame) -> str:
-    counted = count(int(frame["counted"].sum()), "valid run")
-    return f"{counted} of {count(len(frame), 'attempt')}"
 
 
 def _model(sheet: Sheet, file: str) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def short(cell: Cell, contest: Contest) -> str:
         known = ends(cell)
         # Against one of the two nothing is known: the other might be the better choice.
         against = "" if len(known) > 1 else f" against {known[0].name}"
-        return ("pays" if len(gains) == len(found) else f"pays in {gains[0]} only") + against
+        other = "unclear" if "open" in found.values() else "not"
+        rest = ", ".join(f"{other} in {goal}" for goal in found if goal not in gains)
+        return (f"pays in {gains[0]}, {rest}" if rest else "pays") + against
     return "unclear" if "open" in found.values() else "does not pay"
 
 
@@ -72,8 +74,9 @@ def _unknown(cell: Cell) -> Markup:
             "Whether splitting pays is not known yet: everything on one host has no valid run."
         )
     return Markup(
-        "Whether splitting pays was not measured: the plan has <code>end_points: false</code>. "
-        "Sweep again with <code>-e end_points=true</code>: only what is missing is measured."
+        "Whether splitting pays was not measured: the plan has no end points. Sweep again under "
+        "another name, <code>-e end_points=true -e sweep=…</code>: they must be measured beside "
+        "the splits, not later."
     )
 
 

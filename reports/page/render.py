@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -15,7 +17,8 @@ from reports.data.tidy import csv, tidy
 from reports.page import index, memory, provenance, sections
 from reports.page.sections import downloads
 from reports.page.sheet import DELTA, Sheet
-from reports.words import count, number, slug
+from reports.page.tally import tally
+from reports.words import number, slug
 
 INDEX, TABLE = "index.html", "runs.csv"
 # A page that is mailed and opened on a phone: what does not fit lies beside it.
@@ -41,16 +44,18 @@ def pages(
     tell
         Is told what is done, in a few words.
     """
-    sheets = Sheet.each(records, delta)
+    frame = tidy(records.runs)
+    sheets = Sheet.each(records, delta, frame)
     names = file_names(sheets)
-    # The index needs every judgement: made here, before there are processes, they are made once.
-    overview = index.page(environment(), sheets, names)
-    found = {INDEX: overview}
-    made = _made([(sheet, len(sheets) > 1) for sheet in sheets], processes)
-    for done, (sheet, page) in enumerate(zip(sheets, made, strict=True), start=1):
-        found[names[sheet.model]] = page
-        tell(f"{paper.model_name(sheet.model)}, page {done} of {len(sheets)}")
-    found[TABLE] = sheets[0].csv if len(sheets) == 1 else csv(tidy(records.runs))
+    jobs = {INDEX: partial(_index, sheets, names)}
+    jobs |= {names[sheet.model]: partial(_page, sheet, len(sheets) > 1) for sheet in sheets}
+    jobs[TABLE] = partial(csv, frame)
+    models = {names[sheet.model]: paper.model_name(sheet.model) for sheet in sheets}
+    found = {}
+    for name, text in zip(jobs, _made([*jobs.values()], processes), strict=True):
+        found[name] = text
+        if name in models:
+            tell(f"{models[name]}, page {len(found.keys() & models)} of {len(models)}")
     return found
 
 
@@ -87,25 +92,30 @@ def environment() -> Environment:
     return found
 
 
-_Job = tuple[Sheet, bool]
+_Job = Callable[[], str]
 _jobs: Sequence[_Job] = ()  # of a forked process: inherited, not sent
 
 
 def _made(jobs: Sequence[_Job], processes: int) -> Iterator[str]:
     # A fork shares the records and the imports; elsewhere starting costs more than it saves.
     if min(processes, len(jobs)) < 2 or sys.platform != "linux":
-        return (_page(*job) for job in jobs)
+        return (job() for job in jobs)
     return _forked(jobs, processes)
 
 
 def _forked(jobs: Sequence[_Job], processes: int) -> Iterator[str]:
-    with ProcessPoolExecutor(
-        min(processes, len(jobs)),
-        mp_context=multiprocessing.get_context("fork"),
-        initializer=_inherit,
-        initargs=(jobs,),
-    ) as pool:
-        yield from pool.map(_numbered, range(len(jobs)))
+    # Garbage is looked for in what a process makes itself; looking elsewhere would copy it.
+    gc.freeze()
+    try:
+        with ProcessPoolExecutor(
+            min(processes, len(jobs)),
+            mp_context=multiprocessing.get_context("fork"),
+            initializer=_inherit,
+            initargs=(jobs,),
+        ) as pool:
+            yield from pool.map(_numbered, range(len(jobs)))
+    finally:
+        gc.unfreeze()
 
 
 def _inherit(jobs: Sequence[_Job]) -> None:
@@ -114,17 +124,20 @@ def _inherit(jobs: Sequence[_Job]) -> None:
 
 
 def _numbered(job: int) -> str:
-    return _page(*_jobs[job])
+    return _jobs[job]()
+
+
+def _index(sheets: Sequence[Sheet], names: Mapping[str, str]) -> str:
+    return index.page(environment(), sheets, names)
 
 
 def _page(sheet: Sheet, several: bool) -> str:
     template = environment().get_template("report.html.j2")
-    counted = count(int(sheet.frame["counted"].sum()), "valid run")
     built = sections.build(sheet)
     context = {
         "models": paper.model_name(sheet.model),
         "when": provenance.when(sheet.frame),
-        "summary": f"{counted} of {count(len(sheet.frame), 'attempt')}",
+        "summary": tally(sheet.frame),
         "index": INDEX if several else "",
     }
     room = LIMIT - len(template.render(**context, sections=built).encode())

@@ -17,6 +17,7 @@ from reports.data.naming import Naming
 from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Record, Records
 from reports.data.tidy import csv, tidy
+from reports.garbage import unsought
 from reports.prediction.predictor import Predictor
 from reports.statistics.judge import Judgement, judge
 from reports.statistics.within import Contest
@@ -45,9 +46,15 @@ class Sheet:
     predictors: Mapping[str, Predictor | str]  # by cell id; a text says what there is none for
 
     @classmethod
-    def each(cls, records: Records, delta: float = DELTA) -> list[Sheet]:
-        """Gather the records into cells and return a sheet for each model among them."""
-        frame = tidy(records.runs)
+    @unsought()
+    def each(
+        cls, records: Records, delta: float = DELTA, frame: pd.DataFrame | None = None
+    ) -> list[Sheet]:
+        """Gather the records into cells and return a sheet for each model among them.
+
+        Who has the table of all attempts already (``tidy``) can hand it over.
+        """
+        frame = tidy(records.runs) if frame is None else frame
         cells = build(records.plans, records.runs, frame)
         blocks, moved = profiles(records), links(records)
         models = dict.fromkeys([*(cell.model for cell in cells), *(p.model for p in blocks)])

@@ -72,7 +72,9 @@ def _differs(cell: Cell, standing: Standing) -> Markup | None:
     fast, busy = fastest(cell), busiest(cell)
     best = {LATENCY: fast, THROUGHPUT: busy}.get(shown_as, split)
     if standing.by is not None:
-        parts = [Markup("here {}, so {} is off the front").format(beaten(standing), split.name)]
+        parts = [
+            Markup("here {}, so {} is off the strict front").format(beaten(standing), split.name)
+        ]
         if best not in (split, standing.by):
             parts.append(Markup("the {} is {}'s").format(shown_as, link(best)))
     elif best is not split:

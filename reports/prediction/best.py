@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -12,6 +12,7 @@ from reports.prediction.predictor import Prediction, Predictor
 Goal = Literal["latency", "throughput"]
 Range = tuple[float, float, Cuts]
 _CLOSE = 1.001  # borders are found to a thousandth
+_STRIDE = 3  # steps of the grid taken at once: one by one only where the best split changes
 
 
 def best(predictor: Predictor, rtt_ms: float, rate_mbit: float | None, goal: Goal) -> Cuts:
@@ -48,7 +49,8 @@ def best_by_rtt(
     Parameters
     ----------
     rtts_ms
-        A fine grid, ascending; where two neighbours disagree the border is bisected.
+        A fine grid, ascending; where two neighbours disagree the border is bisected. A split
+        that is best for less than three steps, between two ranges of another, can be missed.
     """
     return _ranges(rtts_ms, lambda rtt_ms: best(predictor, rtt_ms, rate_mbit, goal))
 
@@ -62,8 +64,7 @@ def best_by_rate(
 
 def _ranges(grid: Sequence[float], choose: Callable[[float], Cuts]) -> list[Range]:
     starts = [(grid[0], choose(grid[0]))]
-    for left, right in pairwise(grid):
-        last = choose(right)
+    for left, right, last in _steps(grid, choose):
         while starts[-1][1] != last:
             low, high = max(left, starts[-1][0]), right
             while high > low * _CLOSE:
@@ -75,3 +76,20 @@ def _ranges(grid: Sequence[float], choose: Callable[[float], Cuts]) -> list[Rang
             starts.append((high, choose(high)))
     ends = [*(start for start, _ in starts[1:]), grid[-1]]
     return [(start, end, cuts) for (start, cuts), end in zip(starts, ends, strict=True)]
+
+
+def _steps(
+    grid: Sequence[float], choose: Callable[[float], Cuts]
+) -> Iterator[tuple[float, float, Cuts]]:
+    """Yield steps with what is best at their end: long ones where both ends agree."""
+    coarse = [*range(0, len(grid) - 1, _STRIDE), len(grid) - 1]
+    before = choose(grid[0])
+    for low, high in pairwise(coarse):
+        best_there = choose(grid[high])
+        if best_there == before:
+            yield grid[low], grid[high], best_there
+        else:
+            for place in range(low, high - 1):
+                yield grid[place], grid[place + 1], choose(grid[place + 1])
+            yield grid[high - 1], grid[high], best_there
+        before = best_there

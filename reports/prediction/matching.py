@@ -9,6 +9,7 @@ from reports import paper
 from reports.data.cells import Cell
 from reports.data.kinds import allocator_name, backend_name, engine_name
 from reports.data.profiles import Link, Profile
+from reports.data.repeat import to_profile
 from reports.data.text import is_count
 from reports.words import listing
 
@@ -22,8 +23,7 @@ def profiles_of(cell: Cell, profiles: Sequence[Profile]) -> tuple[Profile, ...] 
         return "One host alone has no split to predict."
     found = [_profile(cell, stage, profiles) for stage in range(len(cell.hosts))]
     known = tuple(profile for profile in found if profile and profile.blocks)
-    command = f"ansible-playbook playbooks/profile.yml -e model={cell.model}"
-    command += f" -e engine={cell.engine}" if cell.engine != "eager" else ""
+    command = to_profile(cell)
     if len(known) == len(found):
         boundaries = {tuple(block.output_bytes for block in profile.blocks) for profile in known}
         if len(known[0].blocks) < len(cell.hosts):

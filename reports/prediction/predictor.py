@@ -87,7 +87,10 @@ class Predictor:
             hosts=cell.hosts,
             compute_s=tuple(map(_compute, found)),
             boundary_bytes=(first.input_bytes, *(block.output_bytes for block in first.blocks)),
-            transports=tuple(_transport(link) for link in hops),
+            transports=tuple(
+                _transport(link, (_processors(one), _processors(other)))
+                for link, one, other in zip(hops, found, found[1:], strict=False)
+            ),
             networks=tuple(
                 Network(link.rtt_ms or 0.0, link.rate_mbit) if link else Network(0.0, None)
                 for link in hops
@@ -158,11 +161,15 @@ class Predictor:
         stations = []
         for place, (first, end) in enumerate(pairwise(edges)):
             compute_s = self.compute_s[place][end] - self.compute_s[place][first]
-            busy_s = compute_s + self.boundary_bytes[end] * self._transport(place).cpu_byte_s
-            if place:
-                busy_s += self.boundary_bytes[first] * self._transport(place - 1).cpu_byte_s
-            stations.append(Station(compute_s, busy_s))
             payload, final = self.boundary_bytes[end], place == stages - 1
+            busy_s = compute_s
+            if place:  # on the last stage this includes its answer
+                before = self._transport(place - 1)
+                busy_s += before.receive_s + self.boundary_bytes[first] * before.receive_byte_s
+            if not place or not final:
+                used = self._transport(place)
+                busy_s += used.send_s + payload * used.send_byte_s
+            stations.append(Station(compute_s, busy_s))
             stations.append(self._hop(place, payload, final, rtt_s, rate_mbit))
         return stations
 
@@ -188,14 +195,20 @@ class Predictor:
 
 def _compute(profile: Profile) -> tuple[float, ...]:
     whole_s = profile.whole_s.median if profile.whole_s else None
-    blocks_s = corrected([block.compute_s.median for block in profile.blocks], whole_s)
+    blocks_s = corrected([block.mean_s.median for block in profile.blocks], whole_s)
     return tuple(map(_short, running_total(blocks_s)))
 
 
-def _transport(link: Link | None) -> Transport:
+def _processors(profile: Profile) -> float:
+    """Return how much of one processor a process gets that computes without a pause, at most 1."""
+    percent = profile.cpu_percent.median if profile.cpu_percent else 0.0
+    return min(percent / 100, 1.0) if percent >= 1 else 1.0
+
+
+def _transport(link: Link | None, processors: tuple[float, float]) -> Transport:
     if link is None:
         return Transport()
-    fitted = Transport.of(link)
+    fitted = Transport.of(link, processors)
     return Transport(*map(_short, astuple(fitted)))
 
 

@@ -20,28 +20,59 @@ class Transport:
 
     ``fixed_s`` is of the whole way of a batch, from its request to its predictions, without the
     round-trip time. ``byte_s`` is the least that a payload byte takes alone, ``pace_byte_s`` with
-    several batches under way. ``cpu_byte_s`` is how long a byte keeps the host at either end busy.
+    several batches under way. The rest is how long a tensor and its bytes keep either end's host
+    from computing; ``receive_s`` has the answer in it that follows what is received.
     """
 
     fixed_s: float = 0.0
     byte_s: float = 0.0
     pace_byte_s: float = 0.0
-    cpu_byte_s: float = 0.0
+    send_s: float = 0.0
+    send_byte_s: float = 0.0
+    receive_s: float = 0.0
+    receive_byte_s: float = 0.0
 
     @classmethod
-    def of(cls, link: Link) -> Transport:
-        """Fit the coefficients to a link's transfers."""
+    def of(cls, link: Link, processors: tuple[float, float] = (1.0, 1.0)) -> Transport:
+        """Fit the coefficients to a link's transfers.
+
+        Parameters
+        ----------
+        processors
+            How much of one processor a process gets at either end: a second of its work takes
+            longer where that is less.
+        """
         alone = fit([(t.payload_bytes, t.latency_s.median) for t in link.transfers])
         paced = fit([(t.payload_bytes, t.pace_s.median) for t in link.transfers if t.pace_s])
         pace_byte_s = min(paced[1], alone[1]) if paced[1] else alone[1]
-        bound_by_cpu = pace_byte_s > _CPU_BOUND * wire_s(1, link.rate_mbit)
+        sends, receives = _occupancy(link, pace_byte_s, processors)
         return cls(
             fixed_s=max(0.0, alone[0] - (link.rtt_ms or 0.0) / 1e3),
             byte_s=alone[1],
             pace_byte_s=pace_byte_s,
-            # Under a wire that holds everything up, what the processors do cannot be seen.
-            cpu_byte_s=pace_byte_s if bound_by_cpu else 0.0,
+            send_s=sends[0],
+            send_byte_s=sends[1],
+            receive_s=receives[0],
+            receive_byte_s=receives[1],
         )
+
+
+def _occupancy(
+    link: Link, pace_byte_s: float, processors: tuple[float, float]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the seconds, and the seconds a byte, that a tensor takes of either end's host."""
+    seen = [(t.payload_bytes, t.cpu_s) for t in link.transfers if len(t.cpu_s) == 2]
+    if len(seen) > 1:
+        sends, receives = (
+            fit([(size, cpu_s[end].median) for size, cpu_s in seen]) for end in (0, 1)
+        )
+        first, last = processors
+        return (sends[0] / first, sends[1] / first), (receives[0] / last, receives[1] / last)
+    # Records without processor times: under a wire that holds everything up, what the processors
+    # do cannot be seen, and above it all of a byte's time is theirs.
+    bound_by_cpu = pace_byte_s > _CPU_BOUND * wire_s(1, link.rate_mbit)
+    both = (0.0, pace_byte_s if bound_by_cpu else 0.0)
+    return both, both
 
 
 def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

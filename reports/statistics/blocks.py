@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 Cuts = tuple[int, ...]
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 # Lange, Little and Taylor (1989): 4 degrees of freedom, fixed, where there is too little to fit it.
 _NU = 4.0
@@ -66,7 +67,9 @@ class Fit:
     covariance: Floats  # of one undisturbed run's residual
     doubt: Floats  # split by split; times the covariance: that of the effects
     runs: Floats  # of each split: its weights added up, disturbed runs counting less
-    residuals: tuple[tuple[Cuts, int, tuple[float, ...]], ...]
+    residuals: Floats  # of each run, by split and block
+    of_split: Places  # of each run, the place of its split in `splits`
+    of_block: Places  # and of its block in `blocks`
     degrees: int
 
     @property
@@ -81,19 +84,16 @@ def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:
     The order of the runs does not matter.
     """
     splits = tuple(sorted(cuts for cuts in runs if runs[cuts]))
-    listed = [
-        (cuts, run)
-        for cuts in splits
-        for run in sorted(runs[cuts], key=lambda run: (run.block, run.logs))
-    ]
-    if not listed:
+    if not splits:
         raise ValueError("fit() needs at least one run")
-    blocks = tuple(sorted({run.block for _, run in listed}))
-    of_split = _indicator([splits.index(cuts) for cuts, _ in listed], len(splits))
-    of_block = _indicator([blocks.index(run.block) for _, run in listed], len(blocks))
+    listed = [(place, run) for place, cuts in enumerate(splits) for run in runs[cuts]]
+    blocks, of_block = np.unique([run.block for _, run in listed], return_inverse=True)
+    of_split = np.array([place for place, _ in listed])
     y = np.array([run.logs for _, run in listed])
+    order = np.lexsort((*y.T[::-1], of_block, of_split))
+    y, design = y[order], _Design(of_split[order], of_block[order], len(splits), len(blocks))
     ones = np.ones(len(y))
-    left = _information(of_split, of_block, ones, prior=0.0)
+    left = _information(design.table(ones), prior=0.0)
     degrees = len(y) - len(blocks) - int(np.linalg.matrix_rank(left, hermitian=True))
 
     variables = y.shape[1]
@@ -101,51 +101,69 @@ def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:
     spread, caution = _STUDENT[variables] if robust else (1.0, 1.0)
     weights, scatter = ones, np.zeros((variables, variables))
     for _ in range(_STEPS if robust else 1):
-        effects, drifts = _additive(y, of_split, of_block, weights)
-        residuals = y - of_split @ effects - of_block @ drifts
+        effects, drifts = _additive(y, design, weights)
+        residuals = y - effects[design.of_split] - drifts[design.of_block]
         before, scatter = scatter, _scatter(residuals, weights, degrees)
         if not robust or np.allclose(scatter, before, rtol=1e-6, atol=0):
             break
-        squared = np.einsum("np,pq,nq->n", residuals, np.linalg.inv(scatter), residuals)
+        squared = np.einsum("np,np->n", residuals @ np.linalg.inv(scatter), residuals)
         weights = (_NU + variables) / (_NU + squared)
     weights = weights / weights.mean()
-    known = _information(of_split, of_block, weights, _BLOCK_PRIOR)
+    known = _information(design.table(weights), _BLOCK_PRIOR)
     return Fit(
         splits=splits,
-        blocks=blocks,
+        blocks=tuple(blocks.tolist()),
         effects=effects,
         drifts=drifts,
         covariance=scatter * spread,
         doubt=np.asarray(np.linalg.inv(known) * caution, np.float64),
-        runs=weights @ of_split / caution,
-        residuals=tuple(
-            (cuts, run.block, tuple(float(part) for part in residual))
-            for (cuts, run), residual in zip(listed, residuals, strict=True)
-        ),
+        runs=design.by_split(weights) / caution,
+        residuals=residuals,
+        of_split=design.of_split,
+        of_block=design.of_block,
         degrees=degrees,
     )
 
 
-def _indicator(places: Sequence[int], width: int) -> Floats:
-    return np.asarray(np.eye(width)[np.array(places)], np.float64)
+@dataclass(frozen=True)
+class _Design:
+    """Which split and which block each run is of; sums over them take one pass over the runs."""
+
+    of_split: Places
+    of_block: Places
+    splits: int
+    blocks: int
+
+    def table(self, weights: Floats) -> Floats:
+        """Add the weights up by split and block."""
+        cells = np.bincount(
+            self.of_split * self.blocks + self.of_block, weights, self.splits * self.blocks
+        )
+        return np.asarray(cells, np.float64).reshape(self.splits, self.blocks)
+
+    def by_split(self, values: Floats) -> Floats:
+        """Add one number of each run up by split."""
+        return np.asarray(np.bincount(self.of_split, values, self.splits), np.float64)
+
+    def by_block(self, values: Floats) -> Floats:
+        """Add one number of each run up by block."""
+        return np.asarray(np.bincount(self.of_block, values, self.blocks), np.float64)
 
 
-def _information(of_split: Floats, of_block: Floats, weights: Floats, prior: float) -> Floats:
+def _information(table: Floats, prior: float) -> Floats:
     """Return what the runs say about the splits once the blocks have had their share."""
-    table = (of_split * weights[:, None]).T @ of_block
     shared = table / (table.sum(axis=0) + prior) @ table.T
     return np.asarray(np.diag(table.sum(axis=1)) - shared, np.float64)
 
 
-def _additive(
-    y: Floats, of_split: Floats, of_block: Floats, weights: Floats
-) -> tuple[Floats, Floats]:
-    weighted = y * weights[:, None]
-    table = (of_split * weights[:, None]).T @ of_block
+def _additive(y: Floats, design: _Design, weights: Floats) -> tuple[Floats, Floats]:
+    weighted = (y * weights[:, None]).T
+    table = design.table(weights)
     seen = (table.sum(axis=0) + _BLOCK_PRIOR)[:, None]
-    known = _information(of_split, of_block, weights, _BLOCK_PRIOR)
-    by_block = of_block.T @ weighted
-    effects = np.linalg.solve(known, of_split.T @ weighted - table @ (by_block / seen))
+    by_split = np.column_stack([design.by_split(values) for values in weighted])
+    by_block = np.column_stack([design.by_block(values) for values in weighted])
+    known = _information(table, _BLOCK_PRIOR)
+    effects = np.linalg.solve(known, by_split - table @ (by_block / seen))
     return effects, (by_block - table.T @ effects) / seen
 
 

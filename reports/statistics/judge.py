@@ -138,16 +138,9 @@ def _verdict(sure: float | None) -> Verdict:
 
 
 def _unreliable(cell: Cell) -> frozenset[Cuts]:
-    """Return the splits of which too many attempts failed.
-
-    Where a block was measured again its first attempts were replaced because of the sentinel,
-    not because of what became of them.
-    """
-    again = sum(drift.block_pass > 1 for drift in cell.drifts)
+    """Return the splits of which too many attempts failed or are invalid."""
     return frozenset(
-        split.cuts
-        for split in cell.splits
-        if split.attempts - again - split.runs > INVALID_SHARE * (split.attempts - again)
+        split.cuts for split in cell.splits if split.invalid > INVALID_SHARE * split.attempts
     )
 
 
@@ -169,11 +162,9 @@ def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
     """Return the runs far from split and block: of two runs of a split both, as either may be."""
     if model is None or not model.degrees:
         return ()
-    found = []
-    for cuts, block, residual in model.residuals:
-        z = max(
-            (part / wide for part, wide in zip(residual, model.deviation, strict=True)), key=abs
-        )
-        if abs(z) > OUTLYING:
-            found.append((cuts, block, float(z)))
-    return tuple(found)
+    z = model.residuals / model.deviation
+    z = z[np.arange(len(z)), np.abs(z).argmax(axis=1)]
+    return tuple(
+        (model.splits[model.of_split[run]], model.blocks[model.of_block[run]], float(z[run]))
+        for run in np.flatnonzero(np.abs(z) > OUTLYING)
+    )

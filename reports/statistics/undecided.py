@@ -18,24 +18,21 @@ def undecided(
 ) -> list[dict[str, Any]]:
     """Return for each cell its undecided splits and their rivals, and the repeats to bring them to.
 
-    All splits of a cell are brought to the same number, so that they meet in the same blocks:
-    five more than any of them has, at most ``limit``. A cell whose undecided splits have that
-    many is left as it is.
+    They meet in the same blocks, as many as the undecided one with the fewest runs needs for
+    five more, at most ``limit``. A cell whose undecided splits have that many is left as it is.
     """
     asked = []
     for cell in cells:
         judgement = judgements[cell.id]
         open_ones = {cuts for cuts, said in judgement.verdict.items() if said == "undecided"}
         wanted = open_ones | {judgement.rival[cuts] for cuts in open_ones & judgement.rival.keys()}
-        blocks = [
-            value.block for split in cell.measured if split.cuts in wanted for value in split.values
-        ]
-        if blocks and max(blocks) < limit:
+        runs = [split.runs for split in cell.measured if split.cuts in open_ones]
+        if runs and min(runs) < limit:
             asked.append(
                 {
                     "cell_id": cell.id,
                     "splits": [list(cuts) for cuts in sorted(wanted)],
-                    "repeats": min(limit, max(blocks) + FURTHER),
+                    "repeats": min(limit, min(runs) + FURTHER),
                 }
             )
     return asked

@@ -30,7 +30,8 @@ def profile(
         Block(
             **{"index": index, "name": f"block.{index}", "parameters": 0, "weight_bytes": 0},
             **{"flops": 0, "output_shape": (1,), "output_bytes": size},
-            **{"compute_s": spread(seconds), "first_s": spread(seconds)},
+            **{"compute_s": spread(seconds), "mean_s": spread(seconds)},
+            **{"first_s": spread(seconds)},
             **{"peak_rss_bytes": None, "rss_before_bytes": None},
         )
         for index, (seconds, size) in enumerate(zip(blocks_s, output_bytes, strict=True))
@@ -50,11 +51,17 @@ def link(
     byte_s: float = 1e-9,
     rtt_ms: float = 0.2,
     rate_mbit: float = 20_000.0,
+    cpu: Sequence[tuple[float, float]] = (),
 ) -> Link:
-    """Return a link whose transfers lie on one line."""
+    """Return a link whose transfers lie on one line, and so each stage's `cpu`: fixed, per byte."""
     sizes = (4_000, 100_000, 4_000_000)
     transfers = tuple(
-        Transfer(size, spread(fixed_s + rtt_ms / 1e3 + size * byte_s), spread(1e-6 + size * byte_s))
+        Transfer(
+            size,
+            spread(fixed_s + rtt_ms / 1e3 + size * byte_s),
+            spread(1e-6 + size * byte_s),
+            tuple(spread(fixed + size * each) for fixed, each in cpu),
+        )
         for size in sizes
     )
     return Link(hosts, "socket", rtt_ms, rate_mbit, transfers, 5)
@@ -81,7 +88,7 @@ def split(name: str, cuts: Cuts, latency_s: float, throughput_img_s: float) -> S
         **{"name": name, "cuts": cuts, "row_id": name, "cut_blocks": ()},
         **{"latency_s": spread(latency_s), "throughput_img_s": spread(throughput_img_s)},
         **{"steady_img_s": None, "network_s": None, "stages": (), "hops": ()},
-        **{"phases": ("2", "5", "16"), "attempts": 5, "on_front": False},
+        **{"phases": ("2", "5", "16"), "attempts": 5, "invalid": 0, "on_front": False},
     )
 
 

@@ -43,11 +43,26 @@ def test_a_fit_finds_the_line_and_nothing_negative() -> None:
 def test_a_link_bound_by_processors_occupies_them() -> None:
     fast = Transport.of(made.link(fixed_s=0.001, byte_s=1e-9, rate_mbit=20_000))
     assert fast.fixed_s == pytest.approx(0.001)
-    assert fast.byte_s == fast.cpu_byte_s == pytest.approx(1e-9, rel=1e-3)
+    assert fast.byte_s == pytest.approx(1e-9, rel=1e-3)
+    assert fast.send_byte_s == fast.receive_byte_s == fast.byte_s
     # At 1 Gbit/s the wire takes 8.4 ns a byte: what the processors do meanwhile cannot be seen.
     slow = Transport.of(made.link(byte_s=8.4e-9, rate_mbit=1000))
-    assert slow.cpu_byte_s == 0
+    assert slow.send_byte_s == slow.receive_byte_s == 0
     assert slow.pace_byte_s == pytest.approx(8.4e-9, rel=1e-3)
+
+
+def test_measured_processor_seconds_count_below_a_slow_wire_too() -> None:
+    cpu = [(0.0002, 1e-9), (0.0003, 4e-9)]
+    found = Transport.of(made.link(byte_s=8.4e-9, rate_mbit=1000, cpu=cpu))
+    assert (found.send_s, found.send_byte_s) == pytest.approx((0.0002, 1e-9))
+    assert (found.receive_s, found.receive_byte_s) == pytest.approx((0.0003, 4e-9))
+
+
+def test_half_a_processor_takes_twice_as_long_for_a_second_of_work() -> None:
+    cpu = [(0.0002, 1e-9), (0.0003, 4e-9)]
+    found = Transport.of(made.link(cpu=cpu), (1.0, 0.5))
+    assert (found.send_s, found.send_byte_s) == pytest.approx((0.0002, 1e-9))
+    assert (found.receive_s, found.receive_byte_s) == pytest.approx((0.0006, 8e-9))
 
 
 def test_the_round_trip_of_a_link_is_not_counted_twice() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -41,6 +42,41 @@ def test_receiving_occupies_the_second_stage_too() -> None:
     found = made.predictor().predict((1,), 0, None)
     expected = 8 * 16 / (found.latency_s + 15 * (0.035 + 0.002))
     assert found.throughput_img_s == pytest.approx(expected, rel=1e-4)
+
+
+def test_processor_seconds_are_taken_from_each_stage_s_own_host() -> None:
+    sizes = [2_000_000, 250_000, 320]
+    profiles = [
+        made.profile("pi1", [0.03, 0.05, 0.02], sizes, cpu_percent=made.spread(390)),
+        made.profile("pi2", [0.03, 0.05, 0.02], sizes, cpu_percent=made.spread(50)),
+    ]
+    link = made.link(cpu=[(0.001, 1e-9), (0.002, 4e-9)])
+    predictor = Predictor.of(made.cell(), profiles, [link])
+    assert isinstance(predictor, Predictor)
+
+    def pace_s(cuts: tuple[int, ...]) -> float:
+        many, few = (8 * n / predictor.throughput_img_s(cuts, 0, None, n) for n in (116, 16))
+        return (many - few) / 100
+
+    # pi2 has half a processor, and 2 MB take 10 ms of it; of pi1's four no more than one sends.
+    assert pace_s((1,)) == pytest.approx(0.07 + 2 * (0.002 + 2_000_000 * 4e-9), rel=1e-4)
+    assert pace_s((2,)) == pytest.approx(0.08 + 0.001 + 250_000 * 1e-9, rel=1e-4)
+    assert pace_s(()) == pytest.approx(0.1 + 0.001 + 320 * 1e-9, rel=1e-4)
+    # One batch alone waits for nothing else: what moving it costs is in the transport's own time.
+    alone = Predictor.of(made.cell(), profiles, [made.link()])
+    assert isinstance(alone, Predictor)
+    assert predictor.latency_s((1,), 0, None) == alone.latency_s((1,), 0, None)
+
+
+def test_a_stage_between_two_hops_receives_and_sends() -> None:
+    hosts = ("pi1", "pi2", "server")
+    profiles = [made.profile(host, [0.01, 0.05, 0.02], [2_000_000, 250_000, 320]) for host in hosts]
+    links = [made.link(hop, cpu=[(0.001, 1e-9), (0.002, 4e-9)]) for hop in pairwise(hosts)]
+    predictor = Predictor.of(made.cell(hosts=hosts, allocators=("tuned",) * 3), profiles, links)
+    assert isinstance(predictor, Predictor)
+    between = predictor.stations((1, 2), 0, None)[2]
+    assert between.through_s == pytest.approx(0.05)
+    assert between.busy_s == pytest.approx(0.05 + 0.002 + 0.008 + 0.001 + 0.00025)
 
 
 def test_the_end_points_cross_the_shaped_side_once() -> None:

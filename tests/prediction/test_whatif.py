@@ -87,7 +87,9 @@ def predictors() -> list[Predictor]:
         made.profile(host, [0.03, 0.05, 0.02, 0.01], [9_000_000, 2_000_000, 250_000, 32_000])
         for host in ("pi1", "pi2", "server")
     ]
-    links = [made.link(), made.link(("pi2", "server"), byte_s=8.5e-9, rtt_ms=0.4, rate_mbit=940)]
+    cpu = [(0.001, 1e-9), (0.02, 4e-9)]
+    slow_link = made.link(("pi2", "server"), byte_s=8.5e-9, rtt_ms=0.4, rate_mbit=940, cpu=cpu)
+    links = [made.link(cpu=cpu), slow_link]
     cell = made.cell(hosts=("pi1", "pi2", "server"), allocators=("tuned",) * 3)
     three = Predictor.of(cell, profiles, links)
     assert isinstance(three, Predictor)

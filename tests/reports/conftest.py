@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from reports.data.records import read
-from reports.page.render import render
+from reports.page.render import pages
 from tests.reports import synthetic_sweep
+
+MODEL = "mobilenetv2.html"
 
 
 @pytest.fixture(scope="session")
@@ -25,15 +27,21 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def page(sweep: Path) -> str:
-    """Return the HTML of the sweep."""
-    return render(read(sweep))[0]
+def sweep_files(sweep: Path) -> dict[str, str]:
+    """Return every file of its report."""
+    return pages(read(sweep))
 
 
 @pytest.fixture(scope="session")
-def table(sweep: Path) -> str:
+def page(sweep_files: dict[str, str]) -> str:
+    """Return the HTML of the sweep's model."""
+    return sweep_files[MODEL]
+
+
+@pytest.fixture(scope="session")
+def table(sweep_files: dict[str, str]) -> str:
     """Return the CSV of the sweep."""
-    return render(read(sweep))[1]
+    return sweep_files["runs.csv"]
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +53,12 @@ def kinds_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kinds_page(kinds_sweep: Path) -> str:
-    """Return the HTML of that folder."""
-    return render(read(kinds_sweep))[0]
+def kinds_files(kinds_sweep: Path) -> dict[str, str]:
+    """Return every file of the report of that folder."""
+    return pages(read(kinds_sweep))
+
+
+@pytest.fixture(scope="session")
+def kinds_page(kinds_files: dict[str, str]) -> str:
+    """Return the HTML of its model."""
+    return kinds_files[MODEL]

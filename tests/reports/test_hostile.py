@@ -346,7 +346,7 @@ VALUES = st.one_of(
 
 @pytest.mark.parametrize("kind", SAMPLES)
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_any_value_in_any_place_is_damaged_left_out_or_harmless(

@@ -14,12 +14,12 @@ from reports.data.records import Records, host_facts, read
 from reports.data.tidy import csv, tidy
 from tests.reports import synthetic_sweep as synthetic
 
-REPEATS = 60
+REPEATS = 25
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with 5,000 runs of four cells."""
+    """Return a folder with 2,200 runs of four cells."""
     folder = tmp_path_factory.mktemp("large")
     synthetic.write(folder, repeats=REPEATS, flaws=False, end_points=True)
     return folder

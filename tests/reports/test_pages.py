@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import lzma
+import os
 import random
 import re
 import shlex
@@ -18,10 +19,11 @@ import pandas as pd
 import pytest
 
 from reports import cli
+from reports.data import repeat
 from reports.data.records import read
 from reports.data.tidy import csv, tidy
 from reports.errors import ReportError
-from reports.page import render, repeat
+from reports.page import render
 from reports.page.sections import downloads
 from reports.page.sheet import DELTA, Sheet
 from tests.reports import synthetic_sweep as synthetic
@@ -50,8 +52,14 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(two: Path) -> dict[str, str]:
+def alone(one: Path) -> dict[str, str]:
     """Return every file of its report."""
+    return render.pages(read(one))
+
+
+@pytest.fixture(scope="module")
+def made(two: Path) -> dict[str, str]:
+    """Return every file of the report of two models."""
     return render.pages(read(two))
 
 
@@ -62,16 +70,10 @@ def links(page: str) -> set[tuple[str, str]]:
 
 
 def test_a_page_each_model_an_index_and_a_table(made: dict[str, str], two: Path) -> None:
-    assert [*made] == ["index.html", "mobilenetv2.html", "vgg16.html", "runs.csv"]
+    assert made.keys() == {"index.html", "mobilenetv2.html", "vgg16.html", "runs.csv"}
     assert made["runs.csv"] == csv(tidy(read(two).runs))
     assert "Where to split VGG16" in made["vgg16.html"]
     assert "row-mobilenetv2" not in made["vgg16.html"]
-
-
-def test_pages_made_side_by_side_say_the_same(made: dict[str, str], two: Path) -> None:
-    told: list[str] = []
-    assert render.pages(read(two), processes=2, tell=told.append) == made
-    assert told == ["MobileNetV2, page 1 of 2", "VGG16, page 2 of 2"]
 
 
 def test_every_link_of_the_index_arrives(made: dict[str, str]) -> None:
@@ -82,6 +84,28 @@ def test_every_link_of_the_index_arrives(made: dict[str, str]) -> None:
         assert place in targets[file] | {""}
     own = set(re.findall(r'href="#([^"]+)"', made["index.html"]))
     assert own <= targets["index.html"]
+
+
+def test_points_and_rows_of_the_index_lead_to_the_splits_they_name(
+    made: dict[str, str], two: Path
+) -> None:
+    sheets = {f"{sheet.model}.html": sheet for sheet in Sheet.each(read(two))}
+    cells = [(file, cell) for file in sheets for cell in sheets[file].cells if cell.measured]
+    names = {(file, split.row_id): split.name for file, cell in cells for split in cell.measured}
+    charts, tables = (
+        re.findall(rf"<{part}\b.*?</{part}>", made["index.html"], re.DOTALL)
+        for part in ("svg", "tbody")
+    )
+    link = r'href="([^"#]+)#([^"]+)"[^>]*>(?:<title>\w+ )?(\w+)'
+    drawn = [found for chart in charts for found in re.findall(link, chart)]
+    told = [found for table in tables for found in re.findall(link, table)]
+    front = {(file, split.row_id) for file, cell in cells for split in cell.front}
+    assert sorted((file, row) for file, row, _ in drawn) == sorted(front)
+    # The quickest, the busiest and the balanced split of every cell.
+    assert len(told) == 3 * len(cells)
+    for file, row, name in (*drawn, *told):
+        assert names[file, row] == name
+        assert f'<tr id="{row}"' in made[file]
 
 
 def test_the_index_names_the_best_splits(made: dict[str, str], two: Path) -> None:
@@ -103,8 +127,8 @@ def test_the_index_says_which_model_lacks_what(made: dict[str, str]) -> None:
     assert "no valid run yet in Pi-to-GPU, baseline" in index
 
 
-def test_one_model_has_a_short_index(one: Path) -> None:
-    index = render.pages(read(one))["index.html"]
+def test_one_model_has_a_short_index(alone: dict[str, str]) -> None:
+    index = alone["index.html"]
     assert 'href="mobilenetv2.html"' in index
     assert "its page has everything" in index
     assert "<figure>" not in index
@@ -122,14 +146,21 @@ def test_a_models_name_becomes_a_file_name(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"[\w-]+\.html", name) for name in names.values())
 
 
-def test_the_command_writes_pages_and_data(two: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert cli.main([str(two), "--out", str(out)]) == 0
-    written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    records = {f"records/{path.name}" for path in two.glob("*.jsonl")}
-    assert written == {"index.html", "mobilenetv2.html", "vgg16.html", "runs.csv", *records}
-    for path in two.glob("*.jsonl"):
-        assert (out / "records" / path.name).read_bytes() == path.read_bytes()
+def test_the_command_writes_pages_made_side_by_side_and_data(
+    two: Path, made: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(cli, "_tell", told.append)
+    assert cli.main([str(two), "--out", str(tmp_path)]) == 0
+    expected = {name: text.encode() for name, text in made.items()}
+    expected |= {f"records/{path.name}": path.read_bytes() for path in two.glob("*.jsonl")}
+    assert {
+        path.relative_to(tmp_path).as_posix(): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    } == expected
+    assert told[1:3] == ["MobileNetV2, page 1 of 2", "VGG16, page 2 of 2"]
 
 
 def test_a_report_that_is_killed_leaves_the_old_one(
@@ -150,22 +181,26 @@ def test_a_report_that_is_killed_leaves_the_old_one(
     assert [*tmp_path.iterdir()] == [page]
 
 
-def test_errors_are_one_line(two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    taken = tmp_path / "taken"
+def test_errors_are_one_line(one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken, absent = tmp_path / "taken", tmp_path / "absent"
     taken.write_text("a file where a folder is to be")
-    for arguments in (["--out", str(taken)], ["--out", str(tmp_path), "--delta", "2"]):
-        assert cli.main([str(two), *arguments]) == 2
+    for arguments in (
+        [str(one), "--out", str(taken)],
+        [str(one), "--out", str(tmp_path), "--delta", "2"],
+        [str(absent), "--out", str(tmp_path)],
+    ):
+        assert cli.main(arguments) == 2
         said = capsys.readouterr()
-        assert re.fullmatch(r"E_[A-Z]+: .+, expected .+ — .+\n", said.err)
+        assert re.fullmatch(r"E_[A-Z_]+: .+, expected .+ — .+\n", said.err)
         assert said.out == ""
     assert taken.read_text() == "a file where a folder is to be"
 
 
-def test_delta_changes_the_verdict(one: Path) -> None:
+def test_delta_changes_the_verdict(one: Path, alone: dict[str, str]) -> None:
     assert cli.DELTA == DELTA
-    narrow, wide = (render.pages(read(one), delta)["mobilenetv2.html"] for delta in (0.001, 0.9))
-    assert "within 90\N{NO-BREAK SPACE}%" in wide
-    assert "within 90\N{NO-BREAK SPACE}%" not in narrow
+    for delta, files in ((DELTA, alone), (0.9, render.pages(read(one), 0.9))):
+        margins = set(re.findall(r"within (\d+)\N{NO-BREAK SPACE}%", files["mobilenetv2.html"]))
+        assert margins == {f"{100 * delta:g}"}
 
 
 def test_undecided_is_json_for_the_next_sweep(
@@ -208,11 +243,9 @@ def unpacked(url: str) -> bytes:
     return lzma.decompress(base64.b64decode(url.removeprefix("data:application/x-xz;base64,")))
 
 
-def test_a_page_of_four_hundred_runs_is_small(tmp_path: Path) -> None:
-    synthetic.write(tmp_path, end_points=True, sentinels=True, profiles=True, links=True)
-    made = render.pages(read(tmp_path))
-    assert len(made["mobilenetv2.html"].encode()) < 400_000
-    assert 'download="runs.csv.xz"' in made["mobilenetv2.html"]
+def test_a_page_of_four_hundred_runs_is_small(page: str) -> None:
+    assert len(page.encode()) < 400_000
+    assert 'download="runs.csv.xz"' in page
 
 
 def test_provenance_says_how_to_measure_it_again(tmp_path: Path) -> None:

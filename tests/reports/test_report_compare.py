@@ -17,10 +17,11 @@ from reports.data.records import Record, read
 from reports.data.tidy import tidy
 from reports.page import breakdown, compare, contrast, memory
 from reports.page.notes import notes, proof
-from reports.page.render import render
+from reports.page.render import pages
 from reports.page.sections.comparisons import build as comparisons
 from reports.page.sheet import Sheet
 from tests.reports import synthetic_sweep as synthetic
+from tests.reports.conftest import MODEL
 
 TUNED = ("tuned", "tuned")
 
@@ -207,9 +208,8 @@ def test_splits_with_fewer_batches_are_not_compared(tmp_path: Path) -> None:
     assert [split.name for split in found.splits] == ["P3", "P17"]
 
 
-def test_the_hub_is_compared_as_the_backend_it_is(tmp_path: Path) -> None:
-    synthetic.write_kinds(tmp_path)
-    cells, frame = shown(tmp_path)
+def test_the_hub_is_compared_as_the_backend_it_is(kinds_sweep: Path) -> None:
+    cells, frame = shown(kinds_sweep)
     (found,) = compare.find(cells, "backend")
     assert found.name == "TCP sockets"
     assert [rival.name for rival in found.rivals] == [
@@ -222,24 +222,22 @@ def test_the_hub_is_compared_as_the_backend_it_is(tmp_path: Path) -> None:
     assert found.rivals[1].cell.splits[0].hops[0][0] == "pi1 → server → pi2"
 
 
-def test_engines_are_compared_stage_by_stage_with_their_tolerances(tmp_path: Path) -> None:
-    synthetic.write_kinds(tmp_path)
-    (text,) = said(tmp_path, "engine")
+def test_engines_are_compared_stage_by_stage_with_their_tolerances(kinds_sweep: Path) -> None:
+    (text,) = said(kinds_sweep, "engine")
     for stage in ("stage 1 (pi1)", "stage 2 (pi2)"):
         assert f"ompute time of {stage} is 0.500 times that with PyTorch eager over 3" in text
-    section = next(s for s in comparisons(Sheet.of(read(tmp_path))) if s["id"] == "engines")
+    section = next(s for s in comparisons(Sheet.of(read(kinds_sweep))) if s["id"] == "engines")
     proofs = section["items"][0]["proofs"].replace("\xa0", " ")
     assert "ONNX Runtime 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in proofs
     assert re.search(r"PyTorch eager [\d.]+ × 10⁻⁷ \(allowed: 1\.0 × 10⁻⁵\)", proofs)
     # A looser engine's tolerance must not be said of the others.
-    whole = proof(shown(tmp_path)[1]).replace("\xa0", " ")
+    whole = proof(shown(kinds_sweep)[1]).replace("\xa0", " ")
     assert "with ONNX Runtime is 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in whole
     assert "(allowed: 1.0 × 10⁻⁵)" in whole
 
 
-def test_allocators_are_compared_in_time_and_memory(tmp_path: Path) -> None:
-    synthetic.write_kinds(tmp_path)
-    (text,) = said(tmp_path, "allocators")
+def test_allocators_are_compared_in_time_and_memory(kinds_sweep: Path) -> None:
+    (text,) = said(kinds_sweep, "allocators")
     assert text.startswith("With default malloc, the compute time of stage 1 (pi1) is 1.25 times")
     assert "peak memory of stage 2 (pi2) is 0.833 times that with tuned malloc" in text
 
@@ -334,7 +332,7 @@ def test_without_a_limited_rate_other_batch_counts_are_other_settings(tmp_path: 
 
 def test_what_ran_without_authentication_is_marked(tmp_path: Path) -> None:
     synthetic.write_kinds(tmp_path, splits=[[3]], kinds=list(synthetic.KINDS)[:2], repeats=2)
-    page = render(read(tmp_path))[0]
+    page = pages(read(tmp_path))[MODEL]
     assert "Measured without authentication" in page
     for name in ("verdict", "fronts", "splits", "time"):
         section = re.search(rf'<section id="{name}">.*?</section>', page, re.DOTALL)
@@ -354,9 +352,8 @@ def test_a_cell_is_not_marked_for_runs_that_do_not_count(tmp_path: Path) -> None
     assert (cell.splits[0].runs, cell.unlocked) == (1, False)
 
 
-def test_the_csv_has_the_new_columns(tmp_path: Path) -> None:
-    synthetic.write_kinds(tmp_path, splits=[[3]], repeats=2)
-    frame = pd.read_csv(io.StringIO(render(read(tmp_path))[1]))
+def test_the_csv_has_the_new_columns(kinds_files: dict[str, str]) -> None:
+    frame = pd.read_csv(io.StringIO(kinds_files["runs.csv"]))
     stages = ("load_s", "partition_bytes", "baseline_rss_bytes", "peak_rss_bytes", "allocator")
     for column in [f"stage{k}_{name}" for k in (1, 2) for name in stages]:
         assert frame[column].notna().all(), column

@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 
 from reports.data.records import read
-from reports.page.render import render
+from reports.page.render import pages
 from reports.page.svg import point_id
 from tests.reports import synthetic_sweep as synthetic
+from tests.reports.conftest import MODEL
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,18 +43,6 @@ class Elements(HTMLParser):
         ]
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the report's command line as a user does."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "reports", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.fixture(params=["page", "kinds_page"])
 def any_page(request: pytest.FixtureRequest) -> str:
     """Return the plain page, then the one that compares backends, engines and allocators."""
@@ -61,49 +50,64 @@ def any_page(request: pytest.FixtureRequest) -> str:
     return found
 
 
-@pytest.mark.parametrize("folder", ["sweep", "kinds_sweep"])
-def test_the_same_records_give_the_same_bytes(
-    folder: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    sweep: Path = request.getfixturevalue(folder)
-    outs = [tmp_path / "one", tmp_path / "two"]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "reports", str(sweep), "--out", str(out)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONHASHSEED": str(seed)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for seed, out in enumerate(outs, start=1)
-    ]
-    for process, out in zip(started, outs, strict=True):
-        said = process.communicate(timeout=120)
-        assert (process.returncode, *said) == (0, f"{out / 'index.html'}\n", "")
-    one, two = (
-        {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-        for out in outs
+@pytest.fixture(scope="module")
+def again(
+    sweep: Path, kinds_sweep: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[Path], set[str]]:
+    """Write both reports in a fresh process whose hashes differ from this one's.
+
+    Returns their folders and the packages that it imported.
+    """
+    outs = [tmp_path_factory.mktemp(name) for name in ("plain", "kinds")]
+    code = (
+        "import os, sys; from reports.cli import main\n"
+        # One process makes all pages: what it imported is all that was needed.
+        "os.cpu_count = lambda: 1\n"
+        "for results, out in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    assert main([results, '--out', out]) == 0\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
     )
-    assert one == two
-    assert {Path("index.html"), Path("mobilenetv2.html"), Path("runs.csv")} <= one.keys()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code]
+        + [str(path) for pair in zip((sweep, kinds_sweep), outs, strict=True) for path in pair],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "2" if os.getenv("PYTHONHASHSEED") == "1" else "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    *written, modules = done.stdout.splitlines()
+    assert written == [str(out / "index.html") for out in outs]
+    return outs, set(modules.split())
+
+
+def test_the_same_records_give_the_same_bytes(
+    again: tuple[list[Path], set[str]], sweep_files: dict[str, str], kinds_files: dict[str, str]
+) -> None:
+    for out, files in zip(again[0], (sweep_files, kinds_files), strict=True):
+        assert files.keys() == {"index.html", "mobilenetv2.html", "runs.csv"}
+        for name, text in files.items():
+            assert (out / name).read_bytes() == text.encode(), name
+
+
+def test_the_report_never_imports_torch_or_the_runtime(again: tuple[list[Path], set[str]]) -> None:
+    assert "reports" in again[1]
+    assert not again[1] & {"torch", "torchvision", "paretopipe_runtime"}
 
 
 def test_user_errors_are_one_line_and_status_2(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "absent"):
-        done = command(str(folder), "--out", str(tmp_path / "out"))
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert re.fullmatch(r"E_[A-Z_]+: .+, expected .+ — .+\n", done.stderr)
-
-
-def test_the_report_never_imports_torch_or_the_runtime() -> None:
-    code = (
-        "import sys, reports.cli, reports.page.render;"
-        "sys.exit(any(m.split('.')[0] in ('torch', 'paretopipe_runtime') for m in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "reports", str(tmp_path), "--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120, check=False)
-    assert done.returncode == 0
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"E_NO_RECORDS: .+, expected .+ — .+\n", done.stderr)
 
 
 def test_nothing_is_loaded_from_outside(any_page: str) -> None:
@@ -149,7 +153,12 @@ def test_left_out_runs_are_shown_and_counted(page: str, table: str) -> None:
     assert list(alone) == [
         *("invalid:network", "invalid:throttled", "failed:E_PEER_LOST", "skipped:memory"),
     ]
-    assert f"{frame['counted'].sum()} valid runs of {len(frame)} attempts" in page
+    kinds = left.str.extract("^([a-z]+)")[0].value_counts()
+    assert (
+        f"{frame['counted'].sum()} runs count, of {len(frame)} attempts: "
+        f"{kinds['sentinel']} watched a block, {kinds['superseded']} measured again later, "
+        "1 skipped and 3 failed or are invalid." in page
+    )
     section = page[page.index('<section id="excluded">') :]
     assert "pi2 closed the connection in batch 3" in section
     # A block measured again is one line, not a row a run.
@@ -164,7 +173,7 @@ def test_a_long_list_of_left_out_runs_is_cut_short(tmp_path: Path) -> None:
     lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=110)]
     lines[1:] = [synthetic.bare(line, "failed:E_TIMEOUT", "late") for line in lines[1:]]
     synthetic.write_cell(tmp_path, lines)
-    page = render(read(tmp_path))[0]
+    page = pages(read(tmp_path))[MODEL]
     assert len(re.findall(r'<tr id="out-\d+"', page)) == 200
     assert "And 20 more: see <code>runs.csv</code>." in page
 
@@ -186,14 +195,14 @@ def test_text_from_records_is_escaped(tmp_path: Path) -> None:
     lines[1] = synthetic.bare(lines[1], "failed:E_X", "<script>alert(1)</script>")
     lines[2]["stages"][0]["block_names"] = ["<b>bold"]
     synthetic.write_cell(tmp_path, lines)
-    page = render(read(tmp_path))[0]
+    page = pages(read(tmp_path))[MODEL]
     assert "<script>alert" not in page
     assert "<b>bold" not in page
 
 
 def test_a_plan_alone_makes_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
     synthetic.write_cell(tmp_path, [next(synthetic.cell(random.Random(1)))])
-    page = render(read(tmp_path))[0]
+    page = pages(read(tmp_path))[MODEL]
     assert "no answer here" in page
     assert "Planned, but no split has a valid run yet." in page
     assert 'class="point' not in page
@@ -204,7 +213,7 @@ def test_numbers_on_the_axes_survive_the_clean_up(tmp_path: Path) -> None:
     for line in lines[1:]:
         line["latency"]["median_s"] = 0.12345 + line["factors"]["cuts"][0] * 1e-4
     synthetic.write_cell(tmp_path, lines)
-    page = render(read(tmp_path))[0]
+    page = pages(read(tmp_path))[MODEL]
     assert re.search(r">0\.12[34]\d?\d?</text>", page)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reports.page import changes, summary
+from reports.page.sheet import Sheet
 from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic
 
@@ -19,8 +20,13 @@ def two(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def moves(sheet: Sheet) -> dict[str, str]:
+    """Return what is said of each goal between the networks of a sheet."""
+    return known.plain(changes.between(sheet.cells, sheet.contests))
+
+
 def test_a_move_is_told_with_the_price_of_staying(two: Path) -> None:
-    told = known.plain(changes.between(known.sheet(two).cells))
+    told = moves(known.sheet(two))
     assert told == {
         "Lowest latency, baseline to wan": "Moves from P3, 1.00 s [1.00, 1.00], to P17, "
         "2.50 s [2.50, 2.50]. Keeping P3 means 3.6 times the latency of P17.",
@@ -32,8 +38,23 @@ def test_a_move_is_told_with_the_price_of_staying(two: Path) -> None:
 def test_what_stays_the_best_stays(tmp_path: Path) -> None:
     for scenario in ("baseline", "wan"):
         known.write(tmp_path, {3: (1.0, 8.0), 9: (1.1, 7.0)}, scenario)
-    told = known.plain(changes.between(known.sheet(tmp_path).cells))
+    told = moves(known.sheet(tmp_path))
     assert told["Lowest latency, baseline to wan"].startswith("P3 stays the best: 1.00 s")
+
+
+@pytest.mark.parametrize(
+    ("wan", "noise", "said"),
+    [
+        (2.01, 0.0, "P3 stays as good as the best: 2.01 s [2.01, 2.01], beside P9, 2.00 s"),
+        (2.06, 0.05, "; the runs do not tell it apart from P9, "),
+    ],
+)
+def test_a_move_that_the_runs_do_not_show_is_none(
+    tmp_path: Path, wan: float, noise: float, said: str
+) -> None:
+    known.write(tmp_path, {3: (1.0, 8.0), 9: (1.5, 7.0)}, "baseline")
+    known.write(tmp_path, {3: (wan, 4.0), 9: (2.0, 3.0)}, "wan", noise=noise)
+    assert said in moves(known.sheet(tmp_path))["Lowest latency, baseline to wan"]
 
 
 def test_the_safest_split_loses_least_at_worst(two: Path) -> None:
@@ -50,10 +71,10 @@ def test_the_safest_split_loses_least_at_worst(two: Path) -> None:
 
 def test_one_network_alone_needs_no_bet(tmp_path: Path) -> None:
     known.write(tmp_path, {3: (1.0, 8.0), 9: (1.1, 7.0)})
-    cells = known.sheet(tmp_path).cells
-    assert changes.one_for_all(cells) == []
-    assert changes.between(cells) == []
-    assert summary.whichever(cells) == []
+    sheet = known.sheet(tmp_path)
+    assert changes.one_for_all(sheet.cells) == []
+    assert moves(sheet) == {}
+    assert summary.whichever(sheet.cells) == []
 
 
 def test_no_common_split_is_no_bet(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def said(folder: Path) -> tuple[str, str]:
             "1.05 times as fast as the best split, P3. In throughput it pays: P9 moves "
             "20.0 images/s [20.0, 20.0], 2.0 times as many as all on pi1 and 2.5 times as many as "
             "all on pi2.",
-            "pays in throughput only",
+            "pays in throughput, not in latency",
         ),
         (
             ((1.01, 20.1), (1.3, 8.0)),
@@ -76,7 +76,7 @@ def test_runs_that_cannot_tell_say_so(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_not_claimed(tmp_path: Path) -> None:
     known.write(tmp_path, SPLITS)
     text, short = said(tmp_path)
-    assert "was not measured: the plan has end_points: false" in text
+    assert "was not measured: the plan has no end points. Sweep again under another name" in text
     assert short == "not measured"
 
 

@@ -93,6 +93,8 @@ def test_every_worker_is_profiled_in_fresh_processes_and_proves_itself(
         assert set(row["hosts"]) == {row["factors"]["host"]}
         assert row["input_bytes"] == 2 * 3 * 32 * 32 * 4
         assert len(row["whole_s"]) == 3
+        assert row["device"] == "cpu"
+        assert 0 < row["cpu_percent"] <= 100 * row["threads"] * 1.1
         names = [block["name"] for block in row["blocks"]]
         assert tuple(names) == model_info("mobilenetv2").block_names
         assert sum(block["parameters"] for block in row["blocks"]) == 2_236_682
@@ -212,6 +214,11 @@ def test_a_link_moves_every_payload_and_proves_it(cluster: Cluster, tmp_path: Pa
         for transfer in row["transfers"]:
             assert len(transfer["latency_s"]) == 4
             assert min(transfer["pace_s"], *transfer["latency_s"]) > 0
+            assert len(transfer["cpu_s"]) == 2
+            assert min(transfer["cpu_s"]) > 0
+        small, large = (transfer["cpu_s"] for transfer in row["transfers"])
+        assert large[0] > small[0]
+        assert large[1] > small[1]
     before = (tmp_path / "profile.jsonl").read_bytes()
     assert profile(cluster, tmp_path, link_of(cluster)).returncode == 0
     assert (tmp_path / "profile.jsonl").read_bytes() == before

@@ -13,26 +13,24 @@ from tests.statistics import characteristics, worlds
 CVS = (0.01, 0.02, 0.03)
 
 
-@pytest.mark.parametrize("name", ["Pi to Pi", "Pi to GPU"])
-def test_verdicts_are_right_and_most_splits_get_one(name: str) -> None:
-    found = characteristics.sweeps(worlds.PAIRINGS[name], CVS, 102)
+@pytest.mark.parametrize(("name", "count"), [("Pi to Pi", 102), ("Pi to GPU", 30)])
+def test_verdicts_are_right_and_most_splits_get_one(name: str, count: int) -> None:
+    found = characteristics.sweeps(worlds.PAIRINGS[name], CVS, count)
     for place, cv in enumerate(CVS):
         means = characteristics.mean(found[place :: len(CVS)])
         assert means.wrong <= 0.15, cv
         assert means.undecided <= 4, cv
         assert means.brier <= 0.05, cv
+    whole = characteristics.mean(found)
     # Otherwise there would be nothing to decide.
-    assert characteristics.mean(found).members >= 1
-
-
-def test_the_front_of_medians_is_wrong_more_often() -> None:
-    found = characteristics.mean(characteristics.sweeps(worlds.PAIRINGS["Pi to Pi"], CVS, 30))
-    assert found.naive > 10 * found.wrong
+    assert whole.members >= 1
+    if name == "Pi to Pi":  # the front of medians is wrong far more often
+        assert whole.naive > 10 * whole.wrong
 
 
 def test_hard_fronts_stay_calibrated() -> None:
     # Many splits within the noise of each other: more errors than elsewhere, never many.
-    found = characteristics.sweeps(worlds.PAIRINGS["Pi to Pi, slow link"], CVS, 60, missing=0.05)
+    found = characteristics.sweeps(worlds.PAIRINGS["Pi to Pi, slow link"], CVS, 48, missing=0.05)
     means = characteristics.mean(found)
     assert means.wrong <= 0.3
     assert means.brier <= 0.06

@@ -45,6 +45,7 @@ class Split:
     cuts: Cuts
     values: tuple[Value, ...]
     attempts: int
+    invalid: int = 0
 
     @property
     def runs(self) -> int:
@@ -60,16 +61,10 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Drift:
-    block_pass: int
-
-
-@dataclass(frozen=True)
 class Cell:
     """What the judgement reads of a cell."""
 
     splits: tuple[Split, ...]
-    drifts: tuple[Drift, ...] = ()
     id: str = "invented"
 
     @property

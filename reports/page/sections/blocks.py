@@ -7,6 +7,7 @@ from typing import Any
 from reports import paper
 from reports.data.kinds import allocator_name, engine_name
 from reports.data.profiles import Profile
+from reports.data.repeat import to_profile
 from reports.page import blocks
 from reports.page.sheet import Section, Sheet
 
@@ -22,7 +23,7 @@ def build(sheet: Sheet) -> list[Section]:
     return [
         {
             **{"id": "blocks", "title": "Blocks", "template": "blocks"},
-            "model": sheet.model,
+            "commands": [*dict.fromkeys(map(to_profile, sheet.cells))],
             "name": paper.model_name(sheet.model),
             "groups": [_group(profiles, len(groups) > 1) for profiles in groups.values()],
         }

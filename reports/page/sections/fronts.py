@@ -63,4 +63,6 @@ def _worth(cell: Cell, judgement: Judgement) -> str:
         )
     if judgement.hypervolume is not None:
         text += f" Hypervolume {judgement.hypervolume:.3f}."
+    if counts[-1] > charts.DOTS:
+        text += f" Of a split with more than {charts.DOTS} runs, the single runs are not drawn."
     return text

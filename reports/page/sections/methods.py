@@ -53,8 +53,10 @@ def _sentinel(cells: Sequence[Cell]) -> str:
         for cell, drift in drifts
         if drift.latency is not None and drift.throughput is not None
     ]
-    if not known:
+    if not drifts:
         return "These sweeps had none, so a drift within a block would not be seen."
+    if not known:
+        return "No block has both of its sentinels valid, so a drift would not be seen."
     shifts = [max(abs(d.latency or 0.0), abs(d.throughput or 0.0)) for _, d in known]
     again = sum(drift.block_pass > 1 for _, drift in drifts)
     limits = _stated(cells, "drift_limit")
@@ -72,6 +74,8 @@ def _sentinel(cells: Sequence[Cell]) -> str:
             f"; the limit is {listing([margin(float(limit)) for limit in limits])}: "
             f"{over} beyond it, {count(again, 'block')} measured once more"
         )
+    if unseen := len(drifts) - len(known):
+        text += f"; in {unseen:,} of {len(drifts):,} passes a sentinel is missing or not valid"
     return f"{text}."
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reports.page import provenance, repeat
+from reports.data import repeat
+from reports.page import provenance
 from reports.page.sheet import Section, Sheet
 
 

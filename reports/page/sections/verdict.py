@@ -16,7 +16,7 @@ def build(sheet: Sheet) -> list[Section]:
             "lines": [*summary.lines(group, sheet.contests), *summary.whichever(group)],
             "changes": [
                 *changes.one_for_all(group),
-                *changes.between(group),
+                *changes.between(group, sheet.contests),
                 *changes.predicted(group, sheet.predictors),
             ],
             "cells": [

@@ -31,8 +31,12 @@ const whatif = (() => {
       const first = edges[place], end = edges[place + 1], final = place + 2 === edges.length;
       const used = near(model.transports, place), bytes = model.bytes[end];
       const compute = model.compute[place][end] - model.compute[place][first];
-      let busy = compute + bytes * used.cpu_byte_s;
-      if (place) busy += model.bytes[first] * near(model.transports, place - 1).cpu_byte_s;
+      let busy = compute;
+      if (place) {
+        const before = near(model.transports, place - 1);
+        busy += before.receive_s + model.bytes[first] * before.receive_byte_s;
+      }
+      if (!place || !final) busy += used.send_s + bytes * used.send_byte_s;
       found.push([compute, busy, 0]);
       let delay = rtt, limit = rate;
       if (place) {

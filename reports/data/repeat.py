@@ -14,21 +14,38 @@ _SAFE = re.compile(r"[A-Za-z0-9_.,:+-]+")
 _FIRST = ("experiment", "model", "sweep", "scenarios", "pairings", "backend", "engine", "splits")
 # What no -e option sets: the playbook would take it from its experiment or from the inventory.
 _NOT_TYPED = {"allocator"}
+# What says nothing about profiles.
+_NOT_PROFILED = {
+    *("scenarios", "splits", "repeats", "end_points", "sentinel", "drift_limit"),
+    *("refine", "profile", "dominance"),
+}
 
 
 def commands(cells: Sequence[Cell]) -> list[str]:
     """Return a command for each different set of options among the plans, in their order."""
-    found: dict[str, None] = {}
-    for cell in cells:
-        stated = cell.plan.get("provenance") or {}
-        if options := stated.get("options"):
-            # What has no option of its own, such as the batches of a run, is the experiment's.
-            own = {"experiment": stated["experiment"]} if "experiment" in stated else {}
-            found[command({**own, "model": cell.model, **options})] = None
-    return [*found]
+    return [*dict.fromkeys(command(stated) for cell in cells if (stated := _stated(cell)))]
 
 
-def command(options: Mapping[str, Any]) -> str:
+def to_profile(cell: Cell) -> str:
+    """Return the command that profiles what a cell's stages compute and move."""
+    stated = _stated(cell) or {"model": cell.model}
+    if not stated.get("engine") and cell.engine != "eager":
+        stated = {**stated, "engine": cell.engine}
+    options = {key: value for key, value in stated.items() if key not in _NOT_PROFILED}
+    return command(options, "profile.yml")
+
+
+def _stated(cell: Cell) -> dict[str, Any]:
+    provenance = cell.plan.get("provenance") or {}
+    options = provenance.get("options")
+    if not options:
+        return {}
+    # What has no option of its own, such as the batches of a run, is the experiment's.
+    own = {key: provenance[key] for key in ("experiment",) if key in provenance}
+    return {**own, "model": cell.model, **options}
+
+
+def command(options: Mapping[str, Any], playbook: str = "full_sweep.yml") -> str:
     """Return one command line for a POSIX shell.
 
     Examples
@@ -45,7 +62,7 @@ def command(options: Mapping[str, Any]) -> str:
     if any(name.startswith("rpc") for name in told.get("backend", "").split(",")):
         told["allow_insecure_rpc"] = "true"
     known = [key for key in _FIRST if key in told]
-    words = ["ansible-playbook", "playbooks/full_sweep.yml"]
+    words = ["ansible-playbook", f"playbooks/{playbook}"]
     for key in [*known, *sorted(told.keys() - set(known))]:
         # Ansible splits key=value at blanks and quotes; JSON says exactly what is meant.
         plain = _SAFE.fullmatch(key) and _SAFE.fullmatch(told[key])

@@ -1,0 +1,79 @@
+"""From records of blocks and links to what a prediction is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reports.data.profiles import Transfer, links, profiles
+from reports.data.records import Records
+from reports.prediction.predictor import Predictor
+from tests.prediction import made
+
+SETTINGS = {"model": "mobilenetv2", "classes": 10, "image_px": 224, "batch_size": 8}
+
+
+def sample(kind: str, host: str, **seen: Any) -> dict[str, Any]:
+    """Return a valid record of one fresh process."""
+    return {
+        **{"kind": kind, "run_key": f"{host}1", "attempt": 1, "status": "ok", "cell_id": kind},
+        **{"factors": {**SETTINGS, "host": host, "hosts": ["pi1", "pi2"]}, **seen},
+    }
+
+
+def profiled(host: str, blocks_s: list[list[float]], whole_s: list[float]) -> dict[str, Any]:
+    """Return the profile of blocks with these batches."""
+    blocks = [
+        {
+            **{"index": index, "name": f"block.{index}", "parameters": 0, "weight_bytes": 0},
+            **{"flops": 0, "output_shape": [1], "output_bytes": 320, "first_s": 0.1},
+            **{"compute_s": batches},
+        }
+        for index, batches in enumerate(blocks_s)
+    ]
+    seen = {"input_bytes": 320, "blocks": blocks, "whole_s": whole_s, "device": "cpu"}
+    return sample("profile", host, **seen, cpu_percent=50.0)
+
+
+def linked(*cpu_s: Any) -> tuple[Transfer, ...]:
+    """Return what is read of a link with one record for each of these processor times."""
+    transfer = {"payload_bytes": 4096, "latency_s": [0.001], "pace_s": 0.001}
+    rows = [
+        sample("link", f"repeat{n}", transfers=[{**transfer, "cpu_s": seen}])
+        for n, seen in enumerate(cpu_s)
+    ]
+    [link] = links(Records((), (), (), links=tuple(rows)))
+    return link.transfers
+
+
+def test_pauses_that_a_median_of_a_short_block_hides_are_spread_where_they_fell() -> None:
+    # Each of the four short blocks pauses 40 ms in two of its eight batches, which its median
+    # does not show. The long one pauses in every batch.
+    paused = [[0.01] * 6 + [0.05] * 2 for _ in range(4)]
+    rows = [profiled(host, [*paused, [0.08] * 8], [0.16] * 8) for host in ("pi1", "pi2")]
+    found = profiles(Records((), (), (), profiles=tuple(rows)))
+    first = found[0].blocks[0]
+    assert (first.compute_s.median, first.mean_s.median) == pytest.approx((0.01, 0.02))
+    assert found[0].cpu_percent is not None
+    assert found[0].cpu_percent.median == 50
+    predictor = Predictor.of(made.cell(), found, [])
+    assert isinstance(predictor, Predictor)
+    # Medians would have said 4 x 10 of 120 ms, a third of the model, where it is half.
+    assert predictor.compute_s[0] == pytest.approx((0, 0.02, 0.04, 0.06, 0.08, 0.16))
+
+
+def test_a_link_s_processor_seconds_are_medians_over_its_processes() -> None:
+    [transfer] = linked([0.001, 0.004], [0.002, 0.006], [0.009, 0.005])
+    assert [stage.median for stage in transfer.cpu_s] == [0.002, 0.005]
+    assert {stage.n for stage in transfer.cpu_s} == {3}
+
+
+@pytest.mark.parametrize(
+    "damaged", [None, 0.1, [], [0.001], [0.1, 0.1, 0.1], [0.1, -1], [0.1, "2"], [None, 0.1]]
+)
+def test_processor_seconds_that_are_none_are_left_aside(damaged: Any) -> None:
+    [transfer] = linked(damaged)
+    assert transfer.cpu_s == ()
+    [transfer] = linked(damaged, [0.001, 0.004])
+    assert [(stage.median, stage.n) for stage in transfer.cpu_s] == [(0.001, 1), (0.004, 1)]
