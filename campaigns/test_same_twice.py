@@ -1,7 +1,7 @@
 """The same sweep measured twice, one after the other: nothing may come out as different.
 
-On the virtual testbed, which must be free: MobileNetV2's 20 splits on both pairings, so 40 splits
-with two measures each. Two sweeps that differ in nothing are compared as two backends would be.
+On the virtual testbed, which must be free: MobileNetV2 from Pi to Pi, 20 splits with two measures,
+so 40 comparisons. Two sweeps that differ in nothing are compared as two backends would be.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def test_no_difference_is_claimed(measured: list[list[Cell]], findings: Findings
             claimed += wrong
             total += len(verdicts)
     findings.add(f"{total} comparisons, {claimed} claim a difference (allowed {ALLOWED:.0%})")
-    assert total >= 80
+    assert total >= 40
     assert claimed <= ALLOWED * total
 
 
@@ -74,7 +74,10 @@ def test_no_split_is_on_one_front_and_off_the_other(findings: Findings) -> None:
 
 def _cells(sweep: str) -> list[Cell]:
     command = Path(sys.executable).with_name("ansible-playbook")
-    options = f"experiment=demo scenarios=baseline profile=false end_points=false sweep={sweep}"
+    options = (
+        "experiment=demo scenarios=baseline pairings=pi_to_pi profile=false end_points=false "
+        f"sweep={sweep}"
+    )
     subprocess.run(
         [command, "playbooks/full_sweep.yml", "-e", options], cwd=ROOT, check=True, timeout=3600
     )

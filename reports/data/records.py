@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reports import apart
 from reports.data import shape
 from reports.data.lines import Record as Record
 from reports.data.lines import checksum as checksum
@@ -204,16 +202,11 @@ class _Found:
 
 def _forked(paths: Sequence[Path], processes: int) -> _Found | None:
     """Read files at the same time; None where this is no gain, or the files repeat each other."""
-    workers = min(processes, len(paths))
-    large = sum(path.stat().st_size for path in paths) > _LARGE
-    # A fork has the imports already; elsewhere starting costs more than it saves.
-    if workers < 2 or not large or sys.platform != "linux":
+    if processes < 2 or sum(path.stat().st_size for path in paths) < _LARGE:
         return None
     found = _Found()
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        # Which of two records with one key comes first is known only file after file.
-        return found if all(map(found.join, pool.map(_alone, paths))) else None
+    # Which of two records with one key comes first is known only file after file.
+    return found if all(map(found.join, apart.each(_alone, paths, processes))) else None
 
 
 def _alone(path: Path) -> _Found:

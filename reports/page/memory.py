@@ -123,8 +123,6 @@ def mebibytes(value: float) -> str:
 def _entries(value: Held | None) -> tuple[Entry, ...]:
     if value is None:
         return (Entry("–", ""),) * 4
-    sizes = (value.partition, value.baseline, value.peak)
-    return (
-        *(Entry(mebibytes(size), f"{size:.6g}") for size in sizes),
-        Entry(number(value.ratio), f"{value.ratio:.6g}"),
-    )
+    sizes = map(mebibytes, (value.partition, value.baseline, value.peak))
+    # Sorted by what is printed: more digits would be an eighth of a large page.
+    return tuple(Entry(text, text.replace(",", "")) for text in (*sizes, number(value.ratio)))

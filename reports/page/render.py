@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import paper
+from reports import apart, paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.page import index, memory, provenance, sections
@@ -45,18 +41,19 @@ def pages(
         Is told what is done, in a few words.
     """
     frame = tidy(records.runs)
-    sheets = Sheet.each(records, delta, frame)
+    sheets = Sheet.each(records, delta, frame, processes)
     names = file_names(sheets)
-    jobs = {INDEX: partial(_index, sheets, names)}
+    jobs: dict[str, Callable[[], str]] = {INDEX: partial(_index, sheets, names)}
     jobs |= {names[sheet.model]: partial(_page, sheet, len(sheets) > 1) for sheet in sheets}
-    jobs[TABLE] = partial(csv, frame)
     models = {names[sheet.model]: paper.model_name(sheet.model) for sheet in sheets}
-    found = {}
-    for name, text in zip(jobs, _made([*jobs.values()], processes), strict=True):
+    found, table = {}, ""
+    for name, text in zip(jobs, apart.each(_done, [*jobs.values()], processes), strict=True):
         found[name] = text
-        if name in models:
-            tell(f"{models[name]}, page {len(found.keys() & models)} of {len(models)}")
-    return found
+        if name == INDEX:  # while other processes make pages: sent, it would take thrice its size
+            table = csv(frame)
+        else:
+            tell(f"{models[name]}, page {len(found) - 1} of {len(models)}")
+    return {**found, TABLE: table}
 
 
 def render(records: Records) -> tuple[str, str]:
@@ -92,39 +89,8 @@ def environment() -> Environment:
     return found
 
 
-_Job = Callable[[], str]
-_jobs: Sequence[_Job] = ()  # of a forked process: inherited, not sent
-
-
-def _made(jobs: Sequence[_Job], processes: int) -> Iterator[str]:
-    # A fork shares the records and the imports; elsewhere starting costs more than it saves.
-    if min(processes, len(jobs)) < 2 or sys.platform != "linux":
-        return (job() for job in jobs)
-    return _forked(jobs, processes)
-
-
-def _forked(jobs: Sequence[_Job], processes: int) -> Iterator[str]:
-    # Garbage is looked for in what a process makes itself; looking elsewhere would copy it.
-    gc.freeze()
-    try:
-        with ProcessPoolExecutor(
-            min(processes, len(jobs)),
-            mp_context=multiprocessing.get_context("fork"),
-            initializer=_inherit,
-            initargs=(jobs,),
-        ) as pool:
-            yield from pool.map(_numbered, range(len(jobs)))
-    finally:
-        gc.unfreeze()
-
-
-def _inherit(jobs: Sequence[_Job]) -> None:
-    global _jobs
-    _jobs = jobs
-
-
-def _numbered(job: int) -> str:
-    return _jobs[job]()
+def _done(job: Callable[[], str]) -> str:
+    return job()
 
 
 def _index(sheets: Sequence[Sheet], names: Mapping[str, str]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import compress
 from typing import Any
 
 import pandas as pd
 
-from reports import paper
+from reports import apart, paper
 from reports.data.cells import Cell, build
 from reports.data.naming import Naming
 from reports.data.profiles import Link, Profile, links, profiles
@@ -48,14 +48,21 @@ class Sheet:
     @classmethod
     @unsought()
     def each(
-        cls, records: Records, delta: float = DELTA, frame: pd.DataFrame | None = None
+        cls,
+        records: Records,
+        delta: float = DELTA,
+        frame: pd.DataFrame | None = None,
+        processes: int = 1,
     ) -> list[Sheet]:
         """Gather the records into cells and return a sheet for each model among them.
 
-        Who has the table of all attempts already (``tidy``) can hand it over.
+        Who has the table of all attempts already (``tidy``) can hand it over. So many processes
+        judge the cells; what they say does not depend on it.
         """
         frame = tidy(records.runs) if frame is None else frame
         cells = build(records.plans, records.runs, frame)
+        judged = apart.each(partial(_judged, delta=delta), cells, processes)
+        said = {cell.id: both for cell, both in zip(cells, judged, strict=True)}
         blocks, moved = profiles(records), links(records)
         models = dict.fromkeys([*(cell.model for cell in cells), *(p.model for p in blocks)])
         found = []
@@ -72,8 +79,8 @@ class Sheet:
                     cells=own,
                     naming=Naming.of(own),
                     delta=delta,
-                    judgements={cell.id: judge(cell, delta) for cell in own},
-                    contests={cell.id: Contest.of(cell, delta) for cell in own},
+                    judgements={cell.id: said[cell.id][0] for cell in own},
+                    contests={cell.id: said[cell.id][1] for cell in own},
                     profiles=profiled,
                     links=moved,
                     predictors=_predictors(own, profiled, moved, part.runs),
@@ -121,6 +128,10 @@ class Sheet:
             "over": self.naming.over(first),
             "unlocked": any(cell.unlocked for cell in group),
         }
+
+
+def _judged(cell: Cell, delta: float) -> tuple[Judgement, Contest]:
+    return judge(cell, delta), Contest.of(cell, delta)
 
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:

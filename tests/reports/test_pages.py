@@ -254,17 +254,27 @@ def test_provenance_says_how_to_measure_it_again(tmp_path: Path) -> None:
         **{"scenarios": ["a b"], "allocator": {"pi1": "tuned", "pi2": "tuned"}},
         **{"refine": True, "sweep": "it's"},
     }
-    source = {"commit": "abc", "dirty": False, "options": options}
+    source = {"commit": "abc", "dirty": False, "experiment": "demo", "options": options}
     lines = synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=1, provenance=source)
     synthetic.write_cell(tmp_path, [*lines])
     [command] = repeat.commands(Sheet.of(read(tmp_path)).cells)
     assert shlex.split(command)[:2] == ["ansible-playbook", "playbooks/full_sweep.yml"]
     assert shlex.split(command)[3::2] == [
-        *("model=mobilenetv2", '{"sweep": "it\'s"}', '{"scenarios": "a b"}', "backend=rpc"),
+        *(
+            "experiment=demo",
+            "model=mobilenetv2",
+            '{"sweep": "it\'s"}',
+            '{"scenarios": "a b"}',
+            "backend=rpc",
+        ),
         *("splits=3,9", "allocator=tuned", "allow_insecure_rpc=true", "refine=true", "repeats=5"),
     ]
     page = render.pages(read(tmp_path))["mobilenetv2.html"]
     assert "-e splits=3,9" in page
+    # There is no profile: the command that makes one has what a profile depends on.
+    profile = "ansible-playbook playbooks/profile.yml -e experiment=demo -e model=mobilenetv2"
+    assert f"<code>{profile} -e" in page
+    assert "splits" not in page.split(f"<code>{profile}")[1].split("</code>")[0]
 
 
 def test_digests_and_parameters_come_from_the_runs(tmp_path: Path) -> None:
