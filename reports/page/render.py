@@ -56,12 +56,6 @@ def pages(
     return {**found, TABLE: table}
 
 
-def render(records: Records) -> tuple[str, str]:
-    """Return the page and the table of the only model, or the first, that these records have."""
-    sheet, *more = Sheet.each(records)
-    return _page(sheet, bool(more)), sheet.csv
-
-
 def file_names(sheets: Sequence[Sheet]) -> dict[str, str]:
     """Return the file of each model's page; no two the same, none the index."""
     found: dict[str, str] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import expm1, log, sqrt
+from math import expm1, sqrt
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ import moocore
 import numpy as np
 from scipy.special import stdtrit
 
-from reports.statistics.blocks import Fit, Run, fit
+from reports.statistics.blocks import Fit, fit_splits
 from reports.statistics.membership import membership
 from reports.statistics.pareto import front
 
@@ -58,7 +58,7 @@ def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
     points = {split.cuts: (split.latency, split.throughput) for split in splits}
     marks = front([point[0] for point in points.values()], [point[1] for point in points.values()])
     strict = frozenset(cuts for cuts, mark in zip(points, marks, strict=True) if mark)
-    model = _fit(splits)
+    model = fit_splits(splits)
     reason = _reason(splits, model)
     sure: dict[Cuts, float] = {}
     strongest: dict[Cuts, Cuts] = {}
@@ -108,17 +108,6 @@ def hypervolume(points: Mapping[Cuts, tuple[float, float]]) -> float | None:
     worst, best, most = known[:, 0].max(), known[:, 0].min(), known[:, 1].max()
     covered = moocore.hypervolume(known, ref=np.array([worst, 0.0]), maximise=[False, True])
     return float(covered / ((worst - best) * most))
-
-
-def _fit(splits: tuple[Split, ...]) -> Fit | None:
-    runs = {
-        split.cuts: [
-            Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
-            for value in split.values
-        ]
-        for split in splits
-    }
-    return fit(runs) if splits else None
 
 
 def _reason(splits: tuple[Split, ...], model: Fit | None) -> str:

@@ -8,12 +8,12 @@ model's degrees of freedom. End points are configurations as splits are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log, log1p, sqrt
+from math import log1p, sqrt
 from typing import TYPE_CHECKING, Literal
 
 from scipy import stats
 
-from reports.statistics.blocks import Fit, Run, fit
+from reports.statistics.blocks import Fit, fit_splits
 from reports.statistics.difference import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -34,15 +34,7 @@ class Contest:
     @classmethod
     def of(cls, cell: Cell, delta: float) -> Contest:
         """Fit the cell's block model, end points included."""
-        runs = {
-            split.cuts: [
-                Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
-                for value in split.values
-            ]
-            for split in (*cell.measured, *cell.end_points)
-            if split.values
-        }
-        return cls(fit(runs) if runs else None, delta)
+        return cls(fit_splits((*cell.measured, *cell.end_points)), delta)
 
     def outcome(self, one: Cuts, other: Cuts, goal: Goal) -> Outcome:
         """Say whether one is better than the other by more than delta, at 95 % confidence.
