@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import random
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from reports.data.records import read
 from reports.page.render import environment
@@ -20,6 +19,7 @@ from reports.page.sections import whatif
 from reports.page.sheet import Section, Sheet
 from reports.prediction.best import balanced
 from reports.prediction.predictor import Predictor
+from tests.chromium import headless
 from tests.prediction import made
 from tests.reports import synthetic_sweep
 
@@ -56,13 +56,8 @@ def html(section: Section) -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return a headless Chromium."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium here: install the chromium package to check the page in a browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with headless() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

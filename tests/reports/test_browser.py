@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.chromium import headless
 from tests.reports.conftest import MODEL
 
 
@@ -36,13 +36,8 @@ def kinds_site(kinds_files: dict[str, str], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return one browser for all tests here."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("no chromium here, expected one: install the chromium package")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield found
-        found.close()
+    with headless() as browser:
+        yield browser
 
 
 @dataclass
