@@ -10,7 +10,8 @@ from planning.choice import Choice, Model, choose
 from planning.values import OptionError, cut_points
 
 PORT = 47470
-#: Profiles: fresh processes, warm batches in each, and what is sent over a link.
+#: Profiles: fresh processes at most (fewer where a split has fewer runs), warm batches in each, and
+#: what is sent over a link.
 PROFILE_REPEATS = 5
 PROFILE_BATCHES = 10
 PAYLOAD_BYTES = (4096, 65536, 524288, 2097152, 8388608)
@@ -121,7 +122,7 @@ class _Plans:
                 "cell_id": ".".join(names),
                 "engine": engine,
                 "workers": [self._worker(host) for host in workers],
-                "repeats": PROFILE_REPEATS,
+                "repeats": min(PROFILE_REPEATS, self._choice.counts["repeats"]),
                 "batches": PROFILE_BATCHES,
             }
             shown = "" if engine == "eager" else f" {engine}"
@@ -140,7 +141,7 @@ class _Plans:
                 **self._chain(chain, backend),
                 "scenario": {"name": "baseline", "netem": None, "measured": None},
                 "payload_bytes": list(PAYLOAD_BYTES),
-                "repeats": PROFILE_REPEATS,
+                "repeats": min(PROFILE_REPEATS, choice.counts["repeats"]),
                 "warmup_batches": choice.counts["warmup_batches"],
                 "batches": PROFILE_BATCHES,
                 "window": choice.counts["window"],
