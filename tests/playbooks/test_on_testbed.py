@@ -172,3 +172,32 @@ def test_a_followed_sweep_is_not_taken_over(playbook: Run, started: subprocess.P
     assert done.status != 0
     assert "another controller is measuring on these hosts" in done.errors[0]
     assert started.poll() is None
+
+
+# What provisioning lays down on a host, and what systemd and the kernel say of it afterwards.
+OURS = (
+    "ls -d /opt/paretopipe/* /var/lib/paretopipe /etc/paretopipe /etc/sysctl.d/*paretopipe* "
+    "/etc/systemd/system/*paretopipe* /etc/systemd/system/*/*paretopipe* 2>/dev/null; "
+    "getent passwd paretopipe; getent group paretopipe; "
+    "systemctl list-units --all --plain --no-legend '*paretopipe*'; "
+    "tc qdisc show | grep -E 'netem|5a5a'; ss -Hltn | grep -v ':22 '; true"
+)
+
+
+def test_deprovision_leaves_nothing(provisioned: On, playbook: Run) -> None:
+    hosts = ("pi1", "pi2", "server", "wan")
+    assert all(provisioned(host, OURS) for host in hosts[:3])
+    before = {host: provisioned(host, OURS) for host in hosts}
+    assert playbook("deprovision", "--check").changed > 0
+    assert {host: provisioned(host, OURS) for host in hosts} == before
+    done = playbook("deprovision")
+    assert done.status == 0, done.output
+    assert {host: provisioned(host, OURS) for host in hosts} == dict.fromkeys(hosts, "")
+    assert provisioned("pi1", "sysctl -n net.ipv4.tcp_slow_start_after_idle") == "1"
+    assert playbook("deprovision").changed == 0
+    # A virtual host got its environment from the testbed, which makes it anew.
+    again = playbook("testbed")
+    assert "deprovision.yml has taken its virtual environment away" in again.output
+    fresh = playbook("provision", "--check")
+    assert fresh.status == 0, fresh.output
+    assert fresh.changed > 0
