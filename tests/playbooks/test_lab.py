@@ -149,6 +149,7 @@ def test_a_wheelhouse_has_the_wheels_of_the_host(tmp_path: Path, machine: str) -
     play = {
         "hosts": "localhost",
         "gather_facts": False,
+        "connection": "local",
         "vars": {
             "ansible_python_interpreter": sys.executable,
             "runtime_source": str(ROOT),
