@@ -21,7 +21,7 @@ from paretopipe_runtime.orchestrator.prepared import (
     Prepared,
     prepare,
 )
-from paretopipe_runtime.orchestrator.record import THROTTLED_NOW
+from paretopipe_runtime.orchestrator.record import was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.weights import tensor_nbytes
@@ -195,6 +195,6 @@ def _reasons(
         "unchecked_batches": proof["batches_checked"] != batches,
         "input_mismatch": record["proof"]["input_digest"] != prepared.input_digest,
         "shape_mismatch": shapes != [block["output_shape"] for block in record["blocks"]],
-        "throttled": bool(host["throttled"]) and int(host["throttled"], 16) & THROTTLED_NOW,
+        "throttled": was_throttled(host),
     }
     return [reason for reason, holds in checks.items() if holds]

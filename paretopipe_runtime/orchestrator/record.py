@@ -17,7 +17,6 @@ from paretopipe_runtime.plan import Plan
 from paretopipe_runtime.runs import Run
 
 WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
-THROTTLED_NOW = 0xF  # a Pi's live bits: under-voltage, frequency capped, throttled, soft limit
 
 
 def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +151,6 @@ def _reasons(
     bytes_equal = all(
         hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in record["hops"]
     )
-    throttle_bits = [host["throttled"] for host in record["hosts"].values() if host["throttled"]]
     checks = {
         "non_finite": not proof["finite"],
         "output_mismatch": not (_within(record["proof"]) and proof["argmax_equal"]),
@@ -160,9 +158,17 @@ def _reasons(
         "input_mismatch": seen["ready"][0]["input_digest"] != prepared.input_digest,
         "bytes_mismatch": not bytes_equal,
         "exceeds_wire": _exceeds_wire(plan, record),
-        "throttled": any(int(bits, 16) & THROTTLED_NOW for bits in throttle_bits),
+        "throttled": any(map(was_throttled, record["hosts"].values())),
     }
     return [reason for reason, holds in checks.items() if holds]
+
+
+def was_throttled(host: dict[str, Any]) -> bool:
+    """Whether a host was short of voltage, capped, throttled or near its limit while it measured.
+
+    Only the bits that were live then count: those the firmware keeps tell of earlier times.
+    """
+    return bool(int(host["throttled_live"] or "0", 16))
 
 
 def _within(proof: dict[str, Any]) -> bool:

@@ -29,7 +29,7 @@ STAGE = (
 HOP = ("from", "to", "via", "bytes_per_batch")
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # what a run is measured for
 # Counted by every run anew; as part of a host's description they would make each one unique.
-_PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received"}
+_PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
 _NUMBERS = {"memory_bytes", "cpu_count", "temperature_c"}
 
 

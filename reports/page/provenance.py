@@ -36,7 +36,8 @@ _HOST = {
     "slow_start_after_idle": "Slow start after idle",
     "libc": "C library",
     "temperature_c": "Temperature (°C)",
-    "throttled": "Throttled",
+    "throttled": "Throttle bits at the end",
+    "throttled_live": "Throttled while measured",
 }
 _SETTINGS = {
     "repeats": "Repeats per split",
