@@ -54,9 +54,8 @@ def _prepare(options: argparse.Namespace) -> int:
     from paretopipe_runtime.orchestrator import outlook
     from paretopipe_runtime.wire.handshake import read_key
 
-    documents = [_read_json(path) for path in options.plans]
     rows = outlook.prepare_cells(
-        documents,
+        _read_plans(options.plans),
         options.state_dir,
         read_key(options.key_file),
         lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
@@ -84,7 +83,7 @@ def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespac
     files = SweepFiles(
         options.records, options.merge, options.progress, options.lease, options.state_dir
     )
-    code, sentence = measure(_read_json(options.plan), files, read_key(options.key_file))
+    code, sentence = measure(_read_plan(options.plan), files, read_key(options.key_file))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -99,14 +98,23 @@ def _models(_options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_plan(path: Path) -> dict[str, Any]:
+    documents = _read_plans(path)
+    if len(documents) != 1:
+        raise ParetoPipeError("E_PLAN", f"{path} holds {len(documents)} plans, expected one")
+    return documents[0]
+
+
+def _read_plans(path: Path) -> list[dict[str, Any]]:
+    """Return the plans in a file: a list of JSON objects, or one by itself."""
     try:
-        document = json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ParetoPipeError("E_PLAN", f"cannot read {path} as JSON: {error}") from error
-    if not isinstance(document, dict):
+    documents = found if isinstance(found, list) else [found]
+    if not all(isinstance(document, dict) for document in documents):
         raise ParetoPipeError("E_PLAN", f"{path} holds no JSON object")
-    return document
+    return documents
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser(
         "prepare", help="make and deploy weights, probe the workers, print how long it will take"
     )
-    prepare.add_argument("plans", nargs="+", type=Path, metavar="PLAN", help="a cell's plan.json")
+    prepare.add_argument(
+        "plans", type=Path, metavar="PLANS", help="JSON: a cell's plan, or a list of such plans"
+    )
     prepare.add_argument("--json", action="store_true", help="print the estimate as JSON")
     _common(prepare)
     prepare.set_defaults(run=_prepare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import reader
+from tests.chromium import Tab, empty_tab, headless
 
 pytestmark = pytest.mark.testbed
 
@@ -33,6 +37,10 @@ MORE = (
     "end_points=false sentinel=false profile=false"
 )
 A_BLOCK = 2 + 2 + 2  # two splits, two end points, the sentinel twice
+SECTIONS = {
+    *("verdict", "fronts", "splits", "time", "resources", "blocks", "model", "memory"),
+    *("backends", "whatif", "provenance", "methods", "downloads"),
+}
 On = Callable[[str, str], str]
 Run = Callable[..., Any]
 Start = Callable[..., subprocess.Popen[str]]
@@ -72,6 +80,7 @@ def test_one_command_measures_every_cell_and_writes_the_report(
     while reader.is_alive():
         for host in ("pi1", "pi2"):
             listeners |= set(testbed(host, "ss -Hltn | awk '{print $4}'").split())
+        time.sleep(0.2)  # the hosts are measuring
     reader.join()
     assert process.returncode == 0, output[0]
     assert len({address for address in listeners if address.startswith("10.78.")}) > 2
@@ -106,6 +115,28 @@ def test_one_command_measures_every_cell_and_writes_the_report(
     }
     assert "Where to split MobileNetV2" in (REPORT / "mobilenetv2.html").read_text()
     assert f"reports/html/{SWEEP}/index.html" in output[0]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        reader.come_from_the_index,
+        reader.follow_a_point,
+        reader.move_the_sliders,
+        reader.sort_every_table,
+        reader.hold_it_narrow,
+    ],
+)
+def test_its_report_works_in_a_browser(look: Callable[[Tab, Path], None]) -> None:
+    with headless() as browser, empty_tab(browser) as tab:
+        look(tab, REPORT / "mobilenetv2.html")
+
+
+def test_its_report_has_every_section() -> None:
+    text = (REPORT / "mobilenetv2.html").read_text()
+    ids = re.findall(r'<section id="([a-z]+)"', text)
+    assert set(ids) >= SECTIONS, ids
+    assert len(text.encode()) < 400_000
 
 
 def test_the_same_command_again_measures_nothing(playbook: Run) -> None:

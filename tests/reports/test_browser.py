@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.chromium import headless
+from tests import reader
+from tests.chromium import Tab, empty_tab, headless
 from tests.reports.conftest import MODEL
 
 
@@ -40,57 +40,35 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@dataclass
-class Tab:
-    """A page with everything that went wrong in it, and everything it asked for."""
-
-    page: Page
-    wrong: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def hash(self) -> str:
-        """Return where in the page the address points."""
-        return str(self.page.evaluate("decodeURIComponent(location.hash)"))
-
-
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Tab]:
     """Return an empty tab; after the test nothing may have gone wrong or out."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(10_000)
-    tab = Tab(context.new_page())
-    tab.page.on("console", lambda message: tab.wrong.append(f"console: {message.text}"))
-    tab.page.on("pageerror", lambda error: tab.wrong.append(f"error: {error}"))
-    tab.page.on("request", lambda request: tab.requests.append(request.url))
-    yield tab
-    context.close()
-    assert tab.wrong == []
-    assert [url for url in tab.requests if not url.startswith(("file://", "data:"))] == []
+    with empty_tab(browser) as tab:
+        yield tab
 
 
 def test_a_point_lights_up_its_row_and_leads_to_it_and_back(tab: Tab, site: Path) -> None:
-    tab.page.goto((site / MODEL).as_uri())
-    point = tab.page.locator("#fronts a.point").first
-    row = tab.page.locator(f"[id='{(point.get_attribute('href') or '')[1:]}']")
-    assert row.evaluate("row => row.classList.contains('hot')") is False
-    point.hover(force=True)
-    assert row.evaluate("row => row.classList.contains('hot')") is True
-    said = tab.page.locator("#fronts figure .said").first
-    assert said.text_content() == point.locator("title").text_content()
-    point.click(force=True)
-    assert tab.hash() == point.get_attribute("href")
-    assert row.evaluate("row => row.matches(':target')") is True
-    marked = row.locator("td").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
-    assert marked != tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    back = row.locator("th a")
-    back.hover()
-    assert point.evaluate("point => point.classList.contains('hot')") is True
-    back.click()
-    assert tab.hash() == f"#{point.get_attribute('id')}"
-    assert point.evaluate("point => point.matches(':target')") is True
-    box = point.bounding_box()
-    assert box is not None
-    assert 0 <= box["y"] <= 900
+    reader.follow_a_point(tab, site / MODEL)
+
+
+def test_the_sliders_move_the_predicted_front(tab: Tab, site: Path) -> None:
+    reader.move_the_sliders(tab, site / MODEL)
+
+
+def test_the_index_leads_to_the_model_and_to_a_row(tab: Tab, site: Path) -> None:
+    reader.come_from_the_index(tab, site / MODEL)
+
+
+@pytest.mark.parametrize("folder", ["site", "kinds_site"])
+@pytest.mark.parametrize("look", [reader.sort_every_table, reader.hold_it_narrow])
+def test_every_table_sorts_and_nothing_is_wider_than_the_screen(
+    tab: Tab,
+    folder: str,
+    look: Callable[[Tab, Path], None],
+    request: pytest.FixtureRequest,
+) -> None:
+    site: Path = request.getfixturevalue(folder)
+    look(tab, site / MODEL)
 
 
 def test_a_keyboard_reaches_points_and_rows(tab: Tab, site: Path) -> None:
@@ -136,26 +114,6 @@ def test_a_numeric_column_sorts_both_ways(tab: Tab, site: Path) -> None:
     assert before != known[::-1] + missing
 
 
-@pytest.mark.parametrize("folder", ["site", "kinds_site"])
-def test_every_column_of_every_table_can_be_sorted(
-    tab: Tab, folder: str, request: pytest.FixtureRequest
-) -> None:
-    site: Path = request.getfixturevalue(folder)
-    tab.page.goto((site / MODEL).as_uri())
-    wrong = tab.page.evaluate(
-        """() => [...document.querySelectorAll("table.sorts")].flatMap((table) => {
-          const rows = [...table.tBodies[0].rows].length;
-          return [...table.querySelectorAll("thead button")].filter((button) => {
-            button.click();
-            const heading = button.closest("th");
-            const sorted = heading.ariaSort === "none" || table.tBodies[0].rows.length !== rows;
-            return sorted || table.querySelectorAll("[aria-sort$=cending]").length !== 1;
-          }).map((button) => button.textContent);
-        })"""
-    )
-    assert wrong == []
-
-
 def test_the_filter_goes_over_all_tables(tab: Tab, site: Path) -> None:
     tab.page.goto((site / MODEL).as_uri())
     rows = tab.page.locator("table.sorts tbody tr")
@@ -178,53 +136,6 @@ def test_the_filter_goes_over_all_tables(tab: Tab, site: Path) -> None:
     tab.page.keyboard.press("Enter")
     tab.page.locator(f"[id='{(off.get_attribute('href') or '')[1:]}']").wait_for(state="visible")
     assert left.count() == total
-
-
-def test_the_sliders_move_the_predicted_front(tab: Tab, site: Path) -> None:
-    tab.page.goto((site / MODEL).as_uri())
-    section = tab.page.locator("#whatif")
-    sliders = section.locator("input[type=range]")
-    assert sliders.count() == 2
-    chart = section.locator("figure svg").first
-    for slider in sliders.all():
-        before = chart.inner_html(), section.locator("output").all_text_contents()
-        slider.focus()
-        start = slider.input_value()
-        tab.page.keyboard.press("PageDown")
-        tab.page.keyboard.press("PageDown")
-        assert slider.input_value() != start
-        after = chart.inner_html(), section.locator("output").all_text_contents()
-        assert after[0] != before[0]
-        assert after[1] != before[1]
-
-
-def test_the_index_leads_to_the_model_and_to_a_row(tab: Tab, site: Path) -> None:
-    tab.page.goto((site / "index.html").as_uri())
-    tab.page.locator(f"a[href='{MODEL}']").first.click()
-    assert tab.page.url == (site / MODEL).as_uri()
-    link = tab.page.locator("#verdict a[href^='#row-']").first
-    link.click()
-    row = tab.page.locator("tr:target")
-    assert f"#{row.get_attribute('id')}" == link.get_attribute("href")
-    box = row.bounding_box()
-    assert box is not None
-    assert 0 <= box["y"] <= 900
-
-
-@pytest.mark.parametrize("folder", ["site", "kinds_site"])
-def test_nothing_is_wider_than_the_screen(
-    tab: Tab, folder: str, request: pytest.FixtureRequest
-) -> None:
-    site: Path = request.getfixturevalue(folder)
-    for name in ("index.html", MODEL):
-        tab.page.goto((site / name).as_uri())
-        tab.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        for width in (1200, 800, 400):
-            tab.page.set_viewport_size({"width": width, "height": 900})
-            assert tab.page.evaluate("innerWidth") == width
-            assert tab.page.evaluate(
-                "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-            ), (name, width)
 
 
 def test_on_a_narrow_screen_the_sections_fold(tab: Tab, site: Path) -> None:
