@@ -69,6 +69,7 @@ def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Plan:
 
 
 def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
+    device = plan.workers[0].device
     return {
         "model": plan.model,
         "classes": plan.classes,
@@ -81,6 +82,7 @@ def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         "weights_seed": plan.weights_seed,
+        **({} if device == "cpu" else {"device": device}),  # see runs.py
     }
 
 
@@ -115,9 +117,10 @@ def _measure(
             "input_digest": ready["input_digest"],
             "reference_digest": prepared.reference_digest,
         },
-        "device": "cpu",
+        "device": report["device"],
         "load_s": ready["load_s"],
         "cpu_percent": report["cpu_percent"],
+        **({"gpu": report["gpu"]} if "gpu" in report else {}),
         "threads": report["threads"],
         "hosts": {plan.workers[0].host: {**ready["host"], **report["host"]}},
         "wall_s": time.perf_counter() - began,
@@ -150,6 +153,7 @@ def _order(
         io_timeout_s=deadlines.io_s,
         idle_timeout_s=deadlines.batch_s + 60,
         profile_batches=batches,
+        device=plan.workers[0].device,
     )
 
 

@@ -93,7 +93,7 @@ def _stages(
         {
             "index": index + 1,
             "host": worker.host,
-            "device": "cpu",
+            "device": report["device"],
             "first_block": first,
             "end_block": end,
             "block_names": list(names[first:end]),
@@ -107,11 +107,26 @@ def _stages(
             "peak_rss_bytes": report["peak_rss_bytes"],
             "allocator": worker.allocator,
             "threads": report["threads"],
+            **_gpu(report, phase_of),
         }
         for index, (worker, answer, report, (first, end)) in enumerate(
             zip(run.workers, seen["ready"], seen["reports"], ranges, strict=True)
         )
     ]
+
+
+def _gpu(report: dict[str, Any], phase_of: list[str]) -> dict[str, Any]:
+    """What a stage on a GPU says beside the rest; `compute_s` has all of its three steps."""
+    if "gpu" not in report:
+        return {}
+    batch_ids = [batch_id for batch_id, _, _ in report["batches"]]
+    return {
+        **{f"gpu_{key}": value for key, value in report["gpu"].items()},
+        **{
+            f"gpu_{step}_s": _by_phase(list(zip(batch_ids, seconds, strict=True)), phase_of)
+            for step, seconds in report["gpu_s"].items()
+        },
+    }
 
 
 def _hops(

@@ -39,7 +39,7 @@ def plan_cells(
         The parsed files of ``experiments/``.
     hosts : mapping
         What the inventory says of every worker: ``address`` on the experiment network,
-        ``allocator``, ``allow_insecure_rpc``.
+        ``allocator``, ``device``, ``allow_insecure_rpc``.
     provenance : mapping
         Commit and controller versions, copied into every plan.
     orchestrator : str
@@ -182,8 +182,11 @@ class _Plans:
 
     def _variant(self, engine: str, hosts: Iterable[str]) -> list[str]:
         """What makes a name differ: what is the default does not lengthen it."""
+        hosts = list(hosts)
         default = any(self._choice.allocators[host] == "default" for host in hosts)
-        return [engine] * (engine != "eager") + ["default_malloc"] * default
+        gpus = dict.fromkeys(self._choice.devices[host].replace(":", "") for host in hosts)
+        named = [device for device in gpus if device != "cpu"]
+        return [engine] * (engine != "eager") + ["default_malloc"] * default + named
 
     def _chain(self, chain: Iterable[str], backend: str) -> Plan:
         hub = {"hub": self._hub()} if backend == "rpc_hub" else {}
@@ -191,7 +194,9 @@ class _Plans:
 
     def _worker(self, host: str) -> dict[str, Any]:
         address, allocator = self._hosts[host]["address"], self._choice.allocators[host]
-        return {"host": host, "address": address, "port": PORT, "allocator": allocator}
+        worker = {"host": host, "address": address, "port": PORT, "allocator": allocator}
+        device = self._choice.devices[host]
+        return worker if device == "cpu" else {**worker, "device": device}
 
     def _hub(self) -> dict[str, Any]:
         if self._orchestrator not in self._hosts:
