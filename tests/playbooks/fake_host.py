@@ -1,27 +1,33 @@
-#!/usr/bin/env python3
 """A host without a network: `tc`, `ip`, `systemctl` and `systemd-run` on one file of state.
 
-Each is a link to this program, which keeps what it is told, shows it as iproute2 6.1 does, and
-writes down every change. What is in ``lacks`` the kernel does not know.
+Each is a small program that calls this module, which keeps what it is told, shows it as iproute2
+6.1 does, and writes down every change. What is in ``lacks`` the kernel does not know.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 TOOLS = ("tc", "ip", "systemctl", "systemd-run")
 PFIFO = {"kind": "pfifo_fast", "handle": "0:", "root": True, "refcnt": 2}
 INTERFACE = "eth9"
 ROLE = Path(__file__).resolve().parents[2] / "roles/netem"
+# Started often: nothing that it does not need is loaded.
+PROGRAM = f"""#!{sys.executable} -IS
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import fake_host
+fake_host.main()
+"""
 UNKNOWN = {
     "qdisc": "Error: Specified qdisc kind is unknown.",
     "filter": "Error: TC classifier not found.\nWe have an error talking to the kernel",
@@ -32,6 +38,8 @@ UNKNOWN = {
 
 def part(name: str) -> ModuleType:
     """Import one of the role's module_utils by the name it has on a host."""
+    import importlib
+
     utils = importlib.import_module("ansible.module_utils")
     folder = str(ROLE / "module_utils")
     if folder not in utils.__path__:
@@ -47,7 +55,8 @@ class FakeHost:
         self.bin = folder / "bin"
         self.bin.mkdir()
         for tool in TOOLS:
-            (self.bin / tool).symlink_to(__file__)
+            (self.bin / tool).write_text(PROGRAM)
+            (self.bin / tool).chmod(0o755)
         self.state = {
             "links": {INTERFACE: 7},
             "qdiscs": {INTERFACE: [PFIFO]},
@@ -87,6 +96,8 @@ class FakeHost:
                 return 0, Tools(self.folder).run(tool.name, words[1:]), ""
             except SystemExit as error:
                 return 1, "", str(error)
+        import subprocess
+
         done = subprocess.run(words, env=self.environment, capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
 
@@ -178,6 +189,8 @@ class Tools:
         head = f"filter protocol ip pref {preference} u32 chain 0 {number} flowid 5a5a:1 not_in_hw"
         keys = re.findall(r"match u32 0x(\S+) 0x(\S+) at (\S+)", " ".join(rest))
         lines = [f"  match {value}/{mask} at {offset}" for value, mask, offset in keys]
+        if "mirred" in rest:
+            lines.append(f"\taction order 1: mirred (Egress Redirect to device {rest[-1]}) stolen")
         filters.append({"pref": preference, "shown": "\n".join([head, *lines])})
         return self.changed("tc", words)
 
@@ -253,6 +266,7 @@ def shown_netem(words: list[str]) -> dict[str, Any]:
     return shown
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do what the program was called for."""
     tools = Tools(Path(os.environ["FAKE_HOST"]))
     print(tools.run(Path(sys.argv[0]).name, sys.argv[1:]), end="")

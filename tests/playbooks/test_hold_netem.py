@@ -142,14 +142,15 @@ def test_the_times_leave_no_gap(guards: Any) -> None:
 def test_the_end_is_confirmed_by_a_look_of_its_own(
     hold: ModuleType, guards: Any, guard: Any, answer: str, problem: str
 ) -> None:
+    guard = guards.Guard(guard.host, guard.file, 900.0)
     keeper = threading.Thread(
         target=hold.keep, args=(guard, lambda: True, lambda: answer, time.monotonic())
     )
     keeper.start()
     began = time.monotonic()
     assert problem in guards.Guards([described(guard)]).confirm()
-    assert time.monotonic() - began < 5, "and not by the next renewal, in ten seconds"
-    hold.shutil.rmtree(guard.file.parent)
+    assert time.monotonic() - began < 50, "and not by the next renewal, in a hundred seconds"
+    hold.shutil.rmtree(guard.file.parent, ignore_errors=True)  # the keeper may be quicker
     keeper.join(timeout=10)
     assert not keeper.is_alive()
 
@@ -164,7 +165,10 @@ def controller(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
         playbook.write_text(PLAYBOOK.format(**values))
         binary = Path(sys.executable).with_name("ansible-playbook")
         process = subprocess.Popen(
-            [str(binary), "-i", "localhost,", "-c", "local", str(playbook)],
+            [
+                *(str(binary), "-i", "localhost,", "-c", "local", str(playbook)),
+                *("-e", f"ansible_python_interpreter={sys.executable}"),
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -206,12 +210,12 @@ def test_a_killed_controller_renews_nothing_any_more(
     # Its output ends with it, and no keeper holds it open; it is not waited for yet.
     killed = time.monotonic()
     while state.exists():
-        assert time.monotonic() - killed < 2
+        assert time.monotonic() - killed < 5
         time.sleep(0.01)
     count = renewals(tmp_path)
     time.sleep(1)
     assert renewals(tmp_path) == count
-    process.communicate(timeout=2)
+    process.communicate(timeout=5)
 
 
 def test_a_released_host_is_let_go_while_the_controller_lives(

@@ -147,7 +147,7 @@ def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
         "command": " ".join(shaping.layout.netem),
         "beside_ssh": shaping.layout.shared,
         "lease_s": params["lease_s"],
-        "renew": host.lease.renew(armed),
+        "renew": host.lease.renew(armed, bool(shaping.layout.mirror)),
     }
 
 

@@ -94,7 +94,11 @@ class Layout:
                 "sch_ingress",
             ),
             *(
-                Step(self._filter(INGRESS, each, redirect), "cls_u32 or act_mirred")
+                # The first is of SSH: one that redirects finds cls_u32 there already.
+                Step(
+                    self._filter(INGRESS, each, redirect),
+                    "act_mirred" if each.shaped else "cls_u32",
+                )
                 for each in self.filters("from")
             ),
         ]

@@ -75,17 +75,20 @@ class Lease:
             *("/bin/sh", "-c", self.revert() + told),
         ]
 
-    def renew(self, description: str) -> str:
+    def renew(self, description: str, mirrored: bool) -> str:
         """Return the shell line that starts the time anew where all is as it was described.
 
-        It prints ``held`` or ``lost``, or nothing where systemd gives no answer.
+        It prints ``held`` or ``lost``, or nothing where systemd gives no answer. `mirrored` says
+        whether what comes in is to be redirected to our device.
         """
         tc, systemctl = shlex.quote(self.tools.tc), shlex.quote(self.tools.systemctl)
         timer, interface = shlex.quote(f"{self.unit}.timer"), shlex.quote(self.interface)
+        redirected = f" && {tc} filter show dev {interface} ingress | grep -q ' {self.mirror})'"
+        arrives = redirected if mirrored else ""
         return (
             f"said=$({systemctl} show --property=Description --value {timer}) && "
             f'if [ "$said" = {shlex.quote(description)} ] && '
-            f"{tc} qdisc show dev {interface} root | grep -q '^qdisc [a-z]* {HANDLE} '; "
+            f"{tc} qdisc show dev {interface} root | grep -q '^qdisc [a-z]* {HANDLE} '{arrives}; "
             f"then {systemctl} restart {timer} && echo {HELD}; else echo {LOST}; fi"
         )
 
