@@ -144,7 +144,8 @@ class _Found:
                 torn = torn or not whole
                 damaged += [number] if whole else []
         for run in self.runs if self.withdrawn else ():
-            run["status"] = self.withdrawn.get(_place(run), run["status"])
+            if (place := _place(run)) in self.withdrawn:
+                run["status"] = self.withdrawn[place]
         return CellFile(
             name=clean(path.name),
             path=path,

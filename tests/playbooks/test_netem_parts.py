@@ -148,10 +148,10 @@ def test_pings_become_numbers(probes: ModuleType) -> None:
 
 
 def test_pings_are_many_and_dense_only_where_it_takes_many(probes: ModuleType) -> None:
-    assert probes.netem_pings(QUIET, 10) == {"count": 11, "every_s": 0.2}
-    assert probes.netem_pings(QUIET | {"loss": 0.01}, 10) == {"count": 501, "every_s": 0.02}
+    assert probes.netem_pings(QUIET, 10) == {"number": 11, "every_s": 0.2}
+    assert probes.netem_pings(QUIET | {"loss": 0.01}, 10) == {"number": 501, "every_s": 0.02}
     # One every four jitters, so that none is held up by the one before.
-    assert probes.netem_pings(QUIET | {"jitter_s": 0.05}, 10) == {"count": 51, "every_s": 0.2}
+    assert probes.netem_pings(QUIET | {"jitter_s": 0.05}, 10) == {"number": 51, "every_s": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,11 @@ def test_how_much_round_trips_should_vary(
         f"round trips spread by {1.3 * spread_ms} ms, not by {probes.netem_spread_ms(asked)}"
     ]
     assert probes.netem_unlike(seen | {"spread_ms": 0.0}, asked | {"delay_correlation": 0.2}) == []
+
+
+def test_a_round_trip_is_delayed_each_way_that_is_shaped(probes: ModuleType) -> None:
+    assert probes.netem_round_trip_ms(QUIET) == 200
+    assert probes.netem_round_trip_ms(QUIET | {"direction": "symmetric"}) == 400
 
 
 def test_losses_are_judged_as_chance_has_them(probes: ModuleType) -> None:

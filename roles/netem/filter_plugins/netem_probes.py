@@ -32,10 +32,10 @@ def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
     or their delays would not be what was asked.
     """
     if not asked["jitter_s"] and not asked["loss"]:
-        return {"count": int(few) + 1, "every_s": PING_EVERY_S}
+        return {"number": int(few) + 1, "every_s": PING_EVERY_S}
     every_s = max(DENSEST_S, 4 * asked["jitter_s"])
     return {
-        "count": 1 + round(max(LEAST, min(MOST, MANY_S / every_s))),
+        "number": 1 + round(max(LEAST, min(MOST, MANY_S / every_s))),
         "every_s": round(every_s, 3),
     }
 
@@ -56,6 +56,11 @@ def netem_pinged(output: str) -> dict[str, Any]:
         "pings": sent,
         "pings_lost": sent - len(times),
     }
+
+
+def netem_round_trip_ms(asked: Mapping[str, Any]) -> float:
+    """Return what a round trip should take, as far as netem makes it."""
+    return round(1000 * asked["delay_s"] * _ways(asked), 3)
 
 
 def netem_spread_ms(asked: Mapping[str, Any]) -> float:
@@ -101,6 +106,7 @@ class FilterModule:
         return {
             "netem_pings": netem_pings,
             "netem_pinged": netem_pinged,
+            "netem_round_trip_ms": netem_round_trip_ms,
             "netem_spread_ms": netem_spread_ms,
             "netem_lost_share": netem_lost_share,
             "netem_unlike": netem_unlike,
