@@ -179,6 +179,9 @@ def test_how_much_round_trips_should_vary(
 def test_a_round_trip_is_delayed_each_way_that_is_shaped(probes: ModuleType) -> None:
     assert probes.netem_round_trip_ms(QUIET) == 200
     assert probes.netem_round_trip_ms(QUIET | {"direction": "symmetric"}) == 400
+    assert probes.netem_slack_ms(QUIET) == 20
+    assert probes.netem_slack_ms(QUIET | {"delay_s": 0.01}) == 2
+    assert probes.netem_slack_ms(QUIET | {"jitter_s": 0.05}) == 50
 
 
 def test_losses_are_judged_as_chance_has_them(probes: ModuleType) -> None:

@@ -63,6 +63,11 @@ def netem_round_trip_ms(asked: Mapping[str, Any]) -> float:
     return round(1000 * asked["delay_s"] * _ways(asked), 3)
 
 
+def netem_slack_ms(asked: Mapping[str, Any]) -> float:
+    """Return how far the median round trip may be off."""
+    return max(2.0, 0.1 * netem_round_trip_ms(asked), 1000 * asked["jitter_s"])
+
+
 def netem_spread_ms(asked: Mapping[str, Any]) -> float:
     """Return the standard deviation that round trips should have."""
     one_way = 1000 * asked["jitter_s"] * DEVIATION[asked["distribution"]]
@@ -107,6 +112,7 @@ class FilterModule:
             "netem_pings": netem_pings,
             "netem_pinged": netem_pinged,
             "netem_round_trip_ms": netem_round_trip_ms,
+            "netem_slack_ms": netem_slack_ms,
             "netem_spread_ms": netem_spread_ms,
             "netem_lost_share": netem_lost_share,
             "netem_unlike": netem_unlike,
