@@ -97,6 +97,18 @@ class Plan:
         return _parse(_RATE, _RATE_UNITS, self.netem.get("rate")) if self.netem else None
 
     @property
+    def asked_delay_s(self) -> float:
+        """The delay one way, in seconds, that the scenario asks for; 0 where it asks for none."""
+        asked = _parse(_DELAY, _DELAY_UNITS, self.netem.get("delay")) if self.netem else None
+        return asked or 0.0
+
+    @property
+    def least_delay_s(self) -> float:
+        """What every packet is delayed by at least, as far as what is asked tells."""
+        varies = _parse(_DELAY, _DELAY_UNITS, (self.netem or {}).get("jitter"))
+        return 0.0 if varies else self.asked_delay_s
+
+    @property
     def rate_mbit(self) -> float | None:
         """The link's rate: as measured, else as asked for, else None (unshaped, unmeasured)."""
         measured = self.measured and self.measured.get("rate_mbit")
@@ -107,8 +119,7 @@ class Plan:
         """The round-trip time in seconds: as measured, else as asked for, else 0."""
         if self.measured and self.measured.get("rtt_ms"):
             return float(self.measured["rtt_ms"]) / 1000
-        asked = _parse(_DELAY, _DELAY_UNITS, self.netem.get("delay")) if self.netem else None
-        return asked or 0.0
+        return self.asked_delay_s * (2 if (self.netem or {}).get("direction") == "symmetric" else 1)
 
     def transfer_s(self, nbytes: int) -> float:
         """Seconds that `nbytes` of payload take at the asked rate; 0 where none is asked for."""

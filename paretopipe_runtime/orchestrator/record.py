@@ -191,12 +191,14 @@ def _within(proof: dict[str, Any]) -> bool:
 
 
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
-    """Whether the shaped hop, the first, would have carried more than its rate allows.
+    """Whether the shaped hop, the first, would have carried more than it can, or sooner.
 
     A chain of one has none: only predictions leave it, on a way that need not be shaped.
     """
     if len(record["stages"]) < 2:
         return False
+    if min(record["latency"]["batch_s"]) * WIRE_SLACK < plan.least_delay_s:
+        return True
     batches = len(record["throughput"]["completion_s"])
     least_s = plan.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
     return bool(record["throughput"]["completion_s"][-1] * WIRE_SLACK < least_s)

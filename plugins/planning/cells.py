@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from planning.choice import Choice, Model, choose
+from planning.network import conditions
 from planning.values import OptionError, cut_points
 
 PORT = 47470
@@ -61,14 +62,6 @@ def plan_cells(
     }
 
 
-def conditions(netem: Mapping[str, str] | None) -> dict[str, str] | None:
-    """Return a scenario's netem values with the unsaid ones spelled out."""
-    if netem is None:
-        return None
-    spelled = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
-    return {**spelled, **netem}
-
-
 class _Plans:
     """Writes the plans of one choice."""
 
@@ -81,7 +74,7 @@ class _Plans:
         orchestrator: str,
     ) -> None:
         self._choice = choice
-        self._netem = {name: conditions(scenarios[name]) for name in choice.scenarios}
+        self._netem = {name: conditions(name, scenarios[name]) for name in choice.scenarios}
         self._hosts = hosts
         self._provenance = provenance
         self._orchestrator = orchestrator

@@ -163,6 +163,9 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
     return found
 
 
+_DIRECTIONS = {"egress": "egress only", "symmetric": "each way"}
+
+
 def asked(netem: dict[str, Any] | None) -> str:
     """Return the network asked for in words; settings that do nothing are left out."""
     if not netem:
@@ -171,9 +174,9 @@ def asked(netem: dict[str, Any] | None) -> str:
     for key, value in netem.items():
         text = re.sub(r"(?<=\d)(?=[a-z%])", " ", str(value)).replace("mbit", "Mbit/s")
         if key == "direction":
-            said.append(f"{text} only")
+            said.append(_DIRECTIONS.get(text, text))
         elif not re.match(r"0(\D|$)", text):
-            said.append(f"{key} {text}")
+            said.append(f"{key.replace('_', ' ')} {text}")
     return ", ".join(said)
 
 

@@ -74,6 +74,29 @@ def test_the_paper_s_job_is_four_cells_grouped_by_scenario(plan: Any) -> None:
     assert [worker["host"] for worker in last["workers"]] == ["pi1", "server"]
 
 
+def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
+    cells: ModuleType, experiments: dict[str, Any]
+) -> None:
+    def netem(**said: str) -> Any:
+        scenarios = {"mine": said}
+        options = {"model": "vgg16", "scenarios": "mine"}
+        known = (experiments["full"], experiments["models"], scenarios, HOSTS, {})
+        return plans(cells.plan_cells(options, *known))[0]["scenario"]["netem"]
+
+    assert netem(delay="9ms", distribution="normal") == {
+        **{"delay": "9ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"},
+        "distribution": "normal",
+    }
+    assert "distribution" not in netem(delay="9ms"), "a key more is another run"
+    for said, sentence in (
+        ({"dealy": "9ms"}, "scenario mine says 'dealy', which is nothing netem does: choose from"),
+        ({"direction": "both"}, "unknown direction in scenario mine 'both': choose from egress"),
+        ({"distribution": "flat"}, "unknown distribution in scenario mine 'flat': choose from"),
+    ):
+        with pytest.raises(cells.OptionError, match=sentence):
+            netem(**said)
+
+
 def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) -> None:
     for model in experiments["models"]:
         for cell in plans(plan(model=model)):
