@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from paretopipe_runtime import published
 from paretopipe_runtime.engines import ENGINES, check_device
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import model_info
@@ -62,6 +63,7 @@ class Plan:
     `end_points`: whether each block has everything on the first host, and on the last.
     `sentinel`: whether the same split opens and closes each block; where it shifts by more than
     `drift_limit` in between, as a ratio less 1, the block is measured once more. 0: never.
+    `weights`: a published set; None for random ones made from `weights_seed`.
     """
 
     document: dict[str, Any]
@@ -90,6 +92,14 @@ class Plan:
     throughput_batches: int
     window: int
     weights_seed: int
+    weights: published.Published | None
+
+    @property
+    def weights_factors(self) -> dict[str, Any]:
+        """Which weights: the seed they are made from, or the set's name and what it stands for."""
+        if self.weights is None:
+            return {"weights_seed": self.weights_seed}
+        return {"weights": self.weights.name, "weights_digest": self.weights.manifest.digest}
 
     @property
     def asked_rate_mbit(self) -> float | None:
@@ -222,7 +232,24 @@ def _read(document: dict[str, Any]) -> Plan:
         throughput_batches=int(document["throughput_batches"]),
         window=int(document["window"]),
         weights_seed=int(document["weights_seed"]),
+        weights=_weights(document),
     )
+
+
+def _weights(document: dict[str, Any]) -> published.Published | None:
+    """The set that the plan names, which has to be of the plan's model and classes."""
+    weights = published.read(document)
+    if weights is None:
+        return None
+    manifest = weights.manifest
+    if (manifest.model, manifest.classes) != (document["model"], int(document["classes"])):
+        raise ParetoPipeError(
+            "E_WEIGHTS",
+            f"weights {weights.name!r} are {manifest.model}'s with {manifest.classes} classes, the "
+            f"plan asks for {document['model']} with {document['classes']} — leave classes=… out, "
+            "or fine-tune with as many",
+        )
+    return weights
 
 
 def _cuts(fields: list[Any]) -> Cuts:

@@ -20,7 +20,8 @@ from paretopipe_runtime.plan import SCHEMA_VERSION, canonical
 Record = dict[str, Any]
 
 _SHARED = (
-    *("model", "classes", "image_px", "batch_size", "engine", "weights_seed"),
+    *("model", "classes", "image_px", "batch_size", "engine"),
+    *("weights", "weights_digest", "weights_seed"),
     *("warmup_batches", "latency_batches", "throughput_batches", "window"),
 )
 MEASURED = ("run", "profile", "link")  # kinds of records that are attempts at a measurement

@@ -144,7 +144,7 @@ def _run(
         "latency_batches": latency,
         "throughput_batches": throughput,
         "window": plan.window,
-        "weights_seed": plan.weights_seed,
+        **plan.weights_factors,
         "input": "resident",
     }
     # Not named where nobody has a GPU: runs from before there were devices keep their keys.

@@ -11,19 +11,21 @@ import hashlib
 import json
 import os
 import re
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from paretopipe_runtime.atomic import partial, settle, write_json
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import build_blocks, model_info
 from paretopipe_runtime.models.initial import initial_tensors
+from paretopipe_runtime.origin import Origin
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,12 +46,16 @@ class BlockWeights:
 
 @dataclass(frozen=True)
 class WeightsManifest:
-    """Every block's weights of one model; `source` says where they come from (``seeded:0``)."""
+    """Every block's weights of one model.
+
+    `source` says in a word where they come from: ``seeded:0``, or ``finetuned`` with the `origin`.
+    """
 
     model: str
     classes: int
     source: str
     blocks: tuple[BlockWeights, ...]
+    origin: Origin | None = None
 
     @property
     def digest(self) -> str:
@@ -61,6 +67,8 @@ class WeightsManifest:
         """Return the manifest as a JSON object."""
         fields = asdict(self)
         fields["blocks"] = list(fields["blocks"])
+        if self.origin is None:
+            del fields["origin"]
         return {"schema_version": SCHEMA_VERSION, **fields}
 
     @classmethod
@@ -78,6 +86,8 @@ class WeightsManifest:
             if version != SCHEMA_VERSION:
                 raise ValueError(f"schema_version {version}, this is {SCHEMA_VERSION}")
             fields["blocks"] = tuple(BlockWeights(**block) for block in fields["blocks"])
+            if "origin" in fields:
+                fields["origin"] = Origin.from_json(fields["origin"])
             manifest = cls(**fields)
             if (
                 tuple(block.name for block in manifest.blocks)
@@ -135,18 +145,29 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
     try:
         store.mkdir(parents=True, exist_ok=True)
         blocks = tuple(
-            _write_block(store, block, module, seed)
+            write_block(store, block, module, initial_tensors(block, module, seed))
             for block, module in build_blocks(name, classes)
         )
         manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks)
-        with _partial(store) as partial:
-            partial.write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
-            _settle(partial, path)
+        write_json(path, manifest.to_json())
     except (OSError, SafetensorError) as error:
         raise ParetoPipeError(
             "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
         ) from error
     return manifest
+
+
+def write_block(
+    store: Path, block: str, module: nn.Module, tensors: Mapping[str, NDArray[np.generic]]
+) -> BlockWeights:
+    """Put one block's tensors, by their names within it, into the store."""
+    with partial(store) as unfinished:
+        save_file(dict(tensors), unfinished)
+        with unfinished.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        settle(unfinished, block_path(store, sha256))
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return BlockWeights(block, sha256, block_path(store, sha256).stat().st_size, parameters)
 
 
 def load_stage(
@@ -214,31 +235,3 @@ def _find(path: Path, store: Path) -> WeightsManifest | None:
     except (OSError, ValueError, ParetoPipeError):
         return None
     return manifest
-
-
-def _write_block(store: Path, block: str, module: nn.Module, seed: int) -> BlockWeights:
-    with _partial(store) as partial:
-        save_file(initial_tensors(block, module, seed), partial)
-        with partial.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        _settle(partial, block_path(store, sha256))
-    path = block_path(store, sha256)
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    return BlockWeights(block, sha256, path.stat().st_size, parameters)
-
-
-@contextmanager
-def _partial(store: Path) -> Iterator[Path]:
-    """A file to write in `store`; gone afterwards unless it has settled under its own name."""
-    partial = store / f".{secrets.token_hex(8)}.partial"
-    try:
-        yield partial
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _settle(partial: Path, path: Path) -> None:
-    """Give a finished file its name, once its content is on the disk: whole or not at all."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)

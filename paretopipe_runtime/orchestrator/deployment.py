@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import Worker
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
@@ -22,10 +23,7 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, key: bytes) ->
     ParetoPipeError
         What the connection, the peer or its disk has to say.
     """
-    sizes = {
-        block["sha256"]: (store / f"{block['sha256']}.safetensors").stat().st_size
-        for block in manifest["blocks"]
-    }
+    sizes = _sizes(manifest, store)
     sock, _ = handshake.connect(
         (worker.address, worker.port), key, {"role": "deploy"}, timeout=TIMEOUT_S
     )
@@ -42,3 +40,19 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, key: bytes) ->
     finally:
         channel.close()
     return sum(sizes[name] for name in missing)
+
+
+def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:
+    """The bytes of every block's file here, by its digest."""
+    try:
+        return {
+            block["sha256"]: (store / f"{block['sha256']}.safetensors").stat().st_size
+            for block in manifest["blocks"]
+        }
+    except OSError as error:
+        raise ParetoPipeError(
+            "E_WEIGHTS",
+            f"a file of {manifest['model']}'s weights is gone from {store}: {error} — make them "
+            "again: fine-tuned ones with playbooks/finetune.yml, seeded ones once the folder "
+            "`prepared` beside it is removed",
+        ) from error

@@ -60,7 +60,7 @@ def prepare(plan: Plan, state_dir: Path) -> Prepared:
         "classes": plan.classes,
         "image_px": plan.image_px,
         "batch_size": plan.batch_size,
-        "weights_seed": plan.weights_seed,
+        **plan.weights_factors,
         "inputs": inputs,
     }
     folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
@@ -113,7 +113,11 @@ def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     store = state_dir / "weights"
-    manifest = weights.make_seeded_weights(plan.model, plan.classes, plan.weights_seed, store)
+    if plan.weights:
+        plan.weights.check_store(store)
+        manifest = plan.weights.manifest
+    else:
+        manifest = weights.make_seeded_weights(plan.model, plan.classes, plan.weights_seed, store)
     shapes = boundary_shapes(plan.model, plan.classes, plan.batch_size, plan.image_px)
     batches = golden.input_batches(plan.batch_size, plan.image_px, INPUT_BATCHES, INPUT_SEED)
     logits = golden.reference_logits(plan.model, plan.classes, manifest, store, batches)

@@ -54,6 +54,7 @@ def samples(document: dict[str, Any], state_dir: Path) -> list[Sample]:
             _factors(plan, repeat),
             functools.partial(_measure, plan, prepared, state_dir / "weights"),
             guess_s=1 + 2 * batches * sum(prepared.flops) / GUESSED_FLOPS,
+            about={"weights": plan.weights.facts()} if plan.weights else {},
         )
         for repeat in range(1, plans[0].repeats + 1)
         for plan in shuffled(plans[0], repeat, plans)
@@ -81,7 +82,7 @@ def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
         "repeat": repeat,
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
-        "weights_seed": plan.weights_seed,
+        **plan.weights_factors,
         **({} if device == "cpu" else {"device": device}),  # see runs.py
     }
 

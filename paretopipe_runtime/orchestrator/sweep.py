@@ -175,6 +175,7 @@ def _measure(plan: Plan, run: Run, prepared: Prepared, key: bytes) -> dict[str, 
         "factors": run.factors,
         "order": run.order,
         "network": {"asked": plan.netem, "measured": plan.measured},
+        **({"weights": plan.weights.facts()} if plan.weights else {}),
         "message": "",
     }
 

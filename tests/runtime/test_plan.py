@@ -10,6 +10,7 @@ import pytest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import Cuts, read_plan
 from paretopipe_runtime.runs import Run, expand
+from tests.trained import named, unwritten
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -73,6 +74,37 @@ def test_keys_are_unique_and_depend_on_what_matters_only() -> None:
     for change in ({"batch_size": 1}, {"image_px": 96}, {"weights_seed": 1}, {"window": 2}):
         other = read_plan(document(**change))
         assert not {run.key for run in expand(other, hops)} & keys
+
+
+def test_published_weights_are_a_factor_by_name_and_digest() -> None:
+    plan = read_plan(document(**named(unwritten())))
+    seeded = {run.key for run in expand(read_plan(document()), hops)}
+    runs = expand(plan, hops)
+    assert not {run.key for run in runs} & seeded
+    for run in runs:
+        assert run.factors["weights"] == "finetuned"
+        assert run.factors["weights_digest"] == unwritten().manifest.digest
+        assert "weights_seed" not in run.factors
+    again = read_plan(document(weights_seed=5, **named(unwritten())))
+    assert [run.key for run in expand(again, hops)] == [run.key for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"classes": 1000}, r"^E_WEIGHTS: .* mobilenetv2's with 10 classes, the plan asks for"),
+        ({"model": "resnet18"}, r"^E_WEIGHTS: .* mobilenetv2's with 10 classes, .* resnet18 with"),
+        ({"weights_digest": "0" * 64}, r"^E_WEIGHTS: the manifest .* has been changed"),
+        ({"weights_manifest": {}}, r"^E_WEIGHTS: the weights' manifest is malformed"),
+        ({"weights_manifest": 3}, r"^E_WEIGHTS: the weights' manifest is malformed"),
+        ({"weights": "../x"}, r"^E_OPTION: weights=\.\./x cannot name a set"),
+    ],
+)
+def test_weights_that_do_not_fit_the_plan_are_refused(
+    change: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ParetoPipeError, match=sentence):
+        read_plan(document(**{**named(unwritten()), **change}))
 
 
 def test_a_block_has_both_end_points_and_the_same_split_at_both_ends() -> None:
