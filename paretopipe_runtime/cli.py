@@ -101,6 +101,19 @@ def _withdraw(options: argparse.Namespace) -> int:
     return 0
 
 
+def _finetune(options: argparse.Namespace) -> int:
+    from paretopipe_runtime.finetune.job import Files, finetune
+    from paretopipe_runtime.finetune.settings import Settings
+    from paretopipe_runtime.orchestrator.lease import Lease
+
+    given = {name: getattr(options, name, None) for name in Settings.__dataclass_fields__}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    lease = Lease(options.lease, options.lease_seconds)
+    code, sentence = finetune(settings, Files(options.state_dir, lease, options.progress))
+    print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
+    return code
+
+
 def _models(_options: argparse.Namespace) -> int:
     from paretopipe_runtime.models import MODEL_NAMES, model_info
 
@@ -174,11 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         measure.add_argument("plan", type=Path, metavar="PLAN")
         measure.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")
         measure.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
-        measure.add_argument("--progress", type=Path, help="JSON file that tells how far it is")
-        measure.add_argument("--lease", type=Path, help="stop when it is not touched any more")
-        measure.add_argument(
-            "--lease-seconds", type=float, default=60.0, help="for so long (default: 60)"
-        )
+        _followed(measure)
         _common(measure)
         measure.set_defaults(run=run)
 
@@ -192,6 +201,34 @@ def _parser() -> argparse.ArgumentParser:
     withdraw.add_argument("--reason", required=True, help="one word for their status")
     withdraw.set_defaults(run=_withdraw)
 
+    train = commands.add_parser(
+        "finetune",
+        help="fine-tune a model and publish its weights for sweeps",
+        description="Exit status: 0 published, 2 wrong input, 75 stopped (the same command goes "
+        "on).",
+    )
+    train.add_argument("model", metavar="MODEL", help="see `paretopipe models`")
+    train.add_argument("--weights", metavar="NAME", help="publish as this (finetuned)")
+    train.add_argument(
+        "--dataset",
+        help="cifar10 (the default), digits, or a path: CIFAR-10's binary archive, a folder of "
+        "images with one folder a class, a .safetensors file of images and labels",
+    )
+    train.add_argument(
+        "--pretrained", help="start from: imagenet (the default), none, a path of a state dict"
+    )
+    train.add_argument("--epochs", type=int, help="at most (20)")
+    train.add_argument("--patience", type=int, help="end after so many without a better one (5)")
+    train.add_argument("--batch", type=int, help="images a step (64)")
+    train.add_argument("--lr", type=float, help="largest learning rate (0.01; 0.05 from none)")
+    train.add_argument("--image", type=int, dest="image_px", help="pixels a side (the model's)")
+    train.add_argument("--classes", type=int, help="logits (as many as the data set's classes)")
+    train.add_argument("--seed", type=int, help="of every random choice (0)")
+    train.add_argument("--device", help="auto (the default), cpu, cuda")
+    _followed(train)
+    _state_dir(train)
+    train.set_defaults(run=_finetune)
+
     models = commands.add_parser("models", help="list the models and their valid splits")
     models.set_defaults(run=_models)
     return parser
@@ -199,6 +236,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-file", type=Path, required=True, help="the nodes' shared key")
+    _state_dir(parser)
+
+
+def _followed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--progress", type=Path, help="JSON file that tells how far it is")
+    parser.add_argument("--lease", type=Path, help="stop when it is not touched any more")
+    parser.add_argument(
+        "--lease-seconds", type=float, default=60.0, help="for so long (default: 60)"
+    )
+
+
+def _state_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state-dir", type=Path, default=Path("/var/lib/paretopipe"))
 
 

@@ -16,6 +16,8 @@ UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "os.system"}
 RPC_FILES = set((ROOT / "paretopipe_runtime/worker").glob("rpc_*.py"))
 RPC_MODULES = {f"paretopipe_runtime.worker.{path.stem}" for path in RPC_FILES}
+# The one file that reads a state dict as PyTorch writes them; see what is asked of its call below.
+STATE_DICT = ROOT / "paretopipe_runtime/finetune/state_dict.py"
 SOURCES = sorted(
     path
     for folder in ("paretopipe_runtime", "reports", "plugins", "roles")
@@ -65,6 +67,9 @@ def test_nothing_deserialises_code(path: Path) -> None:
         found = {unsafe for unsafe in UNSAFE_MODULES for name in names if within(unsafe, name)}
         assert found <= allowed, f"line {getattr(node, 'lineno', '?')}"
         if isinstance(node, ast.Call):
+            if path == STATE_DICT and ast.unparse(node.func) == "torch.load":
+                assert "weights_only=True" in map(ast.unparse, node.keywords)
+                continue
             assert ast.unparse(node.func) not in UNSAFE_CALLS, f"line {node.lineno}"
             for keyword in node.keywords:
                 allows = isinstance(keyword.value, ast.Constant) and keyword.value.value is True

@@ -1,0 +1,90 @@
+"""What a training starts from: torchvision's ImageNet weights, a file, or random values."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.finetune import state_dict
+from paretopipe_runtime.finetune.datasets import called
+from paretopipe_runtime.models.compat import allow_missing_extension
+
+allow_missing_extension()
+from torchvision import models as zoo  # noqa: E402 - only importable after the line above
+
+IMAGENET, NONE = "imagenet", "none"
+_DIGEST = re.compile(r"-([0-9a-f]{8,})\.")  # the sha256's first digits, in a file's name
+# Those that torchvision's `pretrained=True` always meant.
+_WEIGHTS = {
+    "mobilenetv2": zoo.MobileNet_V2_Weights.IMAGENET1K_V1,
+    "resnet18": zoo.ResNet18_Weights.IMAGENET1K_V1,
+    "inceptionv3": zoo.Inception_V3_Weights.IMAGENET1K_V1,
+    "resnet50": zoo.ResNet50_Weights.IMAGENET1K_V1,
+    "alexnet": zoo.AlexNet_Weights.IMAGENET1K_V1,
+    "vgg16": zoo.VGG16_Weights.IMAGENET1K_V1,
+}
+
+
+@dataclass(frozen=True)
+class Base:
+    """The values that a training starts from; without `tensors`, random ones."""
+
+    name: str
+    sha256: str = ""
+    tensors: dict[str, torch.Tensor] | None = None
+
+
+def open_base(pretrained: str, model: str, downloads: Path) -> Base:
+    """Return a model's starting values.
+
+    Parameters
+    ----------
+    pretrained : str
+        ``imagenet``, which is downloaded to `downloads` unless it is there; ``none``; or the path
+        of a file such as torchvision's.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_DOWNLOAD``, ``E_PRETRAINED``.
+    """
+    if pretrained == NONE:
+        return Base(NONE)
+    if pretrained == IMAGENET:
+        path = _fetch(model, downloads)
+        name = f"torchvision {_WEIGHTS[model].name} ({path.name})"
+    else:
+        path = Path(pretrained)
+        name = called(path)
+    tensors, sha256 = state_dict.read(path)
+    return Base(name, sha256, tensors)
+
+
+def _fetch(model: str, downloads: Path) -> Path:
+    """torchvision's file, by torch's downloader, which compares it with the digest in its name."""
+    url = _WEIGHTS[model].url
+    path = downloads / Path(url).name
+    match = _DIGEST.search(path.name)
+    assert match is not None, path.name
+    try:
+        if path.exists() and _sha256(path).startswith(match[1]):
+            return path
+        downloads.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), match[1], progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ParetoPipeError(
+            "E_DOWNLOAD",
+            f"cannot download {url} to {downloads}: {error} — put that file there yourself, or say "
+            f"where it is with pretrained=/path/to/{path.name}",
+        ) from error
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

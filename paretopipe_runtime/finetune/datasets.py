@@ -1,0 +1,95 @@
+"""Open a data set by its name, or by the path of one that is on this host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.finetune import cifar
+from paretopipe_runtime.finetune.folder import open_folder
+from paretopipe_runtime.finetune.images import Dataset, digest, in_memory, parted
+
+CIFAR10, DIGITS = "cifar10", "digits"
+_DIGITS_FILE = Path(__file__).with_name("digits.safetensors")
+_ARCHIVES = (".tar.gz", ".tgz")
+
+
+def open_dataset(name: str, image_px: int, downloads: Path) -> Dataset:
+    """Return a data set, ready to be trained on.
+
+    Parameters
+    ----------
+    name : str
+        ``cifar10``, which is downloaded to `downloads` unless it is there; ``digits``, which ships
+        with this package; or the path of CIFAR-10's binary archive or its folder, of a folder of
+        images in torchvision's ImageFolder layout, or of a safetensors file with ``images`` (uint8,
+        (n, h, w) or (n, channels, h, w)) and ``labels``.
+    image_px : int
+        What images from a folder are scaled to when they are decoded.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_DATA`` for what cannot be read as one, ``E_DOWNLOAD``.
+    """
+    if name == CIFAR10:
+        return _cifar(cifar.fetch(downloads))
+    if name == DIGITS:
+        return _arrays(_DIGITS_FILE, DIGITS)
+    path = Path(name)
+    try:
+        if not path.exists():
+            raise ParetoPipeError(
+                "E_DATA",
+                f"there is no data set {name}: known are {CIFAR10} and {DIGITS}, or give the path "
+                "of one on this host",
+            )
+        if path.suffix == ".safetensors":
+            return _arrays(path, called(path))
+        if path.is_file() or cifar.is_here(path):
+            return _cifar(path)
+        return open_folder(path, called(path), image_px)
+    except PermissionError as error:
+        raise ParetoPipeError(
+            "E_DATA", f"may not read {name}: {error} — let the user of this process read it"
+        ) from error
+
+
+def called(path: Path) -> str:
+    """Return what a data set or a file of weights is called in manifests and reports."""
+    text = path.resolve().name
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:100] or "unnamed"
+
+
+def _cifar(path: Path) -> Dataset:
+    train, test = cifar.read(path)
+    whole = (len(train[1]), len(test[1])) == (5 * cifar.IMAGES, cifar.IMAGES)
+    return parted(
+        CIFAR10 if whole else f"part of {CIFAR10}",
+        digest(*train, *test),
+        10,
+        flip=True,
+        known=in_memory(*train),
+        test=in_memory(*test),
+    )
+
+
+def _arrays(path: Path, name: str) -> Dataset:
+    """All in one file; its metadata may name the classes and allow images to be mirrored."""
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            images, labels = file.get_tensor("images"), file.get_tensor("labels")
+        known = in_memory(images, labels)
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        raise ParetoPipeError(
+            "E_DATA",
+            f"{path} is no data set: {error} — it takes `images` and `labels` as safetensors",
+        ) from error
+    names = metadata.get("classes", "").split()
+    classes = len(names) or int(np.max(labels)) + 1
+    flip = metadata.get("flip") == "true"
+    return parted(name, digest(images, labels), classes, flip=flip, known=known)

@@ -1,0 +1,88 @@
+"""A folder of image files, one folder a class, as torchvision's ImageFolder reads it."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.finetune.images import Dataset, Images, parted
+from paretopipe_runtime.models.compat import allow_missing_extension
+
+allow_missing_extension()
+from torchvision.datasets import ImageFolder  # noqa: E402 - only importable after the line above
+
+_TESTS = ("test", "val")
+_LARGEST = 2**26  # pixels of an image; a few bytes of a file can claim any number
+
+
+def open_folder(root: Path, name: str, image_px: int) -> Dataset:
+    """Return ``root/train/<class>/`` and ``root/test/`` or ``val/``, or ``root/<class>/`` alone.
+
+    Images are decoded when they are needed: their middle square, at `image_px` pixels a side.
+    The data set's digest is over the files' names and sizes.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_DATA`` where there are no images, or other classes to test than to train.
+    """
+    whole = (root / "train").is_dir()
+    known, classes, files = _listed(root / "train" if whole else root, image_px)
+    test = None
+    apart = [root / part for part in _TESTS if whole and (root / part).is_dir()]
+    if apart:
+        test, tested, more = _listed(apart[0], image_px)
+        files += more
+        if tested != classes:
+            odd = ", ".join(sorted(set(classes) ^ set(tested))[:5])
+            raise ParetoPipeError(
+                "E_DATA",
+                f"{apart[0]} and {root / 'train'} do not have the same classes: {odd} is only in "
+                "one of them — give both a folder of each name",
+            )
+    sha256 = hashlib.sha256()
+    for file in files:
+        sha256.update(f"{file.relative_to(root)} {file.stat().st_size}\n".encode())
+    return parted(name, sha256.hexdigest(), len(classes), flip=True, known=known, test=test)
+
+
+def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
+    try:
+        found = ImageFolder(str(root))
+    except (OSError, RuntimeError) as error:  # no class, or one without images
+        raise ParetoPipeError(
+            "E_DATA",
+            f"{root} is no folder of images: {error} — it takes one folder a class, or train/ and "
+            "test/ with those inside",
+        ) from error
+    paths = [Path(path) for path, _ in found.samples]
+
+    def load(places: torch.Tensor) -> torch.Tensor:
+        chosen = [paths[place] for place in places.tolist()]
+        with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+            return torch.from_numpy(
+                np.stack(list(pool.map(lambda p: _decode(p, image_px), chosen)))
+            )
+
+    labels = torch.tensor([label for _, label in found.samples], dtype=torch.int64)
+    return Images(labels, load), list(found.classes), paths
+
+
+def _decode(path: Path, px: int) -> np.ndarray:
+    """The middle square as uint8 (3, px, px)."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _LARGEST:
+                raise ValueError(f"{image.width} × {image.height} pixels")
+            square = ImageOps.fit(image.convert("RGB"), (px, px), Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ParetoPipeError(
+            "E_DATA", f"cannot decode {path}: {error} — mend the image or take it away"
+        ) from error
+    return np.asarray(square).transpose(2, 0, 1)

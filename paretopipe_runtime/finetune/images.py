@@ -1,0 +1,136 @@
+"""A data set for training: images with their classes, in three parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.models.initial import uniform
+
+TEST_SHARE = 0.2  # of all images, where a data set names none for testing
+VALIDATION_SHARE = 0.1  # of the rest: what the best epoch is chosen by
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images; `load` takes places among them and returns their pixels, uint8 (n, 3, h, w)."""
+
+    labels: torch.Tensor  # int64 (n,)
+    load: Callable[[torch.Tensor], torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def some(self, places: torch.Tensor) -> Images:
+        """Return the images at these places."""
+        return Images(self.labels[places], lambda chosen: self.load(places[chosen]))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What to train on, what to choose the best epoch by, and what to find its accuracy on.
+
+    `flip` says whether a mirrored image is still one of its class.
+    """
+
+    name: str
+    sha256: str
+    classes: int
+    flip: bool
+    train: Images
+    validation: Images
+    test: Images
+
+
+def in_memory(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> Images:
+    """Return images that are all in memory: pixels (n, h, w) or (n, 1 or 3, h, w).
+
+    Raises
+    ------
+    ValueError
+        What is wrong with their shapes or types.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or 0 in pixels.shape:
+        raise ValueError(f"images are {pixels.dtype}{list(pixels.shape)}, expected uint8 [n, …]")
+    pixels = pixels[:, None] if pixels.ndim == 3 else pixels
+    if pixels.shape[1] not in (1, 3):
+        raise ValueError(f"images have {pixels.shape[1]} channels, expected 1 or 3")
+    if labels.dtype.kind not in "iu" or labels.shape != pixels.shape[:1]:
+        raise ValueError(
+            f"labels are {labels.dtype}{list(labels.shape)}, expected one whole number for each of "
+            f"{len(pixels)} images"
+        )
+    if labels.min() < 0:
+        raise ValueError(f"a label is {labels.min()}, expected 0 or more")
+    whole = torch.from_numpy(np.ascontiguousarray(pixels))
+    return Images(
+        torch.from_numpy(labels.astype(np.int64)),
+        lambda places: whole[places].expand(-1, 3, -1, -1),
+    )
+
+
+def digest(*arrays: NDArray[Any]) -> str:
+    """Return the sha256 over the arrays' shapes and values."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def parted(
+    name: str, sha256: str, classes: int, *, flip: bool, known: Images, test: Images | None = None
+) -> Dataset:
+    """Return the data set of these images, some of each class held out: the same every time.
+
+    Parameters
+    ----------
+    known : Images
+        What may be trained on, and tested on unless there is a `test`.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_DATA`` for labels that are no class, and where a part is left without images.
+    """
+    if test is None:
+        rest, held = _hold_out(known.labels, TEST_SHARE)
+        known, test = known.some(rest), known.some(held)
+    rest, held = _hold_out(known.labels, VALIDATION_SHARE)
+    dataset = Dataset(name, sha256, classes, flip, known.some(rest), known.some(held), test)
+    total = len(dataset.train) + len(dataset.validation) + len(dataset.test)
+    for part, images in (
+        ("train on", dataset.train),
+        ("choose an epoch by", dataset.validation),
+        ("test", dataset.test),
+    ):
+        if not len(images) or classes < 2:
+            raise ParetoPipeError(
+                "E_DATA",
+                f"data set {name} has {total} images of {classes} classes, which leaves "
+                f"{len(images)} to {part} — it takes two classes and ten images of each",
+            )
+        if int(images.labels.max()) >= classes:
+            raise ParetoPipeError(
+                "E_DATA",
+                f"data set {name} has a label {int(images.labels.max())}, its {classes} classes "
+                "are numbered from 0",
+            )
+    return dataset
+
+
+def _hold_out(labels: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places of the images that stay, and of a share of each class that is held out."""
+    lots = torch.from_numpy(uniform("held out", (len(labels),), 0, 1))
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    for label in set(labels.tolist()):
+        own = (labels == label).nonzero()[:, 0]
+        held[own[lots[own].argsort(stable=True)][: round(share * len(own))]] = True
+    return (~held).nonzero()[:, 0], held.nonzero()[:, 0]

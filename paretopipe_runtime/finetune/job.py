@@ -1,0 +1,181 @@
+"""The whole of `paretopipe finetune`: read, train, store, find the accuracy, publish."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.finetune import result
+from paretopipe_runtime.finetune.base import Base, open_base
+from paretopipe_runtime.finetune.checkpoints import Checkpoints
+from paretopipe_runtime.finetune.datasets import open_dataset
+from paretopipe_runtime.finetune.images import Dataset
+from paretopipe_runtime.finetune.network import Network
+from paretopipe_runtime.finetune.progress import Progress, Work
+from paretopipe_runtime.finetune.result import Result, store_blocks
+from paretopipe_runtime.finetune.schedule import best
+from paretopipe_runtime.finetune.settings import Recipe, Settings
+from paretopipe_runtime.finetune.training import Stopped, Training, evaluate
+from paretopipe_runtime.orchestrator.lease import Lease
+from paretopipe_runtime.orchestrator.sweep import COMPLETE, INTERRUPTED, stop_on_signal
+from paretopipe_runtime.origin import Origin
+from paretopipe_runtime.partition import boundary_shapes
+from paretopipe_runtime.published import Published, publish
+from paretopipe_runtime.version import version
+from paretopipe_runtime.weights import load_stage
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where fine-tuning reads and writes."""
+
+    state_dir: Path
+    lease: Lease
+    progress: Path | None
+
+    @property
+    def store(self) -> Path:
+        """The weights' store, which sweeps use."""
+        return self.state_dir / "weights"
+
+    @property
+    def folder(self) -> Path:
+        """Downloads and checkpoints."""
+        return self.state_dir / "finetune"
+
+
+def finetune(settings: Settings, files: Files) -> tuple[int, str]:
+    """Train, evaluate and publish; return the exit code, as a sweep's, and a closing sentence.
+
+    What is published with these very settings already is found and only named anew.
+
+    Raises
+    ------
+    ParetoPipeError
+        For settings, data, a base or a disk that it cannot do with.
+    """
+    settings.checked()
+    stopping = stop_on_signal()  # before anything slow, so that no signal is lost
+    device = _device(settings.device)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    downloads = files.folder / "downloads"
+    dataset = open_dataset(settings.dataset, settings.image, downloads)
+    base = open_base(settings.pretrained, settings.model, downloads)
+    recipe = Recipe.of(settings, dataset, base)
+    boundary_shapes(recipe.model, recipe.classes, recipe.batch, recipe.image_px)  # it fits, or says
+    folder = files.folder / recipe.key
+    progress = Progress(files.progress, _work(recipe, dataset))
+
+    def stop() -> bool:
+        return bool(stopping) or files.lease.expired()
+
+    try:
+        done = result.find(folder, recipe.model, files.store)
+        if done is None:
+            done = _train(recipe, dataset, base, device, files, progress, stop)
+            result.keep(folder, done)
+        Checkpoints(folder).remove()
+        weights = Published(settings.weights, done.manifest)
+        path = publish(files.store, weights, done.made)
+    except Stopped:
+        return INTERRUPTED, "fine-tuning stopped; the same command goes on"
+    finally:
+        progress.write(finished=True)
+    return COMPLETE, f"{_sentence(weights)}\npublished as {weights.name!r}: {path}"
+
+
+def _train(
+    recipe: Recipe,
+    dataset: Dataset,
+    base: Base,
+    device: torch.device,
+    files: Files,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> Result:
+    """Train, or go on where a training stopped; store what it came to, and find how good it is."""
+    began = time.monotonic()
+    network = Network(recipe.model, recipe.classes)
+    network.initialise(recipe.seed)
+    if base.tensors is not None:
+        network.start_from(base.tensors)
+    checkpoints = Checkpoints(files.folder / recipe.key)
+    training = Training(recipe, dataset, network, device, checkpoints, progress, stop)
+    history = training.run()
+    manifest = store_blocks(network, recipe.classes, files.store)
+    # Of what lies in the store, not of what was put there.
+    stored = load_stage(recipe.model, recipe.classes, manifest, files.store, 0, len(network))
+    places = (recipe.image_px, recipe.batch, device)
+    score = evaluate(stored.to(device), dataset.test, *places, progress, stop)
+    origin = Origin(
+        dataset=dataset.name,
+        dataset_sha256=dataset.sha256,
+        train_images=len(dataset.train),
+        validation_images=len(dataset.validation),
+        test_images=len(dataset.test),
+        image_px=recipe.image_px,
+        accuracy=score.accuracy,
+        base=base.name,
+        base_sha256=base.sha256,
+        epochs=history[-1].number,
+        best_epoch=best(history).number,
+        batch=recipe.batch,
+        lr=recipe.lr,
+        seed=recipe.seed,
+    )
+    made = {
+        "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "host": platform.node(),
+        "device": str(device),
+        "runtime": version(),
+        "torch": torch.__version__,
+        "last_part_s": round(time.monotonic() - began, 1),  # since it last went on
+        "recipe": dataclasses.asdict(recipe),
+        "history": [dataclasses.asdict(epoch) for epoch in history],
+    }
+    return Result(dataclasses.replace(manifest, origin=origin), made)
+
+
+def _work(recipe: Recipe, dataset: Dataset) -> Work:
+    def batches(images: int) -> int:
+        return math.ceil(images / recipe.batch)
+
+    train, odd = divmod(len(dataset.train), recipe.batch)
+    return Work(
+        epochs=recipe.epochs,
+        train=train + (odd > 1),
+        validation=batches(len(dataset.validation)),
+        test=batches(len(dataset.test)),
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        raise ParetoPipeError(
+            "E_OPTION",
+            f"device={name} is not here: PyTorch {torch.__version__} on this host can use "
+            f"cpu{' and cuda' if torch.cuda.is_available() else ''} — choose one, or auto",
+        )
+    return torch.device(name)
+
+
+def _sentence(weights: Published) -> str:
+    origin = weights.manifest.origin
+    assert origin is not None
+    return (
+        f"{weights.manifest.model}: {100 * origin.accuracy:.1f} % top-1 on {origin.test_images} "
+        f"held-out images of {origin.dataset} at {origin.image_px} px, after "
+        f"{origin.best_epoch} of {origin.epochs} epochs from {origin.base}"
+    )

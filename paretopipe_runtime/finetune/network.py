@@ -1,0 +1,116 @@
+"""A model's blocks to be trained: the very modules whose tensors are published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.models import build_blocks
+
+# torchvision's InceptionV3 weights expect another normalisation of the images than the other
+# models', which its whole model does before its first layer and these blocks do not.
+_MEAN = torch.tensor([0.485, 0.456, 0.406])
+_STD = torch.tensor([0.229, 0.224, 0.225])
+_UNUSED = "AuxLogits."  # InceptionV3's second head is in the file and in no block
+
+
+class Network(nn.Sequential):
+    """The blocks in order. Their tensors go by torchvision's names: block's name, tensor's name.
+
+    InceptionV3's auxiliary head takes no part, in training either.
+    """
+
+    def __init__(self, model: str, classes: int) -> None:
+        blocks = build_blocks(model, classes, device="cpu")
+        super().__init__(*(module for _, module in blocks))
+        self.model = model
+        self.block_names = tuple(name for name, _ in blocks)
+        self.requires_grad_(True)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return every tensor of every block by its name; they are the blocks' own."""
+        return {
+            f"{block}.{name}": tensor
+            for block, module in zip(self.block_names, self, strict=True)
+            for name, tensor in module.state_dict().items()
+        }
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Return what training changes by gradients, by its name."""
+        return {
+            f"{block}.{name}": parameter
+            for block, module in zip(self.block_names, self, strict=True)
+            for name, parameter in module.named_parameters()
+        }
+
+    @torch.no_grad()
+    def fill(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Copy values into the tensors of these names."""
+        own = self.tensors()
+        for name, value in values.items():
+            own[name].copy_(value)
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Give every tensor a random value as torchvision does, the same for the same seed."""
+        source = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(
+                    module.weight, mode="fan_out", nonlinearity="relu", generator=source
+                )
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01, generator=source)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def start_from(self, base: Mapping[str, torch.Tensor]) -> None:
+        """Take over the values of a state dict; a last layer of other classes keeps its own.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_PRETRAINED`` where they are of another model.
+        """
+        own = self.tensors()
+        last = next(name for name in reversed(own) if own[name].dim() > 1).rpartition(".")[0]
+        wrong = [
+            f"{name} is {list(base[name].shape)}, expected {list(tensor.shape)}"
+            for name, tensor in own.items()
+            if name in base and base[name].shape != tensor.shape and name.rpartition(".")[0] != last
+        ]
+        # A counter of batch normalisation that old files lack and evaluation does not use.
+        lacking = own.keys() - base.keys()
+        wrong += [f"{n} is missing" for n in sorted(lacking) if not n.endswith("batches_tracked")]
+        surplus = (name for name in base.keys() - own.keys() if not name.startswith(_UNUSED))
+        wrong += [f"{name} belongs to no block" for name in sorted(surplus)]
+        if wrong:
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise ParetoPipeError(
+                "E_PRETRAINED",
+                f"the weights are not {self.model}'s: {'; '.join(wrong[:3])}{more} — give "
+                "torchvision's state dict of that model",
+            )
+        fits = {n: base[n] for n, t in own.items() if n in base and base[n].shape == t.shape}
+        self.fill(_normalised(fits) if self.model == "inceptionv3" else fits)
+
+
+def _normalised(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Fold InceptionV3's other normalisation into its first layer, which pads nothing: exactly.
+
+    Its weights expect (p - 0.5) / 0.5 of a pixel p and get x = (p - mean) / std, so a x + b with
+    a = std / 0.5 and b = (mean - 0.5) / 0.5. The convolution takes a, the mean that its batch
+    normalisation subtracts takes what b adds.
+    """
+    weight, mean = (f"Conv2d_1a_3x3.{name}" for name in ("conv.weight", "bn.running_mean"))
+    added = values[weight] * ((_MEAN - 0.5) / 0.5).reshape(1, 3, 1, 1)
+    return {
+        **values,
+        weight: values[weight] * (_STD / 0.5).reshape(1, 3, 1, 1),
+        mean: values[mean] - added.sum((1, 2, 3)),
+    }

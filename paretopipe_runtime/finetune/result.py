@@ -1,0 +1,70 @@
+"""What a training came to: blocks in the weights' store, and a manifest kept beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.finetune.network import Network
+from paretopipe_runtime.published import Published, publish, read, set_path
+from paretopipe_runtime.weights import WeightsManifest, write_block
+
+SOURCE = "finetuned"  # what manifests call it
+_NAME = "result"  # of a training, under whatever name it is published
+
+
+@dataclass(frozen=True)
+class Result:
+    """The weights, and how they were made: when, where, epoch by epoch."""
+
+    manifest: WeightsManifest
+    made: dict[str, Any]
+
+
+def find(folder: Path, model: str, store: Path) -> Result | None:
+    """Return what a training came to that was kept in `folder`, if the store has all of it."""
+    try:
+        document = json.loads(set_path(folder, _NAME, model).read_text())
+        result = read(document)
+        assert result is not None
+        result.check_store(store)
+    except (OSError, KeyError, ValueError, ParetoPipeError):
+        return None
+    return Result(result.manifest, document["made"])
+
+
+def keep(folder: Path, result: Result) -> None:
+    """Keep what a training came to."""
+    publish(folder, Published(_NAME, result.manifest), result.made)
+
+
+def store_blocks(network: Network, classes: int, store: Path) -> WeightsManifest:
+    """Put a network's blocks into the store and return their manifest, still without an origin.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_DISK``.
+    """
+    network.cpu()
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        blocks = tuple(
+            write_block(
+                store,
+                name,
+                module,
+                {key: tensor.numpy() for key, tensor in module.state_dict().items()},
+            )
+            for name, module in zip(network.block_names, network, strict=True)
+        )
+    except (OSError, SafetensorError) as error:
+        raise ParetoPipeError(
+            "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
+        ) from error
+    return WeightsManifest(network.model, classes, SOURCE, blocks)

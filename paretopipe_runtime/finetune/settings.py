@@ -1,0 +1,120 @@
+"""What a training is asked to be."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.finetune.base import NONE, Base
+from paretopipe_runtime.finetune.images import Dataset
+from paretopipe_runtime.models import model_info
+from paretopipe_runtime.plan import canonical
+from paretopipe_runtime.published import check_name
+
+#: Raise it when the same settings make other weights: a checkpoint of before is not continued then.
+RECIPE = 1
+#: The largest learning rate of a step: for random values, and for trained ones.
+_LR_SCRATCH, _LR_BASE = 0.05, 0.01
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A training as asked for; None is what fits model, data set and base."""
+
+    model: str
+    weights: str = "finetuned"
+    dataset: str = "cifar10"
+    pretrained: str = "imagenet"
+    classes: int | None = None
+    image_px: int | None = None
+    epochs: int = 20
+    batch: int = 64
+    lr: float | None = None
+    patience: int = 5
+    seed: int = 0
+    device: str = "auto"
+
+    def checked(self) -> Settings:
+        """Return these settings if a training can have them.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_MODEL``, ``E_OPTION``.
+        """
+        model_info(self.model)
+        check_name(self.weights)
+        least = {"epochs": 0, "batch": 2, "patience": 1, "seed": 0, "image_px": 1, "classes": 2}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                option = name.removesuffix("_px")
+                raise ParetoPipeError(
+                    "E_OPTION", f"{option}={value}, expected {lowest} or more — choose another"
+                )
+        if self.lr is not None and not (math.isfinite(self.lr) and 0 < self.lr <= 10):
+            raise ParetoPipeError(
+                "E_OPTION", f"lr={self.lr}, expected above 0 and up to 10 — write e.g. lr=0.01"
+            )
+        return self
+
+    @property
+    def image(self) -> int:
+        """The side of the images that the model sees: unless told, what it is measured with."""
+        return self.image_px or model_info(self.model).image_px
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training with nothing left open; equal recipes make equal weights on equal machines."""
+
+    model: str
+    classes: int
+    image_px: int
+    epochs: int
+    batch: int
+    lr: float
+    patience: int
+    seed: int
+    dataset_sha256: str
+    base_sha256: str
+    flip: bool
+
+    @classmethod
+    def of(cls, settings: Settings, dataset: Dataset, base: Base) -> Recipe:
+        """Return what `settings` come to with this data set and base.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_OPTION`` where the data set has more classes than the model is to have.
+        """
+        classes = settings.classes or dataset.classes
+        if classes < dataset.classes:
+            raise ParetoPipeError(
+                "E_OPTION",
+                f"classes={classes}, and data set {dataset.name} has {dataset.classes} — leave "
+                "classes out, or give as many or more",
+            )
+        return cls(
+            model=settings.model,
+            classes=classes,
+            image_px=settings.image,
+            epochs=settings.epochs,
+            batch=settings.batch,
+            lr=settings.lr or (_LR_SCRATCH if base.name == NONE else _LR_BASE),
+            patience=settings.patience,
+            seed=settings.seed,
+            dataset_sha256=dataset.sha256,
+            base_sha256=base.sha256,
+            flip=dataset.flip,
+        )
+
+    @property
+    def key(self) -> str:
+        """16 hex digits over all of it: which checkpoints belong to it."""
+        identity: dict[str, Any] = {"recipe": RECIPE, **vars(self)}
+        return hashlib.sha256(canonical(identity)).hexdigest()[:16]

@@ -1,0 +1,63 @@
+"""Read a file of PyTorch's own format: the one place of all ParetoPipe that does.
+
+Such a file is a pickle, which can run code when it is loaded. `weights_only=True` has PyTorch's own
+reader build nothing but tensors from it; releases before 2.6 had a hole there (CVE-2025-32434). It
+is read once, on the host that fine-tunes; everything after it is safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from paretopipe_runtime.errors import ParetoPipeError
+
+_SAFE_SINCE = (2, 6)
+
+
+def read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
+    """Return the tensors in a ``.pth`` or ``.safetensors`` file by name, and the file's sha256.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_PRETRAINED`` for a file that holds anything else.
+    """
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        tensors = load_file(path) if path.suffix == ".safetensors" else _load(path)
+        _check(tensors)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ParetoPipeError(
+            "E_PRETRAINED",
+            f"{path} holds no weights: {error} — it takes a state dict as torchvision publishes "
+            "them, or a .safetensors file with the same names",
+        ) from error
+    return tensors, sha256
+
+
+def _load(path: Path) -> Any:
+    release = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if release < _SAFE_SINCE:
+        raise ValueError(f"PyTorch {torch.__version__} cannot read it safely, 2.6 and later can")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of a damaged or hostile file: whatever its reader stumbles over
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"{type(error).__name__} {first}") from error
+
+
+def _check(tensors: Any) -> None:
+    if not isinstance(tensors, dict) or not tensors:
+        raise ValueError(f"it is a {type(tensors).__name__}, expected tensors by name")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{str(name)[:60]!r} is a {type(tensor).__name__}, expected a tensor")
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name[:60]!r} has values that are not finite")
