@@ -106,11 +106,16 @@ def duration(seconds: float) -> str:
 
 
 def line(label: str, progress: Mapping[str, Any]) -> str:
-    """Return the live line; a figure that is not known yet is left out."""
+    """Return the live line; a figure that is not known yet is left out.
+
+    A job that does not measure counts something else than runs, and none of it can fail.
+    """
     if not progress:
         return f"[{label}] starting"
-    parts = [f"{progress.get('runs_done', 0)}/{progress.get('runs_total', '?')} runs"]
-    parts += [f"{progress.get('failed', 0)} failed"]
+    noun = progress.get("noun", "runs")
+    parts = [f"{progress.get('runs_done', 0)}/{progress.get('runs_total', '?')} {noun}"]
+    if noun == "runs":
+        parts += [f"{progress.get('failed', 0)} failed"]
     if progress.get("invalid"):
         parts += [f"{progress['invalid']} invalid"]
     if progress.get("left_s") is not None and not progress.get("finished"):
@@ -120,19 +125,19 @@ def line(label: str, progress: Mapping[str, Any]) -> str:
     return f"[{label}] " + ", ".join(parts)
 
 
-def verdict(snapshot: Snapshot) -> str:
-    """Return why a unit that ended did not complete its cell, or ``""`` when it did."""
+def verdict(snapshot: Snapshot, job: str = "sweep") -> str:
+    """Return why a unit that ended did not complete its job, or ``""`` when it did."""
     progress, status = snapshot.progress, snapshot.exit_status
     if status == 0 and snapshot.unit.get("Result", "success") == "success":
         if progress.get("finished"):
             return ""
-        return "the sweep was stopped from outside before it was done — run the same command again"
+        return f"the {job} was stopped from outside before it was done — run the same command again"
     if snapshot.error:
         return snapshot.error
     if status == 75:
-        return "the sweep lost its controller and stopped — run the same command again to resume"
+        return f"the {job} lost its controller and stopped — run the same command again to resume"
     how = f"{snapshot.unit.get('Result', 'failed')}, status {status}"
-    return f"the sweep ended without a word ({how}) — run the same command again to resume"
+    return f"the {job} ended without a word ({how}) — run the same command again to resume"
 
 
 class Screen:
@@ -159,7 +164,7 @@ class Screen:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``follow_sweep: {unit, lease, progress, label, patience_s, guards}``."""
+    """``follow_sweep: {unit, lease, progress, label, patience_s, guards, job}``."""
 
     TRANSFERS_FILES = False
 
@@ -191,14 +196,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     break
             elif time.monotonic() - heard > patience:
                 raise AnsibleActionFail(
-                    f"the orchestrator did not answer for {duration(patience)}; its sweep stops by "
+                    f"the orchestrator did not answer for {duration(patience)}; its job stops by "
                     "itself — mend the connection and run the same command again"
                 )
             time.sleep(max(0.1, POLL_S - (time.monotonic() - started)))
         if problem := problem or guards.confirm():
             words = f"{problem} — run the same command again to measure the rest"
             return {**result, "failed": True, "msg": words, **self._in_doubt(guards)}
-        problem = verdict(snapshot)
+        problem = verdict(snapshot, args.get("job", "sweep"))
         outcome = {"changed": True, "progress": dict(snapshot.progress), "summary": text}
         return {**result, **outcome, **({"failed": True, "msg": problem} if problem else {})}
 

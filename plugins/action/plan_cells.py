@@ -24,6 +24,7 @@ from ansible.utils.vars import load_extra_vars
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from planning.cells import plan_cells
+from planning.sets import read_sets, set_name
 from planning.values import OptionError, known, mistyped
 
 
@@ -73,6 +74,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             mistyped(list(load_extra_vars(self._loader)))
             name = str(options.pop("experiment", "full"))
             experiment, models, scenarios = read_experiment(folder, name)
+            weights = set_name({**experiment, **options})
             plan = plan_cells(
                 options,
                 experiment,
@@ -89,6 +91,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 },
                 {**provenance_of(folder.parent), "experiment": name},
                 args["orchestrator"],
+                read_sets(folder / "weights", weights),
             )
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None

@@ -8,6 +8,7 @@ from typing import Any
 
 from planning.choice import Choice, Model, choose
 from planning.network import conditions
+from planning.sets import Weights
 from planning.values import OptionError, cut_points
 
 PORT = 47470
@@ -29,6 +30,7 @@ def plan_cells(
     hosts: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
     orchestrator: str = "",
+    sets: Mapping[str, Weights] | None = None,
 ) -> dict[str, Any]:
     """Return the sweep: name, effective options, cells grouped by scenario, profiles and links.
 
@@ -45,13 +47,15 @@ def plan_cells(
         Commit and controller versions, copied into every plan.
     orchestrator : str
         The host that drives the runs; with backend ``rpc_hub`` every tensor goes through it.
+    sets : mapping
+        Each model's weights in the published set that `options` name.
 
     Raises
     ------
     OptionError
         With one sentence, when a name is unknown or a number out of range.
     """
-    choice = choose(options, experiment, models, scenarios, hosts)
+    choice = choose(options, experiment, models, scenarios, hosts, sets or {})
     plans = _Plans(choice, scenarios, hosts, provenance, orchestrator)
     return {
         "sweep": choice.sweep,
@@ -170,6 +174,7 @@ class _Plans:
             "batch_size": self._choice.batch,
             "warmup_batches": self._choice.counts["warmup_batches"],
             **self._choice.seeds,
+            **(model.weights.plan if model.weights else {}),
             "provenance": {**self._provenance, "options": self._choice.options(model)},
         }
 

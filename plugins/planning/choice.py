@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from planning.sets import Weights, of_model, set_name
 from planning.values import OptionError, flag, fraction, known, listed, whole
 
 BACKENDS = ("socket", "rpc", "rpc_hub")
@@ -26,12 +27,13 @@ _COUNTS = ("repeats", "warmup_batches", "latency_batches", "throughput_batches",
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it is to be measured."""
+    """A model as it is to be measured; without `weights` those are seeded."""
 
     name: str
     blocks: int
     classes: int
     image: int
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Choice:
     engines: tuple[str, ...]
     allocators: Mapping[str, str]
     devices: Mapping[str, str]
+    weights: str
     batch: int
     counts: Mapping[str, int]
     seeds: Mapping[str, int]
@@ -74,6 +77,7 @@ class Choice:
             "model": one_or_all("name"),
             "classes": one_or_all("classes"),
             "image": one_or_all("image"),
+            "weights": self.weights,
             "batch": self.batch,
             "repeats": self.counts["repeats"],
             "scenarios": list(self.scenarios),
@@ -98,6 +102,7 @@ def choose(
     models: Mapping[str, Any],
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
+    sets: Mapping[str, Weights],
 ) -> Choice:
     """Return what `options` over `experiment` come to; see `planning.cells.plan_cells`."""
     chosen = {**experiment, **options}
@@ -107,7 +112,8 @@ def choose(
                 f"the experiment has no {key}: copy the key from experiments/full.yml"
             )
     wanted_models = tuple(
-        _model(name, options, experiment, models[name]) for name in _model_names(chosen, models)
+        _model(name, options, experiment, models[name], of_model(name, chosen, sets))
+        for name in _model_names(chosen, models)
     )
     pairings: Mapping[str, list[str]] = experiment["pairings"]
     choice = Choice(
@@ -127,6 +133,7 @@ def choose(
             for host, facts in hosts.items()
         },
         devices={host: _device(host, str(facts["device"])) for host, facts in hosts.items()},
+        weights=set_name(chosen),
         batch=whole("batch", chosen["batch"]),
         counts={name: whole(name, chosen[name]) for name in _COUNTS},
         seeds={name: int(chosen[name]) for name in ("seed", "weights_seed")},
@@ -161,16 +168,26 @@ def _model_names(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> list[s
 
 
 def _model(
-    name: str, options: Mapping[str, Any], experiment: Mapping[str, Any], facts: Mapping[str, Any]
+    name: str,
+    options: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    weights: Weights | None,
 ) -> Model:
     # An experiment's image size is meant for its own models: 32 px is too small for others.
     chosen = {**experiment, **options}
     own = chosen if "image" in options or name in listed(experiment.get("model", ())) else facts
-    classes = whole("classes", chosen.get("classes", facts["classes"]))
-    if classes not in CLASSES:
+    default = weights.classes if weights else facts["classes"]
+    classes = whole("classes", chosen.get("classes", default))
+    if weights and classes != weights.classes:
+        raise OptionError(
+            f"weights={weights.name} of {name} have {weights.classes} classes, not {classes}: "
+            f"leave classes out, or fine-tune with -e classes={classes}"
+        )
+    if not weights and classes not in CLASSES:
         raise OptionError(f"classes={classes} is not offered: choose 10 or 1000")
     image = whole("image", own.get("image", facts["image"]))
-    return Model(name, facts["blocks"], classes, image)
+    return Model(name, facts["blocks"], classes, image, weights)
 
 
 def _sweep(chosen: Mapping[str, Any], names: list[str], every: list[str]) -> str:

@@ -19,6 +19,7 @@ OPTIONS = (
     "batch",
     "image",
     "classes",
+    "weights",
     "repeats",
     "splits",
     "end_points",
@@ -103,9 +104,9 @@ def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[
     return cuts
 
 
-def mistyped(names: Sequence[str]) -> None:
+def mistyped(names: Sequence[str], options: Sequence[str] = OPTIONS) -> None:
     """Refuse an ``-e`` name that is all but one of ours: Ansible would ignore it in silence."""
     for name in names:
-        close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.8)
-        if name not in OPTIONS and close:
+        close = difflib.get_close_matches(name, options, n=1, cutoff=0.8)
+        if name not in options and close:
             raise OptionError(f"unknown option '{name}': did you mean {close[0]}=…?")

@@ -34,6 +34,17 @@ def test_the_line_says_where_the_sweep_is(follow: ModuleType) -> None:
     assert follow.line("c", done) == "[c] 100/100 runs, 0 failed, 2 invalid"
 
 
+def test_a_job_that_does_not_measure_counts_what_it_says(follow: ModuleType) -> None:
+    training = {**PROGRESS, "noun": "batches", "current": "epoch 3/20, best 88.9 % in epoch 2"}
+    del training["failed"]
+    assert follow.line("fine-tuning vgg16 cifar10", training) == (
+        "[fine-tuning vgg16 cifar10] 37/100 batches, 4 min 10 s left, "
+        "now epoch 3/20, best 88.9 % in epoch 2"
+    )
+    lost = follow.Snapshot({}, {"ActiveState": "failed", "ExecMainStatus": "75"}, "")
+    assert "the fine-tuning lost its controller" in follow.verdict(lost, "fine-tuning")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
