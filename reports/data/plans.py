@@ -9,6 +9,7 @@ from math import comb
 from reports.data.lines import Record
 from reports.data.selection import PHASES
 
+_WEIGHTS = "weights_digest"
 _MOST = 10_000  # splits of one model; more were never planned, and would not fit in a page
 
 
@@ -18,6 +19,8 @@ def in_force(proposed: Sequence[Record], factors: Record) -> Record:
         plan
         for plan in proposed
         if all(factors.get(key, plan[key]) == plan[key] for key in _alike(plan))
+        # Seeded weights have no digest in a plan nor in factors: that differs from having one.
+        and (not factors or factors.get(_WEIGHTS) == plan.get(_WEIGHTS))
     ]
     return [{}, *proposed, *fits][-1]
 

@@ -42,6 +42,7 @@ class Reducer:
         self._facts: dict[bytes, Record] = {}
         self._hosts: dict[tuple[Any, ...], Record] = {}
         self._asked: dict[bytes, Record] = {}
+        self._weights: dict[bytes, Record] = {}
         self._names: dict[tuple[int, int], tuple[str, ...]] = {}
         self._texts: dict[str, str] = {}
         self._clean: dict[str, str] = {}
@@ -49,8 +50,9 @@ class Reducer:
     def run(self, record: Record) -> Record | None:
         """Return what a report uses of a run; None where its settings are no settings.
 
-        ``factors`` (without the repeat, which has its own key), ``network`` and ``hosts`` are
-        shared between runs: nobody may change them. ``columns`` names what ``values`` holds.
+        ``factors`` (without the repeat, which has its own key), ``network``, ``weights`` and
+        ``hosts`` are shared between runs: nobody may change them. ``columns`` names what
+        ``values`` holds.
         """
         if not shape.run(record):
             return None
@@ -86,6 +88,7 @@ class Reducer:
             "role": self._text(str(factors.get("role") or SPLIT)),
             "factors": factors,
             "network": asked,
+            "weights": self._shared_weights(record.get("weights")),
             "hosts": self._shared_hosts(record.get("hosts")),
             "end_block": end,
             "problem": problem,
@@ -108,6 +111,11 @@ class Reducer:
         if key not in self._asked:
             self._asked[key] = {"asked": asked} if shape.flat(asked) else {}
         return self._asked[key] or None
+
+    def _shared_weights(self, stated: Any) -> Record:
+        if not (isinstance(stated, dict) and shape.flat(stated)):
+            return {}
+        return self._weights.setdefault(_key(stated), stated)
 
     def _shared_hosts(self, hosts: Any) -> Record:
         if not isinstance(hosts, dict):

@@ -157,7 +157,11 @@ _SIZES: dict[str, Check] = {
     for key in ("classes", "image_px", "batch_size", "latency_batches", "throughput_batches")
 } | {"window": _positive, "warmup_batches": is_count}
 _NAMED: dict[str, Check] = {
-    key: _text for key in ("model", "backend", "engine", "pairing", "split", "hub", "role", "input")
+    key: _text
+    for key in (
+        *("model", "backend", "engine", "pairing", "split", "hub", "role", "input"),
+        *("weights", "weights_digest"),
+    )
 }
 _FACTORS: dict[str, Check] = {
     **_SIZES,

@@ -14,7 +14,7 @@ from reports.data.selection import PHASES, exclusions
 from reports.data.text import clean
 
 FACTORS = (
-    *("model", "classes", "image_px", "batch_size", "backend", "engine", "allocators"),
+    *("model", "classes", "image_px", "batch_size", "backend", "engine", "allocators", "weights"),
     *(
         "pairing",
         "scenario",
@@ -113,6 +113,7 @@ def _factors(run: Record) -> Record:
         **{key: factors.get(key) for key in FACTORS},
         "engine": factors.get("engine") or "eager",
         "allocators": "-".join(map(str, factors.get("allocators") or ())) or None,
+        "weights": factors.get("weights") or ("seeded" if "weights_seed" in factors else None),
         "scenario": scenario_name(factors.get("scenario")),
         "cuts": "-".join(str(cut) for cut in factors["cuts"]),
         "split": split_name(factors),

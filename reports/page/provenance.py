@@ -14,6 +14,7 @@ from reports.data.cells import Cell, spread
 from reports.data.kinds import allocators_name, backend_name, devices_name, engine_name
 from reports.data.naming import Naming
 from reports.data.records import Record, host_facts
+from reports.data.trained import every
 from reports.page.figures import spread as spread_text
 from reports.words import moment, number, pairing_name
 
@@ -109,12 +110,13 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
     runs
         The runs that count: others may have had other settings.
     """
-    known = [*(cell.plan for cell in cells), *(run["factors"] for run in runs)]
+    known = [*(_stated(cell.plan) for cell in cells), *(run["factors"] for run in runs)]
     found = {
         **{
             label: _distinct(source[key] for source in known if key in source)
             for key, label in _SETTINGS.items()
         },
+        "Weights": _distinct(trained.told for trained in every(runs)),
         "Backend": _distinct(backend_name(cell.backend) for cell in cells),
         "Engine": _distinct(engine_name(cell.engine) for cell in cells),
         "Memory allocator": _distinct(
@@ -123,6 +125,11 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
         "Computed on": _distinct(devices_name(cell.devices, cell.hosts) for cell in cells),
     }
     return {label: text for label, text in found.items() if text != _UNKNOWN}
+
+
+def _stated(plan: Record) -> Record:
+    """What a plan says of its settings; a seed says nothing where weights are named."""
+    return {key: plan[key] for key in plan if key != "weights_seed" or not plan.get("weights")}
 
 
 def options(cells: Sequence[Cell]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from reports import paper
+from reports.data.trained import every
 from reports.page.memory import mebibytes
 from reports.page.sheet import Section, Sheet
 
@@ -85,6 +86,8 @@ def _together(sheet: Sheet, what: str) -> float | None:
 
 
 def _accuracy(sheet: Sheet) -> str:
+    if found := every(sheet.used or sheet.records.profiles):
+        return "; ".join(trained.score for trained in found)
     seeds = {run["factors"].get("weights_seed") for run in sheet.used} - {None}
     return "not measured: seeded weights" if seeds else "not measured"
 
