@@ -89,6 +89,11 @@ def finetune(settings: Settings, files: Files) -> tuple[int, str]:
         path = publish(files.store, weights, done.made)
     except Stopped:
         return INTERRUPTED, "fine-tuning stopped; the same command goes on"
+    except torch.cuda.OutOfMemoryError as error:
+        first = str(error).partition(". ")[0]
+        raise ParetoPipeError(
+            "E_MEMORY", f"{first} — fine-tune with a smaller batch than {recipe.batch}"
+        ) from error
     finally:
         progress.write(finished=True)
     return COMPLETE, f"{_sentence(weights)}\npublished as {weights.name!r}: {path}"

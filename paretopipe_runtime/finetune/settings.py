@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.finetune.base import NONE, Base
+from paretopipe_runtime.finetune.base import Base
 from paretopipe_runtime.finetune.images import Dataset
 from paretopipe_runtime.models import model_info
 from paretopipe_runtime.plan import canonical
@@ -105,7 +105,7 @@ class Recipe:
             image_px=settings.image,
             epochs=settings.epochs,
             batch=settings.batch,
-            lr=settings.lr or (_LR_SCRATCH if base.name == NONE else _LR_BASE),
+            lr=settings.lr or (_LR_SCRATCH if base.tensors is None else _LR_BASE),
             patience=settings.patience,
             seed=settings.seed,
             dataset_sha256=dataset.sha256,

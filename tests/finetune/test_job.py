@@ -100,6 +100,17 @@ def test_a_loss_that_is_no_number_ends_it(folder: Path, processes: Processes) ->
     assert "with a smaller lr than 0.05" in done.stderr
 
 
+def test_a_device_without_memory_says_what_to_do(folder: Path, processes: Processes) -> None:
+    full = "from paretopipe_runtime.finetune import training\n"
+    full += "def step(*given): raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to')\n"
+    full += "training.Training._step = step"
+    done = processes.train(folder, before=full)
+    assert done.status == 2
+    assert done.stderr == (
+        "E_MEMORY: CUDA out of memory — fine-tune with a smaller batch than 16\n"
+    )
+
+
 def test_an_unknown_model_and_too_small_an_image_are_told_at_once(
     folder: Path, processes: Processes
 ) -> None:

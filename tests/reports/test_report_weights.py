@@ -82,6 +82,13 @@ def test_what_is_no_accuracy_is_not_shown(tmp_path: Path, change: dict[str, Any]
     assert "not measured" in text
 
 
+def test_a_name_is_text_and_not_markup(tmp_path: Path) -> None:
+    synthetic.write_cell(tmp_path, lines({**STATED, "dataset": "<script>alert(1)</script>"}))
+    html = pages(read(tmp_path))["mobilenetv2.html"]
+    assert "97.5 % on &lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<script>alert(1)" not in html
+
+
 def test_runs_with_other_weights_are_not_mixed(tmp_path: Path) -> None:
     earlier, later = lines(), lines(STATED)
     for number, line in enumerate(later):
