@@ -90,7 +90,12 @@ def test_what_is_asked_comes_from_the_plans() -> None:
         for name in ("full", "models", "scenarios")
     }
     hosts = {
-        name: {"address": "192.0.2.1", "allocator": "tuned", "allow_insecure_rpc": False}
+        name: {
+            "address": "192.0.2.1",
+            "allocator": "tuned",
+            "allow_insecure_rpc": False,
+            "device": "cpu",
+        }
         for name in ("pi1", "pi2", "server")
     }
     options = {"model": "alexnet", "engine": "eager,onnxruntime", "batch": "4"}

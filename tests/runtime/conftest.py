@@ -13,3 +13,15 @@ from tests.runtime.cluster import Cluster
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster.running(tmp_path_factory.mktemp("cluster")) as made:
         yield made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Let torch compute with one thread in the tests' own process.
+
+    Some tests fork from it, and OpenMP's threads do not come along: a child that then computes with
+    several waits for ever. The runtime itself never forks from a process that has computed.
+    """
+    import torch
+
+    torch.set_num_threads(1)
