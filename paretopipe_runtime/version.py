@@ -11,13 +11,14 @@ import hashlib
 from pathlib import Path
 
 RELEASE = "0.1.0"
+_KINDS = ("*.py", "*.safetensors")  # what a wheel has in it
 
 
 def code_digest() -> str:
-    """Return 12 hex digits of SHA-256 over names and contents of the package's ``*.py`` files."""
+    """Return 12 hex digits of SHA-256 over the names and contents of the package's files."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(path for kind in _KINDS for path in package.rglob(kind)):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import state_dict
 from paretopipe_runtime.finetune.datasets import called
+from paretopipe_runtime.finetune.downloads import fetching
 from paretopipe_runtime.models.compat import allow_missing_extension
 
 allow_missing_extension()
@@ -71,17 +71,9 @@ def _fetch(model: str, downloads: Path) -> Path:
     path = downloads / Path(url).name
     match = _DIGEST.search(path.name)
     assert match is not None, path.name
-    try:
-        if path.exists() and _sha256(path).startswith(match[1]):
-            return path
-        downloads.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), match[1], progress=False)
-    except (OSError, RuntimeError) as error:
-        raise ParetoPipeError(
-            "E_DOWNLOAD",
-            f"cannot download {url} to {downloads}: {error} — put that file there yourself, or say "
-            f"where it is with pretrained=/path/to/{path.name}",
-        ) from error
+    with fetching(url, downloads, "pretrained"):
+        if not (path.exists() and _sha256(path).startswith(match[1])):
+            torch.hub.download_url_to_file(url, str(path), match[1], progress=False)
     return path
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import socket
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.finetune.downloads import fetching
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # as its authors state it
@@ -25,7 +25,6 @@ FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), TEST)
 IMAGES = 10_000  # a file
 _RECORD = 1 + 3 * 32 * 32
 _LARGEST = 256 * 2**20  # bytes of the unpacked archive; the real one has 184 million
-_SILENCE_S = 60.0
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # pixels (n, 3, 32, 32), labels (n,)
 
@@ -44,18 +43,8 @@ def fetch(folder: Path) -> Path:
     from torchvision.datasets.utils import download_url
 
     archive = folder / Path(URL).name
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE_S)  # the helper has no way to say it
-    try:
+    with fetching(URL, folder, "dataset"):
         download_url(URL, str(folder), archive.name, MD5)
-    except (OSError, RuntimeError) as error:
-        raise ParetoPipeError(
-            "E_DOWNLOAD",
-            f"cannot download {URL} to {folder}: {error} — put that file there yourself, or say "
-            "where it is with dataset=/path/to/cifar-10-binary.tar.gz",
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)
     return archive
 
 

@@ -19,13 +19,16 @@ from torchvision.datasets import ImageFolder  # noqa: E402 - only importable aft
 
 _TESTS = ("test", "val")
 _LARGEST = 2**26  # pixels of an image; a few bytes of a file can claim any number
+# Of those that ImageFolder lists. A file's name says nothing of what is in it, and Pillow would
+# start Ghostscript for one.
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def open_folder(root: Path, name: str, image_px: int) -> Dataset:
     """Return ``root/train/<class>/`` and ``root/test/`` or ``val/``, or ``root/<class>/`` alone.
 
     Images are decoded when they are needed: their middle square, at `image_px` pixels a side.
-    The data set's digest is over the files' names and sizes.
+    The data set's digest is over the files' names and contents: all are read once.
 
     Raises
     ------
@@ -46,10 +49,20 @@ def open_folder(root: Path, name: str, image_px: int) -> Dataset:
                 f"{apart[0]} and {root / 'train'} do not have the same classes: {odd} is only in "
                 "one of them — give both a folder of each name",
             )
-    sha256 = hashlib.sha256()
-    for file in files:
-        sha256.update(f"{file.relative_to(root)} {file.stat().st_size}\n".encode())
-    return parted(name, sha256.hexdigest(), len(classes), flip=True, known=known, test=test)
+    sha256 = _digest(root, files)
+    return parted(name, sha256, len(classes), flip=True, known=known, test=test)
+
+
+def _digest(root: Path, files: list[Path]) -> str:
+    total = hashlib.sha256()
+    for path in files:
+        total.update(path.relative_to(root).as_posix().encode(errors="surrogateescape") + b"\0")
+        try:
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    return total.hexdigest()
 
 
 def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
@@ -77,12 +90,16 @@ def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
 def _decode(path: Path, px: int) -> np.ndarray:
     """The middle square as uint8 (3, px, px)."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _LARGEST:
                 raise ValueError(f"{image.width} × {image.height} pixels")
             square = ImageOps.fit(image.convert("RGB"), (px, px), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ParetoPipeError(
-            "E_DATA", f"cannot decode {path}: {error} — mend the image or take it away"
-        ) from error
+        raise _unreadable(path, error) from error
     return np.asarray(square).transpose(2, 0, 1)
+
+
+def _unreadable(path: Path, error: Exception) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_DATA", f"cannot read {path}: {error} — mend the image or take it away"
+    )

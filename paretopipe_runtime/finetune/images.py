@@ -101,9 +101,9 @@ def parted(
         ``E_DATA`` for labels that are no class, and where a part is left without images.
     """
     if test is None:
-        rest, held = _hold_out(known.labels, TEST_SHARE)
+        rest, held = _hold_out("test", known.labels, TEST_SHARE)
         known, test = known.some(rest), known.some(held)
-    rest, held = _hold_out(known.labels, VALIDATION_SHARE)
+    rest, held = _hold_out("validation", known.labels, VALIDATION_SHARE)
     dataset = Dataset(name, sha256, classes, flip, known.some(rest), known.some(held), test)
     total = len(dataset.train) + len(dataset.validation) + len(dataset.test)
     for part, images in (
@@ -126,9 +126,9 @@ def parted(
     return dataset
 
 
-def _hold_out(labels: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places of the images that stay, and of a share of each class that is held out."""
-    lots = torch.from_numpy(uniform("held out", (len(labels),), 0, 1))
+def _hold_out(part: str, labels: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places of the images that stay, and of a share of each class that is held out for a part."""
+    lots = torch.from_numpy(uniform(f"held out/{part}", (len(labels),), 0, 1))
     held = torch.zeros(len(labels), dtype=torch.bool)
     for label in set(labels.tolist()):
         own = (labels == label).nonzero()[:, 0]

@@ -19,13 +19,14 @@ from paretopipe_runtime.finetune import result
 from paretopipe_runtime.finetune.base import Base, open_base
 from paretopipe_runtime.finetune.checkpoints import Checkpoints
 from paretopipe_runtime.finetune.datasets import open_dataset
+from paretopipe_runtime.finetune.evaluation import Stopped, evaluate
 from paretopipe_runtime.finetune.images import Dataset
 from paretopipe_runtime.finetune.network import Network
 from paretopipe_runtime.finetune.progress import Progress, Work
 from paretopipe_runtime.finetune.result import Result, store_blocks
 from paretopipe_runtime.finetune.schedule import best
 from paretopipe_runtime.finetune.settings import Recipe, Settings
-from paretopipe_runtime.finetune.training import Stopped, Training, evaluate
+from paretopipe_runtime.finetune.training import Training
 from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.sweep import COMPLETE, INTERRUPTED, stop_on_signal
 from paretopipe_runtime.origin import Origin

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -19,7 +19,8 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import schedule
 from paretopipe_runtime.finetune.batches import augmented, prepared
 from paretopipe_runtime.finetune.checkpoints import Checkpoints, State
-from paretopipe_runtime.finetune.images import Dataset, Images
+from paretopipe_runtime.finetune.evaluation import Stopped, evaluate, parts
+from paretopipe_runtime.finetune.images import Dataset
 from paretopipe_runtime.finetune.network import Network
 from paretopipe_runtime.finetune.progress import Progress
 from paretopipe_runtime.finetune.schedule import Epoch
@@ -28,18 +29,6 @@ from paretopipe_runtime.finetune.settings import Recipe
 MOMENTUM, WEIGHT_DECAY, LARGEST_GRADIENT = 0.9, 5e-4, 5.0
 #: A checkpoint is made after each epoch, and within one this many seconds after the last.
 CHECKPOINT_S = 300.0
-
-
-class Stopped(Exception):
-    """The training was told to stop, and has a checkpoint to go on from."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """How a model does on some images."""
-
-    loss: float
-    accuracy: float
 
 
 class Training:
@@ -121,7 +110,7 @@ class Training:
         """The epoch's batches; a last one of a single image has no variance to normalise by."""
         source = torch.Generator().manual_seed(schedule.seed_of(self._recipe.seed, "order", epoch))
         order = torch.randperm(len(self._dataset.train), generator=source)
-        return [part for part in _parts(order, self._recipe.batch) if len(part) > 1]
+        return [part for part in parts(order, self._recipe.batch) if len(part) > 1]
 
     def _step(self, places: torch.Tensor, epoch: int, step: int, rate: float) -> float:
         recipe, train = self._recipe, self._dataset.train
@@ -176,44 +165,3 @@ class Training:
             self._optimizer.state[weights[name]]["momentum_buffer"] = buffer.to(self._device)
         self._state = state
         self._progress.epoch(state.history)
-
-
-@torch.inference_mode()
-def evaluate(
-    network: nn.Module,
-    images: Images,
-    image_px: int,
-    batch: int,
-    device: torch.device,
-    progress: Progress,
-    stop: Callable[[], bool],
-) -> Score:
-    """Return the mean loss and the share of images whose class has the largest logit.
-
-    Raises
-    ------
-    Stopped
-        When told to.
-    ParetoPipeError
-        ``E_DIVERGED`` when the loss is no number.
-    """
-    network.eval()
-    loss = right = 0.0
-    for places in _parts(torch.arange(len(images)), batch):
-        if stop():
-            raise Stopped
-        with progress.evaluating():
-            pixels = prepared(images.load(places).to(device), image_px)
-            labels = images.labels[places].to(device)
-            logits = network(pixels)
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-            right += int((logits.argmax(1) == labels).sum())
-    if not math.isfinite(loss):
-        raise ParetoPipeError(
-            "E_DIVERGED", f"the loss on held-out images is {loss} — fine-tune with a smaller lr"
-        )
-    return Score(loss / len(images), right / len(images))
-
-
-def _parts(places: torch.Tensor, batch: int) -> list[torch.Tensor]:
-    return [places[start : start + batch] for start in range(0, len(places), batch)]

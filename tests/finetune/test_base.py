@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import base, state_dict
@@ -62,6 +63,18 @@ def test_the_blocks_compute_what_torchvision_s_model_does(model: str) -> None:
     with torch.inference_mode():
         ours, theirs = network.eval()(images.clone()), original(images.clone())
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_every_block_can_be_trained(model: str) -> None:
+    """Without values: that a gradient finds its way to every parameter is a matter of shapes."""
+    network = Network(model, 10).to("meta").train()
+    side = SIDE.get(model, 32)
+    functional.cross_entropy(
+        network(torch.empty(2, 3, side, side, device="meta")),
+        torch.zeros(2, dtype=torch.int64, device="meta"),
+    ).backward()
+    assert [name for name, weight in network.weights().items() if weight.grad is None] == []
 
 
 def test_a_head_of_other_classes_is_left_out_and_everything_else_taken() -> None:

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
+from paretopipe_runtime import golden
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import cifar
 from paretopipe_runtime.finetune.batches import augmented, prepared
 from paretopipe_runtime.finetune.datasets import open_dataset
 from paretopipe_runtime.finetune.images import Dataset, Images
-from paretopipe_runtime.golden import input_batches
 
 Pack = Callable[[dict[str, bytes]], Path]
 Picture = Callable[..., None]
@@ -173,6 +173,18 @@ def test_a_folder_of_images_is_a_data_set(tmp_path: Path, picture: Picture) -> N
     assert [len(part) for part in (whole.train, whole.validation, whole.test)] == [36, 4, 8]
 
 
+def test_another_image_of_the_same_size_is_another_data_set(
+    tmp_path: Path, picture: Picture
+) -> None:
+    for name in ("ant", "bee"):
+        for index in range(10):
+            picture(tmp_path / name / f"{index}.bmp", index)
+    before, length = opened(tmp_path).sha256, (tmp_path / "ant/0.bmp").stat().st_size
+    picture(tmp_path / "ant/0.bmp", 200)
+    assert (tmp_path / "ant/0.bmp").stat().st_size == length
+    assert opened(tmp_path).sha256 != before
+
+
 def test_of_an_image_the_middle_square_is_used(tmp_path: Path, picture: Picture) -> None:
     for name in ("ant", "bee"):
         for index in range(10):
@@ -202,8 +214,20 @@ def test_an_image_that_is_none_says_which(tmp_path: Path, picture: Picture) -> N
             if index == 0:
                 (tmp_path / name / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     dataset = opened(tmp_path)
-    with pytest.raises(ParetoPipeError, match=r"^E_DATA: cannot decode .*0\.png: "):
+    with pytest.raises(ParetoPipeError, match=r"^E_DATA: cannot read .*0\.png: "):
         distinct(dataset)
+
+
+def test_a_program_in_the_place_of_an_image_is_not_run(tmp_path: Path, picture: Picture) -> None:
+    """PostScript by its content: Pillow hands that to Ghostscript, whatever its name is."""
+    for name in ("ant", "bee"):
+        for index in range(10):
+            picture(tmp_path / name / f"{index}.png", 0)
+    Image.new("RGB", (9, 9)).save(tmp_path / "ant/0.png", "EPS")
+    with Image.open(tmp_path / "ant/0.png") as image:
+        assert image.format == "EPS"
+    with pytest.raises(ParetoPipeError, match=r"cannot read .*0\.png: cannot identify image file"):
+        distinct(opened(tmp_path))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -217,7 +241,7 @@ def test_an_image_that_claims_gigabytes_is_not_decoded(tmp_path: Path, picture: 
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     huge.write_bytes(content)
     dataset = opened(tmp_path)
-    with pytest.raises(ParetoPipeError, match=r"cannot decode .*0\.png: 10000 × 10000 pixels"):
+    with pytest.raises(ParetoPipeError, match=r"cannot read .*0\.png: 10000 × 10000 pixels"):
         distinct(dataset)
 
 
@@ -299,11 +323,17 @@ def test_the_model_sees_what_the_measured_inputs_are_made_of() -> None:
     assert same.shape == (1, 3, 16, 16)
     assert same[0, 0, 0, 0].item() == pytest.approx(-0.485 / 0.229)
     assert same[0, 2, 15, 15].item() == pytest.approx((1 - 0.406) / 0.225)
-    larger = prepared(image, 64)
-    measured = input_batches(1, 64, 1, 0)[0]
-    assert larger.shape == measured.shape
-    assert str(larger.dtype).endswith(str(measured.dtype))
-    assert abs(float(larger.mean() - same.mean())) < 1e-3
+
+
+@pytest.mark.parametrize("image_px", [8, 16, 64, 75])
+def test_pixels_are_scaled_and_normalised_as_the_measured_inputs_are(image_px: int) -> None:
+    source = np.random.default_rng(0)
+    pixels = source.integers(0, 256, (2, 3, 16, 16)).astype(np.uint8)
+    scaled = golden._resize(pixels.astype(np.float32) / 255, image_px)
+    measured = (scaled - golden._MEAN) / golden._STD
+    ours = prepared(torch.from_numpy(pixels), image_px).numpy()
+    assert (ours.dtype, ours.shape) == (measured.dtype, measured.shape)
+    np.testing.assert_allclose(ours, measured, rtol=0, atol=1e-5)
 
 
 def test_augmenting_shifts_and_mirrors_by_its_seed_alone() -> None:

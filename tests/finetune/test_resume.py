@@ -32,6 +32,21 @@ def kill(place, name, times):
     setattr(place, name, counted)
 kill({place}, {name!r}, {times})
 """
+# Kills the process on either side of the moment in which the set's name changes its meaning.
+PUBLISHING = """
+import os, signal
+from pathlib import Path
+inner = Path.replace
+def replace(self, target):
+    ours = '/weights/sets/' in str(target)
+    if ours and {when!r} == 'before':
+        os.kill(os.getpid(), signal.SIGKILL)
+    made = inner(self, target)
+    if ours:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return made
+Path.replace = replace
+"""
 POINTS = {
     "while the first is written": ("checkpoints", "write_json", 1),
     "in the midst of an epoch": ("training.Training", "_step", 3),
@@ -77,6 +92,22 @@ def test_killed_at_every_point_it_makes_the_same_weights(
     assert again["made"]["history"] == whole["made"]["history"]
     assert not list((folder / "state/finetune").rglob("*.partial"))
     assert not list((folder / "state/finetune").rglob("*.safetensors")), "checkpoints are removed"
+
+
+def test_killed_while_it_publishes_the_name_means_the_old_or_the_new_set(
+    folder: Path, processes: Processes
+) -> None:
+    train = ("--epochs", "1", "--seed")
+    assert processes.train(folder, *train, "0").status == 0
+    old = published(folder)
+    for when, seed in (("before", 0), ("after", 1)):
+        done = processes.train(folder, *train, "1", before=PUBLISHING.format(when=when))
+        assert done.status == -signal.SIGKILL, done.stderr
+        now = published(folder)
+        assert now["weights_manifest"]["origin"]["seed"] == seed
+        assert (now == old) is (when == "before")
+    assert processes.train(folder, *train, "1").status == 0
+    assert published(folder) == now, "what was trained before the kill is not trained again"
 
 
 def test_told_to_stop_it_keeps_the_step_and_says_so(

@@ -16,8 +16,8 @@ import torch
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.datasets import open_dataset
+from paretopipe_runtime.finetune.evaluation import evaluate
 from paretopipe_runtime.finetune.progress import Progress, Work
-from paretopipe_runtime.finetune.training import evaluate
 from paretopipe_runtime.golden import TOLERANCE, compare, input_batches
 from paretopipe_runtime.models import model_info
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
