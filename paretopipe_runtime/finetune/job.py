@@ -18,6 +18,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import result
 from paretopipe_runtime.finetune.base import Base, open_base
 from paretopipe_runtime.finetune.checkpoints import Checkpoints
+from paretopipe_runtime.finetune.cuda import device_called
 from paretopipe_runtime.finetune.datasets import open_dataset
 from paretopipe_runtime.finetune.evaluation import Stopped, evaluate
 from paretopipe_runtime.finetune.images import Dataset
@@ -67,7 +68,7 @@ def finetune(settings: Settings, files: Files) -> tuple[int, str]:
     """
     settings.checked()
     stopping = stop_on_signal()  # before anything slow, so that no signal is lost
-    device = _device(settings.device)
+    device = device_called(settings.device)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     downloads = files.folder / "downloads"
     dataset = open_dataset(settings.dataset, settings.image, downloads)
@@ -163,18 +164,6 @@ def _work(recipe: Recipe, dataset: Dataset) -> Work:
         validation=batches(len(dataset.validation)),
         test=batches(len(dataset.test)),
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
-        raise ParetoPipeError(
-            "E_OPTION",
-            f"device={name} is not here: PyTorch {torch.__version__} on this host can use "
-            f"cpu{' and cuda' if torch.cuda.is_available() else ''} — choose one, or auto",
-        )
-    return torch.device(name)
 
 
 def _sentence(weights: Published) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.schedule import Epoch, best
 
 _EVERY_S = 1.0
@@ -83,7 +84,13 @@ class Progress:
         return steps * train_s + after * statistics.median(self._evaluate_s)
 
     def write(self, *, finished: bool = False) -> None:
-        """Replace the file."""
+        """Replace the file.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_DISK`` where it cannot.
+        """
         self._written = time.monotonic()
         if self._path is None:
             return
@@ -99,8 +106,13 @@ class Progress:
             "finished": finished,
         }
         partial = self._path.with_name(self._path.name + ".partial")
-        partial.write_text(json.dumps(state))
-        partial.rename(self._path)
+        try:
+            partial.write_text(json.dumps(state))
+            partial.rename(self._path)
+        except OSError as error:
+            raise ParetoPipeError(
+                "E_DISK", f"cannot write {self._path}: {error.strerror} — free some space there"
+            ) from error
 
     def _done(self) -> int:
         before = max(0, self._epoch - 1) * self._work.train

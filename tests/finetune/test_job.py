@@ -100,6 +100,28 @@ def test_a_loss_that_is_no_number_ends_it(folder: Path, processes: Processes) ->
     assert "with a smaller lr than 0.05" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "place", ["paretopipe_runtime.weights", "paretopipe_runtime.finetune.checkpoints"]
+)
+def test_a_full_disk_is_one_line(folder: Path, processes: Processes, place: str) -> None:
+    full = f"import {place} as place\n"
+    full += "def write(*given): raise OSError(28, 'No space left on device')\n"
+    full += "place.save_file = write"
+    done = processes.train(folder, before=full)
+    assert done.status == 2
+    assert done.stderr.startswith("E_DISK: cannot write "), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_progress_file_that_cannot_be_written_is_one_line(
+    folder: Path, processes: Processes
+) -> None:
+    done = processes.train(folder, "--progress", str(folder / "nowhere/progress.json"))
+    assert done.status == 2
+    assert done.stderr.startswith("E_DISK: cannot write "), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_device_without_memory_says_what_to_do(folder: Path, processes: Processes) -> None:
     full = "from paretopipe_runtime.finetune import training\n"
     full += "def step(*given): raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to')\n"

@@ -23,6 +23,7 @@ from paretopipe_runtime.models import model_info
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.published import Published, read
 from paretopipe_runtime.weights import block_path, load_stage, make_seeded_weights
+from tests.finetune.made import Processes
 from tests.runtime.cluster import Cluster
 from tests.trained import named, unwritten
 
@@ -34,14 +35,16 @@ CHANCE = 0.1
 def document(cluster: Cluster) -> dict[str, Any]:
     """What fine-tuning publishes of MobileNetV2 on the handwritten digits, from random values."""
     options = ("--dataset", "digits", "--pretrained", "none", "--image", "32", "--epochs", "8")
-    done = subprocess.run(
-        [*CLI, "finetune", "mobilenetv2", *options, "--state-dir", str(cluster.state_dir)],
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    processes = Processes()  # with one thread: two, of two busy cores, take ten times as long
+    try:
+        processes.start(
+            cluster.folder,
+            ["finetune", "mobilenetv2", *options, "--state-dir", str(cluster.state_dir)],
+        )
+        done = processes.wait()
+    finally:
+        processes.close()
+    assert done.status == 0, done.stderr
     (path,) = (cluster.state_dir / "weights/sets/finetuned").glob("*.json")
     published: dict[str, Any] = json.loads(path.read_text())
     return published

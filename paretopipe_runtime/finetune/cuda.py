@@ -1,0 +1,30 @@
+"""Which device trains. Asking may start CUDA, so that no fork server may import this."""
+
+from __future__ import annotations
+
+import torch
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.worker.cuda import exact_float32
+
+
+def device_called(name: str) -> torch.device:
+    """Return ``cpu``, ``cuda``, or for ``auto`` the better one that is here.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_OPTION`` for another name, or a GPU that is not here.
+    """
+    here = torch.cuda.is_available()
+    if name == "auto":
+        name = "cuda" if here else "cpu"
+    if name not in ("cpu", "cuda") or (name == "cuda" and not here):
+        raise ParetoPipeError(
+            "E_OPTION",
+            f"device={name} is not here: PyTorch {torch.__version__} on this host can use "
+            f"cpu{' and cuda' if here else ''} — choose one, or auto",
+        )
+    if name == "cuda":
+        exact_float32()  # as in a sweep: the accuracy is to be that of its answers
+    return torch.device(name)
