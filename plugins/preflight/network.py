@@ -42,8 +42,8 @@ def interface(host: Host, asked: Asked) -> Finding:
         return Finding.note(
             "interface",
             host,
-            f"SSH comes in over {used} too, which is to be shaped: Ansible is at rest while a run is "
-            "measured, and nothing else should use that link then",
+            f"SSH comes in over {used} too, which is to be shaped: Ansible is at rest while a run "
+            "is measured, and nothing else should use that link then",
         )
     return Finding.ok("interface", host, f"{used}, SSH too")
 
