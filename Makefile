@@ -2,6 +2,7 @@
 # Both set up everything they need by themselves: Debian packages (as root) and .venv.
 
 PYTHON ?= python3
+# Another Python beside the first: make test PYTHON=python3.13 VENV=.venv-3.13
 VENV := .venv
 BIN := $(VENV)/bin
 # Progress lines appear as they come, in a pipe too.

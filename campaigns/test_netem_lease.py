@@ -191,7 +191,12 @@ def watching(interface: str) -> Iterator[Callable[[], bool]]:
     known = f"UserKnownHostsFile={state}/known_hosts"
     ssh = ["ssh", "-F", "/dev/null", "-o", known, "-o", "BatchMode=yes", "-i", f"{state}/id"]
     process = subprocess.Popen(
-        [*ssh, f"root@{BOX}", line], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+        [*ssh, f"root@{BOX}", line],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        # ssh would make our own stderr non-blocking, and Ansible refuses to run with that.
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     latest = [""]
 

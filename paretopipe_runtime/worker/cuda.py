@@ -110,8 +110,9 @@ class _FromHost:
     """One stage's computation between two tensors in host memory.
 
     `seconds` has how long each batch's steps took on the GPU's own clock, by events on its stream.
-    They add up to less than the whole: the calls before the first event and after the last are the
-    host's.
+    They add up to less than the whole: what comes before the first event and after the last, such
+    as reading these clocks, is the host's. ``kernels`` is from the first to the last of them, with
+    the gaps in which the GPU waits to be told of the next.
     """
 
     def __init__(

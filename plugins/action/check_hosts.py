@@ -72,7 +72,10 @@ def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
         )
     except paramiko.SSHException as error:
         if "not found in known_hosts" in str(error):
-            return f"{where} is not in known_hosts yet: check its key once with ssh {address}"
+            return (
+                f"{where} is not in known_hosts yet: compare its key's fingerprint and remember "
+                "it, with playbooks/bootstrap.yml"
+            )
         # Anything after the key exchange, such as our not logging in, is an answer.
         return "" if "authentication" in str(error).lower() else f"{where} {speechless(error)}"
     except (OSError, EOFError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from .findings import Asked, Finding, Host, Level
+from .pytorch import installed
 from .sizes import INSTALL_MIB, disk_mib, largest
 
 MIB = 2**20
@@ -53,7 +54,7 @@ def disk(host: Host, asked: Asked) -> Finding:
     state, home = host.facts["state"], host.facts["home"]
     foreseen = disk_mib(asked.loads.get(host.name, ()), asked.cached_mib.get(host.name, 0))
     weights = max(0, foreseen - host.facts["kept_bytes"] // MIB)
-    install = 0 if host.facts["torch"] == host.duty["torch"] else INSTALL_MIB
+    install = 0 if installed(host) else INSTALL_MIB
     wanted = [(state, weights, "weights and records"), (home, install, "the virtual environment")]
     if state["device"] == home["device"]:
         and_more = ", and the virtual environment" if install else ""
@@ -70,18 +71,27 @@ def disk(host: Host, asked: Asked) -> Finding:
 
 
 def governor(host: Host, _: Asked) -> Finding:
-    """Whether the processor keeps its frequency."""
-    seen = host.facts["governors"]
+    """Whether the processor keeps its frequency, or will once the host is provisioned."""
+    seen, wanted = host.facts["governors"], host.duty["governor"]
     if not seen:
         return Finding.ok("governor", host, "frequency not scaled")
-    if seen == ["performance"]:
-        return Finding.ok("governor", host, "governor performance")
+    if seen == [wanted or "performance"]:
+        return Finding.ok("governor", host, f"governor {seen[0]}")
+    if wanted and not installed(host):
+        return Finding.ok("governor", host, f"governor {wanted} once provisioned")
+    is_ = f"its frequency governor is {' and '.join(seen)}, expected"
+    if wanted:
+        return Finding.note(
+            "governor",
+            host,
+            f"{is_} {wanted} as worker_governor says: run playbooks/provision.yml, or see what "
+            "else sets it there",
+        )
     return Finding.note(
         "governor",
         host,
-        f"its frequency governor is {' and '.join(seen)}, expected performance: runs scatter more, "
-        "and the first batches are slow; `echo performance | sudo tee /sys/devices/system/cpu/cpu*/"
-        "cpufreq/scaling_governor` sets it until the next boot",
+        f"{is_} performance: runs scatter more, and the first batches are slow; set "
+        "worker_governor: performance for it in the inventory",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .findings import Asked, Finding, Host
 
 OURS = ("5a5a:", "5a5b:")  # the netem role's handle, and the benchmark's
+# Those that the kernel puts there by itself have the handle 0: and one of these kinds.
 DEFAULTS = ("noqueue", "pfifo_fast", "fq_codel", "fq", "mq")
 
 
@@ -41,8 +42,8 @@ def interface(host: Host, asked: Asked) -> Finding:
         return Finding.note(
             "interface",
             host,
-            f"SSH comes in over {used} too, which is to be shaped: under a slow network Ansible's "
-            "tasks may get slow on this host, the measurements do not",
+            f"SSH comes in over {used} too, which is to be shaped: Ansible is at rest while a run "
+            "is measured, and nothing else should use that link then",
         )
     return Finding.ok("interface", host, f"{used}, SSH too")
 
@@ -55,10 +56,11 @@ def qdisc(host: Host, asked: Asked) -> Finding:
         return Finding.note(
             "qdisc",
             host,
-            f"{used} is still shaped by us ({seen['kind']} {seen['handle']}), by a sweep that was "
-            "interrupted: a sweep takes it away first, and so does playbooks/reset.yml",
+            f"{used} is shaped by us ({seen['kind']} {seen['handle']}), by playbooks/netem.yml or "
+            "a sweep that was interrupted: a sweep takes it away first, and so does "
+            "playbooks/reset.yml",
         )
-    if seen["kind"] in DEFAULTS and seen["handle"] in ("", "0:"):  # the kernel's own have no number
+    if seen["kind"] in DEFAULTS and seen["handle"] in ("", "0:"):
         return Finding.ok("qdisc", host, f"{seen['kind']} on it" if used else "nothing shaped")
     text = (
         f"{used} has a {seen['kind']} qdisc ({seen['handle']}) that is not ParetoPipe's, expected "
@@ -87,8 +89,8 @@ def netem(host: Host, asked: Asked) -> Finding | None:
     return Finding.stop(
         "netem",
         host,
-        f"its kernel lacks sch_netem ({tried['said']}), which the scenarios need: on Debian and "
-        "Raspberry Pi OS the stock kernel has it, elsewhere install linux-modules-extra-… and "
+        f"its kernel lacks {tried['lacks']} ({tried['said']}), which the scenarios need: on Debian "
+        "and Raspberry Pi OS the stock kernel has it, elsewhere install linux-modules-extra-… and "
         "reboot; or measure with -e scenarios=baseline",
     )
 

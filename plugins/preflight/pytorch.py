@@ -26,8 +26,8 @@ def convolution(host: Host, _: Asked) -> Finding:
     """Whether torch computes: by doing where it is installed, else by what is known of it."""
     wanted, seen = host.duty["torch"], host.facts["convolution"]
     cpu = host.facts["cpu"] or host.facts["machine"]
-    if seen is None or host.facts["torch"] != wanted:
-        if wanted in NEEDS_NEWER_ARM and _is_first_arm64(host):
+    if seen is None or not installed(host):
+        if _release(wanted) in NEEDS_NEWER_ARM and _is_first_arm64(host):
             return Finding.stop(
                 "convolution",
                 host,
@@ -64,9 +64,9 @@ def release(host: Host, _: Asked) -> Finding | None:
             f"torchvision {vision} is not made for torch {torch}, expected 0."
             f"{_numbers(torch)[1] + 15}.…: correct runtime_versions in the inventory",
         )
-    here = host.facts["torch"] == torch
-    arm = host.facts["machine"] == "aarch64"
-    if arm and not here and host.duty["plain_index"] and _numbers(torch) >= FIRST_CUDA_ARM:
+    arm = host.facts["machine"] == "aarch64" and not installed(host)
+    named = not host.duty["plain_index"] or "+" in torch or host.duty["device"] != "cpu"
+    if arm and not named and _numbers(torch) >= FIRST_CUDA_ARM:
         return Finding.note(
             "torch release",
             host,
@@ -80,7 +80,7 @@ def release(host: Host, _: Asked) -> Finding | None:
 def together(hosts: Sequence[Host], asked: Asked) -> Finding | None:
     """Whether the workers' releases differ: fine over sockets, refused by PyTorch RPC."""
     workers = [host for host in hosts if host.duty["worker"]]
-    torch = _grouped([(f"PyTorch {host.duty['torch']}", host.name) for host in workers])
+    torch = _grouped([(f"PyTorch {_release(host.duty['torch'])}", host.name) for host in workers])
     rpc = [backend for backend in asked.backends if backend.startswith("rpc")]
     if rpc and len(torch) > 1:
         return Finding(
@@ -110,13 +110,23 @@ def together(hosts: Sequence[Host], asked: Asked) -> Finding | None:
     return None
 
 
+def installed(host: Host) -> bool:
+    """Whether the host has what the inventory wants; a build counts where one is wanted."""
+    wanted, there = host.duty["torch"], host.facts["torch"] or ""
+    return wanted in (there, _release(there))
+
+
+def _release(version: str) -> str:
+    return version.split("+")[0]
+
+
 def _is_first_arm64(host: Host) -> bool:
     features = host.facts["cpu_features"]
     return host.facts["machine"] == "aarch64" and bool(features) and NEWER_ARM not in features
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2])
+    return tuple(int(part) for part in _release(version).split(".")[:2])
 
 
 def _end(status: int) -> str:

@@ -65,7 +65,7 @@ def test_an_unknown_key_is_told(
     check: ModuleType, server: tuple[int, paramiko.PKey], tmp_path: Path
 ) -> None:
     problem = check.ask("pi1", host(server[0], tmp_path / "none"), 10)
-    assert "is not in known_hosts yet: check its key once with ssh 127.0.0.1" in problem
+    assert "is not in known_hosts yet: compare its key's fingerprint" in problem
 
 
 def test_another_key_is_told(

@@ -24,7 +24,7 @@ runpy.run_path({str(ROLE / "library/tc_netem.py")!r}, run_name="__main__")
 WAN = {"delay_s": 0.2, "rate_bit": 5e6}
 WAN_WORDS = "limit 1000 delay 200000us rate 5000000bit"
 TIMER = f"paretopipe-netem-revert-{INTERFACE}"
-PEERS = ["192.0.2.12", "192.0.2.10"]
+PEERS = ["192.0.2.10", "192.0.2.12"]
 FOREIGN = {"kind": "netem", "handle": "8001:", "root": True, "options": {"limit": 7}}
 
 
@@ -224,11 +224,12 @@ def test_ssh_through_the_same_interface_is_not_shaped(module: Any, host: FakeHos
         f"{add} {tcp} match u32 0x00000016 0x0000ffff at 20 {unshaped}",
         f"{add} {tcp} match u32 0x08ae0000 0xffff0000 at 20 {unshaped}",
         f"{add} {tcp} match u32 0x000008ae 0x0000ffff at 20 {unshaped}",
-        f"{add} match u32 0xc000020c 0xffffffff at 16 flowid 5a5a:2",
         f"{add} match u32 0xc000020a 0xffffffff at 16 flowid 5a5a:2",
+        f"{add} match u32 0xc000020c 0xffffffff at 16 flowid 5a5a:2",
     ]
     assert module(**over_ssh, peers=PEERS)["changed"], "the port is another"
     assert not module(**over_ssh, peers=PEERS)["changed"]
+    assert not module(**over_ssh, peers=PEERS[::-1])["changed"], "the same peers"
     assert module(**over_ssh, peers=PEERS[:1])["changed"], "the peers are others"
     host.set(route="mgmt0")
     assert module(**over_ssh, peers=PEERS)["changed"]
@@ -250,7 +251,7 @@ def test_symmetric_shapes_what_comes_in_as_well(module: Any, host: FakeHost) -> 
         f"tc qdisc add dev {INTERFACE} root handle 5a5a: netem {WAN_WORDS}",
     ]
     assert adding[-2].endswith(
-        "match u32 0xc000020a 0xffffffff at 12 action mirred egress redirect dev ppifb7"
+        "match u32 0xc000020c 0xffffffff at 12 action mirred egress redirect dev ppifb7"
     )
     assert module(**{**asked, "direction": "egress"})["changed"]
     assert "ppifb7" not in host.state["links"]

@@ -132,6 +132,15 @@ def inventory(keys: Path, folder: Path, **pi2: Any) -> Path:
 
 
 @pytest.mark.usefixtures("server")
+def test_without_a_model_all_are_looked_at(playbook: Run, keys: Path, tmp_path: Path) -> None:
+    hosts = str(inventory(keys, tmp_path, worker_memory_max="900M"))
+    done = playbook("preflight", "-i", hosts, "-e", "pairings=pi_to_pi scenarios=baseline")
+    assert done.status == 0, done.output  # what nobody asked for stops nothing
+    assert "note: vgg16 takes about 1444 MiB in one stage" in done.output
+    assert not (ROOT / "experiments/results/all/preflight.json").exists()
+
+
+@pytest.mark.usefixtures("server")
 def test_fit_hosts_pass_and_what_was_seen_is_kept(
     playbook: Run, keys: Path, tmp_path: Path
 ) -> None:

@@ -69,6 +69,8 @@ def test_the_agent_sees_a_gpu_only_where_it_is_to_compute_there() -> None:
         assert f"{line}yes\n" in hidden
         assert f"{line}no\n" in shown
     assert "nvidia" not in hidden
+    assert "SupplementaryGroups" not in hidden
+    assert "SupplementaryGroups=video\n" in shown
     assert "ExecStartPre=-+/usr/bin/nvidia-modprobe " in shown
     # What keeps the clock without ProtectClock.
     assert "CapabilityBoundingSet=\n" in shown

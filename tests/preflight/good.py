@@ -31,7 +31,7 @@ FACTS: dict[str, Any] = {
     "ssh": "wlan0",
     "qdiscs": {"eth0": {"kind": "mq", "handle": "0:"}},
     "congestion_control": "cubic",
-    "netem": {"works": True, "said": ""},
+    "netem": {"works": True, "lacks": None, "said": ""},
 }
 DUTY: dict[str, Any] = {
     "runtime": True,
@@ -40,6 +40,8 @@ DUTY: dict[str, Any] = {
     "address": "192.0.2.11",
     "interface": "eth0",
     "memory_max": "85%",
+    "governor": "performance",
+    "device": "cpu",
     "torch": "2.9.1",
     "torchvision": "0.24.1",
     "plain_index": True,

@@ -136,7 +136,8 @@ def _hardware() -> Iterator[Fault]:
         "1 GiB left, nothing installed",
         said(home=home, torch=None, torchvision=None, convolution=None),
     )
-    yield Fault("governor", "ondemand in /sys", seen(real.ondemand), real=True)
+    yield Fault("governor", "ondemand in /sys", seen(real.ondemand, governor=""), real=True)
+    yield Fault("governor", "the same, and worker_governor set", seen(real.ondemand), real=True)
     for planted, bits, made in (
         ("vcgencmd: short of voltage now", "0x50005", real.vcgencmd_bits),
         ("in /sys: at the soft temperature limit now", "e0008", real.kernel_bits),
@@ -170,6 +171,7 @@ def _network() -> Iterator[Fault]:
     ours = {"eth0": {"kind": "netem", "handle": "5a5a:"}}
     yield Fault("qdisc", "what an interrupted sweep left", said(qdiscs=ours))
     yield Fault("netem", "a tc that does not know netem", seen(real.without_netem), real=True)
-    unknown = {"works": None, "said": "unshare failed: Operation not permitted"}
+    yield Fault("netem", "an ip that does not know ifb", seen(real.without_ifb), real=True)
+    unknown = {"works": None, "lacks": None, "said": "unshare failed: Operation not permitted"}
     yield Fault("netem", "a host that may not try", said(netem=unknown))
     yield Fault("congestion control", "bbr on one of two", _with_server(congestion_control="bbr"))

@@ -201,7 +201,14 @@ def vcgencmd_bits(folder: Path, bits: str) -> Facts:
 def without_netem(folder: Path) -> Facts:
     program(folder / "tc", "echo 'Error: Specified qdisc kind is unknown.' >&2", "exit 2")
     with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
-        return {"netem": look().netem()}
+        return {"netem": look().netem(shared=False, symmetric=False)}
+
+
+def without_ifb(folder: Path) -> Facts:
+    program(folder / "tc", "exit 0")
+    program(folder / "ip", "echo 'Error: Unknown device type.' >&2", "exit 2")
+    with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
+        return {"netem": look().netem(shared=True, symmetric=True)}
 
 
 def foreign_qdisc(folder: Path) -> Facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,9 +57,9 @@ def test_one_call_tells_everything_and_changes_nothing() -> None:
 
 
 def test_nothing_is_tried_in_check_mode() -> None:
-    facts = module(check_mode=True, netem=True)["facts"]
+    facts = module(check_mode=True, netem="egress")["facts"]
     assert isinstance(facts, dict)
-    assert facts["netem"] == {"works": None, "said": "not tried in check mode"}
+    assert facts["netem"] == {"works": None, "lacks": None, "said": "not tried in check mode"}
 
 
 def test_it_asks_for_no_newer_python_than_ansible_does() -> None:
@@ -114,7 +115,7 @@ def test_files_that_are_there_are_counted(tmp_path: Path) -> None:
 def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -> None:
     torch_package(tmp_path, "2.9.1+cpu", "0.24.1", "raise ImportError('tried')")
     seen = look().torch(str(tmp_path), False)
-    assert (seen["torch"], seen["convolution"]["status"]) == ("2.9.1", 1)
+    assert (seen["torch"], seen["convolution"]["status"]) == ("2.9.1+cpu", 1)
     (tmp_path / "venv/.tried-torch-2.9.1").touch()
     assert look().torch(str(tmp_path), False)["convolution"] == {
         "status": 0,
@@ -153,9 +154,77 @@ def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
     assert (status, said) == (124, f"{tmp_path}/hangs took longer than 0 s")
 
 
+def fake_kernel(folder: Path, knows: str) -> None:
+    """Put a `tc` and an `ip` on the path that know these words, and keep what they are asked."""
+    words = '"Error: Specified qdisc kind is unknown."'
+    for name in ("tc", "ip"):
+        program(
+            folder / name,
+            f'echo "{name} $*" >> {folder}/asked',
+            f'case "$*" in {knows}) exit 0;; esac',
+            f"echo {words} >&2; exit 2",
+        )
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
-def test_netem_is_tried_where_nothing_is_left_of_it() -> None:
-    before = subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True).stdout
-    assert look().netem()["works"] in (True, False)
-    after = subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True).stdout
-    assert after == before
+@pytest.mark.parametrize(
+    ("knows", "shared", "symmetric", "lacks"),
+    [
+        ("*netem*", False, False, None),
+        ("nothing", False, False, "sch_netem"),
+        ("*netem*", True, False, "sch_prio"),
+        ("*netem*|*prio*", True, False, "cls_u32"),
+        ("*netem*|*prio*|*u32*|*ifb*", True, False, None),
+        ("*netem*", False, True, "ifb"),
+        ("*netem*|*ifb*", False, True, "sch_ingress"),
+        ("*netem*|*ifb|*ingress*", False, True, "cls_u32"),
+        ("*netem*|*ifb|*ingress*|*flowid*", False, True, "act_mirred"),
+        ("*", True, True, None),
+    ],
+)
+def test_the_part_of_the_kernel_that_lacks_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    knows: str,
+    shared: bool,
+    symmetric: bool,
+    lacks: str | None,
+) -> None:
+    fake_kernel(tmp_path, knows)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = look().netem(shared, symmetric)
+    assert (seen["works"], seen["lacks"]) == (lacks is None, lacks)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_it_is_told_apart_from_a_program_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "tc", "exec no-such-program")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = look().netem(False, False)
+    assert (seen["works"], seen["lacks"]) == (None, None)
+    assert "not found" in seen["said"]
+
+
+def test_what_is_tried_is_what_the_netem_role_needs() -> None:
+    path = LOOK.parents[2] / "netem/module_utils/netem_layout.py"
+    if not path.exists():
+        pytest.skip("this netem role builds no more than netem itself")
+    needed = set(re.findall(r'"((?:sch|cls|act)_\w+|ifb)"', path.read_text()))
+    tried = set(re.findall(r'\("((?:sch|cls|act)_\w+|ifb)"', LOOK.read_text()))
+    assert tried == needed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_nothing_is_left_of_the_attempt() -> None:
+    def shown() -> str:
+        asked = [["tc", "qdisc", "show"], ["ip", "netns", "list"]]
+        return "".join(
+            subprocess.run(words, capture_output=True, text=True, check=True).stdout
+            for words in asked
+        )
+
+    before = shown()
+    assert look().netem(False, False)["works"] in (True, False)
+    assert shown() == before

@@ -72,6 +72,8 @@ class Lease:
             self.tools.systemd_run,
             *("--quiet", "--collect", f"--unit={self.unit}", f"--description={description}"),
             *(f"--on-active={seconds}", "--timer-property=AccuracySec=100ms"),
+            # A renewal is a start, and systemd would refuse the sixth within ten seconds.
+            "--timer-property=StartLimitIntervalSec=0",
             *("/bin/sh", "-c", self.revert() + told),
         ]
 

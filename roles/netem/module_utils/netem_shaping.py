@@ -30,7 +30,8 @@ class Shaping:
             mirror=self._host.mirror if self._params["direction"] == "symmetric" else "",
             netem=tuple(netem_qdisc.netem_words(self.values, self._params["distribution"])),
             shared=bool(ports),
-            peers=tuple(self._params["peers"]),
+            # Sorted: in whatever order they come, it is the same shaping.
+            peers=tuple(sorted(set(self._params["peers"]))),
             ssh_ports=tuple(ports or [netem_ssh.PORT]),
         )
 

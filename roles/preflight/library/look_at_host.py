@@ -27,7 +27,11 @@ options:
   python: {type: path, required: true, description: The interpreter to install with.}
   home: {type: path, required: true, description: The folder of the virtual environment.}
   state_dir: {type: path, required: true, description: The folder of weights and records.}
-  netem: {type: bool, default: false, description: Whether to try netem.}
+  netem:
+    type: str
+    default: none
+    choices: [none, egress, symmetric]
+    description: What the kernel will have to shape, and is to be tried.
   convolution: {type: bool, default: false, description: Whether to try torch once more.}
 """
 
@@ -36,6 +40,12 @@ GET_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 WHICH_PYTHON = "import struct, sys; print(*sys.version_info[:3], 8 * struct.calcsize('P'))"
 WHICH_TORCH = "import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))"
 CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
+
+# What tc and ip say where a part of the kernel is not there.
+LACKING = (
+    "qdisc kind is unknown|qdisc not found|classifier not found|nknown device type|"
+    "Failed to load TC action|Operation not supported|No such file"
+)
 
 Facts = dict  # of JSON
 
@@ -103,9 +113,10 @@ def torch(home: str, again: bool) -> Facts:
     status, said = run(program, "-c", WHICH_TORCH)
     if status != 0:
         return {"torch": None, "torchvision": None, "convolution": None}
-    versions = [word.split("+")[0] for word in said.split()]
-    found: Facts = {"torch": versions[0], "torchvision": versions[1]}
-    if Path(f"{home}/venv/.tried-torch-{versions[0]}").exists() and not again:
+    release, torchvision = said.split()
+    found: Facts = {"torch": release, "torchvision": torchvision}
+    marks = (f"{home}/venv/.tried-torch-{name}" for name in (release, release.split("+")[0]))
+    if any(Path(mark).exists() for mark in marks) and not again:
         return {**found, "convolution": {"status": 0, "said": "", "now": False}}
     status, said = run(program, "-c", CONVOLUTION, timeout_s=180)
     last = said.splitlines()[-1] if status and said else ""
@@ -189,34 +200,59 @@ def network(address: str, interface: str, ssh_client: str) -> Facts:
     }
 
 
-def netem() -> Facts:
-    """Add a netem qdisc in a network namespace that ends with the attempt.
+def netem(shared: bool, symmetric: bool) -> Facts:
+    """Build what the netem role builds, in a network namespace that ends with the attempt.
 
-    Asking for the module instead would mislead both ways: it may be built in, or not loadable.
+    Asking for modules instead would mislead both ways: they may be built in, or not loadable.
+    Beside SSH it needs a qdisc with classes and filters, for what comes in a device to queue it.
     """
-    attempt = ("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
-    status, said = run("unshare", "--net", *attempt)
-    unknown = re.search("qdisc kind is unknown|qdisc not found|No such file", said)
-    works = True if status == 0 else False if unknown and "unshare" not in said else None
-    return {"works": works, "said": " ".join(said.split())}
+    add = "tc qdisc add dev lo"
+    match = "protocol ip pref 1 u32 match u32 0 0 at 0"
+    redirect = "action mirred egress redirect dev ppifb0"
+    steps = [("sch_netem", f"{add} root netem delay 1ms")]
+    if shared:
+        steps = [
+            ("sch_prio", f"{add} root handle 1: prio bands 2"),
+            ("sch_netem", f"{add} parent 1:2 netem delay 1ms"),
+            ("cls_u32", f"tc filter add dev lo parent 1: {match} flowid 1:2"),
+        ]
+    if symmetric:
+        steps += [
+            ("ifb", "ip link add ppifb0 type ifb"),
+            ("sch_ingress", f"{add} handle ffff: ingress"),
+            ("cls_u32", f"tc filter add dev lo parent ffff: {match} flowid 1:1"),
+            ("act_mirred", f"tc filter add dev lo parent ffff: {match} {redirect}"),
+        ]
+    script = "\n".join(f"{step} || exit {number}" for number, (_, step) in enumerate(steps, 100))
+    status, said = run("unshare", "--net", "sh", "-c", script)
+    failed = status - 100 in range(len(steps)) and re.search(LACKING, said)
+    return {
+        "works": True if status == 0 else False if failed else None,
+        "lacks": steps[status - 100][0] if failed else None,
+        "said": " ".join(said.split()),
+    }
 
 
 def main() -> None:
     """Run as an Ansible module."""
     text, path = {"type": "str", "default": ""}, {"type": "path", "required": True}
     flag = {"type": "bool", "default": False}
+    what = {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]}
     module = AnsibleModule(
         argument_spec={
             **{"address": text, "interface": text, "ssh_client": text, "python": path},
-            **{"home": path, "state_dir": path, "netem": flag, "convolution": flag},
+            **{"home": path, "state_dir": path, "netem": what, "convolution": flag},
         },
         supports_check_mode=True,
     )
     asked = module.params
+    ways = network(asked["address"], asked["interface"], asked["ssh_client"])
     tried: Facts | None = None
-    if asked["netem"]:
-        skipped = {"works": None, "said": "not tried in check mode"}
-        tried = skipped if module.check_mode else netem()
+    if asked["netem"] != "none" and module.check_mode:
+        tried = {"works": None, "lacks": None, "said": "not tried in check mode"}
+    elif asked["netem"] != "none":
+        shared = ways["ssh"] is not None and ways["ssh"] == ways["shaped"]
+        tried = netem(shared, asked["netem"] == "symmetric")
     module.exit_json(
         changed=False,
         facts={
@@ -232,7 +268,7 @@ def main() -> None:
             ),
             "governors": governors(),
             "throttling": throttling(),
-            **network(asked["address"], asked["interface"], asked["ssh_client"]),
+            **ways,
             "netem": tried,
         },
     )
