@@ -24,7 +24,7 @@ NAME = "pytest-finetuned"
 HOME = ROOT / f"experiments/weights/{NAME}/mobilenetv2.json"
 RESULTS = ROOT / "experiments/results" / NAME
 REPORT = ROOT / "reports/html" / NAME
-TRAIN = f"model=mobilenetv2 dataset=digits pretrained=none image=32 epochs=4 weights={NAME}"
+TRAIN = f"model=mobilenetv2 dataset=digits pretrained=none image=32 epochs=6 weights={NAME}"
 SWEEP = (
     f"experiment=demo image=32 sweep={NAME} weights={NAME} splits=3,17 repeats=1 "
     "scenarios=baseline pairings=pi_to_pi end_points=false sentinel=false profile=false"
@@ -75,7 +75,7 @@ def test_weights_are_trained_killed_resumed_measured_and_reported(
     assert weights is not None
     origin = weights.manifest.origin
     assert origin is not None
-    assert (origin.dataset, origin.epochs, origin.test_images) == ("digits", 4, 359)
+    assert (origin.dataset, origin.epochs, origin.test_images) == ("digits", 6, 359)
     assert origin.accuracy > 0.5, "five times what chance would be"
 
     done = playbook("full_sweep", "-e", SWEEP)
