@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.plan import canonical
 from paretopipe_runtime.wire.tensor import Tensor
 
 HUB = -1  # the hub's stage number: it comes before the first stage
@@ -61,6 +63,25 @@ class Launch:
         """Whether the orchestrator's requests come here."""
         return self.stage == (HUB if self.backend == "rpc_hub" else 0)
 
+    def link_digest(self, *, after: bool) -> str:
+        """Return the SHA-256 of what both stages of a link must have been told alike.
+
+        `after` is the link to the next stage, else the one from the stage before.
+        """
+        facts = {
+            "run_id": self.run_id,
+            "stages": self.stages,
+            "backend": self.backend,
+            "engine": self.engine,
+            "model": self.model,
+            "classes": self.classes,
+            "manifest": self.manifest,
+        }
+        if self.backend != "rpc_hub":  # its links only arrange a meeting
+            facts["block"] = self.end if after else self.first
+            facts["tensor"] = asdict(self.gives if after else self.takes)
+        return hashlib.sha256(canonical(facts)).hexdigest()
+
     def to_message(self) -> dict[str, Any]:
         """Return the JSON object that carries this order."""
         return asdict(self)
@@ -78,7 +99,7 @@ class Launch:
             fields = dict(message)
             for name in ("takes", "gives"):
                 tensor = fields[name]
-                fields[name] = Tensor(tuple(tensor["shape"]), tensor["dtype"], tensor["nbytes"])
+                fields[name] = Tensor.checked(tensor["shape"], tensor["dtype"], tensor["nbytes"])
             if fields["next_stage"] is not None:
                 host, address, port = fields["next_stage"]
                 fields["next_stage"] = (str(host), str(address), int(port))
