@@ -21,6 +21,7 @@ import secrets
 import socket
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,15 @@ def _introduce(
     return server
 
 
-def accept(sock: socket.socket, key: bytes, hello: dict[str, Any]) -> dict[str, Any]:
+def accept(
+    sock: socket.socket,
+    key: bytes,
+    hello: dict[str, Any],
+    proved: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Authenticate the client at the other end of `sock`; return its HELLO.
+
+    `proved` is called once it has proved the key, before it can know.
 
     Raises
     ------
@@ -137,7 +145,10 @@ def accept(sock: socket.socket, key: bytes, hello: dict[str, Any]) -> dict[str, 
         tcp.tune(sock)
         # Over a slow link the proof comes a round trip later: that wait is not the peer's fault.
         limit = LIMIT_S + min(tcp.round_trip_s(sock), LIMIT_S)
-        return _admit(sock, where, key, hello, began + limit)
+        theirs, mine = _hear_proof(sock, where, key, hello, began + limit)
+        proved()
+        sock.sendall(_mac(key, b"server", theirs, mine))
+        client = parse_hello(theirs)
     except TimeoutError as error:
         raise ParetoPipeError(
             "E_AUTH_TIMEOUT",
@@ -145,24 +156,24 @@ def accept(sock: socket.socket, key: bytes, hello: dict[str, Any]) -> dict[str, 
         ) from error
     except (OSError, ValueError) as error:
         raise ParetoPipeError("E_AUTH", f"{where} not let in: {error}") from error
+    if client["version"] != version():  # it has our HELLO, and says the same at its end
+        raise ParetoPipeError(
+            "E_VERSION", f"{where} runs paretopipe {client['version']!r}, this host {version()}"
+        )
+    return client
 
 
-def _admit(
+def _hear_proof(
     sock: socket.socket, where: str, key: bytes, hello: dict[str, Any], deadline: float
-) -> dict[str, Any]:
+) -> tuple[bytes, bytes]:
+    """Return the client's HELLO and ours, once it has proved the key over them."""
     theirs = _read_hello(sock, where, deadline)
     mine = _hello(hello)
     sock.sendall(_PREAMBLE.pack(MAGIC, MAJOR, MINOR, len(mine)) + mine)
     proof = _read_exact(sock, 32, deadline)
     if not hmac.compare_digest(proof, _mac(key, b"client", theirs, mine)):
         raise OSError("its proof of the key is wrong")
-    client = parse_hello(theirs)
-    sock.sendall(_mac(key, b"server", theirs, mine))
-    if client["version"] != version():  # it has our HELLO, and says the same at its end
-        raise ParetoPipeError(
-            "E_VERSION", f"{where} runs paretopipe {client['version']!r}, this host {version()}"
-        )
-    return client
+    return theirs, mine
 
 
 def _hello(fields: dict[str, Any]) -> bytes:

@@ -101,7 +101,12 @@ class Agent:
     def _admit(self, sock: socket.socket) -> None:
         try:
             try:
-                hello = handshake.accept(sock, self.options.key, {"node": self.options.node})
+                hello = handshake.accept(
+                    sock,
+                    self.options.key,
+                    {"node": self.options.node},
+                    proved=lambda: self._pending.leave(sock),
+                )
             finally:
                 self._pending.leave(sock)
             self._route(sock, hello)

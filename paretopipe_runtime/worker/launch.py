@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import canonical
+from paretopipe_runtime.plan import ALLOCATORS, canonical
 from paretopipe_runtime.wire.tensor import Tensor
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "dict[str, Any]": (dict,),
+}
 HUB = -1  # the hub's stage number: it comes before the first stage
 
 
@@ -96,17 +103,34 @@ class Launch:
             ``E_LAUNCH`` where a field is missing, unknown or malformed.
         """
         try:
-            fields = dict(message)
+            given = dict(message)
+            _check_kinds(given)
             for name in ("takes", "gives"):
-                tensor = fields[name]
-                fields[name] = Tensor.checked(tensor["shape"], tensor["dtype"], tensor["nbytes"])
-            if fields["next_stage"] is not None:
-                host, address, port = fields["next_stage"]
-                fields["next_stage"] = (str(host), str(address), int(port))
-            return cls(**fields)
+                tensor = given[name]
+                given[name] = Tensor.checked(tensor["shape"], tensor["dtype"], tensor["nbytes"])
+            if given["next_stage"] is not None:
+                host, address, port = given["next_stage"]
+                given["next_stage"] = (str(host), str(address), int(port))
+            return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise ParetoPipeError(
                 "E_LAUNCH",
                 f"the orchestrator's order is malformed: {error!r} — do both ends run "
                 "the same version? playbooks/provision.yml installs it",
             ) from error
+
+
+def _check_kinds(message: dict[str, Any]) -> None:
+    """Refuse an order whose values are not of the kind that `Launch` says, or out of range."""
+    for field in fields(Launch):
+        kinds, value = _KINDS.get(str(field.type)), message.get(field.name, field.default)
+        if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise TypeError(f"{field.name} is {type(value).__name__}")
+    if message["engine"] not in ENGINES or message["allocator"] not in ALLOCATORS:
+        raise ValueError("no such engine or allocator")
+    if not HUB <= message["stage"] < message["stages"]:
+        raise ValueError("no such stage")
+    if not 0 <= message["first"] <= message["end"]:
+        raise ValueError("blocks out of order")
+    if min(message["io_timeout_s"], message["idle_timeout_s"]) <= 0:
+        raise ValueError("no time to do anything")

@@ -1,7 +1,8 @@
 """Hostile inputs, a file each under tests/corpus: what every later campaign tries first.
 
-A file says what was damaged, which error has to come of it (``null``: it is accepted), and why it
-was kept.
+A file says what it is given to, which error has to come of it (``null``: it is accepted; of an
+agent: how it ends the conversation), and why it was kept. What a peer with the key says begins with
+its HELLO, without version and nonce, on a line.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import time
 
 import pytest
 
+from paretopipe_runtime.version import version
 from tests.wire import corpus, strangers
 from tests.wire.bounds import proved
 from tests.wire.conftest import Live
@@ -22,9 +25,10 @@ def test_what_was_found_before_is_still_refused(live: Live, case: corpus.Case) -
     if case.target == "agent":
         ending = strangers.say(live, case.data)
     else:
-        hello, _, said = case.data.partition(b"\n")
-        ending = strangers.prove(live, live.cluster.key, hello, said)
-    assert ending == (case.expect or "answered"), case.why
+        text, _, said = case.data.partition(b"\n")
+        hello = {**json.loads(text), "version": version(), "nonce": secrets.token_hex(32)}
+        ending = strangers.prove(live, live.cluster.key, json.dumps(hello).encode(), said)
+    assert ending == case.expect, case.why
     assert live.session() < NEXT_S + SLACK_S
     assert strangers.unexplained(live.cluster.log("pi1")) == []
 
