@@ -14,7 +14,6 @@ import pytest
 
 from campaigns.conftest import Findings
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator import pipeline
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import no_stage_left, wait_until
 from tests.wire import corpus, faults, namespace, parsing, test_cuts, test_flood, test_live_faults
@@ -26,7 +25,7 @@ from tests.wire.faults import Outcome, transfer
 from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
 
 SEED = 7
-PARSED, CONVERSATIONS, PEERS = 20_000_000, 200_000, 100
+PARSED, CONVERSATIONS, PEERS = 10_000_000, 100_000, 40
 TRANSFERS, RUNS = 20, 10
 MIB = 2**20
 
@@ -40,7 +39,7 @@ def alone(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Live]:
     """Agents in a network of their own, and an orchestrator that is soon out of patience."""
-    monkeypatch.setattr(pipeline, "COMPUTE_ALLOWANCE_S", test_live_faults.COMPUTE_S)
+    test_live_faults.give_up_early(monkeypatch)
     folder = tmp_path_factory.mktemp("alone")
     with namespace.own_network(), Cluster.running(folder) as cluster:
         yield Live.of(cluster)

@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 MAX_PENDING = 4
-# So much a peer nearby needs many times over, and a queue of a hundred strangers is gone in 2 s.
-GRACE_S = 0.05
+# So much a peer nearby needs several times over; of a hundred strangers the last waits half a second.
+GRACE_S = 0.02
 
 
 @dataclass
