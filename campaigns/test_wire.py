@@ -25,8 +25,8 @@ from tests.wire.faults import Outcome, transfer
 from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
 
 SEED = 7
-PARSED, CONVERSATIONS, PEERS = 10_000_000, 100_000, 40
-TRANSFERS, RUNS = 20, 10
+PARSED, CONVERSATIONS, PEERS = 5_000_000, 40_000, 20
+TRANSFERS, RUNS = 5, 5
 MIB = 2**20
 
 needs_namespace = pytest.mark.skipif(

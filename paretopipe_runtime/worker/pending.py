@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 MAX_PENDING = 4
-# So much a peer nearby needs several times over; of a hundred strangers the last waits half a second.
+# So much a peer nearby needs several times over; a queue of 100 strangers is gone in half a second.
 GRACE_S = 0.02
 
 

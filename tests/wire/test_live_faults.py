@@ -114,7 +114,7 @@ def test_a_run_over_a_lossy_link(alone: Live, percent: int) -> None:
         except ParetoPipeError as error:
             code = error.code
     took_s = time.monotonic() - began
-    assert code in ({"ok", "E_CHAIN", *allowed})
+    assert code in {"ok", "E_CHAIN", *allowed}
     assert took_s < 4 * DEADLINE_S + CONNECT_S + CHAIN_TIMEOUT_S
 
 
@@ -126,8 +126,9 @@ def test_a_run_over_a_slow_link(alone: Live) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_a_run_whose_connections_are_reset(alone: Live) -> None:
     code, took_s = broken(alone, functools.partial(damaged, RESET))
-    assert code in {"E_PEER_LOST", "E_TRUNC"}
-    assert took_s < LATE_S
+    # Who has nothing to say while its peer is reset hears of it by its deadline only.
+    assert code in {"E_PEER_LOST", "E_TRUNC", "E_STALL"}
+    assert took_s < DEADLINE_S + LATE_S
 
 
 @pytest.mark.usefixtures("impatient")
