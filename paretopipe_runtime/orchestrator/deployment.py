@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import Worker
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
@@ -34,6 +36,7 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, key: bytes) ->
         channel.send_message({"files": list(sizes)}, timeout=TIMEOUT_S)
         missing = channel.receive_message(TIMEOUT_S)["missing"]
         for name in missing:
+            _check(store, name)
             channel.send_message({"nbytes": sizes[name]}, timeout=TIMEOUT_S)
             with (store / f"{name}.safetensors").open("rb") as file:
                 while piece := file.read(PIECE):
@@ -42,3 +45,17 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, key: bytes) ->
     finally:
         channel.close()
     return sum(sizes[name] for name in missing)
+
+
+def _check(store: Path, name: str) -> None:
+    """See that what leaves is what its name says; a file that is not goes, to be made again."""
+    path = store / f"{name}.safetensors"
+    with path.open("rb") as file:
+        sound = hashlib.file_digest(file, "sha256").hexdigest() == name
+    if not sound:
+        path.unlink()
+        raise ParetoPipeError(
+            "E_WEIGHTS",
+            f"{path} was damaged on this host's disk and is removed — give the same command again, "
+            "which makes it anew",
+        )

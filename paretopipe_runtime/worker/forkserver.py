@@ -15,6 +15,7 @@ import socket
 import sys
 from pathlib import Path
 
+from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.worker.node import Node
 
@@ -62,8 +63,10 @@ def _launch(
     if not message:
         return False
     control, links = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
+        forked.die_with(parent)
         selector.close()
         agent.close()
         _child(node, control, links)

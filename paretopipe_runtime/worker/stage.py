@@ -83,6 +83,9 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
         threading.Thread(target=_watch, args=(control, order, finished, fail), daemon=True).start()
     with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
         connected = connecting.submit(backend.connect, context)
+        if order.first < order.end:
+            manifest = weights.WeightsManifest.from_json(order.manifest)
+            weights.verify_stage(manifest, node.store, order.first, order.end)
         began = time.perf_counter()
         loaded = _computation(node, order, control, device)
         compute = device.from_host(loaded, order.gives, layout)
