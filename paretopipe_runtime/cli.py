@@ -177,8 +177,8 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=help_,
             description="Exit status: 0 complete, 1 some runs failed or are invalid, 2 wrong "
-            "input, 75 stopped, the disk is full or the host is measuring already (the same command "
-            "goes on).",
+            "input, 75 stopped, or the disk is full, or the host is measuring already: the same "
+            "command goes on.",
         )
         measure.add_argument("plan", type=Path, metavar="PLAN")
         measure.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")

@@ -1,7 +1,7 @@
 """One measurement at a time on a host: a lock that the kernel frees when its holder dies.
 
-What the file says of the holder is for people. Whether it is held, only the kernel tells, so nothing
-has to be tidied after a crash and nothing can be left behind that blocks the next sweep.
+What the file says of the holder is for people. Whether it is held, only the kernel tells: nothing
+has to be tidied after a crash, and nothing can be left behind that blocks the next sweep.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 
 NAME = "sweep.lock"
 #: A holder that was killed lets go within this time, and a new one has written who it is.
-PATIENCE_S = 0.5
+PATIENCE_S = 0.3
 _POLL_S = 0.02
 
 
@@ -96,6 +96,6 @@ def _in_use(path: Path) -> str:
         who = f"another command (`fuser {path}` tells which)"
     return (
         f"this host is measuring already: {who} holds {path} — wait until it is done; if you are "
-        "sure that nobody needs it, stop it with playbooks/reset.yml, or end that process: the lock "
-        "goes with it"
+        "sure that nobody needs it, stop it with playbooks/reset.yml, or end that process: the "
+        "lock goes with it"
     )

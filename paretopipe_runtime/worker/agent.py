@@ -7,7 +7,10 @@ It lets authenticated peers in and hands each connection to where it belongs:
 ``link``
     the data connection from the stage before: passed on to the stage process it names;
 ``deploy``
-    weight files, kept by their sha256.
+    weight files, kept by their sha256;
+``end``
+    a run that its orchestrator has given up: what is left of it goes, and it is told what a signal
+    had ended before.
 
 The agent imports no torch; the fork server does, once, so that a launch costs a fork.
 """
@@ -34,6 +37,8 @@ from paretopipe_runtime.worker.node import BACKENDS
 
 MAX_PENDING = 4  # connections that have not proved the key yet
 LINK_WAIT_S = 10.0
+GRACE_S = 0.5  # for the processes of a run that is given up to end by themselves
+KNOWN_ENDS = 256  # how many ended stages are remembered
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Agent:
         self.options = options
         self._pending = threading.BoundedSemaphore(MAX_PENDING)
         self._stages: dict[tuple[str, int], socket.socket] = {}
+        self._ends: dict[tuple[str, int], dict[str, Any] | None] = {}  # None: it lives
         self._stage_arrived = threading.Condition()
         self._listener = _bind(options.address, options.port)
         self._fork_server = _start_fork_server(options)
@@ -103,6 +109,8 @@ class Agent:
                 self._pass_link(sock, (str(hello["run_id"]), int(hello["stage"])))
             case "deploy":
                 deploy.serve(Channel(sock, str(hello.get("node"))), self.options.state_dir)
+            case "end":
+                self._end(Channel(sock, "orchestrator"), str(hello["run_id"]))
             case other:
                 raise ParetoPipeError("E_ROLE", f"peer asks for role {other!r}")
 
@@ -110,6 +118,9 @@ class Agent:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             request = json.dumps({"run_id": stage[0], "stage": stage[1]}).encode()
+            with self._stage_arrived:
+                self._forget()
+                self._ends[stage] = None
             socket.send_fds(self._fork_server, [request], [sock.fileno(), theirs.fileno()])
         with self._stage_arrived:
             self._stages[stage] = ours
@@ -128,9 +139,39 @@ class Agent:
                 )
             socket.send_fds(self._stages[stage], [b"link"], [sock.fileno()])
 
+    def _end(self, channel: Channel, run_id: str) -> None:
+        """Answer once no process of the run is left; those that hang on are killed."""
+
+        def gone() -> bool:
+            return all(end for (run, _), end in self._ends.items() if run == run_id)
+
+        with self._stage_arrived:
+            if not self._stage_arrived.wait_for(gone, GRACE_S):
+                self._fork_server.send(json.dumps({"end": run_id}).encode())
+                self._stage_arrived.wait_for(gone, GRACE_S)
+            ends = [end for (run, _), end in self._ends.items() if run == run_id and end]
+        killed = [end for end in ends if end["signal"]]
+        channel.send_message({"killed": killed}, timeout=handshake.LIMIT_S)
+
+    def _forget(self) -> None:
+        ended = [stage for stage, end in self._ends.items() if end]
+        for stage in ended[:-KNOWN_ENDS]:
+            del self._ends[stage]
+
     def _watch_fork_server(self) -> None:
         while event := self._fork_server.recv(4096):
-            print(event.decode(), file=sys.stderr, flush=True)
+            end = json.loads(event)
+            with self._stage_arrived:
+                self._ends[end["run_id"], end["stage"]] = end
+                self._stage_arrived.notify_all()
+            if end["signal"]:
+                memory = " for want of memory" if end["oom"] else ""
+                print(
+                    f"E_STAGE: stage {end['stage']} of run {end['run_id']} was killed by signal "
+                    f"{end['signal']}{memory}",
+                    file=sys.stderr,
+                    flush=True,
+                )
         print("E_FORKSERVER: the fork server has died — the agent stops", file=sys.stderr)
         # Every other thread may be blocked in a socket call; systemd restarts the whole agent.
         os._exit(1)
