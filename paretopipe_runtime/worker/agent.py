@@ -38,6 +38,9 @@ from paretopipe_runtime.worker.node import BACKENDS
 MAX_PENDING = 4  # connections that have not proved the key yet
 LINK_WAIT_S = 10.0
 GRACE_S = 0.5  # for the processes of a run that is given up to end by themselves
+# For the processes of the run before to end: a first stage that computes while its orchestrator is
+# killed notices when it has done the batch.
+TURN_S = 30.0
 KNOWN_ENDS = 256  # how many ended stages are remembered
 
 
@@ -118,9 +121,7 @@ class Agent:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             request = json.dumps({"run_id": stage[0], "stage": stage[1]}).encode()
-            with self._stage_arrived:
-                self._forget()
-                self._ends[stage] = None
+            self._begin(Channel(sock, "orchestrator"), stage)
             socket.send_fds(self._fork_server, [request], [sock.fileno(), theirs.fileno()])
         with self._stage_arrived:
             self._stages[stage] = ours
@@ -139,6 +140,28 @@ class Agent:
                 )
             socket.send_fds(self._stages[stage], [b"link"], [sock.fileno()])
 
+    def _begin(self, channel: Channel, stage: tuple[str, int]) -> None:
+        """Note a stage that is about to live, once no other run has one here.
+
+        Two runs at once would each measure the other as well, whoever lets them.
+        """
+
+        def others() -> list[str]:
+            return [run for (run, _), end in self._ends.items() if not end and run != stage[0]]
+
+        with self._stage_arrived:
+            if not self._stage_arrived.wait_for(lambda: not others(), TURN_S):
+                busy = ParetoPipeError(
+                    "E_BUSY",
+                    f"{self.options.node} is in the middle of another run ({others()[0]}) — does "
+                    "another orchestrator measure on it? Else restart paretopipe-worker there",
+                )
+                channel.send_error(busy)
+                raise busy
+            for ended in [one for one, end in self._ends.items() if end][:-KNOWN_ENDS]:
+                del self._ends[ended]
+            self._ends[stage] = None
+
     def _end(self, channel: Channel, run_id: str) -> None:
         """Answer once no process of the run is left; those that hang on are killed."""
 
@@ -152,11 +175,6 @@ class Agent:
             ends = [end for (run, _), end in self._ends.items() if run == run_id and end]
         killed = [end for end in ends if end["signal"]]
         channel.send_message({"killed": killed}, timeout=handshake.LIMIT_S)
-
-    def _forget(self) -> None:
-        ended = [stage for stage, end in self._ends.items() if end]
-        for stage in ended[:-KNOWN_ENDS]:
-            del self._ends[stage]
 
     def _watch_fork_server(self) -> None:
         while event := self._fork_server.recv(4096):

@@ -19,5 +19,6 @@ def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
 
 if __name__ == "__main__":
     _popen = subprocess.Popen
+    agent.TURN_S = 1.0
     agent.subprocess.Popen = start  # type: ignore[assignment,misc]
     sys.exit(cli.main())

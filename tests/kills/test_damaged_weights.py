@@ -85,35 +85,41 @@ def one_split(bench: Bench, folder: Path, state_dir: Path | None = None) -> list
     return [line for line in lines if line["kind"] == "run"]
 
 
+def told(bench: Bench, folder: Path, kind: str, chance: random.Random) -> None:
+    """One trial of a kind of damage."""
+    found = damage(bench, folder, DAMAGES[kind], chance)
+    assert [row["attempt"] for row in found] == [1, 2]
+    for row in found:
+        assert row["status"] == "failed:E_WEIGHTS", row
+        assert "expected" in row["message"]
+
+
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damage_is_always_told(real_bench: Bench, tmp_path: Path, kind: str) -> None:
     for number in range(EACH):
         here = tmp_path / str(number)
         here.mkdir()
-        chance = random.Random(f"{SEED}|{kind}|{number}")
-        found = damage(real_bench, here, DAMAGES[kind], chance)
-        assert [row["attempt"] for row in found] == [1, 2]
-        for row in found:
-            assert row["status"] == "failed:E_WEIGHTS"
-            assert "expected" in row["message"]
+        told(real_bench, here, kind, random.Random(f"{SEED}|{kind}|{number}"))
 
 
-def test_sound_files_with_a_nan_in_them_make_no_valid_run(
-    real_bench: Bench, tmp_path: Path
-) -> None:
-    """The manifest says what is there, so only the outputs can tell."""
+def non_finite(bench: Bench, folder: Path, chance: random.Random) -> None:
+    """One trial with a NaN in a file whose sha256 is right: only the outputs can tell."""
+    state = folder / "state"
+    shutil.copytree(bench.cluster.state_dir, state)
+    facts = next((state / "prepared").glob("*/facts.json"))
+    document = json.loads(facts.read_text())
+    weighty = [block for block in document["manifest"]["blocks"] if block["parameters"]]
+    poison(chance.choice(weighty), state / "weights", bench, chance)
+    facts.write_text(json.dumps(document))
+    found = one_split(bench, folder, state)
+    assert [row["status"] for row in found] == ["invalid:non_finite,output_mismatch"] * 2
+
+
+def test_sound_files_with_a_nan_make_no_valid_run(real_bench: Bench, tmp_path: Path) -> None:
     for number in range(3):
         here = tmp_path / str(number)
-        state = here / "state"
-        shutil.copytree(real_bench.cluster.state_dir, state)
-        facts = next((state / "prepared").glob("*/facts.json"))
-        document = json.loads(facts.read_text())
-        chance = random.Random(f"{SEED}|honest|{number}")
-        weighty = [block for block in document["manifest"]["blocks"] if block["parameters"]]
-        poison(chance.choice(weighty), state / "weights", real_bench, chance)
-        facts.write_text(json.dumps(document))
-        found = one_split(real_bench, here, state)
-        assert [row["status"] for row in found] == ["invalid:non_finite,output_mismatch"] * 2
+        here.mkdir()
+        non_finite(real_bench, here, random.Random(f"{SEED}|honest|{number}"))
 
 
 def poison(block: dict[str, Any], store: Path, bench: Bench, chance: random.Random) -> None:

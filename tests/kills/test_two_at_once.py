@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -54,3 +56,29 @@ def _first_to_end(bench: Bench, pids: list[int]) -> tuple[int, int]:
 def test_exactly_one_proceeds(bench: Bench, tmp_path: Path) -> None:
     slowest = max(pair(bench, tmp_path / str(number)) for number in range(PAIRS))
     print(f"{PAIRS} pairs, the slowest refusal after {slowest:.2f} s")
+
+
+def test_two_runs_never_share_a_node(bench: Bench, tmp_path: Path) -> None:
+    """Two orchestrators that know nothing of each other: the second is told, and nothing mixes."""
+    first = bench.control(tmp_path, gate={"folder": str(tmp_path), "phase": "warm_up", "run": 1})
+    trial.reach(tmp_path, "warm_up")
+    other = tmp_path / "other"
+    shutil.copytree(bench.cluster.state_dir, other / "state")
+    records = other / "cell.jsonl"
+    second = bench.zygote.fork(
+        "measure",
+        command=[
+            *trial.command(bench.cluster, "sweep"),
+            *("--state-dir", str(other / "state"), "--records", str(records)),
+        ],
+        records=str(records),
+        log=str(other / "log"),
+    )
+    assert bench.zygote.status(second) == 1
+    rows = list(map(json.loads, records.read_text().splitlines()))
+    assert {row["status"] for row in rows if row["kind"] == "run"} == {"failed:E_BUSY"}
+    assert "in the middle of another run" in (other / "log").read_text()
+    (tmp_path / "go").touch()
+    assert bench.zygote.status(first) == 0
+    bench.settle()
+    trial.assert_complete((tmp_path / "home.jsonl").read_bytes(), bench.keys)
