@@ -74,7 +74,7 @@ def kill(bench: Bench, tally: Tally, phases: tuple[str, ...], trials: int) -> No
                 name = f"{phase} {victim} {number}"
                 tally.of(
                     name,
-                    lambda here, a=(phase, victim, run, node): trial.kill_at(bench, here, *a),  # type: ignore[misc]
+                    lambda here, a=(phase, victim, run, node): trial.kill_at(bench, here, *a),
                 )
 
 
@@ -88,7 +88,7 @@ def test_kills_of_the_controller(bench: Bench, findings: Findings, tmp_path: Pat
     tally = Tally(tmp_path)
     for phase in CONTROLLER_PHASES:
         for _ in range(TIMES):
-            tally.of(phase, lambda here, a=phase: trial.kill_controller_at(bench, here, a))  # type: ignore[misc]
+            tally.of(phase, lambda here, a=phase: trial.kill_controller_at(bench, here, a))
     tally.close(findings, "kill -9 of the controller at 6 phases of its own")
 
 
@@ -136,7 +136,7 @@ def test_frozen(bench: Bench, findings: Findings, tmp_path: Path) -> None:
                 took.append(
                     tally.of(
                         name,
-                        lambda here, a=(phase, node): frozen.freeze(bench, here, *a),  # type: ignore[misc]
+                        lambda here, a=(phase, node): frozen.freeze(bench, here, *a),
                     )
                 )
     over = max(seconds for seconds in took if isinstance(seconds, float)) - max(frozen.DEADLINES)
@@ -152,7 +152,7 @@ def test_paused(bench: Bench, findings: Findings, tmp_path: Path) -> None:
             for _ in range(TIMES):
                 tally.of(
                     f"{phase} {victim}",
-                    lambda here, a=(phase, victim): frozen.paused(bench, here, *a),  # type: ignore[misc]
+                    lambda here, a=(phase, victim): frozen.paused(bench, here, *a),
                 )
     tally.close(findings, "a pause of 0.3 s at 4 phases: seen in the times, or typed")
 
@@ -164,7 +164,7 @@ def test_damaged_weights(real_bench: Bench, findings: Findings, tmp_path: Path, 
         chance = random.Random(f"{SEED}|{kind}|{number}")
         tally.of(
             kind,
-            lambda here, a=(kind, chance): weights.told(real_bench, here, *a),  # type: ignore[misc]
+            lambda here, a=(kind, chance): weights.told(real_bench, here, *a),
         )
     names = {"flip": "one bit flipped", "nan": "a NaN", "stale": "another block's content"}
     tally.close(findings, f"a block's weights with {names[kind]}: E_WEIGHTS")
@@ -174,5 +174,5 @@ def test_honest_nan(real_bench: Bench, findings: Findings, tmp_path: Path) -> No
     tally = Tally(tmp_path)
     for number in range(3 * TIMES):
         chance = random.Random(f"{SEED}|honest|{number}")
-        tally.of("honest", lambda here, a=chance: weights.non_finite(real_bench, here, a))  # type: ignore[misc]
+        tally.of("honest", lambda here, a=chance: weights.non_finite(real_bench, here, a))
     tally.close(findings, "weights that are as sent, with a NaN: invalid:non_finite")

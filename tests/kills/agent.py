@@ -20,5 +20,5 @@ def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
 if __name__ == "__main__":
     _popen = subprocess.Popen
     agent.TURN_S = 1.0
-    agent.subprocess.Popen = start  # type: ignore[assignment,misc]
+    agent.subprocess.Popen = start
     sys.exit(cli.main())

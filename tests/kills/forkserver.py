@@ -15,8 +15,8 @@ def main() -> None:
     from paretopipe_runtime.worker import forkserver, socket_backend, stage
 
     preload = types.ModuleType("preload")
-    preload.warm = lambda: (stage, socket_backend)  # type: ignore[attr-defined]
-    sys.modules["paretopipe_runtime.worker.preload"] = worker.preload = preload  # type: ignore[attr-defined]
+    preload.warm = lambda: (stage, socket_backend)
+    sys.modules["paretopipe_runtime.worker.preload"] = worker.preload = preload
     forkserver.main(int(sys.argv[1]))
 
 

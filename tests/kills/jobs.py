@@ -65,7 +65,7 @@ def measure(
     sweep.LEASE_S = lease_s
     if deadlines:
         fixed = pipeline.Deadlines(*deadlines)
-        pipeline.Deadlines.of = classmethod(lambda *_: fixed)  # type: ignore[method-assign,assignment]
+        pipeline.Deadlines.of = classmethod(lambda *_: fixed)
     if gate:
         hold = phases.Gate(Path(gate["folder"]), gate["phase"], gate["run"])
         phases.hook(hold, Path(records))

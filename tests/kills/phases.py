@@ -138,7 +138,7 @@ def _hook_writes(gate: Gate, file: Path) -> None:
             gate("written_not_synced")
         fsync(descriptor)
 
-    os.write, os.fsync = write_in_two, sync  # type: ignore[assignment]
+    os.write, os.fsync = write_in_two, sync
 
 
 def names(descriptor: int, file: Path) -> bool:
