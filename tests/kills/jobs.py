@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -21,6 +22,7 @@ LEASE_S = 0.4
 POLL_S = 0.01
 
 
+@functools.cache
 def _plugin(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec
@@ -30,7 +32,9 @@ def _plugin(path: str) -> ModuleType:
     return module
 
 
-collect_records = _plugin("plugins/action/collect_records.py")
+def collect_records() -> ModuleType:
+    """The plugin. Not before the first controller: after Ansible, torch cannot be imported."""
+    return _plugin("plugins/action/collect_records.py")
 
 
 def warm(*, stub: bool) -> None:
@@ -65,6 +69,7 @@ def measure(
     sweep.LEASE_S = lease_s
     if deadlines:
         fixed = pipeline.Deadlines(*deadlines)
+        pipeline.COMPUTE_ALLOWANCE_S = fixed.batch_s
         pipeline.Deadlines.of = classmethod(lambda *_: fixed)
     if gate:
         hold = phases.Gate(Path(gate["folder"]), gate["phase"], gate["run"])
@@ -104,9 +109,9 @@ def control(folder: str, command: list[str], log: str, *, phase: str = "", **opt
     at("not_pulled")
     ours = home.read_bytes() if home.exists() else b""
     if orchestrator.exists():
-        content = collect_records.joined(ours, orchestrator.read_bytes())
+        content = collect_records().joined(ours, orchestrator.read_bytes())
         if content != ours:
-            collect_records.replace(home, content)
+            collect_records().replace(home, content)
     at("pulled")
     return abs(os.waitstatus_to_exitcode(status))
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.orchestrator import aftermath
 from tests.kills import trial
 from tests.kills.trial import Bench
+from tests.kills.zygote import children
 
 DEADLINES = [0.8, 1.2]  # of a transfer and of a batch, in seconds; a plan's own are minutes
 GRACE_S = 2.0
@@ -123,5 +125,33 @@ def test_a_frozen_controller_ends_the_sweep_and_takes_what_it_has(
     os.kill(controller, signal.SIGCONT)
     assert bench.zygote.status(controller) == 75
     assert len(rows(tmp_path)) == 1
+    bench.finish(tmp_path)
+    trial.assert_complete((tmp_path / "home.jsonl").read_bytes(), bench.keys)
+
+
+@pytest.mark.parametrize(
+    ("process", "deadline_s", "status"),
+    [("fork server", DEADLINES[1], "failed:E_STALL"), ("agent", 10.0, "failed:E_AUTH")],
+)
+def test_a_frozen_node_is_told_by_its_deadline(
+    bench: Bench, tmp_path: Path, process: str, deadline_s: float, status: str
+) -> None:
+    """Nothing can be launched there; once it goes on, so does the sweep."""
+    victim = bench.cluster.agents["pi2"].pid
+    if process == "fork server":
+        (victim,) = children(victim)
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        controller = bench.control(tmp_path, deadlines=DEADLINES)
+        began = time.monotonic()
+        trial.wait_until(lambda: rows(tmp_path), 30, "no record")
+        took = time.monotonic() - began
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    assert rows(tmp_path)[0]["status"] == status
+    # A frozen agent cannot be asked what became of the run, either.
+    assert took < deadline_s + GRACE_S + (aftermath.TIMEOUT_S if process == "agent" else 0)
+    bench.zygote.status(controller)
+    bench.settle()
     bench.finish(tmp_path)
     trial.assert_complete((tmp_path / "home.jsonl").read_bytes(), bench.keys)

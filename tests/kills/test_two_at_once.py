@@ -21,7 +21,7 @@ def pair(bench: Bench, folder: Path) -> float:
     for here in folders:
         here.mkdir(parents=True)
     began = time.monotonic()
-    gates = [{"folder": str(here), "phase": "lock_taken", "run": 1} for here in folders]
+    gates = [{"folder": str(here), "phase": "records_opened", "run": 1} for here in folders]
     pids = [bench.control(here, gate=gate) for here, gate in zip(folders, gates, strict=True)]
     loser, status = _first_to_end(bench, pids)
     took = time.monotonic() - began

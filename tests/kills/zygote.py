@@ -80,7 +80,9 @@ class Zygote:
         return json.loads(self._file.readline())["answer"]
 
 
-def serve(descriptor: int, jobs: dict[str, Callable[..., int]]) -> None:
+def serve(
+    descriptor: int, jobs: dict[str, Callable[..., int]], before_control: Callable[[], object]
+) -> None:
     """Answer the test until it goes; then end what is left."""
     import ctypes
 
@@ -97,6 +99,8 @@ def serve(descriptor: int, jobs: dict[str, Callable[..., int]]) -> None:
         request = json.loads(line)
         answer: Any
         if "job" in request:
+            if request["job"] == "control":
+                before_control()
             answer = _fork(jobs[request["job"]], request["arguments"], sock)
         elif "status" in request:
             answer = ended.get(request["status"])
@@ -145,4 +149,4 @@ if __name__ == "__main__":
     from tests.kills import jobs
 
     jobs.warm(stub=sys.argv[2] == "stub")
-    serve(int(sys.argv[1]), jobs.JOBS)
+    serve(int(sys.argv[1]), jobs.JOBS, jobs.collect_records)
