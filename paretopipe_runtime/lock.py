@@ -76,7 +76,7 @@ def _sign(descriptor: int, operation: str) -> None:
     holder = {
         "operation": operation,
         "pid": os.getpid(),
-        "user": getpass.getuser(),
+        "user": _user(),
         "host": socket.gethostname(),
         "since": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
@@ -85,6 +85,13 @@ def _sign(descriptor: int, operation: str) -> None:
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
     except OSError:
         return
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # one without a name, as in a container
+        return str(os.getuid())
 
 
 def _in_use(path: Path) -> str:

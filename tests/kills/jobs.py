@@ -66,7 +66,7 @@ def measure(
 ) -> int:
     """Run `paretopipe sweep`, with a gate at one of its phases, and with other deadlines."""
     _redirect(log)
-    sweep.LEASE_S = lease_s
+    sweep.LEASE_S, sweep.SECOND_LOOK_S = lease_s, lease_s / 4
     if deadlines:
         fixed = pipeline.Deadlines(*deadlines)
         pipeline.COMPUTE_ALLOWANCE_S = fixed.batch_s

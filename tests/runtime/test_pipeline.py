@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.worker.agent import Agent, AgentOptions
 from tests.runtime.cluster import ADDRESSES, Cluster
@@ -272,6 +273,20 @@ def test_a_run_under_a_shaped_network_that_nobody_watched_does_not_count(
     lease.touch()
     assert sweep(cluster, tmp_path, document, "--lease", str(lease)).returncode == 0
     assert sum(row["status"] == "ok" for row in runs(tmp_path)) == 4
+
+
+def test_a_clock_that_is_set_ends_no_followed_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = tmp_path / "lease"
+    for step in (-3600, 3600):
+        lease.touch()
+        os.utime(lease, (time.time() + step,) * 2)
+        monkeypatch.setattr(time, "sleep", lambda _: lease.touch())
+        assert not Lease(lease, 60).expired(), "the controller has touched it meanwhile"
+        os.utime(lease, (time.time() + step,) * 2)
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        assert Lease(lease, 60).expired()
 
 
 def test_wrong_input_is_one_line(cluster: Cluster, plan: dict[str, Any], tmp_path: Path) -> None:
