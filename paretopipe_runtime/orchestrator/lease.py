@@ -22,13 +22,16 @@ class Lease:
         A clock that was set, either way, makes a lease look old until it is touched the next time,
         so an old one is looked at twice.
         """
-        if self.path is None or not self._is_old(self.path):
+        if not self.is_old():
             return False
         time.sleep(SECOND_LOOK_S)
-        return self._is_old(self.path)
+        return self.is_old()
 
-    def _is_old(self, path: Path) -> bool:
+    def is_old(self) -> bool:
+        """Whether it looks so now: enough to doubt a run, not to end a sweep."""
+        if self.path is None:
+            return False
         try:
-            return abs(time.time() - path.stat().st_mtime) > self.seconds
+            return abs(time.time() - self.path.stat().st_mtime) > self.seconds
         except FileNotFoundError:
             return True

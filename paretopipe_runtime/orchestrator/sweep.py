@@ -136,7 +136,7 @@ class _Cell:
 
         Shaping ends by itself some time after whoever renews it has gone, but after this lease.
         """
-        if status != "ok" or self._plan.netem is None or not self._lease.expired():
+        if status != "ok" or self._plan.netem is None or not self._lease.is_old():
             return {}
         message = "the controller was gone when it ended, and the shaping may have been as well"
         return {"status": "invalid:network_unheld", "message": message}

@@ -13,12 +13,11 @@ from types import ModuleType
 from typing import Any
 
 from paretopipe_runtime import cli
-from paretopipe_runtime.orchestrator import outlook, pipeline, prepared, sweep
+from paretopipe_runtime.orchestrator import lease, outlook, pipeline, prepared
 from paretopipe_runtime.version import version
 from tests.kills import disks, phases, stub
 from tests.kills.zygote import ROOT
 
-LEASE_S = 0.4
 POLL_S = 0.01
 
 
@@ -62,11 +61,10 @@ def measure(
     records: str,
     gate: dict[str, Any] | None = None,
     deadlines: list[float] | None = None,
-    lease_s: float = LEASE_S,
 ) -> int:
     """Run `paretopipe sweep`, with a gate at one of its phases, and with other deadlines."""
     _redirect(log)
-    sweep.LEASE_S, sweep.SECOND_LOOK_S = lease_s, lease_s / 4
+    lease.SECOND_LOOK_S = 0.1
     if deadlines:
         fixed = pipeline.Deadlines(*deadlines)
         pipeline.COMPUTE_ALLOWANCE_S = fixed.batch_s
@@ -88,8 +86,8 @@ def control(folder: str, command: list[str], log: str, *, phase: str = "", **opt
 
     if home.exists():
         shutil.copyfile(home, f"{folder}/merge.jsonl")
-    lease = Path(folder) / "lease"
-    lease.touch()
+    held = Path(folder) / "lease"
+    held.touch()
     at("laid")
     sweep_pid = os.fork()
     if not sweep_pid:
@@ -98,7 +96,7 @@ def control(folder: str, command: list[str], log: str, *, phase: str = "", **opt
     (Path(folder) / "sweep.pid").write_text(str(sweep_pid))
     at("started")
     while True:
-        lease.touch()
+        held.touch()
         pid, status = os.waitpid(sweep_pid, os.WNOHANG)
         if pid:
             break

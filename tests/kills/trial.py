@@ -23,6 +23,7 @@ from tests.kills.zygote import Zygote
 from tests.runtime.cluster import Cluster
 
 VICTIMS = ("worker", "orchestrator", "controller")
+LEASE_S = 0.4
 AGAIN = 4  # controllers one after the other until the plan is complete
 
 
@@ -50,12 +51,12 @@ class Bench:
             assert zygote.status(pid, 120) == 0, Path(log).read_text()
             yield cls(cluster, zygote, plan, keys(plan, cluster.state_dir))
 
-    def sweep(self, folder: Path, *, lease: bool = True) -> list[str]:
+    def sweep(self, folder: Path) -> list[str]:
         """The command that measures the plan into `folder`."""
         options = {"--records": "orchestrator.jsonl", "--merge": "merge.jsonl"}
-        options |= {"--progress": "progress.json", **({"--lease": "lease"} if lease else {})}
+        options |= {"--progress": "progress.json", "--lease": "lease"}
         named = [word for key, name in options.items() for word in (key, str(folder / name))]
-        return [*command(self.cluster, "sweep"), *named]
+        return [*command(self.cluster, "sweep"), "--lease-seconds", str(LEASE_S), *named]
 
     def control(self, folder: Path, **options: Any) -> int:
         """Fork a controller; return its pid."""
