@@ -7,7 +7,10 @@ It lets authenticated peers in and hands each connection to where it belongs:
 ``link``
     the data connection from the stage before: passed on to the stage process it names;
 ``deploy``
-    weight files, kept by their sha256.
+    weight files, kept by their sha256;
+``end``
+    a run that its orchestrator has given up: what is left of it goes, and it is told what a signal
+    had ended before.
 
 The agent imports no torch; the fork server does, once, so that a launch costs a fork.
 """
@@ -39,6 +42,11 @@ from paretopipe_runtime.worker.pending import Pending
 LINK_WAIT_S = 10.0
 _BACKLOG = 128
 _NO_ROOM_S = 0.1  # between two tries while the process has no descriptor or thread to give
+GRACE_S = 0.5  # for the processes of a run that is given up to end by themselves
+# For the processes of the run before to end: a first stage that computes while its orchestrator is
+# killed notices when it has done the batch.
+TURN_S = 30.0
+KNOWN_ENDS = 256  # how many ended stages are remembered
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class Agent:
         self._pending = Pending()
         self._complaints = Complaints()
         self._stages: dict[tuple[str, int], socket.socket] = {}
+        self._ends: dict[tuple[str, int], dict[str, Any] | None] = {}  # None: it lives
         self._stage_arrived = threading.Condition()
         self._listener = _bind(options.address, options.port)
         self._fork_server = _start_fork_server(options)
@@ -122,17 +131,20 @@ class Agent:
             case "link":
                 self._pass_link(sock, _stage(hello), str(hello.get("plan")))
             case "deploy":
-                channel = Channel(sock, "orchestrator")
-                deploy.serve(channel, self.options.state_dir)
+                deploy.serve(Channel(sock, "orchestrator"), self.options.state_dir)
+            case "end":
+                self._end(Channel(sock, "orchestrator"), str(hello["run_id"]))
             case other:
                 raise ParetoPipeError("E_ROLE", f"peer asks for role {str(other)[:40]!r}")
 
     def _launch(self, sock: socket.socket, stage: tuple[str, int]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
-            with theirs, self._stage_arrived:
+            with theirs:
                 request = json.dumps({"run_id": stage[0], "stage": stage[1]}).encode()
+                self._begin(Channel(sock, "orchestrator"), stage)
                 socket.send_fds(self._fork_server, [request], [sock.fileno(), theirs.fileno()])
+            with self._stage_arrived:
                 self._stages[stage] = ours
                 self._stage_arrived.notify_all()
             sock.close()
@@ -160,9 +172,56 @@ class Agent:
                     f"run {stage[0]} stage {stage[1]} takes no link: {error.strerror}",
                 ) from error
 
+    def _begin(self, channel: Channel, stage: tuple[str, int]) -> None:
+        """Note a stage that is about to live, once no other run has one here.
+
+        Two runs at once would each measure the other as well, whoever lets them.
+        """
+
+        def others() -> list[str]:
+            return [run for (run, _), end in self._ends.items() if not end and run != stage[0]]
+
+        with self._stage_arrived:
+            if not self._stage_arrived.wait_for(lambda: not others(), TURN_S):
+                busy = ParetoPipeError(
+                    "E_BUSY",
+                    f"{self.options.node} is in the middle of another run ({others()[0]}) — does "
+                    "another orchestrator measure on it? Else restart paretopipe-worker there",
+                )
+                channel.send_error(busy)
+                raise busy
+            for ended in [one for one, end in self._ends.items() if end][:-KNOWN_ENDS]:
+                del self._ends[ended]
+            self._ends[stage] = None
+
+    def _end(self, channel: Channel, run_id: str) -> None:
+        """Answer once no process of the run is left; those that hang on are killed."""
+
+        def gone() -> bool:
+            return all(end for (run, _), end in self._ends.items() if run == run_id)
+
+        with self._stage_arrived:
+            if not self._stage_arrived.wait_for(gone, GRACE_S):
+                self._fork_server.send(json.dumps({"end": run_id}).encode())
+                self._stage_arrived.wait_for(gone, GRACE_S)
+            ends = [end for (run, _), end in self._ends.items() if run == run_id and end]
+        killed = [end for end in ends if end["signal"]]
+        channel.send_message({"killed": killed}, timeout=handshake.LIMIT_S)
+
     def _watch_fork_server(self) -> None:
         while event := self._fork_server.recv(4096):
-            print(event.decode(), file=sys.stderr, flush=True)
+            end = json.loads(event)
+            with self._stage_arrived:
+                self._ends[end["run_id"], end["stage"]] = end
+                self._stage_arrived.notify_all()
+            if end["signal"]:
+                memory = " for want of memory" if end["oom"] else ""
+                print(
+                    f"E_STAGE: stage {end['stage']} of run {end['run_id']} was killed by signal "
+                    f"{end['signal']}{memory}",
+                    file=sys.stderr,
+                    flush=True,
+                )
         print("E_FORKSERVER: the fork server has died — the agent stops", file=sys.stderr)
         # Every other thread may be blocked in a socket call; systemd restarts the whole agent.
         os._exit(1)

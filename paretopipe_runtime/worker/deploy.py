@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.weights import verify_block
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 
@@ -21,13 +22,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def serve(channel: Channel, state_dir: Path) -> None:
-    """Tell the peer which of its files are missing here, and take those until it closes."""
+    """Tell the peer which of its files are missing or damaged here, and take those."""
     store = state_dir / "weights"
     store.mkdir(parents=True, exist_ok=True)
     wanted = channel.receive_message(TIMEOUT_S).get("files")
     if not (isinstance(wanted, list) and len(wanted) <= MAX_FILES and all(map(_is_name, wanted))):
         raise ParetoPipeError("E_DEPLOY", f"{channel.peer}: file names must be sha256 digests")
-    missing = [name for name in wanted if not _path(store, name).exists()]
+    missing = [name for name in wanted if not verify_block(store, name)]
     channel.send_message({"missing": missing}, timeout=TIMEOUT_S)
     try:
         for name in missing:
