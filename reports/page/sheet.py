@@ -105,7 +105,7 @@ class Sheet:
 
         More than count where a block was measured again or settings were changed.
         """
-        good = self.frame[self.frame["status"] == "ok"]
+        good = self.frame.loc[self.frame["status"] == "ok", ["cell_id", "role", "cuts"]]
         keys = zip(good["cell_id"], good["role"], good["cuts"], strict=True)
         return Counter((str(cell), str(role), str(cuts)) for cell, role, cuts in keys)
 
@@ -172,9 +172,6 @@ def _predictors(
 
 def _slow_start(cell: Cell, runs: Sequence[Record]) -> bool:
     """Whether TCP on a cell's first host begins slowly again after a pause."""
-    facts = (
-        (run.get("hosts") or {}).get(cell.hosts[0]) or {}
-        for run in runs
-        if cell.hosts and run["cell_id"] == cell.id
-    )
+    shared = {id(run["hosts"]): run["hosts"] for run in runs if run["cell_id"] == cell.id}
+    facts = (hosts.get(cell.hosts[0]) or {} for hosts in shared.values() if cell.hosts)
     return any(str(host.get("slow_start_after_idle")) == "1" for host in facts)

@@ -21,7 +21,7 @@ def build(sheet: Sheet) -> list[Section]:
     left = sheet.frame[~sheet.frame["counted"]]
     kinds = left["excluded"].str.replace(r":.*", "", regex=True)
     alone = left[~kinds.isin(_TOGETHER)]
-    used = sheet.frame[sheet.frame["counted"]]
+    used = sheet.frame.loc[sheet.frame["counted"], ["cell_id", "run_key"]]
     good = set(zip(used["cell_id"], used["run_key"], strict=True))
     return [
         {
