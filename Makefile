@@ -10,9 +10,10 @@ CONTROLLER_PACKAGES := python3 python3-venv openssh-client
 TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod user-mode-linux \
 	systemd systemd-sysv systemd-container dbus procps util-linux
 BROWSER_PACKAGES := chromium
+ARM_PACKAGES := qemu-user-static
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test quick soak lint check setup setup-testbed setup-dev up down clean root
+.PHONY: help demo bench test quick soak arm lint check setup setup-testbed setup-dev up down clean root
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,6 +35,11 @@ quick: setup-dev ## the tests that need no testbed
 
 soak: setup-dev ## the campaigns that are too slow for the suite; findings go to docs/campaigns
 	$(BIN)/pytest campaigns -s
+
+arm: setup-dev ## a Pi 4's processor, emulated: which PyTorch works there, and a split on to this machine
+	@scripts/packages $(ARM_PACKAGES)
+	@$(BIN)/python -m campaigns.emulated_pi
+	$(BIN)/pytest campaigns/test_arm.py -s
 
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
 	$(BIN)/ruff format --check .

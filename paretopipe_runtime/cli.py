@@ -77,15 +77,28 @@ def _profile(options: argparse.Namespace) -> int:
 
 
 def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespace) -> int:
+    from paretopipe_runtime.orchestrator.lease import Lease
     from paretopipe_runtime.orchestrator.sweep import SweepFiles
     from paretopipe_runtime.wire.handshake import read_key
 
     files = SweepFiles(
-        options.records, options.merge, options.progress, options.lease, options.state_dir
+        options.records,
+        options.merge,
+        options.progress,
+        Lease(options.lease, options.lease_seconds),
+        options.state_dir,
     )
     code, sentence = measure(_read_plan(options.plan), files, read_key(options.key_file))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    from paretopipe_runtime.records import Records
+
+    count = Records(options.records).withdraw(options.since, options.reason)
+    print(f"{count} runs withdrawn, {options.reason}: they will be measured again")
+    return 0
 
 
 def _models(_options: argparse.Namespace) -> int:
@@ -162,9 +175,22 @@ def _parser() -> argparse.ArgumentParser:
         measure.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")
         measure.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
         measure.add_argument("--progress", type=Path, help="JSON file that tells how far it is")
-        measure.add_argument("--lease", type=Path, help="stop when it is not touched for 60 s")
+        measure.add_argument("--lease", type=Path, help="stop when it is not touched any more")
+        measure.add_argument(
+            "--lease-seconds", type=float, default=60.0, help="for so long (default: 60)"
+        )
         _common(measure)
         measure.set_defaults(run=run)
+
+    withdraw = commands.add_parser(
+        "withdraw", help="let runs not count that turned out to be measured under wrong conditions"
+    )
+    withdraw.add_argument("records", type=Path, metavar="RECORDS")
+    withdraw.add_argument(
+        "--since", type=float, required=True, help="Unix time after which they ended"
+    )
+    withdraw.add_argument("--reason", required=True, help="one word for their status")
+    withdraw.set_defaults(run=_withdraw)
 
     models = commands.add_parser("models", help="list the models and their valid splits")
     models.set_defaults(run=_models)

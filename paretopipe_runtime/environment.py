@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
+import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ from typing import Any
 import psutil
 
 from paretopipe_runtime.version import version
+
+GET_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
 def describe_host() -> dict[str, Any]:
@@ -50,8 +55,16 @@ def temperature_c() -> float | None:
 
 
 def throttled() -> str | None:
-    """Return a Raspberry Pi's throttle bits in hex (firmware's ``get_throttled``), else None."""
-    return _read("/sys/devices/platform/soc/soc:firmware/get_throttled")
+    """Return a Raspberry Pi's throttle bits in hex (firmware's ``get_throttled``), else None.
+
+    From the kernel where it tells them; else from the `vcgencmd` program, which needs a device file
+    that a hardened unit does not see.
+    """
+    said = _read(GET_THROTTLED)
+    if said is None and (program := shutil.which("vcgencmd")):
+        said = _output(program, "get_throttled")
+    found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", said or "")
+    return f"0x{found[1].lower()}" if found else None
 
 
 def _cpu_model() -> str | None:
@@ -88,6 +101,14 @@ def _installed_version(package: str) -> str | None:
 def _loaded_version(module: str) -> str | None:
     """The version of a module that this process has imported; never imports it."""
     return getattr(sys.modules.get(module), "__version__", None)
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _read(path: str) -> str | None:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
+from paretopipe_runtime.engines import ENGINES, check_device
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import model_info
 from paretopipe_runtime.partition import all_splits, validate_cuts
@@ -19,6 +19,8 @@ from paretopipe_runtime.partition import all_splits, validate_cuts
 SCHEMA_VERSION = 1
 BACKENDS = ("socket", "rpc", "rpc_hub")
 ALLOCATORS = ("tuned", "default")
+#: Devices by the names that PyTorch has for them; ``cuda`` is ``cuda:0``.
+DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
 #: Ethernet frame bytes for each byte of TCP payload (1514 of 1448, time stamps on).
 WIRE_PER_PAYLOAD = 1514 / 1448
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(bit|kbit|mbit|gbit)")
@@ -31,12 +33,17 @@ Cuts = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Worker:
-    """A host that runs a stage, where its agent listens, and how its stages get their memory."""
+    """A host that runs a stage, where its agent listens, and what its stages compute with.
+
+    `allocator` is how they get their memory, `device` where they compute: ``cpu``, ``cuda`` or
+    ``cuda:N``.
+    """
 
     host: str
     address: str
     port: int
     allocator: str = "tuned"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,18 @@ class Plan:
         return _parse(_RATE, _RATE_UNITS, self.netem.get("rate")) if self.netem else None
 
     @property
+    def asked_delay_s(self) -> float:
+        """The delay one way, in seconds, that the scenario asks for; 0 where it asks for none."""
+        asked = _parse(_DELAY, _DELAY_UNITS, self.netem.get("delay")) if self.netem else None
+        return asked or 0.0
+
+    @property
+    def least_delay_s(self) -> float:
+        """What every packet is delayed by at least, as far as what is asked tells."""
+        varies = _parse(_DELAY, _DELAY_UNITS, (self.netem or {}).get("jitter"))
+        return 0.0 if varies else self.asked_delay_s
+
+    @property
     def rate_mbit(self) -> float | None:
         """The link's rate: as measured, else as asked for, else None (unshaped, unmeasured)."""
         measured = self.measured and self.measured.get("rate_mbit")
@@ -100,8 +119,7 @@ class Plan:
         """The round-trip time in seconds: as measured, else as asked for, else 0."""
         if self.measured and self.measured.get("rtt_ms"):
             return float(self.measured["rtt_ms"]) / 1000
-        asked = _parse(_DELAY, _DELAY_UNITS, self.netem.get("delay")) if self.netem else None
-        return asked or 0.0
+        return self.asked_delay_s * (2 if (self.netem or {}).get("direction") == "symmetric" else 1)
 
     def transfer_s(self, nbytes: int) -> float:
         """Seconds that `nbytes` of payload take at the asked rate; 0 where none is asked for."""
@@ -126,7 +144,8 @@ def read_plan(document: dict[str, Any]) -> Plan:
     Raises
     ------
     ParetoPipeError
-        ``E_PLAN``, ``E_MODEL``, ``E_SPLIT``, ``E_BACKEND``: what was seen, what was expected.
+        ``E_PLAN``, ``E_MODEL``, ``E_SPLIT``, ``E_BACKEND``, ``E_DEVICE``, ``E_ENGINE``: what was
+        seen, what was expected.
     """
     try:
         return _read(document)
@@ -145,6 +164,8 @@ def _read(document: dict[str, Any]) -> Plan:
     for name, known in (("backend", BACKENDS), ("engine", tuple(ENGINES))):
         _check_known(name, document[name], known)
     workers = tuple(map(_worker, document["workers"]))
+    for worker in workers:
+        check_device(document["engine"], worker.device, worker.host)
     hub = _worker(document["hub"]) if document["backend"] == "rpc_hub" else None
     if document["splits"] == "all":
         splits = list(all_splits(document["model"]))
@@ -225,7 +246,14 @@ def _drift_limit(document: dict[str, Any]) -> float:
 def _worker(fields: dict[str, Any]) -> Worker:
     allocator = fields.get("allocator", "tuned")
     _check_known("allocator", allocator, ALLOCATORS)
-    return Worker(fields["host"], fields["address"], int(fields["port"]), allocator)
+    host, device = fields["host"], str(fields.get("device", "cpu"))
+    if not DEVICE.fullmatch(device):
+        raise ParetoPipeError(
+            "E_DEVICE",
+            f"unknown device {device!r} for {host}: known are cpu, cuda and cuda:N — set "
+            "worker_device in the inventory",
+        )
+    return Worker(host, fields["address"], int(fields["port"]), allocator, device)
 
 
 def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ _SHARED = (
     *("warmup_batches", "latency_batches", "throughput_batches", "window"),
 )
 MEASURED = ("run", "profile", "link")  # kinds of records that are attempts at a measurement
+WITHDRAWAL = "withdrawal"  # says of an earlier attempt that it does not count after all
+_CLOSING_S = 3.0  # between a run's last time and its record, and what a second's rounding hides
 
 
 class Records:
@@ -71,6 +74,17 @@ class Records:
                 added += 1
         return added
 
+    def withdraw(self, since: float, reason: str) -> int:
+        """Say of every valid run that ended after `since`, in Unix time, that it does not count.
+
+        The run's own line stays; one that makes it ``invalid:<reason>`` follows. Return how many.
+        """
+        runs = [run for run in self.runs if run["status"] == "ok" and _ended(run) >= since]
+        for run in runs:
+            place = {key: run[key] for key in ("cell_id", "run_key", "attempt")}
+            self.append({"kind": WITHDRAWAL, **place, "status": f"invalid:{reason}"})
+        return len(runs)
+
     def _note(self, record: Record | None) -> None:
         if record is None:
             return
@@ -85,6 +99,18 @@ class Records:
             self.attempts[key] = max(self.attempts.get(key, 0), record["attempt"])
             if record["status"] == "ok":
                 self.done.setdefault(key, record)
+        elif record.get("kind") == WITHDRAWAL:
+            self._withdraw(record)
+
+    def _withdraw(self, record: Record) -> None:
+        key = record["run_key"]
+        of_run = [run for run in self.runs if run["run_key"] == key]
+        for run in of_run:
+            if run["attempt"] == record["attempt"]:
+                run["status"] = record["status"]
+        self.done.pop(key, None)
+        if valid := [run for run in of_run if run["status"] == "ok"]:
+            self.done[key] = valid[0]
 
     def _write(self, line: bytes) -> None:
         try:
@@ -106,6 +132,12 @@ class Records:
                 "space there and give the same command again; every earlier record is safe",
             ) from error
         self._lines.add(line)
+
+
+def _ended(run: Record) -> float:
+    """When the run's record can have been written at the latest, in Unix time."""
+    began = datetime.strptime(run["started_at"], "%Y-%m-%dT%H:%M:%S%z")
+    return began.timestamp() + float(run["wall_s"]) + _CLOSING_S
 
 
 def _settings(plan: Record) -> list[Any]:

@@ -147,6 +147,9 @@ def _run(
         "weights_seed": plan.weights_seed,
         "input": "resident",
     }
+    # Not named where nobody has a GPU: runs from before there were devices keep their keys.
+    if any(worker.device != "cpu" for worker in plan.workers):
+        factors["devices"] = [worker.device for worker in workers]
     if plan.hub:
         factors["hub"] = plan.hub.host
     if role == "end_point":

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from paretopipe_runtime.errors import ParetoPipeError
+
 if TYPE_CHECKING:
     import torch
 
@@ -32,13 +34,15 @@ class Engine:
 
     `tolerance` is the largest relative error of its logits against the unsplit eager model's that
     still counts as the same answer. `layout` is how its stages take and give tensors, and so how
-    they travel.
+    they travel. `cuda`: whether its stages can be moved to a GPU; the others are made for the
+    processor.
     """
 
     name: str
     module: str
     tolerance: float
     layout: Layout = "contiguous"
+    cuda: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,29 @@ class StageToLoad:
 
 _PLACE = "paretopipe_runtime.engines"
 _KNOWN = (
-    Engine("eager", f"{_PLACE}.eager", 5e-5),
-    Engine("channels_last", f"{_PLACE}.channels_last", 1e-4, "channels_last"),
+    Engine("eager", f"{_PLACE}.eager", 5e-5, cuda=True),
+    Engine("channels_last", f"{_PLACE}.channels_last", 1e-4, "channels_last", cuda=True),
     Engine("onnxruntime", f"{_PLACE}.onnxruntime", 1e-4),
     Engine("compile", f"{_PLACE}.compile", 1e-4, "channels_last"),
 )
 ENGINES = {engine.name: engine for engine in _KNOWN}
+
+
+def check_device(name: str, device: str, host: str) -> None:
+    """Refuse an engine on a device that it does not compute on.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_ENGINE``, which names the engines that do.
+    """
+    if device != "cpu" and not ENGINES[name].cuda:
+        able = " or ".join(f"-e engine={engine.name}" for engine in _KNOWN if engine.cuda)
+        raise ParetoPipeError(
+            "E_ENGINE",
+            f"engine {name} computes on processors only, and {host} is to compute on {device} — "
+            f"choose {able}, or set worker_device: cpu for {host} in the inventory",
+        )
 
 
 def load(name: str, stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -16,7 +16,7 @@ from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
 from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Plan
+from paretopipe_runtime.plan import Plan, Worker
 from paretopipe_runtime.runs import Run
 from paretopipe_runtime.worker.launch import HUB, Launch
 
@@ -72,14 +72,14 @@ def _orders(
     ranges = stage_ranges(run.cuts, len(prepared.boundaries) - 1)
     following = [(w.host, w.address, w.port) for w in run.workers]
 
-    def order(stage: int, allocator: str, first: int, end: int) -> Launch:
+    def order(stage: int, worker: Worker, first: int, end: int) -> Launch:
         return Launch(
             run_id=run_id,
             stage=stage,
             stages=len(ranges),
             backend=plan.backend,
             engine=plan.engine,
-            allocator=allocator,
+            allocator=worker.allocator,
             model=plan.model,
             classes=plan.classes,
             manifest=prepared.manifest,
@@ -93,12 +93,13 @@ def _orders(
             image_px=plan.image_px,
             io_timeout_s=deadlines.io_s,
             idle_timeout_s=deadlines.batch_s + 60,
+            device=worker.device if first < end else "cpu",
         )
 
     orders = [
-        order(stage, worker.allocator, first, end)
+        order(stage, worker, first, end)
         for stage, ((first, end), worker) in enumerate(zip(ranges, run.workers, strict=True))
     ]
     if plan.hub:  # it computes no block, and what it sends are the predictions
-        orders.append(order(HUB, plan.hub.allocator, ranges[-1][1], ranges[-1][1]))
+        orders.append(order(HUB, plan.hub, ranges[-1][1], ranges[-1][1]))
     return orders

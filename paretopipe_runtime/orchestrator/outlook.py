@@ -56,7 +56,7 @@ def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
     """What one probe shows to work, and how fast: the backend is part of it for the former."""
     return (
         *(plan.model, plan.classes, plan.image_px, plan.batch_size, plan.weights_seed),
-        *(plan.backend, plan.engine, worker.host, worker.allocator),
+        *(plan.backend, plan.engine, worker.host, worker.allocator, worker.device),
     )
 
 

@@ -24,7 +24,6 @@ from paretopipe_runtime.orchestrator.sweep import (
     INTERRUPTED,
     MAX_ATTEMPTS,
     SweepFiles,
-    lease_expired,
     stop_on_signal,
 )
 from paretopipe_runtime.records import Records
@@ -51,7 +50,7 @@ def profile(document: dict[str, Any], files: SweepFiles, key: bytes) -> tuple[in
     failures: list[str] = []  # in a row
     last_failure = ""
     while pending:
-        if stopping or lease_expired(files.lease):
+        if stopping or files.lease.expired():
             progress.write(finished=True)
             left = f"stopped with {len(pending)} samples to go"
             return INTERRUPTED, f"{left}; the same command goes on"

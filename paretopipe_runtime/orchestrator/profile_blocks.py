@@ -21,7 +21,7 @@ from paretopipe_runtime.orchestrator.prepared import (
     Prepared,
     prepare,
 )
-from paretopipe_runtime.orchestrator.record import THROTTLED_NOW
+from paretopipe_runtime.orchestrator.record import was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.weights import tensor_nbytes
@@ -69,6 +69,7 @@ def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Plan:
 
 
 def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
+    device = plan.workers[0].device
     return {
         "model": plan.model,
         "classes": plan.classes,
@@ -81,6 +82,7 @@ def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         "weights_seed": plan.weights_seed,
+        **({} if device == "cpu" else {"device": device}),  # see runs.py
     }
 
 
@@ -115,9 +117,10 @@ def _measure(
             "input_digest": ready["input_digest"],
             "reference_digest": prepared.reference_digest,
         },
-        "device": "cpu",
+        "device": report["device"],
         "load_s": ready["load_s"],
         "cpu_percent": report["cpu_percent"],
+        **({"gpu": report["gpu"]} if "gpu" in report else {}),
         "threads": report["threads"],
         "hosts": {plan.workers[0].host: {**ready["host"], **report["host"]}},
         "wall_s": time.perf_counter() - began,
@@ -150,6 +153,7 @@ def _order(
         io_timeout_s=deadlines.io_s,
         idle_timeout_s=deadlines.batch_s + 60,
         profile_batches=batches,
+        device=plan.workers[0].device,
     )
 
 
@@ -195,6 +199,6 @@ def _reasons(
         "unchecked_batches": proof["batches_checked"] != batches,
         "input_mismatch": record["proof"]["input_digest"] != prepared.input_digest,
         "shape_mismatch": shapes != [block["output_shape"] for block in record["blocks"]],
-        "throttled": bool(host["throttled"]) and int(host["throttled"], 16) & THROTTLED_NOW,
+        "throttled": was_throttled(host),
     }
     return [reason for reason, holds in checks.items() if holds]

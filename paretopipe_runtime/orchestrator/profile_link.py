@@ -14,6 +14,7 @@ from paretopipe_runtime import golden
 from paretopipe_runtime.orchestrator.estimate import LAUNCH_ROUND_TRIPS, LAUNCH_S
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
+from paretopipe_runtime.orchestrator.record import was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.wire.tensor import Tensor
@@ -143,16 +144,18 @@ def _move(plan: Plan, nbytes: int, key: bytes, run_id: str) -> dict[str, Any]:
     moved += [report["payload_received"] for report in reports[1:]]
     wrong = proof["max_rel_err"] != 0 or proof["batches_checked"] != batches
     completions = full["completion_s"]
+    hosts = {
+        worker.host: {**answer["host"], **report["host"]}
+        for worker, answer, report in zip(plan.workers, pipeline.ready, reports, strict=True)
+    }
     return {
         "latency_s": alone["batch_s"],
         "pace_s": (completions[-1] - completions[0]) / (len(completions) - 1),
         "cpu_s": [report["cpu_s"] / batches for report in reports],  # of each stage's process
         "reasons": ["output_mismatch"] * wrong
-        + ["bytes_mismatch"] * any(total != nbytes * batches for total in moved),
-        "hosts": {
-            worker.host: {**answer["host"], **report["host"]}
-            for worker, answer, report in zip(plan.workers, pipeline.ready, reports, strict=True)
-        },
+        + ["bytes_mismatch"] * any(total != nbytes * batches for total in moved)
+        + ["throttled"] * any(map(was_throttled, hosts.values())),
+        "hosts": hosts,
     }
 
 

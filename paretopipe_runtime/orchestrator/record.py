@@ -17,7 +17,6 @@ from paretopipe_runtime.plan import Plan
 from paretopipe_runtime.runs import Run
 
 WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
-THROTTLED_NOW = 0xF  # a Pi's live bits: under-voltage, frequency capped, throttled, soft limit
 
 
 def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def _stages(
         {
             "index": index + 1,
             "host": worker.host,
-            "device": "cpu",
+            "device": report["device"],
             "first_block": first,
             "end_block": end,
             "block_names": list(names[first:end]),
@@ -108,11 +107,26 @@ def _stages(
             "peak_rss_bytes": report["peak_rss_bytes"],
             "allocator": worker.allocator,
             "threads": report["threads"],
+            **_gpu(report, phase_of),
         }
         for index, (worker, answer, report, (first, end)) in enumerate(
             zip(run.workers, seen["ready"], seen["reports"], ranges, strict=True)
         )
     ]
+
+
+def _gpu(report: dict[str, Any], phase_of: list[str]) -> dict[str, Any]:
+    """What a stage on a GPU says beside the rest; `compute_s` has all of its three steps."""
+    if "gpu" not in report:
+        return {}
+    batch_ids = [batch_id for batch_id, _, _ in report["batches"]]
+    return {
+        **{f"gpu_{key}": value for key, value in report["gpu"].items()},
+        **{
+            f"gpu_{step}_s": _by_phase(list(zip(batch_ids, seconds, strict=True)), phase_of)
+            for step, seconds in report["gpu_s"].items()
+        },
+    }
 
 
 def _hops(
@@ -152,7 +166,6 @@ def _reasons(
     bytes_equal = all(
         hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in record["hops"]
     )
-    throttle_bits = [host["throttled"] for host in record["hosts"].values() if host["throttled"]]
     checks = {
         "non_finite": not proof["finite"],
         "output_mismatch": not (_within(record["proof"]) and proof["argmax_equal"]),
@@ -160,9 +173,17 @@ def _reasons(
         "input_mismatch": seen["ready"][0]["input_digest"] != prepared.input_digest,
         "bytes_mismatch": not bytes_equal,
         "exceeds_wire": _exceeds_wire(plan, record),
-        "throttled": any(int(bits, 16) & THROTTLED_NOW for bits in throttle_bits),
+        "throttled": any(map(was_throttled, record["hosts"].values())),
     }
     return [reason for reason, holds in checks.items() if holds]
+
+
+def was_throttled(host: dict[str, Any]) -> bool:
+    """Whether a host was short of voltage, capped, throttled or near its limit while it measured.
+
+    Only the bits that were live then count: those the firmware keeps tell of earlier times.
+    """
+    return bool(int(host["throttled_live"] or "0", 16))
 
 
 def _within(proof: dict[str, Any]) -> bool:
@@ -170,12 +191,14 @@ def _within(proof: dict[str, Any]) -> bool:
 
 
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
-    """Whether the shaped hop, the first, would have carried more than its rate allows.
+    """Whether the shaped hop, the first, would have carried more than it can, or sooner.
 
     A chain of one has none: only predictions leave it, on a way that need not be shaped.
     """
     if len(record["stages"]) < 2:
         return False
+    if min(record["latency"]["batch_s"]) * WIRE_SLACK < plan.least_delay_s:
+        return True
     batches = len(record["throughput"]["completion_s"])
     least_s = plan.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
     return bool(record["throughput"]["completion_s"][-1] * WIRE_SLACK < least_s)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import signal
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,13 +27,13 @@ from paretopipe_runtime.orchestrator.blocks import (
 )
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.estimate import load_estimate
+from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import Run, expand
 
-LEASE_S = 60.0
 MAX_ATTEMPTS = 2  # of one run within one pass of its block and one sweep
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky
 
@@ -48,7 +47,7 @@ class SweepFiles:
     records: Path
     merge: Path | None
     progress: Path | None
-    lease: Path | None
+    lease: Lease
     state_dir: Path
 
 
@@ -122,6 +121,7 @@ class _Cell:
             row = _measure(self._plan, step.run, self._prepared, self._key)
             if self._stopping and row["status"].startswith("failed"):
                 continue  # cut short by the same signal: not its fault
+            row |= self._unheld(row["status"])
             row["attempt"] = self._records.attempts.get(step.run.key, 0) + 1
             row["block_pass"] = step.block_pass
             self._records.append(row)
@@ -129,8 +129,18 @@ class _Cell:
             self.progress.end(step.run, row)
             self._note_failure(row)
 
+    def _unheld(self, status: str) -> dict[str, str]:
+        """What a run is that ended without anyone who would have noticed an unshaped network.
+
+        Shaping ends by itself some time after whoever renews it has gone, but after this lease.
+        """
+        if status != "ok" or self._plan.netem is None or not self._lease.expired():
+            return {}
+        message = "the controller was gone when it ended, and the shaping may have been as well"
+        return {"status": "invalid:network_unheld", "message": message}
+
     def _stop_if_told(self) -> None:
-        if self._stopping or lease_expired(self._lease):
+        if self._stopping or self._lease.expired():
             left = self.progress.left
             raise _Ended(INTERRUPTED, f"stopped with {left} runs to go; the same command goes on")
 
@@ -176,16 +186,6 @@ def _measure(plan: Plan, run: Run, prepared: Prepared, key: bytes) -> dict[str, 
         return {**row, **forked.call(fresh)}
     except ParetoPipeError as error:
         return {**row, "status": f"failed:{error.code}", "message": error.message}
-
-
-def lease_expired(lease: Path | None) -> bool:
-    """Whether whoever started the sweep has stopped touching its lease."""
-    if lease is None:
-        return False
-    try:
-        return time.time() - lease.stat().st_mtime > LEASE_S
-    except FileNotFoundError:
-        return True
 
 
 def stop_on_signal() -> list[int]:

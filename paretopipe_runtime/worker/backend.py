@@ -75,7 +75,8 @@ class Context:
     """What a backend connects a stage with.
 
     `control` is the orchestrator's connection; over the Unix socket `links` the agent passes the
-    previous stage's data connection. `layout` is how the engine takes and gives tensors.
+    previous stage's data connection. `layout` is how the engine takes and gives tensors; `pinned`
+    whether they are to wait for it in page-locked memory.
     """
 
     node: Node
@@ -84,6 +85,7 @@ class Context:
     links: socket.socket
     layout: Layout
     fail: Fail
+    pinned: bool = False
 
 
 def connect(context: Context) -> Ends:

@@ -19,7 +19,8 @@ class Launch:
     plan: a frame that differs is an error, whatever it says of itself. `next_stage` is
     ``(host, address, port)``, None for the last stage, which answers the orchestrator unless there
     is a hub. `stages` counts them, without the hub.
-    `backend`, `engine` and `allocator` are the plan's factors.
+    `backend`, `engine`, `allocator` and `device` are the plan's factors; what has no block computes
+    on the processor.
     A stage without blocks, `first` equal to `end`, hands on what it takes: all of it, or its first
     elements where it gives less.
     `input_batches` and `input_seed` make stage 1's resident input: images of `image_px`, or just
@@ -48,6 +49,7 @@ class Launch:
     io_timeout_s: float
     idle_timeout_s: float
     profile_batches: int = 0
+    device: str = "cpu"
 
     @property
     def is_hub(self) -> bool:

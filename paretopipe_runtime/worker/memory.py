@@ -9,12 +9,28 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.tensor import Tensor
 
 
-def empty(form: Tensor, layout: Layout) -> tuple[torch.Tensor, memoryview]:
-    """Return an uninitialised tensor of this form, and its memory as bytes to receive into."""
-    tensor = torch.empty(form.shape, dtype=getattr(torch, form.dtype))
-    if layout == "channels_last" and tensor.dim() == 4:
-        tensor = tensor.contiguous(memory_format=torch.channels_last)
+def empty(form: Tensor, layout: Layout, *, pinned: bool = False) -> tuple[torch.Tensor, memoryview]:
+    """Return an uninitialised tensor of this form, and its memory as bytes to receive into.
+
+    Pinned memory is page-locked: a GPU reads it and writes to it without the processor.
+    """
+    tensor = allocate(form.shape, getattr(torch, form.dtype), layout, pinned=pinned)
     return tensor, as_bytes(tensor, layout)
+
+
+def allocate(
+    shape: tuple[int, ...], dtype: torch.dtype, layout: Layout, *, pinned: bool
+) -> torch.Tensor:
+    """Return an uninitialised tensor in host memory."""
+    order = format_of(len(shape), layout)
+    return torch.empty(shape, dtype=dtype, memory_format=order, pin_memory=pinned)
+
+
+def format_of(dimensions: int, layout: Layout) -> torch.memory_format:
+    """Return what PyTorch calls this layout of a tensor with so many dimensions."""
+    if layout == "channels_last" and dimensions == 4:
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def as_bytes(tensor: torch.Tensor, layout: Layout) -> memoryview:

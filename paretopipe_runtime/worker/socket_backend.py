@@ -60,6 +60,7 @@ def connect(context: Context) -> Ends:
         io_timeout_s=order.io_timeout_s,
         idle_timeout_s=order.idle_timeout_s,
         fail=context.fail,
+        pinned=context.pinned,
     )
     return Ends(arriving, sink)
 
@@ -109,6 +110,8 @@ def resident_inputs(context: Context) -> tuple[list[torch.Tensor], str]:
         tensors = [torch.from_numpy(array).clone() for array in inputs]
     if context.layout == "channels_last":
         tensors = [tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors]
+    if context.pinned:
+        tensors = [tensor.pin_memory() for tensor in tensors]
     return tensors, golden.input_digest(inputs)
 
 
@@ -145,6 +148,7 @@ class TensorSource:
         io_timeout_s: float,
         idle_timeout_s: float,
         fail: Fail,
+        pinned: bool = False,
     ) -> None:
         self._link = link
         self._expected = expected
@@ -153,7 +157,7 @@ class TensorSource:
         self._fail = fail
         self._free: queue.SimpleQueue[tuple[torch.Tensor, memoryview]] = queue.SimpleQueue()
         for _ in range(BUFFERS):
-            self._free.put(memory.empty(expected, layout))
+            self._free.put(memory.empty(expected, layout, pinned=pinned))
         alone = expected.nbytes <= SMALL_NBYTES and kernel_holds(link.sock, expected.nbytes)
         self.overlaps_by_thread = not alone
 

@@ -21,6 +21,7 @@ from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker import allocator, backend
 from paretopipe_runtime.worker.backend import Context, Fail
+from paretopipe_runtime.worker.device import Device, open_device
 from paretopipe_runtime.worker.launch import Launch
 from paretopipe_runtime.worker.node import Node
 from paretopipe_runtime.worker.profile import Compute, Profile
@@ -56,6 +57,14 @@ def main(node: Node, control_socket: socket.socket, links: socket.socket) -> Non
         _run(node, order, control, links, fail)
     except ParetoPipeError as error:
         fail(error)
+    except torch.cuda.OutOfMemoryError:
+        fail(
+            ParetoPipeError(
+                "E_MEMORY",
+                "the GPU is out of memory — end what else uses it (`nvidia-smi` tells), or choose "
+                "a smaller -e batch=…",
+            )
+        )
     except MemoryError:
         fail(ParetoPipeError("E_MEMORY", "out of memory — a later split leaves less here"))
     except Exception as error:  # a worker must answer, whatever torch raises
@@ -65,16 +74,18 @@ def main(node: Node, control_socket: socket.socket, links: socket.socket) -> Non
 
 def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail: Fail) -> None:
     allocator.apply(order.allocator)
+    device = open_device(order.device)
     telemetry = Telemetry()
     layout = engines.ENGINES[order.engine].layout
-    context = Context(node, order, control, links, layout, fail)
+    context = Context(node, order, control, links, layout, fail, device.pinned)
     finished = threading.Event()
     if not order.is_entry:
         threading.Thread(target=_watch, args=(control, order, finished, fail), daemon=True).start()
     with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
         connected = connecting.submit(backend.connect, context)
         began = time.perf_counter()
-        compute = _computation(node, order, control)
+        loaded = _computation(node, order, control, device)
+        compute = device.from_host(loaded, order.gives, layout)
         load_s = time.perf_counter() - began
         ends = connected.result()
     control.send_message(
@@ -82,11 +93,12 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
             "ready": True,
             "input_digest": ends.input_digest,
             "load_s": load_s,
-            "host": telemetry.host,
+            "host": {**telemetry.host, **device.facts},
         },
         timeout=order.io_timeout_s,
     )
     telemetry.start()
+    device.start()
     batches: list[tuple[int, float | None, float]] = []
     with torch.inference_mode():
         for batch in ends.source:
@@ -102,17 +114,19 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
     control.send_message(
         {
             "batches": batches,
+            "device": device.name,
             "payload_sent": ends.sink.payload_sent,
             "payload_received": ends.source.payload_received,
             **usage,
-            **(compute.report() if isinstance(compute, Profile) else {}),
+            **device.report(),
+            **(loaded.report() if isinstance(loaded, Profile) else {}),
         },
         timeout=order.io_timeout_s,
     )
 
 
-def _computation(node: Node, order: Launch, control: Channel) -> Compute:
-    """Return what this stage does with a tensor."""
+def _computation(node: Node, order: Launch, control: Channel, device: Device) -> Compute:
+    """Return what this stage does with a tensor that is on its device."""
     if order.first == order.end:
         return functools.partial(_hand_on, order.gives.shape)
     manifest = weights.WeightsManifest.from_json(order.manifest)
@@ -128,13 +142,11 @@ def _computation(node: Node, order: Launch, control: Channel) -> Compute:
             takes=takes,
             cache=node.engine_cache,
         )
-        return engines.load(order.engine, stage)
+        return device.place(engines.load(order.engine, stage))
 
     if order.profile_batches:
-        loaded = functools.partial(
-            control.send_message, {"ready": False}, timeout=order.io_timeout_s
-        )
-        return Profile(order, load, loaded)
+        tell = functools.partial(control.send_message, {"ready": False}, timeout=order.io_timeout_s)
+        return Profile(order, load, tell, device.synchronize)
     return load(order.first, order.end, order.takes)
 
 

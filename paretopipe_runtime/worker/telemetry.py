@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from paretopipe_runtime import environment
+from paretopipe_runtime.worker.throttling import Throttling
 
 
 class Telemetry:
@@ -26,9 +27,11 @@ class Telemetry:
         self._began = 0.0
         self._cpu_s = 0.0
         self._network = psutil.net_io_counters()
+        self._throttling = Throttling()
 
     def start(self) -> None:
         """Begin to count."""
+        self._throttling.start()
         psutil.cpu_percent()  # the next call reports the time since this one
         self._network = psutil.net_io_counters()
         self._cpu_s = time.process_time()
@@ -39,6 +42,7 @@ class Telemetry:
         wall_s = time.perf_counter() - self._began
         cpu_s = time.process_time() - self._cpu_s
         network = psutil.net_io_counters()
+        throttling = self._throttling.stop()
         return {
             "cpu_s": cpu_s,
             "wall_s": wall_s,
@@ -52,7 +56,7 @@ class Telemetry:
                 "bytes_sent": network.bytes_sent - self._network.bytes_sent,
                 "bytes_received": network.bytes_recv - self._network.bytes_recv,
                 "temperature_c": environment.temperature_c(),
-                "throttled": environment.throttled(),
+                **throttling,
             },
         }
 

@@ -11,6 +11,7 @@ import itertools
 import logging
 import shlex
 import socket
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,13 +74,34 @@ def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
         if "not found in known_hosts" in str(error):
             return f"{where} is not in known_hosts yet: check its key once with ssh {address}"
         # Anything after the key exchange, such as our not logging in, is an answer.
-        return "" if "authentication" in str(error).lower() else f"{where} speaks no SSH: {error}"
+        return "" if "authentication" in str(error).lower() else f"{where} {speechless(error)}"
     except (OSError, EOFError) as error:
-        reason = "no answer" if isinstance(error, socket.timeout) else str(error)
-        return f"{where} does not answer ({reason}): is it powered and on the network?"
+        return f"{where} {unreached(error, timeout_s)}"
     finally:
         client.close()
     return ""
+
+
+def unreached(error: Exception, timeout_s: float) -> str:
+    """Return what an attempt to connect says of a host, and what to look at."""
+    errors = list(getattr(error, "errors", {}).values()) or [error]  # paramiko's: one an address
+    if any(isinstance(each, ConnectionRefusedError) for each in errors):
+        return (
+            "is up and refuses SSH at this port: start sshd there (sudo systemctl enable --now "
+            "ssh), or set ansible_port"
+        )
+    if isinstance(error, socket.gaierror):
+        return "has a name that this machine cannot look up: set ansible_host to its address"
+    if isinstance(error, TimeoutError):
+        return f"does not answer within {timeout_s:g} s: is it powered and on the network?"
+    return f"does not answer ({errors[0]}): is it powered and on the network?"
+
+
+def speechless(error: paramiko.SSHException) -> str:
+    """Return what it means that the other end did not get as far as showing its key."""
+    silent = any(words in str(error) for words in ("protocol banner", "No existing session"))
+    why = "it says nothing" if silent else str(error)
+    return f"answers, but not as an SSH server ({why}): set ansible_port to the port of its sshd"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -89,7 +111,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Fail with one sentence for each host that cannot be used."""
+        """Fail with one sentence for each host that cannot be used, else return `answer_s`.
+
+        Those are the seconds it took each host to show its key.
+        """
         result: dict[str, Any] = super().run(tmp, task_vars)
         names = list(dict.fromkeys(self._task.args["hosts"]))
         timeout_s = float(self._task.args.get("timeout_s", 10))
@@ -104,9 +129,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for name in names
         }
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+        def timed(name: str) -> tuple[str, float]:
+            began = time.monotonic()
+            return ask(name, hosts[name], timeout_s), time.monotonic() - began
+
         with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-            problems = list(filter(None, pool.map(lambda n: ask(n, hosts[n], timeout_s), names)))
-        if problems:
+            answers = dict(zip(names, pool.map(timed, names), strict=True))
+        if problems := [problem for problem, _ in answers.values() if problem]:
             hint = str(self._task.args.get("hint", ""))
             raise AnsibleActionFail("; ".join(problems) + (f" — {hint}" if hint else ""))
-        return {**result, "changed": False}
+        answer_s = {name: seconds for name, (_, seconds) in answers.items()}
+        return {**result, "changed": False, "answer_s": answer_s}

@@ -2,23 +2,31 @@
 
 Every two seconds, over the connection Ansible already holds: renew the lease (without it the sweep
 stops by itself, so a killed controller leaves nothing running), read the progress file, ask systemd
-how the unit is. A connection that fails is tried again until `patience_s` is over.
+how the unit is. A connection that fails is tried again until `patience_s` is over. `guards` are the
+shaped hosts that the sweep relies on: it is given up when one is no longer what it should be.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+# Ansible loads a plugin by its path, so that what is beside it cannot be imported without this.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from shaping.guard import Guards
 
 display = Display()
 # Ansible's workers are detached from the terminal; the main process, which imports this, is not.
@@ -151,12 +159,16 @@ class Screen:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``follow_sweep: {unit, lease, progress, label, patience_s}``."""
+    """``follow_sweep: {unit, lease, progress, label, patience_s, guards}``."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Follow until the unit ends; return its last progress, or fail with its own error."""
+        """Follow until the unit ends; return its last progress, or fail with its own error.
+
+        Where a guard fails it, `doubtful_since` says from when on the network is in doubt, on the
+        orchestrator's clock as records have it.
+        """
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
         command = poll_command(args["unit"], args["lease"], args["progress"])
@@ -164,7 +176,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         patience = float(args.get("patience_s", 300))
         heard = time.monotonic()
         controller = os.getppid()
-        while True:
+        guards = Guards(args.get("guards") or ())
+        while not (problem := guards.problem()):
             # A worker of Ansible's outlives a controller that is killed; the lease must not.
             if os.getppid() != controller:
                 os._exit(1)
@@ -182,9 +195,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     "itself — mend the connection and run the same command again"
                 )
             time.sleep(max(0.1, POLL_S - (time.monotonic() - started)))
+        if problem := problem or guards.confirm():
+            words = f"{problem} — run the same command again to measure the rest"
+            return {**result, "failed": True, "msg": words, **self._in_doubt(guards)}
         problem = verdict(snapshot)
         outcome = {"changed": True, "progress": dict(snapshot.progress), "summary": text}
         return {**result, **outcome, **({"failed": True, "msg": problem} if problem else {})}
+
+    def _in_doubt(self, guards: Guards) -> dict[str, Any]:
+        try:
+            now = self._low_level_execute_command("date +%s", sudoable=False)["stdout"].split()
+        except AnsibleConnectionFailure:
+            now = []
+        return {"doubtful_since": int(now[-1]) - math.ceil(guards.doubtful_s())} if now else {}
 
     def _poll(self, command: str) -> Snapshot | None:
         try:

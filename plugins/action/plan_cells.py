@@ -82,6 +82,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     host: {
                         "address": address,
                         "allocator": args["allocators"][host],
+                        "device": args["devices"][host],
                         "allow_insecure_rpc": boolean(args["rpc_allowed"][host]),
                     }
                     for host, address in args["addresses"].items()

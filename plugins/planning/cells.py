@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from planning.choice import Choice, Model, choose
+from planning.network import conditions
 from planning.values import OptionError, cut_points
 
 PORT = 47470
-#: Profiles: fresh processes, warm batches in each, and what is sent over a link.
+#: Profiles: fresh processes at most (fewer where a split has fewer runs), warm batches in each, and
+#: what is sent over a link.
 PROFILE_REPEATS = 5
 PROFILE_BATCHES = 10
 PAYLOAD_BYTES = (4096, 65536, 524288, 2097152, 8388608)
@@ -38,7 +40,7 @@ def plan_cells(
         The parsed files of ``experiments/``.
     hosts : mapping
         What the inventory says of every worker: ``address`` on the experiment network,
-        ``allocator``, ``allow_insecure_rpc``.
+        ``allocator``, ``device``, ``allow_insecure_rpc``.
     provenance : mapping
         Commit and controller versions, copied into every plan.
     orchestrator : str
@@ -60,14 +62,6 @@ def plan_cells(
     }
 
 
-def conditions(netem: Mapping[str, str] | None) -> dict[str, str] | None:
-    """Return a scenario's netem values with the unsaid ones spelled out."""
-    if netem is None:
-        return None
-    spelled = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
-    return {**spelled, **netem}
-
-
 class _Plans:
     """Writes the plans of one choice."""
 
@@ -80,7 +74,7 @@ class _Plans:
         orchestrator: str,
     ) -> None:
         self._choice = choice
-        self._netem = {name: conditions(scenarios[name]) for name in choice.scenarios}
+        self._netem = {name: conditions(name, scenarios[name]) for name in choice.scenarios}
         self._hosts = hosts
         self._provenance = provenance
         self._orchestrator = orchestrator
@@ -121,7 +115,7 @@ class _Plans:
                 "cell_id": ".".join(names),
                 "engine": engine,
                 "workers": [self._worker(host) for host in workers],
-                "repeats": PROFILE_REPEATS,
+                "repeats": min(PROFILE_REPEATS, self._choice.counts["repeats"]),
                 "batches": PROFILE_BATCHES,
             }
             shown = "" if engine == "eager" else f" {engine}"
@@ -140,7 +134,7 @@ class _Plans:
                 **self._chain(chain, backend),
                 "scenario": {"name": "baseline", "netem": None, "measured": None},
                 "payload_bytes": list(PAYLOAD_BYTES),
-                "repeats": PROFILE_REPEATS,
+                "repeats": min(PROFILE_REPEATS, choice.counts["repeats"]),
                 "warmup_batches": choice.counts["warmup_batches"],
                 "batches": PROFILE_BATCHES,
                 "window": choice.counts["window"],
@@ -181,8 +175,11 @@ class _Plans:
 
     def _variant(self, engine: str, hosts: Iterable[str]) -> list[str]:
         """What makes a name differ: what is the default does not lengthen it."""
+        hosts = list(hosts)
         default = any(self._choice.allocators[host] == "default" for host in hosts)
-        return [engine] * (engine != "eager") + ["default_malloc"] * default
+        gpus = dict.fromkeys(self._choice.devices[host].replace(":", "") for host in hosts)
+        named = [device for device in gpus if device != "cpu"]
+        return [engine] * (engine != "eager") + ["default_malloc"] * default + named
 
     def _chain(self, chain: Iterable[str], backend: str) -> Plan:
         hub = {"hub": self._hub()} if backend == "rpc_hub" else {}
@@ -190,7 +187,9 @@ class _Plans:
 
     def _worker(self, host: str) -> dict[str, Any]:
         address, allocator = self._hosts[host]["address"], self._choice.allocators[host]
-        return {"host": host, "address": address, "port": PORT, "allocator": allocator}
+        worker = {"host": host, "address": address, "port": PORT, "allocator": allocator}
+        device = self._choice.devices[host]
+        return worker if device == "cpu" else {**worker, "device": device}
 
     def _hub(self) -> dict[str, Any]:
         if self._orchestrator not in self._hosts:

@@ -11,6 +11,8 @@ from planning.values import OptionError, flag, fraction, known, listed, whole
 
 BACKENDS = ("socket", "rpc", "rpc_hub")
 ENGINES = ("eager", "channels_last", "onnxruntime", "compile")
+#: Those that can compute on a GPU.
+CUDA_ENGINES = ("eager", "channels_last")
 ALLOCATORS = ("tuned", "default")
 CLASSES = (10, 1000)
 #: What every experiment says, and the user may say otherwise.
@@ -36,8 +38,9 @@ class Model:
 class Choice:
     """A sweep's effective options.
 
-    `pairings` has the chain of hosts of each; `allocators` has one of every worker; `counts` and
-    `seeds` are plain numbers by their names in a plan. `drift_limit` and `dominance` are fractions.
+    `pairings` has the chain of hosts of each; `allocators` and `devices` have one of every worker;
+    `counts` and `seeds` are plain numbers by their names in a plan. `drift_limit` and `dominance`
+    are fractions.
     """
 
     sweep: str
@@ -47,6 +50,7 @@ class Choice:
     backends: tuple[str, ...]
     engines: tuple[str, ...]
     allocators: Mapping[str, str]
+    devices: Mapping[str, str]
     batch: int
     counts: Mapping[str, int]
     seeds: Mapping[str, int]
@@ -77,6 +81,7 @@ class Choice:
             "backend": list(self.backends),
             "engine": list(self.engines),
             "allocator": dict(self.allocators),
+            **({} if set(self.devices.values()) <= {"cpu"} else {"device": dict(self.devices)}),
             "splits": self.splits,
             "end_points": self.end_points,
             "sentinel": self.sentinel,
@@ -121,6 +126,7 @@ def choose(
             )[0]
             for host, facts in hosts.items()
         },
+        devices={host: _device(host, str(facts["device"])) for host, facts in hosts.items()},
         batch=whole("batch", chosen["batch"]),
         counts={name: whole(name, chosen[name]) for name in _COUNTS},
         seeds={name: int(chosen[name]) for name in ("seed", "weights_seed")},
@@ -142,6 +148,8 @@ def choose(
                     f"pairing {name} needs host '{host}', which is no worker in this inventory: "
                     f"workers are {', '.join(hosts)}"
                 )
+            for engine in choice.engines:
+                _refuse_on_a_gpu(engine, host, choice.devices[host])
     return choice
 
 
@@ -171,6 +179,24 @@ def _sweep(chosen: Mapping[str, Any], names: list[str], every: list[str]) -> str
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", sweep):
         raise OptionError(f"sweep={sweep} cannot name a folder: use letters, digits, '-' and '_'")
     return sweep
+
+
+def _device(host: str, name: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?", name):
+        raise OptionError(
+            f"worker_device of {host} is '{name}': set it to cpu, to cuda, or to cuda:1 for the "
+            "second GPU"
+        )
+    return name
+
+
+def _refuse_on_a_gpu(engine: str, host: str, device: str) -> None:
+    """Refuse an engine that computes on processors only where a GPU was asked for."""
+    if device != "cpu" and engine not in CUDA_ENGINES:
+        raise OptionError(
+            f"engine {engine} computes on processors only, and {host} has worker_device {device}: "
+            f"choose engine={' or engine='.join(CUDA_ENGINES)}, or add -e worker_device=cpu"
+        )
 
 
 def _refuse_without_leave(host: str, allowed: bool) -> None:

@@ -27,6 +27,7 @@ OPTIONS = (
     "refine",
     "dominance",
     "profile",
+    "preflight",
     "sweep",
     "experiment",
 )

@@ -39,8 +39,12 @@ class Stage:
     baseline_rss_bytes: Spread | None
     peak_rss_bytes: Spread | None
     allocator: str  # empty where the records do not say
-    device: str = ""  # "cpu" or "cuda"; empty where the records do not say
+    device: str = ""  # "cpu", "cuda", "cuda:1"; empty where the records do not say
     gpu_percent: Spread | None = None
+    gpu_used_bytes: Spread | None = None  # of the GPU's memory, by the stage's process
+    gpu_others: Spread | None = None  # processes seen on the GPU beside it
+    gpu_copy_in_s: Spread | None = None  # of compute_s: the batch's way to the GPU, and back
+    gpu_copy_out_s: Spread | None = None
     host_cpu_percent: Spread | None = None  # of all cores, by everything on the host
     host_memory_percent: Spread | None = None
 
@@ -83,7 +87,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Cell:
-    """Model, backend, engine, allocators, pairing and scenario, with the splits seen in it."""
+    """Model, backend, engine, allocators, devices, pairing and scenario, with the splits in it."""
 
     id: str
     model: str
@@ -101,6 +105,7 @@ class Cell:
     planned: tuple[Cuts, ...]
     end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
     drifts: tuple[Drift, ...] = ()  # of every pass of every block that has sentinels
+    devices: tuple[str, ...] = ()  # of each stage; empty where all computed on the CPU
 
     @property
     def measured(self) -> tuple[Split, ...]:
@@ -140,7 +145,8 @@ def _rank(cell: Cell) -> tuple[Any, ...]:
     # The undisturbed network first: everything else is read against it.
     conditioned = cell.asked is not None
     variant = variant_rank(cell.backend, cell.engine, cell.allocators)
-    return (cell.model, *variant, pairing_rank(cell.pairing), conditioned, cell.scenario)
+    place = (pairing_rank(cell.pairing), conditioned, cell.scenario)
+    return (cell.model, *variant, cell.devices, *place)
 
 
 def _cell(
@@ -172,6 +178,7 @@ def _cell(
         backend=str(known.get("backend")),
         engine=str(known.get("engine") or "eager"),
         allocators=plans.allocators(plan, factors),
+        devices=plans.devices(plan, factors),
         pairing=str(known.get("pairing")),
         hosts=plans.hosts(plan, factors),
         scenario=scenario_name(scenario),
@@ -234,6 +241,10 @@ def _stage(groups: Groups, key: Key, number: int) -> Stage:
         allocator=groups.first(key, f"{name}_allocator") or "",
         device=groups.first(key, f"{name}_device") or "",
         gpu_percent=groups.spread(key, f"{name}_gpu_percent"),
+        gpu_used_bytes=groups.spread(key, f"{name}_gpu_used_bytes"),
+        gpu_others=groups.spread(key, f"{name}_gpu_others"),
+        gpu_copy_in_s=groups.spread(key, f"{name}_gpu_copy_in_s"),
+        gpu_copy_out_s=groups.spread(key, f"{name}_gpu_copy_out_s"),
         host_cpu_percent=groups.spread(key, f"{name}_host_cpu_percent"),
         host_memory_percent=groups.spread(key, f"{name}_host_memory_percent"),
     )

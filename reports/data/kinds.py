@@ -1,4 +1,4 @@
-"""Backends, engines and allocators in a reader's words and in a reader's order."""
+"""Backends, engines, allocators and devices in a reader's words and in a reader's order."""
 
 from __future__ import annotations
 
@@ -44,6 +44,23 @@ def allocators_name(allocators: Sequence[str], hosts: Sequence[str]) -> str:
         f"{allocator_name(allocator)} on {host}"
         for allocator, host in zip(allocators, hosts, strict=False)
     )
+
+
+def device_name(device: str) -> str:
+    """Return what a reader calls a device: CPU, GPU, and GPU 1 for a second one."""
+    kind, _, number = device.partition(":")
+    named = {"cpu": "CPU", "cuda": "GPU"}.get(kind, device)
+    return f"{named} {number}" if number and named != device else named
+
+
+def devices_name(devices: Sequence[str], hosts: Sequence[str]) -> str:
+    """Return which host computed on something else than its CPU; CPU where none did."""
+    other = [
+        f"{device_name(device)} on {host}"
+        for device, host in zip(devices, hosts, strict=False)
+        if device != "cpu"
+    ]
+    return ", ".join(dict.fromkeys(other)) or device_name("cpu")
 
 
 def variant_rank(

@@ -1,4 +1,7 @@
-"""What a cell is called; backend, engine and allocator only where they tell cells apart."""
+"""What a cell is called; backend, engine and allocator only where they tell cells apart.
+
+A GPU is always named: a reader must know what ran where.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from reports.data.kinds import (
     allocator_name,
     allocators_name,
     backend_name,
+    devices_name,
     engine_name,
 )
 from reports.words import pairing_name
@@ -18,11 +22,12 @@ from reports.words import pairing_name
 
 @dataclass(frozen=True)
 class Naming:
-    """Which of the three a report has to name; a plain report names none."""
+    """Which of these a report has to name; a plain report names none."""
 
     backends: bool
     engines: bool
     allocators: bool
+    devices: bool = True
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> Naming:
@@ -39,6 +44,7 @@ class Naming:
         named = [f"over {backend_name(cell.backend)}"] if self.backends else []
         named += [engine_name(cell.engine)] if self.engines else []
         named += [allocators_name(cell.allocators, cell.hosts)] if self.allocators else []
+        named += [devices_name(cell.devices, cell.hosts)] if self.devices and cell.devices else []
         return ", ".join(named)
 
     def place(self, cell: Cell) -> str:

@@ -50,6 +50,13 @@ def allocators(plan: Record, factors: Record) -> tuple[str, ...]:
     return tuple(str(allocator) for allocator in found or () if allocator)
 
 
+def devices(plan: Record, factors: Record) -> tuple[str, ...]:
+    """Return the device of each stage; nothing where all of them are processors."""
+    stated = [worker.get("device") or "cpu" for worker in plan.get("workers") or []]
+    found = tuple(map(str, (factors.get("devices") if factors else stated) or ()))
+    return found if set(found) - {"cpu"} else ()
+
+
 def hosts(plan: Record, factors: Record) -> tuple[str, ...]:
     """Return the host of each stage."""
     planned = [worker.get("host") for worker in plan.get("workers") or []]

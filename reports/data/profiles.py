@@ -38,7 +38,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Profile:
-    """A model's blocks on one host under one engine and allocator."""
+    """A model's blocks on one host's processor or GPU, under one engine and allocator."""
 
     model: str
     host: str
@@ -52,7 +52,7 @@ class Profile:
     blocks: tuple[Block, ...]
     runs: int  # fresh processes that count
     attempts: int
-    device: str  # "cpu" or "cuda"; empty where the records do not say
+    device: str  # "cpu", "cuda", "cuda:1"; empty where the records do not say
     cpu_percent: Spread | None = None  # of one processor, what the process got of the host
 
 
@@ -79,7 +79,7 @@ class Link:
 
 
 def profiles(records: Records) -> tuple[Profile, ...]:
-    """Return every profile with a valid measurement, by model, host, engine and allocator."""
+    """Return every profile with a valid measurement, by all that its blocks' times depend on."""
     groups: dict[str, list[Record]] = {}
     for record in records.profiles:
         groups.setdefault(repr(_setting(record)), []).append(record)
@@ -107,7 +107,7 @@ def _setting(record: Record) -> tuple[Any, ...]:
         factors.get(key) or default
         for key, default in (
             *(("model", ""), ("host", ""), ("engine", "eager"), ("allocator", "tuned")),
-            *(("classes", 0), ("image_px", 0), ("batch_size", 0)),
+            *(("device", "cpu"), ("classes", 0), ("image_px", 0), ("batch_size", 0)),
         )
     )
 
@@ -127,7 +127,7 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
     newest = max(runs, key=lambda run: str(run.get("started_at") or ""))
     # Of a model whose blocks have changed, only the processes that measured the same ones.
     runs = [run for run in runs if _outline(run) == _outline(newest)]
-    model, host, engine, allocator, classes, image_px, batch_size = _setting(newest)
+    model, host, engine, allocator, _, classes, image_px, batch_size = _setting(newest)
     return Profile(
         model=str(model),
         host=clean(host),
@@ -216,8 +216,8 @@ def _whole_profile(record: Record) -> bool:
     """Whether a profile has what a prediction and a table need of every block."""
     blocks = record.get("blocks")
     return (
-        all(map(is_name, _setting(record)[:4]))
-        and all(map(is_count, _setting(record)[4:]))
+        all(map(is_name, _setting(record)[:5]))
+        and all(map(is_count, _setting(record)[5:]))
         and isinstance(blocks, list)
         and bool(blocks)
         and is_count(record.get("input_bytes"))

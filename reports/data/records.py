@@ -111,6 +111,7 @@ class _Found:
     profiles: list[Record] = field(default_factory=list)
     links: list[Record] = field(default_factory=list)
     seen: dict[tuple[str, str, int], bool] = field(default_factory=dict)  # whether it was kept
+    withdrawn: dict[tuple[str, str, int], str] = field(default_factory=dict)
     reducer: Reducer = field(default_factory=Reducer)
 
     @classmethod
@@ -146,6 +147,9 @@ class _Found:
                 # Only the last line can lack its newline: a write that never finished.
                 torn = torn or not whole
                 damaged += [number] if whole else []
+        for run in self.runs if self.withdrawn else ():
+            if (place := _place(run)) in self.withdrawn:
+                run["status"] = self.withdrawn[place]
         return CellFile(
             name=clean(path.name),
             path=path,
@@ -166,7 +170,7 @@ class _Found:
             return "damaged", []
         if kind not in _KINDS:
             return "unknown", []
-        place = _place(record)
+        place = _place(record) if kind in _ATTEMPTS else None
         if place and self.seen.get(place):
             return "repeated", []
         models = _KINDS[kind](self, record)
@@ -174,7 +178,7 @@ class _Found:
             self.seen[place] = models is not None
         if models is None:
             return "damaged", []
-        return "kept" if kind != "plan" else "plan", models
+        return "kept" if kind in _ATTEMPTS else kind, models
 
     def _plan(self, record: Record) -> list[str] | None:
         plan = record.get("plan")
@@ -190,6 +194,14 @@ class _Found:
             return None
         self.runs.append(run)
         return [run["factors"]["model"]] if run["factors"].get("model") else []
+
+    def _withdrawal(self, record: Record) -> list[str] | None:
+        """An attempt of this file does not count after all, whatever its own line says."""
+        place, status = _place(record), record.get("status")
+        if place is None or not (isinstance(status, str) and status.startswith("invalid:")):
+            return None
+        self.withdrawn[place] = clean(status)
+        return []
 
     def _profile(self, record: Record) -> list[str] | None:
         if not (shape.attempt(record) and shape.settings(record["factors"])):
@@ -227,7 +239,9 @@ _KINDS: dict[str, Callable[[_Found, Record], list[str] | None]] = {
     "run": _Found._run,
     "profile": _Found._profile,
     "link": _Found._link,
+    "withdrawal": _Found._withdrawal,
 }
+_ATTEMPTS = {"run", "profile", "link"}  # kinds of which each is there once
 
 
 def _kind(line: bytes, record: Record, path: Path, number: int) -> str | None:

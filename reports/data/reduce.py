@@ -25,12 +25,13 @@ STAGE = (
     *("host", "device", "first_block", "last_block", "compute_s", "cpu_percent", "gpu_percent"),
     *("host_cpu_percent", "host_memory_percent", "load_s", "parameters", "partition_bytes"),
     *("baseline_rss_bytes", "peak_rss_bytes", "allocator"),
+    *("gpu_used_bytes", "gpu_others", "gpu_copy_in_s", "gpu_copy_out_s"),
 )
 HOP = ("from", "to", "via", "bytes_per_batch")
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # what a run is measured for
 # Counted by every run anew; as part of a host's description they would make each one unique.
-_PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received"}
-_NUMBERS = {"memory_bytes", "cpu_count", "temperature_c"}
+_PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
+_NUMBERS = {"memory_bytes", "cpu_count", "temperature_c", "gpu_memory_bytes"}
 
 
 class Reducer:
@@ -182,6 +183,12 @@ class Reducer:
             amount(stage.get("baseline_rss_bytes")),
             amount(stage.get("peak_rss_bytes")),
             self._name(stage.get("allocator")),
+            amount(stage.get("gpu_used_bytes")),
+            amount(stage.get("gpu_others")),
+            *(
+                amount(_median((stage.get(f"gpu_{way}_s") or {}).get("latency")))
+                for way in ("copy_in", "copy_out")
+            ),
         ]
 
     def _name(self, value: Any) -> str | None:

@@ -13,7 +13,7 @@ from reports.data.cells import Cell
 _SAFE = re.compile(r"[A-Za-z0-9_.,:+-]+")
 _FIRST = ("experiment", "model", "sweep", "scenarios", "pairings", "backend", "engine", "splits")
 # What no -e option sets: the playbook would take it from its experiment or from the inventory.
-_NOT_TYPED = {"allocator"}
+_NOT_TYPED = {"allocator", "device"}
 # What says nothing about profiles.
 _NOT_PROFILED = {
     *("scenarios", "splits", "repeats", "end_points", "sentinel", "drift_limit"),

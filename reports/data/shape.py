@@ -162,7 +162,13 @@ _NAMED: dict[str, Check] = {
 _FACTORS: dict[str, Check] = {
     **_SIZES,
     **_NAMED,
-    **{"hosts": _names, "allocators": _names, "scenario": _scenario, "netem": flat},
+    **{
+        "hosts": _names,
+        "allocators": _names,
+        "devices": _names,
+        "scenario": _scenario,
+        "netem": flat,
+    },
     **{"cuts": cut_points, "sentinel": _text},
 }
 _PLAN: dict[str, Check] = {

@@ -134,4 +134,5 @@ def _scaled(value: Spread) -> Spread:
 
 def _name(profile: Profile) -> str:
     sizes = f"{profile.image_px}-{profile.batch_size}-{profile.classes}"
-    return slug(f"{profile.host}-{profile.engine}-{profile.allocator}-{sizes}")
+    device = "" if profile.device in ("", "cpu") else f"{profile.device}-"
+    return slug(f"{profile.host}-{device}{profile.engine}-{profile.allocator}-{sizes}")

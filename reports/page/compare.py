@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.data.cells import Cell, Split, Spread, Stage
-from reports.data.kinds import allocators_name, backend_name, engine_name
+from reports.data.kinds import allocators_name, backend_name, devices_name, engine_name
 from reports.data.selection import said
 from reports.page.figures import LATENCY, THROUGHPUT
 from reports.words import listing, pairing_name
@@ -17,6 +17,7 @@ NAMES: dict[str, Callable[[Cell], str]] = {
     "backend": lambda cell: backend_name(cell.backend),
     "engine": lambda cell: engine_name(cell.engine),
     "allocators": lambda cell: allocators_name(cell.allocators, cell.hosts),
+    "devices": lambda cell: devices_name(cell.devices, cell.hosts),
 }
 
 
@@ -186,6 +187,7 @@ def _mebibytes(stage: Stage) -> Spread | None:
 MEASURES: dict[str, Callable[[Cell], tuple[Measure, ...]]] = {
     "backend": _whole,
     "engine": _computes,
+    "devices": lambda cell: (*_whole(cell), *_computes(cell)),
     "allocators": lambda cell: (
         *_computes(cell),
         *(_memory(index, host) for index, host in enumerate(cell.hosts)),

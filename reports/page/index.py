@@ -26,18 +26,20 @@ from reports.words import count, listing, number, pairing_name, pairing_rank, sl
 
 @dataclass(frozen=True)
 class Place:
-    """A pairing under a network, with one backend, engine and allocator: what models share."""
+    """A pairing under a network, computed and moved in one way: what models share."""
 
     backend: str
     engine: str
     allocators: tuple[str, ...]
+    devices: tuple[str, ...]
     pairing: str
     scenario: str
 
     @classmethod
     def of(cls, cell: Cell) -> Place:
         """Return where a cell was measured."""
-        return cls(cell.backend, cell.engine, cell.allocators, cell.pairing, cell.scenario)
+        how = (cell.backend, cell.engine, cell.allocators, cell.devices)
+        return cls(*how, cell.pairing, cell.scenario)
 
 
 def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
@@ -94,7 +96,8 @@ def _rank(cells: Mapping[str, Cell]) -> tuple[Any, ...]:
     cell = next(iter(cells.values()))
     # The undisturbed network first, as on the models' pages.
     variant = variant_rank(cell.backend, cell.engine, cell.allocators)
-    return (*variant, pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
+    place = (pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
+    return (*variant, cell.devices, *place)
 
 
 def _place(
@@ -106,7 +109,8 @@ def _place(
         for sheet in sheets
         if sheet.model in cells and cells[sheet.model].measured
     ]
-    key = slug(".".join((first.backend, first.engine, *first.allocators, first.pairing)))
+    how = (first.backend, first.engine, *first.allocators, *first.devices)
+    key = slug(".".join((*how, first.pairing)))
     asked = dict.fromkeys(provenance.asked(cell.asked) for cell in cells.values())
     # A model keeps its colour and shape whichever models a chart shows.
     order = {sheet.model: place for place, sheet in enumerate(sheets)}

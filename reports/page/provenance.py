@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import paper
 from reports.data.cells import Cell, spread
-from reports.data.kinds import allocators_name, backend_name, engine_name
+from reports.data.kinds import allocators_name, backend_name, devices_name, engine_name
 from reports.data.naming import Naming
 from reports.data.records import Record, host_facts
 from reports.page.figures import spread as spread_text
@@ -31,12 +31,22 @@ _HOST = {
     "torchvision": "torchvision",
     "onnxruntime": "ONNX Runtime",
     "runtime": "ParetoPipe runtime",
+    "gpu": "GPU",
+    "gpu_memory_bytes": "GPU memory",
+    "gpu_capability": "CUDA capability of the GPU",
+    "gpu_driver": "GPU driver",
+    "nvml": "GPU load is not known",
+    "cuda": "CUDA of PyTorch",
+    "cudnn": "cuDNN",
+    "tf32": "TF32 on the GPU",
+    "cudnn_benchmark": "Benchmark mode of cuDNN",
     "governor": "CPU governor",
     "congestion_control": "Congestion control",
     "slow_start_after_idle": "Slow start after idle",
     "libc": "C library",
     "temperature_c": "Temperature (°C)",
-    "throttled": "Throttled",
+    "throttled": "Throttle bits at the end",
+    "throttled_live": "Throttled while measured",
 }
 _SETTINGS = {
     "repeats": "Repeats per split",
@@ -111,6 +121,7 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
         "Memory allocator": _distinct(
             allocators_name(cell.allocators, cell.hosts) for cell in cells if cell.allocators
         ),
+        "Computed on": _distinct(devices_name(cell.devices, cell.hosts) for cell in cells),
     }
     return {label: text for label, text in found.items() if text != _UNKNOWN}
 
@@ -153,6 +164,9 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
     return found
 
 
+_DIRECTIONS = {"egress": "egress only", "symmetric": "each way"}
+
+
 def asked(netem: dict[str, Any] | None) -> str:
     """Return the network asked for in words; settings that do nothing are left out."""
     if not netem:
@@ -161,9 +175,9 @@ def asked(netem: dict[str, Any] | None) -> str:
     for key, value in netem.items():
         text = re.sub(r"(?<=\d)(?=[a-z%])", " ", str(value)).replace("mbit", "Mbit/s")
         if key == "direction":
-            said.append(f"{text} only")
+            said.append(_DIRECTIONS.get(text, text))
         elif not re.match(r"0(\D|$)", text):
-            said.append(f"{key} {text}")
+            said.append(f"{key.replace('_', ' ')} {text}")
     return ", ".join(said)
 
 
@@ -190,7 +204,7 @@ def digests(frame: pd.DataFrame) -> dict[str, str]:
 
 def _fact(key: str, values: Sequence[Any]) -> str:
     known = [value for value in values if value is not None]
-    if key == "memory_bytes":
+    if key in ("memory_bytes", "gpu_memory_bytes"):
         return _distinct(f"{value / 2**30:.1f} GiB" for value in known)
     if key == "slow_start_after_idle":
         known = [{"0": "off", "1": "on"}.get(str(value), value) for value in known]

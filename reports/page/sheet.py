@@ -137,7 +137,7 @@ def _judged(cell: Cell, delta: float) -> tuple[Judgement, Contest]:
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        key = (cell.backend, cell.engine, cell.allocators, cell.pairing)
+        key = (cell.backend, cell.engine, cell.allocators, cell.devices, cell.pairing)
         groups.setdefault(key, []).append(cell)
     return [*groups.values()]
 

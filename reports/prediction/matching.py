@@ -7,13 +7,13 @@ from typing import Any
 
 from reports import paper
 from reports.data.cells import Cell
-from reports.data.kinds import allocator_name, backend_name, engine_name
+from reports.data.kinds import allocator_name, backend_name, devices_name, engine_name
 from reports.data.profiles import Link, Profile
 from reports.data.repeat import to_profile
 from reports.data.text import is_count
 from reports.words import listing
 
-# What changes how long a block takes, beside model, engine, host and allocator.
+# What changes how long a block takes, beside model, engine, host, allocator and device.
 _SIZES = ("batch_size", "image_px", "classes")
 
 
@@ -38,6 +38,7 @@ def profiles_of(cell: Cell, profiles: Sequence[Profile]) -> tuple[Profile, ...] 
         host for host, profile in zip(cell.hosts, found, strict=True) if profile not in known
     ]
     settings = [engine_name(cell.engine), *sorted({*map(allocator_name, cell.allocators)})]
+    settings += [devices_name(cell.devices, cell.hosts)] if cell.devices else []
     return (
         f"Nothing can be predicted here: the blocks of {paper.model_name(cell.model)} were not "
         f"profiled on {listing(list(dict.fromkeys(lacking)))} ({', '.join(settings)}). "
@@ -75,6 +76,11 @@ def notes(cell: Cell, profiles: Sequence[Profile], links: Sequence[Link | None])
             f"The model in one piece was not timed on {listing(bare)}: block times are added as "
             "they are, each with the overhead of its own call."
         )
+    if copying := [profile.host for profile in profiles if profile.device not in ("", "cpu")]:
+        said.append(
+            f"A batch's way to the GPU of {listing(copying)} and back is no part of a block's "
+            "time: it is not predicted."
+        )
     return tuple(said)
 
 
@@ -88,10 +94,14 @@ def _profile(cell: Cell, stage: int, profiles: Sequence[Profile]) -> Profile | N
     known: dict[str, Any] = {**cell.plan, **cell.settings}
     # Without a word in the records, what the runtime sets by itself.
     allocator = cell.allocators[stage] if stage < len(cell.allocators) else "tuned"
+    device = cell.devices[stage] if stage < len(cell.devices) else "cpu"
     for profile in profiles:
         alike = (profile.model, profile.engine, profile.host, profile.allocator)
-        if alike == (cell.model, cell.engine, cell.hosts[stage], allocator) and all(
-            known.get(size) in (None, getattr(profile, size)) for size in _SIZES
+        same_device = (profile.device or "cpu") == device
+        if (
+            same_device
+            and alike == (cell.model, cell.engine, cell.hosts[stage], allocator)
+            and all(known.get(size) in (None, getattr(profile, size)) for size in _SIZES)
         ):
             return profile
     return None

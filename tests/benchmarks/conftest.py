@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import subprocess
 import sys
@@ -68,14 +67,5 @@ class BenchmarkCluster(Cluster):
 
 @pytest.fixture(scope="session")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BenchmarkCluster]:
-    folder = tmp_path_factory.mktemp("benchmark")
-    key = secrets.token_bytes(32)
-    (folder / "key").write_text(key.hex())
-    with socket.create_server((ADDRESSES["pi1"], 0)) as probe:
-        port = probe.getsockname()[1]
-    made = BenchmarkCluster(folder, key, port)
-    for name in ADDRESSES:
-        made.start(name)
-    yield made
-    for name in list(made.agents):
-        made.stop(name)
+    with BenchmarkCluster.running(tmp_path_factory.mktemp("benchmark")) as made:
+        yield made

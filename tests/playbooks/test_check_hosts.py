@@ -76,12 +76,32 @@ def test_another_key_is_told(
     assert "shows another host key than known_hosts has" in problem
 
 
-def test_a_dead_host_is_told(check: ModuleType, tmp_path: Path) -> None:
+def test_a_host_without_sshd_is_told(check: ModuleType, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     problem = check.ask("pi1", host(port, tmp_path / "none"), 5)
-    assert problem.startswith(f"pi1 (127.0.0.1:{port}) does not answer")
+    assert problem.startswith(f"pi1 (127.0.0.1:{port}) is up and refuses SSH at this port")
     assert "\n" not in problem
+
+
+def test_a_dead_host_is_told(check: ModuleType, tmp_path: Path) -> None:
+    # A queue that is full lets the kernel drop what comes, as a host does that is not there.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            problem = check.ask("pi1", host(address[1], tmp_path / "none"), 0.5)
+    assert problem.startswith(f"pi1 (127.0.0.1:{address[1]}) does not answer within 0.5 s")
+
+
+def test_a_name_nobody_knows_is_told(check: ModuleType, tmp_path: Path) -> None:
+    unknown = {**host(22, tmp_path / "none"), "ansible_host": "pi1.invalid"}
+    assert "has a name that this machine cannot look up" in check.ask("pi1", unknown, 5)
+
+
+def test_a_port_that_speaks_something_else_is_told(check: ModuleType, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        problem = check.ask("pi1", host(listener.getsockname()[1], tmp_path / "none"), 0.5)
+    assert "answers, but not as an SSH server (it says nothing)" in problem
 
 
 def test_ssh_options_are_read_in_both_spellings(check: ModuleType) -> None:

@@ -1,10 +1,8 @@
-"""The netem role's units, its module against a `tc` that records, and real bad values."""
+"""The netem role's units and probes, and its module on a host that only pretends."""
 
 from __future__ import annotations
 
 import json
-import os
-import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,70 +12,292 @@ from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).resolve().parents[2] / "roles/netem/library/tc_netem.py"
-# As iproute2 6.1 shows them.
-PFIFO = {"kind": "pfifo_fast", "handle": "0:", "root": True, "refcnt": 2}
-WAN = {
-    "kind": "netem",
-    "handle": "5a5a:",
-    "root": True,
-    "options": {
-        "limit": 1000,
-        "delay": {"delay": 0.2, "jitter": 0, "correlation": 0},
-        "rate": {"rate": 625000, "packetoverhead": 0},
-        "ecn": False,
-        "gap": 0,
-    },
-}
-# Keeps the root qdisc in a file, and a log of what it was asked to change.
-FAKE_TC = """#!{python}
-import json, pathlib, sys
-here, words = pathlib.Path({folder!r}), sys.argv[1:]
-if words[:1] == ["-j"]:
-    print((here / "qdisc.json").read_text())
-elif (here / "error").exists():
-    sys.exit((here / "error").read_text())
-else:
-    with (here / "log").open("a") as log:
-        print(*words, file=log)
-    after = "wanted.json" if words[1] == "add" else "default.json"
-    (here / "qdisc.json").write_text((here / after).read_text())
+from tests.playbooks.fake_host import INTERFACE, PFIFO, TOOLS, FakeHost, part
+
+ROLE = Path(__file__).resolve().parents[2] / "roles/netem"
+# As Ansible does it: what lies in a role's module_utils belongs to ansible.module_utils.
+AS_A_MODULE = f"""
+import runpy, ansible.module_utils
+ansible.module_utils.__path__.append({str(ROLE / "module_utils")!r})
+runpy.run_path({str(ROLE / "library/tc_netem.py")!r}, run_name="__main__")
 """
+WAN = {"delay_s": 0.2, "rate_bit": 5e6}
+WAN_WORDS = "limit 1000 delay 200000us rate 5000000bit"
+TIMER = f"paretopipe-netem-revert-{INTERFACE}"
+PEERS = ["192.0.2.12", "192.0.2.10"]
+FOREIGN = {"kind": "netem", "handle": "8001:", "root": True, "options": {"limit": 7}}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def netem(plugin: Callable[[str], ModuleType]) -> ModuleType:
+def tc_netem(plugin: Callable[[str], ModuleType]) -> ModuleType:
+    part("netem_host")
     return plugin("roles/netem/library/tc_netem.py")
+
+
+@pytest.fixture
+def module(
+    host: FakeHost, tc_netem: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Call the module's functions, on the host that pretends, in this process: that is quick."""
+    tools = part("netem_lease").Tools(*(str(host.bin / tool) for tool in TOOLS))
+    ssh = part("netem_ssh")
+
+    def run(
+        *, state: str = "present", dry: bool = False, caller: Any = None, **arguments: Any
+    ) -> dict[str, Any]:
+        monkeypatch.setattr(ssh, "client", lambda: caller)
+        defaults = {key: spec.get("default") for key, spec in tc_netem.ARGUMENTS.items()}
+        params = {**defaults, "interface": INTERFACE, **arguments}
+        try:
+            on = tc_netem.Host(params["interface"], tools, host.call)
+            result: dict[str, Any] = getattr(tc_netem, state)(on, params, dry)
+        except tc_netem.NetemError as error:
+            return {"failed": True, "msg": str(error)}
+        return result
+
+    return run
+
+
+def as_ansible_does(host: FakeHost, **arguments: Any) -> dict[str, Any]:
+    """Run the module itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", AS_A_MODULE],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {"interface": INTERFACE, **arguments}}),
+        env=host.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def shell(host: FakeHost, line: str) -> str:
+    """What a shell line prints on the host."""
+    return host.call(["/bin/sh", "-c", line])[1].strip()
+
+
+def caller(port: int = 22) -> Any:
+    """Who comes over SSH."""
+    return part("netem_ssh").Client("192.0.2.10", "", port)
+
+
+def test_the_module_itself_shapes_and_puts_back(host: FakeHost) -> None:
+    before = host.state
+    dry = as_ansible_does(host, **WAN, _ansible_check_mode=True)
+    assert (dry["changed"], host.state) == (True, before)
+    done = as_ansible_does(host, **WAN)
+    assert (done["changed"], done["command"], done["lease_s"]) == (True, WAN_WORDS, 7200)
+    assert "paretopipe-netem-revert-eth9.timer" in done["renew"]
+    assert host.state["qdiscs"][INTERFACE][0]["kind"] == "netem"
+    refused = as_ansible_does(host, **WAN, direction="symmetric")
+    assert "set netem_peer_addresses" in refused["msg"]
+    assert as_ansible_does(host, state="absent")["changed"]
+    assert host.state == before
+
+
+def test_apply_twice_then_reset_twice(module: Any, host: FakeHost) -> None:
+    before = host.state
+    assert module(**WAN, dry=True)["changed"]
+    assert host.state == before
+    assert module(**WAN, lease_s=180)["changed"]
+    assert host.state["timers"][TIMER]["seconds"] == 180
+    assert not module(**WAN)["changed"]
+    assert not module(**WAN, dry=True)["changed"]
+    assert host.state["timers"][TIMER]["seconds"] == 7200, "a second call renews the lease"
+    assert module(state="absent", dry=True)["changed"]
+    assert module(state="absent")["changed"]
+    assert host.state == before
+    assert not module(state="absent")["changed"]
+    assert host.log == [
+        f"systemd-run {TIMER} 180",
+        f"tc qdisc add dev {INTERFACE} root handle 5a5a: netem {WAN_WORDS}",
+        f"systemctl stop {TIMER}.timer",
+        f"systemd-run {TIMER} 7200",
+        f"tc qdisc del dev {INTERFACE} root",
+        f"systemctl stop {TIMER}.timer",
+    ]
+
+
+def test_other_values_start_from_a_fresh_qdisc(module: Any, host: FakeHost) -> None:
+    module(delay_s=0.1)
+    changes = len(host.log)
+    assert module(**WAN)["changed"]
+    assert [line.split()[:3] for line in host.log[changes:]] == [
+        ["systemctl", "stop", f"{TIMER}.timer"],
+        ["systemd-run", TIMER, "7200"],
+        ["tc", "qdisc", "del"],
+        ["tc", "qdisc", "add"],
+    ]
+
+
+def test_what_tc_does_not_show_the_lease_knows(module: Any, host: FakeHost) -> None:
+    asked = {"delay_s": 0.05, "jitter_s": 0.005}
+    module(**asked)
+    assert module(**asked, distribution="normal")["changed"]
+    assert not module(**asked, distribution="normal")["changed"]
+    module(**asked, delay_correlation=0.25, distribution="pareto", loss=0.01, loss_correlation=0.1)
+    words = "limit 8257 delay 50000us 5000us 25% distribution pareto loss 1% 10%"
+    assert host.log[-1] == f"tc qdisc add dev {INTERFACE} root handle 5a5a: netem {words}"
+
+
+def test_nothing_is_shaped_without_a_lease(module: Any, host: FakeHost) -> None:
+    host.set(lacks=["systemd"])
+    before = host.state
+    refused = module(**WAN)
+    assert "does not arm the timer that would end the shaping" in refused["msg"]
+    assert "Connection timed out" in refused["msg"]
+    assert host.state == before
+    host.set(lacks=[])
+    module(**WAN)
+    host.set(lacks=["systemd"])
+    assert module(**WAN)["failed"]
+    assert host.state["qdiscs"] == {INTERFACE: [PFIFO]}, "what is there may not stay for ever"
+
+
+@pytest.mark.parametrize(
+    "theirs", [FOREIGN, {**PFIFO, "handle": "8002:"}], ids=["netem", "a default made by hand"]
+)
+def test_someone_else_s_qdisc_is_left_alone(
+    module: Any, host: FakeHost, theirs: dict[str, Any]
+) -> None:
+    host.set(qdiscs={INTERFACE: [theirs]})
+    refused = module(delay_s=0.2)
+    name = f"{theirs['kind']} qdisc ({theirs['handle']})"
+    assert f"eth9 already has a {name} that is not ParetoPipe's" in refused["msg"]
+    assert not module(state="absent")["changed"]
+    assert host.log == []
+
+
+def test_the_lease_takes_away_what_is_ours_and_nothing_else(module: Any, host: FakeHost) -> None:
+    before = host.state
+    module(**WAN, direction="symmetric", peers=PEERS)
+    (timer,) = host.state["timers"].values()
+    assert "$" not in timer["command"][-1], "systemd would replace it"
+    assert "The lease is over" in shell(host, timer["command"][-1])
+    assert host.state["qdiscs"] == before["qdiscs"]
+    assert host.state["links"] == before["links"]
+    host.set(qdiscs={INTERFACE: [FOREIGN]})
+    changes = host.log
+    shell(host, timer["command"][-1])
+    assert host.log == changes
+
+
+def test_a_lease_is_renewed_while_what_it_is_on_is_there(module: Any, host: FakeHost) -> None:
+    renew = module(**WAN)["renew"]
+    assert shell(host, renew) == "held"
+    assert host.log[-1] == f"systemctl restart {TIMER}.timer"
+    first = host.state
+    module(delay_s=0.1)
+    assert shell(host, renew) == "lost", "it is another one's now"
+    host.state = {**first, "qdiscs": {INTERFACE: [PFIFO]}}
+    assert shell(host, renew) == "lost", "the qdisc has gone"
+    host.state = {**first, "timers": {}}
+    assert shell(host, renew) == "lost", "the timer has run out"
+    renew = module(**WAN, direction="symmetric", peers=PEERS)["renew"]
+    assert shell(host, renew) == "held"
+    host.set(filters={})
+    assert shell(host, renew) == "lost", "what comes in is not redirected any more"
+
+
+def test_ssh_through_the_same_interface_is_not_shaped(module: Any, host: FakeHost) -> None:
+    host.set(route=INTERFACE)
+    over_ssh = {**WAN, "caller": caller()}
+    assert "also carries SSH, so only traffic with the peers" in module(**over_ssh)["msg"]
+    assert "'pi2' is no IP address" in module(**over_ssh, peers=["pi2"])["msg"]
+    assert host.log == []
+    done = module(**WAN, caller=caller(2222), peers=PEERS)
+    assert done["beside_ssh"]
+    add, tcp = f"tc filter add dev {INTERFACE} parent 5a5a:", "match u32 0x00060000 0x00ff0000 at 8"
+    add += " protocol ip pref 23130 u32"
+    unshaped = "flowid 5a5a:1"
+    assert host.log[1:] == [
+        f"tc qdisc add dev {INTERFACE} root handle 5a5a: prio bands 2 priomap" + " 0" * 16,
+        f"tc qdisc add dev {INTERFACE} parent 5a5a:2 handle 5a5c: netem {WAN_WORDS}",
+        f"{add} {tcp} match u32 0x00160000 0xffff0000 at 20 {unshaped}",
+        f"{add} {tcp} match u32 0x00000016 0x0000ffff at 20 {unshaped}",
+        f"{add} {tcp} match u32 0x08ae0000 0xffff0000 at 20 {unshaped}",
+        f"{add} {tcp} match u32 0x000008ae 0x0000ffff at 20 {unshaped}",
+        f"{add} match u32 0xc000020c 0xffffffff at 16 flowid 5a5a:2",
+        f"{add} match u32 0xc000020a 0xffffffff at 16 flowid 5a5a:2",
+    ]
+    assert module(**over_ssh, peers=PEERS)["changed"], "the port is another"
+    assert not module(**over_ssh, peers=PEERS)["changed"]
+    assert module(**over_ssh, peers=PEERS[:1])["changed"], "the peers are others"
+    host.set(route="mgmt0")
+    assert module(**over_ssh, peers=PEERS)["changed"]
+    assert host.log[-1].split()[:9][-2:] == ["5a5a:", "netem"]
+
+
+def test_symmetric_shapes_what_comes_in_as_well(module: Any, host: FakeHost) -> None:
+    before = host.state
+    asked = {**WAN, "direction": "symmetric", "peers": PEERS}
+    assert "to be shaped both ways, so only" in module(**{**asked, "peers": []})["msg"]
+    assert module(**asked)["changed"]
+    assert not module(**asked)["changed"]
+    adding = [line for line in host.log if line.split()[2] == "add"]
+    assert [line.split(" match")[0] for line in adding] == [
+        "ip link add ppifb7 type ifb",
+        f"tc qdisc add dev ppifb7 root handle 5a5a: netem {WAN_WORDS}",
+        f"tc qdisc add dev {INTERFACE} handle ffff: ingress",
+        *[f"tc filter add dev {INTERFACE} parent ffff: protocol ip pref 23130 u32"] * 4,
+        f"tc qdisc add dev {INTERFACE} root handle 5a5a: netem {WAN_WORDS}",
+    ]
+    assert adding[-2].endswith(
+        "match u32 0xc000020a 0xffffffff at 12 action mirred egress redirect dev ppifb7"
+    )
+    assert module(**{**asked, "direction": "egress"})["changed"]
+    assert "ppifb7" not in host.state["links"]
+    module(state="absent")
+    assert host.state["qdiscs"] == before["qdiscs"]
+
+
+def test_filters_of_others_on_what_comes_in_are_kept(module: Any, host: FakeHost) -> None:
+    theirs = {"kind": "clsact", "handle": "ffff:"}
+    host.set(qdiscs={INTERFACE: [PFIFO, theirs]})
+    asked = {**WAN, "direction": "symmetric", "peers": PEERS}
+    assert "a qdisc for what comes in (clsact) that is not ParetoPipe's" in module(**asked)["msg"]
+    assert module(**WAN)["changed"], "what leaves is no business of theirs"
+    host.set(qdiscs={INTERFACE: [PFIFO]})
+    module(**asked)
+    state = host.state
+    state["filters"][f"{INTERFACE} ffff:"].append({"pref": "5", "shown": "filter of somebody's"})
+    host.state = state
+    module(state="absent")
+    assert [each["kind"] for each in host.state["qdiscs"][INTERFACE]] == ["pfifo_fast", "ingress"]
+    (kept,) = host.state["filters"][f"{INTERFACE} ffff:"]
+    assert kept["pref"] == "5"
+
+
+@pytest.mark.parametrize(
+    "lacking", ["sch_netem", "sch_prio", "sch_ingress", "cls_u32", "act_mirred", "ifb"]
+)
+def test_what_the_kernel_lacks_is_named_and_nothing_is_left(
+    module: Any, host: FakeHost, lacking: str
+) -> None:
+    host.set(route=INTERFACE, lacks=[lacking])
+    before = host.state
+    refused = module(**WAN, caller=caller(), direction="symmetric", peers=PEERS)
+    assert f"the kernel of this host lacks {lacking}: on Debian" in refused["msg"]
+    after = host.state
+    for kept in ("qdiscs", "links", "timers"):
+        assert after[kept] == before[kept]
+    assert not any(after["filters"].values())
+
+
+def test_an_unknown_interface_is_one_sentence(module: Any) -> None:
+    assert "this host has no interface 'eth8'" in module(interface="eth8", **WAN)["msg"]
 
 
 @pytest.fixture(scope="module")
 def units(plugin: Callable[[str], ModuleType]) -> ModuleType:
     return plugin("roles/netem/filter_plugins/netem_units.py")
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Run the module as Ansible does, with the recording `tc` first on the path."""
-    script = tmp_path / "bin" / "tc"
-    script.parent.mkdir()
-    script.write_text(FAKE_TC.format(python=sys.executable, folder=str(tmp_path)))
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    for name, qdisc in (("qdisc", PFIFO), ("default", PFIFO), ("wanted", WAN)):
-        (tmp_path / f"{name}.json").write_text(json.dumps([qdisc]))
-
-    def run(**arguments: Any) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, str(MODULE)],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": {"interface": "eth9", **arguments}}),
-            env={**os.environ, "PATH": f"{script.parent}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        result: dict[str, Any] = json.loads(done.stdout or f'{{"msg": {json.dumps(done.stderr)}}}')
-        return result
-
-    return run
 
 
 def test_units_become_numbers(units: ModuleType) -> None:
@@ -86,83 +306,10 @@ def test_units_become_numbers(units: ModuleType) -> None:
     assert units.netem_seconds("") == 0
     assert units.netem_bits("5Mbit") == 5e6
     assert units.netem_share("1%") == pytest.approx(0.01)
+    assert [units.netem_lease_seconds(text) for text in ("90s", "30min", "2h")] == [90, 1800, 7200]
 
 
 @pytest.mark.parametrize("text", ["200", "ms", "200 minutes", "-1ms", "1e3ms"])
 def test_a_number_without_a_known_unit_is_refused(units: ModuleType, text: str) -> None:
     with pytest.raises(Exception, match=r"has no known unit: write e\.g\. 200ms"):
         units.netem_seconds(text)
-
-
-def test_the_queue_holds_twice_the_bandwidth_delay_product(netem: ModuleType) -> None:
-    assert netem.queue_limit(0.2, 5e6) == 1000
-    assert netem.queue_limit(0.2, 100e6) == 3303
-    assert netem.queue_limit(0.2, 0) == 33026
-
-
-def test_tc_is_asked_in_its_smallest_units(netem: ModuleType) -> None:
-    wanted = {"delay_s": 0.05, "jitter_s": 0.005, "loss": 0.01, "rate_bit": 2e7, "limit": 1000}
-    words = "limit 1000 delay 50000us 5000us loss 1% rate 20000000bit"
-    assert " ".join(netem.tc_arguments(wanted)) == words
-    empty = dict.fromkeys(wanted, 0) | {"limit": 1000}
-    assert netem.tc_arguments(empty) == ["limit", "1000"]
-
-
-def test_what_tc_shows_is_compared_up_to_its_rounding(netem: ModuleType) -> None:
-    wanted = {"delay_s": 0.2, "jitter_s": 0, "loss": 0, "rate_bit": 5e6, "limit": 1000}
-    shown = netem.shown_values(WAN)
-    assert netem.same(shown, wanted)
-    assert netem.same(shown | {"delay_s": 0.199999}, wanted)
-    for key, value in (("delay_s", 0.19), ("loss", 0.01), ("rate_bit", 4e6), ("limit", 999)):
-        assert not netem.same(shown | {key: value}, wanted)
-
-
-def test_apply_twice_then_reset_twice(module: Any, tmp_path: Path) -> None:
-    asked = {"delay_s": 0.2, "rate_bit": 5e6}
-    assert module(**asked, _ansible_check_mode=True)["changed"]
-    assert not (tmp_path / "log").exists()
-    assert module(**asked)["changed"]
-    assert not module(**asked)["changed"]
-    assert module(state="absent", _ansible_check_mode=True)["changed"]
-    assert module(state="absent")["changed"]
-    assert not module(state="absent")["changed"]
-    assert (tmp_path / "log").read_text().splitlines() == [
-        "qdisc add dev eth9 root handle 5a5a: netem limit 1000 delay 200000us rate 5000000bit",
-        "qdisc del dev eth9 root",
-    ]
-
-
-def test_other_values_start_from_a_fresh_qdisc(module: Any, tmp_path: Path) -> None:
-    (tmp_path / "qdisc.json").write_text(json.dumps([WAN | {"options": {"limit": 7}}]))
-    assert module(delay_s=0.2, rate_bit=5e6)["changed"]
-    assert [line.split()[1] for line in (tmp_path / "log").read_text().splitlines()] == [
-        "del",
-        "add",
-    ]
-
-
-def test_someone_else_s_qdisc_is_left_alone(module: Any, tmp_path: Path) -> None:
-    theirs = WAN | {"handle": "8001:"}
-    (tmp_path / "qdisc.json").write_text(json.dumps([theirs]))
-    refused = module(delay_s=0.2)
-    assert refused["failed"]
-    assert "eth9 already has a netem qdisc (8001:) that is not ParetoPipe's" in refused["msg"]
-    assert not module(state="absent")["changed"]
-    assert json.loads((tmp_path / "qdisc.json").read_text()) == [theirs]
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        ("Error: Specified qdisc kind is unknown.", "the kernel of this host lacks sch_netem"),
-        ('Cannot find device "eth9"', "this host has no interface 'eth9'"),
-        ("RTNETLINK answers: Operation not permitted", "tc refused: RTNETLINK answers"),
-    ],
-)
-def test_tc_s_complaint_becomes_a_sentence(
-    module: Any, tmp_path: Path, error: str, sentence: str
-) -> None:
-    (tmp_path / "error").write_text(error)
-    refused = module(delay_s=0.2)
-    assert refused["failed"]
-    assert sentence in refused["msg"]

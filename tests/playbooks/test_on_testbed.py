@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,8 @@ CELL = (
     "splits=10,17 repeats=50 end_points=false sentinel=false profile=false"
 )
 QDISC = "tc qdisc show dev up0"
+TIMER = "systemctl list-timers --all --no-legend 'paretopipe-netem-revert-*'"
+LEASE_S = 18
 # Whatever a run could leave behind: processes of the service user, listening sockets.
 TRACES = "ps -u paretopipe -o comm= | sort; ss -Hltn | awk '{print $4}' | sort"
 
@@ -47,11 +50,14 @@ def results() -> Iterator[Path]:
 
 @pytest.fixture
 def started(
-    provisioned: On, starting: Callable[..., subprocess.Popen[str]], results: Path
+    provisioned: On,
+    starting: Callable[..., subprocess.Popen[str]],
+    results: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Return a measure.yml in the midst of its cell."""
+    """Return a measure.yml in the midst of its cell; a parameter is an option more."""
     provisioned("server", f"rm -rf /var/lib/paretopipe/sweeps/{SWEEP}")
-    process = starting("measure", "-e", CELL)
+    process = starting("measure", "-e", f"{CELL} {getattr(request, 'param', '')}")
     records = f"/var/lib/paretopipe/sweeps/{SWEEP}/mobilenetv2.socket.pi_to_pi.metro.jsonl"
     for _ in range(60):
         lines = provisioned("server", f'grep -c \'"kind": *"run"\' {records}; true')
@@ -64,6 +70,12 @@ def started(
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
+
+
+def rows(results: Path, kind: str = "run") -> list[dict[str, Any]]:
+    """Every record of one kind that came home."""
+    lines = [line for path in results.glob("*.jsonl") for line in path.read_text().splitlines()]
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
 
 def test_provision_twice_changes_nothing(provisioned: On, playbook: Run) -> None:
@@ -92,13 +104,46 @@ def test_netem_measures_what_was_asked_and_reset_takes_it_back(
         assert row is not None, first.output
         assert float(row[1]) == pytest.approx(200, abs=2)
         assert float(row[2]) == pytest.approx(5, rel=0.1)
+    assert "up0 of wan stays shaped until" in first.output
     assert "netem 5a5a:" in provisioned("wan", QDISC)
+    assert "paretopipe-netem-revert-up0.timer" in provisioned("wan", TIMER)
     assert playbook("netem", *asked).changed == 0
 
     assert playbook("reset", "--check").changed == 1
     assert playbook("reset").changed == 1
     assert provisioned("wan", QDISC) == before
+    assert provisioned("wan", TIMER) == ""
     assert playbook("reset").changed == 0
+
+
+def test_jitter_and_loss_measure_what_was_asked(provisioned: On, playbook: Run) -> None:
+    done = playbook("netem", "-e", "delay=40ms jitter=8ms distribution=normal loss=10%")
+    assert playbook("reset").changed == 1
+    assert done.status == 0, done.output
+    found = re.findall(r"spread by ([0-9.]+) ms.*of (\d+) pings", done.output)
+    assert [float(spread) for spread, _ in found] == pytest.approx([8, 8], rel=0.2)
+    lost = re.findall(r"loss 10%: (\d+) of (\d+) pings lost", done.output)
+    assert sum(int(each) for each, _ in lost) / sum(int(sent) for _, sent in lost) == pytest.approx(
+        0.1, abs=0.03
+    )
+    assert "netem" not in provisioned("wan", QDISC)
+
+
+def test_symmetric_measures_the_same_each_way(provisioned: On, playbook: Run) -> None:
+    everything = "tc qdisc show | grep -v ' 0: '; ip -o link show | wc -l"
+    before = provisioned("wan", everything)
+    asked = ["-e", "netem_delay=50ms rate=20mbit direction=symmetric"]
+    done = playbook("netem", *asked)
+    assert done.status == 0, done.output
+    row = re.search(r"pi2 +2x50ms +([0-9.]+) ms +20mbit +([0-9.]+) Mbit/s", done.output)
+    back = re.search(r"and back +20mbit +([0-9.]+) Mbit/s", done.output)
+    assert row is not None, done.output
+    assert back is not None, done.output
+    assert float(row[1]) == pytest.approx(100, abs=2)
+    assert [float(row[2]), float(back[1])] == pytest.approx([20, 20], rel=0.1)
+    assert playbook("netem", *asked).changed == 0
+    assert playbook("reset").changed == 1
+    assert provisioned("wan", everything) == before
 
 
 @pytest.mark.usefixtures("provisioned")
@@ -167,8 +212,77 @@ def test_a_killed_controller_leaves_what_reset_takes_away(
     assert "netem" not in provisioned("wan", QDISC)
 
 
+@pytest.mark.parametrize("started", [f"netem_lease={LEASE_S}s"], indirect=True)
+def test_a_killed_controller_leaves_no_shaping_and_no_run_that_may_lack_it(
+    provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
+) -> None:
+    time.sleep(LEASE_S + 2)
+    assert "netem 5a5a:" in provisioned("wan", QDISC), "it is renewed as long as it is needed"
+    assert started.poll() is None
+    os.killpg(started.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    while "netem" in provisioned("wan", QDISC):
+        # A second for the command that looks.
+        assert time.monotonic() - killed < LEASE_S + 2 + 1
+    assert provisioned("wan", TIMER) == ""
+    while provisioned("server", "systemctl is-active paretopipe-sweep; true") == "active":
+        assert time.monotonic() - killed < 2 * LEASE_S
+    started.communicate(timeout=30)
+    done = playbook("measure", "-e", CELL)
+    assert done.status == 0, done.output
+    statuses = {row["status"] for row in rows(results)}
+    assert statuses <= {"ok", "invalid:network_unheld"}
+
+
+def test_a_sweep_whose_shaping_is_taken_away_fails_and_counts_none_of_it(
+    provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
+) -> None:
+    provisioned("wan", "tc qdisc del dev up0 root")
+    output = started.communicate(timeout=120)[0]
+    assert started.returncode != 0, output
+    assert "the shaping of wan was lost while it was relied on" in output, output
+    assert re.search(r"\d+ runs withdrawn, shaping_lost", output), output
+    withdrawn = rows(results, "withdrawal")
+    assert withdrawn
+    assert playbook("measure", "-e", CELL).status == 0
+    valid = {row["run_key"]: row for row in rows(results) if row["status"] == "ok"}
+    again = [valid[row["run_key"]] for row in withdrawn]
+    assert all(new["attempt"] > old["attempt"] for new, old in zip(again, withdrawn, strict=True))
+    assert all(min(row["network_s"]["latency"]) > 0.0195 for row in again)
+
+
 def test_a_followed_sweep_is_not_taken_over(playbook: Run, started: subprocess.Popen[str]) -> None:
     done = playbook("full_sweep", "-e", f"{CELL} repeats=1")
     assert done.status != 0
     assert "another controller is measuring on these hosts" in done.errors[0]
     assert started.poll() is None
+
+
+# What provisioning lays down on a host, and what systemd and the kernel say of it afterwards.
+OURS = (
+    "ls -d /opt/paretopipe/* /var/lib/paretopipe /etc/paretopipe /etc/sysctl.d/*paretopipe* "
+    "/etc/systemd/system/*paretopipe* /etc/systemd/system/*/*paretopipe* 2>/dev/null; "
+    "getent passwd paretopipe; getent group paretopipe; "
+    "systemctl list-units --all --plain --no-legend --type=service,timer,socket '*paretopipe*'; "
+    "tc qdisc show | grep -E 'netem|5a5a'; ss -Hltn | grep -v ':22 '; true"
+)
+
+
+def test_deprovision_leaves_nothing(provisioned: On, playbook: Run) -> None:
+    hosts = ("pi1", "pi2", "server", "wan")
+    assert all(provisioned(host, OURS) for host in hosts[:3])
+    before = {host: provisioned(host, OURS) for host in hosts}
+    assert playbook("deprovision", "--check").changed > 0
+    assert {host: provisioned(host, OURS) for host in hosts} == before
+    done = playbook("deprovision")
+    assert done.status == 0, done.output
+    assert {host: provisioned(host, OURS) for host in hosts} == dict.fromkeys(hosts, "")
+    assert provisioned("pi1", "sysctl -n net.ipv4.tcp_slow_start_after_idle") == "1"
+    assert playbook("deprovision").changed == 0
+    # A virtual host got its environment from the testbed, which makes it anew.
+    again = playbook("testbed")
+    told = " ".join(again.output.split())
+    assert "deprovision.yml has taken its virtual environment away" in told
+    fresh = playbook("provision", "--check")
+    assert fresh.status == 0, fresh.output
+    assert fresh.changed > 0

@@ -14,7 +14,7 @@ from paretopipe_runtime import plan as runtime_plan
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
 HOSTS = {
-    host: {"address": address, "allocator": "tuned", "allow_insecure_rpc": False}
+    host: {"address": address, "allocator": "tuned", "device": "cpu", "allow_insecure_rpc": False}
     for host, address in ADDRESSES.items()
 }
 
@@ -74,6 +74,29 @@ def test_the_paper_s_job_is_four_cells_grouped_by_scenario(plan: Any) -> None:
     assert [worker["host"] for worker in last["workers"]] == ["pi1", "server"]
 
 
+def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
+    cells: ModuleType, experiments: dict[str, Any]
+) -> None:
+    def netem(**said: str) -> Any:
+        scenarios = {"mine": said}
+        options = {"model": "vgg16", "scenarios": "mine"}
+        known = (experiments["full"], experiments["models"], scenarios, HOSTS, {})
+        return plans(cells.plan_cells(options, *known))[0]["scenario"]["netem"]
+
+    assert netem(delay="9ms", distribution="normal") == {
+        **{"delay": "9ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"},
+        "distribution": "normal",
+    }
+    assert "distribution" not in netem(delay="9ms"), "a key more is another run"
+    for said, sentence in (
+        ({"dealy": "9ms"}, "scenario mine says 'dealy', which is nothing netem does: choose from"),
+        ({"direction": "both"}, "unknown direction in scenario mine 'both': choose from egress"),
+        ({"distribution": "flat"}, "unknown distribution in scenario mine 'flat': choose from"),
+    ):
+        with pytest.raises(cells.OptionError, match=sentence):
+            netem(**said)
+
+
 def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) -> None:
     for model in experiments["models"]:
         for cell in plans(plan(model=model)):
@@ -87,6 +110,42 @@ def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
     assert choice.BACKENDS == runtime_plan.BACKENDS
     assert choice.ALLOCATORS == runtime_plan.ALLOCATORS
     assert tuple(engines.ENGINES) == choice.ENGINES
+    assert tuple(name for name, e in engines.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
+
+
+def on(**devices: str) -> dict[str, Any]:
+    """The inventory with GPUs in it."""
+    return {host: {**facts, "device": devices.get(host, "cpu")} for host, facts in HOSTS.items()}
+
+
+def test_a_gpu_of_the_inventory_reaches_the_cells_of_its_host(plan: Any) -> None:
+    planned = plan("full", on(server="cuda"), model="vgg16", scenarios="baseline")
+    assert [cell["cell_id"] for cell in plans(planned)] == [
+        "vgg16.socket.pi_to_pi.baseline",
+        "vgg16.socket.pi_to_gpu.baseline.cuda",
+    ]
+    assert [cell["workers"][1].get("device") for cell in plans(planned)] == [None, "cuda"]
+    assert [worker.device for worker in runtime_plan.read_plan(plans(planned)[1]).workers] == [
+        "cpu",
+        "cuda",
+    ]
+    (profile,) = planned["profiles"]
+    assert profile["plan"]["cell_id"] == "vgg16.profile.cuda"
+    assert [worker.get("device") for worker in profile["plan"]["workers"]] == [None, None, "cuda"]
+    assert planned["options"]["device"] == {"pi1": "cpu", "pi2": "cpu", "server": "cuda"}
+    second = plan("full", on(server="cuda:1"), model="vgg16", scenarios="baseline")
+    assert plans(second)[1]["cell_id"] == "vgg16.socket.pi_to_gpu.baseline.cuda1"
+    assert "device" not in plan(model="vgg16")["options"]
+
+
+def test_a_device_that_cannot_be_is_one_sentence(plan: Any, cells: ModuleType) -> None:
+    with pytest.raises(cells.OptionError, match="worker_device of server is 'gpu': set it to cpu"):
+        plan("full", on(server="gpu"), model="vgg16")
+    refused = "engine onnxruntime computes on processors only, and server has worker_device cuda"
+    with pytest.raises(cells.OptionError, match=f"{refused}: choose engine=eager or engine=chann"):
+        plan("full", on(server="cuda"), model="vgg16", engine="eager,onnxruntime")
+    # A GPU that no chosen pairing uses is in nobody's way.
+    assert plan("full", on(server="cuda"), model="vgg16", engine="compile", pairings="pi_to_pi")
 
 
 def test_rpc_needs_leave_and_a_variant_has_a_cell_of_its_own(plan: Any) -> None:

@@ -63,14 +63,26 @@ def test_a_host_can_drop_what_it_cannot_do() -> None:
     assert "NoNewPrivileges=yes" in text
 
 
+def test_the_agent_sees_a_gpu_only_where_it_is_to_compute_there() -> None:
+    hidden, shown = unit(), unit(worker_device="cuda")
+    for line in ("PrivateDevices=", "PrivateUsers=", "ProtectClock="):
+        assert f"{line}yes\n" in hidden
+        assert f"{line}no\n" in shown
+    assert "nvidia" not in hidden
+    assert "ExecStartPre=-+/usr/bin/nvidia-modprobe " in shown
+    # What keeps the clock without ProtectClock.
+    assert "CapabilityBoundingSet=\n" in shown
+    assert "SystemCallFilter=~@privileged\n" in shown
+
+
 @pytest.mark.parametrize(
-    ("gpu", "rpc", "most"), [(False, False, 20), (False, True, 20), (True, False, 25)]
+    ("device", "rpc", "most"), [("cpu", False, 20), ("cpu", True, 20), ("cuda:1", False, 25)]
 )
-def test_systemd_rates_it_as_safe(tmp_path: Path, gpu: bool, rpc: bool, most: int) -> None:
+def test_systemd_rates_it_as_safe(tmp_path: Path, device: str, rpc: bool, most: int) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is missing: run `make setup-testbed`")
     path = tmp_path / "paretopipe-worker.service"
-    path.write_text(unit(worker_gpu=gpu, worker_allow_insecure_rpc=rpc))
+    path.write_text(unit(worker_device=device, worker_allow_insecure_rpc=rpc))
     done = subprocess.run(
         ["systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={most}", path],
         capture_output=True,

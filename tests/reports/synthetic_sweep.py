@@ -195,6 +195,7 @@ def cell(
     backend: str = "socket",
     engine: str = "eager",
     allocators: Sequence[str] = (),
+    devices: Sequence[str] = (),
     model: str = "mobilenetv2",
     end_points: bool = False,
     sentinels: bool = False,
@@ -203,7 +204,8 @@ def cell(
 ) -> Iterator[Record]:
     """Yield a plan line and its runs, in randomised blocks as the sweep runs them.
 
-    Without `allocators` the records are like those of the first ParetoPipe, which had none.
+    Without `allocators` the records are like those of the first ParetoPipe, which had none; without
+    `devices` like those of an inventory that names no GPU.
 
     Parameters
     ----------
@@ -220,6 +222,7 @@ def cell(
     names = [model, backend, pairing, scenario]
     names += [engine] if engine != "eager" else []
     names += ["default_malloc"] if "default" in allocators else []
+    names += [device for device in devices if device != "cpu"]
     whole = {
         "schema_version": 1,
         "cell_id": ".".join(names),
@@ -233,6 +236,7 @@ def cell(
         "workers": [
             {"host": host, "address": "192.0.2.1", "port": 47470}
             | ({"allocator": allocators[index]} if allocators else {})
+            | ({"device": devices[index]} if devices and devices[index] != "cpu" else {})
             for index, host in enumerate(workers)
         ],
         "splits": [list(cuts) for cuts in splits] if splits else "all",
@@ -316,6 +320,11 @@ def run(
         part |= {"allocator": allocator, "load_s": 0.05, "baseline_rss_bytes": 240 * 2**20}
         part |= {"partition_bytes": 2**20 * (part["end_block"] - part["first_block"])}
         part |= {"peak_rss_bytes": (300 if allocator == "default" else 360) * 2**20}
+    devices = [worker.get("device", "cpu") for worker in plan["workers"]][: len(hosts)]
+    planned = any("device" in worker for worker in plan["workers"])
+    if planned:
+        for part, device in zip(stages, devices, strict=True):
+            part |= gpu(device) if device != "cpu" else {"device": "cpu"}
     if plan["backend"].startswith("rpc"):
         for hop in hops:  # RPC cannot tell when a tensor began to arrive
             hop["receive_s"] = {"latency": []}
@@ -340,6 +349,7 @@ def run(
             **{"split": "P" + "-".join(map(str, cuts)), "repeat": repeat, **(extra or {})},
             **{"hosts": hosts, "netem": plan["scenario"]["netem"]},
             **({"allocators": allocators} if allocators else {}),
+            **({"devices": devices} if planned else {}),
             **({"hub": "server"} if plan["backend"] == "rpc_hub" else {}),
         },
         **({"security": security(plan["backend"])} if allocators else {}),
@@ -358,7 +368,10 @@ def run(
             "asked": plan["scenario"]["netem"],
             "measured": {key: value * drift for key, value in measured.items()},
         },
-        "hosts": {host: facts(host) for host in dict.fromkeys([*hosts, "server"])},
+        "hosts": {
+            host: facts(host) | (GPU_FACTS if planned and host == "server" else {})
+            for host in dict.fromkeys([*hosts, "server"])
+        },
     }
 
 
@@ -385,6 +398,22 @@ def stage(
         "peak_rss_bytes": 180_000_000 + 4_000_000 * (end - first),
         **{"threads": 4, "device": "cuda" if host == "server" else "cpu"},
         **({"gpu_percent": 22.0} if host == "server" else {}),
+    }
+
+
+GPU_FACTS = {
+    **{"gpu": "Invented GPU (not measured)", "gpu_memory_bytes": 24 * 2**30, "tf32": "off"},
+    **{"gpu_driver": "synthetic", "cuda": "12.8", "cudnn": 91002, "cudnn_benchmark": "off"},
+}
+
+
+def gpu(device: str) -> Record:
+    """Return what an invented stage on a GPU says beside the rest."""
+    return {
+        **{"device": device, "gpu_percent": 22.0, "gpu_samples": 40, "gpu_others": 1},
+        **{"gpu_used_bytes": 512 * 2**20, "gpu_others_bytes": 2**20},
+        **{"gpu_copy_in_s": {"latency": [0.002] * 5}, "gpu_kernels_s": {"latency": [0.01] * 5}},
+        **{"gpu_copy_out_s": {"latency": [0.0005] * 5}},
     }
 
 

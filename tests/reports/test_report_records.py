@@ -73,6 +73,24 @@ def test_nothing_to_read_is_said_in_one_line(tmp_path: Path, content: str | None
     assert "\n" not in str(caught.value)
 
 
+def test_a_withdrawn_attempt_is_kept_and_does_not_count(tmp_path: Path) -> None:
+    lines = some_cell()
+    place = {key: lines[2][key] for key in ("cell_id", "run_key", "attempt")}
+    withdrawal = {"schema_version": 1, "kind": "withdrawal", **place}
+    said = {**withdrawal, "status": "invalid:shaping_lost"}
+    synthetic.write_cell(tmp_path, [*lines, said, said])
+    records = read(tmp_path)
+    assert len(records.runs) == 10
+    assert excluded(records).count("") == 9
+    assert [run["status"] for run in records.runs].count("invalid:shaping_lost") == 1
+    assert not records.files[0].damaged
+    # Nothing that did not count counts by a withdrawal.
+    lines[2] = {**lines[2], "status": "invalid:throttled"}
+    synthetic.write_cell(tmp_path, [*lines, {**withdrawal, "status": "ok"}])
+    assert [run["status"] for run in read(tmp_path).runs].count("ok") == 9
+    assert read(tmp_path).files[0].damaged
+
+
 def test_the_latest_valid_attempt_counts(tmp_path: Path) -> None:
     lines = some_cell()
     bad = {**lines[1], "status": "invalid:network"}

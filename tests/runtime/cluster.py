@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ADDRESSES = {"pi1": "127.0.77.11", "pi2": "127.0.77.12"}
 
@@ -23,7 +26,26 @@ class Cluster:
     key: bytes
     port: int
     options: tuple[str, ...] = ()  # of every agent
+    pythons: dict[str, Path] = field(default_factory=dict)  # of nodes with one of their own
+    start_s: float = 60  # within which an agent listens
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @classmethod
+    @contextmanager
+    def running(cls, folder: Path, *options: str, **settings: Any) -> Iterator[Self]:
+        """Both agents, with a key of their own, on a free port; stopped afterwards."""
+        key = secrets.token_bytes(32)
+        (folder / "key").write_text(key.hex())
+        with socket.create_server((ADDRESSES["pi1"], 0)) as probe:
+            port = probe.getsockname()[1]
+        made = cls(folder, key, port, options, **settings)
+        try:
+            for name in ADDRESSES:
+                made.start(name)
+            yield made
+        finally:
+            for name in list(made.agents):
+                made.stop(name)
 
     @property
     def key_file(self) -> Path:
@@ -37,7 +59,7 @@ class Cluster:
     def start(self, name: str) -> None:
         command = [
             *("taskset", "--cpu-list", str(self._processor(name))),
-            sys.executable,
+            str(self.pythons.get(name, sys.executable)),
             "-m",
             "paretopipe_runtime.cli",
             "agent",
@@ -58,7 +80,7 @@ class Cluster:
             command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         log.close()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + self.start_s
         while time.monotonic() < deadline:
             try:
                 socket.create_connection((ADDRESSES[name], self.port), timeout=1).close()

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.runtime.cluster import ADDRESSES, Cluster
+from tests.runtime.cluster import Cluster
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("cluster")
-    key = secrets.token_bytes(32)
-    (folder / "key").write_text(key.hex())
-    with socket.create_server((ADDRESSES["pi1"], 0)) as probe:
-        port = probe.getsockname()[1]
-    made = Cluster(folder, key, port)
-    for name in ADDRESSES:
-        made.start(name)
-    yield made
-    for name in list(made.agents):
-        made.stop(name)
+    with Cluster.running(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Let torch compute with one thread in the tests' own process.
+
+    Some tests fork from it, and OpenMP's threads do not come along: a child that then computes with
+    several waits for ever. The runtime itself never forks from a process that has computed.
+    """
+    import torch
+
+    torch.set_num_threads(1)

@@ -242,6 +242,38 @@ def test_without_its_lease_a_sweep_stops_between_runs(
     assert sweep(cluster, tmp_path, plan, "--lease", str(lease)).returncode == 0
 
 
+def test_what_comes_sooner_than_the_delay_asked_for_does_not_count(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    netem = {"delay": "900ms", "jitter": "0ms", "direction": "egress"}
+    document = {**plan, "scenario": {"name": "far", "netem": netem, "measured": None}}
+    done = sweep(cluster, tmp_path, document)
+    assert done.returncode == 1
+    assert {row["status"] for row in runs(tmp_path)} == {"invalid:exceeds_wire"}
+
+
+@pytest.mark.parametrize(("shaped", "status"), [(True, "invalid:network_unheld"), (False, "ok")])
+def test_a_run_under_a_shaped_network_that_nobody_watched_does_not_count(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path, shaped: bool, status: str
+) -> None:
+    netem = {"delay": "0ms", "rate": "1gbit"} if shaped else None
+    document = {**plan, "scenario": {"name": "lan", "netem": netem, "measured": None}}
+    lease, records = tmp_path / "lease", tmp_path / "cell.jsonl"
+    lease.touch()
+    more = ["--lease", str(lease), "--lease-seconds", "600"]
+    process = subprocess.Popen([*command(cluster, tmp_path, document), *more])
+    # The plan is written just before the first run.
+    wait_until(lambda: records.exists() and b'"plan"' in records.read_bytes(), 60)
+    lease.unlink()
+    assert process.wait(60) == 75
+    (row,) = runs(tmp_path)
+    assert row["status"] == status
+    assert bool(row["message"]) == shaped
+    lease.touch()
+    assert sweep(cluster, tmp_path, document, "--lease", str(lease)).returncode == 0
+    assert sum(row["status"] == "ok" for row in runs(tmp_path)) == 4
+
+
 def test_wrong_input_is_one_line(cluster: Cluster, plan: dict[str, Any], tmp_path: Path) -> None:
     done = sweep(cluster, tmp_path, {**plan, "splits": [[40]]})
     assert done.returncode == 2

@@ -134,6 +134,27 @@ def test_keys_of_ordinary_splits_stay_what_they_were() -> None:
     assert ordinary == {run.key for run in expand(plain, hops)}
 
 
+def on(*devices: str) -> list[dict[str, Any]]:
+    """The plan's workers, each on a device."""
+    workers = document()["workers"]
+    return [{**worker, "device": name} for worker, name in zip(workers, devices, strict=True)]
+
+
+def test_a_gpu_is_part_of_the_key_and_the_processor_is_what_it_always_was() -> None:
+    plain = {run.key: run for run in expand(read_plan(document(end_points=True)), hops)}
+    stated = read_plan(document(end_points=True, workers=on("cpu", "cpu")))
+    assert {run.key for run in expand(stated, hops)} == set(plain)
+    assert not any("devices" in run.factors for run in plain.values())
+    keys = set(plain)
+    for devices in (("cpu", "cuda"), ("cpu", "cuda:1"), ("cuda", "cpu")):
+        runs = expand(read_plan(document(end_points=True, workers=on(*devices))), hops)
+        assert {tuple(run.factors["devices"]) for run in runs} == {devices, devices[:1]}
+        # Everything on the first host is the same run whatever the second one has.
+        own = {run.key for run in runs if len(run.workers) == 2}
+        assert not own & keys
+        keys |= own
+
+
 def more(splits: list[list[int]], repeats: int) -> list[dict[str, Any]]:
     return [{"splits": splits, "repeats": repeats}]
 
@@ -165,10 +186,19 @@ def test_more_than_there_is_already_adds_nothing() -> None:
     assert len(expand(plan, hops)) == 100
 
 
+def test_both_ways_delay_a_round_trip_twice() -> None:
+    netem = {"delay": "100ms", "jitter": "0ms", "direction": "symmetric"}
+    plan = read_plan(document(scenario={"name": "far", "netem": netem, "measured": None}))
+    assert plan.rtt_s == pytest.approx(0.2)
+    assert plan.least_delay_s == pytest.approx(0.1)
+    netem["jitter"] = "5ms"
+    assert plan.least_delay_s == 0
+
+
 def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
     wan = {"name": "wan", "netem": {"delay": "200ms", "rate": "5mbit"}, "measured": None}
     plan = read_plan(document(model="vgg16", scenario=wan, splits=[[1], [14], [38]]))
-    assert plan.rtt_s == pytest.approx(0.2)
+    assert plan.rtt_s == plan.least_delay_s == pytest.approx(0.2)
     assert plan.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
     sizes = {(1,): [102_760_448, 320], (14,): [25_690_112, 320], (38,): [131_072, 320]}
     first, middle, last = sorted(expand(plan, sizes.__getitem__)[:3], key=lambda run: run.cuts)
@@ -194,6 +224,12 @@ def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
         ({"drift_limit": "nan"}, r"E_PLAN.*drift_limit nan"),
         ({"workers": [{"host": "pi1"}]}, r"E_PLAN.*malformed"),
         ({"schema_version": 7}, r"E_PLAN.*schema_version 7"),
+        ({"workers": on("cpu", "gpu")}, r"E_DEVICE.*'gpu' for pi2: known are cpu, cuda and cuda:N"),
+        ({"workers": on("cuda:x", "cpu")}, r"E_DEVICE.*'cuda:x' for pi1.*worker_device"),
+        (
+            {"workers": on("cpu", "cuda"), "engine": "onnxruntime"},
+            r"E_ENGINE: engine onnxruntime computes on processors only, and pi2 .*cuda",
+        ),
     ],
 )
 def test_wrong_plans_get_a_sentence(change: dict[str, Any], words: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from paretopipe_runtime.cli import main
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import canonical
 from paretopipe_runtime.records import Records
@@ -38,6 +40,31 @@ def test_appending_and_opening_again(path: Path) -> None:
     assert path.read_bytes() == before, "the same plan is not written twice"
     again.append_plan({"model": "vgg16", "repeats": 6})
     assert path.read_bytes().startswith(before)
+
+
+def test_a_withdrawn_run_stays_and_does_not_count(path: Path, capsys: Any) -> None:
+    def timed(key: str, second: int, attempt: int = 1) -> dict[str, Any]:
+        began = f"2026-01-01T00:00:{second:02d}Z"
+        return {**run(key, attempt=attempt), "cell_id": "c", "started_at": began, "wall_s": 5.0}
+
+    records = Records(path)
+    for line in (timed("a", 0), timed("b", 10), timed("c", 20), run("d", "failed:E_STALL")):
+        records.append(line)
+    before = path.read_bytes()
+    since = datetime(2026, 1, 1, 0, 0, 16, tzinfo=UTC).timestamp()
+    words = ["withdraw", str(path), "--since", str(since), "--reason", "shaping_lost"]
+    assert main(words) == 0
+    assert "2 runs withdrawn, shaping_lost" in capsys.readouterr().out
+    assert path.read_bytes().startswith(before)
+    again = Records(path)
+    assert set(again.done) == {"a"}
+    assert [line["status"] for line in again.runs] == [
+        *("ok", "invalid:shaping_lost", "invalid:shaping_lost", "failed:E_STALL")
+    ]
+    assert again.withdraw(since, "shaping_lost") == 0
+    again.append(timed("b", 30, attempt=again.attempts["b"] + 1))
+    assert set(Records(path).done) == {"a", "b"}
+    assert Records(path).done["b"]["attempt"] == 2
 
 
 @pytest.mark.parametrize("kept", [1, 17, -1])

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,18 +21,9 @@ from tests.runtime.test_pipeline import command, no_stage_left, runs, sweep, wai
 
 @pytest.fixture(scope="module")
 def rpc_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("rpc")
-    key = secrets.token_bytes(32)
-    (folder / "key").write_text(key.hex())
-    with socket.create_server((ADDRESSES["pi1"], 0)) as probe:
-        port = probe.getsockname()[1]
-    made = Cluster(folder, key, port, ("--allow-insecure-rpc",))
-    for name in ADDRESSES:
-        made.start(name)
-    prepare_cells([made.plan(backend="rpc")], made.state_dir, made.key, lambda _: None)
-    yield made
-    for name in list(made.agents):
-        made.stop(name)
+    with Cluster.running(tmp_path_factory.mktemp("rpc"), "--allow-insecure-rpc") as made:
+        prepare_cells([made.plan(backend="rpc")], made.state_dir, made.key, lambda _: None)
+        yield made
 
 
 def plan_of(cluster: Cluster, backend: str, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The sections that set backends, engines and allocators beside each other, if several are here."""
+"""The sections that set backends, engines, allocators and devices beside each other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,15 @@ _SECTIONS = {
         "a batch for the next one instead of giving it back to the kernel: time saved for memory "
         "kept.",
     ),
+    "devices": (
+        "devices",
+        "Devices compared",
+        "The same blocks on the same hosts, computed by a GPU or by the processor. A GPU's compute "
+        "time has the copies to it and back.",
+    ),
 }
+# What a comparison is by, as a cell's name has it.
+_NAMED = {"backend": "backends", "engine": "engines"}
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -51,7 +59,7 @@ def build(sheet: Sheet) -> list[Section]:
     sections = []
     for factor, (name, title, lead) in _SECTIONS.items():
         found = compare.find(cells, factor)
-        missed = compare.apart(cells, factor) if factor != "allocators" else []
+        missed = compare.apart(cells, factor) if factor in _NAMED else []
         if found or missed:
             sections.append(
                 {
@@ -74,7 +82,7 @@ def _item(
     drawn = contrast.draw(comparison, frame, delta)
     kinds = (cell, *(rival.cell for rival in comparison.rivals))
     # What is compared is named in the legend; the heading has what is equal.
-    equal = {"backend": "backends", "engine": "engines"}.get(comparison.factor, "allocators")
+    equal = _NAMED.get(comparison.factor, comparison.factor)
     over = replace(naming, **{equal: False}).over(cell)
     place = f"{paper.model_name(cell.model)}, {pairing_name(cell.pairing)}, {cell.scenario}"
     return {

@@ -11,6 +11,7 @@ from typing import Any
 from reports import paper
 from reports.data.cells import Cell, Split, Stage
 from reports.data.groups import Spread
+from reports.data.kinds import device_name
 from reports.page import provenance, standing
 from reports.page.figures import link
 from reports.page.memory import mebibytes
@@ -18,7 +19,7 @@ from reports.page.sheet import Section, Sheet
 from reports.page.standing import Standing
 from reports.paper.highlights import Highlight, highlights, table_name
 from reports.statistics.judge import Judgement
-from reports.words import count, number
+from reports.words import count, listing, number
 
 _NONE = "–"
 
@@ -55,6 +56,7 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         "hosts": [*zip(cell.hosts, loads, strict=False)],
         "rows": rows,
         "runs": _runs(cell),
+        "gpus": _gpus(cell, judgement),
         "standings": [_standing(found, cell) for found in standing.standings(cell)]
         if comparable
         else [],
@@ -156,6 +158,33 @@ def _on_gpu(stage: Stage) -> bool:
 def _load(stage: Stage) -> str:
     value = stage.gpu_percent if _on_gpu(stage) else stage.cpu_percent
     return f"{value.median:.3g}" if value else _NONE
+
+
+def _gpus(cell: Cell, judgement: Judgement) -> list[str]:
+    """Say what went into the time of a GPU, at the front's first split, and who else was there."""
+    told = []
+    for split in members(cell, judgement)[:1]:
+        for place, stage in enumerate(split.stages, start=1):
+            if stage.gpu_copy_in_s and stage.gpu_copy_out_s:
+                told.append(
+                    f"Of the {_middle(stage.compute_s)} s of stage {place} at {split.name}, "
+                    f"{_middle(stage.gpu_copy_in_s)} s are the batch's way to the {_gpu(stage)} "
+                    f"and {_middle(stage.gpu_copy_out_s)} s its way back."
+                )
+            if stage.gpu_used_bytes:
+                held = mebibytes(stage.gpu_used_bytes.median)
+                told.append(f"Its process held {held} MiB of the memory of the {_gpu(stage)}.")
+    stages = [stage for split in cell.measured for stage in split.stages]
+    if shared := {_gpu(stage) for stage in stages if stage.gpu_others and stage.gpu_others.high}:
+        told.append(
+            f"Other processes were on the {listing(sorted(shared))} during some runs, and may have "
+            "slowed them down."
+        )
+    return told
+
+
+def _gpu(stage: Stage) -> str:
+    return f"{device_name(stage.device)} of {stage.host}"
 
 
 def _tenths(value: Spread | None) -> str:

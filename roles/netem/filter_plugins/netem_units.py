@@ -1,4 +1,4 @@
-"""The units people write (``200ms``, ``5mbit``, ``1%``) as plain numbers."""
+"""The units people write (``200ms``, ``5mbit``, ``1%``, ``2h``) as plain numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from ansible.errors import AnsibleFilterError
 
 TIME = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+LEASE = {"s": 1.0, "min": 60.0, "h": 3600.0}
 RATE = {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 SHARE = {"%": 0.01}
 
@@ -27,6 +28,11 @@ def netem_seconds(text: str) -> float:
     return _number(text, TIME, "200ms")
 
 
+def netem_lease_seconds(text: str) -> int:
+    """Return ``"2h"`` as 7200."""
+    return round(_number(text, LEASE, "2h"))
+
+
 def netem_bits(text: str) -> float:
     """Return ``"5mbit"`` as 5000000.0."""
     return _number(text, RATE, "5mbit")
@@ -38,12 +44,13 @@ def netem_share(text: str) -> float:
 
 
 class FilterModule:
-    """The three filters."""
+    """The filters."""
 
     def filters(self) -> dict[str, Callable[[str], float]]:
         """Return the filters by name."""
         return {
             "netem_seconds": netem_seconds,
+            "netem_lease_seconds": netem_lease_seconds,
             "netem_bits": netem_bits,
             "netem_share": netem_share,
         }

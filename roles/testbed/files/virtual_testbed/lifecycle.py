@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from . import cgroups, image, keys, links, preflight, supervisor, sysctl
+from . import cgroups, image, keys, links, preflight, roots, supervisor, sysctl
 from .settings import Settings
 from .shell import TestbedError, system_environment
 
@@ -54,6 +54,8 @@ def ailment(settings: Settings) -> str | None:
         return "its root process has ended"
     if state["digest"] != settings.digest or state["image"] != image.layer(settings).name:
         return "its settings have changed"
+    if any(roots.lost_image(settings, host.name) for host in settings.hosts):
+        return "playbooks/deprovision.yml has taken its virtual environment away"
     for name in settings.members:
         # Patient: a host in the middle of a measurement is busy, not dead.
         if not _ssh_answers(settings.management_address(name), timeout_s=20.0):

@@ -54,6 +54,12 @@ def mount(settings: Settings, name: str) -> Path:
     return root
 
 
+def lost_image(settings: Settings, name: str) -> bool:
+    """Say whether a host has deleted what the image gave it: the overlay then hides it."""
+    hidden = settings.folder / name / "image-upper" / Path(image.VENV).name
+    return hidden.is_char_device()
+
+
 def _overlay(name: str, lower: Path, upper: Path, target: Path) -> None:
     work = upper.with_name(f"{upper.name}-work")
     for folder in (upper, work, target):

@@ -1,0 +1,63 @@
+"""Does PyTorch compute on this host? One convolution, in a process of its own.
+
+Some builds import well and die with an illegal instruction at the first convolution. This file
+needs nothing but the standard library: provisioning gives it to a host's Python before the runtime
+is there, and ``python -m paretopipe_runtime.try_torch`` runs it where it is. It ends with status 1
+and one sentence where PyTorch does not work; else it makes the files named to it, if any.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+_CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
+_WHAT_TO_DO = (
+    "set runtime_versions in the inventory to a build for this processor (on a Raspberry Pi 4 "
+    "torch 2.9.1 with torchvision 0.24.1) and run playbooks/provision.yml again"
+)
+
+
+def failure() -> str | None:
+    """Return what was seen and what to do about it, on one line; None where PyTorch works."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CONVOLUTION],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None
+    seen = _signal_name(done.returncode) or next(
+        iter(reversed(done.stderr.splitlines())), f"exit status {done.returncode}"
+    )
+    return f"{_torch()} does not work on this host ({seen}) — {_WHAT_TO_DO}"
+
+
+def _signal_name(status: int) -> str | None:
+    """What killed a process that ended with `status`; a shell in between adds the signal to 128."""
+    number = -status if status < 0 else status - 128
+    try:
+        name = signal.strsignal(number) if number > 0 else None
+    except ValueError:
+        return None
+    return name.lower() if name else None
+
+
+def _torch() -> str:
+    try:
+        return f"torch {importlib.metadata.version('torch')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "torch"
+
+
+if __name__ == "__main__":
+    sentence = failure()
+    if sentence:
+        sys.exit(sentence)
+    for name in sys.argv[1:]:
+        Path(name).touch()

@@ -1,0 +1,105 @@
+"""A GPU's load, memory and company, as NVIDIA's management library (NVML) tells them.
+
+From nvidia-ml-py, which only hosts with a GPU have: requirements/cuda.txt. Without it, or where the
+driver does not answer, a stage runs all the same and its record says what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+from typing import Any
+
+PERIOD_S = 0.1
+
+
+class Gpu:
+    """One GPU, sampled from `start` to `stop`.
+
+    NVML's load is the share of time in which a kernel ran, over a window of its own that ends now:
+    between a sixth of a second and one, by the product
+    (https://docs.nvidia.com/deploy/nvml-api/api/structnvmlUtilization__t.html). A run shorter than
+    that has the time before it in the figure.
+
+    Parameters
+    ----------
+    uuid : str
+        As CUDA tells it, without NVML's ``GPU-``. Not an index: the two count differently.
+    nvml : module
+        ``pynvml``.
+    """
+
+    def __init__(self, uuid: str, nvml: Any) -> None:
+        self._nvml = nvml
+        # The second is raised where the driver is too old for a function, and is no NVMLError.
+        self._silent = (nvml.NVMLError, nvml.NVMLLibraryMismatchError)
+        nvml.nvmlInit()
+        self._handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+        self.driver = str(nvml.nvmlSystemGetDriverVersion())
+        self._percents: list[float] = []
+        self._others: dict[int, int | None] | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to sample, in a thread; look who else uses the GPU."""
+        self._look()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> dict[str, Any]:
+        """Return what was seen, JSON-ready; None for what NVML does not tell.
+
+        `used_bytes` is this process's at the end: PyTorch gives nothing back before. `others` are
+        the processes that were seen on the GPU beside it, at the start or at the end.
+        """
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        own = self._look()
+        others = self._others
+        return {
+            "percent": statistics.fmean(self._percents) if self._percents else None,
+            "samples": len(self._percents),
+            "used_bytes": own,
+            "others": None if others is None else len(others),
+            "others_bytes": None if others is None else sum(n or 0 for n in others.values()),
+        }
+
+    def _sample(self) -> None:
+        try:
+            while not self._ended.wait(PERIOD_S):
+                load = self._nvml.nvmlDeviceGetUtilizationRates(self._handle)
+                self._percents.append(float(load.gpu))
+        except self._silent:  # this product does not tell: no samples, and the record says so
+            self._percents.clear()
+
+    def _look(self) -> int | None:
+        """Note the other processes on the GPU; return the memory of this one, in bytes."""
+        own = None
+        for ask in (
+            "nvmlDeviceGetComputeRunningProcesses",
+            "nvmlDeviceGetGraphicsRunningProcesses",
+        ):
+            try:
+                running = getattr(self._nvml, ask)(self._handle)
+            except self._silent:
+                continue
+            seen = {process.pid: process.usedGpuMemory for process in running}
+            own = seen.pop(os.getpid(), own)
+            self._others = {**(self._others or {}), **seen}
+        return own
+
+
+def find(uuid: str) -> tuple[Gpu | None, dict[str, Any]]:
+    """Return the GPU of this UUID and NVML's word on its driver, or None and why it is silent."""
+    try:
+        import pynvml
+    except ImportError:
+        return None, {"nvml": "nvidia-ml-py is not installed: run playbooks/provision.yml"}
+    try:
+        gpu = Gpu(uuid, pynvml)
+    except pynvml.NVMLError as error:
+        return None, {"nvml": str(error)}
+    return gpu, {"gpu_driver": gpu.driver}

@@ -1,0 +1,69 @@
+"""Was the host held back while a run was measured? A Raspberry Pi's throttle bits, sampled."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from paretopipe_runtime import environment
+
+EVERY_S = 0.4
+LIVE = 0xF  # under-voltage, frequency capped, throttled, soft temperature limit: now
+_PATIENCE_S = 2.0
+
+
+class Throttling:
+    """Reads the bits again and again between `start` and `stop`, in a thread of its own.
+
+    The live bits come and go; a look at the end of a run would miss what was in its middle. The
+    sticky ones stay until the next boot and say nothing about this run. On a host that has no such
+    bits there is no thread. Where the kernel tells them, it asks the firmware every two seconds.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the bits in hex, None where there are none.
+    every_s : float
+        Seconds between two samples.
+    """
+
+    def __init__(
+        self, read: Callable[[], str | None] = environment.throttled, every_s: float = EVERY_S
+    ) -> None:
+        self._read = read
+        self._every_s = every_s
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._last: str | None = None
+        self._live = 0
+        self._samples = 0
+
+    def start(self) -> None:
+        """Take the first sample and, where there are bits, go on taking them."""
+        self._sample()
+        if self._samples:
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+
+    def stop(self) -> dict[str, str | int | None]:
+        """Return the bits at the end, the live ones of all samples together, and their number."""
+        self._over.set()
+        if self._thread:
+            self._thread.join(_PATIENCE_S)
+            self._sample()
+        return {
+            "throttled": self._last,
+            "throttled_live": hex(self._live) if self._samples else None,
+            "throttled_samples": self._samples,
+        }
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._every_s):
+            self._sample()
+
+    def _sample(self) -> None:
+        bits = self._read()
+        if bits is not None:
+            self._last = bits
+            self._live |= int(bits, 16) & LIVE
+            self._samples += 1

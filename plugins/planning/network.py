@@ -1,0 +1,40 @@
+"""What a scenario asks of the network, in tc netem's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from planning.values import OptionError, known
+
+#: What a scenario may say, and what holds where it does not. A default is part of every run's key;
+#: what came later has none, or runs measured before would not be found again.
+DEFAULTS = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
+LATER = ("delay_correlation", "loss_correlation", "distribution")
+DIRECTIONS = ("egress", "symmetric")
+DISTRIBUTIONS = ("normal", "pareto", "paretonormal")
+
+
+def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Return a scenario's netem values with the unsaid ones spelled out; None is no shaping.
+
+    The role that applies them checks numbers and units.
+
+    Raises
+    ------
+    OptionError
+        With one sentence, for a word that netem would not be told.
+    """
+    if netem is None:
+        return None
+    words = (*DEFAULTS, *LATER)
+    for key in netem:
+        if key not in words:
+            raise OptionError(
+                f"scenario {name} says '{key}', which is nothing netem does: choose from "
+                f"{', '.join(words)}"
+            )
+    spelled = {**DEFAULTS, **netem}
+    known(f"direction in scenario {name}", [spelled["direction"]], DIRECTIONS)
+    if "distribution" in spelled:
+        known(f"distribution in scenario {name}", [spelled["distribution"]], DISTRIBUTIONS)
+    return spelled

@@ -1,0 +1,139 @@
+"""Memory, disk, frequency and power of a host."""
+
+from __future__ import annotations
+
+import re
+
+from .findings import Asked, Finding, Host, Level
+from .sizes import INSTALL_MIB, disk_mib, largest
+
+MIB = 2**20
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
+
+
+def memory(host: Host, asked: Asked) -> Finding | None:
+    """Whether the largest stage asked of a host fits what its agent may use, and what is free."""
+    total, free = (host.facts["memory"][key] for key in ("total_bytes", "available_bytes"))
+    need = largest(asked.loads.get(host.name, ()))
+    if need is None:
+        return Finding.ok("memory", host, f"{free // MIB} MiB of memory free")
+    said = f"{need.model} takes about {need.mib} MiB in one stage (batches of {need.batch})"
+    level: Level = "stop" if asked.named else "note"
+    limit = memory_limit(str(host.duty["memory_max"]), total) if host.duty["worker"] else total
+    if need.mib * MIB > limit:
+        text = (
+            f"{said}, and its agent may use {limit // MIB} ({host.duty['memory_max']} of "
+            f"{total // MIB}): leave the model out, make the batches smaller with -e batch=…, or "
+            "raise worker_memory_max"
+        )
+        return Finding("memory", level, host.name, text)
+    if need.mib * MIB > free:
+        text = (
+            f"{said}, and {free // MIB} of {total // MIB} MiB are free: end what else runs there, "
+            "such as a desktop"
+        )
+        return Finding("memory", level, host.name, text)
+    return Finding.ok(
+        "memory", host, f"{free // MIB} MiB of memory free, {need.mib} for {need.model}"
+    )
+
+
+def memory_limit(text: str, total: int) -> int:
+    """Return what systemd makes of a unit's ``MemoryMax=`` on a host with so much memory."""
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
+        return int(total * float(found[1]) / 100)
+    if found := re.fullmatch(r"(\d+)([KMGT]?)", text):
+        return min(total, int(found[1]) * _UNITS[found[2]])
+    return total  # infinity
+
+
+def disk(host: Host, asked: Asked) -> Finding:
+    """Whether weights and records fit, and the installation where that is still to be done."""
+    state, home = host.facts["state"], host.facts["home"]
+    foreseen = disk_mib(asked.loads.get(host.name, ()), asked.cached_mib.get(host.name, 0))
+    weights = max(0, foreseen - host.facts["kept_bytes"] // MIB)
+    install = 0 if host.facts["torch"] == host.duty["torch"] else INSTALL_MIB
+    wanted = [(state, weights, "weights and records"), (home, install, "the virtual environment")]
+    if state["device"] == home["device"]:
+        and_more = ", and the virtual environment" if install else ""
+        wanted = [(state, weights + install, f"weights and records{and_more}")]
+    for seen, mib, what in wanted:
+        if seen["free_bytes"] < mib * MIB:
+            return Finding.stop(
+                "disk",
+                host,
+                f"{seen['free_bytes'] // MIB} MiB are free for {seen['path']}, expected "
+                f"{mib} for {what}: free some there, or put it on another disk",
+            )
+    return Finding.ok("disk", host, f"{state['free_bytes'] / 2**30:.1f} GiB of disk free")
+
+
+def governor(host: Host, _: Asked) -> Finding:
+    """Whether the processor keeps its frequency."""
+    seen = host.facts["governors"]
+    if not seen:
+        return Finding.ok("governor", host, "frequency not scaled")
+    if seen == ["performance"]:
+        return Finding.ok("governor", host, "governor performance")
+    return Finding.note(
+        "governor",
+        host,
+        f"its frequency governor is {' and '.join(seen)}, expected performance: runs scatter more, "
+        "and the first batches are slow; `echo performance | sudo tee /sys/devices/system/cpu/cpu*/"
+        "cpufreq/scaling_governor` sets it until the next boot",
+    )
+
+
+def throttling(host: Host, _: Asked) -> Finding:
+    """Whether a Raspberry Pi is held back now, or has been since it booted."""
+    bits, sampled = host.facts["throttling"]["bits"], host.facts["throttling"]["sampled"]
+    if bits is None:
+        if "Raspberry Pi" in (host.facts["cpu"] or ""):
+            return Finding.note(
+                "throttling",
+                host,
+                "it cannot be asked whether it is throttled, and runs will not be watched for it: "
+                "take the kernel of Raspberry Pi OS, or install its vcgencmd",
+            )
+        return Finding.ok("throttling", host, "no throttle bits")
+    seen = f"get_throttled {bits:#x}"
+    if bits & ALL_LIVE:
+        return Finding.stop(
+            "throttling",
+            host,
+            f"it is {_held_back(bits)} now ({seen}), expected 0x0, and no run would count: "
+            f"{_cure(bits)}",
+        )
+    if bits >> STICKY_SHIFT & ALL_LIVE:
+        earlier = bits >> STICKY_SHIFT
+        watched = (
+            "each run is watched, and one during which it happens again does not count"
+            if sampled
+            else "runs cannot be watched for it"
+        )
+        return Finding.note(
+            "throttling",
+            host,
+            f"it was {_held_back(earlier)} at some time since it booted ({seen}), expected 0x0: "
+            f"{watched}; {_cure(earlier)}, and reboot it",
+        )
+    if not sampled:
+        return Finding.note(
+            "throttling",
+            host,
+            f"its kernel does not tell whether it is throttled, only vcgencmd does ({seen}), which "
+            "the agent's sandbox hides: runs will not be watched for it; take the kernel of "
+            "Raspberry Pi OS",
+        )
+    return Finding.ok("throttling", host, "not throttled")
+
+
+def _held_back(bits: int) -> str:
+    return "short of voltage" if bits & UNDER_VOLTAGE else "held back by its temperature"
+
+
+def _cure(bits: int) -> str:
+    if bits & UNDER_VOLTAGE:
+        return "use the official power supply (5.1 V, 3 A) and a short cable"
+    return "give it a heat sink and a fan"

@@ -1,0 +1,90 @@
+"""Logging in to a host, its clock, and the Python that everything is installed with."""
+
+from __future__ import annotations
+
+from .findings import Asked, Finding, Host
+
+SLOW_LOGIN_S = 5.0
+CLOCK_NOTE_S = 2.0
+DAY_S = 86400.0
+PYTHON = (3, 11)
+_TROUBLE = {
+    "login": "logging in failed ({}): log in there by hand with ssh first, as the inventory's "
+    "ansible_user, and put your key there with ssh-copy-id",
+    "sudo": "its user cannot become root ({}): let that user run sudo without a password, or add "
+    "--ask-become-pass",
+    "look": "cannot be looked at ({}): install python3 there (sudo apt install python3), or set "
+    "ansible_python_interpreter",
+}
+
+
+def trouble(host: Host) -> Finding | None:
+    """What kept us from looking at the host at all."""
+    if host.trouble is None:
+        return None
+    return Finding.stop("login", host, _TROUBLE[host.trouble["kind"]].format(host.trouble["said"]))
+
+
+def login(host: Host, _: Asked) -> Finding:
+    """How long logging in takes: every first task of a play waits for it."""
+    seconds = host.facts["login_s"]
+    if seconds <= SLOW_LOGIN_S:
+        return Finding.ok("login", host, f"login {seconds:.1f} s")
+    return Finding.note(
+        "login",
+        host,
+        f"logging in took {seconds:.0f} s, expected at most {SLOW_LOGIN_S:.0f}: often sshd looks "
+        "up the controller's name in vain, and `UseDNS no` in its sshd_config helps",
+    )
+
+
+def clock(host: Host, _: Asked) -> Finding:
+    """How far the wall clock is from the controller's. No result is computed from it."""
+    offset, slack = host.facts["clock_offset_s"], host.facts["clock_slack_s"]
+    if offset is None:
+        return Finding.ok("clock", host, "clock not read")
+    beyond = abs(offset) - slack
+    if beyond > DAY_S:
+        return Finding.stop(
+            "clock",
+            host,
+            f"its clock is off the controller's by {offset / DAY_S:+.0f} days: with a wrong date "
+            "apt and pip refuse their servers' certificates; `sudo timedatectl set-ntp true` sets "
+            "it",
+        )
+    if beyond > CLOCK_NOTE_S:
+        return Finding.note(
+            "clock",
+            host,
+            f"its clock is off the controller's by {offset:+.2f} ± {slack:.2f} s, expected at most "
+            f"{CLOCK_NOTE_S:.0f}: no result uses it, only the times in its logs; `sudo timedatectl "
+            "set-ntp true` sets it",
+        )
+    return Finding.ok("clock", host, f"clock {offset:+.2f} ± {slack:.2f} s")
+
+
+def python(host: Host, _: Asked) -> Finding:
+    """Whether the interpreter that the virtual environment is made from will do."""
+    seen = host.facts["python"]
+    if seen["version"] is None:
+        return Finding.stop(
+            "Python",
+            host,
+            f"{seen['path']} does not run ({seen['said']}): install python3 (sudo apt install "
+            "python3), or set runtime_python to an interpreter",
+        )
+    if tuple(map(int, seen["version"].split(".")))[:2] < PYTHON:
+        return Finding.stop(
+            "Python",
+            host,
+            f"{seen['path']} is Python {seen['version']}, expected 3.11 or newer: install Debian "
+            "12 or the Raspberry Pi OS made from it, or set runtime_python to a newer interpreter",
+        )
+    if seen["bits"] != 64:
+        return Finding.stop(
+            "Python",
+            host,
+            f"{seen['path']} is a {seen['bits']}-bit program, and PyTorch is built for 64 bits "
+            "only: install the 64-bit Raspberry Pi OS",
+        )
+    return Finding.ok("Python", host, f"Python {seen['version']}")

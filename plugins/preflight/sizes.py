@@ -1,0 +1,135 @@
+"""What models take of a host, known without PyTorch: memory from measured peaks, disk by adding.
+
+The peaks are those of docs/campaigns/memory.txt, of stages with the whole model at its usual image
+size, on x86-64; `make soak` measures them again, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .findings import Load
+
+MIB = 2**20
+#: Another processor's PyTorch, and a profile, take a little more than was measured.
+MARGIN = 1.1
+#: A virtual environment of the CPU builds, 1.1 GiB on x86-64, and the wheels while they arrive.
+INSTALL_MIB = 2048
+#: Records, progress and plans of a long sweep.
+RECORDS_MIB = 64
+#: Free disk is to be twice what weights and records are foreseen to take.
+DISK_FACTOR = 2
+
+
+@dataclass(frozen=True)
+class Model:
+    """Image side, number of blocks, and weights in MiB.
+
+    `firsts` and `lasts` are the weights of all first stages and of all last ones, over every split
+    in two: what an engine keeps that prepares each stage apart.
+    """
+
+    side: int
+    blocks: int
+    weights: int
+    firsts: int
+    lasts: int
+
+
+MODELS = {
+    "mobilenetv2": Model(224, 21, 9, 44, 129),
+    "resnet18": Model(224, 14, 45, 132, 448),
+    "inceptionv3": Model(299, 22, 83, 545, 1205),
+    "resnet50": Model(224, 22, 98, 458, 1593),
+    "alexnet": Model(224, 21, 233, 968, 3693),
+    "vgg16": Model(224, 39, 528, 3463, 16593),
+}
+#: MiB with batches of one and of eight, by model, engine and allocator.
+PEAKS = {
+    ("mobilenetv2", "eager", "tuned"): (298, 459),
+    ("mobilenetv2", "eager", "default"): (297, 442),
+    ("mobilenetv2", "channels_last", "tuned"): (290, 367),
+    ("mobilenetv2", "channels_last", "default"): (289, 367),
+    ("mobilenetv2", "onnxruntime", "tuned"): (323, 418),
+    ("mobilenetv2", "onnxruntime", "default"): (308, 390),
+    ("resnet18", "eager", "tuned"): (330, 435),
+    ("resnet18", "eager", "default"): (324, 421),
+    ("resnet18", "channels_last", "tuned"): (337, 398),
+    ("resnet18", "channels_last", "default"): (325, 389),
+    ("resnet18", "onnxruntime", "tuned"): (436, 501),
+    ("resnet18", "onnxruntime", "default"): (426, 493),
+    ("inceptionv3", "eager", "tuned"): (380, 631),
+    ("inceptionv3", "eager", "default"): (369, 547),
+    ("inceptionv3", "channels_last", "tuned"): (382, 515),
+    ("inceptionv3", "channels_last", "default"): (375, 508),
+    ("inceptionv3", "onnxruntime", "tuned"): (508, 724),
+    ("inceptionv3", "onnxruntime", "default"): (501, 690),
+    ("resnet50", "eager", "tuned"): (399, 537),
+    ("resnet50", "eager", "default"): (391, 493),
+    ("resnet50", "channels_last", "tuned"): (396, 497),
+    ("resnet50", "channels_last", "default"): (385, 480),
+    ("resnet50", "onnxruntime", "tuned"): (533, 642),
+    ("resnet50", "onnxruntime", "default"): (533, 621),
+    ("alexnet", "eager", "tuned"): (507, 544),
+    ("alexnet", "eager", "default"): (507, 530),
+    ("alexnet", "channels_last", "tuned"): (513, 549),
+    ("alexnet", "channels_last", "default"): (512, 540),
+    ("alexnet", "onnxruntime", "tuned"): (608, 632),
+    ("alexnet", "onnxruntime", "default"): (590, 592),
+    ("vgg16", "eager", "tuned"): (859, 1313),
+    ("vgg16", "eager", "default"): (866, 1124),
+    ("vgg16", "channels_last", "tuned"): (898, 1192),
+    ("vgg16", "channels_last", "default"): (883, 1135),
+    ("vgg16", "onnxruntime", "tuned"): (1220, 1334),
+    ("vgg16", "onnxruntime", "default"): (1155, 1259),
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """The largest stage asked of a host."""
+
+    model: str
+    batch: int
+    mib: int
+
+
+def peak_mib(load: Load) -> int:
+    """Return what a stage with the whole model may take, activations scaled by their number.
+
+    An engine that was not measured is taken for the largest of those that were.
+    """
+    engines = {engine for model, engine, _ in PEAKS if model == load.model}
+    known = [load.engine] if load.engine in engines else sorted(engines)
+    images = load.batch * (load.image_px / MODELS[load.model].side) ** 2
+    peaks = [PEAKS[load.model, engine, load.allocator] for engine in known]
+    return round(MARGIN * max(one + (eight - one) / 7 * (images - 1) for one, eight in peaks))
+
+
+def largest(loads: Iterable[Load]) -> Need | None:
+    """Return the load that takes the most memory; None where there is none."""
+    needs = [Need(load.model, load.batch, peak_mib(load)) for load in loads]
+    return max(needs, key=lambda need: need.mib, default=None)
+
+
+def disk_mib(loads: Iterable[Load], cached_mib: int) -> int:
+    """Return what is to be free for weights, records, and what an engine keeps."""
+    weights = sum(MODELS[model].weights for model in {load.model for load in loads})
+    return DISK_FACTOR * (weights + RECORDS_MIB) + cached_mib
+
+
+def cached_mib(plan: Mapping[str, Any], position: int) -> int:
+    """Return what the engine of a cell keeps on the worker at this position of its chain.
+
+    Only onnxruntime keeps weights, those of every stage apart, and the whole model's for the
+    profile, once in one piece and once block by block.
+    """
+    if plan["engine"] != "onnxruntime":
+        return 0
+    model = MODELS[plan["model"]]
+    every = model.blocks - 1
+    splits = every if plan["splits"] == "all" else len(plan["splits"])
+    stages = model.lasts if position else model.firsts
+    return 2 * model.weights + stages * splits // every

@@ -1,0 +1,119 @@
+"""What many pings say of a way: its round trip, how much that varies, how many were lost.
+
+And what netem should make of them. Its jitter is no standard deviation where no distribution is
+asked for: the delay is then uniform, the jitter to either side. The tables that come with iproute2
+have the deviations below, computed from them. Correlation changes both in ways that netem does not
+document; then what is measured is shown and not judged.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any
+
+#: The standard deviation of a delay, for a jitter of 1.
+DEVIATION = {"": 1 / math.sqrt(3), "normal": 1.0, "pareto": 0.82, "paretonormal": 0.83}
+#: Of the spread: the share, and the milliseconds, that a host's own unrest may add or take.
+SPREAD_SHARE, SPREAD_MS = 0.2, 1.0
+#: Of a number of losses: standard deviations, for one false alarm in a thousand, and whole packets.
+LOSS_DEVIATIONS, LOSS_PACKETS = 3.3, 1.0
+#: Pings without jitter or loss are few. With them: seconds they may take, how many, how dense.
+PING_EVERY_S = 0.2
+MANY_S, MOST, LEAST, DENSEST_S = 10.0, 500, 50, 0.02
+
+
+def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
+    """Return how many pings to send, and every how many seconds.
+
+    With a rate, netem lets no packet overtake another. They must lie so far apart that none does,
+    or their delays would not be what was asked.
+    """
+    if not asked["jitter_s"] and not asked["loss"]:
+        return {"number": int(few) + 1, "every_s": PING_EVERY_S}
+    every_s = max(DENSEST_S, 4 * asked["jitter_s"])
+    return {
+        "number": 1 + round(max(LEAST, min(MOST, MANY_S / every_s))),
+        "every_s": round(every_s, 3),
+    }
+
+
+def netem_pinged(output: str) -> dict[str, Any]:
+    """Return what ping printed as numbers; the first ping pays for the address lookup."""
+    times = {
+        int(number): float(time)
+        for number, time in re.findall(r"icmp_seq=(\d+) .*time=([0-9.]+)", output)
+    }
+    first = times.pop(1, None)
+    found = re.search(r"(\d+) packets transmitted", output)
+    sent = int(found[1]) - 1 if found else len(times)
+    values = [*times.values()] or ([first] if first is not None else [])
+    return {
+        "rtt_ms": round(statistics.median(values), 3) if values else None,
+        "spread_ms": round(statistics.pstdev(values), 3) if values else None,
+        "pings": sent,
+        "pings_lost": sent - len(times),
+    }
+
+
+def netem_round_trip_ms(asked: Mapping[str, Any]) -> float:
+    """Return what a round trip should take, as far as netem makes it."""
+    return round(1000 * asked["delay_s"] * _ways(asked), 3)
+
+
+def netem_slack_ms(asked: Mapping[str, Any]) -> float:
+    """Return how far the median round trip may be off."""
+    return max(2.0, 0.1 * netem_round_trip_ms(asked), 1000 * asked["jitter_s"])
+
+
+def netem_spread_ms(asked: Mapping[str, Any]) -> float:
+    """Return the standard deviation that round trips should have."""
+    one_way = 1000 * asked["jitter_s"] * DEVIATION[asked["distribution"]]
+    return round(one_way * math.sqrt(_ways(asked)), 3)
+
+
+def netem_lost_share(asked: Mapping[str, Any]) -> float:
+    """Return the share of pings that should stay without an answer."""
+    return 1.0 - float((1 - asked["loss"]) ** _ways(asked))
+
+
+def netem_unlike(measured: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return what of jitter and loss was not measured as asked, in words; nothing if all was."""
+    unlike = []
+    expected_ms = netem_spread_ms(asked)
+    off_ms = abs(measured["spread_ms"] - expected_ms)
+    judged = asked["jitter_s"] and not asked["delay_correlation"]
+    if judged and off_ms > max(SPREAD_MS, SPREAD_SHARE * expected_ms):
+        unlike.append(f"round trips spread by {measured['spread_ms']} ms, not by {expected_ms}")
+    share, sent = netem_lost_share(asked), measured["pings"]
+    slack = LOSS_DEVIATIONS * math.sqrt(sent * share * (1 - share)) + LOSS_PACKETS
+    judged = asked["loss"] and not asked["loss_correlation"]
+    if judged and abs(measured["pings_lost"] - sent * share) > slack:
+        unlike.append(
+            f"{measured['pings_lost']} of {sent} pings were lost, expected were "
+            f"{sent * share:.0f} give or take {slack:.0f}"
+        )
+    return unlike
+
+
+def _ways(asked: Mapping[str, Any]) -> int:
+    """How many times a round trip meets netem."""
+    return 2 if asked["direction"] == "symmetric" else 1
+
+
+class FilterModule:
+    """The filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "netem_pings": netem_pings,
+            "netem_pinged": netem_pinged,
+            "netem_round_trip_ms": netem_round_trip_ms,
+            "netem_slack_ms": netem_slack_ms,
+            "netem_spread_ms": netem_spread_ms,
+            "netem_lost_share": netem_lost_share,
+            "netem_unlike": netem_unlike,
+        }

@@ -1,0 +1,104 @@
+"""One netem qdisc: the words that ask tc for it, and what tc then shows of it, as numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+PACKET_BITS = 1514 * 8
+# What a link without a rate limit is taken to carry when the queue is sized.
+FREE_RATE_BIT = 1e9
+# A qdisc that the kernel itself put there has the handle 0: and one of these kinds.
+DEFAULTS = ("noqueue", "pfifo_fast", "fq_codel", "fq", "mq")
+# Up to tc's rounding: it counts time in ticks, and shares in 32-bit steps.
+SLACK = {
+    "delay_s": 1e-5,
+    "jitter_s": 1e-5,
+    "delay_correlation": 1e-4,
+    "loss": 1e-4,
+    "loss_correlation": 1e-4,
+    "rate_bit": 8.0,
+    "limit": 0.0,
+}
+
+
+def queue_limit(delay_s: float, rate_bit: float) -> int:
+    """Return twice the bandwidth-delay product in packets, and never less than netem's 1000."""
+    product = (rate_bit or FREE_RATE_BIT) * delay_s / PACKET_BITS
+    return max(1000, math.ceil(2 * product))
+
+
+def wanted_values(params: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers that make a netem qdisc what it is; `SLACK` has their names."""
+    values = {key: float(params[key]) for key in SLACK if key != "limit"}
+    values["limit"] = params["limit"] or queue_limit(values["delay_s"], values["rate_bit"])
+    return values
+
+
+def netem_words(wanted: dict[str, float], distribution: str) -> list[str]:
+    """Return the words after ``netem``, in tc's smallest units.
+
+    A distribution and a correlation are of something that varies: without jitter tc takes neither.
+    """
+    words = ["limit", str(int(wanted["limit"]))]
+    if wanted["delay_s"]:
+        words += ["delay", _time(wanted["delay_s"])]
+        if wanted["jitter_s"]:
+            words += [_time(wanted["jitter_s"])]
+            words += [_share(wanted["delay_correlation"])] if wanted["delay_correlation"] else []
+            words += ["distribution", distribution] if distribution else []
+    if wanted["loss"]:
+        words += ["loss", _share(wanted["loss"])]
+        words += [_share(wanted["loss_correlation"])] if wanted["loss_correlation"] else []
+    if wanted["rate_bit"]:
+        words += ["rate", f"{round(wanted['rate_bit'])}bit"]
+    return words
+
+
+def shown_values(qdisc: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers of a netem qdisc as ``tc -j`` shows it (rates there are bytes/s).
+
+    The kernel keeps the table of a distribution to itself.
+    """
+    options = qdisc.get("options", {})
+    delay, loss = options.get("delay", {}), options.get("loss-random", {})
+    return {
+        "delay_s": float(delay.get("delay", 0)),
+        "jitter_s": float(delay.get("jitter", 0)),
+        "delay_correlation": float(delay.get("correlation", 0)),
+        "loss": float(loss.get("loss", 0)),
+        "loss_correlation": float(loss.get("correlation", 0)),
+        "rate_bit": 8.0 * options.get("rate", {}).get("rate", 0),
+        "limit": options.get("limit", 0),
+    }
+
+
+def same(shown: dict[str, float], wanted: dict[str, float]) -> bool:
+    """Compare up to tc's rounding."""
+    return all(
+        math.isclose(shown[key], wanted[key], rel_tol=1e-4, abs_tol=SLACK[key]) for key in SLACK
+    )
+
+
+def qdiscs(shown: str) -> list[dict[str, Any]]:
+    """Return what ``tc -j qdisc show`` printed; older ones print nothing for none."""
+    return list(json.loads(shown or "[]"))
+
+
+def root_of(shown: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the root qdisc among them."""
+    return next((qdisc for qdisc in shown if qdisc.get("root")), {"kind": "noqueue"})
+
+
+def is_default(qdisc: dict[str, Any]) -> bool:
+    """Whether the kernel put it there by itself: nobody misses it."""
+    return qdisc["kind"] in DEFAULTS and qdisc.get("handle", "0:") == "0:"
+
+
+def _time(seconds: float) -> str:
+    return f"{round(seconds * 1e6)}us"
+
+
+def _share(share: float) -> str:
+    return f"{share * 100:.6g}%"

@@ -1,0 +1,242 @@
+#!/usr/bin/python
+"""What a host is and has, looked at in one go; nothing is judged and nothing stays changed.
+
+Runs before anything of ParetoPipe is installed, so it needs the standard library of Python 3.8 and
+no more. What cannot be found out is None, with the reason in words where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: look_at_host
+short_description: What a host is and has
+options:
+  address: {type: str, default: "", description: Its address on the experiment network.}
+  interface: {type: str, default: "", description: The interface whose traffic is to be shaped.}
+  ssh_client: {type: str, default: "", description: The address SSH came from.}
+  python: {type: path, required: true, description: The interpreter to install with.}
+  home: {type: path, required: true, description: The folder of the virtual environment.}
+  state_dir: {type: path, required: true, description: The folder of weights and records.}
+  netem: {type: bool, default: false, description: Whether to try netem.}
+  convolution: {type: bool, default: false, description: Whether to try torch once more.}
+"""
+
+SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
+GET_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
+WHICH_PYTHON = "import struct, sys; print(*sys.version_info[:3], 8 * struct.calcsize('P'))"
+WHICH_TORCH = "import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))"
+CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
+
+Facts = dict  # of JSON
+
+
+def read(path: str, root: str = "") -> str | None:
+    """Return a file's text, None where there is none."""
+    try:
+        return Path(root + path).read_text(errors="replace").strip("\0\n ") or None
+    except OSError:
+        return None
+
+
+def run(*command: str, timeout_s: float = 20.0) -> tuple[int, str]:
+    """Return a program's exit status, negative for a signal, and what it said: out, else error."""
+    path = os.environ.get("PATH", "") + ":" + SBIN
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PATH": path, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            cwd="/",
+        )
+    except OSError as error:
+        return 127, f"{command[0]}: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return 124, f"{command[0]} took longer than {timeout_s:.0f} s"
+    said = done.stdout if done.returncode == 0 else done.stderr
+    return done.returncode, said.strip()
+
+
+def processor(root: str = "") -> Facts:
+    """Return the machine's name, its processor and, on ARM, what that can do."""
+    listed = dict(re.findall(r"(?m)^([\w ]+?)\s*:\s(.*)$", read("/proc/cpuinfo", root) or ""))
+    name = read("/proc/device-tree/model", root) or listed.get("model name")
+    features = listed.get("Features")
+    return {
+        "machine": platform.machine(),
+        "cpu": name,
+        "cpu_features": features.split() if features else None,
+    }
+
+
+def python(path: str) -> Facts:
+    """Return an interpreter's version and width."""
+    status, said = run(path, "-c", WHICH_PYTHON)
+    numbers = said.split() if status == 0 else []
+    return {
+        "path": path,
+        "version": ".".join(numbers[:3]) or None,
+        "bits": int(numbers[3]) if numbers else None,
+        "said": "" if numbers else said,
+    }
+
+
+def torch(home: str, again: bool) -> Facts:
+    """Return the versions in the virtual environment and what came of a convolution there.
+
+    Provisioning tries one in a process of its own and leaves a mark, by version; it is tried here
+    where there is no mark, or again where asked to.
+    """
+    program = f"{home}/venv/bin/python"
+    status, said = run(program, "-c", WHICH_TORCH)
+    if status != 0:
+        return {"torch": None, "torchvision": None, "convolution": None}
+    versions = [word.split("+")[0] for word in said.split()]
+    found: Facts = {"torch": versions[0], "torchvision": versions[1]}
+    if Path(f"{home}/venv/.tried-torch-{versions[0]}").exists() and not again:
+        return {**found, "convolution": {"status": 0, "said": "", "now": False}}
+    status, said = run(program, "-c", CONVOLUTION, timeout_s=180)
+    last = said.splitlines()[-1] if status and said else ""
+    return {**found, "convolution": {"status": status, "said": last, "now": True}}
+
+
+def memory(root: str = "") -> Facts:
+    """Return the memory there is, what is free of it, and a container's limit."""
+    lines = re.findall(
+        r"(?m)^(MemTotal|MemAvailable):\s+(\d+) kB", read("/proc/meminfo", root) or ""
+    )
+    known = {name: int(size) * 1024 for name, size in lines}
+    limits = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+    said = [text for text in (read(path, root) for path in limits) if text and text.isdigit()]
+    return {
+        "total_bytes": min([known["MemTotal"], *map(int, said)]),
+        "available_bytes": known["MemAvailable"],
+    }
+
+
+def disk(path: str) -> Facts:
+    """Return what is free where `path` is or would be."""
+    place = next(folder for folder in (Path(path), *Path(path).parents) if folder.exists())
+    seen = os.statvfs(place)
+    return {
+        "path": path,
+        "device": place.stat().st_dev,
+        "free_bytes": seen.f_bavail * seen.f_frsize,
+    }
+
+
+def size_of(folder: str) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+def governors(root: str = "") -> list[str]:
+    """Return the processors' different frequency governors; none where nothing is scaled."""
+    paths = Path(root + "/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return sorted({text for text in (read(str(path)) for path in paths) if text})
+
+
+def throttling(root: str = "") -> Facts:
+    """Return a Raspberry Pi's throttle bits, and whether the agent's unit can read them too.
+
+    The kernel's file is for everyone; vcgencmd needs a device that the unit's sandbox hides.
+    """
+    said, sampled = read(GET_THROTTLED, root), True
+    if said is None and shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":" + SBIN):
+        said = run("vcgencmd", "get_throttled")[1]
+        sampled = False
+    found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", said or "")
+    return {"bits": int(found.group(1), 16) if found else None, "sampled": bool(found) and sampled}
+
+
+def listed(*command: str) -> list[Facts]:
+    """Return what `ip -j` or `tc -j` printed; nothing where it failed."""
+    status, said = run(*command)
+    return json.loads(said or "[]") if status == 0 else []
+
+
+def network(address: str, interface: str, ssh_client: str) -> Facts:
+    """Return the host's addresses, which interface does what, and each one's root qdisc."""
+    addresses = {
+        link["ifname"]: [entry["local"] for entry in link.get("addr_info", []) if "local" in entry]
+        for link in listed("ip", "-j", "address", "show")
+    }
+    route = listed("ip", "-j", "route", "get", ssh_client) if ssh_client else []
+    roots = [entry for entry in listed("tc", "-j", "qdisc", "show") if entry.get("root")]
+    carrying = (name for name, local in addresses.items() if address in local)
+    return {
+        "addresses": addresses,
+        "experiment": next(carrying, None) if address else None,
+        "shaped": interface if interface in addresses else None,
+        "ssh": route[0].get("dev") if route else None,
+        "qdiscs": {
+            entry["dev"]: {"kind": entry["kind"], "handle": entry.get("handle", "")}
+            for entry in roots
+        },
+        "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
+    }
+
+
+def netem() -> Facts:
+    """Add a netem qdisc in a network namespace that ends with the attempt.
+
+    Asking for the module instead would mislead both ways: it may be built in, or not loadable.
+    """
+    attempt = ("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
+    status, said = run("unshare", "--net", *attempt)
+    unknown = re.search("qdisc kind is unknown|qdisc not found|No such file", said)
+    works = True if status == 0 else False if unknown and "unshare" not in said else None
+    return {"works": works, "said": " ".join(said.split())}
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    text, path = {"type": "str", "default": ""}, {"type": "path", "required": True}
+    flag = {"type": "bool", "default": False}
+    module = AnsibleModule(
+        argument_spec={
+            **{"address": text, "interface": text, "ssh_client": text, "python": path},
+            **{"home": path, "state_dir": path, "netem": flag, "convolution": flag},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    tried: Facts | None = None
+    if asked["netem"]:
+        skipped = {"works": None, "said": "not tried in check mode"}
+        tried = skipped if module.check_mode else netem()
+    module.exit_json(
+        changed=False,
+        facts={
+            **processor(),
+            "kernel": platform.release(),
+            "python": python(asked["python"]),
+            **torch(asked["home"], asked["convolution"]),
+            "memory": memory(),
+            "home": disk(asked["home"]),
+            "state": disk(asked["state_dir"]),
+            "kept_bytes": sum(
+                size_of(f"{asked['state_dir']}/{folder}") for folder in ("weights", "engines")
+            ),
+            "governors": governors(),
+            "throttling": throttling(),
+            **network(asked["address"], asked["interface"], asked["ssh_client"]),
+            "netem": tried,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

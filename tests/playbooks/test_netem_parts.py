@@ -1,0 +1,199 @@
+"""The parts of the netem role that need no host: words, masks, the way of SSH, what pings say."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.playbooks.fake_host import part
+
+QUIET = {"delay_s": 0.2, "jitter_s": 0.0, "loss": 0.0, "direction": "egress", "distribution": ""}
+QUIET |= {"delay_correlation": 0.0, "loss_correlation": 0.0}
+
+
+@pytest.fixture(scope="module")
+def qdisc() -> ModuleType:
+    return part("netem_qdisc")
+
+
+@pytest.fixture(scope="module")
+def layout() -> ModuleType:
+    return part("netem_layout")
+
+
+@pytest.fixture(scope="module")
+def ssh() -> ModuleType:
+    return part("netem_ssh")
+
+
+@pytest.fixture(scope="module")
+def probes(plugin: Callable[[str], ModuleType]) -> ModuleType:
+    return plugin("roles/netem/filter_plugins/netem_probes.py")
+
+
+def test_the_queue_holds_twice_the_bandwidth_delay_product(qdisc: ModuleType) -> None:
+    assert qdisc.queue_limit(0.2, 5e6) == 1000
+    assert qdisc.queue_limit(0.2, 100e6) == 3303
+    assert qdisc.queue_limit(0.2, 0) == 33026
+
+
+def test_tc_is_asked_in_its_smallest_units(qdisc: ModuleType) -> None:
+    wanted = dict.fromkeys(qdisc.SLACK, 0.0) | {"limit": 1000}
+    assert qdisc.netem_words(wanted, "") == ["limit", "1000"]
+    wanted |= {"delay_s": 0.05, "jitter_s": 0.005, "loss": 0.01, "rate_bit": 2e7}
+    words = "limit 1000 delay 50000us 5000us loss 1% rate 20000000bit"
+    assert " ".join(qdisc.netem_words(wanted, "")) == words
+    wanted |= {"delay_correlation": 0.255, "loss_correlation": 0.5}
+    words = "limit 1000 delay 50000us 5000us 25.5% distribution normal loss 1% 50%"
+    assert " ".join(qdisc.netem_words(wanted, "normal")) == f"{words} rate 20000000bit"
+
+
+def test_what_tc_shows_is_compared_up_to_its_rounding(qdisc: ModuleType) -> None:
+    options = {
+        "limit": 1000,
+        "delay": {"delay": 0.2, "jitter": 0.005, "correlation": 0.25},
+        "loss-random": {"loss": 0.01, "correlation": 0},
+        "rate": {"rate": 625000, "packetoverhead": 0},
+    }
+    shown = qdisc.shown_values({"kind": "netem", "options": options})
+    wanted = {"delay_s": 0.2, "jitter_s": 0.005, "delay_correlation": 0.25, "loss": 0.01}
+    wanted |= {"loss_correlation": 0, "rate_bit": 5e6, "limit": 1000}
+    assert qdisc.same(shown, wanted)
+    assert qdisc.same(shown | {"delay_s": 0.199999}, wanted)
+    others = {"delay_s": 0.19, "jitter_s": 0, "delay_correlation": 0.2, "loss": 0.02}
+    others |= {"loss_correlation": 0.1, "rate_bit": 4e6, "limit": 999}
+    for key, value in others.items():
+        assert not qdisc.same(shown | {key: value}, wanted), key
+
+
+def test_filters_of_both_families_know_peers_and_ssh(layout: ModuleType) -> None:
+    both = layout.Layout("eth0", "", (), True, ("192.0.2.1", "2001:db8::1"), (22,))
+    sent = both.filters("to")
+    assert [(each.version, each.shaped) for each in sent] == [
+        *[(4, False)] * 2,
+        (4, True),
+        *[(6, False)] * 2,
+        (6, True),
+    ]
+    assert sent[2].keys == ((0xC0000201, 0xFFFFFFFF, 16),)
+    # Next header TCP in the seventh byte; ports after a header of 40.
+    assert sent[3].keys == ((0x0600, 0xFF00, 4), (22 << 16, 0xFFFF0000, 40))
+    full = 0xFFFFFFFF
+    assert sent[5].keys == ((0x20010DB8, full, 24), (0, full, 28), (0, full, 32), (1, full, 36))
+    received = both.filters("from")
+    assert [each.keys[0][2] for each in received if each.shaped] == [12, 8]
+
+
+def test_shown_filters_are_read_back(layout: ModuleType) -> None:
+    shown = """filter protocol ip pref 23130 u32 chain 0
+filter protocol ip pref 23130 u32 chain 0 fh 800: ht divisor 1
+filter protocol ip pref 23130 u32 chain 0 fh 800::800 order 2048 key ht 800 bkt 0 flowid 5a5a:1 \
+not_in_hw
+  match 00060000/00ff0000 at 8
+  match 00160000/ffff0000 at 20
+filter protocol ip pref 23130 u32 chain 0 fh 800::801 order 2049 key ht 800 bkt 0 not_in_hw
+  match c000020c/ffffffff at 16
+\taction order 1: mirred (Egress Redirect to device ppifb7) stolen
+"""
+    assert layout.shown_filters(shown) == [
+        ((0x60000, 0xFF0000, 8), (0x160000, 0xFFFF0000, 20)),
+        ((0xC000020C, 0xFFFFFFFF, 16),),
+    ]
+    assert layout.shown_filters("") == []
+
+
+def test_the_caller_is_found_behind_sudo(ssh: ModuleType, tmp_path: Path) -> None:
+    def process(pid: int, parent: int, environment: bytes) -> None:
+        folder = tmp_path / str(pid)
+        folder.mkdir()
+        (folder / "environ").write_bytes(environment)
+        (folder / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
+
+    assert ssh.client(tmp_path) is None
+    process(os.getpid(), 7002, b"PATH=/bin\0SUDO_USER=pi\0")
+    process(7002, 7001, b"SSH_CONNECTION=2001:db8::9 4022 2001:db8::1 2222\0HOME=/home/pi\0")
+    process(7001, 1, b"")
+    assert ssh.client(tmp_path) == ssh.Client("2001:db8::9", "", 2222)
+    (tmp_path / "7002/environ").write_bytes(b"SSH_CONNECTION=fe80::1%eth0 4022 fe80::2%eth0 22\0")
+    assert ssh.client(tmp_path) == ssh.Client("fe80::1", "eth0", 22)
+    (tmp_path / "7002/environ").write_bytes(b"SSH_CONNECTION=UNKNOWN\0")
+    assert ssh.client(tmp_path) is None
+
+
+def test_a_bridge_sends_through_its_ports(ssh: ModuleType, tmp_path: Path) -> None:
+    for path in ("br0/lower_eth0.5", "br0/lower_wlan0", "eth0.5/lower_eth0", "eth0", "mgmt0"):
+        (tmp_path / path).mkdir(parents=True)
+    for device in ("eth0", "eth0.5", "br0"):
+        assert ssh.carries("eth0", device, tmp_path)
+    assert not ssh.carries("eth0", "mgmt0", tmp_path)
+    assert not ssh.carries("br0", "eth0", tmp_path), "what is above it is another interface"
+
+
+def test_pings_become_numbers(probes: ModuleType) -> None:
+    lines = [f"64 bytes from 192.0.2.1: icmp_seq={n} ttl=64 time={9 + n} ms" for n in (1, 2, 3, 5)]
+    output = "\n".join([*lines, "5 packets transmitted, 4 received, 20% packet loss, time 801ms"])
+    seen = probes.netem_pinged(output)
+    assert seen == {
+        "rtt_ms": 12.0,
+        "spread_ms": pytest.approx(statistics.pstdev([11, 12, 14]), abs=1e-3),
+        "pings": 4,
+        "pings_lost": 1,
+    }
+
+
+def test_pings_are_many_and_dense_only_where_it_takes_many(probes: ModuleType) -> None:
+    assert probes.netem_pings(QUIET, 10) == {"number": 11, "every_s": 0.2}
+    assert probes.netem_pings(QUIET | {"loss": 0.01}, 10) == {"number": 501, "every_s": 0.02}
+    # One every four jitters, so that none is held up by the one before.
+    assert probes.netem_pings(QUIET | {"jitter_s": 0.05}, 10) == {"number": 51, "every_s": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "spread_ms"),
+    [
+        ({}, 5.774),
+        ({"distribution": "normal"}, 10.0),
+        ({"direction": "symmetric"}, 8.165),
+        ({"direction": "symmetric", "distribution": "pareto"}, 11.597),
+    ],
+)
+def test_how_much_round_trips_should_vary(
+    probes: ModuleType, asked: dict[str, Any], spread_ms: float
+) -> None:
+    asked = QUIET | {"jitter_s": 0.01} | asked
+    assert probes.netem_spread_ms(asked) == pytest.approx(spread_ms, abs=1e-3)
+    seen = {"spread_ms": spread_ms, "pings": 500, "pings_lost": 0}
+    assert probes.netem_unlike(seen, asked) == []
+    assert probes.netem_unlike(seen | {"spread_ms": 1.3 * spread_ms}, asked) == [
+        f"round trips spread by {1.3 * spread_ms} ms, not by {probes.netem_spread_ms(asked)}"
+    ]
+    assert probes.netem_unlike(seen | {"spread_ms": 0.0}, asked | {"delay_correlation": 0.2}) == []
+
+
+def test_a_round_trip_is_delayed_each_way_that_is_shaped(probes: ModuleType) -> None:
+    assert probes.netem_round_trip_ms(QUIET) == 200
+    assert probes.netem_round_trip_ms(QUIET | {"direction": "symmetric"}) == 400
+    assert probes.netem_slack_ms(QUIET) == 20
+    assert probes.netem_slack_ms(QUIET | {"delay_s": 0.01}) == 2
+    assert probes.netem_slack_ms(QUIET | {"jitter_s": 0.05}) == 50
+
+
+def test_losses_are_judged_as_chance_has_them(probes: ModuleType) -> None:
+    asked = QUIET | {"loss": 0.1}
+
+    def unlike(lost: int, **more: Any) -> list[str]:
+        seen = {"spread_ms": 0.0, "pings": 500, "pings_lost": lost}
+        found: list[str] = probes.netem_unlike(seen, asked | more)
+        return found
+
+    assert [lost for lost in range(501) if not unlike(lost)] == [*range(27, 74)]
+    assert unlike(5) == ["5 of 500 pings were lost, expected were 50 give or take 23"]
+    assert not unlike(95, direction="symmetric")
+    assert unlike(50, direction="symmetric")
+    assert not unlike(0, loss_correlation=0.3)

@@ -1,0 +1,175 @@
+"""The planted faults, one or more for every check: made real where that can be, else as facts.
+
+Each plants one thing in an otherwise good host and returns what is found. docs/preflight.md is
+written from them (`python -m tests.preflight.table`), and the tests go through them one by one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from plugins.preflight.findings import Asked, Finding, Host
+from plugins.preflight.judge import judge
+from tests.preflight import real
+from tests.preflight.good import ASKED, FACTS, GIB, MIB, host
+
+Plant = Callable[[Path], list[Finding]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The check that must find it, what was planted, and how; `real` where it was made."""
+
+    check: str
+    planted: str
+    plant: Plant
+    real: bool = False
+
+
+def found(*hosts: Host, asked: Asked = ASKED) -> list[Finding]:
+    """Return what is found of hosts, but for what is well."""
+    return [finding for finding in judge(hosts, asked) if finding.level != "ok"]
+
+
+def said(**changes: Any) -> Plant:
+    """Plant facts."""
+    return lambda _: found(host(**changes))
+
+
+def meant(duty: dict[str, Any], **changes: Any) -> Plant:
+    """Plant facts, and other duties in the inventory."""
+    return lambda _: found(host(duty=duty, **changes))
+
+
+def seen(look: Callable[[Path], dict[str, Any]], **duty: Any) -> Plant:
+    """Plant something real, and look at it with the module itself."""
+    return lambda folder: found(host(duty=duty, **look(folder)))
+
+
+def asking(sentence: Callable[[Path], str]) -> Plant:
+    """Plant something real that plugins/action/check_hosts.py finds, before anything logs in."""
+    return lambda folder: [Finding("reachable", "stop", "", sentence(folder))]
+
+
+def _troubled(kind: str, words: str) -> Plant:
+    return lambda _: found(Host("pi1", {}, host().duty, {"kind": kind, "said": words}))
+
+
+def _asked(asked: Asked) -> Plant:
+    return lambda _: found(host(), asked=asked)
+
+
+def _with_server(asked: Asked = ASKED, **facts: Any) -> Plant:
+    return lambda _: found(host(), host("server", **facts), asked=asked)
+
+
+def faults() -> Iterator[Fault]:
+    """Yield every fault."""
+    yield from _reachability()
+    yield from _software()
+    yield from _hardware()
+    yield from _network()
+
+
+def _reachability() -> Iterator[Fault]:
+    for planted, sentence in (
+        ("nothing listens at the port", real.refused),
+        ("packets are dropped", real.dropped),
+        ("a name that is not in any DNS", real.unnamed),
+        ("something else than SSH listens", real.silent),
+    ):
+        yield Fault("reachable", planted, asking(sentence), real=True)
+    yield Fault("host key", "no key in known_hosts", asking(real.unknown_key), real=True)
+    yield Fault("host key", "another key in known_hosts", asking(real.other_key), real=True)
+    denied = "pi@192.0.2.11: Permission denied (publickey)."
+    yield Fault("login", "a key that the host does not know", _troubled("login", denied))
+    yield Fault("login", "sudo asks for a password", _troubled("sudo", "Missing sudo password"))
+    absent = "The module interpreter '/usr/bin/python3' was not found."
+    yield Fault("login", "no Python on the host", _troubled("look", absent))
+    yield Fault("login", "20 s until the shell is there", said(login_s=20.3))
+    yield Fault("clock", "90 s slow", said(clock_offset_s=-90.2))
+    yield Fault("clock", "forty days slow", said(clock_offset_s=-40 * 86400.0))
+
+
+def _software() -> Iterator[Fault]:
+    yield Fault("Python", "an interpreter that says it is 3.9.2", seen(real.old_python), real=True)
+    yield Fault("Python", "no such file", seen(real.no_python), real=True)
+    narrow = {**FACTS["python"], "bits": 32}
+    yield Fault("Python", "a 32-bit system", said(python=narrow))
+    bad = {"torch": "2.10.0", "torchvision": "0.25.0"}
+    yield Fault(
+        "convolution", "a torch 2.10.0 that dies of SIGILL", seen(real.sigill, **bad), real=True
+    )
+    yield Fault(
+        "convolution",
+        "2.10.0 in runtime_versions, nothing installed, a Cortex-A72",
+        meant(bad, torch=None, torchvision=None, convolution=None),
+    )
+    yield Fault("convolution", "a torch that cannot be imported", seen(real.broken), real=True)
+    yield Fault("torch release", "torchvision of another torch", meant({"torchvision": "0.28.0"}))
+    new = {"torch": "2.13.0", "torchvision": "0.28.0"}
+    none = {"torch": None, "torchvision": None, "convolution": None}
+    yield Fault("torch release", "2.13.0 for a Pi from the ordinary index", meant(new, **none))
+    server = {**none, **new, "machine": "x86_64", "convolution": FACTS["convolution"]}
+    yield Fault(
+        "versions", "2.9.1 here, 2.13.0 there, backend socket", _with_server(duty=new, **server)
+    )
+    rpc = replace(ASKED, backends=("rpc",))
+    yield Fault("versions", "the same with backend rpc", _with_server(rpc, duty=new, **server))
+
+
+def _hardware() -> Iterator[Fault]:
+    small = {"total_bytes": 925 * MIB, "available_bytes": 700 * MIB}
+    yield Fault("memory", "VGG16 on a Pi with 1 GB", said(memory=small))
+    full = {"total_bytes": 3792 * MIB, "available_bytes": 800 * MIB}
+    yield Fault("memory", "a desktop that takes 3 GB of 4", said(memory=full))
+    yield Fault("disk", "a full file system for the state", seen(real.full_disk), real=True)
+    kept = replace(ASKED, cached_mib={"pi1": 19_000})
+    yield Fault("disk", "every split of VGG16 with onnxruntime", _asked(kept))
+    home = {"path": "/opt/paretopipe", "device": 2, "free_bytes": GIB}
+    yield Fault(
+        "disk",
+        "1 GiB left, nothing installed",
+        said(home=home, torch=None, torchvision=None, convolution=None),
+    )
+    yield Fault("governor", "ondemand in /sys", seen(real.ondemand), real=True)
+    for planted, bits, made in (
+        ("vcgencmd: short of voltage now", "0x50005", real.vcgencmd_bits),
+        ("in /sys: at the soft temperature limit now", "e0008", real.kernel_bits),
+        ("in /sys: short of voltage once since it booted", "50000", real.kernel_bits),
+        ("nothing in /sys, only a vcgencmd", "0x0", real.vcgencmd_bits),
+    ):
+        yield Fault("throttling", planted, seen(functools.partial(made, bits=bits)), real=True)
+    yield Fault("throttling", "a Pi that tells nothing", said(throttling=real.NOTHING))
+
+
+def _network() -> Iterator[Fault]:
+    others = {"lo": ["127.0.0.1"], "eth0": ["192.0.2.30"]}
+    yield Fault("interface", "another address", said(experiment=None, addresses=others))
+    yield Fault(
+        "interface", "an interface that is not there", meant({"interface": "eth1"}, shaped=None)
+    )
+    yield Fault(
+        "interface",
+        "the address on another interface",
+        meant({"interface": "wlan0"}, shaped="wlan0"),
+    )
+    yield Fault("interface", "one port for SSH and tensors", said(ssh="eth0"))
+    duty = {"address": real.ADDRESS, "interface": "ppfb"}
+    yield Fault("qdisc", "a token bucket", seen(real.foreign_qdisc, **duty), real=True)
+    yield Fault(
+        "qdisc",
+        "a token bucket on a host that is not shaped",
+        seen(real.foreign_qdisc, **duty, shaped=False),
+        real=True,
+    )
+    ours = {"eth0": {"kind": "netem", "handle": "5a5a:"}}
+    yield Fault("qdisc", "what an interrupted sweep left", said(qdiscs=ours))
+    yield Fault("netem", "a tc that does not know netem", seen(real.without_netem), real=True)
+    unknown = {"works": None, "said": "unshare failed: Operation not permitted"}
+    yield Fault("netem", "a host that may not try", said(netem=unknown))
+    yield Fault("congestion control", "bbr on one of two", _with_server(congestion_control="bbr"))

@@ -1,0 +1,229 @@
+"""Faults made real on this machine: on loopback, in a temporary folder, in a network namespace.
+
+Each returns what the looking code sees of it, with what differs from run to run (ports, temporary
+folders) put in the words of an ordinary host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import json
+import logging
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import paramiko
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK = ROOT / "roles/preflight/library/look_at_host.py"
+CHECK_HOSTS = ROOT / "plugins/action/check_hosts.py"
+ADDRESS = "10.99.0.1"  # in a namespace of its own
+NOTHING = {"bits": None, "sampled": False}
+Facts = dict[str, Any]
+
+
+@functools.cache
+def load(path: Path) -> ModuleType:
+    """Import a module by its path, not before a test needs it.
+
+    Ansible, which they import, changes `sys.intern` in a way that PyTorch cannot be imported after.
+    """
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def look() -> ModuleType:
+    """Return the module that looks at a host."""
+    return load(LOOK)
+
+
+def ask(known_hosts: Path, port: int, timeout_s: float = 10.0, **changes: Any) -> str:
+    """Return what check_hosts says of a port on loopback, as if it were a host's port 22."""
+    arguments = f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
+    host = {
+        **{"ansible_host": "127.0.0.1", "ansible_port": port},
+        **{"ansible_ssh_common_args": arguments, **changes},
+    }
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    said = str(load(CHECK_HOSTS).ask("pi1", host, timeout_s))
+    return said.replace(f"127.0.0.1:{port}", "192.0.2.11:22").replace("127.0.0.1", "192.0.2.11")
+
+
+def refused(folder: Path) -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    return ask(folder / "none", port)
+
+
+def dropped(folder: Path) -> str:
+    # A queue that is full lets the kernel drop what comes, as a host does that is not there.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            return ask(folder / "none", address[1], 0.5)
+
+
+def unnamed(folder: Path) -> str:
+    return ask(folder / "none", 22, ansible_host="pi1.invalid")
+
+
+def silent(folder: Path) -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return ask(folder / "none", listener.getsockname()[1], 0.5)
+
+
+@contextlib.contextmanager
+def ssh_server() -> Iterator[int]:
+    """Serve SSH on loopback with a new key, for one that comes; nobody is let in."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        transport = paramiko.Transport(connection)
+        transport.add_server_key(paramiko.ECDSAKey.generate())
+        # With an event it does not raise when the client hangs up, as ours does.
+        transport.start_server(threading.Event(), paramiko.ServerInterface())
+        transport.join(20)
+        transport.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listener.getsockname()[1]
+    thread.join(20)
+    listener.close()
+
+
+def unknown_key(folder: Path) -> str:
+    with ssh_server() as port:
+        return ask(folder / "none", port)
+
+
+def other_key(folder: Path) -> str:
+    with ssh_server() as port:
+        key = paramiko.ECDSAKey.generate()
+        known = folder / "known_hosts"
+        known.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+        return ask(known, port)
+
+
+def program(path: Path, *lines: str) -> Path:
+    """Write a shell script that can be run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+    return path
+
+
+def old_python(folder: Path) -> Facts:
+    seen = look().python(str(program(folder / "python3", "echo 3 9 2 64")))
+    return {"python": {**seen, "path": "/usr/bin/python3"}}
+
+
+def no_python(_: Path) -> Facts:
+    return {"python": look().python("/usr/local/bin/python3.99")}
+
+
+def torch_package(folder: Path, torch: str, torchvision: str, *lines: str) -> Facts:
+    """Install a torch of these lines in a virtual environment of sorts, and try it."""
+    packages = folder / "packages"
+    for name, release in (("torch", torch), ("torchvision", torchvision)):
+        information = packages / f"{name}-{release}.dist-info"
+        information.mkdir(parents=True)
+        (information / "METADATA").write_text(f"Name: {name}\nVersion: {release}\n")
+    (packages / "torch.py").write_text("\n".join([*lines, ""]))
+    start = f'PYTHONPATH={shlex.quote(str(packages))} exec {shlex.quote(sys.executable)} "$@"'
+    program(folder / "venv/bin/python", start)
+    return dict(look().torch(str(folder), False))
+
+
+def sigill(folder: Path) -> Facts:
+    dies = ["import os, signal", "class nn:", "    @staticmethod", "    def Conv2d(*sizes):"]
+    dies += ["        os.kill(os.getpid(), signal.SIGILL)"]
+    return torch_package(folder, "2.10.0", "0.25.0", *dies)
+
+
+def broken(folder: Path) -> Facts:
+    lacking = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    return torch_package(folder, "2.9.1", "0.24.1", f"raise ImportError({lacking!r})")
+
+
+def full_disk(folder: Path) -> Facts:
+    state = folder / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "ppf", str(state)], check=True)
+    try:
+        (state / "filler").write_bytes(bytes(2**20))
+        seen = look().disk(str(state / "paretopipe"))
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
+    return {"state": {**seen, "path": "/var/lib/paretopipe"}}
+
+
+def file(folder: Path, path: str, text: str) -> None:
+    """Put a file below a folder that stands for the root of a host's files."""
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_text(text)
+
+
+def ondemand(folder: Path) -> Facts:
+    for number, governor in enumerate(["ondemand", "ondemand", "performance"]):
+        path = f"sys/devices/system/cpu/cpu{number}/cpufreq/scaling_governor"
+        file(folder, path, f"{governor}\n")
+    return {"governors": look().governors(str(folder))}
+
+
+def kernel_bits(folder: Path, bits: str) -> Facts:
+    file(folder, look().GET_THROTTLED.lstrip("/"), f"{bits}\n")
+    return {"throttling": look().throttling(str(folder))}
+
+
+def vcgencmd_bits(folder: Path, bits: str) -> Facts:
+    program(folder / "vcgencmd", f"echo throttled={bits}")
+    with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
+        return {"throttling": look().throttling(str(folder))}
+
+
+def without_netem(folder: Path) -> Facts:
+    program(folder / "tc", "echo 'Error: Specified qdisc kind is unknown.' >&2", "exit 2")
+    with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
+        return {"netem": look().netem()}
+
+
+def foreign_qdisc(folder: Path) -> Facts:
+    """Shape an interface in a network namespace that ends with the look at it."""
+    shaped = (
+        "ip link add ppfa type veth peer name ppfb",
+        f"ip address add {ADDRESS}/24 dev ppfb",
+        "ip link set ppfb up",
+        "tc qdisc add dev ppfb root handle 1: tbf rate 1mbit burst 32kb latency 50ms",
+        f"exec {shlex.quote(sys.executable)} {shlex.quote(str(LOOK))}",
+    )
+    arguments = {
+        **{"address": ADDRESS, "interface": "ppfb", "python": sys.executable},
+        **{"home": str(folder), "state_dir": str(folder)},
+    }
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-ec", "\n".join(shaped)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    facts = json.loads(done.stdout)["facts"]
+    return {key: facts[key] for key in ("addresses", "experiment", "shaped", "qdiscs")}

@@ -1,0 +1,161 @@
+"""What is looked at on a host: every fact from where it is, and nothing that would not be there."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.preflight.good import FACTS
+from tests.preflight.real import LOOK, file, look, program, torch_package
+
+PI_CPUINFO = """\
+processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm crc32 cpuid
+CPU part\t: 0xd08
+
+processor\t: 1
+Features\t: fp asimd evtstrm crc32 cpuid
+
+Model\t\t: Raspberry Pi 4 Model B Rev 1.4
+"""
+
+
+def module(check_mode: bool = False, **arguments: object) -> dict[str, object]:
+    """Run the module as Ansible does."""
+    given = {"python": sys.executable, "home": "/nonexistent", "state_dir": "/var", **arguments}
+    done = subprocess.run(
+        [sys.executable, str(LOOK)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**given, "_ansible_check_mode": check_mode}}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def test_one_call_tells_everything_and_changes_nothing() -> None:
+    result = module(address="127.0.0.1", interface="lo", ssh_client="127.0.0.1")
+    facts = result["facts"]
+    assert isinstance(facts, dict)
+    login = {"login_s", "clock_offset_s", "clock_slack_s"}
+    assert set(facts) == set(FACTS) - login, "the good host of the tests and the module differ"
+    assert result["changed"] is False
+    assert (facts["experiment"], facts["shaped"], facts["ssh"]) == ("lo", "lo", "lo")
+    assert facts["torch"] is None
+    assert facts["netem"] is None
+    assert facts["python"]["version"].startswith("3.")
+
+
+def test_nothing_is_tried_in_check_mode() -> None:
+    facts = module(check_mode=True, netem=True)["facts"]
+    assert isinstance(facts, dict)
+    assert facts["netem"] == {"works": None, "said": "not tried in check mode"}
+
+
+def test_it_asks_for_no_newer_python_than_ansible_does() -> None:
+    ast.parse(LOOK.read_text(), feature_version=(3, 8))
+
+
+def test_a_pi_s_processor_is_read(tmp_path: Path) -> None:
+    file(tmp_path, "proc/cpuinfo", PI_CPUINFO)
+    file(tmp_path, "proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
+    seen = look().processor(str(tmp_path))
+    assert seen["cpu"] == "Raspberry Pi 4 Model B Rev 1.4"
+    assert seen["cpu_features"] == ["fp", "asimd", "evtstrm", "crc32", "cpuid"]
+
+
+def test_a_pc_s_processor_is_read(tmp_path: Path) -> None:
+    file(tmp_path, "proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t: a b\n")
+    seen = look().processor(str(tmp_path))
+    assert (seen["cpu"], seen["cpu_features"]) == ("Some CPU @ 2 GHz", None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "path", "total"),
+    [
+        ("max", "sys/fs/cgroup/memory.max", 4000),
+        ("1024000", "sys/fs/cgroup/memory.max", 1000),
+        ("9223372036854771712", "sys/fs/cgroup/memory/memory.limit_in_bytes", 4000),
+        ("2048000", "sys/fs/cgroup/memory/memory.limit_in_bytes", 2000),
+    ],
+)
+def test_a_container_s_memory_is_its_limit(
+    tmp_path: Path, limit: str, path: str, total: int
+) -> None:
+    file(tmp_path, "proc/meminfo", "MemTotal:  4000 kB\nMemFree: 9 kB\nMemAvailable:  3000 kB\n")
+    file(tmp_path, path, f"{limit}\n")
+    seen = look().memory(str(tmp_path))
+    assert seen == {"total_bytes": total * 1024, "available_bytes": 3000 * 1024}
+
+
+def test_free_disk_is_that_of_the_nearest_folder_there_is(tmp_path: Path) -> None:
+    seen = look().disk(str(tmp_path / "not" / "yet"))
+    assert seen["path"] == str(tmp_path / "not" / "yet")
+    assert seen["device"] == tmp_path.stat().st_dev
+    assert seen["free_bytes"] > 0
+
+
+def test_files_that_are_there_are_counted(tmp_path: Path) -> None:
+    file(tmp_path, "weights/a", "12345")
+    file(tmp_path, "weights/below/b", "678")
+    assert look().size_of(str(tmp_path / "weights")) == 8
+    assert look().size_of(str(tmp_path / "none")) == 0
+
+
+def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -> None:
+    torch_package(tmp_path, "2.9.1+cpu", "0.24.1", "raise ImportError('tried')")
+    seen = look().torch(str(tmp_path), False)
+    assert (seen["torch"], seen["convolution"]["status"]) == ("2.9.1", 1)
+    (tmp_path / "venv/.tried-torch-2.9.1").touch()
+    assert look().torch(str(tmp_path), False)["convolution"] == {
+        "status": 0,
+        "said": "",
+        "now": False,
+    }
+    assert look().torch(str(tmp_path), True)["convolution"]["said"] == "ImportError: tried"
+
+
+def test_the_mark_is_the_one_that_provisioning_leaves() -> None:
+    task = (LOOK.parents[2] / "runtime/tasks/try_torch.yml").read_text()
+    assert "{{ __runtime_venv }}/.tried-torch-{{ __runtime_wanted.torch }}" in task
+
+
+@pytest.mark.parametrize(
+    ("said", "bits"), [("50005", 0x50005), ("0", 0), ("nonsense", None), ("", None)]
+)
+def test_the_kernel_s_throttle_bits_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, bits: int | None
+) -> None:
+    file(tmp_path, look().GET_THROTTLED.lstrip("/"), f"{said}\n")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert look().throttling(str(tmp_path)) == {"bits": bits, "sampled": bits is not None}
+
+
+def test_a_vcgencmd_that_fails_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "vcgencmd", "echo VCHI initialization failed", "exit 255")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert look().throttling() == {"bits": None, "sampled": False}
+
+
+def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
+    status, said = look().run(str(program(tmp_path / "hangs", "exec sleep 20")), timeout_s=0.2)
+    assert (status, said) == (124, f"{tmp_path}/hangs took longer than 0 s")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_netem_is_tried_where_nothing_is_left_of_it() -> None:
+    before = subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True).stdout
+    assert look().netem()["works"] in (True, False)
+    after = subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True).stdout
+    assert after == before

@@ -1,0 +1,130 @@
+"""A host that was held back while it measured is found out, by the bits that were live then."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paretopipe_runtime import environment
+from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.record import was_throttled
+from paretopipe_runtime.worker import throttling
+from paretopipe_runtime.worker.throttling import Throttling
+from tests.runtime.cluster import ADDRESSES, Cluster
+from tests.runtime.test_pipeline import runs, sweep
+
+
+def fake_vcgencmd(folder: Path, bits: str) -> Path:
+    """Write a `vcgencmd` that prints what the file `bits` beside it says; return that file."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "vcgencmd"
+    program.write_text(f"#!/bin/sh\necho throttled=$(cat {folder}/bits)\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    (folder / "bits").write_text(bits)
+    return folder / "bits"
+
+
+def test_a_host_without_such_bits_has_no_thread() -> None:
+    before = threading.active_count()
+    sampling = Throttling(lambda: None)
+    sampling.start()
+    assert threading.active_count() == before
+    nothing = {"throttled": None, "throttled_live": None, "throttled_samples": 0}
+    assert sampling.stop() == nothing
+
+
+def test_what_was_live_in_the_middle_is_kept() -> None:
+    before = threading.active_count()
+    seen = itertools.chain(["0x50000", "0x50001", "0x50004"], itertools.repeat("0x50000"))
+    sampling = Throttling(lambda: next(seen), every_s=0.01)
+    sampling.start()
+    time.sleep(0.3)
+    said = sampling.stop()
+    assert (said["throttled"], said["throttled_live"]) == ("0x50000", "0x5")
+    assert int(said["throttled_samples"] or 0) > 4
+    assert threading.active_count() == before
+
+
+def test_it_looks_at_least_twice_a_second() -> None:
+    assert throttling.EVERY_S <= 0.5
+
+
+def test_only_live_bits_make_a_run_invalid() -> None:
+    for live, sticky in itertools.product(range(16), range(16)):
+        bits = hex(sticky << 16 | live)
+        sampling = Throttling(lambda bits=bits: bits)
+        sampling.start()
+        assert was_throttled(sampling.stop()) is (live != 0), bits
+
+
+@pytest.mark.parametrize(
+    ("said", "bits"), [("50005", "0x50005"), ("0\n", "0x0"), ("nonsense", None), ("", None)]
+)
+def test_the_kernel_s_file_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, bits: str | None
+) -> None:
+    (tmp_path / "get_throttled").write_text(said)
+    monkeypatch.setattr(environment, "GET_THROTTLED", str(tmp_path / "get_throttled"))
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert environment.throttled() == bits
+
+
+def test_vcgencmd_is_asked_where_the_kernel_has_no_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake_vcgencmd(tmp_path, "0x80008")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert environment.throttled() == "0x80008"
+    (tmp_path / "vcgencmd").write_text("#!/bin/sh\necho VCHI initialization failed; exit 255\n")
+    assert environment.throttled() is None
+
+
+@pytest.fixture
+def bits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    made = fake_vcgencmd(tmp_path / "bin", "0x50000")
+    monkeypatch.setenv("PATH", f"{made.parent}:/usr/bin:/bin")
+    return made
+
+
+@pytest.fixture
+def pis(bits: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """Agents that find the fake `vcgencmd`."""
+    assert bits.exists()
+    key = secrets.token_bytes(32)
+    (tmp_path / "key").write_text(key.hex())
+    with socket.create_server((ADDRESSES["pi1"], 0)) as probe:
+        port = probe.getsockname()[1]
+    made = Cluster(tmp_path, key, port)
+    for name in ADDRESSES:
+        made.start(name)
+    yield made
+    for name in list(made.agents):
+        made.stop(name)
+
+
+def test_a_run_on_a_throttled_host_is_kept_and_does_not_count(
+    pis: Cluster, bits: Path, tmp_path: Path
+) -> None:
+    plan = pis.plan(splits=[[3]], repeats=1)
+    prepare_cells([plan], pis.state_dir, pis.key, lambda _: None)
+    bits.write_text("0x50005")
+    assert sweep(pis, tmp_path, plan).returncode == 1
+    bits.write_text("0x50000")  # what happened before is no fault of this run
+    assert sweep(pis, tmp_path, plan).returncode == 0
+    *refused, counted = runs(tmp_path)
+    assert refused
+    assert {row["status"] for row in refused} == {"invalid:throttled"}
+    for host in refused[0]["hosts"].values():
+        assert (host["throttled"], host["throttled_live"]) == ("0x50005", "0x5")
+        assert host["throttled_samples"] >= 2
+    assert counted["status"] == "ok"
+    assert {host["throttled"] for host in counted["hosts"].values()} == {"0x50000"}
+    assert {host["throttled_live"] for host in counted["hosts"].values()} == {"0x0"}
