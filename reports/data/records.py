@@ -51,9 +51,7 @@ class Records:
 
 
 @unsought()
-def read(
-    folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None
-) -> Records:
+def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Records:
     """Read every ``*.jsonl`` file of a results folder.
 
     A torn last line (the writer was killed) and damaged lines are counted, not fatal;

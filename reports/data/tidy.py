@@ -50,9 +50,7 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
     columns |= _values(runs)
     objectives = zip(columns["latency_s"], columns["throughput_img_s"], strict=True)
     for place, (latency, throughput) in enumerate(objectives):
-        if not excluded[place] and not (
-            latency and throughput and latency > 0 and throughput > 0
-        ):
+        if not excluded[place] and not (latency and throughput and latency > 0 and throughput > 0):
             excluded[place] = "incomplete:latency or throughput is missing or not a positive number"
     columns["excluded"] = excluded
     columns["counted"] = [not text for text in excluded]
@@ -91,11 +89,15 @@ def _fields(column: pd.Series) -> list[str]:
         return floats(column.to_numpy())
     values = column.tolist()
     texts = {value: _field(value) for value in set(values)}
+    if len(texts) == 1:  # as most columns are in the runs of one cell
+        return [*texts.values()] * len(values)
     return [*map(texts.__getitem__, values)]
 
 
 def floats(values: NDArray[np.float64]) -> list[str]:
     """Return what ``repr`` says of each number, and nothing of NaN; ten times as fast."""
+    if len(values) and values[0] and (values == values[0]).all():
+        return [repr(float(values[0]))] * len(values)
     array = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
     texts = array.decode()[1:-1].split(",")
     # JSON has the same shortest digits, other exponents, and neither NaN nor infinity.
@@ -139,16 +141,23 @@ def _factors(run: Record) -> Record:
     }
 
 
-def _values(runs: Sequence[Record]) -> dict[str, list[Any]]:
-    """Return what was measured by column; None where a run has no such column."""
+def _values(runs: Sequence[Record]) -> dict[str, Any]:
+    """Return what was measured by column; nothing where a run has no such column."""
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, run in enumerate(runs):
         alike.setdefault(run["columns"], []).append(place)
-    found = {key: np.full(len(runs), None, object) for key in MEASURED}
+    columns: dict[str, list[Any]] = {key: [] for key in MEASURED}
+    filled = 0
     for names, places in alike.items():
-        values = np.empty((len(places), len(names)), object)
-        values[:] = [runs[place]["values"] for place in places]
-        for name, column in zip(names, values.T, strict=True):
-            found.setdefault(name, np.full(len(runs), None, object))[places] = column
-    # As lists, from which pandas finds out what each column holds.
-    return {name: column.tolist() for name, column in found.items()}
+        measured = zip(*(runs[place]["values"] for place in places), strict=True)
+        for name, values in zip(names, measured, strict=True):
+            column = columns.setdefault(name, [])
+            column += [None] * (filled - len(column))
+            column += values
+        filled += len(places)
+    for column in columns.values():
+        column += [None] * (filled - len(column))
+    # Runs with the same columns are together now, and go back to where they were.
+    back = np.argsort([place for places in alike.values() for place in places])
+    known = pd.DataFrame(columns).take(back)
+    return {name: known[name].array for name in columns}

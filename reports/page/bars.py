@@ -29,7 +29,7 @@ def draw(key: str, names: Sequence[str], values: Sequence[Spread], label: str) -
     with mpl.rc_context(canvas.STYLE):
         figure, axes = canvas.empty(6.0, 0.9 + 0.25 * len(names))
         middles = [value.median for value in values]
-        axes.add_patch(
+        axes.add_artist(  # not as a patch: nobody asks for the limits of its data
             canvas.rows([0.0] * len(names), middles, facecolor=canvas.STAGES[0], linewidth=0)
         )
         across = [end for value in values for end in (value.low, value.high, nan)]

@@ -48,6 +48,8 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
         _dots(axes, ends, INK)
         line = [(split.latency, split.throughput) for split in cell.front]
         axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
+        # Axes with a label are not asked by seaborn for their ticks, which it would draw for that.
+        axes.set(xlabel="latency of a batch (s)", ylabel="throughput (images/s)")
         sns.scatterplot(
             x=[split.latency for split in splits],
             y=[split.throughput for split in splits],
@@ -72,7 +74,7 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
         axes.margins(0.16, 0.12)  # room for the names of the outermost points
         axes.yaxis.set_major_locator(MaxNLocator(5))
         scale = spread_out(axes, [split.latency for split in (*splits, *ends)])
-        axes.set(xlabel=f"latency of a batch (s{scale})", ylabel="throughput (images/s)")
+        axes.set(xlabel=f"latency of a batch (s{scale})")
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
         fit(figure, axes)
         place(axes, _labels(splits, ends, judgement), line)
@@ -125,7 +127,7 @@ def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
         figure, axes = empty(6.0, 0.9 + 0.27 * len(splits))
         left = [0.0] * len(splits)
         for values, colour, hatch in segments(splits):
-            axes.add_patch(rows(left, values, facecolor=colour, hatch=hatch, linewidth=0))
+            axes.add_artist(rows(left, values, facecolor=colour, hatch=hatch, linewidth=0))
             left = [start + value for start, value in zip(left, values, strict=True)]
         axes.set_xlim(0, 1.05 * max(left))
         axes.set(xlabel="time of a batch (s)")

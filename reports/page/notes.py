@@ -14,7 +14,6 @@ from reports.data.naming import Naming
 from reports.data.records import Records, host_facts
 from reports.words import count, listing, pairing_name, power
 
-
 _PROOF = ["max_rel_err", "tolerance", "argmax_equal"]
 
 
@@ -40,7 +39,7 @@ def proof(frame: pd.DataFrame) -> str:
     if counted.empty or errors.empty:
         return "No counted run carries a proof of equal output."
     same = int(counted["argmax_equal"].eq(True).sum())
-    engines = [*dict.fromkeys(str(engine) for engine in counted["engine"])]
+    engines = [*dict.fromkeys(str(engine) for engine in counted["engine"].unique())]
     parts = [
         (f" with {engine_name(engine)}" if len(engines) > 1 else "")
         + f" is {error(counted[counted['engine'] == engine])}"

@@ -74,6 +74,8 @@ def write(path: Path, places: int = 1) -> str:
             start = values
         elif command == "L" and after.command == "Z" and values == start:
             continue  # closing draws this line
+        elif command == "L" and values == last:  # a dot: a line without length, with round ends
+            command, values = "h", (0.0,)
         elif command == "L" and values[1:] == last[1:]:
             command, values = "H", values[:1]
         elif command == "L" and values[:1] == last[:1]:

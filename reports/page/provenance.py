@@ -79,7 +79,7 @@ class Condition:
 
 def when(frame: pd.DataFrame) -> str:
     """Return the period of the measurements, from the records alone."""
-    stamps = [*map(str, frame["started_at"].dropna())]
+    stamps = [*map(str, frame["started_at"].dropna().tolist())]
     if not stamps:
         return "nothing yet" if frame.empty else "at a time that is not recorded"
     first, last = moment(min(stamps)), moment(max(stamps))
@@ -196,7 +196,7 @@ def digests(frame: pd.DataFrame) -> dict[str, str]:
     """Return the sha256 digests of what was computed, of the runs that count."""
     counted = frame["counted"]
     return {
-        label: _distinct(frame.loc[counted, column].dropna())
+        label: _distinct(frame.loc[counted, column].dropna().unique())
         for column, label in _DIGESTS.items()
         if column in frame
     }

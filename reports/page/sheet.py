@@ -106,14 +106,13 @@ class Sheet:
         More than count where a block was measured again or settings were changed.
         """
         good = self.frame.loc[self.frame["status"] == "ok", ["cell_id", "role", "cuts"]]
-        keys = zip(good["cell_id"], good["role"], good["cuts"], strict=True)
+        keys = zip(*(good[key].tolist() for key in good), strict=True)
         return Counter((str(cell), str(role), str(cuts)) for cell, role, cuts in keys)
 
     @property
     def used(self) -> list[Record]:
         """The records of the runs that count."""
-        runs = zip(self.records.runs, self.frame["counted"], strict=True)
-        return [run for run, counts in runs if counts]
+        return [*compress(self.records.runs, self.frame["counted"].tolist())]
 
     @property
     def groups(self) -> list[list[Cell]]:

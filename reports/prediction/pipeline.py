@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Station:
+class Station(NamedTuple):
     """A stage or a hop; seconds.
 
     ``through_s`` from when a batch is taken until it is passed on, ``busy_s`` from one batch being

@@ -65,7 +65,9 @@ def test_what_is_looked_at_first_does_not_change_which_split_is_the_busiest(seed
                 cuts: predictor.throughput_img_s(cuts, rtt_ms, rate_mbit)
                 for cuts in predictor.splits
             }
-            assert best(predictor, rtt_ms, rate_mbit, "throughput") == max(busy, key=busy.__getitem__)
+            assert best(predictor, rtt_ms, rate_mbit, "throughput") == max(
+                busy, key=busy.__getitem__
+            )
             for cuts, img_s in busy.items():
                 assert predictor.at_most_img_s(cuts, rtt_ms, rate_mbit) >= img_s * (1 - 1e-12)
 
