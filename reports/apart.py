@@ -16,19 +16,30 @@ _jobs: Sequence[Callable[[], Any]] = ()  # of a forked process: inherited, not s
 
 
 def each(
-    work: Callable[[_Item], _Result], items: Sequence[_Item], processes: int
+    work: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    processes: int,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[_Result]:
     """Yield what the work makes of each item, in their order.
 
     What it makes does not depend on how many processes there are.
+
+    Parameters
+    ----------
+    meanwhile
+        What this process does, once, while the others work.
     """
     # A fork shares what is known and the imports; elsewhere starting costs more than it saves.
     if min(processes, len(items)) < 2 or sys.platform != "linux":
+        meanwhile()
         return map(work, items)
-    return _forked([partial(work, item) for item in items], processes)
+    return _forked([partial(work, item) for item in items], processes, meanwhile)
 
 
-def _forked(jobs: Sequence[Callable[[], _Result]], processes: int) -> Iterator[_Result]:
+def _forked(
+    jobs: Sequence[Callable[[], _Result]], processes: int, meanwhile: Callable[[], None]
+) -> Iterator[_Result]:
     # Garbage is looked for in what a process makes itself; looking elsewhere would copy it.
     gc.freeze()
     try:
@@ -38,7 +49,9 @@ def _forked(jobs: Sequence[Callable[[], _Result]], processes: int) -> Iterator[_
             initializer=_inherit,
             initargs=(jobs,),
         ) as pool:
-            yield from pool.map(_numbered, range(len(jobs)))
+            found = pool.map(_numbered, range(len(jobs)))
+            meanwhile()
+            yield from found
     finally:
         gc.unfreeze()
 

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.undecided:
             print(_undecided(read(options.results, processes), delta))
         else:
-            print(_write(read(options.results, processes), options.out, delta))
+            print(_write(read(options.results, processes, _prepare), options.out, delta))
     except ReportError as error:
         print(error, file=sys.stderr)
         return 2
@@ -68,6 +68,11 @@ def _undecided(records: Records, delta: float) -> str:
     cells = build(records.plans, records.runs, tidy(records.runs))
     found = undecided(cells, {cell.id: judge(cell, delta) for cell in cells})
     return json.dumps(found, indent=2)
+
+
+def _prepare() -> None:
+    """Import what makes pages: seaborn takes seconds, which reading takes anyway."""
+    import reports.page.render  # noqa: F401
 
 
 def _write(records: Records, out: Path, delta: float) -> Path:

@@ -51,7 +51,7 @@ class Records:
 
 
 @unsought()
-def read(folder: Path, processes: int = 1) -> Records:
+def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Records:
     """Read every ``*.jsonl`` file of a results folder.
 
     A torn last line (the writer was killed) and damaged lines are counted, not fatal;
@@ -63,6 +63,8 @@ def read(folder: Path, processes: int = 1) -> Records:
         Other files in it are left alone.
     processes
         How many files may be read at the same time; what is found does not depend on it.
+    meanwhile
+        What is done while other processes read, if they do.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def read(folder: Path, processes: int = 1) -> Records:
             "— run a sweep first, or name its results folder"
         )
     paths = [path for path in sorted(folder.glob("*.jsonl")) if path.is_file()]
-    found = _forked(paths, processes) or _Found.of(paths)
+    found = _forked(paths, processes, meanwhile) or _Found.of(paths)
     if not any((found.plans, found.runs, found.profiles, found.links)):
         raise ReportError(
             f"E_NO_RECORDS: {folder} holds {len(paths)} .jsonl files and no readable record, "
@@ -212,13 +214,16 @@ class _Found:
         return []
 
 
-def _forked(paths: Sequence[Path], processes: int) -> _Found | None:
+def _forked(
+    paths: Sequence[Path], processes: int, meanwhile: Callable[[], None] = lambda: None
+) -> _Found | None:
     """Read files at the same time; None where this is no gain, or the files repeat each other."""
     if processes < 2 or sum(path.stat().st_size for path in paths) < _LARGE:
         return None
     found = _Found()
     # Which of two records with one key comes first is known only file after file.
-    return found if all(map(found.join, apart.each(_alone, paths, processes))) else None
+    parts = apart.each(_alone, paths, processes, meanwhile)
+    return found if all(map(found.join, parts)) else None
 
 
 def _alone(path: Path) -> _Found:

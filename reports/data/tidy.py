@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
+from numpy.typing import NDArray
 
 from reports.data.lines import Record
 from reports.data.reduce import MEASURED
@@ -42,23 +44,14 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
     the role ``end_point`` instead of ``split``.
     """
     excluded = exclusions(runs)
-    columns: dict[str, list[Any]] = {}
-    shared = {id(run["factors"]): run for run in runs}
-    known = {place: _factors(run) for place, run in shared.items()}
-    rows = [known[id(run["factors"])] for run in runs]
-    for key in FACTORS:
-        if key != "repeat":
-            columns[key] = [row[key] for row in rows]
+    columns = _settings(runs)
     for key in ("repeat", *_RUN, "security"):
         columns[key] = [run[key] for run in runs]
     columns |= _values(runs)
-    for place, text in enumerate(excluded):
-        if not text:
-            latency, throughput = (columns[key][place] for key in ("latency_s", "throughput_img_s"))
-            if not (latency and throughput and latency > 0 and throughput > 0):
-                excluded[place] = (
-                    "incomplete:latency or throughput is missing or not a positive number"
-                )
+    objectives = zip(columns["latency_s"], columns["throughput_img_s"], strict=True)
+    for place, (latency, throughput) in enumerate(objectives):
+        if not excluded[place] and not (latency and throughput and latency > 0 and throughput > 0):
+            excluded[place] = "incomplete:latency or throughput is missing or not a positive number"
     columns["excluded"] = excluded
     columns["counted"] = [not text for text in excluded]
     # Fixed columns first, stages and hops after them.
@@ -93,10 +86,27 @@ def csv(frame: pd.DataFrame) -> str:
 
 def _fields(column: pd.Series) -> list[str]:
     if column.dtype.kind == "f":
-        return ["" if value != value else repr(value) for value in column.tolist()]
+        return floats(column.to_numpy())
     values = column.tolist()
     texts = {value: _field(value) for value in set(values)}
-    return [texts[value] for value in values]
+    if len(texts) == 1:  # as most columns are in the runs of one cell
+        return [*texts.values()] * len(values)
+    return [*map(texts.__getitem__, values)]
+
+
+def floats(values: NDArray[np.float64]) -> list[str]:
+    """Return what ``repr`` says of each number, and nothing of NaN; ten times as fast."""
+    if len(values) and values[0] and (values == values[0]).all():
+        return [repr(float(values[0]))] * len(values)
+    array = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
+    texts = array.decode()[1:-1].split(",")
+    # JSON has the same shortest digits, other exponents, and neither NaN nor infinity.
+    size = np.abs(values)
+    plain = (size == 0) | ((size >= 1e-4) & (size < 1e16))
+    for place in np.flatnonzero(~plain).tolist():
+        value = float(values[place])
+        texts[place] = "" if value != value else repr(value)
+    return texts
 
 
 def _field(value: Any) -> str:
@@ -104,6 +114,17 @@ def _field(value: Any) -> str:
         return ""
     text = str(value)
     return text if _SPECIAL.isdisjoint(text) else '"{}"'.format(text.replace('"', '""'))
+
+
+def _settings(runs: Sequence[Record]) -> dict[str, Any]:
+    """Return the columns that settings fill, made of each different setting once."""
+    shared = {id(run["factors"]): run for run in runs}
+    place = {known: row for row, known in enumerate(shared)}
+    rows = [_factors(run) for run in shared.values()]
+    keys = [key for key in FACTORS if key != "repeat"]
+    known = pd.DataFrame({key: [row[key] for row in rows] for key in keys})
+    whole = known.take([place[id(run["factors"])] for run in runs])
+    return {key: whole[key].array for key in keys}
 
 
 def _factors(run: Record) -> Record:
@@ -121,16 +142,23 @@ def _factors(run: Record) -> Record:
     }
 
 
-def _values(runs: Sequence[Record]) -> dict[str, list[Any]]:
-    """Return what was measured by column; None where a run has no such column."""
+def _values(runs: Sequence[Record]) -> dict[str, Any]:
+    """Return what was measured by column; nothing where a run has no such column."""
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, run in enumerate(runs):
         alike.setdefault(run["columns"], []).append(place)
-    found = {key: np.full(len(runs), None, object) for key in MEASURED}
+    columns: dict[str, list[Any]] = {key: [] for key in MEASURED}
+    filled = 0
     for names, places in alike.items():
-        values = np.empty((len(places), len(names)), object)
-        values[:] = [runs[place]["values"] for place in places]
-        for name, column in zip(names, values.T, strict=True):
-            found.setdefault(name, np.full(len(runs), None, object))[places] = column
-    # As lists, from which pandas finds out what each column holds.
-    return {name: column.tolist() for name, column in found.items()}
+        measured = zip(*(runs[place]["values"] for place in places), strict=True)
+        for name, values in zip(names, measured, strict=True):
+            column = columns.setdefault(name, [])
+            column += [None] * (filled - len(column))
+            column += values
+        filled += len(places)
+    for column in columns.values():
+        column += [None] * (filled - len(column))
+    # Runs with the same columns are together now, and go back to where they were.
+    back = np.argsort([place for places in alike.values() for place in places])
+    known = pd.DataFrame(columns).take(back)
+    return {name: known[name].array for name in columns}

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from reports.data.groups import Spread
-from reports.page import charts
+from reports.page import canvas
 from reports.page.svg import FAINT, INK, inline
 
 
@@ -26,21 +26,19 @@ def draw(key: str, names: Sequence[str], values: Sequence[Spread], label: str) -
     label
         Of the axis, with its unit.
     """
-    with mpl.rc_context(charts.STYLE):
-        figure, axes = charts.empty(6.0, 0.9 + 0.25 * len(names))
+    with mpl.rc_context(canvas.STYLE):
+        figure, axes = canvas.empty(6.0, 0.9 + 0.25 * len(names))
         middles = [value.median for value in values]
-        axes.add_patch(
-            charts.rows([0.0] * len(names), middles, facecolor=charts.STAGES[0], linewidth=0)
+        axes.add_artist(  # not as a patch: nobody asks for the limits of its data
+            canvas.rows([0.0] * len(names), middles, facecolor=canvas.STAGES[0], linewidth=0)
         )
         across = [end for value in values for end in (value.low, value.high, nan)]
         down = [place for row in range(len(values)) for place in (row, row, nan)]
         axes.plot(across, down, color=INK, linewidth=1.2)
         axes.set_xlim(0, 1.05 * max(value.high for value in values))
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.set_yticks(range(len(names)), names)
         axes.set(xlabel=label)
-        axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        charts.fit(figure, axes)
+        canvas.name_rows(axes, names)
+        canvas.fit(figure, axes, names)
         return inline(figure, key, {})

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from math import nan
-from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import seaborn as sns
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-from matplotlib.textpath import TextPath
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from reports.data.cells import Cell, Split
+from reports.page.canvas import PALETTE, STAGES, STYLE, fit, name_rows, spread_out
+from reports.page.canvas import empty as empty
+from reports.page.canvas import rows as rows
 from reports.page.compare import Comparison, Measure
 from reports.page.figures import spread
 from reports.page.labels import Label, place
@@ -28,28 +23,11 @@ from reports.page.svg import FAINT, INK, Point, inline
 from reports.statistics.judge import Judgement
 from reports.words import slug
 
-PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 NETWORK = PALETTE[7]
 MEMBERS = {"off": PALETTE[0], "undecided": PALETTE[4], "on": PALETTE[3]}  # the last on top
-STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])
 # More dots than these of one split hide each other, and make a page too large to mail.
 DOTS = 20
 MARKERS = ("o", "s", "^", "v")  # of what is compared, in the order of STAGES
-
-# Any: matplotlib types every key on its own, which a mixed mapping cannot satisfy.
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "paretopipe",
-    "hatch.linewidth": 0.8,
-    "path.simplify": False,  # it would drop the lines without length that are dots
-    "font.size": 14,
-    "axes.labelsize": 14,
-    "xtick.labelsize": 13,
-    "ytick.labelsize": 13,
-    **{key: INK for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")},
-    "axes.edgecolor": FAINT,
-    "hatch.color": INK,
-}
 
 
 def stage_colour(number: int) -> str:
@@ -70,6 +48,8 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
         _dots(axes, ends, INK)
         line = [(split.latency, split.throughput) for split in cell.front]
         axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
+        # Axes with a label are not asked by seaborn for their ticks, which it would draw for that.
+        axes.set(xlabel="latency of a batch (s)", ylabel="throughput (images/s)")
         sns.scatterplot(
             x=[split.latency for split in splits],
             y=[split.throughput for split in splits],
@@ -93,8 +73,8 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
             squares.set(urls=[f"#{split.row_id}" for split in ends], zorder=4)
         axes.margins(0.16, 0.12)  # room for the names of the outermost points
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        scale = _spread_out(axes, [split.latency for split in (*splits, *ends)])
-        axes.set(xlabel=f"latency of a batch (s{scale})", ylabel="throughput (images/s)")
+        scale = spread_out(axes, [split.latency for split in (*splits, *ends)])
+        axes.set(xlabel=f"latency of a batch (s{scale})")
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
         fit(figure, axes)
         place(axes, _labels(splits, ends, judgement), line)
@@ -147,16 +127,14 @@ def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
         figure, axes = empty(6.0, 0.9 + 0.27 * len(splits))
         left = [0.0] * len(splits)
         for values, colour, hatch in segments(splits):
-            axes.add_patch(rows(left, values, facecolor=colour, hatch=hatch, linewidth=0))
+            axes.add_artist(rows(left, values, facecolor=colour, hatch=hatch, linewidth=0))
             left = [start + value for start, value in zip(left, values, strict=True)]
         axes.set_xlim(0, 1.05 * max(left))
-        axes.set_ylim(len(splits) - 0.4, -0.6)
-        axes.set_yticks(range(len(splits)), names)
         axes.set(xlabel="time of a batch (s)")
-        axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        fit(figure, axes)
+        name_rows(axes, names)
+        fit(figure, axes, names)
         return inline(figure, key, {})
 
 
@@ -178,13 +156,12 @@ def contrast(comparison: Comparison, measure: Measure) -> str:
             middle = [value.median for _, value in known]
             axes.plot(middle, heights, marker, color=colour, markersize=6, linestyle="none")
             middles += middle
-        axes.set_yticks(range(len(rows)), [split.name for split in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        scale = _spread_out(axes, middles)
+        scale = spread_out(axes, middles)
         axes.set(xlabel=f"{measure.label} ({measure.unit}{scale})")
-        axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
-        fit(figure, axes)
+        names = [split.name for split in rows]
+        name_rows(axes, names)
+        fit(figure, axes, names)
         return inline(figure, f"{comparison.factor}-{slug(comparison.cell.id)}-{measure.key}", {})
 
 
@@ -204,34 +181,6 @@ def segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None
 def _stage_time(split: Split, index: int) -> float:
     value = split.stages[index].compute_s if index < len(split.stages) else None
     return value.median if value else 0.0
-
-
-def empty(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height))
-    figure.patch.set_alpha(0)
-    axes = figure.subplots()
-    axes.patch.set_alpha(0)
-    axes.set_axisbelow(True)
-    sns.despine(ax=axes)
-    return figure, axes
-
-
-def fit(figure: Figure, axes: Axes) -> None:
-    """Give the axes' own words the room they need; call it when limits and ticks are set.
-
-    matplotlib's layout engines draw everything twice to find this out.
-    """
-    width, height = figure.get_size_inches() * 72
-    names = axes.yaxis.get_major_formatter().format_ticks([*axes.get_yticks()])
-    left = max(map(_wide, names), default=0.0) + (36 if axes.get_ylabel() else 12)
-    figure.subplots_adjust(left / width, 48 / height, 1 - 14 / width, 1 - 8 / height)
-
-
-@cache
-def _wide(name: str) -> float:
-    """Return how wide a tick's name is, in points."""
-    outline = TextPath((0, 0), name, prop=FontProperties(size=STYLE["ytick.labelsize"])).vertices
-    return float(np.max(outline[:, 0])) if len(outline) else 0.0
 
 
 def _dots(axes: Axes, splits: Sequence[Split], colour: str) -> None:
@@ -255,37 +204,6 @@ def _whiskers(axes: Axes, splits: Sequence[Split], colour: str) -> None:
             x += [latency.low, latency.high, nan, latency.median, latency.median, nan]
             y += [throughput.median, throughput.median, nan, throughput.low, throughput.high, nan]
     axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.55, zorder=2)
-
-
-def rows(left: Sequence[float], width: Sequence[float], **style: Any) -> PathPatch:
-    """Return horizontal bars, one below the other, as one path."""
-    bars = [
-        (start, row - 0.36, start + length, row + 0.36)
-        for row, (start, length) in enumerate(zip(left, width, strict=True))
-    ]
-    corners = [
-        corner
-        for x0, y0, x1, y1 in bars
-        for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
-    ]
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(bars)
-    return PathPatch(Path(corners, codes), **style)
-
-
-def _spread_out(axes: Axes, values: Sequence[float]) -> str:
-    """Make the horizontal axis logarithmic if need be; return what its label has to say then.
-
-    A few splits that are many times slower would otherwise squeeze the rest, the front among
-    them, into a corner. A front's throughput stays linear: there the front is at the wide end.
-    """
-    if max(values) <= 5 * min(values):
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        return ""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    return ", log scale"
 
 
 def _labels(splits: Sequence[Split], ends: Sequence[Split], judgement: Judgement) -> list[Label]:

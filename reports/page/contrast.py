@@ -59,10 +59,12 @@ def _values(
     """Return block and value of every counted run of every split."""
     if measure.column not in frame:
         return {}
-    rows = frame[(frame["cell_id"] == cell.id) & frame["counted"] & (frame["role"] == "split")]
+    own = (frame["cell_id"] == cell.id) & frame["counted"] & (frame["role"] == "split")
+    rows = frame.loc[own, ["cuts", "repeat", measure.column]]
     numbers = pd.to_numeric(rows[measure.column], errors="coerce")
     found: dict[Cuts, list[tuple[int, float]]] = {}
-    for cuts, block, value in zip(rows["cuts"], rows["repeat"], numbers, strict=True):
+    columns = (part.tolist() for part in (rows["cuts"], rows["repeat"], numbers))
+    for cuts, block, value in zip(*columns, strict=True):
         if value > 0:
             place = tuple(int(cut) for cut in str(cuts).split("-") if cut)
             found.setdefault(place, []).append((int(block), float(value)))

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from reports import paper
 from reports.data.cells import Cell
-from reports.page import charts
+from reports.page import canvas
 from reports.page.figures import latency, throughput
 from reports.page.svg import FAINT, Point, inline
 from reports.words import slug
@@ -48,11 +48,11 @@ def fronts(key: str, shown: Sequence[tuple[int, Cell, str]]) -> Markup:
         Of each model its place in the legend, its cell and its page.
     """
     points: dict[str, Point] = {}
-    with mpl.rc_context(charts.STYLE):
-        figure, axes = charts.empty(6.0, 4.5)
+    with mpl.rc_context(canvas.STYLE):
+        figure, axes = canvas.empty(6.0, 4.5)
         for place, cell, file in shown:
             line = [(split.latency, split.throughput) for split in cell.front]
-            colour = charts.PALETTE[_colour(place)]
+            colour = canvas.PALETTE[_colour(place)]
             axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.2, zorder=2)
             marks = axes.scatter(
                 [split.latency for split in cell.front],
@@ -80,7 +80,7 @@ def fronts(key: str, shown: Sequence[tuple[int, Cell, str]]) -> Markup:
             ylabel=f"throughput (images/s{scales[1]})",
         )
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
-        charts.fit(figure, axes)
+        canvas.fit(figure, axes)
         return inline(figure, f"fronts-{slug(key)}", points)
 
 

@@ -14,6 +14,8 @@ from reports.data.naming import Naming
 from reports.data.records import Records, host_facts
 from reports.words import count, listing, pairing_name, power
 
+_PROOF = ["max_rel_err", "tolerance", "argmax_equal"]
+
 
 def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[str]:
     """Return the warnings of a report, most important first; often there is none."""
@@ -32,12 +34,12 @@ def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[
 
 def proof(frame: pd.DataFrame) -> str:
     """Say what the proofs of equal output amount to, over the runs that count."""
-    counted = frame[frame["counted"]]
+    counted = frame.loc[frame["counted"], ["engine", *_PROOF]]
     errors = pd.to_numeric(counted["max_rel_err"], errors="coerce").dropna()
     if counted.empty or errors.empty:
         return "No counted run carries a proof of equal output."
     same = int(counted["argmax_equal"].eq(True).sum())
-    engines = [*dict.fromkeys(str(engine) for engine in counted["engine"])]
+    engines = [*dict.fromkeys(str(engine) for engine in counted["engine"].unique())]
     parts = [
         (f" with {engine_name(engine)}" if len(engines) > 1 else "")
         + f" is {error(counted[counted['engine'] == engine])}"
@@ -110,7 +112,7 @@ def _one_machine(records: Records) -> list[str]:
 
 
 def _unproven(frame: pd.DataFrame) -> list[str]:
-    counted = frame[frame["counted"]]
+    counted = frame.loc[frame["counted"], _PROOF]
     errors = pd.to_numeric(counted["max_rel_err"], errors="coerce")
     limits = pd.to_numeric(counted["tolerance"], errors="coerce")
     proven = errors.le(limits) & counted["argmax_equal"].eq(True)
@@ -126,7 +128,7 @@ def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list
     """Name the cells whose files also hold valid runs under settings that are not shown."""
     told = []
     for cell in cells:
-        left_out = frame[frame["cell_id"] == cell.id]["excluded"]
+        left_out = frame.loc[frame["cell_id"] == cell.id, "excluded"]
         other = left_out[left_out.str.startswith("settings:")].str.removeprefix("settings:")
         if len(other):
             reasons = [*dict.fromkeys(other)]

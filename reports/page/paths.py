@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 _SIZES = {"M": 2, "L": 2, "Q": 4, "C": 6, "Z": 0}
 _TOKEN = re.compile(r"[MLQCZz]|-?\d*\.?\d+(?:e-?\d+)?")
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One absolute command with its coordinates, x and y in turn."""
 
     command: str
@@ -22,6 +22,7 @@ class Step:
 Path = tuple[Step, ...]
 
 
+@lru_cache(1024)  # marks of a kind have the same data each
 def parse(text: str) -> Path:
     """Return the steps of path data as matplotlib writes it: absolute M, L, Q, C and z only."""
     tokens = _TOKEN.findall(text)
@@ -73,6 +74,8 @@ def write(path: Path, places: int = 1) -> str:
             start = values
         elif command == "L" and after.command == "Z" and values == start:
             continue  # closing draws this line
+        elif command == "L" and values == last:  # a dot: a line without length, with round ends
+            command, values = "h", (0.0,)
         elif command == "L" and values[1:] == last[1:]:
             command, values = "H", values[:1]
         elif command == "L" and values[:1] == last[:1]:
@@ -85,8 +88,11 @@ def write(path: Path, places: int = 1) -> str:
 def number(value: float, places: int = 1) -> str:
     """Return a coordinate without needless digits: 12.5, 3, -.4."""
     text = f"{value:.{places}f}".rstrip("0").rstrip(".") if places else f"{value:.0f}"
-    text = re.sub(r"^(-?)0(?=\.)", r"\1", text)
-    return "0" if text in ("-0", "") else text
+    if text.startswith("0."):
+        return text[1:]
+    if text.startswith("-0."):
+        return f"-{text[2:]}"
+    return "0" if text == "-0" else text
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -80,10 +80,10 @@ class Condition:
 
 def when(frame: pd.DataFrame) -> str:
     """Return the period of the measurements, from the records alone."""
-    stamps = sorted(str(stamp) for stamp in frame["started_at"].dropna())
+    stamps = [*map(str, frame["started_at"].dropna().tolist())]
     if not stamps:
         return "nothing yet" if frame.empty else "at a time that is not recorded"
-    first, last = moment(stamps[0]), moment(stamps[-1])
+    first, last = moment(min(stamps)), moment(max(stamps))
     if first == last:
         return first
     # One day: name it once.
@@ -110,7 +110,8 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
     runs
         The runs that count: others may have had other settings.
     """
-    known = [*(_stated(cell.plan) for cell in cells), *(run["factors"] for run in runs)]
+    shared = {id(run["factors"]): run["factors"] for run in runs}
+    known = [*(_stated(cell.plan) for cell in cells), *shared.values()]
     found = {
         **{
             label: _distinct(source[key] for source in known if key in source)
@@ -153,7 +154,7 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
     naming = Naming.of(cells)
     several = len({cell.model for cell in cells}) > 1
     for cell in cells:
-        rows = frame[frame["cell_id"] == cell.id]
+        rows = frame.loc[frame["cell_id"] == cell.id, ["rtt_ms", "rate_mbit"]]
         planned = (cell.plan.get("scenario") or {}).get("measured") or {}
         measured = {}
         for key in ("rtt_ms", "rate_mbit"):
@@ -200,9 +201,9 @@ def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str,
 
 def digests(frame: pd.DataFrame) -> dict[str, str]:
     """Return the sha256 digests of what was computed, of the runs that count."""
-    counted = frame[frame["counted"]]
+    counted = frame["counted"]
     return {
-        label: _distinct(counted[column].dropna())
+        label: _distinct(frame.loc[counted, column].dropna().unique())
         for column, label in _DIGESTS.items()
         if column in frame
     }

@@ -105,15 +105,14 @@ class Sheet:
 
         More than count where a block was measured again or settings were changed.
         """
-        good = self.frame[self.frame["status"] == "ok"]
-        keys = zip(good["cell_id"], good["role"], good["cuts"], strict=True)
+        good = self.frame.loc[self.frame["status"] == "ok", ["cell_id", "role", "cuts"]]
+        keys = zip(*(good[key].tolist() for key in good), strict=True)
         return Counter((str(cell), str(role), str(cuts)) for cell, role, cuts in keys)
 
     @property
     def used(self) -> list[Record]:
         """The records of the runs that count."""
-        runs = zip(self.records.runs, self.frame["counted"], strict=True)
-        return [run for run, counts in runs if counts]
+        return [*compress(self.records.runs, self.frame["counted"].tolist())]
 
     @property
     def groups(self) -> list[list[Cell]]:
@@ -172,9 +171,6 @@ def _predictors(
 
 def _slow_start(cell: Cell, runs: Sequence[Record]) -> bool:
     """Whether TCP on a cell's first host begins slowly again after a pause."""
-    facts = (
-        (run.get("hosts") or {}).get(cell.hosts[0]) or {}
-        for run in runs
-        if cell.hosts and run["cell_id"] == cell.id
-    )
+    shared = {id(run["hosts"]): run["hosts"] for run in runs if run["cell_id"] == cell.id}
+    facts = (hosts.get(cell.hosts[0]) or {} for hosts in shared.values() if cell.hosts)
     return any(str(host.get("slow_start_after_idle")) == "1" for host in facts)

@@ -11,6 +11,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import StringIO
 from itertools import count, groupby
 from zlib import crc32
@@ -177,8 +178,7 @@ class _Scene:
                 known.append(place)
         found = list(leaves)
         for shape, places in shapes:
-            data = paths.write(shape, 2)
-            if len(places) < 2 or len(data) < _REFERENCE:
+            if len(places) < 2 or len(data := paths.write(shape, 2)) < _REFERENCE:
                 continue
             name = next(self._ids)
             self._definitions[name] = (name, f'<path id="{name}" d="{data}"/>')
@@ -192,11 +192,15 @@ class _Scene:
 
 def _style(part: ET.Element) -> dict[str, str]:
     """Return an element's style in the page's colours, without what goes without saying."""
-    text = part.attrib.get("style", "")
+    return dict(_stated(part.attrib.get("style", ""), part.attrib.get("clip-path", "")))
+
+
+@lru_cache(1024)  # a drawing of a thousand elements has some dozen styles
+def _stated(text: str, clip: str) -> Mapping[str, str]:
     pairs = [pair.split(":", 1) for pair in text.split(";") if ":" in pair]
     style = {key.strip(): value.strip() for key, value in pairs}
-    if "clip-path" in part.attrib:
-        style["clip-path"] = part.attrib["clip-path"]
+    if clip:
+        style["clip-path"] = clip
     return {
         key: re.sub(r"\d+\.\d{3,}", lambda found: paths.number(float(found[0]), 2), said)
         for key, value in style.items()

@@ -19,7 +19,7 @@ def tally(frame: pd.DataFrame) -> str:
     """Return '400 runs count, of 442 attempts: 40 watched a block, 2 failed or are invalid'."""
     counted = int(frame["counted"].sum())
     text = f"{count(counted, 'run')} count, of {count(len(frame), 'attempt')}"
-    kinds = frame[~frame["counted"]]["excluded"].str.extract("^([a-z]+)")[0]
+    kinds = frame.loc[~frame["counted"], "excluded"].str.extract("^([a-z]+)")[0]
     parts = [
         f"{number:,} {said}"
         for key, said in _OTHERS.items()

@@ -12,18 +12,25 @@ from reports.prediction.predictor import Prediction, Predictor
 Goal = Literal["latency", "throughput"]
 Range = tuple[float, float, Cuts]
 _CLOSE = 1.001  # borders are found to a thousandth
+_ROUNDING = 1 + 1e-9  # more than sums of seconds in another order can differ by
 _STRIDE = 3  # steps of the grid taken at once: one by one only where the best split changes
 
 
 def best(predictor: Predictor, rtt_ms: float, rate_mbit: float | None, goal: Goal) -> Cuts:
     """Return the split with the lowest latency or the highest throughput (ties: the first)."""
-
-    def cost(cuts: Cuts) -> float:
-        if goal == "latency":
-            return predictor.latency_s(cuts, rtt_ms, rate_mbit)
-        return -predictor.throughput_img_s(cuts, rtt_ms, rate_mbit)
-
-    return min(predictor.splits, key=cost)
+    if goal == "latency":
+        return min(predictor.splits, key=lambda cuts: predictor.latency_s(cuts, rtt_ms, rate_mbit))
+    # Batch by batch only while another split can still be better: usually one or two of them.
+    bounds = [
+        (predictor.at_most_img_s(cuts, rtt_ms, rate_mbit), place, cuts)
+        for place, cuts in enumerate(predictor.splits)
+    ]
+    found: list[tuple[float, int, Cuts]] = []  # negative, so that of equal ones the first is least
+    for bound, place, cuts in sorted(bounds, reverse=True):
+        if found and bound * _ROUNDING < -min(found)[0]:
+            break
+        found.append((-predictor.throughput_img_s(cuts, rtt_ms, rate_mbit), place, cuts))
+    return min(found)[2]
 
 
 def balanced(predictions: Sequence[tuple[Cuts, Prediction]]) -> Cuts:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Station:
+class Station(NamedTuple):
     """A stage or a hop; seconds.
 
     ``through_s`` from when a batch is taken until it is passed on, ``busy_s`` from one batch being
@@ -42,3 +41,14 @@ def makespan_s(stations: Sequence[Station], batches: int, window: int) -> float:
             now = begin + station.through_s + station.delay_s
         done.append(now)
     return done[-1]
+
+
+def least_s(stations: Sequence[Station], batches: int, window: int) -> float:
+    """Return seconds that `makespan_s` is not below, in a fraction of its time.
+
+    Every station takes all batches one after the other, and a batch waits for the one a window
+    before it.
+    """
+    alone_s = latency_s(stations)
+    bottleneck_s = alone_s + (batches - 1) * max(station.busy_s for station in stations)
+    return max(bottleneck_s, ((batches - 1) // window + 1) * alone_s)

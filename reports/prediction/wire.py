@@ -62,7 +62,9 @@ def window_s(payload_bytes: int, rtt_s: float, rate_mbit: float | None) -> float
 
     What is beyond the first window leaves as acknowledgements come, a window a round trip.
     """
-    rounds = max(0.0, payload_bytes / WINDOW_BYTES - 1)
+    if payload_bytes <= WINDOW_BYTES:
+        return 0.0
+    rounds = payload_bytes / WINDOW_BYTES - 1
     return rounds * max(0.0, rtt_s - wire_s(WINDOW_BYTES, rate_mbit))
 
 

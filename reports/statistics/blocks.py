@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +53,7 @@ _BLOCK_PRIOR = 0.01
 _STEPS = 200
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One run: the number of its block and the natural logarithms of what was measured."""
 
     block: int

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import log1p, sqrt
 from typing import TYPE_CHECKING, Literal
 
-from scipy import stats
+from scipy.special import stdtrit
 
 from reports.statistics.blocks import Fit, fit_splits
 from reports.statistics.difference import CONFIDENCE
@@ -51,7 +51,7 @@ class Contest:
         doubt = self.model.doubt
         variance = float(doubt[i, i] + doubt[j, j] - 2 * doubt[i, j])
         variance *= float(self.model.covariance[column, column])
-        reach = float(stats.t(self.model.degrees).ppf((1 + CONFIDENCE) / 2)) * sqrt(variance)
+        reach = float(stdtrit(self.model.degrees, (1 + CONFIDENCE) / 2)) * sqrt(variance)
         margin = log1p(self.delta)
         if gain - reach > margin:
             return "better"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,29 @@ def test_delay_does_not_change_the_fastest_split_but_the_busiest() -> None:
     # P1 moves two a latency of 1 s + delay, P2 one each 0.6 s: equal at a delay of 0.2 s.
     assert best(predictor, 150, None, "throughput") == (1,)
     assert best(predictor, 250, None, "throughput") == (2,)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_looked_at_first_does_not_change_which_split_is_the_busiest(seed: int) -> None:
+    source = random.Random(seed)
+    # Few different times and sizes: many splits are equally good, and the first of them counts.
+    steps = [source.choice([0.0, 0.1, 0.2]) for _ in range(12)]
+    compute = tuple(sum(steps[:blocks]) for blocks in range(13))
+    sizes = tuple(source.choice([0, 100_000, 1_000_000]) for _ in range(13))
+    predictor = plain(
+        (compute, compute), sizes, window=source.choice([1, 2, 4]), batches=source.choice([1, 16])
+    )
+    for rtt_ms in (0.1, 20.0, 500.0):
+        for rate_mbit in (None, 1.0, 100.0):
+            busy = {
+                cuts: predictor.throughput_img_s(cuts, rtt_ms, rate_mbit)
+                for cuts in predictor.splits
+            }
+            assert best(predictor, rtt_ms, rate_mbit, "throughput") == max(
+                busy, key=busy.__getitem__
+            )
+            for cuts, img_s in busy.items():
+                assert predictor.at_most_img_s(cuts, rtt_ms, rate_mbit) >= img_s * (1 - 1e-12)
 
 
 def test_balanced_loses_least_in_what_it_loses_most() -> None:

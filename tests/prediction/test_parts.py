@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reports.prediction.compute import corrected, running_total
-from reports.prediction.pipeline import Station, latency_s, makespan_s
+from reports.prediction.pipeline import Station, latency_s, least_s, makespan_s
 from reports.prediction.transport import Transport, fit
 from tests.prediction import made
 
@@ -93,3 +93,4 @@ def test_the_pipeline_agrees_with_a_simulation(window: int, delay_s: float, hop_
     alone, all_of_them = made.simulated([0.11, 0.23, 0.05], [hop_s, 0.02], delay_s, 21, window)
     assert latency_s(stations) == pytest.approx(alone)
     assert makespan_s(stations, 21, window) == pytest.approx(all_of_them)
+    assert least_s(stations, 21, window) <= all_of_them * (1 + 1e-12)

@@ -243,6 +243,15 @@ def unpacked(url: str) -> bytes:
     return lzma.decompress(base64.b64decode(url.removeprefix("data:application/x-xz;base64,")))
 
 
+def test_the_largest_page_of_the_paper_with_ten_runs_a_split_is_small(tmp_path: Path) -> None:
+    folder = tmp_path / "ten"
+    settings = {"end_points": True, "sentinels": True, "profiles": True, "links": True}
+    synthetic.write(folder, models=["vgg16"], repeats=10, flaws=False, again=[2], **settings)
+    page = render.pages(read(folder))["vgg16.html"]
+    assert page.count('<tr id="row-vgg16-') == 4 * (38 + 2)
+    assert len(page.encode()) < 390_000
+
+
 def test_a_page_of_four_hundred_runs_is_small(page: str) -> None:
     assert len(page.encode()) < 400_000
     assert 'download="runs.csv.xz"' in page

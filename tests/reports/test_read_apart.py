@@ -36,6 +36,12 @@ def test_what_two_files_repeat_is_kept_once(folder: Path) -> None:
     assert sum(file.duplicates for file in together.files) > 2
 
 
+def test_what_is_to_be_done_meanwhile_is_done_once(folder: Path) -> None:
+    done: list[str] = []
+    assert read(folder, 2, lambda: done.append("once")) == read(folder)
+    assert done == ["once"]
+
+
 def test_an_error_says_the_same_from_another_process(folder: Path) -> None:
     line = b'{"kind":"run","schema_version":2}\n'
     (folder / "newer.jsonl").write_bytes(line)

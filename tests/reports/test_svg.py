@@ -34,6 +34,10 @@ def test_a_path_is_written_short_and_stays_the_same() -> None:
     assert paths.bounds(paths.parse("M 1 2 L 3 -4")) == (1, -4, 3, 2)
 
 
+def test_a_line_without_length_says_its_place_once() -> None:
+    assert paths.write(paths.parse("M 1.5 2 L 1.5 2 M 3 2 L 3 2")) == "M1.5 2h0M3 2h0"
+
+
 def test_a_line_back_to_the_start_that_is_not_closed_is_kept() -> None:
     assert paths.write(paths.parse("M 1 1 L 5 5 L 1 1")) == "M1 1L5 5L1 1"
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports import paper
 from reports.data.naming import Naming
-from reports.page import breakdown, charts, compare, contrast
+from reports.page import breakdown, canvas, charts, compare, contrast
 from reports.page.compare import Comparison
 from reports.page.notes import error
 from reports.page.sheet import Section, Sheet
@@ -93,7 +93,7 @@ def _item(
         "legend": [
             {
                 "marker": charts.MARKERS[number % len(charts.MARKERS)],
-                "colour": charts.PALETTE.index(charts.stage_colour(number + 1)),
+                "colour": canvas.PALETTE.index(charts.stage_colour(number + 1)),
                 "name": compare.NAMES[comparison.factor](kind),
                 "unlocked": kind.unlocked,
             }
@@ -108,7 +108,7 @@ def _item(
 
 
 def _proofs(comparison: Comparison, frame: pd.DataFrame) -> str:
-    counted = frame[frame["counted"]]
+    counted = frame.loc[frame["counted"], ["cell_id", "max_rel_err", "tolerance"]]
     ids = (comparison.cell.id, *(rival.cell.id for rival in comparison.rivals))
     said = [
         f"{name} {error(counted[counted['cell_id'] == cell_id])}"

@@ -16,7 +16,7 @@ TABLE = "runs.csv"
 _PACKS_TO = 1 / 24
 # Files of the same model pack alike: to no less than this share of what another one packed to.
 _ALIKE = 0.8
-_SAMPLE = 500  # rows, to know how long a table is before it is written
+_SAMPLE = 100  # rows, to know how long a table is before it is written
 
 
 @dataclass(frozen=True)

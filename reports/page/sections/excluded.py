@@ -21,8 +21,8 @@ def build(sheet: Sheet) -> list[Section]:
     left = sheet.frame[~sheet.frame["counted"]]
     kinds = left["excluded"].str.replace(r":.*", "", regex=True)
     alone = left[~kinds.isin(_TOGETHER)]
-    used = sheet.frame[sheet.frame["counted"]]
-    good = set(zip(used["cell_id"], used["run_key"], strict=True))
+    used = sheet.frame.loc[sheet.frame["counted"], ["cell_id", "run_key"]]
+    good = set(zip(*(used[key].tolist() for key in used), strict=True))
     return [
         {
             **{"id": "excluded", "title": "Left out", "template": "excluded"},

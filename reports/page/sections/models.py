@@ -80,8 +80,7 @@ def blocks(sheet: Sheet) -> int | None:
 def _together(sheet: Sheet, what: str) -> float | None:
     """Return the sum over the stages of a run: whichever split, they are the whole model."""
     columns = [c for c in map(str, sheet.frame) if re.fullmatch(rf"stage\d+_{what}", c)]
-    counted = sheet.frame[sheet.frame["counted"]]
-    known = counted[columns].dropna(how="all")
+    known = sheet.frame.loc[sheet.frame["counted"], columns].dropna(how="all")
     return None if known.empty else float(known.iloc[0].dropna().sum())
 
 

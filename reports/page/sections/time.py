@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.data.cells import Cell
-from reports.page import charts, provenance
+from reports.page import canvas, charts, provenance
 from reports.page.sheet import Section, Sheet
 
 
@@ -40,6 +40,6 @@ def _legend(cells: Sequence[Cell]) -> list[tuple[str, int]]:
     """Return the stages' numbers with the palette's index."""
     depth = max((len(split.stages) for cell in cells for split in cell.measured), default=0)
     return [
-        (f"stage {number}", charts.PALETTE.index(charts.stage_colour(number)))
+        (f"stage {number}", canvas.PALETTE.index(charts.stage_colour(number)))
         for number in range(1, depth + 1)
     ]

@@ -23,6 +23,8 @@
 
   for (const table of all("table.sorts")) {
     table.classList.add("sortable");
+    // Names are sorted as the page has them.
+    [...table.tBodies[0].rows].forEach((row, place) => { row.cells[0].dataset.value = place; });
     for (const button of all("thead button", table)) {
       button.disabled = false;
       button.addEventListener("click", () => sort(table, button.closest("th")));
