@@ -11,6 +11,7 @@ CONTROLLER_PACKAGES := python3 python3-venv openssh-client
 TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod user-mode-linux \
 	systemd systemd-sysv systemd-container dbus procps util-linux
 BROWSER_PACKAGES := chromium
+FAULT_PACKAGES := nftables
 ARM_PACKAGES := qemu-user-static
 
 .DEFAULT_GOAL := help
@@ -57,7 +58,7 @@ setup-testbed: setup
 	@scripts/packages $(TESTBED_PACKAGES)
 
 setup-dev: setup-testbed $(VENV)/.dev
-	@scripts/packages $(BROWSER_PACKAGES)
+	@scripts/packages $(BROWSER_PACKAGES) $(FAULT_PACKAGES)
 
 up: root setup-testbed ## start the virtual testbed
 	$(BIN)/ansible-playbook playbooks/testbed.yml

@@ -87,10 +87,11 @@ def sending_end(form: Form, node: Node, to: tuple[str, str, int], control: Chann
 def receiving_end(form: Form, node: Node, link: socket.socket) -> Called:
     """Join the group of whoever made this link and return the end that is called."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    socket.send_fds(ours, [b"link"], [link.fileno()])  # as the agent does for a stage
     # The stage's connection to the orchestrator: silent, and open as long as this process lives.
     control = Channel(ours, "orchestrator")
     context = _context(form, node, control, theirs, next_stage=None)
+    plan = context.order.link_digest(after=False)
+    socket.send_fds(ours, [plan.encode()], [link.fileno()])  # as the agent does for a stage
     inbox = Inbox(context.order.takes, context.fail)
     group = Group(context, inbox.close)
     serve(inbox)

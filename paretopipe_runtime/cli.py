@@ -14,16 +14,18 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.version import version
 
 USER_ERROR = 2
+#: Nothing is wrong with what was asked for: the same command goes on once the reason is gone.
+RESUMABLE, TRY_AGAIN = frozenset({"E_BUSY", "E_DISK"}), 75
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; a `ParetoPipeError` becomes one line and exit status 2."""
+    """Run one subcommand; a `ParetoPipeError` becomes one line and exit status 2, or 75."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except ParetoPipeError as error:
         print(error, file=sys.stderr)
-        return USER_ERROR
+        return TRY_AGAIN if error.code in RESUMABLE else USER_ERROR
 
 
 def _agent(options: argparse.Namespace) -> int:
@@ -51,15 +53,18 @@ def _agent(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
+    from paretopipe_runtime import lock
     from paretopipe_runtime.orchestrator import outlook
     from paretopipe_runtime.wire.handshake import read_key
 
-    rows = outlook.prepare_cells(
-        _read_plans(options.plans),
-        options.state_dir,
-        read_key(options.key_file),
-        lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
-    )
+    key, plans = read_key(options.key_file), _read_plans(options.plans)
+    with lock.hold(options.state_dir, f"paretopipe prepare {options.plans}"):
+        rows = outlook.prepare_cells(
+            plans,
+            options.state_dir,
+            key,
+            lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
+        )
     print(json.dumps(rows) if options.json else outlook.table(rows))
     return 0
 
@@ -77,6 +82,7 @@ def _profile(options: argparse.Namespace) -> int:
 
 
 def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespace) -> int:
+    from paretopipe_runtime import lock
     from paretopipe_runtime.orchestrator.lease import Lease
     from paretopipe_runtime.orchestrator.sweep import SweepFiles
     from paretopipe_runtime.wire.handshake import read_key
@@ -88,7 +94,9 @@ def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespac
         Lease(options.lease, options.lease_seconds),
         options.state_dir,
     )
-    code, sentence = measure(_read_plan(options.plan), files, read_key(options.key_file))
+    plan, key = _read_plan(options.plan), read_key(options.key_file)
+    with lock.hold(options.state_dir, f"paretopipe {measure.__name__} {plan.get('cell_id')}"):
+        code, sentence = measure(plan, files, key)
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -182,7 +190,8 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=help_,
             description="Exit status: 0 complete, 1 some runs failed or are invalid, 2 wrong "
-            "input, 75 stopped (the same command goes on).",
+            "input, 75 stopped, or the disk is full, or the host is measuring already: the same "
+            "command goes on.",
         )
         measure.add_argument("plan", type=Path, metavar="PLAN")
         measure.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")

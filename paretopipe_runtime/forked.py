@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -10,6 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 def call(function: Callable[[], Any]) -> Any:
@@ -24,10 +29,15 @@ def call(function: Callable[[], Any]) -> Any:
         The one `function` raised; ``E_CRASH`` when the child died or raised anything else.
     """
     read_end, write_end = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        os.close(read_end)
-        _child(function, write_end)
+        try:
+            die_with(parent)
+            os.close(read_end)
+            _child(function, write_end)
+        finally:  # whatever it was: the parent's code is not to go on a second time in here
+            os._exit(1)
     os.close(write_end)
     try:
         with os.fdopen(read_end, "rb") as pipe:
@@ -46,6 +56,16 @@ def call(function: Callable[[], Any]) -> Any:
     return outcome["value"]
 
 
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process, which `parent` has just forked, once that dies.
+
+    What a killed process started would otherwise go on, and be in the way of what starts next.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        os._exit(1)
+
+
 def _child(function: Callable[[], Any], write_end: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):  # a parent that ends orderly need not wait
         signal.signal(number, signal.SIG_DFL)
@@ -56,7 +76,8 @@ def _child(function: Callable[[], Any], write_end: int) -> None:
     except BaseException as error:  # the parent gets one line, the log the traceback
         sys.excepthook(type(error), error, error.__traceback__)
         outcome = {"error": ("E_CRASH", f"{type(error).__name__}: {error}")}
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # whom it was for may be gone
+        sys.stderr.flush()
     with os.fdopen(write_end, "wb") as pipe:
         pipe.write(json.dumps(outcome).encode())
     os._exit(0)

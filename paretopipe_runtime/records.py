@@ -6,8 +6,10 @@ whatever else is in the file stays there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
@@ -42,8 +44,11 @@ class Records:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _mend(path)
+        try:
+            _make(path)
+            _mend(path)
+        except OSError as error:
+            raise _disk(f"cannot open the records {path}", path, error) from error
         self._lines = set(_lines(path))
         self._plan: Record | None = None
         self.more: list[Record] = []  # of the latest plan that asked for further blocks
@@ -127,11 +132,7 @@ class Records:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise ParetoPipeError(
-                "E_DISK",
-                f"cannot write a record to {self.path}: {error.strerror} — free some "
-                "space there and give the same command again; every earlier record is safe",
-            ) from error
+            raise _disk(f"cannot write a record to {self.path}", self.path, error) from error
         self._lines.add(line)
 
 
@@ -139,6 +140,17 @@ def _ended(run: Record) -> float:
     """When the run's record can have been written at the latest, in Unix time."""
     began = datetime.strptime(run["started_at"], "%Y-%m-%dT%H:%M:%S%z")
     return began.timestamp() + float(run["wall_s"]) + _CLOSING_S
+
+
+def _disk(what: str, path: Path, error: OSError) -> ParetoPipeError:
+    free = ""
+    with contextlib.suppress(OSError):
+        free = f" ({shutil.disk_usage(path.parent).free} B free)"
+    return ParetoPipeError(
+        "E_DISK",
+        f"{what}: {error.strerror}{free} — free some space there and give the same command again; "
+        "every earlier record is safe",
+    )
 
 
 def _settings(plan: Record) -> list[Any]:
@@ -157,12 +169,27 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield from (line for line in file if line.endswith(b"\n"))
 
 
+def _make(path: Path) -> None:
+    """Have the file, and its name on the disk: what fsync saves of a file is not its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644))
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def _mend(path: Path) -> None:
-    data = path.read_bytes() if path.exists() else b""
+    data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     if whole < len(data):
         with path.with_name(path.name + ".torn").open("ab") as torn:
             torn.write(data[whole:] + b"\n")
+            torn.flush()
+            os.fsync(torn.fileno())
         os.truncate(path, whole)
 
 

@@ -121,13 +121,40 @@ def tensor_nbytes(store: Path, sha256: str) -> int:
 def verify_block(store: Path, sha256: str) -> bool:
     """Return whether the block file is there with the content that its name promises.
 
-    Reads the whole file: for deployment and doubt, not for every launch.
+    Reads the whole file.
     """
     try:
         with block_path(store, sha256).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == sha256
     except FileNotFoundError:
         return False
+
+
+def verify_stage(manifest: WeightsManifest, store: Path, first: int, end: int) -> None:
+    """Read the files of the blocks [first, end) and see that they are what the manifest promises.
+
+    For every launch: a flipped bit may change an output by less than its tolerance. On a processor
+    without instructions for SHA-256 that takes seconds for half a gigabyte of weights, and a batch
+    takes longer; it is over before a stage counts as loading, let alone as ready.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_WEIGHTS`` for the first file that is missing or has another content.
+    """
+    for block in manifest.blocks[first:end]:
+        path = block_path(store, block.sha256)
+        try:
+            with path.open("rb") as file:
+                seen = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            seen = error.strerror or "unreadable"
+        if seen != block.sha256:
+            raise ParetoPipeError(
+                "E_WEIGHTS",
+                f"cannot load {manifest.model}'s block {block.name}: sha256 of {path} is "
+                f"{seen[:32]}, expected {block.sha256[:32]} — playbooks/prepare.yml sends it anew",
+            )
 
 
 def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> WeightsManifest:
@@ -199,8 +226,7 @@ def load_blocks(
 ) -> None:
     """Give the blocks [first, end) their weights, mapped into memory from the store.
 
-    Sizes, names and shapes are checked; content is not (`verify_block` does that), because reading
-    half a gigabyte before the first batch would cost more than the launch.
+    Sizes, names and shapes are checked; content is not (`verify_stage` does that).
 
     Raises
     ------

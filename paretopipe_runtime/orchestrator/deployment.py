@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, key: bytes) ->
         channel.send_message({"files": list(sizes)}, timeout=TIMEOUT_S)
         missing = channel.receive_message(TIMEOUT_S)["missing"]
         for name in missing:
+            _check(store, name)
             channel.send_message({"nbytes": sizes[name]}, timeout=TIMEOUT_S)
             with (store / f"{name}.safetensors").open("rb") as file:
                 while piece := file.read(PIECE):
@@ -56,3 +58,17 @@ def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:
             "again: fine-tuned ones with playbooks/finetune.yml, seeded ones once the folder "
             "`prepared` beside it is removed",
         ) from error
+
+
+def _check(store: Path, name: str) -> None:
+    """See that what leaves is what its name says; a file that is not goes, to be made again."""
+    path = store / f"{name}.safetensors"
+    with path.open("rb") as file:
+        sound = hashlib.file_digest(file, "sha256").hexdigest() == name
+    if not sound:
+        path.unlink()
+        raise ParetoPipeError(
+            "E_WEIGHTS",
+            f"{path} was damaged on this host's disk and is removed — give the same command again, "
+            "which makes it anew",
+        )

@@ -6,6 +6,7 @@ speed; each block's share of the work spreads it over the splits; bytes over rat
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import secrets
@@ -59,14 +60,19 @@ def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, flo
 def save_estimate(plan: Plan, state_dir: Path, split_s: dict[str, float]) -> None:
     """Keep a cell's estimate for the sweep's progress line."""
     path = _path(plan, state_dir)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(split_s))
+    partial = path.with_name(path.name + ".partial")
+    with contextlib.suppress(OSError):  # a sweep does without it; a full disk is told of elsewhere
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(split_s))
+        partial.rename(path)
 
 
 def load_estimate(plan: Plan, state_dir: Path) -> dict[str, float]:
     """Return seconds by split name; empty where nothing was estimated."""
-    path = _path(plan, state_dir)
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    try:
+        return dict(json.loads(_path(plan, state_dir).read_text()))
+    except (OSError, ValueError):
+        return {}
 
 
 def _path(plan: Plan, state_dir: Path) -> Path:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import selectors
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,7 @@ def launch(orders: list[Launch], plan: Plan, key: bytes) -> Pipeline:
         What one of them or its connection has to say; then none is left running.
     """
     channels: list[Channel] = []
+    abandoned = threading.Event()
 
     def start(order: Launch) -> dict[str, Any]:
         worker = plan.hub if order.is_hub else plan.workers[order.stage]
@@ -89,6 +91,8 @@ def launch(orders: list[Launch], plan: Plan, key: bytes) -> Pipeline:
         sock, _ = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
         channel = Channel(sock, worker.host)
         channels.append(channel)
+        if abandoned.is_set():  # while this one was connecting
+            channel.shut()
         channel.send_message(order.to_message(), timeout=timeout)
         answer = channel.receive_message(COMPUTE_ALLOWANCE_S)
         while not answer["ready"]:  # a profile tells of every block that it has loaded
@@ -98,9 +102,13 @@ def launch(orders: list[Launch], plan: Plan, key: bytes) -> Pipeline:
     try:
         with ThreadPoolExecutor(len(orders)) as pool:
             futures = [pool.submit(start, order) for order in orders]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             try:
+                for future in (future for future in futures if future in done):
+                    future.result()
                 ready = [future.result() for future in futures]
             except ParetoPipeError:
+                abandoned.set()
                 for channel in channels:  # wakes the other threads, and stages that wait for a peer
                     channel.shut()
                 raise

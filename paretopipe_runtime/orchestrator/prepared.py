@@ -66,12 +66,21 @@ def prepare(plan: Plan, state_dir: Path) -> Prepared:
     folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        facts = _facts(plan, state_dir, folder)
+        try:
+            return _load(folder, _facts(plan, state_dir, folder))
+        except (ValueError, KeyError, EOFError):  # damaged, as by a power cut
+            (folder / "facts.json").unlink(missing_ok=True)
+            return _load(folder, _facts(plan, state_dir, folder))
     except OSError as error:
-        raise ParetoPipeError(
-            "E_DISK", f"cannot write to {state_dir}: {error.strerror} — free some space there"
-        ) from error
-    return _load(folder, facts)
+        raise _disk(state_dir, error) from error
+
+
+def _disk(state_dir: Path, error: OSError) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_DISK",
+        f"cannot write to {state_dir}: {error.strerror} — free some space there and give the same "
+        "command again",
+    )
 
 
 def _facts(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
@@ -79,16 +88,30 @@ def _facts(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
     path = folder / "facts.json"
     facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     made: dict[str, Any] = {}
-    if not facts:
+    if not facts or not _has_weights(facts, state_dir / "weights"):
         made = forked.call(lambda: _make(plan, state_dir, folder))
     elif "flops" not in facts:  # the folder of a version that kept shares of the work alone
         made = {"flops": forked.call(lambda: _flops(plan))}
     if made:
         facts |= made
         partial = folder / "facts.partial"
-        partial.write_text(json.dumps(facts))
+        with partial.open("w") as file:
+            json.dump(facts, file)
+            file.flush()
+            os.fsync(file.fileno())
         partial.rename(path)
     return facts
+
+
+def _has_weights(facts: dict[str, Any], store: Path) -> bool:
+    """Whether the blocks' files are all there, by size; a copy that leaves is read in full."""
+    try:
+        return all(
+            (store / f"{block['sha256']}.safetensors").stat().st_size == block["nbytes"]
+            for block in facts["manifest"]["blocks"]
+        )
+    except FileNotFoundError:
+        return False
 
 
 def _load(folder: Path, facts: dict[str, Any]) -> Prepared:
@@ -121,7 +144,13 @@ def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
     shapes = boundary_shapes(plan.model, plan.classes, plan.batch_size, plan.image_px)
     batches = golden.input_batches(plan.batch_size, plan.image_px, INPUT_BATCHES, INPUT_SEED)
     logits = golden.reference_logits(plan.model, plan.classes, manifest, store, batches)
-    np.save(folder / "reference.npy", np.stack(list(logits)), allow_pickle=False)
+    try:
+        with (folder / "reference.npy").open("wb") as file:
+            np.save(file, np.stack(list(logits)), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _disk(state_dir, error) from error
     return {
         "manifest": manifest.to_json(),
         "weights_digest": manifest.digest,

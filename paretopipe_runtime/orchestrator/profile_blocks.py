@@ -13,6 +13,7 @@ from typing import Any
 
 from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.models import model_info
+from paretopipe_runtime.orchestrator.aftermath import explained
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
 from paretopipe_runtime.orchestrator.prepared import (
@@ -95,15 +96,16 @@ def _measure(
     batches = plan.warmup_batches + plan.latency_batches
     deadlines = Deadlines.of(plan, prepared.hop_bytes(()))
     expected = Expected(prepared.boundaries[-1], prepared.reference, ENGINES[plan.engine].tolerance)
-    pipeline = launch([_order(plan, prepared, deadlines, batches, run_id)], plan, key)
-    try:
-        driver = Driver(pipeline, expected, deadlines)
-        driver.one_in_flight(2 * batches)
-        (report,) = finish(pipeline, deadlines)
-        proof = driver.proof()
-    finally:
-        for channel in pipeline.channels:
-            channel.close()
+    with explained(plan.workers[:1], run_id, key, plan.rtt_s):
+        pipeline = launch([_order(plan, prepared, deadlines, batches, run_id)], plan, key)
+        try:
+            driver = Driver(pipeline, expected, deadlines)
+            driver.one_in_flight(2 * batches)
+            (report,) = finish(pipeline, deadlines)
+            proof = driver.proof()
+        finally:
+            for channel in pipeline.channels:
+                channel.close()
     (ready,) = pipeline.ready
     record = {
         "input_bytes": prepared.boundaries[0].nbytes,

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.orchestrator.aftermath import explained
 from paretopipe_runtime.orchestrator.estimate import LAUNCH_ROUND_TRIPS, LAUNCH_S
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
@@ -128,17 +129,19 @@ def _move(plan: Plan, nbytes: int, key: bytes, run_id: str) -> dict[str, Any]:
     deadlines = Deadlines.of(plan, [nbytes] * len(plan.workers))
     numbers = golden.random_batches(payload.shape, INPUT_BATCHES, INPUT_SEED)
     expected = Expected(ANSWER, tuple(batch[:, :1] for batch in numbers), tolerance=0.0)
-    pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, key)
-    try:
-        driver = Driver(pipeline, expected, deadlines)
-        driver.one_in_flight(plan.warmup_batches)
-        alone = driver.one_in_flight(plan.latency_batches)
-        full = driver.saturated(plan.latency_batches, plan.window)
-        reports = finish(pipeline, deadlines)
-        proof = driver.proof()
-    finally:
-        for channel in pipeline.channels:
-            channel.close()
+    workers = (*plan.workers, *([plan.hub] if plan.hub else []))
+    with explained(workers, run_id, key, plan.rtt_s):
+        pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, key)
+        try:
+            driver = Driver(pipeline, expected, deadlines)
+            driver.one_in_flight(plan.warmup_batches)
+            alone = driver.one_in_flight(plan.latency_batches)
+            full = driver.saturated(plan.latency_batches, plan.window)
+            reports = finish(pipeline, deadlines)
+            proof = driver.proof()
+        finally:
+            for channel in pipeline.channels:
+                channel.close()
     batches = plan.warmup_batches + 2 * plan.latency_batches
     moved = [report["payload_sent"] for report in reports[:-1]]
     moved += [report["payload_received"] for report in reports[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import time
@@ -135,8 +136,11 @@ class Progress:
         self._state["elapsed_s"] = round(time.monotonic() - self._began, 1)
         self._state["left_s"] = round(self.left_s(), 1)
         partial = self._path.with_name(self._path.name + ".partial")
-        partial.write_text(json.dumps(self._state))
-        partial.rename(self._path)
+        # It tells people how far the sweep is; a disk too full for that ends none, and hides no
+        # error of the records, which say the same of the disk in a sentence.
+        with contextlib.suppress(OSError):
+            partial.write_text(json.dumps(self._state))
+            partial.rename(self._path)
 
 
 def _figures(row: dict[str, Any]) -> str:

@@ -36,6 +36,8 @@ from paretopipe_runtime.runs import Run, expand
 
 MAX_ATTEMPTS = 2  # of one run within one pass of its block and one sweep
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky
+# A split that does not fit a host says nothing of the next one.
+ITS_OWN_FAULT = frozenset({"failed:E_OOM", "failed:E_MEMORY"})
 
 COMPLETE, INCOMPLETE, INTERRUPTED = 0, 1, 75
 
@@ -134,7 +136,7 @@ class _Cell:
 
         Shaping ends by itself some time after whoever renews it has gone, but after this lease.
         """
-        if status != "ok" or self._plan.netem is None or not self._lease.expired():
+        if status != "ok" or self._plan.netem is None or not self._lease.is_old():
             return {}
         message = "the controller was gone when it ended, and the shaping may have been as well"
         return {"status": "invalid:network_unheld", "message": message}
@@ -150,6 +152,8 @@ class _Cell:
             self._failed_in_a_row = 0
             return
         self.last_failure = row["message"] or row["status"]
+        if row["status"] in ITS_OWN_FAULT:
+            return
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= GIVE_UP_AFTER:
             count = self._failed_in_a_row

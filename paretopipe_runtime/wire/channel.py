@@ -7,7 +7,9 @@ else.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import re
 import socket
 import struct
 import threading
@@ -17,16 +19,21 @@ from typing import Any
 import xxhash
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import frames
+from paretopipe_runtime.wire import frames, strict
 from paretopipe_runtime.wire.frames import FrameType, Header
 
-MAX_MESSAGE = 4 * 1024 * 1024
+MESSAGE_DEPTH = 16
+# Within a frame a peer that lives is not silent for longer, however slow the link: a transfer that
+# may take minutes is given up long before.
+SILENCE_S = 30.0
 # A larger payload is sent or read, and hashed, piece by piece: a piece is in the cache for the
 # second, and the other end is busy meanwhile.
 _SMALL, _PIECE = 64 * 1024, 1024 * 1024
 _DIGEST_SIZE = 8
 _IDLE = 24 * 3600.0
+_LATE_S = 1.0  # by so much the kernel may end a read or a write after its deadline
 _TIMEVAL = struct.Struct("@ll")
+_CODE = re.compile(r"E_[A-Z0-9_]{1,40}")
 
 
 class Channel:
@@ -135,8 +142,7 @@ class Channel:
 
     def send_error(self, error: ParetoPipeError, *, timeout: float = 5.0) -> None:
         """Tell the peer why this end gives up."""
-        text = json.dumps({"code": error.code, "message": error.message[:400]})
-        self.send(FrameType.ERROR, text.encode(), timeout=timeout)
+        self.send(FrameType.ERROR, _error_payload(error), timeout=timeout)
 
     def sent(self, kind: FrameType, payload_nbytes: int) -> None:
         """Take note of a frame that is complete, and let the next one begin."""
@@ -168,11 +174,13 @@ class Channel:
 
     def receive_header(self, timeout: float = _IDLE) -> Header:
         """Wait for the next frame and return its checked header; an ERROR frame is raised."""
+        began = time.monotonic()
         try:
             self.limit(socket.SO_RCVTIMEO, timeout)
             count = self.sock.recv_into(self._header)
             if count != frames.HEADER_SIZE:
-                self._read([self._header_view], count, timeout)
+                left = began + timeout - time.monotonic()
+                self._read([self._header_view], count, max(left, _LATE_S))
         except OSError as error:
             raise self._failure("waiting for a frame", timeout, error) from error
         header = frames.decode(self._header)
@@ -182,8 +190,7 @@ class Channel:
             )
         self._received += 1
         if header.type is FrameType.ERROR:
-            error_sent = self._json(header)
-            raise ParetoPipeError(str(error_sent.get("code")), f"{error_sent.get('message')}")
+            raise self._error_sent(self._json(header))
         return header
 
     def receive_payload(self, header: Header, buffer: memoryview, timeout: float) -> float:
@@ -235,17 +242,21 @@ class Channel:
         return self._json(header)
 
     def _json(self, header: Header) -> dict[str, Any]:
-        if header.payload_nbytes > MAX_MESSAGE:
-            raise ParetoPipeError("E_SIZE", f"{self.peer}: message of {header.payload_nbytes} B")
         buffer = memoryview(bytearray(header.payload_nbytes))
         self.receive_payload(header, buffer, timeout=10.0)
         try:
-            message = json.loads(bytes(buffer))
+            return strict.parse_object(bytes(buffer), depth=MESSAGE_DEPTH)
         except ValueError as error:
-            raise ParetoPipeError("E_MESSAGE", f"{self.peer}: not JSON: {error}") from error
-        if not isinstance(message, dict):
-            raise ParetoPipeError("E_MESSAGE", f"{self.peer}: not a JSON object")
-        return message
+            raise ParetoPipeError(
+                "E_MESSAGE", f"{self.peer}: {header.type.name} {header.seq} is {error}"
+            ) from error
+
+    def _error_sent(self, fields: dict[str, Any]) -> ParetoPipeError:
+        """Return the error that the peer tells of, fit for a log and a record."""
+        code, message = fields.get("code"), fields.get("message")
+        if not (isinstance(code, str) and _CODE.fullmatch(code) and isinstance(message, str)):
+            return ParetoPipeError("E_MESSAGE", f"{self.peer}: an ERROR without code and sentence")
+        return ParetoPipeError(code, _escaped(message))
 
     def _read_by_piece(self, buffer: memoryview, timeout: float) -> tuple[float, bytes]:
         """Read a long payload, hashing each piece while it is in the cache; seconds, digest."""
@@ -253,15 +264,18 @@ class Channel:
         hash_so_far = xxhash.xxh3_64()
         hashing_s = 0.0
         done = 0
-        self.limit(socket.SO_RCVTIMEO, timeout)
+        self.limit(socket.SO_RCVTIMEO, min(timeout, SILENCE_S))
         while done < len(buffer):
-            count = self.sock.recv_into(buffer[done : done + _PIECE])
+            try:
+                count = self.sock.recv_into(buffer[done : done + _PIECE])
+            except BlockingIOError as error:
+                raise self._silent(done, len(buffer)) from error
             self._check_read(count, done, len(buffer), deadline)
             before = time.perf_counter()
             hash_so_far.update(buffer[done : done + count])
             hashing_s += time.perf_counter() - before
             done += count
-        self._read([self._digest_view], None, timeout)
+        self._read([self._digest_view], None, max(deadline - time.monotonic(), _LATE_S))
         return hashing_s, hash_so_far.digest()
 
     def _take(self, views: list[memoryview]) -> int | None:
@@ -276,7 +290,7 @@ class Channel:
         deadline = time.monotonic() + timeout
         size = sum(map(len, views))
         done = 0
-        self.limit(socket.SO_RCVTIMEO, timeout)
+        self.limit(socket.SO_RCVTIMEO, min(timeout, SILENCE_S))
         while True:
             if count is not None:
                 self._check_read(count, done, size, deadline)
@@ -284,15 +298,18 @@ class Channel:
                 if done == size:
                     return
                 views = _rest(views, count)
-            count = self.sock.recvmsg_into(views)[0]
+            try:
+                count = self.sock.recvmsg_into(views)[0]
+            except BlockingIOError as error:
+                raise self._silent(done, size) from error
 
     def _check_read(self, count: int, done: int, size: int, deadline: float) -> None:
         if count == 0:
             raise ParetoPipeError(
                 "E_TRUNC", f"{self.peer} closed the connection at {done}/{size} B"
             )
-        if done + count < size and time.monotonic() > deadline:  # a peer that only trickles
-            raise TimeoutError
+        if done + count < size:
+            self.hurry(socket.SO_RCVTIMEO, deadline)
 
     def limit(self, option: int, seconds: float) -> None:
         """Let the kernel end a read (SO_RCVTIMEO) or a write (SO_SNDTIMEO) after `seconds`."""
@@ -302,11 +319,45 @@ class Channel:
             self.sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(whole, part))
             self._limits[option] = seconds
 
+    def hurry(self, option: int, deadline: float) -> None:
+        """Give what is still to come only the time that is left: a peer must not trickle."""
+        left = deadline - time.monotonic()
+        if left < 0:
+            raise TimeoutError
+        if left + _LATE_S < self._limits[option]:
+            self.limit(option, left + _LATE_S / 2)
+
+    def _silent(self, done: int, size: int) -> TimeoutError:
+        waited = self._limits[socket.SO_RCVTIMEO]
+        return TimeoutError(f"no byte for {waited:.1f} s at {done}/{size} B")
+
     def _failure(self, doing: str, timeout: float, error: OSError) -> ParetoPipeError:
         """Return what the operating system raised, as an error of ours."""
-        if isinstance(error, TimeoutError | BlockingIOError):
-            return ParetoPipeError("E_STALL", f"{self.peer}: {doing} not done in {timeout:.1f} s")
+        # ETIMEDOUT is a TimeoutError for Python, and the kernel's word that nobody answers.
+        if isinstance(error, TimeoutError | BlockingIOError) and error.errno != errno.ETIMEDOUT:
+            what = f"not done in {timeout:.1f} s" if error.errno or not error.args else str(error)
+            return ParetoPipeError("E_STALL", f"{self.peer}: {doing}: {what}")
         return ParetoPipeError("E_PEER_LOST", f"{self.peer}: {doing}: {error.strerror or error}")
+
+
+def _error_payload(error: ParetoPipeError) -> bytes:
+    """Return `error` as an ERROR frame carries it, its sentence cut to what fits."""
+    message = error.message
+    while True:
+        fields = {"code": error.code, "message": message}
+        payload = json.dumps(fields, ensure_ascii=False).encode(errors="backslashreplace")
+        over = len(payload) - frames.MAX_ERROR
+        if over <= 0:
+            return payload
+        message = message[: -max(over // 4, 1)]
+
+
+def _escaped(text: str) -> str:
+    """Return `text` without anything that a terminal would obey."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def _rest(views: list[memoryview], count: int) -> list[memoryview]:
@@ -373,8 +424,8 @@ class Outgoing:
             count = self._channel.sock.sendmsg(self._parts, (), flags)
             if count < sum(map(len, self._parts)):
                 self._parts = _rest(self._parts, count)
-                if deadline and time.monotonic() > deadline:  # a peer that only trickles
-                    raise TimeoutError
+                if deadline:
+                    self._channel.hurry(socket.SO_SNDTIMEO, deadline)
             else:
                 self._parts = []
                 self._next_part()

@@ -28,6 +28,9 @@ MAGIC = b"PPWF"
 VERSION = 1
 MAX_DIMS = 8
 MAX_PAYLOAD = 256 * 1024 * 1024
+MAX_MESSAGE = 4 * 1024 * 1024
+MAX_ERROR = 512
+MAX_FRAMES = 1_000_000  # on one connection
 _LAYOUT = struct.Struct("<4sBBBBIIQQ16s8I12s")
 _CRC = struct.Struct("<I")
 _NUMBER = struct.Struct("<IQ")  # seq and batch_id: all that differs between frames of one form
@@ -47,6 +50,14 @@ class FrameType(IntEnum):
 
 
 _TYPES = {int(kind): kind for kind in FrameType}
+_MOST = {
+    FrameType.TENSOR: MAX_PAYLOAD,
+    FrameType.END: 0,
+    FrameType.ERROR: MAX_ERROR,
+    FrameType.MESSAGE: MAX_MESSAGE,
+    FrameType.REQUEST: 0,
+    FrameType.BLOB: MAX_PAYLOAD,
+}
 #: torch names of the element types a frame can carry, by their number on the wire.
 DTYPES = {
     1: "float32",
@@ -57,7 +68,7 @@ DTYPES = {
     6: "bfloat16",
     7: "int8",
 }
-_ITEMSIZE = {1: 4, 2: 2, 3: 1, 4: 4, 5: 8, 6: 2, 7: 1}
+ITEMSIZE = {1: 4, 2: 2, 3: 1, 4: 4, 5: 8, 6: 2, 7: 1}
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
@@ -105,7 +116,7 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
     ------
     ParetoPipeError
         ``E_HEADER`` for anything that is not a well-formed header, ``E_SIZE`` for a payload that
-        contradicts its own shape or exceeds `MAX_PAYLOAD`.
+        contradicts its own shape or exceeds what its type may have.
     """
     if len(data) != HEADER_SIZE:
         raise ParetoPipeError("E_HEADER", f"header of {len(data)} bytes, expected {HEADER_SIZE}")
@@ -140,11 +151,15 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         or (any(dims[ndim:]) and "unused dimensions are not zero")
         or (is_tensor and dtype not in DTYPES and f"unknown dtype {dtype}")
         or (not is_tensor and (dtype or ndim) and "dtype or shape on no tensor")
+        or (seq >= MAX_FRAMES and f"more than {MAX_FRAMES} on one connection")
     )
     if wrong:
         raise ParetoPipeError("E_HEADER", f"frame {seq}: {wrong}")
-    if nbytes > MAX_PAYLOAD:
-        raise ParetoPipeError("E_SIZE", f"frame {seq} announces {nbytes} B, cap {MAX_PAYLOAD} B")
-    if is_tensor and nbytes != math.prod(shape) * _ITEMSIZE[dtype]:
+    known = _TYPES[kind]
+    if nbytes > _MOST[known]:
+        raise ParetoPipeError(
+            "E_SIZE", f"frame {seq} announces {nbytes} B, {known.name} has at most {_MOST[known]} B"
+        )
+    if is_tensor and nbytes != math.prod(shape) * ITEMSIZE[dtype]:
         raise ParetoPipeError("E_SIZE", f"frame {seq}: {nbytes} B do not fit its shape {shape}")
-    return Header(_TYPES[kind], seq, nbytes, batch_id, dtype, shape)
+    return Header(known, seq, nbytes, batch_id, dtype, shape)

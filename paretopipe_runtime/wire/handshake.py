@@ -1,8 +1,9 @@
 """Who is there? A preamble, a HELLO each way, and a mutual proof of the shared key.
 
-Client speaks first and proves first. Before the proof a peer gets `LIMIT_S` seconds and 4 KiB, no
-tensor buffer, and no words about why it was refused. The proof covers both HELLOs, so that nothing
-negotiated in them can be altered on the way::
+Client speaks first and proves first. Before the proof a peer gets `LIMIT_S` seconds for all it has
+to say and 4 KiB, no tensor buffer, and no words about why it was refused; what it said is read as
+JSON only after it. The proof covers both HELLOs, so that nothing negotiated in them can be altered
+on the way::
 
     mac(role) = HMAC-SHA256(key, "ppw1|" role "|" sha256(hello_c) "|" sha256(hello_s))
 
@@ -15,21 +16,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import socket
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.version import version
+from paretopipe_runtime.wire import strict, tcp
 
 MAGIC = b"\x89PPW\r\n\x1a\n"
 MAJOR, MINOR = 1, 0
 MAX_HELLO = 4096
+HELLO_DEPTH = 3
 LIMIT_S = 2.0
 _PREAMBLE = struct.Struct("<8sHHI")
+PREAMBLE_SIZE = _PREAMBLE.size
+_NONCE = re.compile(r"[0-9a-f]{64}")
 
 
 def read_key(path: Path) -> bytes:
@@ -54,12 +61,13 @@ def read_key(path: Path) -> bytes:
 def connect(
     address: tuple[str, int], key: bytes, hello: dict[str, Any], *, timeout: float
 ) -> tuple[socket.socket, dict[str, Any]]:
-    """Connect and authenticate; return the socket and the server's HELLO.
+    """Connect and authenticate within `timeout` seconds each; return the socket and its HELLO.
 
     Raises
     ------
     ParetoPipeError
-        ``E_CONNECT``, ``E_AUTH`` or ``E_VERSION``, each with what to do.
+        ``E_CONNECT``, ``E_MAGIC``, ``E_AUTH``, ``E_AUTH_TIMEOUT`` or ``E_VERSION``, each with what
+        to do.
     """
     where = f"{address[0]}:{address[1]}"
     try:
@@ -71,16 +79,14 @@ def connect(
             "paretopipe-worker running there? playbooks/provision.yml starts it",
         ) from error
     try:
-        tune(sock)
-        sock.settimeout(timeout)
-        mine = _hello(hello)
-        sock.sendall(_PREAMBLE.pack(MAGIC, MAJOR, MINOR, len(mine)) + mine)
-        theirs = _read_hello(sock, where, time.monotonic() + timeout)
-        sock.sendall(_mac(key, b"client", mine, theirs))
-        proof = _read_exact(sock, 32, time.monotonic() + timeout)
-        if not hmac.compare_digest(proof, _mac(key, b"server", mine, theirs)):
-            raise OSError("its proof of the key is wrong")
-        server = _parse(theirs)
+        server = _introduce(sock, where, key, hello, time.monotonic() + timeout)
+    except TimeoutError as error:
+        sock.close()
+        raise ParetoPipeError(
+            "E_AUTH_TIMEOUT",
+            f"{where} took the connection but did not prove itself in {timeout:.1f} s — is its "
+            "host overloaded, or another program on that port?",
+        ) from error
     except (OSError, ValueError) as error:
         sock.close()
         raise ParetoPipeError(
@@ -88,51 +94,86 @@ def connect(
             f"{where} and this host do not share a key ({error}) — run playbooks/provision.yml, "
             "which installs one on every node",
         ) from error
-    if server.get("version") != version():
+    except ParetoPipeError:
         sock.close()
-        raise ParetoPipeError(
-            "E_VERSION",
-            f"{where} runs paretopipe {server.get('version')}, this host {version()} — run "
-            "playbooks/provision.yml on both",
-        )
+        raise
     return sock, server
 
 
-def accept(sock: socket.socket, key: bytes, hello: dict[str, Any]) -> dict[str, Any]:
+def _introduce(
+    sock: socket.socket, where: str, key: bytes, hello: dict[str, Any], deadline: float
+) -> dict[str, Any]:
+    tcp.tune(sock)
+    mine = _hello(hello)
+    sock.sendall(_PREAMBLE.pack(MAGIC, MAJOR, MINOR, len(mine)) + mine)
+    theirs = _read_hello(sock, where, deadline)
+    sock.sendall(_mac(key, b"client", mine, theirs))
+    proof = _read_exact(sock, 32, deadline)
+    if not hmac.compare_digest(proof, _mac(key, b"server", mine, theirs)):
+        raise OSError("its proof of the key is wrong")
+    server = parse_hello(theirs)
+    if server["version"] != version():
+        raise ParetoPipeError(
+            "E_VERSION",
+            f"{where} runs paretopipe {server['version']}, this host {version()} — run "
+            "playbooks/provision.yml on both",
+        )
+    return server
+
+
+def accept(
+    sock: socket.socket,
+    key: bytes,
+    hello: dict[str, Any],
+    proved: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Authenticate the client at the other end of `sock`; return its HELLO.
+
+    `proved` is called once it has proved the key, before it can know.
 
     Raises
     ------
     ParetoPipeError
-        ``E_MAGIC`` for a stranger's protocol, ``E_AUTH`` for everything else. The peer is told
-        nothing: the caller closes the socket.
+        ``E_MAGIC`` for a stranger's protocol, ``E_AUTH_TIMEOUT`` for a slow one, ``E_VERSION`` for
+        other code, ``E_AUTH`` for everything else. The peer is told nothing: the caller closes the
+        socket.
     """
-    tune(sock)
-    where = "{}:{}".format(*sock.getpeername()[:2])
-    deadline = time.monotonic() + LIMIT_S
+    where = "a peer that is gone"
+    began = time.monotonic()
     try:
-        theirs = _read_hello(sock, where, deadline)
-        mine = _hello(hello)
-        sock.sendall(_PREAMBLE.pack(MAGIC, MAJOR, MINOR, len(mine)) + mine)
+        where = "{}:{}".format(*sock.getpeername()[:2])
+        tcp.tune(sock)
         # Over a slow link the proof comes a round trip later: that wait is not the peer's fault.
-        proof = _read_exact(sock, 32, time.monotonic() + LIMIT_S)
-        if not hmac.compare_digest(proof, _mac(key, b"client", theirs, mine)):
-            raise OSError("its proof of the key is wrong")
-        client = _parse(theirs)
+        limit = LIMIT_S + min(tcp.round_trip_s(sock), LIMIT_S)
+        theirs, mine = _hear_proof(sock, where, key, hello, began + limit)
+        proved()
         sock.sendall(_mac(key, b"server", theirs, mine))
+        client = parse_hello(theirs)
+    except TimeoutError as error:
+        raise ParetoPipeError(
+            "E_AUTH_TIMEOUT",
+            f"{where} had not proved itself after {time.monotonic() - began:.1f} s",
+        ) from error
     except (OSError, ValueError) as error:
         raise ParetoPipeError("E_AUTH", f"{where} not let in: {error}") from error
+    if client["version"] != version():  # it has our HELLO, and says the same at its end
+        raise ParetoPipeError(
+            "E_VERSION", f"{where} runs paretopipe {client['version']!r}, this host {version()}"
+        )
     return client
 
 
-def tune(sock: socket.socket) -> None:
-    """Set what every connection needs: no Nagle delay, and a dead peer is noticed."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+def _hear_proof(
+    sock: socket.socket, where: str, key: bytes, hello: dict[str, Any], deadline: float
+) -> tuple[bytes, bytes]:
+    """Return the client's HELLO and ours, once it has proved the key over them."""
+    theirs = _read_hello(sock, where, deadline)
+    mine = _hello(hello)
+    sock.sendall(_PREAMBLE.pack(MAGIC, MAJOR, MINOR, len(mine)) + mine)
+    proof = _read_exact(sock, 32, deadline)
+    if not hmac.compare_digest(proof, _mac(key, b"client", theirs, mine)):
+        raise OSError("its proof of the key is wrong")
+    return theirs, mine
 
 
 def _hello(fields: dict[str, Any]) -> bytes:
@@ -140,11 +181,43 @@ def _hello(fields: dict[str, Any]) -> bytes:
     return json.dumps(data).encode()
 
 
-def _parse(hello: bytes) -> dict[str, Any]:
-    data = json.loads(hello)
-    if not isinstance(data, dict):
-        raise ValueError("its HELLO is not a JSON object")
+def parse_hello(hello: bytes) -> dict[str, Any]:
+    """Return what a HELLO says; it names a version and a nonce.
+
+    Raises
+    ------
+    ValueError
+        For anything but a flat enough JSON object with those two.
+    """
+    try:
+        data = strict.parse_object(hello, depth=HELLO_DEPTH)
+    except ValueError as error:
+        raise ValueError(f"its HELLO is {error}") from error
+    if not (isinstance(data.get("version"), str) and _NONCE.fullmatch(str(data.get("nonce")))):
+        raise ValueError("its HELLO lacks a version or a nonce")
     return data
+
+
+def parse_preamble(data: bytes, where: str) -> int:
+    """Return the size of the HELLO that follows `data`, exactly a preamble.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_MAGIC`` for another protocol, ``E_VERSION`` for another major version of this one.
+    ValueError
+        For a HELLO that is too long.
+    """
+    magic, major, _minor, size = _PREAMBLE.unpack(data)
+    if magic != MAGIC:
+        raise ParetoPipeError(
+            "E_MAGIC", f"{where} sent {magic.hex()}, not a paretopipe peer — closed"
+        )
+    if major != MAJOR:
+        raise ParetoPipeError("E_VERSION", f"{where} speaks wire version {major}, not {MAJOR}")
+    if size > MAX_HELLO:
+        raise ValueError(f"its HELLO of {size} B is over {MAX_HELLO} B")
+    return int(size)
 
 
 def _mac(key: bytes, role: bytes, client: bytes, server: bytes) -> bytes:
@@ -155,22 +228,17 @@ def _mac(key: bytes, role: bytes, client: bytes, server: bytes) -> bytes:
 
 
 def _read_hello(sock: socket.socket, where: str, deadline: float) -> bytes:
-    magic, major, _minor, size = _PREAMBLE.unpack(_read_exact(sock, _PREAMBLE.size, deadline))
-    if magic != MAGIC:
-        raise ParetoPipeError(
-            "E_MAGIC", f"{where} sent {magic.hex()}, not a paretopipe peer — closed"
-        )
-    if major != MAJOR:
-        raise ParetoPipeError("E_VERSION", f"{where} speaks wire version {major}, not {MAJOR}")
-    if size > MAX_HELLO:
-        raise ValueError(f"its HELLO of {size} B is over {MAX_HELLO} B")
+    size = parse_preamble(_read_exact(sock, PREAMBLE_SIZE, deadline), where)
     return _read_exact(sock, size, deadline)
 
 
 def _read_exact(sock: socket.socket, size: int, deadline: float) -> bytes:
     data = b""
     while len(data) < size:
-        sock.settimeout(max(deadline - time.monotonic(), 1e-3))
+        left = deadline - time.monotonic()
+        if left <= 0:  # also for a peer that always has one byte more
+            raise TimeoutError
+        sock.settimeout(left)
         piece = sock.recv(size - len(data))
         if not piece:
             raise OSError("it closed the connection")

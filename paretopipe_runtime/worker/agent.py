@@ -7,13 +7,17 @@ It lets authenticated peers in and hands each connection to where it belongs:
 ``link``
     the data connection from the stage before: passed on to the stage process it names;
 ``deploy``
-    weight files, kept by their sha256.
+    weight files, kept by their sha256;
+``end``
+    a run that its orchestrator has given up: what is left of it goes, and it is told what a signal
+    had ended before.
 
 The agent imports no torch; the fork server does, once, so that a launch costs a fork.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -21,6 +25,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +35,18 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.worker import deploy
+from paretopipe_runtime.worker.complaints import Complaints
 from paretopipe_runtime.worker.node import BACKENDS
+from paretopipe_runtime.worker.pending import Pending
 
-MAX_PENDING = 4  # connections that have not proved the key yet
 LINK_WAIT_S = 10.0
+_BACKLOG = 128
+_NO_ROOM_S = 0.1  # between two tries while the process has no descriptor or thread to give
+GRACE_S = 0.5  # for the processes of a run that is given up to end by themselves
+# For the processes of the run before to end: a first stage that computes while its orchestrator is
+# killed notices when it has done the batch.
+TURN_S = 30.0
+KNOWN_ENDS = 256  # how many ended stages are remembered
 
 
 @dataclass(frozen=True)
@@ -61,12 +74,14 @@ class Agent:
 
     def __init__(self, options: AgentOptions) -> None:
         self.options = options
-        self._pending = threading.BoundedSemaphore(MAX_PENDING)
+        self._pending = Pending()
+        self._complaints = Complaints()
         self._stages: dict[tuple[str, int], socket.socket] = {}
+        self._ends: dict[tuple[str, int], dict[str, Any] | None] = {}  # None: it lives
         self._stage_arrived = threading.Condition()
         self._listener = _bind(options.address, options.port)
         self._fork_server = _start_fork_server(options)
-        self._listener.listen(16)  # from now on a launch is fast
+        self._listener.listen(_BACKLOG)  # from now on a launch is fast
 
     def serve(self) -> None:
         """Let peers in until the process ends."""
@@ -77,63 +92,149 @@ class Agent:
             flush=True,
         )
         while True:
-            sock, _ = self._listener.accept()
-            if self._pending.acquire(timeout=handshake.LIMIT_S):
+            try:
+                sock, (host, _) = self._listener.accept()
+            except OSError as error:  # no descriptor left, or the peer has gone again
+                self._complaints.say(f"E_ACCEPT: {error.strerror}")
+                time.sleep(_NO_ROOM_S)
+                continue
+            try:
+                self._pending.enter(sock, host)
                 threading.Thread(target=self._admit, args=(sock,), daemon=True).start()
-            else:
+            except RuntimeError as error:  # no thread left
+                self._complaints.say(f"E_ACCEPT: {host} not let in: {error}")
+                self._pending.leave(sock)
                 sock.close()
+                time.sleep(_NO_ROOM_S)
 
     def _admit(self, sock: socket.socket) -> None:
         try:
             try:
-                hello = handshake.accept(sock, self.options.key, {"node": self.options.node})
+                hello = handshake.accept(
+                    sock,
+                    self.options.key,
+                    {"node": self.options.node},
+                    proved=lambda: self._pending.leave(sock),
+                )
             finally:
-                self._pending.release()
+                self._pending.leave(sock)
             self._route(sock, hello)
         except ParetoPipeError as error:
-            print(error, file=sys.stderr, flush=True)
+            self._complaints.say(str(error))
         finally:
             sock.close()  # a stage that took the connection over has its own descriptor
 
     def _route(self, sock: socket.socket, hello: dict[str, Any]) -> None:
         match hello.get("role"):
             case "run":
-                self._launch(sock, (str(hello["run_id"]), int(hello["stage"])))
+                self._launch(sock, _stage(hello))
             case "link":
-                self._pass_link(sock, (str(hello["run_id"]), int(hello["stage"])))
+                self._pass_link(sock, _stage(hello), str(hello.get("plan")))
             case "deploy":
-                deploy.serve(Channel(sock, str(hello.get("node"))), self.options.state_dir)
+                deploy.serve(Channel(sock, "orchestrator"), self.options.state_dir)
+            case "end":
+                self._end(Channel(sock, "orchestrator"), str(hello["run_id"]))
             case other:
-                raise ParetoPipeError("E_ROLE", f"peer asks for role {other!r}")
+                raise ParetoPipeError("E_ROLE", f"peer asks for role {str(other)[:40]!r}")
 
     def _launch(self, sock: socket.socket, stage: tuple[str, int]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            request = json.dumps({"run_id": stage[0], "stage": stage[1]}).encode()
-            socket.send_fds(self._fork_server, [request], [sock.fileno(), theirs.fileno()])
-        with self._stage_arrived:
-            self._stages[stage] = ours
-            self._stage_arrived.notify_all()
-        sock.close()
-        with ours:  # readable again when the stage process has ended
-            ours.recv(1)
+        with ours:
+            with theirs:
+                request = json.dumps({"run_id": stage[0], "stage": stage[1]}).encode()
+                self._begin(Channel(sock, "orchestrator"), stage)
+                socket.send_fds(self._fork_server, [request], [sock.fileno(), theirs.fileno()])
             with self._stage_arrived:
-                del self._stages[stage]
+                self._stages[stage] = ours
+                self._stage_arrived.notify_all()
+            sock.close()
+            # Readable again when the stage process has ended; reset where a link is left unread.
+            with contextlib.suppress(ConnectionResetError):
+                ours.recv(1)
+            with self._stage_arrived:
+                if self._stages[stage] is ours:  # else it has been launched once more
+                    del self._stages[stage]
 
-    def _pass_link(self, sock: socket.socket, stage: tuple[str, int]) -> None:
+    def _pass_link(self, sock: socket.socket, stage: tuple[str, int], plan: str) -> None:
         with self._stage_arrived:
             if not self._stage_arrived.wait_for(lambda: stage in self._stages, LINK_WAIT_S):
                 raise ParetoPipeError(
                     "E_NO_STAGE", f"a link came for run {stage[0]} stage {stage[1]}, not launched"
                 )
-            socket.send_fds(self._stages[stage], [b"link"], [sock.fileno()])
+            try:
+                # What waits there already, one link, is all that a stage takes.
+                socket.send_fds(
+                    self._stages[stage], [plan.encode()[:64]], [sock.fileno()], socket.MSG_DONTWAIT
+                )
+            except OSError as error:
+                raise ParetoPipeError(
+                    "E_NO_STAGE",
+                    f"run {stage[0]} stage {stage[1]} takes no link: {error.strerror}",
+                ) from error
+
+    def _begin(self, channel: Channel, stage: tuple[str, int]) -> None:
+        """Note a stage that is about to live, once no other run has one here.
+
+        Two runs at once would each measure the other as well, whoever lets them.
+        """
+
+        def others() -> list[str]:
+            return [run for (run, _), end in self._ends.items() if not end and run != stage[0]]
+
+        with self._stage_arrived:
+            if not self._stage_arrived.wait_for(lambda: not others(), TURN_S):
+                busy = ParetoPipeError(
+                    "E_BUSY",
+                    f"{self.options.node} is in the middle of another run ({others()[0]}) — does "
+                    "another orchestrator measure on it? Else restart paretopipe-worker there",
+                )
+                channel.send_error(busy)
+                raise busy
+            for ended in [one for one, end in self._ends.items() if end][:-KNOWN_ENDS]:
+                del self._ends[ended]
+            self._ends[stage] = None
+
+    def _end(self, channel: Channel, run_id: str) -> None:
+        """Answer once no process of the run is left; those that hang on are killed."""
+
+        def gone() -> bool:
+            return all(end for (run, _), end in self._ends.items() if run == run_id)
+
+        with self._stage_arrived:
+            if not self._stage_arrived.wait_for(gone, GRACE_S):
+                self._fork_server.send(json.dumps({"end": run_id}).encode())
+                self._stage_arrived.wait_for(gone, GRACE_S)
+            ends = [end for (run, _), end in self._ends.items() if run == run_id and end]
+        killed = [end for end in ends if end["signal"]]
+        channel.send_message({"killed": killed}, timeout=handshake.LIMIT_S)
 
     def _watch_fork_server(self) -> None:
         while event := self._fork_server.recv(4096):
-            print(event.decode(), file=sys.stderr, flush=True)
+            end = json.loads(event)
+            with self._stage_arrived:
+                self._ends[end["run_id"], end["stage"]] = end
+                self._stage_arrived.notify_all()
+            if end["signal"]:
+                memory = " for want of memory" if end["oom"] else ""
+                print(
+                    f"E_STAGE: stage {end['stage']} of run {end['run_id']} was killed by signal "
+                    f"{end['signal']}{memory}",
+                    file=sys.stderr,
+                    flush=True,
+                )
         print("E_FORKSERVER: the fork server has died — the agent stops", file=sys.stderr)
         # Every other thread may be blocked in a socket call; systemd restarts the whole agent.
         os._exit(1)
+
+
+def _stage(hello: dict[str, Any]) -> tuple[str, int]:
+    """Return the run and the stage that a HELLO names."""
+    run_id, stage = hello.get("run_id"), hello.get("stage")
+    if not (isinstance(run_id, str) and 0 < len(run_id) <= 200 and run_id.isprintable()):
+        raise ParetoPipeError("E_ROLE", "peer names no run")
+    if type(stage) is not int or not -1 <= stage < 64:
+        raise ParetoPipeError("E_ROLE", f"peer names no stage of run {run_id}")
+    return run_id, stage
 
 
 def _bind(address: str, port: int) -> socket.socket:

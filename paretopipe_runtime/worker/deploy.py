@@ -5,24 +5,30 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
+from io import BufferedWriter
 from pathlib import Path
+from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.weights import verify_block
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 
 TIMEOUT_S = 60.0
+MAX_FILES = 10_000
+MAX_PIECE = 16 * 1024 * 1024  # what is allocated at once
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def serve(channel: Channel, state_dir: Path) -> None:
-    """Tell the peer which of its files are missing here, and take those until it closes."""
+    """Tell the peer which of its files are missing or damaged here, and take those."""
     store = state_dir / "weights"
     store.mkdir(parents=True, exist_ok=True)
-    wanted = [str(name) for name in channel.receive_message(TIMEOUT_S)["files"]]
-    if not all(_SHA256.fullmatch(name) for name in wanted):
+    wanted = channel.receive_message(TIMEOUT_S).get("files")
+    if not (isinstance(wanted, list) and len(wanted) <= MAX_FILES and all(map(_is_name, wanted))):
         raise ParetoPipeError("E_DEPLOY", f"{channel.peer}: file names must be sha256 digests")
-    missing = [name for name in wanted if not _path(store, name).exists()]
+    missing = [name for name in wanted if not verify_block(store, name)]
     channel.send_message({"missing": missing}, timeout=TIMEOUT_S)
     try:
         for name in missing:
@@ -37,24 +43,42 @@ def serve(channel: Channel, state_dir: Path) -> None:
 
 
 def _receive_file(channel: Channel, store: Path, name: str) -> None:
-    size = int(channel.receive_message(TIMEOUT_S)["nbytes"])
-    partial = store / f".{name}.partial"
+    size = channel.receive_message(TIMEOUT_S).get("nbytes")
+    if type(size) is not int or size < 0:
+        raise ParetoPipeError("E_DEPLOY", f"{channel.peer}: a file without a size")
+    # A file of its own: what two deployments of the same weights write must not get mixed.
+    descriptor, path = tempfile.mkstemp(dir=store, prefix=".", suffix=".partial")
+    partial = Path(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _receive_pieces(channel, file, size, name)
+            os.fsync(descriptor)
+        partial.rename(_path(store, name))
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _receive_pieces(channel: Channel, file: BufferedWriter, size: int, name: str) -> None:
     digest = hashlib.sha256()
-    with partial.open("wb") as file:
-        while file.tell() < size:
-            header = channel.receive_header(TIMEOUT_S)
-            if header.type is not FrameType.BLOB or header.payload_nbytes > size - file.tell():
-                raise ParetoPipeError("E_DEPLOY", f"{channel.peer}: {header.type.name} unexpected")
-            piece = memoryview(bytearray(header.payload_nbytes))
-            channel.receive_payload(header, piece, TIMEOUT_S)
-            digest.update(piece)
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
+    while size:
+        header = channel.receive_header(TIMEOUT_S)
+        nbytes = header.payload_nbytes
+        if header.type is not FrameType.BLOB or not 0 < nbytes <= min(size, MAX_PIECE):
+            raise ParetoPipeError(
+                "E_DEPLOY", f"{channel.peer}: {header.type.name} of {nbytes} B unexpected"
+            )
+        piece = memoryview(bytearray(nbytes))
+        channel.receive_payload(header, piece, TIMEOUT_S)
+        digest.update(piece)
+        file.write(piece)
+        size -= nbytes
+    file.flush()
     if digest.hexdigest() != name:
-        partial.unlink()
         raise ParetoPipeError("E_WEIGHTS", f"weights {name[:12]} arrived damaged — try again")
-    partial.rename(_path(store, name))
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(_SHA256.fullmatch(name))
 
 
 def _path(store: Path, name: str) -> Path:

@@ -13,10 +13,24 @@ import selectors
 import signal
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.worker import oom
 from paretopipe_runtime.worker.node import Node
+
+
+@dataclass
+class _Stage:
+    """One child: which stage it is, and the kernel's count of memory kills before it."""
+
+    pid: int
+    run_id: str
+    stage: int
+    oom_kills: int
+    given_up: bool = False
 
 
 def main(descriptor: int) -> None:
@@ -38,7 +52,7 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()  # keeps the garbage collector from copying shared pages in every child
     agent.send(b"ready")
-    children: dict[int, int] = {}  # pidfd -> pid
+    children: dict[int, _Stage] = {}  # by pidfd
     with selectors.DefaultSelector() as selector:
         selector.register(agent, selectors.EVENT_READ)
         while True:
@@ -47,8 +61,8 @@ def main(descriptor: int) -> None:
                     selector.unregister(key.fd)
                     _reap(agent, key.fd, children.pop(key.fd))
                 elif not _launch(agent, node, selector, children):
-                    for pid in children.values():
-                        os.kill(pid, signal.SIGKILL)
+                    for stage in children.values():
+                        os.kill(stage.pid, signal.SIGKILL)
                     return
 
 
@@ -56,21 +70,27 @@ def _launch(
     agent: socket.socket,
     node: Node,
     selector: selectors.BaseSelector,
-    children: dict[int, int],
+    children: dict[int, _Stage],
 ) -> bool:
     message, descriptors, _, _ = socket.recv_fds(agent, 4096, 2)
     if not message:
         return False
+    asked = json.loads(message)
+    if not descriptors:
+        _end(asked["end"], children)
+        return True
     control, links = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
+        forked.die_with(parent)
         selector.close()
         agent.close()
         _child(node, control, links)
     control.close()
     links.close()
     pidfd = os.pidfd_open(pid)
-    children[pidfd] = pid
+    children[pidfd] = _Stage(pid, asked["run_id"], asked["stage"], oom.kills())
     selector.register(pidfd, selectors.EVENT_READ)
     return True
 
@@ -91,12 +111,26 @@ def _child(node: Node, control: socket.socket, links: socket.socket) -> None:
         os._exit(status)
 
 
-def _reap(agent: socket.socket, pidfd: int, pid: int) -> None:
+def _end(run_id: str, children: dict[int, _Stage]) -> None:
+    """Kill what is left of a run: its orchestrator has given it up, stopped processes included."""
+    for stage in children.values():
+        if stage.run_id == run_id:
+            stage.given_up = True
+            os.kill(stage.pid, signal.SIGKILL)
+
+
+def _reap(agent: socket.socket, pidfd: int, stage: _Stage) -> None:
     os.close(pidfd)
-    _, status = os.waitpid(pid, 0)
+    _, status = os.waitpid(stage.pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        agent.send(f"E_STAGE: stage process {pid} was killed by signal {-code}".encode())
+    killed = code < 0 and not stage.given_up
+    ended = {
+        "run_id": stage.run_id,
+        "stage": stage.stage,
+        "signal": -code if killed else 0,
+        "oom": killed and -code == signal.SIGKILL and oom.kills() > stage.oom_kills,
+    }
+    agent.send(json.dumps(ended).encode())
 
 
 if __name__ == "__main__":

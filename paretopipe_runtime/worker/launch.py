@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.plan import ALLOCATORS, canonical
 from paretopipe_runtime.wire.tensor import Tensor
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "dict[str, Any]": (dict,),
+}
 HUB = -1  # the hub's stage number: it comes before the first stage
 
 
@@ -61,6 +70,25 @@ class Launch:
         """Whether the orchestrator's requests come here."""
         return self.stage == (HUB if self.backend == "rpc_hub" else 0)
 
+    def link_digest(self, *, after: bool) -> str:
+        """Return the SHA-256 of what both stages of a link must have been told alike.
+
+        `after` is the link to the next stage, else the one from the stage before.
+        """
+        facts = {
+            "run_id": self.run_id,
+            "stages": self.stages,
+            "backend": self.backend,
+            "engine": self.engine,
+            "model": self.model,
+            "classes": self.classes,
+            "manifest": self.manifest,
+        }
+        if self.backend != "rpc_hub":  # its links only arrange a meeting
+            facts["block"] = self.end if after else self.first
+            facts["tensor"] = asdict(self.gives if after else self.takes)
+        return hashlib.sha256(canonical(facts)).hexdigest()
+
     def to_message(self) -> dict[str, Any]:
         """Return the JSON object that carries this order."""
         return asdict(self)
@@ -75,17 +103,34 @@ class Launch:
             ``E_LAUNCH`` where a field is missing, unknown or malformed.
         """
         try:
-            fields = dict(message)
+            given = dict(message)
+            _check_kinds(given)
             for name in ("takes", "gives"):
-                tensor = fields[name]
-                fields[name] = Tensor(tuple(tensor["shape"]), tensor["dtype"], tensor["nbytes"])
-            if fields["next_stage"] is not None:
-                host, address, port = fields["next_stage"]
-                fields["next_stage"] = (str(host), str(address), int(port))
-            return cls(**fields)
+                tensor = given[name]
+                given[name] = Tensor.checked(tensor["shape"], tensor["dtype"], tensor["nbytes"])
+            if given["next_stage"] is not None:
+                host, address, port = given["next_stage"]
+                given["next_stage"] = (str(host), str(address), int(port))
+            return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise ParetoPipeError(
                 "E_LAUNCH",
                 f"the orchestrator's order is malformed: {error!r} — do both ends run "
                 "the same version? playbooks/provision.yml installs it",
             ) from error
+
+
+def _check_kinds(message: dict[str, Any]) -> None:
+    """Refuse an order whose values are not of the kind that `Launch` says, or out of range."""
+    for field in fields(Launch):
+        kinds, value = _KINDS.get(str(field.type)), message.get(field.name, field.default)
+        if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise TypeError(f"{field.name} is {type(value).__name__}")
+    if message["engine"] not in ENGINES or message["allocator"] not in ALLOCATORS:
+        raise ValueError("no such engine or allocator")
+    if not HUB <= message["stage"] < message["stages"]:
+        raise ValueError("no such stage")
+    if not 0 <= message["first"] <= message["end"]:
+        raise ValueError("blocks out of order")
+    if min(message["io_timeout_s"], message["idle_timeout_s"]) <= 0:
+        raise ValueError("no time to do anything")

@@ -23,7 +23,7 @@ import torch
 from paretopipe_runtime import golden
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import frames, handshake
+from paretopipe_runtime.wire import frames, handshake, tcp
 from paretopipe_runtime.wire.channel import Channel, Outgoing
 from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.wire.tensor import Tensor
@@ -38,15 +38,29 @@ BUFFERS = 2  # one that the stage works on, one that fills meanwhile
 
 
 def connect(context: Context) -> Ends:
-    """Connect to the stages before and after; the last one answers the orchestrator."""
+    """Connect to the stages before and after; the last one answers the orchestrator.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_SIZE`` for a tensor that no frame may carry, and what the connections have to say.
+    """
     order = context.order
+    arriving_nbytes = order.takes.nbytes if order.stage else 0
+    if arriving_nbytes > frames.MAX_PAYLOAD:
+        raise ParetoPipeError(
+            "E_SIZE",
+            f"a batch of {arriving_nbytes} B between two hosts, at most {frames.MAX_PAYLOAD} B — "
+            "choose a smaller -e batch=…",
+        )
     last = order.next_stage is None
     downstream = context.control if last else link_to_next(context.node, order)
     sink: Sink = TensorSink(
         downstream,
         order.gives,
         layout=context.layout,
-        io_timeout_s=order.io_timeout_s,
+        # Who takes it may be computing and read nothing meanwhile, for as long as a batch may take.
+        io_timeout_s=order.idle_timeout_s,
         fail=context.fail,
     )
     if order.stage == 0:
@@ -69,8 +83,15 @@ def link_to_next(node: Node, order: Launch) -> Channel:
     """Return an authenticated connection to the next stage, which its host's agent passes on."""
     assert order.next_stage is not None
     host, address, port = order.next_stage
-    hello = {"role": "link", "node": node.name, "run_id": order.run_id, "stage": order.stage + 1}
+    hello = {
+        "role": "link",
+        "node": node.name,
+        "run_id": order.run_id,
+        "stage": order.stage + 1,
+        "plan": order.link_digest(after=True),
+    }
     sock, _ = handshake.connect((address, port), node.key, hello, timeout=CHAIN_TIMEOUT_S)
+    tcp.bear(sock, order.idle_timeout_s)
     return Channel(sock, host)
 
 
@@ -80,16 +101,24 @@ def link_from_previous(links: socket.socket, order: Launch) -> Channel:
     Raises
     ------
     ParetoPipeError
-        ``E_CHAIN`` where none came.
+        ``E_CHAIN`` where none came, ``E_PLAN`` where its stage follows another plan.
     """
     links.settimeout(CHAIN_TIMEOUT_S)
     try:
-        _, descriptors, _, _ = socket.recv_fds(links, 64, 1)
-    except TimeoutError as error:
+        plan, descriptors, _, _ = socket.recv_fds(links, 64, 1)
+        link = socket.socket(fileno=descriptors[0])
+    except (OSError, IndexError) as error:  # or the agent is gone
         raise ParetoPipeError(
             "E_CHAIN", f"stage {order.stage} never connected — is the link between them up?"
         ) from error
-    return Channel(socket.socket(fileno=descriptors[0]), f"stage {order.stage}")
+    if plan.decode() != order.link_digest(after=False):
+        link.close()
+        raise ParetoPipeError(
+            "E_PLAN",
+            f"stage {order.stage} and the one after it follow different plans — run "
+            "playbooks/provision.yml on both",
+        )
+    return Channel(link, f"stage {order.stage}")
 
 
 def resident_source(context: Context) -> tuple[Source, str]:

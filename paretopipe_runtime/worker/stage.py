@@ -28,6 +28,7 @@ from paretopipe_runtime.worker.profile import Compute, Profile
 from paretopipe_runtime.worker.telemetry import Telemetry
 
 ORDER_TIMEOUT_S = 10.0
+OUT_OF_MEMORY = "out of memory — a split that leaves less here, or a smaller -e batch=…, may fit"
 
 
 def main(node: Node, control_socket: socket.socket, links: socket.socket) -> None:
@@ -66,9 +67,11 @@ def main(node: Node, control_socket: socket.socket, links: socket.socket) -> Non
             )
         )
     except MemoryError:
-        fail(ParetoPipeError("E_MEMORY", "out of memory — a later split leaves less here"))
+        fail(ParetoPipeError("E_MEMORY", OUT_OF_MEMORY))
     except Exception as error:  # a worker must answer, whatever torch raises
         sys.excepthook(type(error), error, error.__traceback__)
+        if "can't allocate memory" in str(error):  # how PyTorch says it
+            fail(ParetoPipeError("E_MEMORY", OUT_OF_MEMORY))
         fail(ParetoPipeError("E_STAGE", f"{type(error).__name__}: {error}"))
 
 
@@ -83,6 +86,9 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
         threading.Thread(target=_watch, args=(control, order, finished, fail), daemon=True).start()
     with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
         connected = connecting.submit(backend.connect, context)
+        if order.first < order.end:
+            manifest = weights.WeightsManifest.from_json(order.manifest)
+            weights.verify_stage(manifest, node.store, order.first, order.end)
         began = time.perf_counter()
         loaded = _computation(node, order, control, device)
         compute = device.from_host(loaded, order.gives, layout)

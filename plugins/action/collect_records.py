@@ -33,12 +33,26 @@ def joined(ours: bytes, theirs: bytes) -> bytes:
 def replace(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):
+        if not _lives(left.suffix[1:]):
+            left.unlink(missing_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     with scratch.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(path)
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process has this number: one that does not was killed here while it wrote."""
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -28,6 +28,7 @@ class Cluster:
     options: tuple[str, ...] = ()  # of every agent
     pythons: dict[str, Path] = field(default_factory=dict)  # of nodes with one of their own
     start_s: float = 60  # within which an agent listens
+    module: str = "paretopipe_runtime.cli"  # what is run as the agent's command
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @classmethod
@@ -61,7 +62,7 @@ class Cluster:
             *("taskset", "--cpu-list", str(self._processor(name))),
             str(self.pythons.get(name, sys.executable)),
             "-m",
-            "paretopipe_runtime.cli",
+            self.module,
             "agent",
             "--node",
             name,

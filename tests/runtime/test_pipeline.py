@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.worker.agent import Agent, AgentOptions
 from tests.runtime.cluster import ADDRESSES, Cluster
@@ -189,7 +190,7 @@ def test_a_killed_stage_is_a_failed_row_and_the_sweep_goes_on(
     os.kill(victim, signal.SIGKILL)
     assert process.wait(60) == 0
     failed, ok = runs(tmp_path)
-    assert failed["status"] in {"failed:E_TRUNC", "failed:E_PEER_LOST"}
+    assert failed["status"] == "failed:E_KILLED", failed["message"]
     assert "pi2" in failed["message"] or "pi1" in failed["message"]
     assert (ok["status"], ok["attempt"]) == ("ok", 2)
     wait_until(lambda: no_stage_left(cluster), 20)
@@ -272,6 +273,20 @@ def test_a_run_under_a_shaped_network_that_nobody_watched_does_not_count(
     lease.touch()
     assert sweep(cluster, tmp_path, document, "--lease", str(lease)).returncode == 0
     assert sum(row["status"] == "ok" for row in runs(tmp_path)) == 4
+
+
+def test_a_clock_that_is_set_ends_no_followed_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = tmp_path / "lease"
+    for step in (-3600, 3600):
+        lease.touch()
+        os.utime(lease, (time.time() + step,) * 2)
+        monkeypatch.setattr(time, "sleep", lambda _: lease.touch())
+        assert not Lease(lease, 60).expired(), "the controller has touched it meanwhile"
+        os.utime(lease, (time.time() + step,) * 2)
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        assert Lease(lease, 60).expired()
 
 
 def test_wrong_input_is_one_line(cluster: Cluster, plan: dict[str, Any], tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_killed_process_is_a_failed_row_and_the_sweep_goes_on(
     os.kill(rpc_cluster.stage_processes(victim)[0], signal.SIGKILL)
     assert process.wait(60) == 0
     failed, ok = runs(tmp_path)
-    assert failed["status"] in {"failed:E_TRUNC", "failed:E_PEER_LOST"}, failed["message"]
+    assert failed["status"] == "failed:E_KILLED", failed["message"]
     assert (ok["status"], ok["attempt"]) == ("ok", 2)
     wait_until(lambda: no_stage_left(rpc_cluster), 20)
 

@@ -39,7 +39,7 @@ def repaired(data: bytes) -> bytes:
 @given(
     dtype=st.sampled_from(sorted(SIZES)),
     shape=st.lists(st.integers(0, 9), max_size=8).map(tuple),
-    seq=st.integers(0, 2**32 - 1),
+    seq=st.integers(0, frames.MAX_FRAMES - 1),
     batch_id=st.integers(0, 2**64 - 1),
 )
 def test_round_trip(dtype: str, shape: tuple[int, ...], seq: int, batch_id: int) -> None:

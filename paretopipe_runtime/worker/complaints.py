@@ -1,0 +1,46 @@
+"""The agent's log of what it refused: complete in peace, a few lines and a count in a flood."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+BURST = 20
+LINES_A_SECOND = 1.0
+
+
+class Complaints:
+    """Write lines: `BURST` at once, then `LINES_A_SECOND`; the next one counts those left out."""
+
+    def __init__(
+        self,
+        write: Callable[[str], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write or _to_journal
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._room = float(BURST)
+        self._at = clock()
+        self._left_out = 0
+
+    def say(self, line: str) -> None:
+        """Write one line, or only count it."""
+        with self._lock:
+            now = self._clock()
+            self._room = min(self._room + (now - self._at) * LINES_A_SECOND, BURST)
+            self._at = now
+            if self._room < 1:
+                self._left_out += 1
+                return
+            self._room -= 1
+            if self._left_out:
+                line += f" (and {self._left_out} such lines before it were left out)"
+                self._left_out = 0
+            self._write(line)
+
+
+def _to_journal(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

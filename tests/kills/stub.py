@@ -1,0 +1,82 @@
+"""A model of twenty-one tiny blocks under MobileNetV2's names: what the stub stages compute."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paretopipe_runtime import golden, weights
+from paretopipe_runtime.engines import StageToLoad
+from paretopipe_runtime.models import model_info
+from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
+from paretopipe_runtime.plan import Plan
+from tests.kills.mini_torch import Tensor
+
+WIDTH = 16384  # elements an image between blocks: 128 KiB a batch of two, more than one small frame
+BLOCKS = 21
+
+
+def shape(boundary: int, batch: int, image_px: int, classes: int) -> tuple[int, ...]:
+    """The tensor between block `boundary` and the next."""
+    if boundary == 0:
+        return (batch, 3, image_px, image_px)
+    return (batch, classes if boundary == BLOCKS else WIDTH)
+
+
+def compute(array: np.ndarray, first: int, end: int, classes: int) -> np.ndarray:
+    """The blocks [first, end): every one depends on all that came before it."""
+    for block in range(first, end):
+        width = classes if block + 1 == BLOCKS else WIDTH
+        array = np.resize(array * np.float32(1.01) + np.float32(0.01 * block), (len(array), width))
+    return array
+
+
+def load(stage: StageToLoad) -> Callable[[Any], Any]:
+    """As an engine's `load`; the weights' files have been checked by then, and say nothing more."""
+
+    def call(tensor: Tensor) -> Tensor:
+        return Tensor(compute(tensor.numpy(), stage.first, stage.end, stage.classes))
+
+    return call
+
+
+def make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
+    """In place of `prepared._make`: the same facts of the stub's model, without torch."""
+    store = state_dir / "weights"
+    store.mkdir(parents=True, exist_ok=True)
+    blocks = []
+    for name in model_info(plan.model).block_names:
+        content = f"the weights of {name}".encode() + b"\n" * 50
+        sha256 = hashlib.sha256(content).hexdigest()
+        weights.block_path(store, sha256).write_bytes(content)
+        blocks.append(weights.BlockWeights(name, sha256, len(content), 1))
+    manifest = weights.WeightsManifest(plan.model, plan.classes, "stub", tuple(blocks))
+    batches = golden.input_batches(plan.batch_size, plan.image_px, INPUT_BATCHES, INPUT_SEED)
+    logits = [compute(batch, 0, BLOCKS, plan.classes) for batch in batches]
+    np.save(folder / "reference.npy", np.stack(logits), allow_pickle=False)
+    shapes = [shape(k, plan.batch_size, plan.image_px, plan.classes) for k in range(BLOCKS + 1)]
+    return {
+        "manifest": manifest.to_json(),
+        "weights_digest": manifest.digest,
+        "boundaries": [(form, "float32", 4 * int(np.prod(form))) for form in shapes],
+        "flops": [1] * BLOCKS,
+        "input_digest": golden.input_digest(batches),
+    }
+
+
+def install_engine() -> None:
+    """Let `eager` be the stub's engine in this process."""
+    from paretopipe_runtime import engines
+
+    eager = engines.ENGINES["eager"]
+    engines.ENGINES["eager"] = engines.Engine(eager.name, __name__, eager.tolerance)
+
+
+def only_one_thread() -> None:
+    """Before numpy is imported: a process that forks has no threads."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"

@@ -1,0 +1,154 @@
+"""SIGSTOP: a frozen process is told by its deadline; a short pause is seen or does not matter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.orchestrator import aftermath
+from tests.kills import trial
+from tests.kills.trial import Bench
+from tests.kills.zygote import children
+
+DEADLINES = [0.8, 1.2]  # of a transfer and of a batch, in seconds; a plan's own are minutes
+GRACE_S = 2.0
+GREETING_S = 10.0  # the launch's own limit for connecting
+PAUSE_S = 0.3
+TYPED = {"failed:E_STALL", "failed:E_PEER_LOST", "failed:E_TRUNC"}
+IN_A_RUN = ("workers_up", "warm_up", "mid_tensor", "between_batches")
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The runs' records, as the orchestrator has them."""
+    lines = map(json.loads, trial.whole(folder / "orchestrator.jsonl").splitlines())
+    return [line for line in lines if line["kind"] == "run"]
+
+
+def freeze(bench: Bench, folder: Path, phase: str, node: str) -> float:
+    """Freeze a stage for good; return the seconds until its run has a record that says so."""
+    gate = {"folder": str(folder), "phase": phase, "run": 1}
+    controller = bench.control(folder, gate=gate, deadlines=DEADLINES)
+    trial.reach(folder, phase)
+    (victim,) = bench.stages(node)
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        (folder / "go").touch()
+        began = time.monotonic()
+        trial.wait_until(lambda: rows(folder), 30, "no record")
+        took = time.monotonic() - began
+        assert bench.zygote.status(controller) == 0, (folder / "log").read_text()
+        assert victim not in bench.stages(node), "the frozen stage is still there"
+    finally:
+        if victim in bench.stages(node):
+            os.kill(victim, signal.SIGKILL)
+    bench.settle()
+    first, *others = rows(folder)
+    assert first["status"] in TYPED
+    assert first["message"]
+    assert first["attempt"] == 1
+    assert sorted(row["attempt"] for row in others) == [1, 2], "tried again once, and gone on"
+    trial.assert_complete((folder / "home.jsonl").read_bytes(), bench.keys)
+    return took
+
+
+@pytest.mark.parametrize("node", ["pi1", "pi2"])
+@pytest.mark.parametrize("phase", IN_A_RUN)
+def test_a_frozen_stage_is_told_by_its_deadline(
+    bench: Bench, tmp_path: Path, phase: str, node: str
+) -> None:
+    took = freeze(bench, tmp_path, phase, node)
+    assert took < max(DEADLINES) + GRACE_S
+
+
+def pause(bench: Bench, folder: Path, phase: str, victim: str) -> dict[str, Any]:
+    """Pause a victim shortly; return the record of the run that it happened in."""
+    gate = {"folder": str(folder), "phase": phase, "run": 1}
+    controller = bench.control(folder, gate=gate)
+    trial.reach(folder, phase)
+    pids = {
+        "orchestrator": [int((folder / "reached").read_text())],
+        "pi1": bench.stages("pi1"),
+        "pi2": bench.stages("pi2"),
+    }[victim]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    (folder / "go").touch()
+    time.sleep(PAUSE_S)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    assert bench.zygote.status(controller) == 0
+    bench.settle()
+    trial.assert_complete((folder / "home.jsonl").read_bytes(), bench.keys)
+    return rows(folder)[0]
+
+
+def paused(bench: Bench, folder: Path, phase: str, victim: str) -> None:
+    """One trial: the pause is in the times that it fell into, or the run does not count."""
+    row = pause(bench, folder, phase, victim)
+    if row["status"] != "ok":
+        assert row["message"] or row["status"].startswith("invalid:")
+        return
+    assert row["proof"]["argmax_equal"]
+    assert row["proof"]["max_rel_err"] <= row["proof"]["tolerance"]
+    if phase == "between_batches":  # of the latency phase: the pause fell into a measured time
+        assert max(row["latency"]["batch_s"]) > PAUSE_S / 2
+    else:  # before the first measured batch: the warm-up is kept apart
+        assert row["wall_s"] > PAUSE_S / 2
+
+
+@pytest.mark.parametrize("victim", ["orchestrator", "pi1", "pi2"])
+@pytest.mark.parametrize("phase", IN_A_RUN)
+def test_a_short_pause_is_in_the_times(
+    bench: Bench, tmp_path: Path, phase: str, victim: str
+) -> None:
+    paused(bench, tmp_path, phase, victim)
+
+
+def test_a_frozen_controller_ends_the_sweep_and_takes_what_it_has(
+    bench: Bench, tmp_path: Path
+) -> None:
+    controller = bench.control(
+        tmp_path, gate={"folder": str(tmp_path), "phase": "warm_up", "run": 1}
+    )
+    trial.reach(tmp_path, "warm_up")
+    os.kill(controller, signal.SIGSTOP)
+    time.sleep(0.6)  # longer than the lease
+    (tmp_path / "go").touch()
+    trial.wait_until(
+        lambda: "the same command goes on" in (tmp_path / "log").read_text(), 30, "no end"
+    )
+    os.kill(controller, signal.SIGCONT)
+    assert bench.zygote.status(controller) == 75
+    assert len(rows(tmp_path)) == 1
+    bench.finish(tmp_path)
+    trial.assert_complete((tmp_path / "home.jsonl").read_bytes(), bench.keys)
+
+
+@pytest.mark.parametrize("process", ["fork server", "agent"])
+def test_a_frozen_node_is_told_by_its_deadline(bench: Bench, tmp_path: Path, process: str) -> None:
+    """Nothing can be launched there; once it goes on, so does the sweep."""
+    victim = bench.cluster.agents["pi2"].pid
+    if process == "fork server":
+        (victim,) = children(victim)
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        controller = bench.control(tmp_path, deadlines=DEADLINES)
+        began = time.monotonic()
+        trial.wait_until(lambda: rows(tmp_path), 30, "no record")
+        took = time.monotonic() - began
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    assert rows(tmp_path)[0]["status"] in {"failed:E_STALL", "failed:E_AUTH"}
+    # A frozen agent answers no greeting, and cannot be asked what became of the run, either.
+    more = GREETING_S + aftermath.TIMEOUT_S if process == "agent" else 0
+    assert took < DEADLINES[1] + GRACE_S + more
+    bench.zygote.status(controller)
+    bench.settle()
+    bench.finish(tmp_path)
+    trial.assert_complete((tmp_path / "home.jsonl").read_bytes(), bench.keys)

@@ -1,0 +1,69 @@
+"""Two real agents for the campaigns at live workers, and a run that they can serve."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.orchestrator.deployment import deploy
+from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.plan import Plan, read_plan
+from paretopipe_runtime.runs import Run
+from tests.runtime.cluster import Cluster
+
+
+@dataclass
+class Live:
+    """Agents, and a plan that is deployed on them."""
+
+    cluster: Cluster
+    plan: Plan
+    prepared: Prepared
+
+    @classmethod
+    def of(cls, cluster: Cluster, **changes: Any) -> Live:
+        """Bring the weights there."""
+        plan = read_plan(cluster.plan(splits=[[9]], **changes))
+        prepared = prepare(plan, cluster.state_dir)
+        for worker in plan.workers:
+            deploy(worker, prepared.manifest, cluster.state_dir / "weights", cluster.key)
+        return cls(cluster, plan, prepared)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the first agent listens."""
+        return self.plan.workers[0].address, self.plan.workers[0].port
+
+    def session(self) -> float:
+        """Serve one whole session at the first agent, a deployment of nothing; seconds it took."""
+        began = time.monotonic()
+        sent = deploy(
+            self.plan.workers[0],
+            self.prepared.manifest,
+            self.cluster.state_dir / "weights",
+            self.cluster.key,
+        )
+        assert sent == 0
+        return time.monotonic() - began
+
+    def run(self, batches: int = 3) -> tuple[float, dict[str, Any]]:
+        """Serve one run across both agents; seconds and what was seen. Its outputs are right."""
+        began = time.monotonic()
+        run = Run((9,), self.plan.workers, 1, 0, 1, 1, batches, {})
+        seen = drive(self.plan, run, self.prepared, self.cluster.key, secrets.token_hex(8))
+        assert seen["proof"]["argmax_equal"]
+        assert seen["proof"]["finite"]
+        assert seen["proof"]["batches_checked"] == 2 + batches
+        return time.monotonic() - began, seen
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with Cluster.running(tmp_path_factory.mktemp("live")) as cluster:
+        yield Live.of(cluster)

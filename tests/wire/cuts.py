@@ -1,0 +1,173 @@
+"""F5: connections cut at each byte of a header and at 64 points of a payload, by FIN and by RST."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import socket
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import xxhash
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.version import version
+from paretopipe_runtime.wire import frames, handshake
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.frames import FrameType, Header
+from tests.wire.conftest import Live
+from tests.wire.strangers import reset
+
+POINTS = 64
+DEADLINE_S = 5.0
+LATE_S = 2.0
+LARGE = 16 * 1024 * 1024  # more than two sockets hold
+TYPED = {"E_TRUNC", "E_PEER_LOST", "E_STALL"}
+
+
+def places(nbytes: int) -> list[int]:
+    """Return the cut points of a frame: how many of its bytes go over."""
+    payload = [frames.HEADER_SIZE + nbytes * part // POINTS for part in range(POINTS)]
+    return [*range(frames.HEADER_SIZE), *payload]
+
+
+@dataclass
+class Cut:
+    """What came of the cuts."""
+
+    trials: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    slowest_s: float = 0.0
+    findings: list[str] = field(default_factory=list)
+
+    def note(self, where: str, code: str, took: float) -> None:
+        """Take note of one."""
+        self.trials += 1
+        self.codes[code] += 1
+        self.slowest_s = max(self.slowest_s, took)
+        if code not in TYPED:
+            self.findings.append(f"{where}: {code}")
+        if took > DEADLINE_S + LATE_S:
+            self.findings.append(f"{where}: {code} after {took:.1f} s")
+
+
+def received(nbytes: int) -> Cut:
+    """Cut what a channel receives."""
+    payload = secrets.token_bytes(nbytes)
+    head = frames.encode(Header(FrameType.TENSOR, 0, nbytes, 0, 3, (nbytes,)))
+    frame = head + payload + xxhash.xxh3_64_digest(payload)
+    found = Cut()
+    for at in places(nbytes):
+        for end in (socket.socket.close, reset):
+            ours, theirs = tcp_pair()
+            channel = Channel(ours, "peer")
+            threading.Thread(target=_say, args=(theirs, frame[:at], end)).start()
+            began = time.monotonic()
+            code = _code(channel, lambda channel: _take(channel, nbytes))
+            found.note(f"{at} B received, {end.__name__}", code, time.monotonic() - began)
+            channel.close()
+    return found
+
+
+def sent(nbytes: int = LARGE) -> Cut:
+    """Cut what a channel sends: the peer takes so much and goes."""
+    payload = memoryview(bytes(nbytes))
+    found = Cut()
+    for at in places(nbytes):
+        for end in (socket.socket.close, reset):
+            ours, theirs = tcp_pair()
+            channel = Channel(ours, "peer")
+            threading.Thread(target=_hear, args=(theirs, at, end)).start()
+            began = time.monotonic()
+            code = _code(channel, lambda channel: _give(channel, payload))
+            found.note(f"{at} B sent, {end.__name__}", code, time.monotonic() - began)
+            channel.close()
+    return found
+
+
+def at_an_agent(live: Live) -> tuple[Cut, float]:
+    """Cut deployments at a live agent, in what it hears and in what it answers.
+
+    Returns
+    -------
+    Cut
+        Of the sessions that were served after each cut; their code is ``served``.
+    float
+        The slowest of them, in seconds.
+    """
+    content = secrets.token_bytes(200_000)
+    name = hashlib.sha256(content).hexdigest()
+    said = b"".join(
+        frames.encode(Header(kind, seq, len(part))) + part + xxhash.xxh3_64_digest(part)
+        for seq, (kind, part) in enumerate(
+            (
+                (FrameType.MESSAGE, json.dumps({"files": [name]}).encode()),
+                (FrameType.MESSAGE, json.dumps({"nbytes": len(content)}).encode()),
+                (FrameType.BLOB, content),
+            )
+        )
+    )
+    before_blob = len(said) - len(content) - frames.HEADER_SIZE - 8
+    found, slowest = Cut(), 0.0
+    for hearing in (True, False):
+        for at in places(len(content) if hearing else 86):
+            for end in (socket.socket.close, reset):
+                hello = {"role": "deploy", "version": version(), "nonce": secrets.token_hex(32)}
+                sock, _ = handshake.connect(live.address, live.cluster.key, hello, timeout=5)
+                sock.settimeout(5)
+                if hearing:
+                    sock.sendall(said[: before_blob + at])
+                else:
+                    sock.sendall(said[:before_blob])
+                    sock.recv(at, socket.MSG_WAITALL) if at else None
+                end(sock)
+                found.trials += 1
+                try:
+                    slowest = max(slowest, live.session())
+                    found.codes["served"] += 1
+                except ParetoPipeError as error:
+                    found.findings.append(f"{at} B, {end.__name__}, hearing {hearing}: {error}")
+    return found, slowest
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    return one, other
+
+
+def _take(channel: Channel, nbytes: int) -> None:
+    header = channel.receive_header(DEADLINE_S)
+    channel.receive_payload(header, memoryview(bytearray(nbytes)), DEADLINE_S)
+
+
+def _give(channel: Channel, payload: memoryview) -> None:
+    """Send, and wait for an answer: the kernel may have taken the rest before the peer went."""
+    channel.send(FrameType.BLOB, payload, timeout=DEADLINE_S)
+    channel.receive_header(DEADLINE_S)
+
+
+def _code(channel: Channel, act: object) -> str:
+    try:
+        act(channel)  # type: ignore[operator]
+    except ParetoPipeError as error:
+        return error.code
+    except Exception as error:
+        return f"{type(error).__name__} escaped: {error}"
+    return "no error"
+
+
+def _say(sock: socket.socket, data: bytes, end: object) -> None:
+    sock.sendall(data)
+    end(sock)  # type: ignore[operator]
+
+
+def _hear(sock: socket.socket, size: int, end: object) -> None:
+    if size:
+        sock.recv(size, socket.MSG_WAITALL)
+    end(sock)  # type: ignore[operator]

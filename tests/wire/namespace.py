@@ -1,0 +1,75 @@
+"""A network of a test's own: what it breaks there, nobody else sees. Needs root, ip and nft."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CLONE_NEWNET = 0x40000000
+LOSS = "numgen random mod 100 < {} drop"
+BLACKHOLE = "drop"
+RESET = "tcp flags & rst == 0 reject with tcp reset"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def missing() -> str | None:
+    """Return why there can be none here, or None."""
+    if os.geteuid():
+        return "a network namespace needs root: sudo .venv/bin/pytest tests/wire"
+    tools = [name for name in ("ip", "tc", "nft") if not shutil.which(name)]
+    return f"apt-get install iproute2 nftables: {', '.join(tools)} missing" if tools else None
+
+
+@contextmanager
+def own_network() -> Iterator[None]:
+    """Give this thread, and the threads and processes it starts, a loopback of their own.
+
+    Its packets are as large as on a wire.
+    """
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        _call(_libc.unshare, CLONE_NEWNET)
+        try:
+            size = ("mtu", "1500", "gso_max_size", "1500")
+            _run("ip", "link", "set", "lo", "up", *size)
+            yield
+        finally:
+            _call(_libc.setns, before, CLONE_NEWNET)
+    finally:
+        os.close(before)
+
+
+@contextmanager
+def damaged(rule: str) -> Iterator[None]:
+    """Do to every packet what an nft rule says."""
+    _run("nft", "add table inet faults")
+    try:
+        _run("nft", "add chain inet faults damage { type filter hook input priority 0; }")
+        _run("nft", f"add rule inet faults damage {rule}")
+        yield
+    finally:
+        _run("nft", "delete table inet faults")
+
+
+@contextmanager
+def slow(rate: str) -> Iterator[None]:
+    """Let no more through than `rate`, as tc writes it."""
+    qdisc = ("dev", "lo", "root", "tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
+    _run("tc", "qdisc", "add", *qdisc)
+    try:
+        yield
+    finally:
+        _run("tc", "qdisc", "del", "dev", "lo", "root")
+
+
+def _call(function: object, *arguments: int) -> None:
+    if function(*arguments):  # type: ignore[operator]
+        raise OSError(ctypes.get_errno(), "no network namespace of our own")
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, timeout=30)

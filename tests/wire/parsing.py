@@ -1,0 +1,117 @@
+"""F1: damaged headers, preambles and HELLOs, given to the parsers themselves."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from paretopipe_runtime.wire import frames, handshake
+from paretopipe_runtime.wire.frames import Header
+from tests.wire import corpus, mutate
+
+MOST_ALLOCATED = 1024 * 1024
+#: Of a hundred inputs.
+SHARES = {"header": 70, "preamble": 5, "hello": 25}
+
+
+@dataclass
+class Parsed:
+    """How many inputs were tried, what came of them, and what should not have."""
+
+    trials: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    findings: list[tuple[str, bytes, str]] = field(default_factory=list)
+
+    def note(self, target: str, data: bytes) -> None:
+        """Try one input."""
+        self.trials[target] += 1
+        try:
+            code, seen = corpus.outcome(target, data)
+        except Exception as error:
+            self.findings.append((target, data, f"{type(error).__name__} escaped: {error}"))
+            return
+        self.outcomes[f"{target} {code or 'accepted'}"] += 1
+        wrong = None if code else _CHECKS[target](data, seen)
+        if wrong:
+            self.findings.append((target, data, wrong))
+
+
+def inputs(target: str, seed: int) -> Iterator[bytes]:
+    """Damaged inputs without end; every second header has a checksum that fits."""
+    chance = random.Random(f"{target} {seed}")
+    good = {"header": mutate.good_headers(), "hello": [mutate.good_hello()]}
+    start = mutate.good_preamble()
+    repair = False
+    while True:
+        if target == "header":
+            data = mutate.header(chance, good["header"])
+            repair = not repair
+            yield mutate.repaired(data) if repair and len(data) == frames.HEADER_SIZE else data
+        elif target == "hello":
+            yield mutate.text(chance, good["hello"][0])
+        else:
+            damaged = bytearray(start)
+            for _ in range(1 + chance.getrandbits(1)):
+                damaged[chance.randrange(len(damaged))] = chance.getrandbits(8)
+            yield bytes(damaged)
+
+
+def parse(seed: int, trials: int) -> Parsed:
+    """Try `trials` inputs."""
+    found = Parsed()
+    for target, share in SHARES.items():
+        for data in islice(inputs(target, seed), trials * share // 100):
+            found.note(target, data)
+    return found
+
+
+def most_allocated(seed: int, trials: int) -> dict[str, int]:
+    """Return for each parser the most bytes that one of `trials` inputs made it allocate."""
+    most = dict.fromkeys(SHARES, 0)
+    tracemalloc.start()
+    try:
+        for target in SHARES:
+            for data in islice(inputs(target, seed), trials):
+                tracemalloc.reset_peak()
+                before = tracemalloc.get_traced_memory()[0]
+                corpus.outcome(target, data)
+                most[target] = max(most[target], tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+    return most
+
+
+def _check_header(data: bytes, seen: object) -> str | None:
+    assert isinstance(seen, Header)
+    if frames.encode(seen) != data:
+        return "accepted, and means other bytes"
+    if seen.payload_nbytes > frames.MAX_PAYLOAD or seen.seq >= frames.MAX_FRAMES:
+        return "accepted over a limit"
+    return None
+
+
+def _check_preamble(_data: bytes, seen: object) -> str | None:
+    return (
+        None if isinstance(seen, int) and seen <= handshake.MAX_HELLO else "accepted over a limit"
+    )
+
+
+def _check_hello(_data: bytes, seen: object) -> str | None:
+    def depth(value: object) -> int:
+        inner = value.values() if isinstance(value, dict) else value
+        return 1 + max(map(depth, inner), default=0) if isinstance(value, dict | list) else 0  # type: ignore[call-overload]
+
+    if not isinstance(seen, dict) or depth(seen) > handshake.HELLO_DEPTH:
+        return "accepted too deep, or no object"
+    return None
+
+
+_CHECKS: dict[str, Callable[[bytes, object], str | None]] = {
+    "header": _check_header,
+    "preamble": _check_preamble,
+    "hello": _check_hello,
+}

@@ -1,0 +1,188 @@
+"""Few strangers at a time, few lines about them, and links only between stages that agree."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import secrets
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.worker.complaints import BURST, Complaints
+from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.worker.pending import Pending
+from paretopipe_runtime.worker.socket_backend import link_from_previous
+from tests.runtime.test_pipeline import wait_until
+from tests.wire import strangers
+from tests.wire.conftest import Live
+from tests.wire.cuts import tcp_pair
+
+
+class Door:
+    """A place with connections that wait in it, as the agent's threads do."""
+
+    def __init__(self, most: int) -> None:
+        self.pending = Pending(most)
+        self.dropped: list[str] = []
+        self._peers: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    def knock(self, name: str, host: str) -> None:
+        peer, sock = tcp_pair()
+        self._peers.append(peer)
+        self.pending.enter(sock, host)
+        self._threads.append(threading.Thread(target=self._wait, args=(sock, name)))
+        self._threads[-1].start()
+
+    def _wait(self, sock: socket.socket, name: str) -> None:
+        with contextlib.suppress(OSError):
+            sock.recv(1)
+        self.dropped.append(name)
+        self.pending.leave(sock)
+        sock.close()
+
+    def close(self) -> None:
+        for peer in self._peers:
+            peer.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+def test_a_crowd_makes_way_and_not_the_single_peer() -> None:
+    door = Door(3)
+    try:
+        door.knock("peer", "pi2")
+        for number in range(10):
+            door.knock(f"stranger {number}", "elsewhere")
+        assert door.dropped == [f"stranger {number}" for number in range(8)]
+        door.knock("another", "pi1")
+        assert door.dropped[-1] == "stranger 8"
+    finally:
+        door.close()
+
+
+def test_a_flood_of_refusals_is_a_few_lines_and_a_count() -> None:
+    lines: list[str] = []
+    now = [0.0]
+    complaints = Complaints(lines.append, lambda: now[0])
+    for number in range(1000):
+        complaints.say(f"E_MAGIC: {number}")
+    assert lines == [f"E_MAGIC: {number}" for number in range(BURST)]
+    now[0] = 1.5
+    complaints.say("E_AUTH: once more")
+    assert lines[-1] == f"E_AUTH: once more (and {1000 - BURST} such lines before it were left out)"
+    now[0] = 3600
+    complaints.say("E_AUTH: later")
+    assert lines[-1] == "E_AUTH: later"
+
+
+def order(**changes: Any) -> Launch:
+    form = Tensor((2, 10), "float32", 80)
+    fields: dict[str, Any] = {
+        **{"run_id": "x", "stage": 1, "stages": 2, "backend": "socket", "engine": "eager"},
+        **{"allocator": "default", "model": "mobilenetv2", "classes": 10, "manifest": {}},
+        **{"first": 3, "end": 5, "takes": form, "gives": form, "next_stage": None},
+        **{"input_batches": 1, "input_seed": 0, "image_px": 0, "io_timeout_s": 2.0},
+        **{"idle_timeout_s": 2.0},
+    }
+    return Launch(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"end": 4},
+        {"model": "vgg16"},
+        {"manifest": {"blocks": []}},
+        {"gives": Tensor((2, 9), "float32", 72)},
+    ],
+    ids=str,
+)
+def test_stages_that_follow_different_plans_do_not_link(other: dict[str, Any]) -> None:
+    before = order(stage=0, first=0, end=3)
+    mine = order()
+    assert before.link_digest(after=True) == mine.link_digest(after=False)
+    for agrees, plan in ((True, before), (False, dataclasses.replace(before, **other))):
+        one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        near, far = tcp_pair()
+        with one, two, near, far:
+            socket.send_fds(one, [plan.link_digest(after=True).encode()], [far.fileno()])
+            if agrees:
+                link_from_previous(two, mine).close()
+            else:
+                with pytest.raises(ParetoPipeError, match="E_PLAN"):
+                    link_from_previous(two, mine)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"io_timeout_s": "5"},
+        {"stage": True},
+        {"stage": 1.5},
+        {"model": None},
+        {"manifest": []},
+        {"engine": "unheard of"},
+        {"takes": {"shape": [2, 10], "dtype": "float32", "nbytes": 81}},
+        {"takes": {"shape": [-1], "dtype": "float32", "nbytes": -4}},
+        {"gives": {"shape": [1] * 9, "dtype": "float32", "nbytes": 4}},
+        {"gives": {"shape": [1], "dtype": "object", "nbytes": 4}},
+        {"next_stage": ["a", "b"]},
+        {"idle_timeout_s": -1.0},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_an_order_is_taken_only_as_a_whole(wrong: dict[str, Any]) -> None:
+    message = json.loads(json.dumps(order().to_message()))
+    assert Launch.from_message(message) == order()
+    with pytest.raises(ParetoPipeError, match="E_LAUNCH"):
+        Launch.from_message({**message, **wrong})
+
+
+def test_a_stage_that_ends_before_it_takes_its_link(live: Live) -> None:
+    run_id = secrets.token_hex(8)
+    before = strangers.Held.settled(live)
+    stage = {"run_id": run_id, "stage": 1}
+    key = live.cluster.key
+    control, _ = handshake.connect(live.address, key, {"role": "run", **stage}, timeout=5)
+    wait_until(lambda: live.cluster.stage_processes("pi1"))
+    link, _ = handshake.connect(live.address, key, {"role": "link", **stage}, timeout=5)
+    time.sleep(0.2)  # the agent has passed it on
+    control.close()
+    assert link.recv(1) == b""
+    link.close()
+    after = strangers.Held.settled(live, before)
+    assert (after.descriptors, after.threads) == (before.descriptors, before.threads)
+    assert strangers.unexplained(live.cluster.log("pi1")) == []
+    live.run()
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        {"role": "run"},
+        {"role": "run", "run_id": "x", "stage": "0"},
+        {"role": "run", "run_id": ["x"], "stage": 0},
+        {"role": "link", "run_id": "x\x1b[2J", "stage": 0},
+        {"role": {"a": 1}},
+        {},
+    ],
+    ids=str,
+)
+def test_a_peer_with_the_key_and_an_odd_hello_is_closed_on(
+    live: Live, hello: dict[str, Any]
+) -> None:
+    sock, _ = handshake.connect(live.address, live.cluster.key, hello, timeout=5)
+    with sock:
+        sock.settimeout(5)
+        assert sock.recv(1) == b""
+    assert strangers.unexplained(live.cluster.log("pi1")) == []

@@ -1,0 +1,156 @@
+"""Whole runs over a link that breaks, and with processes that freeze: right, or a typed error."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.pipeline import Deadlines
+from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.worker.socket_backend import CHAIN_TIMEOUT_S
+from tests.runtime.cluster import Cluster
+from tests.runtime.test_pipeline import no_stage_left, wait_until
+from tests.wire import namespace, strangers
+from tests.wire.conftest import Live
+from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
+
+DEADLINE_S = 6.0  # of a batch: what a plan gives, but for the two minutes that it may compute
+LATE_S = 4.0  # two seconds, and slack for a machine that does other things meanwhile
+CONNECT_S = 10.0
+LONG = 100_000  # batches: until something breaks
+
+pytestmark = pytest.mark.skipif(
+    namespace.missing() is not None, reason=namespace.missing() or "nothing"
+)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """Agents in a network of their own, which this module breaks."""
+    folder = tmp_path_factory.mktemp("alone")
+    with namespace.own_network(), Cluster.running(folder) as cluster:
+        yield Live.of(cluster)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_up_early(monkeypatch)
+
+
+def give_up_early(patch: pytest.MonkeyPatch) -> None:
+    """Let a run's deadlines be short ones."""
+    short = Deadlines(io_s=5.0, batch_s=DEADLINE_S)
+    patch.setattr(Deadlines, "of", classmethod(lambda *_: short))
+
+
+@pytest.fixture(autouse=True)
+def served_afterwards(alone: Live) -> Iterator[None]:
+    """Nothing is left of a broken run, and the next one is served."""
+    yield
+    wait_until(lambda: no_stage_left(alone.cluster), 60)
+    alone.run()
+    for name in alone.cluster.agents:
+        assert strangers.unexplained(alone.cluster.log(name)) == []
+
+
+def broken(live: Live, fault: Callable[[], AbstractContextManager[None]]) -> tuple[str, float]:
+    """Break something in the middle of a long run; the code, and how long after it came."""
+    at: list[float] = []
+    over = threading.Event()
+
+    def act() -> None:
+        wait_until(lambda: len(live.cluster.stage_processes("pi2")) == 1)
+        time.sleep(1)  # it is ready, and batches go through
+        with fault():
+            at.append(time.monotonic())
+            over.wait(60)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        live.run(LONG)
+        code = "ok"
+    except ParetoPipeError as error:
+        code = error.code
+    took_s = time.monotonic() - at[0]
+    over.set()
+    thread.join(10)
+    return code, took_s
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def stage_stopped(live: Live, node: str) -> AbstractContextManager[None]:
+    """Stop the one stage on a node."""
+    (pid,) = live.cluster.stage_processes(node)
+    return stopped(pid)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("percent", [5, 30])
+def test_a_run_over_a_lossy_link(alone: Live, percent: int) -> None:
+    """It is right, or it ends with a typed error; a wrong answer raises an AssertionError."""
+    allowed = {"E_STALL", "E_PEER_LOST", "E_TRUNC", "E_CONNECT", "E_AUTH", "E_AUTH_TIMEOUT"}
+    began, code = time.monotonic(), "ok"
+    with damaged(LOSS.format(percent)):
+        try:
+            alone.run()
+        except ParetoPipeError as error:
+            code = error.code
+    took_s = time.monotonic() - began
+    assert code in {"ok", "E_CHAIN", *allowed}
+    assert took_s < 4 * DEADLINE_S + CONNECT_S + CHAIN_TIMEOUT_S
+
+
+def test_a_run_over_a_slow_link(alone: Live) -> None:
+    with slow("2mbit"):
+        alone.run()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_whose_connections_are_reset(alone: Live) -> None:
+    code, took_s = broken(alone, functools.partial(damaged, RESET))
+    # Who has nothing to say while its peer is reset hears of it by its deadline only.
+    assert code in {"E_PEER_LOST", "E_TRUNC", "E_STALL"}
+    assert took_s < DEADLINE_S + LATE_S
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_whose_link_goes_silent(alone: Live) -> None:
+    code, took_s = broken(alone, functools.partial(damaged, BLACKHOLE))
+    assert code == "E_STALL"
+    assert took_s < DEADLINE_S + LATE_S
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("node", ["pi1", "pi2"])
+def test_a_stage_that_freezes(alone: Live, node: str) -> None:
+    code, took_s = broken(alone, functools.partial(stage_stopped, alone, node))
+    assert code == "E_STALL"
+    assert took_s < DEADLINE_S + LATE_S
+
+
+def test_an_agent_that_freezes(alone: Live) -> None:
+    began = time.monotonic()
+    with (
+        stopped(alone.cluster.agents["pi1"].pid),
+        pytest.raises(ParetoPipeError, match="E_AUTH_TIMEOUT"),
+    ):
+        handshake.connect(alone.address, alone.cluster.key, {"role": "deploy"}, timeout=2)
+    assert time.monotonic() - began < 2 + LATE_S

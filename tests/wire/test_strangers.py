@@ -1,0 +1,76 @@
+"""A live agent shrugs off whatever it is told, and serves the next peer."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+
+import pytest
+
+from paretopipe_runtime.version import version
+from tests.wire import corpus, strangers
+from tests.wire.bounds import proved
+from tests.wire.conftest import Live
+
+SEED = 20261124
+TRIALS = 20_000
+GROWTH_BYTES = 4 * 1024 * 1024
+NEXT_S = 1.0
+SLACK_S = 4.0  # on a machine that does other things meanwhile
+
+
+@pytest.mark.parametrize("case", corpus.cases("agent", "keyed agent"), ids=lambda case: case.name)
+def test_what_was_found_before_is_still_refused(live: Live, case: corpus.Case) -> None:
+    if case.target == "agent":
+        ending = strangers.say(live, case.data)
+    else:
+        text, _, said = case.data.partition(b"\n")
+        hello = {**json.loads(text), "version": version(), "nonce": secrets.token_hex(32)}
+        ending = strangers.prove(live, live.cluster.key, json.dumps(hello).encode(), said)
+    assert ending == case.expect, case.why
+    assert live.session() < NEXT_S + SLACK_S
+    assert strangers.unexplained(live.cluster.log("pi1")) == []
+
+
+@pytest.mark.timeout(300)
+def test_twenty_thousand_damaged_conversations(
+    live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = campaign(live, SEED, TRIALS)
+    with capsys.disabled():
+        print(f"\nseed {SEED}", *outcome, sep="\n")
+
+
+def campaign(live: Live, seed: int, trials: int) -> list[str]:
+    """Have the conversations; return what to tell of them."""
+    live.run()
+    strangers.talk(live, seed + 1, 300)  # what an agent allocates once, it has
+    before = strangers.Held.settled(live)
+    log_before = strangers.log_size(live)
+    began, cpu = time.monotonic(), time.process_time()
+    met = strangers.talk(live, seed, trials)
+    took = time.monotonic() - began
+    next_s = live.session()
+    after = strangers.Held.settled(live, before)
+    run_s, _ = live.run()
+    lines = (live.cluster.log("pi1")[log_before:]).splitlines()
+    told = [
+        proved("conversations with a live agent", len(met.findings), trials),
+        f"  {took:.0f} s ({time.process_time() - cpu:.0f} s of processor time on this side); "
+        + ", ".join(f"{count} {kind}" for kind, count in met.kinds.most_common()),
+        "  " + ", ".join(f"{count} {ending}" for ending, count in met.endings.most_common()),
+        f"  the next session took {next_s:.3f} s, the next run {run_s:.2f} s; descriptors "
+        f"{before.descriptors} to {after.descriptors}, threads {before.threads} to "
+        f"{after.threads}, memory {(after.rss_bytes - before.rss_bytes) / 2**20:+.1f} MiB, "
+        f"{len(lines)} lines of log",
+    ]
+    print(*told, sep="\n")
+    assert met.findings[:3] == []
+    assert next_s < NEXT_S + SLACK_S
+    assert (after.descriptors, after.threads) == (before.descriptors, before.threads)
+    assert after.stages == 0
+    assert after.rss_bytes - before.rss_bytes < GROWTH_BYTES
+    assert strangers.unexplained(live.cluster.log("pi1")) == []
+    assert len(lines) < 100 + 3 * took
+    return told
