@@ -24,7 +24,9 @@ NAME = "pytest-finetuned"
 HOME = ROOT / f"experiments/weights/{NAME}/mobilenetv2.json"
 RESULTS = ROOT / "experiments/results" / NAME
 REPORT = ROOT / "reports/html" / NAME
-TRAIN = f"model=mobilenetv2 dataset=digits pretrained=none image=32 epochs=6 weights={NAME}"
+TRAIN = (
+    f"model=mobilenetv2 dataset=digits pretrained=none image=32 epochs=6 batch=32 weights={NAME}"
+)
 SWEEP = (
     f"experiment=demo image=32 sweep={NAME} weights={NAME} splits=3,17 repeats=1 "
     "scenarios=baseline pairings=pi_to_pi end_points=false sentinel=false profile=false"

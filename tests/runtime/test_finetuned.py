@@ -34,12 +34,13 @@ CHANCE = 0.1
 @pytest.fixture(scope="module")
 def document(cluster: Cluster) -> dict[str, Any]:
     """What fine-tuning publishes of MobileNetV2 on the handwritten digits, from random values."""
-    options = ("--dataset", "digits", "--pretrained", "none", "--image", "32", "--epochs", "8")
+    options = ("--dataset", "digits", "--pretrained", "none", "--image", "32")
+    steps = ("--epochs", "8", "--batch", "32")
     processes = Processes()  # with one thread: two, of two busy cores, take ten times as long
     try:
         processes.start(
             cluster.folder,
-            ["finetune", "mobilenetv2", *options, "--state-dir", str(cluster.state_dir)],
+            ["finetune", "mobilenetv2", *options, *steps, "--state-dir", str(cluster.state_dir)],
         )
         done = processes.wait()
     finally:
