@@ -35,8 +35,8 @@ pytestmark = pytest.mark.timeout(4 * 3600)
 class Tally:
     """Counts trials and those that failed; a failed one is shown and does not end the campaign."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, bench: Bench) -> None:
+        self._folder, self._bench = folder, bench
         self._began = time.monotonic()
         self.trials = self.failures = 0
 
@@ -50,6 +50,9 @@ class Tally:
         except AssertionError as error:
             self.failures += 1
             print(f"FAILED {name}, seed {SEED}: {error}", flush=True)
+            for reached in here.rglob("reached"):  # the next one is not to find it held
+                (reached.parent / "go").touch()
+            self._bench.settle()
             return None
 
     def close(self, findings: Findings, title: str, more: str = "") -> None:
@@ -79,13 +82,13 @@ def kill(bench: Bench, tally: Tally, phases: tuple[str, ...], trials: int) -> No
 
 
 def test_kills(bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, bench)
     kill(bench, tally, PHASES, 5 * TIMES)
     tally.close(findings, "kill -9 of worker, orchestrator or controller at 16 phases")
 
 
 def test_kills_of_the_controller(bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, bench)
     for phase in CONTROLLER_PHASES:
         for _ in range(TIMES):
             tally.of(phase, lambda here, a=phase: trial.kill_controller_at(bench, here, a))
@@ -93,7 +96,7 @@ def test_kills_of_the_controller(bench: Bench, findings: Findings, tmp_path: Pat
 
 
 def test_kills_with_torch(real_bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, real_bench)
     kill(real_bench, tally, PHASES, max(1, TIMES // 6))
     tally.close(findings, "kill -9 at the same 16 phases, stages with torch")
 
@@ -103,7 +106,7 @@ def test_full_disks(bench: Bench, findings: Findings, tmp_path: Path) -> None:
     levels = list(everything)
     if TIMES == 1:
         levels = random.Random(SEED).sample(everything, disk.LEVELS)
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, bench)
     counts = disk.on_disk(bench, tmp_path, "fill", repeats=12, size=disk.SIZE, levels=levels)
     tally.trials = counts["trials"]
     tally.close(
@@ -112,13 +115,13 @@ def test_full_disks(bench: Bench, findings: Findings, tmp_path: Path) -> None:
 
 
 def test_failing_calls(bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, bench)
     tally.trials = disk.on_disk(bench, tmp_path, "fail", repeats=3 * TIMES)["trials"]
     tally.close(findings, "open, write or fsync fails at each call of a sweep, in 6 ways")
 
 
 def test_two_at_once(bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, bench)
     took = [tally.of("pair", lambda here: pair(bench, here)) for _ in range(50 * TIMES)]
     slowest = max(seconds for seconds in took if isinstance(seconds, float))
     tally.close(
@@ -127,7 +130,7 @@ def test_two_at_once(bench: Bench, findings: Findings, tmp_path: Path) -> None:
 
 
 def test_frozen(bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, bench)
     took = []
     for phase in frozen.IN_A_RUN:
         for node in ("pi1", "pi2"):
@@ -146,7 +149,7 @@ def test_frozen(bench: Bench, findings: Findings, tmp_path: Path) -> None:
 
 
 def test_paused(bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, bench)
     for phase in frozen.IN_A_RUN:
         for victim in ("orchestrator", "pi1", "pi2"):
             for _ in range(TIMES):
@@ -159,7 +162,7 @@ def test_paused(bench: Bench, findings: Findings, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", weights.DAMAGES)
 def test_damaged_weights(real_bench: Bench, findings: Findings, tmp_path: Path, kind: str) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, real_bench)
     for number in range(weights.EACH * TIMES):
         chance = random.Random(f"{SEED}|{kind}|{number}")
         tally.of(
@@ -171,7 +174,7 @@ def test_damaged_weights(real_bench: Bench, findings: Findings, tmp_path: Path, 
 
 
 def test_honest_nan(real_bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    tally = Tally(tmp_path)
+    tally = Tally(tmp_path, real_bench)
     for number in range(3 * TIMES):
         chance = random.Random(f"{SEED}|honest|{number}")
         tally.of("honest", lambda here, a=chance: weights.non_finite(real_bench, here, a))

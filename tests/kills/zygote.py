@@ -102,6 +102,7 @@ def serve(
             if request["job"] == "control":
                 before_control()
             answer = _fork(jobs[request["job"]], request["arguments"], sock)
+            ended.pop(answer, None)  # what an earlier process of the same number became
         elif "status" in request:
             answer = ended.get(request["status"])
         else:
