@@ -110,6 +110,7 @@ def _withdraw(options: argparse.Namespace) -> int:
 
 
 def _finetune(options: argparse.Namespace) -> int:
+    from paretopipe_runtime import lock
     from paretopipe_runtime.finetune.job import Files, finetune
     from paretopipe_runtime.finetune.settings import Settings
     from paretopipe_runtime.orchestrator.lease import Lease
@@ -117,7 +118,8 @@ def _finetune(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name, None) for name in Settings.__dataclass_fields__}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     lease = Lease(options.lease, options.lease_seconds)
-    code, sentence = finetune(settings, Files(options.state_dir, lease, options.progress))
+    with lock.hold(options.state_dir, f"paretopipe finetune {settings.model}"):
+        code, sentence = finetune(settings, Files(options.state_dir, lease, options.progress))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -213,8 +215,8 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "finetune",
         help="fine-tune a model and publish its weights for sweeps",
-        description="Exit status: 0 published, 2 wrong input, 75 stopped (the same command goes "
-        "on).",
+        description="Exit status: 0 published, 2 wrong input, 75 stopped, or the disk is full, or "
+        "the host is measuring: the same command goes on.",
     )
     train.add_argument("model", metavar="MODEL", help="see `paretopipe models`")
     train.add_argument("--weights", metavar="NAME", help="publish as this (finetuned)")

@@ -7,12 +7,11 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.schedule import Epoch, best
 
 _EVERY_S = 1.0
@@ -84,13 +83,7 @@ class Progress:
         return steps * train_s + after * statistics.median(self._evaluate_s)
 
     def write(self, *, finished: bool = False) -> None:
-        """Replace the file.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_DISK`` where it cannot.
-        """
+        """Replace the file; as a sweep's, it ends nothing where it cannot."""
         self._written = time.monotonic()
         if self._path is None:
             return
@@ -106,13 +99,9 @@ class Progress:
             "finished": finished,
         }
         partial = self._path.with_name(self._path.name + ".partial")
-        try:
+        with suppress(OSError):
             partial.write_text(json.dumps(state))
             partial.rename(self._path)
-        except OSError as error:
-            raise ParetoPipeError(
-                "E_DISK", f"cannot write {self._path}: {error.strerror} — free some space there"
-            ) from error
 
     def _done(self) -> int:
         before = max(0, self._epoch - 1) * self._work.train

@@ -54,9 +54,9 @@ def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:
     except OSError as error:
         raise ParetoPipeError(
             "E_WEIGHTS",
-            f"a file of {manifest['model']}'s weights is gone from {store}: {error} — make them "
-            "again: fine-tuned ones with playbooks/finetune.yml, seeded ones once the folder "
-            "`prepared` beside it is removed",
+            f"a file of {manifest['model']}'s weights is gone from {store}: {error} — give the "
+            "same command again, which makes seeded ones anew; trained ones are made by "
+            "playbooks/finetune.yml",
         ) from error
 
 
@@ -70,5 +70,5 @@ def _check(store: Path, name: str) -> None:
         raise ParetoPipeError(
             "E_WEIGHTS",
             f"{path} was damaged on this host's disk and is removed — give the same command again, "
-            "which makes it anew",
+            "which makes seeded ones anew; trained ones are made by playbooks/finetune.yml",
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from paretopipe_runtime import lock
 from paretopipe_runtime.finetune.network import Network
 from paretopipe_runtime.models import model_info
 from paretopipe_runtime.published import read
@@ -108,18 +109,16 @@ def test_a_full_disk_is_one_line(folder: Path, processes: Processes, place: str)
     full += "def write(*given): raise OSError(28, 'No space left on device')\n"
     full += "place.save_file = write"
     done = processes.train(folder, before=full)
-    assert done.status == 2
+    assert done.status == 75
     assert done.stderr.startswith("E_DISK: cannot write "), done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_a_progress_file_that_cannot_be_written_is_one_line(
-    folder: Path, processes: Processes
-) -> None:
-    done = processes.train(folder, "--progress", str(folder / "nowhere/progress.json"))
-    assert done.status == 2
-    assert done.stderr.startswith("E_DISK: cannot write "), done.stderr
-    assert done.stderr.count("\n") == 1
+def test_nothing_is_trained_where_something_is_measured(folder: Path, processes: Processes) -> None:
+    with lock.hold(folder / "state", "paretopipe sweep x"):
+        done = processes.train(folder)
+    assert done.status == 75
+    assert done.stderr.startswith("E_BUSY: this host is measuring already: `paretopipe sweep x`")
 
 
 def test_a_device_without_memory_says_what_to_do(folder: Path, processes: Processes) -> None:
