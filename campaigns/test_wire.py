@@ -104,7 +104,7 @@ def test_transfers_over_bad_links(findings: Findings) -> None:
     with namespace.own_network():
         for percent in (5, 30):
             with damaged(LOSS.format(percent)):
-                tell(f"4 MiB, {percent} % lost", 60, lambda seed: transfer(4 * MIB, seed, 60))
+                tell(f"4 MiB, {percent} % lost", 30, lambda seed: transfer(4 * MIB, seed, 30))
         with slow("20mbit"):
             for what, rule, for_s, deadline_s in (
                 ("8 MiB, reset after 0.5 s", RESET, None, 5.0),

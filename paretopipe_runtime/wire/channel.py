@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import re
 import socket
 import struct
 import threading
@@ -19,21 +18,19 @@ from typing import Any
 import xxhash
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import frames, strict
+from paretopipe_runtime.wire import frames, strict, told
 from paretopipe_runtime.wire.frames import FrameType, Header
+from paretopipe_runtime.wire.outgoing import PIECE, Outgoing, rest
 
 MESSAGE_DEPTH = 16
 # Within a frame a peer that lives is not silent for longer, however slow the link: a transfer that
 # may take minutes is given up long before.
 SILENCE_S = 30.0
-# A larger payload is sent or read, and hashed, piece by piece: a piece is in the cache for the
-# second, and the other end is busy meanwhile.
-_SMALL, _PIECE = 64 * 1024, 1024 * 1024
+_SMALL = 64 * 1024  # up to here a payload is sent, or read, with its digest in one call
 _DIGEST_SIZE = 8
 _IDLE = 24 * 3600.0
 _LATE_S = 1.0  # by so much the kernel may end a read or a write after its deadline
 _TIMEVAL = struct.Struct("@ll")
-_CODE = re.compile(r"E_[A-Z0-9_]{1,40}")
 
 
 class Channel:
@@ -117,8 +114,8 @@ class Channel:
             if count == sum(map(len, parts)):
                 self.sent(kind, len(payload))
                 return None
-            rest = _rest([memoryview(part) for part in parts], count)
-            outgoing = Outgoing(self, kind, len(payload), rest)
+            left = rest([memoryview(part) for part in parts], count)
+            outgoing = Outgoing(self, kind, len(payload), left)
         return None if outgoing.push() else outgoing
 
     def send(
@@ -142,7 +139,7 @@ class Channel:
 
     def send_error(self, error: ParetoPipeError, *, timeout: float = 5.0) -> None:
         """Tell the peer why this end gives up."""
-        self.send(FrameType.ERROR, _error_payload(error), timeout=timeout)
+        self.send(FrameType.ERROR, told.payload(error), timeout=timeout)
 
     def sent(self, kind: FrameType, payload_nbytes: int) -> None:
         """Take note of a frame that is complete, and let the next one begin."""
@@ -190,7 +187,7 @@ class Channel:
             )
         self._received += 1
         if header.type is FrameType.ERROR:
-            raise self._error_sent(self._json(header))
+            raise told.read(self._json(header), self.peer)
         return header
 
     def receive_payload(self, header: Header, buffer: memoryview, timeout: float) -> float:
@@ -251,13 +248,6 @@ class Channel:
                 "E_MESSAGE", f"{self.peer}: {header.type.name} {header.seq} is {error}"
             ) from error
 
-    def _error_sent(self, fields: dict[str, Any]) -> ParetoPipeError:
-        """Return the error that the peer tells of, fit for a log and a record."""
-        code, message = fields.get("code"), fields.get("message")
-        if not (isinstance(code, str) and _CODE.fullmatch(code) and isinstance(message, str)):
-            return ParetoPipeError("E_MESSAGE", f"{self.peer}: an ERROR without code and sentence")
-        return ParetoPipeError(code, _escaped(message))
-
     def _read_by_piece(self, buffer: memoryview, timeout: float) -> tuple[float, bytes]:
         """Read a long payload, hashing each piece while it is in the cache; seconds, digest."""
         deadline = time.monotonic() + timeout
@@ -267,7 +257,7 @@ class Channel:
         self.limit(socket.SO_RCVTIMEO, min(timeout, SILENCE_S))
         while done < len(buffer):
             try:
-                count = self.sock.recv_into(buffer[done : done + _PIECE])
+                count = self.sock.recv_into(buffer[done : done + PIECE])
             except BlockingIOError as error:
                 raise self._silent(done, len(buffer)) from error
             self._check_read(count, done, len(buffer), deadline)
@@ -297,7 +287,7 @@ class Channel:
                 done += count
                 if done == size:
                     return
-                views = _rest(views, count)
+                views = rest(views, count)
             try:
                 count = self.sock.recvmsg_into(views)[0]
             except BlockingIOError as error:
@@ -338,108 +328,3 @@ class Channel:
             what = f"not done in {timeout:.1f} s" if error.errno or not error.args else str(error)
             return ParetoPipeError("E_STALL", f"{self.peer}: {doing}: {what}")
         return ParetoPipeError("E_PEER_LOST", f"{self.peer}: {doing}: {error.strerror or error}")
-
-
-def _error_payload(error: ParetoPipeError) -> bytes:
-    """Return `error` as an ERROR frame carries it, its sentence cut to what fits."""
-    message = error.message
-    while True:
-        fields = {"code": error.code, "message": message}
-        payload = json.dumps(fields, ensure_ascii=False).encode(errors="backslashreplace")
-        over = len(payload) - frames.MAX_ERROR
-        if over <= 0:
-            return payload
-        message = message[: -max(over // 4, 1)]
-
-
-def _escaped(text: str) -> str:
-    """Return `text` without anything that a terminal would obey."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
-
-def _rest(views: list[memoryview], count: int) -> list[memoryview]:
-    """What is left of `views` after their first `count` bytes."""
-    while count >= len(views[0]):
-        count -= len(views[0])
-        views = views[1:]
-    return [views[0][count:], *views[1:]]
-
-
-class Outgoing:
-    """What is left of a frame on its way out; any thread may complete it.
-
-    Parameters
-    ----------
-    channel : Channel
-    kind : FrameType
-    payload_nbytes : int
-    parts : list of memoryview
-        What goes first.
-    payload : memoryview, optional
-        What goes then, piece by piece, its digest behind it.
-    """
-
-    def __init__(
-        self,
-        channel: Channel,
-        kind: FrameType,
-        payload_nbytes: int,
-        parts: list[memoryview],
-        payload: memoryview | None = None,
-    ) -> None:
-        self._channel = channel
-        self._kind = kind
-        self._payload_nbytes = payload_nbytes
-        self._parts = parts
-        self._payload = payload
-        self._digest = xxhash.xxh3_64()
-        self._offset = 0
-        self._piece = memoryview(b"")
-        if payload:
-            self._next_part()
-
-    def push(self) -> bool:
-        """Hand over what the kernel takes without waiting; return whether that was the rest."""
-        try:
-            self._send(socket.MSG_DONTWAIT, None)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise self._channel.unsent(self._kind, 0, error) from error
-        return True
-
-    def complete(self, timeout: float) -> None:
-        """Hand over the rest within `timeout` seconds."""
-        try:
-            self._channel.limit(socket.SO_SNDTIMEO, timeout)
-            self._send(0, time.monotonic() + timeout)
-        except OSError as error:
-            raise self._channel.unsent(self._kind, timeout, error) from error
-
-    def _send(self, flags: int, deadline: float | None) -> None:
-        while self._parts:
-            count = self._channel.sock.sendmsg(self._parts, (), flags)
-            if count < sum(map(len, self._parts)):
-                self._parts = _rest(self._parts, count)
-                if deadline:
-                    self._channel.hurry(socket.SO_SNDTIMEO, deadline)
-            else:
-                self._parts = []
-                self._next_part()
-        self._channel.sent(self._kind, self._payload_nbytes)
-
-    def _next_part(self) -> None:
-        """Line up the next piece of the payload; behind the last one the digest; then nothing."""
-        if self._payload is None:
-            return
-        self._digest.update(self._piece)
-        self._piece = self._payload[self._offset : self._offset + _PIECE]
-        self._offset += len(self._piece)
-        if len(self._piece):
-            self._parts.append(self._piece)
-        else:
-            self._parts.append(memoryview(self._digest.digest()))
-            self._payload = None

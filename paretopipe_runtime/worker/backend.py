@@ -89,7 +89,18 @@ class Context:
 
 
 def connect(context: Context) -> Ends:
-    """Connect a stage with the backend that its order names."""
-    module = importlib.import_module(context.node.backends[context.order.backend])
+    """Connect a stage with the backend that its order names.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_BACKEND`` for one that this host does not have, and what the backend has to say.
+    """
+    name, known = context.order.backend, context.node.backends
+    if name not in known:
+        raise ParetoPipeError(
+            "E_BACKEND", f"no backend {name[:40]!r} on this host: known are {', '.join(known)}"
+        )
+    module = importlib.import_module(known[name])
     ends: Ends = module.connect(context)
     return ends

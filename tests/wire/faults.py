@@ -24,7 +24,10 @@ TYPED = {"E_STALL", "E_PEER_LOST", "E_TRUNC"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What both ends of a transfer made of it: ``equal``, ``different`` or a code, and when."""
+    """What both ends of a transfer made of it: ``equal``, ``different`` or a code, and when.
+
+    The receiver's seconds count from the header on, if one came.
+    """
 
     sender: str
     receiver: str
@@ -62,6 +65,7 @@ def transfer(
     buffer = bytearray(nbytes)
     ended: dict[str, tuple[str, float]] = {}
     began = time.monotonic()
+    heard: list[float] = []
 
     def send() -> None:
         form = {"dtype": "uint8", "shape": (nbytes,)}
@@ -70,6 +74,7 @@ def transfer(
     def receive() -> None:
         time.sleep(reading_from_s)
         header = receiver.receive_header(deadline_s)
+        heard.append(time.monotonic())  # its payload's deadline counts from here
         receiver.receive_payload(header, memoryview(buffer), deadline_s)
 
     def run(name: str, act: Callable[[], None]) -> None:
@@ -78,7 +83,8 @@ def transfer(
             code = "equal"
         except ParetoPipeError as error:
             code = error.code
-        ended[name] = code, time.monotonic() - began
+        since = heard[0] if heard and name == "receiver" else began
+        ended[name] = code, time.monotonic() - since
 
     threads = [
         threading.Thread(target=run, args=("sender", send)),

@@ -47,7 +47,7 @@ def talk(live: Live, seed: int, trials: int) -> Met:
     good = {
         "stranger": mutate.good_preamble() + mutate.good_hello() + bytes(32),
         "deployment": deployment(chance),
-        "order": order(live),
+        "order": order(),
     }
     # Not a link's, which waits ten seconds for its stage.
     good_hello = mutate.good_hello().replace(b'"link"', b'"deploy"')
@@ -90,7 +90,7 @@ def deployment(chance: random.Random) -> list[bytes]:
     ]
 
 
-def order(live: Live) -> list[bytes]:
+def order() -> list[bytes]:
     """What an orchestrator tells a stage: a whole run on one host, without blocks."""
     form = {"shape": [2, 10], "dtype": "float32", "nbytes": 80}
     fields: dict[str, Any] = {
@@ -100,7 +100,7 @@ def order(live: Live) -> list[bytes]:
         **{"input_batches": 1, "input_seed": 0, "image_px": 0, "io_timeout_s": 2.0},
         **{"idle_timeout_s": 2.0, "profile_batches": 0, "device": "cpu"},
     }
-    del live
+
     return [json.dumps(fields).encode(), b"", b""]
 
 
