@@ -152,7 +152,7 @@ class Agent:
             with contextlib.suppress(ConnectionResetError):
                 ours.recv(1)
             with self._stage_arrived:
-                if self._stages[stage] is ours:  # else it has been launched once more
+                if self._stages.get(stage) is ours:  # else it has been launched once more
                     del self._stages[stage]
 
     def _pass_link(self, sock: socket.socket, stage: tuple[str, int], plan: str) -> None:
@@ -163,9 +163,8 @@ class Agent:
                 )
             try:
                 # What waits there already, one link, is all that a stage takes.
-                socket.send_fds(
-                    self._stages[stage], [plan.encode()[:64]], [sock.fileno()], socket.MSG_DONTWAIT
-                )
+                digest = plan[:64].encode("ascii", "replace")
+                socket.send_fds(self._stages[stage], [digest], [sock.fileno()], socket.MSG_DONTWAIT)
             except OSError as error:
                 raise ParetoPipeError(
                     "E_NO_STAGE",
