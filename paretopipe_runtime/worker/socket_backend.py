@@ -24,8 +24,9 @@ from paretopipe_runtime import golden
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames, handshake, tcp
-from paretopipe_runtime.wire.channel import Channel, Outgoing
+from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.outgoing import Outgoing
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker import memory
 from paretopipe_runtime.worker.backend import Batch, Context, Ends, Fail, Sink, Source

@@ -93,7 +93,8 @@ def stopped(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # what is frozen may be killed
+            os.kill(pid, signal.SIGCONT)
 
 
 def stage_stopped(live: Live, node: str) -> AbstractContextManager[None]:
