@@ -178,8 +178,8 @@ def test_runs_over_bad_links(alone: Live, findings: Findings) -> None:
         findings.add(proved(f"in the middle of a run {what}", late, RUNS))
         findings.add(
             f"  {_counted(Counter(code for code, _ in seen))} after at most "
-            f"{max(took for _, took in seen):.1f} s, deadline {test_live_faults.DEADLINE_S:.0f} s and "
-            f"{test_live_faults.ASKED_S:.0f} s to ask the workers what is left"
+            f"{max(took for _, took in seen):.1f} s, deadline {test_live_faults.DEADLINE_S:.0f} s "
+            f"and {test_live_faults.ASKED_S:.0f} s to ask the workers what is left"
         )
         assert not late
     alone.run()
