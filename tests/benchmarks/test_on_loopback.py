@@ -86,7 +86,7 @@ def test_what_fails_is_a_note_and_the_rest_is_measured(nodes: BenchmarkCluster) 
     code, sentence = runner.run(document, nodes.state_dir, nodes.key)
     assert (code, sentence) == (0, "2 rows measured, 1 notes")
     result = json.loads(Path(document["result"]).read_text())
-    assert [row["status"] for row in result["rows"]] == ["failed:E_STAGE", "ok"]
+    assert [row["status"] for row in result["rows"]] == ["failed:E_BACKEND", "ok"]
     assert "smoke" in result["notes"][0]
 
 
