@@ -14,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-_CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
+#: What roles/preflight tries too, by a module that has nothing of the runtime: a test compares.
+CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
 _WHAT_TO_DO = (
     "set runtime_versions in the inventory to a build for this processor (on a Raspberry Pi 4 "
     "torch 2.9.1 with torchvision 0.24.1) and run playbooks/provision.yml again"
@@ -24,7 +25,7 @@ _WHAT_TO_DO = (
 def failure() -> str | None:
     """Return what was seen and what to do about it, on one line; None where PyTorch works."""
     done = subprocess.run(
-        [sys.executable, "-c", _CONVOLUTION],
+        [sys.executable, "-c", CONVOLUTION],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from paretopipe_runtime import try_torch
 from tests.preflight.good import FACTS
 from tests.preflight.real import LOOK, file, look, program, torch_package
 
@@ -123,6 +124,10 @@ def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -
         "now": False,
     }
     assert look().torch(str(tmp_path), True)["convolution"]["said"] == "ImportError: tried"
+
+
+def test_the_convolution_is_the_one_that_provisioning_tries() -> None:
+    assert look().CONVOLUTION == try_torch.CONVOLUTION
 
 
 def test_the_mark_is_the_one_that_provisioning_leaves() -> None:
