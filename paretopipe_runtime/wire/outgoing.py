@@ -82,11 +82,11 @@ class Outgoing:
             count = self._channel.sock.sendmsg(self._parts, (), flags)
             if count < sum(map(len, self._parts)):
                 self._parts = rest(self._parts, count)
-                if deadline:
-                    self._channel.hurry(socket.SO_SNDTIMEO, deadline)
             else:
                 self._parts = []
                 self._next_part()
+            if deadline and self._parts:
+                self._channel.hurry(socket.SO_SNDTIMEO, deadline)
         self._channel.sent(self._kind, self._payload_nbytes)
 
     def _next_part(self) -> None:

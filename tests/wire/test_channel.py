@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.wire.tensor import Tensor
+from tests.wire.cuts import tcp_pair
 
 
 @pytest.fixture
@@ -86,6 +88,25 @@ def test_a_silent_peer_is_a_stall(pair: tuple[Channel, Channel]) -> None:
 def test_a_peer_that_stops_reading_is_a_stall(pair: tuple[Channel, Channel]) -> None:
     with pytest.raises(ParetoPipeError, match="E_STALL"):
         pair[0].send(FrameType.BLOB, bytes(64 * 1024 * 1024), timeout=0.2)
+
+
+def test_a_peer_that_stops_reading_late_gets_no_second_deadline() -> None:
+    ours, theirs = tcp_pair()  # a Unix socket counts its time-outs in another way
+    sender = Channel(ours, "right")
+
+    def read_some_pieces() -> None:
+        time.sleep(2.5)
+        theirs.recv(4_000_000, socket.MSG_WAITALL)
+
+    thread = threading.Thread(target=read_some_pieces)
+    thread.start()
+    began = time.monotonic()
+    with pytest.raises(ParetoPipeError, match="E_STALL"):
+        sender.send(FrameType.BLOB, bytes(64 * 1024 * 1024), timeout=3)
+    assert time.monotonic() - began < 5.2  # else three seconds from the last piece on: 5.5
+    thread.join(10)
+    theirs.close()
+    sender.close()
 
 
 def test_a_cut_in_the_payload_is_a_truncation(pair: tuple[Channel, Channel]) -> None:
