@@ -24,8 +24,9 @@ SWEEP = "pytest-playbooks"
 RESULTS = ROOT / "experiments/results" / SWEEP
 CELL = (
     f"experiment=demo image=32 sweep={SWEEP} scenarios=metro pairings=pi_to_pi "
-    "splits=10,17 repeats=50 end_points=false sentinel=false profile=false"
+    "splits=10,17 end_points=false sentinel=false profile=false"
 )
+ENDLESS = f"{CELL} repeats=400"  # no test waits for its end
 QDISC = "tc qdisc show dev up0"
 TIMER = "systemctl list-timers --all --no-legend 'paretopipe-netem-revert-*'"
 LEASE_S = 18
@@ -40,12 +41,18 @@ def provisioned(testbed: On, playbook: Run) -> On:
     return testbed
 
 
-@pytest.fixture
-def results() -> Iterator[Path]:
-    shutil.rmtree(RESULTS, ignore_errors=True)
+@pytest.fixture(scope="module")
+def results(provisioned: On) -> Iterator[Path]:
+    """Return the folder of one sweep's records, which the tests go on with one after another."""
+
+    def remove() -> None:
+        shutil.rmtree(RESULTS, ignore_errors=True)
+        shutil.rmtree(ROOT / "reports/html" / SWEEP, ignore_errors=True)
+        provisioned("server", f"rm -rf /var/lib/paretopipe/sweeps/{SWEEP}*")
+
+    remove()
     yield RESULTS
-    shutil.rmtree(RESULTS, ignore_errors=True)
-    shutil.rmtree(ROOT / "reports/html" / SWEEP, ignore_errors=True)
+    remove()
 
 
 @pytest.fixture
@@ -56,20 +63,25 @@ def started(
     request: pytest.FixtureRequest,
 ) -> Iterator[subprocess.Popen[str]]:
     """Return a measure.yml in the midst of its cell; a parameter is an option more."""
-    provisioned("server", f"rm -rf /var/lib/paretopipe/sweeps/{SWEEP}")
-    process = starting("measure", "-e", f"{CELL} {getattr(request, 'param', '')}")
-    records = f"/var/lib/paretopipe/sweeps/{SWEEP}/mobilenetv2.socket.pi_to_pi.metro.jsonl"
-    for _ in range(60):
-        lines = provisioned("server", f'grep -c \'"kind": *"run"\' {records}; true')
-        if lines.isdigit() and int(lines) >= 3:
-            break
+    before = len(on_node(provisioned))
+    at_home = len(rows(results))
+    process = starting("measure", "-e", f"{ENDLESS} {getattr(request, 'param', '')}")
+    deadline = time.monotonic() + 120
+    while len(on_node(provisioned)) < before + 3:
         assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
         time.sleep(1)
-    assert not list(results.glob("*")), "records come home only at the end"
+    assert len(rows(results)) == at_home, "records come home only at the end"
     yield process
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
+
+
+def on_node(on: On) -> list[str]:
+    """The lines of the runs that the orchestrator holds."""
+    records = f"/var/lib/paretopipe/sweeps/{SWEEP}/mobilenetv2.socket.pi_to_pi.metro.jsonl"
+    return on("server", f'grep \'"kind": *"run"\' {records}; true').splitlines()
 
 
 def rows(results: Path, kind: str = "run") -> list[dict[str, Any]]:
@@ -141,7 +153,7 @@ def test_symmetric_measures_the_same_each_way(provisioned: On, playbook: Run) ->
     assert back is not None, done.output
     assert float(row[1]) == pytest.approx(100, abs=2)
     assert [float(row[2]), float(back[1])] == pytest.approx([20, 20], rel=0.1)
-    assert playbook("netem", *asked).changed == 0
+    assert playbook("netem", *asked, "--check").changed == 0
     assert playbook("reset").changed == 1
     assert provisioned("wan", everything) == before
 
@@ -168,15 +180,21 @@ def test_someone_else_s_qdisc_stops_us(provisioned: On, playbook: Run) -> None:
 
 @pytest.mark.usefixtures("provisioned")
 def test_nothing_is_measured_in_check_mode(playbook: Run, results: Path) -> None:
-    done = playbook("measure", "--check", "-e", CELL)
+    before = rows(results)
+    done = playbook("measure", "--check", "-e", ENDLESS)
     assert done.status == 0, done.output
     assert "nothing is measured in check mode" in done.output
-    assert not results.exists()
+    assert rows(results) == before
 
 
-def test_a_sweep_killed_half_way_leaves_nothing_and_goes_on(
+def test_a_followed_sweep_is_not_taken_over_and_a_killed_one_leaves_nothing(
     provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
 ) -> None:
+    other = playbook("full_sweep", "-e", f"{CELL} repeats=1")
+    assert other.status != 0
+    assert "another controller is measuring on these hosts" in other.errors[0]
+    assert started.poll() is None
+
     provisioned("server", "systemctl kill -s KILL paretopipe-sweep")
     output = started.communicate(timeout=120)[0]
     assert started.returncode != 0, output
@@ -189,14 +207,7 @@ def test_a_sweep_killed_half_way_leaves_nothing_and_goes_on(
         sockets = [line for line in seen if ":" in line]
         assert len(agents) == 2, seen
         assert all(line.endswith((":22", ":47470")) for line in sockets), seen
-    (records,) = results.glob("*.jsonl")
-    kept = records.read_bytes().splitlines()
-    assert len(kept) >= 4
-
-    again = playbook("measure", "-e", CELL)
-    assert again.status == 0, again.output
-    assert "100/100 runs, 0 failed" in again.output
-    assert set(kept) <= set(records.read_bytes().splitlines())
+    assert len(rows(results)) == len(on_node(provisioned)) >= 3, "it has all come home"
 
 
 def test_a_killed_controller_leaves_what_reset_takes_away(
@@ -214,7 +225,7 @@ def test_a_killed_controller_leaves_what_reset_takes_away(
 
 @pytest.mark.parametrize("started", [f"netem_lease={LEASE_S}s"], indirect=True)
 def test_a_killed_controller_leaves_no_shaping_and_no_run_that_may_lack_it(
-    provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
+    provisioned: On, started: subprocess.Popen[str]
 ) -> None:
     time.sleep(LEASE_S + 2)
     assert "netem 5a5a:" in provisioned("wan", QDISC), "it is renewed as long as it is needed"
@@ -227,14 +238,11 @@ def test_a_killed_controller_leaves_no_shaping_and_no_run_that_may_lack_it(
     assert provisioned("wan", TIMER) == ""
     while provisioned("server", "systemctl is-active paretopipe-sweep; true") == "active":
         assert time.monotonic() - killed < 2 * LEASE_S
-    started.communicate(timeout=30)
-    done = playbook("measure", "-e", CELL)
-    assert done.status == 0, done.output
-    statuses = {row["status"] for row in rows(results)}
+    statuses = {json.loads(line)["status"] for line in on_node(provisioned)}
     assert statuses <= {"ok", "invalid:network_unheld"}
 
 
-def test_a_sweep_whose_shaping_is_taken_away_fails_and_counts_none_of_it(
+def test_a_sweep_whose_shaping_is_taken_away_fails_and_what_lacks_it_is_measured_again(
     provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
 ) -> None:
     provisioned("wan", "tc qdisc del dev up0 root")
@@ -244,18 +252,22 @@ def test_a_sweep_whose_shaping_is_taken_away_fails_and_counts_none_of_it(
     assert re.search(r"\d+ runs withdrawn, shaping_lost", output), output
     withdrawn = rows(results, "withdrawal")
     assert withdrawn
-    assert playbook("measure", "-e", CELL).status == 0
+    (records,) = results.glob("*.jsonl")
+    kept = records.read_bytes().splitlines()
+    assert {json.dumps(row) for row in map(json.loads, on_node(provisioned))} <= {
+        json.dumps(json.loads(line)) for line in kept
+    }
+
+    repeats = max(row["factors"]["repeat"] for row in rows(results))
+    again = playbook("measure", "-e", f"{CELL} repeats={repeats}")
+    assert again.status == 0, again.output
+    assert f"{2 * repeats}/{2 * repeats} runs, 0 failed" in again.output
+    assert kept == records.read_bytes().splitlines()[: len(kept)]
     valid = {row["run_key"]: row for row in rows(results) if row["status"] == "ok"}
-    again = [valid[row["run_key"]] for row in withdrawn]
-    assert all(new["attempt"] > old["attempt"] for new, old in zip(again, withdrawn, strict=True))
-    assert all(min(row["network_s"]["latency"]) > 0.0195 for row in again)
-
-
-def test_a_followed_sweep_is_not_taken_over(playbook: Run, started: subprocess.Popen[str]) -> None:
-    done = playbook("full_sweep", "-e", f"{CELL} repeats=1")
-    assert done.status != 0
-    assert "another controller is measuring on these hosts" in done.errors[0]
-    assert started.poll() is None
+    assert len(valid) == 2 * repeats
+    anew = [valid[row["run_key"]] for row in withdrawn]
+    assert all(new["attempt"] > old["attempt"] for new, old in zip(anew, withdrawn, strict=True))
+    assert all(min(row["network_s"]["latency"]) > 0.0195 for row in anew)
 
 
 # What provisioning lays down on a host, and what systemd and the kernel say of it afterwards.
