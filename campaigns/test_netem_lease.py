@@ -189,7 +189,8 @@ def hold(asked: dict[str, str]) -> subprocess.Popen[str]:
 @contextmanager
 def watching(interface: str) -> Iterator[Callable[[], bool]]:
     """Look at the interface all the time, over SSH of our own; yield whether it is shaped."""
-    line = f"while sleep {LOOK_S}; do tc qdisc show dev {interface} root; done"
+    shown = f'case "$(tc qdisc show dev {interface})" in *5a5a:*) echo yes;; *) echo no;; esac'
+    line = f"while sleep {LOOK_S}; do {shown}; done"
     state = ROOT / ".testbed/0"
     known = f"UserKnownHostsFile={state}/known_hosts"
     ssh = ["ssh", "-F", "/dev/null", "-o", known, "-o", "BatchMode=yes", "-i", f"{state}/id"]
@@ -211,7 +212,7 @@ def watching(interface: str) -> Iterator[Callable[[], bool]]:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        yield lambda: "5a5a:" in latest[0]
+        yield lambda: latest[0] == "yes\n"
     finally:
         process.kill()
         reader.join()
