@@ -196,4 +196,21 @@ def test_losses_are_judged_as_chance_has_them(probes: ModuleType) -> None:
     assert unlike(5) == ["5 of 500 pings were lost, expected were 50 give or take 23"]
     assert not unlike(95, direction="symmetric")
     assert unlike(50, direction="symmetric")
-    assert not unlike(0, loss_correlation=0.3)
+
+
+def test_correlated_losses_are_rarer(probes: ModuleType) -> None:
+    def share(**asked: Any) -> float:
+        found: float = probes.netem_lost_share(QUIET | asked)
+        return found
+
+    assert share(loss=0.05) == pytest.approx(0.05)
+    # A sum of two uniform numbers, weighted by 3/4 and 1/4, is below 0.05 with this probability at
+    # most: the last sum itself is less often near zero than such a number. It is 0.0019.
+    assert 0.001 < share(loss=0.05, loss_correlation=0.25) < 0.05**2 / (2 * 0.75 * 0.25)
+    assert share(loss=0.05, loss_correlation=0.25, direction="symmetric") == pytest.approx(
+        2 * share(loss=0.05, loss_correlation=0.25), rel=0.01
+    )
+    asked = QUIET | {"loss": 0.05, "loss_correlation": 0.25}
+    seen = {"spread_ms": 0.0, "pings": 500}
+    assert probes.netem_unlike(seen | {"pings_lost": 0}, asked) == []
+    assert probes.netem_unlike(seen | {"pings_lost": 25}, asked) != []
