@@ -26,11 +26,11 @@ import pytest
 from campaigns.conftest import Findings
 
 ROOT = Path(__file__).parent.parent
-ROUNDS, LEASE_S, GRACE_S, DELAY_MS, SEED = 20, 20, 2.0, 200, 1
+ROUNDS, LEASE_S, GRACE_S, DELAY_MS, SEED = 20, 30, 2.0, 200, 1
 BOX, PEER = "10.79.0.2", "10.79.0.10"  # on the management network: the box, and server
 # Seconds between two looks at the qdisc, and at SSH. Each costs the box's emulated kernel a few
-# processes: twice as often, and they keep it from renewing the lease.
-LOOK_S, CONNECT_S = 0.25, 0.5
+# processes: much more often, and they keep it from renewing the lease in time.
+LOOK_S, CONNECT_S = 0.5, 1.0
 FOREIGN = "tc qdisc add dev lan0 root handle 1: tbf rate 1gbit burst 1mb latency 9ms"
 APART = {"netem_interface": "up0", "netem_rate": "5mbit"}
 SHARED = {
@@ -97,7 +97,7 @@ def test_a_killed_controller_leaves_no_shaping(
                     assert any("Wait to be killed" in line for line in controller.stdout or ())
                     if asked is SHARED:
                         check_shared(on)
-                    time.sleep(source.uniform(0, LEASE_S / 2))
+                    time.sleep(source.uniform(0, LEASE_S / 3))
                     assert shaped(), "it is held as long as its controller lives"
                 finally:
                     orphans = psutil.Process(controller.pid).children(recursive=True)

@@ -64,6 +64,7 @@ def _prepare(options: argparse.Namespace) -> int:
             options.state_dir,
             key,
             lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
+            options.records,
         )
     print(json.dumps(rows) if options.json else outlook.table(rows))
     return 0
@@ -179,6 +180,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     prepare.add_argument(
         "plans", type=Path, metavar="PLANS", help="JSON: a cell's plan, or a list of such plans"
+    )
+    prepare.add_argument(
+        "--records",
+        type=Path,
+        metavar="FOLDER",
+        help="the cells' records: what they hold is not estimated again",
     )
     prepare.add_argument("--json", action="store_true", help="print the estimate as JSON")
     _common(prepare)

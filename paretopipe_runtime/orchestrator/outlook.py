@@ -7,18 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.orchestrator import estimate
+from paretopipe_runtime.orchestrator.blocks import Log, blocks_of, continued, needed, remaining
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.plan import Plan, Worker, read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.records import Records
+from paretopipe_runtime.runs import Run, expand
 
 Say = Callable[[str], None]
 
 
 def prepare_cells(
-    documents: list[dict[str, Any]], state_dir: Path, key: bytes, say: Say
+    documents: list[dict[str, Any]],
+    state_dir: Path,
+    key: bytes,
+    say: Say,
+    records_dir: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Make and deploy the weights, probe the workers, and return one estimate a cell.
+
+    What is measured already takes no time: an interrupted sweep's estimate is of what is left.
 
     Parameters
     ----------
@@ -26,16 +34,23 @@ def prepare_cells(
         The cells' plans.
     say : callable
         Takes a line of progress.
+    records_dir : Path, optional
+        Where the cells' records are, if they have any.
 
     Returns
     -------
     list of dict
-        ``cell_id``, ``runs``, ``total_s``, ``longest_split``, ``longest_s``, ``bytes_on_wire``.
+        ``cell_id``, ``runs``, and of those that are ``left``: ``left_s``, ``bytes_on_wire``, and
+        ``longest_split`` and ``longest_s`` of all.
     """
-    plans = [read_plan(document) for document in documents]
+    logs = [_records(document, records_dir) for document in documents]
+    plans = [
+        read_plan(continued(document, records.more if records else []))
+        for document, records in zip(documents, logs, strict=True)
+    ]
     probed: dict[Any, float] = {}
     rows = []
-    for plan in plans:
+    for plan, records in zip(plans, logs, strict=True):
         prepared = prepare(plan, state_dir)
         speeds: dict[str, float] = {}
         for worker in plan.workers:
@@ -48,7 +63,7 @@ def prepare_cells(
                     f"{probed[known]:.3f} s a batch there with engine {plan.engine}"
                 )
             speeds[worker.host] = probed[known]
-        rows.append(_row(plan, prepared, speeds, state_dir))
+        rows.append(_row(plan, prepared, speeds, state_dir, Log(records.runs if records else [])))
     return rows
 
 
@@ -61,38 +76,59 @@ def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
     )
 
 
-def _row(plan: Plan, prepared: Any, speeds: dict[str, float], state_dir: Path) -> dict[str, Any]:
-    runs = expand(plan, prepared.hop_bytes)
+def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
+    path = folder / f"{document.get('cell_id')}.jsonl" if folder else None
+    return Records(path) if path and path.exists() else None
+
+
+def _row(
+    plan: Plan, prepared: Any, speeds: dict[str, float], state_dir: Path, log: Log
+) -> dict[str, Any]:
+    blocks = blocks_of(expand(plan, prepared.hop_bytes))
+    runs = [run for block in blocks for run in needed(block, log)]
+    left = [run for block in blocks for run in remaining(block, log, log.block_pass(block))]
     seconds = {run.split: estimate.run_seconds(plan, run, prepared, speeds) for run in runs}
     estimate.save_estimate(plan, state_dir, seconds)
     longest = max(seconds, key=lambda split: seconds[split])
+
+    def sent(run: Run) -> int:
+        batches = run.warmup_batches + run.latency_batches + run.throughput_batches
+        return int(prepared.hop_bytes(run.cuts)[0]) * batches
+
     return {
         "cell_id": plan.cell_id,
         "runs": len(runs),
-        "total_s": sum(seconds[run.split] for run in runs),
+        "left": len(left),
+        "left_s": sum(seconds[run.split] for run in left),
         "longest_split": longest,
         "longest_s": seconds[longest],
-        "bytes_on_wire": sum(
-            prepared.hop_bytes(run.cuts)[0]
-            * (run.warmup_batches + run.latency_batches + run.throughput_batches)
-            for run in runs
-        ),
+        "bytes_on_wire": sum(map(sent, left)),
     }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the estimates as lines of text, the sum below."""
+    resumed = any(row["left"] < row["runs"] for row in rows)
+    total = {key: sum(row[key] for row in rows) for key in ("runs", "left", "left_s")}
+
+    def count(row: dict[str, Any]) -> str:
+        return f"{row['left']} of {row['runs']}" if resumed else str(row["runs"])
+
+    title = "runs left" if resumed else "runs"
     longest = [f"{row['longest_split']} {duration(row['longest_s']):>9}" for row in rows]
     width = max(len("together"), *(len(row["cell_id"]) for row in rows))
+    many = max(len(title), *(len(count(row)) for row in [*rows, total]))
     wide = max(len("longest run"), *map(len, longest))
-    lines = [f"{'cell':<{width}}  runs   over the wire  {'longest run':>{wide}}  {'in all':>10}"]
+    lines = [
+        f"{'cell':<{width}}  {title:>{many}}  over the wire  {'longest run':>{wide}}  {'in all':>10}"
+    ]
     lines += [
-        f"{row['cell_id']:<{width}}  {row['runs']:>4}  {row['bytes_on_wire'] / 1e9:>11.2f} GB  "
-        f"{text:>{wide}}  {duration(row['total_s']):>10}"
+        f"{row['cell_id']:<{width}}  {count(row):>{many}}  {row['bytes_on_wire'] / 1e9:>10.2f} GB  "
+        f"{text:>{wide}}  {duration(row['left_s']):>10}"
         for row, text in zip(rows, longest, strict=True)
     ]
-    runs, total_s = (sum(row[key] for row in rows) for key in ("runs", "total_s"))
-    lines.append(f"{'together':<{width}}  {runs:>4}{duration(total_s):>{wide + 30}}")
+    together = duration(total["left_s"])
+    lines.append(f"{'together':<{width}}  {count(total):>{many}}{together:>{wide + 29}}")
     return "\n".join(lines)
 
 

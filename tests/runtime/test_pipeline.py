@@ -16,7 +16,7 @@ import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.outlook import prepare_cells, table
 from paretopipe_runtime.worker.agent import Agent, AgentOptions
 from tests.runtime.cluster import ADDRESSES, Cluster
 
@@ -125,6 +125,23 @@ def test_the_same_sweep_again_measures_nothing_and_more_measures_the_rest(
     assert after.startswith(before)
     assert len(runs(tmp_path)) == 4
     assert len({row["run_key"] for row in runs(tmp_path)}) == 4
+
+
+def test_the_estimate_is_of_what_is_left(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    assert sweep(cluster, tmp_path, {**plan, "repeats": 1}).returncode == 0
+    (tmp_path / "cell.jsonl").rename(tmp_path / f"{plan['cell_id']}.jsonl")
+
+    def estimate(folder: Path | None) -> dict[str, Any]:
+        return prepare_cells([plan], cluster.state_dir, cluster.key, lambda _: None, folder)[0]
+
+    whole, rest = estimate(None), estimate(tmp_path)
+    assert (whole["runs"], whole["left"]) == (4, 4)
+    assert (rest["runs"], rest["left"]) == (4, 2)
+    assert rest["bytes_on_wire"] == whole["bytes_on_wire"] / 2
+    assert "4 of 4" not in table([whole])
+    assert "2 of 4" in table([rest])
 
 
 def test_three_stages_work_as_two_do(
