@@ -119,9 +119,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     width = max(len("together"), *(len(row["cell_id"]) for row in rows))
     many = max(len(title), *(len(count(row)) for row in [*rows, total]))
     wide = max(len("longest run"), *map(len, longest))
-    lines = [
-        f"{'cell':<{width}}  {title:>{many}}  over the wire  {'longest run':>{wide}}  {'in all':>10}"
-    ]
+    over = f"{'longest run':>{wide}}  {'in all':>10}"
+    lines = [f"{'cell':<{width}}  {title:>{many}}  over the wire  {over}"]
     lines += [
         f"{row['cell_id']:<{width}}  {count(row):>{many}}  {row['bytes_on_wire'] / 1e9:>10.2f} GB  "
         f"{text:>{wide}}  {duration(row['left_s']):>10}"
