@@ -94,7 +94,7 @@ def test_a_killed_controller_leaves_no_shaping(
             with watching(asked["netem_interface"]) as shaped, connecting() as seen:
                 controller = hold(asked)
                 try:
-                    assert any("Wait to be killed" in line for line in controller.stdout or ())
+                    assert any("Pausing for" in line for line in controller.stdout or ())
                     if asked is SHARED:
                         check_shared(on)
                     time.sleep(source.uniform(0, LEASE_S / 3))
