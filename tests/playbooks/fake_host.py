@@ -219,7 +219,7 @@ class Tools:
         if words[0] == "show":
             description = timer["description"] if timer else words[-1]
             if "--value" in words:
-                return f"{description}\n"
+                return "" if self.state.get("late") else f"{description}\n"
             return f"ActiveState={'active' if timer else 'inactive'}\nDescription={description}\n"
         if timer is None:
             sys.exit(f"Unit {words[-1]} not loaded.")

@@ -118,11 +118,26 @@ def test_apply_twice_then_reset_twice(module: Any, host: FakeHost) -> None:
     assert host.log == [
         f"systemd-run {TIMER} 180",
         f"tc qdisc add dev {INTERFACE} root handle 5a5a: netem {WAN_WORDS}",
+        f"systemctl restart {TIMER}.timer",
         f"systemctl stop {TIMER}.timer",
         f"systemd-run {TIMER} 7200",
         f"tc qdisc del dev {INTERFACE} root",
         f"systemctl stop {TIMER}.timer",
     ]
+
+
+def test_a_host_that_shapes_slowly_has_its_whole_lease_from_then_on(
+    module: Any, host: FakeHost
+) -> None:
+    module(**WAN, lease_s=30)
+    assert host.log[-1] == f"systemctl restart {TIMER}.timer"
+    module(state="absent")
+    host.set(late=True)
+    assert module(**WAN, lease_s=30)["msg"] == (
+        f"shaping {INTERFACE} took longer than its lease of 30 s: give it a longer one with "
+        "netem_lease"
+    )
+    assert host.state["qdiscs"][INTERFACE][0]["kind"] != "netem"
 
 
 def test_other_values_start_from_a_fresh_qdisc(module: Any, host: FakeHost) -> None:
@@ -134,6 +149,7 @@ def test_other_values_start_from_a_fresh_qdisc(module: Any, host: FakeHost) -> N
         ["systemd-run", TIMER, "7200"],
         ["tc", "qdisc", "del"],
         ["tc", "qdisc", "add"],
+        ["systemctl", "restart", f"{TIMER}.timer"],
     ]
 
 
@@ -144,7 +160,7 @@ def test_what_tc_does_not_show_the_lease_knows(module: Any, host: FakeHost) -> N
     assert not module(**asked, distribution="normal")["changed"]
     module(**asked, delay_correlation=0.25, distribution="pareto", loss=0.01, loss_correlation=0.1)
     words = "limit 8257 delay 50000us 5000us 25% distribution pareto loss 1% 10%"
-    assert host.log[-1] == f"tc qdisc add dev {INTERFACE} root handle 5a5a: netem {words}"
+    assert host.log[-2] == f"tc qdisc add dev {INTERFACE} root handle 5a5a: netem {words}"
 
 
 def test_nothing_is_shaped_without_a_lease(module: Any, host: FakeHost) -> None:
@@ -217,7 +233,7 @@ def test_ssh_through_the_same_interface_is_not_shaped(module: Any, host: FakeHos
     add, tcp = f"tc filter add dev {INTERFACE} parent 5a5a:", "match u32 0x00060000 0x00ff0000 at 8"
     add += " protocol ip pref 23130 u32"
     unshaped = "flowid 5a5a:1"
-    assert host.log[1:] == [
+    assert host.log[1:-1] == [
         f"tc qdisc add dev {INTERFACE} root handle 5a5a: prio bands 2 priomap" + " 0" * 16,
         f"tc qdisc add dev {INTERFACE} parent 5a5a:2 handle 5a5c: netem {WAN_WORDS}",
         f"{add} {tcp} match u32 0x00160000 0xffff0000 at 20 {unshaped}",
@@ -233,7 +249,7 @@ def test_ssh_through_the_same_interface_is_not_shaped(module: Any, host: FakeHos
     assert module(**over_ssh, peers=PEERS[:1])["changed"], "the peers are others"
     host.set(route="mgmt0")
     assert module(**over_ssh, peers=PEERS)["changed"]
-    assert host.log[-1].split()[:9][-2:] == ["5a5a:", "netem"]
+    assert host.log[-2].split()[:9][-2:] == ["5a5a:", "netem"]
 
 
 def test_symmetric_shapes_what_comes_in_as_well(module: Any, host: FakeHost) -> None:

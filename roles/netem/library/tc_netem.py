@@ -132,6 +132,7 @@ def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
     shaping.refuse()
     changed = not (shaping.ours and shaping.fits() and shaping.described())
     armed = netem_lease.describe(shaping.what) if changed else host.armed()
+    renew = host.lease.renew(armed, bool(shaping.layout.mirror))
     if not dry:
         changes.arm(params["lease_s"], armed)
         if changed:
@@ -140,6 +141,13 @@ def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
                 changes.revert()
                 changes.disarm()
                 raise NetemError(f"tc took the values for {host.interface} but shows others")
+            # A slow host has used up part of its lease by now, or all of it.
+            if netem_lease.HELD not in host.ask("/bin/sh", "-c", renew)[1].split():
+                changes.revert()
+                raise NetemError(
+                    f"shaping {host.interface} took longer than its lease of {params['lease_s']} "
+                    "s: give it a longer one with netem_lease"
+                )
     return {
         "changed": changed,
         "found": shaping.root["kind"],
@@ -147,7 +155,7 @@ def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
         "command": " ".join(shaping.layout.netem),
         "beside_ssh": shaping.layout.shared,
         "lease_s": params["lease_s"],
-        "renew": host.lease.renew(armed, bool(shaping.layout.mirror)),
+        "renew": renew,
     }
 
 
