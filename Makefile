@@ -13,6 +13,8 @@ TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod use
 BROWSER_PACKAGES := chromium
 FAULT_PACKAGES := nftables
 ARM_PACKAGES := qemu-user-static
+# What bandit reads: all Python that is not a test.
+SHIPPED := paretopipe_runtime reports plugins roles benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test quick soak arm lint check setup setup-testbed setup-dev up down clean root
@@ -43,10 +45,11 @@ arm: setup-dev ## a Pi 4's processor, emulated: which PyTorch works there, and a
 	@$(BIN)/python -m campaigns.emulated_pi
 	$(BIN)/pytest campaigns/test_arm.py -s
 
-lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
+lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(SHIPPED)
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
 
