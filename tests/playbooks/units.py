@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,3 +71,7 @@ def netem_revert() -> str:
     lease = part("netem_lease")
     tools = lease.Tools("/sbin/tc", "/sbin/ip", "/bin/systemctl", "/bin/systemd-run")
     return transient(lease.Lease(tools, "eth0", "ppw-eth0").arm(60, "a test"))
+
+
+if __name__ == "__main__":  # for a process that Ansible must not be imported into
+    print(worker(**json.loads(sys.argv[1])))
