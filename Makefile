@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 # Progress lines appear as they come, in a pipe too.
 export PYTHONUNBUFFERED := 1
 CONTROLLER_PACKAGES := python3 python3-venv openssh-client
-TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod user-mode-linux \
+TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod nftables user-mode-linux \
 	systemd systemd-sysv systemd-container dbus procps util-linux
 BROWSER_PACKAGES := chromium
-FAULT_PACKAGES := nftables
 ARM_PACKAGES := qemu-user-static
+# What bandit reads: all Python that is not a test.
+SHIPPED := paretopipe_runtime reports plugins roles benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test quick soak arm lint check setup setup-testbed setup-dev up down clean root
@@ -43,10 +44,11 @@ arm: setup-dev ## a Pi 4's processor, emulated: which PyTorch works there, and a
 	@$(BIN)/python -m campaigns.emulated_pi
 	$(BIN)/pytest campaigns/test_arm.py -s
 
-lint: setup-dev ## ruff, mypy, yamllint, ansible-lint
+lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(SHIPPED)
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
 
@@ -58,7 +60,7 @@ setup-testbed: setup
 	@scripts/packages $(TESTBED_PACKAGES)
 
 setup-dev: setup-testbed $(VENV)/.dev
-	@scripts/packages $(BROWSER_PACKAGES) $(FAULT_PACKAGES)
+	@scripts/packages $(BROWSER_PACKAGES)
 
 up: root setup-testbed ## start the virtual testbed
 	$(BIN)/ansible-playbook playbooks/testbed.yml

@@ -101,17 +101,17 @@ def test_kills_with_torch(real_bench: Bench, findings: Findings, tmp_path: Path)
     tally.close(findings, "kill -9 at the same 16 phases, stages with torch")
 
 
-def test_full_disks(bench: Bench, findings: Findings, tmp_path: Path) -> None:
-    everything = range(0, disk.SIZE, disk.STEP)
-    levels = list(everything)
-    if TIMES == 1:
-        levels = random.Random(SEED).sample(everything, disk.LEVELS)
+@pytest.mark.parametrize("kib", disk.KIB)
+def test_full_disks(bench: Bench, findings: Findings, tmp_path: Path, kib: int) -> None:
+    size, levels, repeats = disk.levels(kib)
+    if TIMES == 1 and len(levels) > disk.LEVELS:
+        levels = sorted(random.Random(SEED).sample(levels, disk.LEVELS))
+    step = levels[1] - levels[0] if TIMES > 1 or kib != disk.KIB[0] else disk.STEP
     tally = Tally(tmp_path, bench)
-    counts = disk.on_disk(bench, tmp_path, "fill", repeats=12, size=disk.SIZE, levels=levels)
+    counts = disk.on_disk(bench, tmp_path, "fill", repeats=repeats, size=size, levels=levels)
     tally.trials = counts["trials"]
-    tally.close(
-        findings, "disk full, every 100 B of 64 KiB", f" ({counts['stopped']} met a full disk)"
-    )
+    stopped = f" ({counts['stopped']} met a full disk)"
+    tally.close(findings, f"disk full, every {step} B of {kib} KiB", stopped)
 
 
 def test_failing_calls(bench: Bench, findings: Findings, tmp_path: Path) -> None:
@@ -146,6 +146,18 @@ def test_frozen(bench: Bench, findings: Findings, tmp_path: Path) -> None:
     tally.close(
         findings, "SIGSTOP of a stage at 4 phases", f" (told {over:+.2f} s from its deadline)"
     )
+
+
+def test_frozen_anywhere(bench: Bench, findings: Findings, tmp_path: Path) -> None:
+    tally = Tally(tmp_path, bench)
+    for phase, victim in frozen.ALL:
+        for number in range(TIMES):
+            node = random.Random(f"{SEED}|{phase}|{victim}|{number}").choice(("pi1", "pi2"))
+            tally.of(
+                f"{phase} {victim} {node}",
+                lambda here, a=(phase, victim, node): frozen.freeze_at(bench, here, *a),
+            )
+    tally.close(findings, "SIGSTOP of worker, orchestrator or controller at 16 phases")
 
 
 def test_paused(bench: Bench, findings: Findings, tmp_path: Path) -> None:

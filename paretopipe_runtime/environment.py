@@ -16,6 +16,7 @@ import psutil
 
 from paretopipe_runtime.version import version
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 GET_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
@@ -35,7 +36,7 @@ def describe_host() -> dict[str, Any]:
         "deployment": _deployment(),
         "os": _os_name(),
         "kernel": platform.release(),
-        "boot_id": _read("/proc/sys/kernel/random/boot_id"),
+        "boot_id": boot_id(),
         "python": platform.python_version(),
         "torch": _loaded_version("torch"),
         "torchvision": _loaded_version("torchvision"),
@@ -46,6 +47,11 @@ def describe_host() -> dict[str, Any]:
         "slow_start_after_idle": _read("/proc/sys/net/ipv4/tcp_slow_start_after_idle"),
         "libc": " ".join(platform.libc_ver()) or None,
     }
+
+
+def boot_id() -> str | None:
+    """Return what the kernel calls this boot: another one after every reboot."""
+    return _read(BOOT_ID)
 
 
 def temperature_c() -> float | None:

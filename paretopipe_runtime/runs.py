@@ -75,7 +75,8 @@ def expand(plan: Plan, hop_bytes: Callable[[Cuts], list[int]]) -> list[Run]:
     for repeat, splits in enumerate(_blocks(plan), start=1):
         ends = end_points(plan) if repeat <= plan.repeats else ()
         block = [*splits, *ends]
-        random.Random(f"{plan.seed}|{plan.cell_id}|{repeat}").shuffle(block)
+        seed = f"{plan.seed}|{plan.cell_id}|{repeat}"
+        random.Random(seed).shuffle(block)  # nosec B311 # an order that anyone may foretell
         if plan.sentinel:
             add(sentinel_cuts(plan), repeat, "open")
         for cuts in block:

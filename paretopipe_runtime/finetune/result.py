@@ -31,7 +31,8 @@ def find(folder: Path, model: str, store: Path) -> Result | None:
     try:
         document = json.loads(set_path(folder, _NAME, model).read_text())
         result = read(document)
-        assert result is not None
+        if result is None:  # a file that says so is not one of ours
+            return None
         result.check_store(store)
     except (OSError, KeyError, ValueError, ParetoPipeError):
         return None

@@ -12,51 +12,70 @@ from contextlib import contextmanager
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.boots import CODE, Boots, changed, rebooted
 from paretopipe_runtime.plan import Worker
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
 
-TIMEOUT_S = 3.0
+# A silent host delays the run's record by no more than this; on a slow link it is told some round
+# trips instead. One that has proved itself lives, and may be busy: it gets longer for its answer.
+TIMEOUT_S = 1.5
+ANSWER_S = 3.0
 
 
 @contextmanager
-def explained(workers: Iterable[Worker], run_id: str, key: bytes, rtt_s: float) -> Iterator[None]:
+def explained(workers: Iterable[Worker], run_id: str, key: bytes, rtt_s: float) -> Iterator[Boots]:
     """Where the block fails, end what is left of its run on the workers, and say what was behind.
 
-    A worker that does not answer changes nothing.
+    A worker that does not answer changes nothing. What is yielded takes which boot of each host the
+    run was launched in.
 
     Raises
     ------
     ParetoPipeError
         ``E_OOM`` for a process that the kernel killed for want of memory, ``E_KILLED`` for any
-        other that a signal ended, else what the block raised.
+        other that a signal ended, ``E_REBOOTED`` for a host that has been restarted meanwhile, else
+        what the block raised.
     """
+    boots: Boots = {}
     try:
-        yield
+        yield boots
     except ParetoPipeError as error:
-        raise _behind(error, workers, run_id, key, rtt_s) from error
+        raise _behind(error, workers, run_id, key, rtt_s, boots) from error
 
 
 def _behind(
-    error: ParetoPipeError, workers: Iterable[Worker], run_id: str, key: bytes, rtt_s: float
+    error: ParetoPipeError,
+    workers: Iterable[Worker],
+    run_id: str,
+    key: bytes,
+    rtt_s: float,
+    boots: Boots,
 ) -> ParetoPipeError:
     nodes = {(worker.address, worker.port): worker for worker in workers}
 
     def ask(worker: Worker) -> list[ParetoPipeError]:
         try:
-            killed = end(worker, run_id, key, TIMEOUT_S + 4 * rtt_s)
+            killed, boot = end(worker, run_id, key, max(TIMEOUT_S, 1 + 4 * rtt_s))
         except ParetoPipeError:
             return []
+        if changed([worker.host], boots, {worker.host: boot}):
+            return [rebooted(worker.host)]
         return [_death(worker, one, error) for one in killed]
 
     with ThreadPoolExecutor(len(nodes)) as pool:
         deaths = [death for found in pool.map(ask, nodes.values()) for death in found]
     # Where one has run out of memory, others may have been killed for it.
-    return next((death for death in deaths if death.code == "E_OOM"), (*deaths, error)[0])
+    grave = (death for code in (CODE, "E_OOM") for death in deaths if death.code == code)
+    return next(grave, (*deaths, error)[0])
 
 
-def end(worker: Worker, run_id: str, key: bytes, timeout: float) -> list[dict[str, Any]]:
-    """Let `worker` end every process of a run; return those that a signal had ended before.
+def end(
+    worker: Worker, run_id: str, key: bytes, timeout: float
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Let `worker` end every process of a run; return those that a signal had ended, and its boot.
+
+    It has `timeout` seconds to prove itself.
 
     Raises
     ------
@@ -64,10 +83,10 @@ def end(worker: Worker, run_id: str, key: bytes, timeout: float) -> list[dict[st
         What the connection has to say.
     """
     hello = {"role": "end", "run_id": run_id}
-    sock, _ = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
+    sock, agent = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
     channel = Channel(sock, worker.host)
     try:
-        return list(channel.receive_message(timeout)["killed"])
+        return channel.receive_message(timeout + ANSWER_S)["killed"], agent.get("boot_id")
     finally:
         channel.close()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.orchestrator.aftermath import explained
+from paretopipe_runtime.orchestrator.boots import Boots
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
 from paretopipe_runtime.partition import stage_ranges
@@ -31,14 +32,16 @@ def drive(plan: Plan, run: Run, prepared: Prepared, key: bytes, run_id: str) -> 
         Whatever went wrong, here or in a stage; nothing is left running on any worker.
     """
     workers = (*run.workers, *([plan.hub] if plan.hub else []))
-    with explained(workers, run_id, key, plan.rtt_s):
-        return _drive(plan, run, prepared, key, run_id)
+    with explained(workers, run_id, key, plan.rtt_s) as boots:
+        return _drive(plan, run, prepared, key, run_id, boots)
 
 
-def _drive(plan: Plan, run: Run, prepared: Prepared, key: bytes, run_id: str) -> dict[str, Any]:
+def _drive(
+    plan: Plan, run: Run, prepared: Prepared, key: bytes, run_id: str, boots: Boots
+) -> dict[str, Any]:
     deadlines = Deadlines.of(plan, prepared.hop_bytes(run.cuts))
     began = time.perf_counter()
-    pipeline = launch(_orders(plan, run, prepared, run_id, deadlines), plan, key)
+    pipeline = launch(_orders(plan, run, prepared, run_id, deadlines), plan, key, boots)
     try:
         launched = time.perf_counter()
         expected = Expected(

@@ -17,6 +17,7 @@ import numpy as np
 
 from paretopipe_runtime import golden
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.boots import Boots
 from paretopipe_runtime.plan import Plan
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
@@ -26,6 +27,7 @@ from paretopipe_runtime.worker.launch import Launch
 
 COMPUTE_ALLOWANCE_S = 120.0  # the longest one batch may compute before its stage counts as frozen
 UNKNOWN_RATE_MBIT = 10.0
+CONNECT_S = 10.0  # for an agent to take a launch's connection and prove itself, plus round trips
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,10 @@ class Pipeline:
     ready: list[dict[str, Any]]
 
 
-def launch(orders: list[Launch], plan: Plan, key: bytes) -> Pipeline:
+def launch(orders: list[Launch], plan: Plan, key: bytes, boots: Boots) -> Pipeline:
     """Launch a fresh process for every order, on the plan's workers and hub; return them ready.
+
+    Into `boots` goes which boot of each host took the launch.
 
     Raises
     ------
@@ -87,10 +91,11 @@ def launch(orders: list[Launch], plan: Plan, key: bytes) -> Pipeline:
         worker = plan.hub if order.is_hub else plan.workers[order.stage]
         assert worker is not None
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
-        timeout = 10 + 4 * plan.rtt_s
-        sock, _ = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
+        timeout = CONNECT_S + 4 * plan.rtt_s
+        sock, agent = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
         channel = Channel(sock, worker.host)
         channels.append(channel)
+        boots.setdefault(worker.host, agent.get("boot_id"))
         if abandoned.is_set():  # while this one was connecting
             channel.shut()
         channel.send_message(order.to_message(), timeout=timeout)

@@ -96,8 +96,8 @@ def _measure(
     batches = plan.warmup_batches + plan.latency_batches
     deadlines = Deadlines.of(plan, prepared.hop_bytes(()))
     expected = Expected(prepared.boundaries[-1], prepared.reference, ENGINES[plan.engine].tolerance)
-    with explained(plan.workers[:1], run_id, key, plan.rtt_s):
-        pipeline = launch([_order(plan, prepared, deadlines, batches, run_id)], plan, key)
+    with explained(plan.workers[:1], run_id, key, plan.rtt_s) as boots:
+        pipeline = launch([_order(plan, prepared, deadlines, batches, run_id)], plan, key, boots)
         try:
             driver = Driver(pipeline, expected, deadlines)
             driver.one_in_flight(2 * batches)

@@ -130,8 +130,8 @@ def _move(plan: Plan, nbytes: int, key: bytes, run_id: str) -> dict[str, Any]:
     numbers = golden.random_batches(payload.shape, INPUT_BATCHES, INPUT_SEED)
     expected = Expected(ANSWER, tuple(batch[:, :1] for batch in numbers), tolerance=0.0)
     workers = (*plan.workers, *([plan.hub] if plan.hub else []))
-    with explained(workers, run_id, key, plan.rtt_s):
-        pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, key)
+    with explained(workers, run_id, key, plan.rtt_s) as boots:
+        pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, key, boots)
         try:
             driver = Driver(pipeline, expected, deadlines)
             driver.one_in_flight(plan.warmup_batches)

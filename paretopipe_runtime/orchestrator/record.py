@@ -11,6 +11,7 @@ from typing import Any
 
 from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.models import model_info
+from paretopipe_runtime.orchestrator import boots
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import Plan
@@ -59,6 +60,9 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         },
     }
     reasons = _reasons(plan, prepared, seen, record, batches)
+    if again := _rebooted(run, seen):
+        record["message"] = boots.rebooted(", ".join(again)).message
+        reasons = ["node_rebooted", *reasons]
     return {"status": f"invalid:{','.join(reasons)}" if reasons else "ok", **record}
 
 
@@ -184,6 +188,19 @@ def was_throttled(host: dict[str, Any]) -> bool:
     Only the bits that were live then count: those the firmware keeps tell of earlier times.
     """
     return bool(int(host["throttled_live"] or "0", 16))
+
+
+def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
+    """Hosts whose boot at the end of the run is another one than at its beginning."""
+
+    def told(answers: list[dict[str, Any]]) -> boots.Boots:
+        names = (worker.host for worker in run.workers)
+        return {
+            name: answer["host"].get("boot_id") for name, answer in zip(names, answers, strict=True)
+        }
+
+    before, after = told(seen["ready"]), told(seen["reports"])
+    return boots.changed(before, before, after)
 
 
 def _within(proof: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator import record
+from paretopipe_runtime.orchestrator import boots, record
 from paretopipe_runtime.orchestrator.blocks import (
     Log,
     Step,
@@ -109,6 +109,7 @@ class _Cell:
             load_estimate(plan, files.state_dir),
         )
         self._stopping = stop_on_signal()
+        self._boots = boots.Known()
         self._failed_in_a_row = 0
         self.last_failure = ""
 
@@ -124,6 +125,7 @@ class _Cell:
             if self._stopping and row["status"].startswith("failed"):
                 continue  # cut short by the same signal: not its fault
             row |= self._unheld(row["status"])
+            row |= self._boots.note(row)
             row["attempt"] = self._records.attempts.get(step.run.key, 0) + 1
             row["block_pass"] = step.block_pass
             self._records.append(row)
@@ -190,7 +192,8 @@ def _measure(plan: Plan, run: Run, prepared: Prepared, key: bytes) -> dict[str, 
     try:
         return {**row, **forked.call(fresh)}
     except ParetoPipeError as error:
-        return {**row, "status": f"failed:{error.code}", "message": error.message}
+        status = boots.STATUS if error.code == boots.CODE else f"failed:{error.code}"
+        return {**row, "status": status, "message": error.message}
 
 
 def stop_on_signal() -> list[int]:

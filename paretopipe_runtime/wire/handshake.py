@@ -61,7 +61,7 @@ def read_key(path: Path) -> bytes:
 def connect(
     address: tuple[str, int], key: bytes, hello: dict[str, Any], *, timeout: float
 ) -> tuple[socket.socket, dict[str, Any]]:
-    """Connect and authenticate within `timeout` seconds each; return the socket and its HELLO.
+    """Connect and authenticate within `timeout` seconds in all; return the socket and its HELLO.
 
     Raises
     ------
@@ -70,6 +70,7 @@ def connect(
         to do.
     """
     where = f"{address[0]}:{address[1]}"
+    began = time.monotonic()
     try:
         sock = socket.create_connection(address, timeout=timeout)
     except OSError as error:
@@ -79,16 +80,15 @@ def connect(
             "paretopipe-worker running there? playbooks/provision.yml starts it",
         ) from error
     try:
-        server = _introduce(sock, where, key, hello, time.monotonic() + timeout)
+        server = _introduce(sock, where, key, hello, began + timeout)
     except TimeoutError as error:
         sock.close()
-        raise ParetoPipeError(
-            "E_AUTH_TIMEOUT",
-            f"{where} took the connection but did not prove itself in {timeout:.1f} s — is its "
-            "host overloaded, or another program on that port?",
-        ) from error
+        raise _too_slow(where, "gave no answer", timeout) from error
     except (OSError, ValueError) as error:
         sock.close()
+        waited = time.monotonic() - began
+        if waited > LIMIT_S:  # a wrong key is refused at once
+            raise _too_slow(where, "closed it unanswered", waited) from error
         raise ParetoPipeError(
             "E_AUTH",
             f"{where} and this host do not share a key ({error}) — run playbooks/provision.yml, "
@@ -98,6 +98,15 @@ def connect(
         sock.close()
         raise
     return sock, server
+
+
+def _too_slow(where: str, what: str, seconds: float) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_AUTH_TIMEOUT",
+        f"{where} took the connection and {what} after {seconds:.1f} s: its agent is frozen or its "
+        "host overloaded, or another program has that port — see `systemctl status "
+        "paretopipe-worker` there, and restart it if it hangs",
+    )
 
 
 def _introduce(

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime import environment
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
@@ -113,7 +114,7 @@ class Agent:
                 hello = handshake.accept(
                     sock,
                     self.options.key,
-                    {"node": self.options.node},
+                    {"node": self.options.node, "boot_id": environment.boot_id()},
                     proved=lambda: self._pending.leave(sock),
                 )
             finally:

@@ -55,6 +55,7 @@ class Telemetry:
                 "memory_percent": psutil.virtual_memory().percent,
                 "bytes_sent": network.bytes_sent - self._network.bytes_sent,
                 "bytes_received": network.bytes_recv - self._network.bytes_recv,
+                "boot_id": environment.boot_id(),
                 "temperature_c": environment.temperature_c(),
                 **throttling,
             },

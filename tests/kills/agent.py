@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime import cli
+from paretopipe_runtime import cli, environment
 from paretopipe_runtime.worker import agent
 
+BOOT_ID = "PARETOPIPE_TEST_BOOT_ID"
 REAL, STUB = "paretopipe_runtime.worker.forkserver", "tests.kills.forkserver"
 
 
@@ -17,7 +20,17 @@ def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
     return _popen([STUB if word == REAL else word for word in command], **options)
 
 
+def own_boot(state_dir: Path) -> None:
+    """Let the node say, from a file of its own, which boot it is in; stages inherit that."""
+    file = state_dir / "boot_id"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{state_dir.name}, the first")
+    os.environ[BOOT_ID] = environment.BOOT_ID = str(file)
+
+
 if __name__ == "__main__":
+    own_boot(Path(sys.argv[sys.argv.index("--state-dir") + 1]))
     _popen = subprocess.Popen
     agent.TURN_S = 1.0
     agent.subprocess.Popen = start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 
@@ -11,9 +12,10 @@ from tests.kills import mini_torch, stub
 def main() -> None:
     mini_torch.install()
     stub.install_engine()
-    from paretopipe_runtime import worker
+    from paretopipe_runtime import environment, worker
     from paretopipe_runtime.worker import forkserver, socket_backend, stage
 
+    environment.BOOT_ID = os.environ["PARETOPIPE_TEST_BOOT_ID"]  # see `agent.own_boot`
     preload = types.ModuleType("preload")
     preload.warm = lambda: (stage, socket_backend)
     sys.modules["paretopipe_runtime.worker.preload"] = worker.preload = preload

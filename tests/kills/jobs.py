@@ -19,6 +19,7 @@ from tests.kills import disks, phases, stub
 from tests.kills.zygote import ROOT
 
 POLL_S = 0.01
+GREETING_S = 2.5  # with deadlines: for an agent to prove itself; more than an agent gives a client
 
 
 @functools.cache
@@ -68,6 +69,7 @@ def measure(
     if deadlines:
         fixed = pipeline.Deadlines(*deadlines)
         pipeline.COMPUTE_ALLOWANCE_S = fixed.batch_s
+        pipeline.CONNECT_S = GREETING_S
         pipeline.Deadlines.of = classmethod(lambda *_: fixed)
     if gate:
         hold = phases.Gate(Path(gate["folder"]), gate["phase"], gate["run"])

@@ -15,6 +15,15 @@ from tests.kills.trial import Bench, command
 
 SIZE = 64 * 1024
 STEP, LEVELS, SEED = 100, 200, 20261124
+KIB = (64, 256, 1024)  # the first in steps of STEP, the larger ones at LEVELS levels
+REPEATS = {64: 12, 256: 48, 1024: 192}  # so that a sweep is nearly as large as the disk
+
+
+def levels(kib: int) -> tuple[int, list[int], int]:
+    """A disk's size, the free bytes to try on it, and the repeats of a sweep that nearly fits."""
+    size = kib * 1024
+    step = STEP if kib == KIB[0] else size // LEVELS
+    return size, list(range(0, size, step)), REPEATS[kib]
 
 
 def on_disk(bench: Bench, tmp_path: Path, job: str, **more: Any) -> dict[str, int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -11,16 +13,22 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import aftermath
+from paretopipe_runtime.wire import handshake
 from tests.kills import trial
+from tests.kills.jobs import GREETING_S
+from tests.kills.phases import PHASES
 from tests.kills.trial import Bench
 from tests.kills.zygote import children
 
 DEADLINES = [0.8, 1.2]  # of a transfer and of a batch, in seconds; a plan's own are minutes
 GRACE_S = 2.0
-GREETING_S = 10.0  # the launch's own limit for connecting
 PAUSE_S = 0.3
-TYPED = {"failed:E_STALL", "failed:E_PEER_LOST", "failed:E_TRUNC"}
+TYPED = {"failed:E_STALL", "failed:E_PEER_LOST", "failed:E_TRUNC", "failed:E_AUTH_TIMEOUT"}
+SEED, SAMPLE = 20261124, 6  # of all phases and victims; the campaign does all
+VICTIMS = ("worker", "orchestrator", "controller")
+LONG_PAUSE_S = 1.0  # longer than a controller's lease here, and than a batch's deadline
 IN_A_RUN = ("workers_up", "warm_up", "mid_tensor", "between_batches")
 
 
@@ -144,7 +152,9 @@ def test_a_frozen_node_is_told_by_its_deadline(bench: Bench, tmp_path: Path, pro
         took = time.monotonic() - began
     finally:
         os.kill(victim, signal.SIGCONT)
-    assert rows(tmp_path)[0]["status"] in {"failed:E_STALL", "failed:E_AUTH"}
+    first = rows(tmp_path)[0]
+    assert first["status"] in {"failed:E_STALL", "failed:E_AUTH_TIMEOUT"}
+    assert "key" not in first["message"], "it has the right one"
     # A frozen agent answers no greeting, and cannot be asked what became of the run, either.
     more = GREETING_S + aftermath.TIMEOUT_S if process == "agent" else 0
     assert took < DEADLINES[1] + GRACE_S + more
@@ -152,3 +162,91 @@ def test_a_frozen_node_is_told_by_its_deadline(bench: Bench, tmp_path: Path, pro
     bench.settle()
     bench.finish(tmp_path)
     trial.assert_complete((tmp_path / "home.jsonl").read_bytes(), bench.keys)
+
+
+def test_an_agent_that_gives_no_answer_is_called_frozen(bench: Bench) -> None:
+    victim = bench.cluster.agents["pi2"].pid
+    where = (bench.cluster.addresses["pi2"], bench.cluster.port)
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        with pytest.raises(ParetoPipeError) as raised:
+            handshake.connect(where, bench.cluster.key, {"role": "end"}, timeout=0.5)
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    assert raised.value.code == "E_AUTH_TIMEOUT"
+    assert "took the connection and gave no answer after 0.5 s" in raised.value.message
+    assert "frozen or its host overloaded" in raised.value.message
+    assert "systemctl status paretopipe-worker" in raised.value.message
+
+
+def test_silent_hosts_delay_the_error_by_less_than_its_grace(bench: Bench, tmp_path: Path) -> None:
+    """All that could be asked what became of the run is frozen."""
+    gate = {"folder": str(tmp_path), "phase": "between_batches", "run": 1}
+    controller = bench.control(tmp_path, gate=gate, deadlines=DEADLINES)
+    trial.reach(tmp_path, "between_batches")
+    stages = [pid for node in bench.cluster.agents for pid in bench.stages(node)]
+    agents = [agent.pid for agent in bench.cluster.agents.values()]
+    for pid in (*agents, *stages):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        (tmp_path / "go").touch()
+        began = time.monotonic()
+        trial.wait_until(lambda: rows(tmp_path), 30, "no record")
+        took = time.monotonic() - began
+    finally:
+        for pid in (*stages, *agents):
+            os.kill(pid, signal.SIGCONT)
+    assert rows(tmp_path)[0]["status"] in TYPED
+    assert took < max(DEADLINES) + GRACE_S
+    bench.zygote.status(controller)
+    bench.settle()
+    bench.finish(tmp_path)
+    trial.assert_complete((tmp_path / "home.jsonl").read_bytes(), bench.keys)
+
+
+def freeze_at(bench: Bench, folder: Path, phase: str, victim: str, node: str) -> None:
+    """Freeze a victim at any phase, a node's agent where it has no stage, and let it go on.
+
+    It stays frozen until a record tells of it, or as long as it takes to be noticed. Whatever
+    became of the sweep, the same command completes it: nothing is lost, doubled or left.
+    """
+    gate = {"folder": str(folder), "phase": phase, "run": 1}
+    controller = bench.control(folder, gate=gate, deadlines=DEADLINES)
+    trial.reach(folder, phase)
+    before = trial.Files(folder)
+    earlier = len(rows(folder))
+    pids = {
+        "worker": bench.stages(node) or [bench.cluster.agents[node].pid],
+        "orchestrator": [int((folder / "reached").read_text())],
+        "controller": [controller],
+    }[victim]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    (folder / "go").touch()
+    deadline = time.monotonic() + (30 if victim == "worker" else LONG_PAUSE_S)
+    while len(rows(folder)) <= earlier and time.monotonic() < deadline:
+        if bench.zygote.ended(controller) is not None:  # there was nothing more to measure
+            break
+        time.sleep(0.01)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # killed as what is left of its run
+            os.kill(pid, signal.SIGCONT)
+    bench.zygote.status(controller)
+    bench.settle()
+    for row in rows(folder):
+        assert row["status"] == "ok" or row["status"].startswith("invalid:") or row["message"]
+        assert row["status"].partition(":")[0] != "failed" or row["status"] in TYPED, row["message"]
+    bench.finish(folder)
+    trial.check(bench, folder, before)
+
+
+ALL = [(phase, victim) for phase in PHASES for victim in VICTIMS]
+
+
+@pytest.mark.parametrize(("phase", "victim"), random.Random(SEED).sample(ALL, SAMPLE))
+def test_whoever_freezes_nothing_is_lost_or_doubled(
+    bench: Bench, tmp_path: Path, phase: str, victim: str
+) -> None:
+    freeze_at(
+        bench, tmp_path, phase, victim, random.Random(f"{SEED}{phase}").choice(("pi1", "pi2"))
+    )

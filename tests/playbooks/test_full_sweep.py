@@ -19,6 +19,7 @@ import pytest
 
 from tests import reader
 from tests.chromium import Tab, empty_tab, headless
+from tests.playbooks import strangers
 
 pytestmark = pytest.mark.testbed
 
@@ -77,12 +78,30 @@ def test_one_command_measures_every_cell_and_writes_the_report(
     reader = threading.Thread(target=lambda: output.append(process.communicate()[0]))
     reader.start()
     listeners: set[str] = set()  # of PyTorch RPC, seen while it runs, and of everything else
-    while reader.is_alive():
-        for host in ("pi1", "pi2"):
-            listeners |= set(testbed(host, "ss -Hltn | awk '{print $4}'").split())
-        time.sleep(0.2)  # the hosts are measuring
+    met: dict[str, str] = {}  # by a host that is no peer, at each of them but SSH
+    arguments: set[str] = set()
+    with strangers.stranger(testbed) as meets:
+        while reader.is_alive():
+            for host in ("pi1", "pi2"):
+                seen = testbed(host, "ss -Hltn | awk '{print $4}'; echo; ps -eo args")
+                found, _, running = seen.partition("\n\n")
+                listeners |= set(found.split())
+                arguments |= set(running.splitlines())
+                # Not before the sweep has provisioned the agent with RPC allowed.
+                if "--allow-insecure-rpc" in running:
+                    theirs = {one for one in found.split() if one.startswith("10.78.")} - set(met)
+                    met |= meets(one for one in theirs if not one.endswith(":22"))
+            time.sleep(0.2)  # the hosts are measuring
     reader.join()
     assert process.returncode == 0, output[0]
+    assert len(met) > 2
+    assert set(met.values()) <= {"refused", "unanswered"}, met
+    key = strangers.key_of(testbed)
+    assert not strangers.holds("\n".join([*arguments, output[0]]), key)
+    texts = [path.read_text() for path in RESULTS.rglob("*") if path.is_file()]
+    assert not strangers.holds("\n".join(texts), key)
+    for host in ("pi1", "pi2", "server"):
+        assert not strangers.holds(testbed(host, strangers.LEAKS), key), host
     assert len({address for address in listeners if address.startswith("10.78.")}) > 2
     assert not [address for address in listeners if address.startswith(("*", "0.0.0.0", "[::]"))]
     cells = rows()

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.playbooks import strangers
+
 pytestmark = pytest.mark.testbed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -298,3 +300,44 @@ def test_deprovision_leaves_nothing(provisioned: On, playbook: Run) -> None:
     fresh = playbook("provision", "--check")
     assert fresh.status == 0, fresh.output
     assert fresh.changed > 0
+
+
+def test_provisioning_shows_the_key_to_nobody(provisioned: On, playbook: Run) -> None:
+    key = strangers.key_of(provisioned)
+    provisioned("pi2", "rm /etc/paretopipe/key")  # so that it is written again
+    told = playbook("provision", "-vvv", "--diff")
+    assert told.status == 0, told.output[-2000:]
+    assert strangers.key_of(provisioned) == key
+    assert not strangers.holds(told.output, key)
+    assert len(told.output) > 20_000, "it was to say much"
+    for host in ("pi1", "pi2", "server"):
+        assert not strangers.holds(provisioned(host, strangers.LEAKS), key), host
+
+
+def test_rpc_off_again_leaves_no_rules(provisioned: On, playbook: Run) -> None:
+    allowed = playbook("provision", "-e", "allow_insecure_rpc=true")
+    assert allowed.status == 0, allowed.output
+    for host in ("pi1", "pi2"):
+        assert "reject with tcp reset" in provisioned(host, "nft list table inet paretopipe_worker")
+    forbidden = playbook("provision")
+    assert forbidden.status == 0, forbidden.output
+    for host in ("pi1", "pi2"):
+        assert "paretopipe_worker" not in provisioned(host, "nft list tables")
+
+
+def test_without_rpc_a_stranger_meets_the_agent_at_most(provisioned: On) -> None:
+    listeners = {
+        one
+        for host in ("pi1", "pi2")
+        for one in provisioned(host, "ss -Hltn | awk '{print $4}'").split()
+        if one.startswith("10.78.") and not one.endswith(":22")
+    }
+    assert listeners
+    with strangers.stranger(provisioned) as meets:
+        met = meets(listeners)
+    if set(met.values()) == {"closed"}:
+        pytest.skip(
+            "IPAddressDeny= of the agent's unit does nothing here: it needs cgroup v2 and BPF, see "
+            "`journalctl -u paretopipe-worker` on pi1. The agent itself closed on the stranger"
+        )
+    assert set(met.values()) == {"unanswered"}, met

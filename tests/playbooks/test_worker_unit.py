@@ -1,40 +1,8 @@
-"""The agent's unit: tight enough by systemd's own measure, and without the key in its command."""
+"""The agent's unit: what it may do, and without the key in its command."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from pathlib import Path
-from typing import Any
-
-import pytest
-import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
-
-ROLE = Path(__file__).resolve().parents[2] / "roles/worker"
-
-
-def trusted(value: Any) -> Any:
-    """Mark every string as a template, as Ansible does with what it reads from a role."""
-    if isinstance(value, dict):
-        return {key: trusted(item) for key, item in value.items()}
-    return trust_as_template(value) if isinstance(value, str) else value
-
-
-def unit(**variables: Any) -> str:
-    """Return the unit file the role writes."""
-    values = {
-        **trusted(yaml.safe_load((ROLE / "defaults/main.yml").read_text())),
-        **trusted(yaml.safe_load((ROLE / "vars/main.yml").read_text())),
-        "inventory_hostname": "pi1",
-        "worker_address": "192.0.2.11",
-        "worker_peers": ["192.0.2.10", "192.0.2.11", "192.0.2.12"],
-        **variables,
-    }
-    template = (ROLE / "templates/paretopipe-worker.service.j2").read_text()
-    rendered: str = Templar(DataLoader(), variables=values).template(trust_as_template(template))
-    return rendered
+from tests.playbooks.units import worker as unit
 
 
 def test_the_command_carries_no_secret_and_no_wildcard() -> None:
@@ -75,20 +43,3 @@ def test_the_agent_sees_a_gpu_only_where_it_is_to_compute_there() -> None:
     # What keeps the clock without ProtectClock.
     assert "CapabilityBoundingSet=\n" in shown
     assert "SystemCallFilter=~@privileged\n" in shown
-
-
-@pytest.mark.parametrize(
-    ("device", "rpc", "most"), [("cpu", False, 20), ("cpu", True, 20), ("cuda:1", False, 25)]
-)
-def test_systemd_rates_it_as_safe(tmp_path: Path, device: str, rpc: bool, most: int) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is missing: run `make setup-testbed`")
-    path = tmp_path / "paretopipe-worker.service"
-    path.write_text(unit(worker_device=device, worker_allow_insecure_rpc=rpc))
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={most}", path],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout[-400:] + done.stderr

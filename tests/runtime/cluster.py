@@ -30,18 +30,19 @@ class Cluster:
     start_s: float = 60  # within which an agent listens
     module: str = "paretopipe_runtime.cli"  # what is run as the agent's command
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESSES))
 
     @classmethod
     @contextmanager
     def running(cls, folder: Path, *options: str, **settings: Any) -> Iterator[Self]:
         """Both agents, with a key of their own, on a free port; stopped afterwards."""
-        key = secrets.token_bytes(32)
+        key = settings.pop("key", None) or secrets.token_bytes(32)
         (folder / "key").write_text(key.hex())
-        with socket.create_server((ADDRESSES["pi1"], 0)) as probe:
-            port = probe.getsockname()[1]
-        made = cls(folder, key, port, options, **settings)
+        made = cls(folder, key, 0, options, **settings)
+        with socket.create_server((made.addresses["pi1"], 0)) as probe:
+            made.port = probe.getsockname()[1]
         try:
-            for name in ADDRESSES:
+            for name in made.addresses:
                 made.start(name)
             yield made
         finally:
@@ -67,7 +68,7 @@ class Cluster:
             "--node",
             name,
             "--address",
-            ADDRESSES[name],
+            self.addresses[name],
             "--port",
             str(self.port),
             "--key-file",
@@ -84,7 +85,7 @@ class Cluster:
         deadline = time.monotonic() + self.start_s
         while time.monotonic() < deadline:
             try:
-                socket.create_connection((ADDRESSES[name], self.port), timeout=1).close()
+                socket.create_connection((self.addresses[name], self.port), timeout=1).close()
                 return
             except OSError:
                 assert self.agents[name].poll() is None, self.log(name)
@@ -97,7 +98,7 @@ class Cluster:
         Two processes whose threads spin on the same processors slow each other down tenfold.
         """
         processors = sorted(os.sched_getaffinity(0))
-        return processors[list(ADDRESSES).index(name) % len(processors)]
+        return processors[list(self.addresses).index(name) % len(processors)]
 
     def stop(self, name: str) -> None:
         agent = self.agents.pop(name)
@@ -126,7 +127,7 @@ class Cluster:
             "scenario": {"name": "baseline", "netem": None, "measured": None},
             "workers": [
                 {"host": name, "address": address, "port": self.port}
-                for name, address in ADDRESSES.items()
+                for name, address in self.addresses.items()
             ],
             "splits": [[3], [17]],
             "repeats": 2,

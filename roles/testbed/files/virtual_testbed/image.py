@@ -114,9 +114,11 @@ def build_inside(scratch: Path, requirements: Path, optional: Path) -> None:
     os.chdir("/")
     subprocess.run([NODE_PYTHON, "-m", "venv", "--clear", VENV], check=True)
     pip = [f"{VENV}/bin/python", "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
-    subprocess.run([*pip, "--requirement", "/tmp/requirements.txt"], check=True)
-    pinned = ("--constraint", "/tmp/requirements.txt")
-    done = subprocess.run([*pip, "--requirement", "/tmp/optional.txt", *pinned], check=False)
+    # This /tmp was mounted a moment ago, for this process: nobody else's file can be in it.
+    needed, more = "/tmp/requirements.txt", "/tmp/optional.txt"  # nosec B108
+    subprocess.run([*pip, "--requirement", needed], check=True)
+    pinned = ("--constraint", needed)
+    done = subprocess.run([*pip, "--requirement", more, *pinned], check=False)
     if done.returncode != 0:
         print(f"{optional.name}: not installed, the image is made without")
     sys.exit(0)

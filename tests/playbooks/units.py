@@ -1,0 +1,77 @@
+"""The unit files that roles write, and those that systemd makes of their `systemd-run` commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from tests.playbooks.fake_host import part
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+def trusted(value: Any) -> Any:
+    """Mark every string as a template, as Ansible does with what it reads from a role."""
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def _templar(role: str, variables: dict[str, Any]) -> Templar:
+    files = [ROLES / role / name for name in ("defaults/main.yml", "vars/main.yml")]
+    values = [trusted(yaml.safe_load(path.read_text())) for path in files]
+    return Templar(
+        DataLoader(),
+        variables={**values[0], **values[1], "inventory_hostname": "pi1", **variables},
+    )
+
+
+def written(role: str, template: str, **variables: Any) -> str:
+    """Return the unit file that a role makes of its template."""
+    text = (ROLES / role / "templates" / template).read_text()
+    return str(_templar(role, variables).template(trust_as_template(text)))
+
+
+def worker(**variables: Any) -> str:
+    """Return the agent's unit file."""
+    values = {
+        "worker_address": "192.0.2.11",
+        "worker_peers": ["192.0.2.10", "192.0.2.11", "192.0.2.12"],
+        "__worker_ports": ["32768", "60999"],
+        **variables,
+    }
+    return written("worker", "paretopipe-worker.service.j2", **values)
+
+
+def words(role: str, expression: str, **variables: Any) -> list[str]:
+    """Return the list that an expression over a role's variables comes to."""
+    return list(_templar(role, variables).template(trust_as_template(f"{{{{ {expression} }}}}")))
+
+
+def transient(command: Sequence[str]) -> str:
+    """Return the unit that a `systemd-run` command stands for."""
+    lines = ["[Service]", "ExecStart=/bin/true"]
+    lines += [
+        word.removeprefix("--property=") for word in command if word.startswith("--property=")
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def netem_revert() -> str:
+    """Return the service that the shaped host's timer starts."""
+    lease = part("netem_lease")
+    tools = lease.Tools("/sbin/tc", "/sbin/ip", "/bin/systemctl", "/bin/systemd-run")
+    return transient(lease.Lease(tools, "eth0", "ppw-eth0").arm(60, "a test"))
+
+
+if __name__ == "__main__":  # for a process that Ansible must not be imported into
+    print(worker(**json.loads(sys.argv[1])))
