@@ -13,14 +13,14 @@ from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import Worker
-from paretopipe_runtime.wire import handshake
-from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire import opening
+from paretopipe_runtime.wire.opening import Keys
 
 TIMEOUT_S = 3.0
 
 
 @contextmanager
-def explained(workers: Iterable[Worker], run_id: str, key: bytes, rtt_s: float) -> Iterator[None]:
+def explained(workers: Iterable[Worker], run_id: str, keys: Keys, rtt_s: float) -> Iterator[None]:
     """Where the block fails, end what is left of its run on the workers, and say what was behind.
 
     A worker that does not answer changes nothing.
@@ -34,17 +34,17 @@ def explained(workers: Iterable[Worker], run_id: str, key: bytes, rtt_s: float) 
     try:
         yield
     except ParetoPipeError as error:
-        raise _behind(error, workers, run_id, key, rtt_s) from error
+        raise _behind(error, workers, run_id, keys, rtt_s) from error
 
 
 def _behind(
-    error: ParetoPipeError, workers: Iterable[Worker], run_id: str, key: bytes, rtt_s: float
+    error: ParetoPipeError, workers: Iterable[Worker], run_id: str, keys: Keys, rtt_s: float
 ) -> ParetoPipeError:
     nodes = {(worker.address, worker.port): worker for worker in workers}
 
     def ask(worker: Worker) -> list[ParetoPipeError]:
         try:
-            killed = end(worker, run_id, key, TIMEOUT_S + 4 * rtt_s)
+            killed = end(worker, run_id, keys, TIMEOUT_S + 4 * rtt_s)
         except ParetoPipeError:
             return []
         return [_death(worker, one, error) for one in killed]
@@ -55,7 +55,7 @@ def _behind(
     return next((death for death in deaths if death.code == "E_OOM"), (*deaths, error)[0])
 
 
-def end(worker: Worker, run_id: str, key: bytes, timeout: float) -> list[dict[str, Any]]:
+def end(worker: Worker, run_id: str, keys: Keys, timeout: float) -> list[dict[str, Any]]:
     """Let `worker` end every process of a run; return those that a signal had ended before.
 
     Raises
@@ -64,8 +64,11 @@ def end(worker: Worker, run_id: str, key: bytes, timeout: float) -> list[dict[st
         What the connection has to say.
     """
     hello = {"role": "end", "run_id": run_id}
-    sock, _ = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
-    channel = Channel(sock, worker.host)
+    channel = opening.connect(
+        *(worker.host, (worker.address, worker.port), keys, hello),
+        transport=worker.transport,
+        timeout=timeout,
+    )
     try:
         return list(channel.receive_message(timeout)["killed"])
     finally:

@@ -18,9 +18,10 @@ import numpy as np
 from paretopipe_runtime import golden
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import Plan
-from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker.launch import Launch
 
@@ -72,7 +73,7 @@ class Pipeline:
     ready: list[dict[str, Any]]
 
 
-def launch(orders: list[Launch], plan: Plan, key: bytes) -> Pipeline:
+def launch(orders: list[Launch], plan: Plan, keys: Keys) -> Pipeline:
     """Launch a fresh process for every order, on the plan's workers and hub; return them ready.
 
     Raises
@@ -88,8 +89,11 @@ def launch(orders: list[Launch], plan: Plan, key: bytes) -> Pipeline:
         assert worker is not None
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
         timeout = 10 + 4 * plan.rtt_s
-        sock, _ = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
-        channel = Channel(sock, worker.host)
+        channel = opening.connect(
+            *(worker.host, (worker.address, worker.port), keys, hello),
+            transport=worker.transport,
+            timeout=timeout,
+        )
         channels.append(channel)
         if abandoned.is_set():  # while this one was connecting
             channel.shut()
@@ -185,6 +189,7 @@ class Driver:
             "finite": finite,
             "batches_checked": len(self._logits),
             "payload_received": self._exit.payload_received,
+            "cipher": self._exit.cipher,
         }
 
     def _request(self) -> None:
@@ -208,6 +213,8 @@ class Driver:
 
     def _wait(self) -> None:
         """Wait for the exit; another process that speaks now has an error to tell."""
+        if self._exit.waiting():
+            return
         events = self._selector.select(self._deadlines.batch_s)
         if not events:
             raise ParetoPipeError(

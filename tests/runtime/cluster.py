@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.tls import Identity
+from tests.certificates import Authority
+
 ADDRESSES = {"pi1": "127.0.77.11", "pi2": "127.0.77.12"}
 
 
@@ -29,17 +33,25 @@ class Cluster:
     pythons: dict[str, Path] = field(default_factory=dict)  # of nodes with one of their own
     start_s: float = 60  # within which an agent listens
     module: str = "paretopipe_runtime.cli"  # what is run as the agent's command
+    identities: dict[str, Identity] = field(default_factory=dict)  # for TLS; the orchestrator's too
+    authority: Authority = field(init=False)  # of those
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
     def running(cls, folder: Path, *options: str, **settings: Any) -> Iterator[Self]:
-        """Both agents, with a key of their own, on a free port; stopped afterwards."""
+        """Both agents, with a key of their own, on a free port; stopped afterwards.
+
+        With ``tls=True`` each has a certificate.
+        """
+        tls = settings.pop("tls", False)
         key = secrets.token_bytes(32)
         (folder / "key").write_text(key.hex())
         with socket.create_server((ADDRESSES["pi1"], 0)) as probe:
             port = probe.getsockname()[1]
         made = cls(folder, key, port, options, **settings)
+        if tls:
+            made.certify()
         try:
             for name in ADDRESSES:
                 made.start(name)
@@ -47,6 +59,25 @@ class Cluster:
         finally:
             for name in list(made.agents):
                 made.stop(name)
+
+    def certify(self) -> None:
+        """Give every node, and the orchestrator, a certificate of one authority."""
+        self.authority = Authority.made(self.folder / "certificates")
+        # On loopback all connections come from one address, whichever they go to.
+        for name, address in {**ADDRESSES, "orchestrator": "127.0.0.1"}.items():
+            self.identities[name] = self.authority.identity(name, address, "127.0.0.1")
+
+    @property
+    def keys(self) -> Keys:
+        """What the orchestrator proves itself with."""
+        return Keys(self.key, self.identities.get("orchestrator"))
+
+    def arguments(self, name: str) -> list[str]:
+        """What a command is told of its certificate."""
+        known = self.identities.get(name)
+        if known is None:
+            return []
+        return ["--certificate", str(known.certificate), "--authority", str(known.authority)]
 
     @property
     def key_file(self) -> Path:
@@ -74,6 +105,7 @@ class Cluster:
             str(self.key_file),
             "--state-dir",
             str(self.folder / name),
+            *self.arguments(name),
             *self.options,
         ]
         log = (self.folder / f"{name}.log").open("ab")
