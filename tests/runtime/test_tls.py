@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import socket
+import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +14,13 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator import pipeline, profile_link
+from paretopipe_runtime.orchestrator import aftermath, pipeline, profile_link
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.plan import read_plan
 from paretopipe_runtime.runs import expand
-from paretopipe_runtime.wire import opening
+from paretopipe_runtime.wire import handshake, opening
 from paretopipe_runtime.wire.opening import Keys
 from tests.certificates import Authority
 from tests.runtime.cluster import ADDRESSES, Cluster
@@ -155,3 +159,56 @@ def test_a_plain_plan_is_not_obeyed_over_tls(
 
     monkeypatch.setattr(pipeline.opening, "connect", secretly)
     assert failure(cluster, cluster.plan(), cluster.keys).code == "E_TRANSPORT"
+
+
+@pytest.mark.parametrize("more", [b"", b"\x00"], ids=["stalls", "trickles"])
+def test_a_stranger_with_a_client_hello_costs_what_any_other_does(
+    cluster: Cluster, more: bytes
+) -> None:
+    """It is no paretopipe peer: it is closed on at its first sixteen bytes, without a word."""
+    hello = ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    stranger = context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="pi1")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        stranger.do_handshake()
+    address = (ADDRESSES["pi1"], cluster.port)
+    began = time.monotonic()
+    with contextlib.ExitStack() as crowd:
+        socks = [
+            crowd.enter_context(socket.create_connection(address, timeout=10)) for _ in range(8)
+        ]
+        for sock in socks:
+            sock.sendall(hello.read() if sock is socks[0] else b"\x16\x03\x01" + more)
+        # A peer is let in meanwhile, over TLS.
+        worker = read_plan(cluster.plan(transport="tls")).workers[0]
+        assert aftermath.end(worker, "nobody", cluster.keys, 10) == []
+        for sock in socks:
+            heard = b"?"
+            with contextlib.suppress(ConnectionResetError):
+                heard = sock.recv(1)
+            assert heard in (b"", b"?")
+    assert time.monotonic() - began < handshake.LIMIT_S + 4
+    assert "not a paretopipe peer" in cluster.log("pi1")
+
+
+def test_who_has_the_key_and_stalls_before_tls_is_given_up(cluster: Cluster) -> None:
+    identity = cluster.identities["orchestrator"]
+    hello = {"role": "end", "run_id": "x", "transport": "tls", "certificate": identity.fingerprint}
+    address = (ADDRESSES["pi1"], cluster.port)
+    sock, _ = handshake.connect(address, cluster.key, hello, timeout=5)
+    began = time.monotonic()
+    with sock:
+        sock.settimeout(opening.TLS_TIMEOUT_S + 10)
+        assert sock.recv(1) == b""
+    assert time.monotonic() - began < opening.TLS_TIMEOUT_S + 3
+    assert "had not agreed on TLS" in cluster.log("pi1")
+
+
+def test_a_hello_that_names_no_certificate_is_refused(cluster: Cluster) -> None:
+    for said in ({"transport": "tls"}, {"transport": "tls", "certificate": 7}, {"transport": []}):
+        address = (ADDRESSES["pi1"], cluster.port)
+        sock, _ = handshake.connect(address, cluster.key, {"role": "end", **said}, timeout=5)
+        with sock:
+            sock.settimeout(5)
+            assert sock.recv(1) == b""
+    assert "E_TRANSPORT" in cluster.log("pi1")
