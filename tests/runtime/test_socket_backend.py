@@ -19,7 +19,8 @@ from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker import memory
 from paretopipe_runtime.worker.backend import Batch
 from paretopipe_runtime.worker.socket_backend import TensorSink, TensorSource, kernel_holds
-from tests.wire.encrypted import encrypted, tcp_pair
+from tests.wire.cuts import tcp_pair
+from tests.wire.encrypted import encrypted
 
 SMALL, LARGE = (2, 3, 5, 4), (8, 16, 128, 128)  # 480 B and 8 MiB
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from paretopipe_runtime.wire import tls
 from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.wire.tls_socket import TlsSocket
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Return both ends of a new connection, the client's first."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        server, _ = listener.accept()
-    return client, server
+from tests.wire.cuts import tcp_pair
 
 
 def encrypted(identity: Identity, *, timeout: float = 5) -> tuple[TlsSocket, TlsSocket]:

@@ -21,7 +21,8 @@ from paretopipe_runtime.wire.frames import FrameType, Header
 from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.wire.tls_socket import TlsSocket
 from tests.certificates import Authority
-from tests.wire.encrypted import encrypted, tcp_pair
+from tests.wire.cuts import tcp_pair
+from tests.wire.encrypted import encrypted
 
 
 @pytest.fixture(scope="module")
