@@ -21,6 +21,7 @@ from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import BACKENDS, Plan, read_plan
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import expand
+from paretopipe_runtime.wire.opening import Keys
 
 #: What an `alone` run is invalid for, and may be: nothing crosses the link.
 _ALONE = {"bytes_mismatch", "exceeds_wire"}
@@ -61,7 +62,7 @@ class Laboratory:
 
     def __init__(self, document: dict[str, Any], key: bytes, state_dir: Path) -> None:
         self._document = document
-        self._key = key
+        self._keys = Keys(key)
         self._state_dir = state_dir
         self._records = Records(Path(document["records"]))
         self._prepared: dict[str, Prepared] = {}
@@ -72,7 +73,7 @@ class Laboratory:
         plan = self._plan(Case("", model, 1, "socket"))
         self._prepared[model] = prepare(plan, self._state_dir)
         for worker in plan.workers:
-            deploy(worker, self._prepared[model].manifest, self._state_dir / "weights", self._key)
+            deploy(worker, self._prepared[model].manifest, self._state_dir / "weights", self._keys)
 
     def measure(self, case: Case, round_: int) -> dict[str, Any]:
         """Run `case` once, in fresh processes; a failure is a row too."""
@@ -93,7 +94,7 @@ class Laboratory:
 
         def fresh() -> Any:
             run_id = f"bench-{secrets.token_hex(8)}"
-            seen = drive(plan, run, prepared, self._key, run_id)
+            seen = drive(plan, run, prepared, self._keys, run_id)
             return record.success(plan, run, prepared, seen)
 
         try:

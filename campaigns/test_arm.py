@@ -181,7 +181,7 @@ def test_a_pipeline_from_arm_to_x86_gives_the_unsplit_models_answer(
 ) -> None:
     splits = [[cut] for cut in CUTS]
     plan = mixed.plan(splits=splits, repeats=1, end_points=True, image_px=224, **BATCHES)
-    prepare_cells([plan], mixed.state_dir, mixed.key, print)
+    prepare_cells([plan], mixed.state_dir, mixed.keys, print)
     weights = {path.name for path in (mixed.state_dir / "weights").glob("*.safetensors")}
     assert weights == {path.name for path in (mixed.folder / "pi1/weights").iterdir()}
     done = sweep(mixed, tmp_path, plan, timeout=3000)

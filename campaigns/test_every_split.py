@@ -50,7 +50,7 @@ def test_every_split_is_proved_equal(
         latency_batches=1,
         throughput_batches=4,
     )
-    prepare_cells([plan], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None)
     done = sweep(cluster, tmp_path, plan, timeout=7000)
     rows = runs(tmp_path)
     counted = [row for row in rows if row["status"] == "ok"]

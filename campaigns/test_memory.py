@@ -36,7 +36,7 @@ def peak_mib(
         )
     )
     prepared = prepare(plan, cluster.state_dir)
-    deploy(plan.workers[0], prepared.manifest, cluster.state_dir / "weights", cluster.key)
+    deploy(plan.workers[0], prepared.manifest, cluster.state_dir / "weights", cluster.keys)
     run = Run((), plan.workers, 0, 0, 1, 2, 6, {})
 
     def fresh() -> int:

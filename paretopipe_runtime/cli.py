@@ -8,10 +8,14 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.version import version
+
+if TYPE_CHECKING:
+    from paretopipe_runtime.wire.opening import Keys
+    from paretopipe_runtime.wire.tls import Identity
 
 USER_ERROR = 2
 #: Nothing is wrong with what was asked for: the same command goes on once the reason is gone.
@@ -47,6 +51,7 @@ def _agent(options: argparse.Namespace) -> int:
             read_key(options.key_file),
             options.state_dir,
             options.allow_insecure_rpc,
+            identity=_identity(options),
         )
     ).serve()
     return 0
@@ -55,14 +60,13 @@ def _agent(options: argparse.Namespace) -> int:
 def _prepare(options: argparse.Namespace) -> int:
     from paretopipe_runtime import lock
     from paretopipe_runtime.orchestrator import outlook
-    from paretopipe_runtime.wire.handshake import read_key
 
-    key, plans = read_key(options.key_file), _read_plans(options.plans)
+    keys, plans = _keys(options), _read_plans(options.plans)
     with lock.hold(options.state_dir, f"paretopipe prepare {options.plans}"):
         rows = outlook.prepare_cells(
             plans,
             options.state_dir,
-            key,
+            keys,
             lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
             options.records,
         )
@@ -86,7 +90,6 @@ def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespac
     from paretopipe_runtime import lock
     from paretopipe_runtime.orchestrator.lease import Lease
     from paretopipe_runtime.orchestrator.sweep import SweepFiles
-    from paretopipe_runtime.wire.handshake import read_key
 
     files = SweepFiles(
         options.records,
@@ -95,9 +98,9 @@ def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespac
         Lease(options.lease, options.lease_seconds),
         options.state_dir,
     )
-    plan, key = _read_plan(options.plan), read_key(options.key_file)
+    plan, keys = _read_plan(options.plan), _keys(options)
     with lock.hold(options.state_dir, f"paretopipe {measure.__name__} {plan.get('cell_id')}"):
-        code, sentence = measure(plan, files, key)
+        code, sentence = measure(plan, files, keys)
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -133,6 +136,27 @@ def _models(_options: argparse.Namespace) -> int:
         last = info.blocks - 1
         print(f"{name:<12} {info.blocks:>2} blocks, splits 1…{last}, {info.image_px} px")
     return 0
+
+
+def _keys(options: argparse.Namespace) -> Keys:
+    from paretopipe_runtime.wire.handshake import read_key
+    from paretopipe_runtime.wire.opening import Keys
+
+    return Keys(read_key(options.key_file), _identity(options))
+
+
+def _identity(options: argparse.Namespace) -> Identity | None:
+    """Return the node's certificate, tried, so that a bad one is told of before a run wants it."""
+    from paretopipe_runtime.wire.tls import Identity
+
+    given = (options.certificate, options.authority)
+    if given == (None, None):
+        return None
+    if None in given:
+        raise ParetoPipeError("E_TLS", "--certificate and --authority belong together: give both")
+    identity = Identity(*given)
+    identity.context(server=True)
+    return identity
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
@@ -254,6 +278,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-file", type=Path, required=True, help="the nodes' shared key")
+    parser.add_argument(
+        "--certificate", type=Path, help="PEM: this node's certificate and its private key, for TLS"
+    )
+    parser.add_argument("--authority", type=Path, help="PEM: the certificate of who issued it")
     _state_dir(parser)
 
 

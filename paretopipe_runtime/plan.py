@@ -20,6 +20,7 @@ from paretopipe_runtime.partition import all_splits, validate_cuts
 SCHEMA_VERSION = 1
 BACKENDS = ("socket", "rpc", "rpc_hub")
 ALLOCATORS = ("tuned", "default")
+TRANSPORTS = ("plain", "tls")
 #: Devices by the names that PyTorch has for them; ``cuda`` is ``cuda:0``.
 DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
 #: Ethernet frame bytes for each byte of TCP payload (1514 of 1448, time stamps on).
@@ -37,7 +38,7 @@ class Worker:
     """A host that runs a stage, where its agent listens, and what its stages compute with.
 
     `allocator` is how they get their memory, `device` where they compute: ``cpu``, ``cuda`` or
-    ``cuda:N``.
+    ``cuda:N``. `transport` is how everything that belongs to the plan goes there.
     """
 
     host: str
@@ -45,6 +46,7 @@ class Worker:
     port: int
     allocator: str = "tuned"
     device: str = "cpu"
+    transport: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class More:
 class Plan:
     """One cell's plan; `document` is the JSON it was read from, kept for provenance.
 
+    `transport` is ``plain``, or ``tls`` where every connection of the cell is encrypted.
     `hub` is where every tensor passes through, None where the stages are chained.
     `end_points`: whether each block has everything on the first host, and on the last.
     `sentinel`: whether the same split opens and closes each block; where it shifts by more than
@@ -73,6 +76,7 @@ class Plan:
     image_px: int
     batch_size: int
     backend: str
+    transport: str
     engine: str
     pairing: str
     scenario: str
@@ -154,8 +158,8 @@ def read_plan(document: dict[str, Any]) -> Plan:
     Raises
     ------
     ParetoPipeError
-        ``E_PLAN``, ``E_MODEL``, ``E_SPLIT``, ``E_BACKEND``, ``E_DEVICE``, ``E_ENGINE``: what was
-        seen, what was expected.
+        ``E_PLAN``, ``E_MODEL``, ``E_SPLIT``, ``E_BACKEND``, ``E_TRANSPORT``, ``E_DEVICE``,
+        ``E_ENGINE``: what was seen, what was expected.
     """
     try:
         return _read(document)
@@ -173,10 +177,11 @@ def _read(document: dict[str, Any]) -> Plan:
     model = model_info(document["model"])
     for name, known in (("backend", BACKENDS), ("engine", tuple(ENGINES))):
         _check_known(name, document[name], known)
-    workers = tuple(map(_worker, document["workers"]))
+    transport = _transport(document)
+    workers = tuple(_worker(fields, transport) for fields in document["workers"])
     for worker in workers:
         check_device(document["engine"], worker.device, worker.host)
-    hub = _worker(document["hub"]) if document["backend"] == "rpc_hub" else None
+    hub = _worker(document["hub"], transport) if document["backend"] == "rpc_hub" else None
     if document["splits"] == "all":
         splits = list(all_splits(document["model"]))
     else:
@@ -213,6 +218,7 @@ def _read(document: dict[str, Any]) -> Plan:
         image_px=int(document["image_px"]),
         batch_size=int(document["batch_size"]),
         backend=document["backend"],
+        transport=transport,
         engine=document["engine"],
         pairing=document["pairing"],
         scenario=scenario["name"],
@@ -270,7 +276,20 @@ def _drift_limit(document: dict[str, Any]) -> float:
     return limit
 
 
-def _worker(fields: dict[str, Any]) -> Worker:
+def _transport(document: dict[str, Any]) -> str:
+    """How the tensors go; plans from before there was a choice say nothing of it."""
+    transport, backend = document.get("transport", "plain"), document["backend"]
+    _check_known("transport", transport, TRANSPORTS)
+    if transport == "tls" and backend != "socket":
+        raise ParetoPipeError(
+            "E_TRANSPORT",
+            f"transport tls with backend {backend}: PyTorch RPC cannot be encrypted, backend "
+            "socket can — choose -e backend=socket, or -e transport=plain",
+        )
+    return str(transport)
+
+
+def _worker(fields: dict[str, Any], transport: str) -> Worker:
     allocator = fields.get("allocator", "tuned")
     _check_known("allocator", allocator, ALLOCATORS)
     host, device = fields["host"], str(fields.get("device", "cpu"))
@@ -280,7 +299,7 @@ def _worker(fields: dict[str, Any]) -> Worker:
             f"unknown device {device!r} for {host}: known are cpu, cuda and cuda:N — set "
             "worker_device in the inventory",
         )
-    return Worker(host, fields["address"], int(fields["port"]), allocator, device)
+    return Worker(host, fields["address"], int(fields["port"]), allocator, device, transport)
 
 
 def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:

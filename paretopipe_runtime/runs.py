@@ -151,6 +151,9 @@ def _run(
     # Not named where nobody has a GPU: runs from before there were devices keep their keys.
     if any(worker.device != "cpu" for worker in plan.workers):
         factors["devices"] = [worker.device for worker in workers]
+    # As well: runs from before there was TLS keep theirs.
+    if plan.transport != "plain":
+        factors["transport"] = plan.transport
     if plan.hub:
         factors["hub"] = plan.hub.host
     if role == "end_point":

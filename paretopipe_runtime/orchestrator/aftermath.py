@@ -14,8 +14,8 @@ from typing import Any
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.boots import CODE, Boots, changed, rebooted
 from paretopipe_runtime.plan import Worker
-from paretopipe_runtime.wire import handshake
-from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire import opening
+from paretopipe_runtime.wire.opening import Keys
 
 # A silent host delays the run's record by no more than this; on a slow link it is told some round
 # trips instead. One that has proved itself lives, and may be busy: it gets longer for its answer.
@@ -24,7 +24,7 @@ ANSWER_S = 3.0
 
 
 @contextmanager
-def explained(workers: Iterable[Worker], run_id: str, key: bytes, rtt_s: float) -> Iterator[Boots]:
+def explained(workers: Iterable[Worker], run_id: str, keys: Keys, rtt_s: float) -> Iterator[Boots]:
     """Where the block fails, end what is left of its run on the workers, and say what was behind.
 
     A worker that does not answer changes nothing. What is yielded takes which boot of each host the
@@ -41,14 +41,14 @@ def explained(workers: Iterable[Worker], run_id: str, key: bytes, rtt_s: float) 
     try:
         yield boots
     except ParetoPipeError as error:
-        raise _behind(error, workers, run_id, key, rtt_s, boots) from error
+        raise _behind(error, workers, run_id, keys, rtt_s, boots) from error
 
 
 def _behind(
     error: ParetoPipeError,
     workers: Iterable[Worker],
     run_id: str,
-    key: bytes,
+    keys: Keys,
     rtt_s: float,
     boots: Boots,
 ) -> ParetoPipeError:
@@ -56,7 +56,7 @@ def _behind(
 
     def ask(worker: Worker) -> list[ParetoPipeError]:
         try:
-            killed, boot = end(worker, run_id, key, max(TIMEOUT_S, 1 + 4 * rtt_s))
+            killed, boot = end(worker, run_id, keys, max(TIMEOUT_S, 1 + 4 * rtt_s))
         except ParetoPipeError:
             return []
         if changed([worker.host], boots, {worker.host: boot}):
@@ -71,7 +71,7 @@ def _behind(
 
 
 def end(
-    worker: Worker, run_id: str, key: bytes, timeout: float
+    worker: Worker, run_id: str, keys: Keys, timeout: float
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Let `worker` end every process of a run; return those that a signal had ended, and its boot.
 
@@ -83,8 +83,11 @@ def end(
         What the connection has to say.
     """
     hello = {"role": "end", "run_id": run_id}
-    sock, agent = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
-    channel = Channel(sock, worker.host)
+    channel, agent = opening.connect(
+        *(worker.host, (worker.address, worker.port), keys, hello),
+        transport=worker.transport,
+        timeout=timeout,
+    )
     try:
         return channel.receive_message(timeout + ANSWER_S)["killed"], agent.get("boot_id")
     finally:

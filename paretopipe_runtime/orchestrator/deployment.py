@@ -8,15 +8,15 @@ from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import Worker
-from paretopipe_runtime.wire import handshake
-from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.opening import Keys
 
 PIECE = 8 * 1024 * 1024
 TIMEOUT_S = 60.0
 
 
-def deploy(worker: Worker, manifest: dict[str, Any], store: Path, key: bytes) -> int:
+def deploy(worker: Worker, manifest: dict[str, Any], store: Path, keys: Keys) -> int:
     """Send `worker` the blocks it lacks; return the bytes that went over.
 
     Raises
@@ -25,10 +25,11 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, key: bytes) ->
         What the connection, the peer or its disk has to say.
     """
     sizes = _sizes(manifest, store)
-    sock, _ = handshake.connect(
-        (worker.address, worker.port), key, {"role": "deploy"}, timeout=TIMEOUT_S
+    channel, _ = opening.connect(
+        *(worker.host, (worker.address, worker.port), keys, {"role": "deploy"}),
+        transport=worker.transport,
+        timeout=TIMEOUT_S,
     )
-    channel = Channel(sock, worker.host)
     try:
         channel.send_message({"files": list(sizes)}, timeout=TIMEOUT_S)
         missing = channel.receive_message(TIMEOUT_S)["missing"]

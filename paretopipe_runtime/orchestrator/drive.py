@@ -20,10 +20,11 @@ from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, 
 from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import Plan, Worker
 from paretopipe_runtime.runs import Run
+from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.worker.launch import HUB, Launch
 
 
-def drive(plan: Plan, run: Run, prepared: Prepared, key: bytes, run_id: str) -> dict[str, Any]:
+def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> dict[str, Any]:
     """Measure `run` and return what was seen: times, reports of the stages, the outputs' proof.
 
     Raises
@@ -32,16 +33,16 @@ def drive(plan: Plan, run: Run, prepared: Prepared, key: bytes, run_id: str) -> 
         Whatever went wrong, here or in a stage; nothing is left running on any worker.
     """
     workers = (*run.workers, *([plan.hub] if plan.hub else []))
-    with explained(workers, run_id, key, plan.rtt_s) as boots:
-        return _drive(plan, run, prepared, key, run_id, boots)
+    with explained(workers, run_id, keys, plan.rtt_s) as boots:
+        return _drive(plan, run, prepared, keys, run_id, boots)
 
 
 def _drive(
-    plan: Plan, run: Run, prepared: Prepared, key: bytes, run_id: str, boots: Boots
+    plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str, boots: Boots
 ) -> dict[str, Any]:
     deadlines = Deadlines.of(plan, prepared.hop_bytes(run.cuts))
     began = time.perf_counter()
-    pipeline = launch(_orders(plan, run, prepared, run_id, deadlines), plan, key, boots)
+    pipeline = launch(_orders(plan, run, prepared, run_id, deadlines), plan, keys, boots)
     try:
         launched = time.perf_counter()
         expected = Expected(
@@ -88,6 +89,7 @@ def _orders(
             stage=stage,
             stages=len(ranges),
             backend=plan.backend,
+            transport=plan.transport,
             engine=plan.engine,
             allocator=worker.allocator,
             model=plan.model,

@@ -19,18 +19,20 @@ from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import Plan, Worker
 from paretopipe_runtime.runs import Run
+from paretopipe_runtime.wire.opening import Keys
 
 LAUNCH_S = 0.3
 LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meets through a store
+TLS_ROUND_TRIPS = 4  # two to agree, on the orchestrator's connection and on the stages'
 
 
-def probe(plan: Plan, worker: Worker, prepared: Prepared, key: bytes) -> float:
+def probe(plan: Plan, worker: Worker, prepared: Prepared, keys: Keys) -> float:
     """Return the seconds that one batch of the whole model takes on `worker`, warm."""
     alone = dataclasses.replace(plan, workers=(worker,), window=1)
     run = Run((), (worker,), 0, 0, 1, 2, 1, {})
 
     def fresh() -> float:
-        seen = drive(alone, run, prepared, key, f"probe-{secrets.token_hex(4)}")
+        seen = drive(alone, run, prepared, keys, f"probe-{secrets.token_hex(4)}")
         computed = [float(compute_s) for _, _, compute_s in seen["reports"][0]["batches"]]
         return statistics.median(computed[1:])
 
@@ -53,8 +55,13 @@ def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, flo
     one_s = sum(compute_s) + transfer_s + plan.rtt_s
     pace_s = max(*compute_s, transfer_s)
     alone = run.warmup_batches + run.latency_batches + 1
-    launch_s = LAUNCH_S + LAUNCH_ROUND_TRIPS[plan.backend] * plan.rtt_s
+    launch_s = LAUNCH_S + launch_round_trips(plan) * plan.rtt_s
     return launch_s + alone * one_s + (run.throughput_batches - 1) * pace_s
+
+
+def launch_round_trips(plan: Plan) -> int:
+    """Return how often a launch waits for an answer from far away."""
+    return LAUNCH_ROUND_TRIPS[plan.backend] + TLS_ROUND_TRIPS * (plan.transport == "tls")
 
 
 def save_estimate(plan: Plan, state_dir: Path, split_s: dict[str, float]) -> None:

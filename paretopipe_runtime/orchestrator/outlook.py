@@ -13,6 +13,7 @@ from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.plan import Plan, Worker, read_plan
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import Run, expand
+from paretopipe_runtime.wire.opening import Keys
 
 Say = Callable[[str], None]
 
@@ -20,7 +21,7 @@ Say = Callable[[str], None]
 def prepare_cells(
     documents: list[dict[str, Any]],
     state_dir: Path,
-    key: bytes,
+    keys: Keys,
     say: Say,
     records_dir: Path | None = None,
 ) -> list[dict[str, Any]]:
@@ -56,8 +57,8 @@ def prepare_cells(
         for worker in plan.workers:
             known = _workload(plan, worker)
             if known not in probed:
-                sent = deploy(worker, prepared.manifest, state_dir / "weights", key)
-                probed[known] = estimate.probe(plan, worker, prepared, key)
+                sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
+                probed[known] = estimate.probe(plan, worker, prepared, keys)
                 say(
                     f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {plan.model} takes "
                     f"{probed[known]:.3f} s a batch there with engine {plan.engine}"
@@ -71,7 +72,7 @@ def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
     """What one probe shows to work, and how fast: the backend is part of it for the former."""
     return (
         *(plan.model, plan.classes, plan.image_px, plan.batch_size),
-        *(*plan.weights_factors.values(), plan.backend, plan.engine),
+        *(*plan.weights_factors.values(), plan.backend, plan.transport, plan.engine),
         *(worker.host, worker.allocator, worker.device),
     )
 

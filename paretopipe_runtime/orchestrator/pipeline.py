@@ -19,9 +19,10 @@ from paretopipe_runtime import golden
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.boots import Boots
 from paretopipe_runtime.plan import Plan
-from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker.launch import Launch
 
@@ -74,7 +75,7 @@ class Pipeline:
     ready: list[dict[str, Any]]
 
 
-def launch(orders: list[Launch], plan: Plan, key: bytes, boots: Boots) -> Pipeline:
+def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
     """Launch a fresh process for every order, on the plan's workers and hub; return them ready.
 
     Into `boots` goes which boot of each host took the launch.
@@ -92,8 +93,11 @@ def launch(orders: list[Launch], plan: Plan, key: bytes, boots: Boots) -> Pipeli
         assert worker is not None
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
         timeout = CONNECT_S + 4 * plan.rtt_s
-        sock, agent = handshake.connect((worker.address, worker.port), key, hello, timeout=timeout)
-        channel = Channel(sock, worker.host)
+        channel, agent = opening.connect(
+            *(worker.host, (worker.address, worker.port), keys, hello),
+            transport=worker.transport,
+            timeout=timeout,
+        )
         channels.append(channel)
         boots.setdefault(worker.host, agent.get("boot_id"))
         if abandoned.is_set():  # while this one was connecting
@@ -190,6 +194,7 @@ class Driver:
             "finite": finite,
             "batches_checked": len(self._logits),
             "payload_received": self._exit.payload_received,
+            "cipher": self._exit.cipher,
         }
 
     def _request(self) -> None:
@@ -213,6 +218,8 @@ class Driver:
 
     def _wait(self) -> None:
         """Wait for the exit; another process that speaks now has an error to tell."""
+        if self._exit.waiting():
+            return
         events = self._selector.select(self._deadlines.batch_s)
         if not events:
             raise ParetoPipeError(

@@ -27,9 +27,10 @@ from paretopipe_runtime.orchestrator.sweep import (
     stop_on_signal,
 )
 from paretopipe_runtime.records import Records
+from paretopipe_runtime.wire.opening import Keys
 
 
-def profile(document: dict[str, Any], files: SweepFiles, key: bytes) -> tuple[int, str]:
+def profile(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int, str]:
     """Measure what `document` plans; return the exit code, as a sweep's, and a closing sentence.
 
     Raises
@@ -64,7 +65,7 @@ def profile(document: dict[str, Any], files: SweepFiles, key: bytes) -> tuple[in
             "factors": sample.factors,
             **sample.about,
             "message": "",
-            **_measure(sample, key),
+            **_measure(sample, keys),
         }
         if stopping and row["status"].startswith("failed"):
             pending.appendleft((sample, attempt))  # cut short by the same signal: not its fault
@@ -112,10 +113,10 @@ def _read(document: dict[str, Any], files: SweepFiles) -> tuple[str, list[Sample
     )
 
 
-def _measure(sample: Sample, key: bytes) -> dict[str, Any]:
+def _measure(sample: Sample, keys: Keys) -> dict[str, Any]:
     """Take one sample in a fresh process; a failure is a record too."""
     run_id = f"{sample.key}-{secrets.token_hex(4)}"
     try:
-        return dict(forked.call(lambda: sample.measure(key, run_id)))
+        return dict(forked.call(lambda: sample.measure(keys, run_id)))
     except ParetoPipeError as error:
         return {"status": f"failed:{error.code}", "message": error.message}

@@ -26,6 +26,7 @@ from paretopipe_runtime.orchestrator.record import was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.weights import tensor_nbytes
+from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.worker.launch import Launch
 
 #: What the first sample is guessed by: a small processor's operations a second.
@@ -89,15 +90,15 @@ def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
 
 
 def _measure(
-    plan: Plan, prepared: Prepared, store: Path, key: bytes, run_id: str
+    plan: Plan, prepared: Prepared, store: Path, keys: Keys, run_id: str
 ) -> dict[str, Any]:
-    deploy(plan.workers[0], prepared.manifest, store, key)  # no preparation has to come first
+    deploy(plan.workers[0], prepared.manifest, store, keys)  # no preparation has to come first
     began = time.perf_counter()
     batches = plan.warmup_batches + plan.latency_batches
     deadlines = Deadlines.of(plan, prepared.hop_bytes(()))
     expected = Expected(prepared.boundaries[-1], prepared.reference, ENGINES[plan.engine].tolerance)
-    with explained(plan.workers[:1], run_id, key, plan.rtt_s) as boots:
-        pipeline = launch([_order(plan, prepared, deadlines, batches, run_id)], plan, key, boots)
+    with explained(plan.workers[:1], run_id, keys, plan.rtt_s) as boots:
+        pipeline = launch([_order(plan, prepared, deadlines, batches, run_id)], plan, keys, boots)
         try:
             driver = Driver(pipeline, expected, deadlines)
             driver.one_in_flight(2 * batches)
@@ -140,6 +141,7 @@ def _order(
         stage=0,
         stages=1,
         backend=plan.backend,
+        transport=plan.transport,
         engine=plan.engine,
         allocator=plan.workers[0].allocator,
         model=plan.model,

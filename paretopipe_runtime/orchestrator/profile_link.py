@@ -12,12 +12,13 @@ from typing import Any
 
 from paretopipe_runtime import golden
 from paretopipe_runtime.orchestrator.aftermath import explained
-from paretopipe_runtime.orchestrator.estimate import LAUNCH_ROUND_TRIPS, LAUNCH_S
+from paretopipe_runtime.orchestrator.estimate import LAUNCH_S, launch_round_trips
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
-from paretopipe_runtime.orchestrator.record import was_throttled
+from paretopipe_runtime.orchestrator.record import security, was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
 from paretopipe_runtime.plan import Plan, read_plan
+from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker.launch import HUB, Launch
 
@@ -76,7 +77,7 @@ def samples(document: dict[str, Any]) -> list[Sample]:
 
 def _guess_s(plan: Plan, nbytes: int) -> float:
     transfer_s = nbytes * 8e-6 / (plan.rate_mbit or GUESSED_RATE_MBIT)
-    launch_s = LAUNCH_S + LAUNCH_ROUND_TRIPS[plan.backend] * plan.rtt_s
+    launch_s = LAUNCH_S + launch_round_trips(plan) * plan.rtt_s
     alone = plan.warmup_batches + plan.latency_batches
     return launch_s + alone * (transfer_s + plan.rtt_s) + plan.latency_batches * transfer_s
 
@@ -94,22 +95,24 @@ def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
         "batches": plan.latency_batches,
         "window": plan.window,
     }
+    if plan.transport != "plain":  # see runs.py
+        factors["transport"] = plan.transport
     return {**factors, "hub": plan.hub.host} if plan.hub else factors
 
 
 def _measure(
-    plan: Plan, payloads: list[int], repeat: int, key: bytes, run_id: str
+    plan: Plan, payloads: list[int], repeat: int, keys: Keys, run_id: str
 ) -> dict[str, Any]:
     """Move every size of payload, each in fresh processes, in a random order."""
     began = time.perf_counter()
     seen = {
-        nbytes: _move(plan, nbytes, key, f"{run_id}-{nbytes}")
+        nbytes: _move(plan, nbytes, keys, f"{run_id}-{nbytes}")
         for nbytes in shuffled(plan, repeat, payloads)
     }
     reasons = sorted({reason for moved in seen.values() for reason in moved["reasons"]})
     return {
         "status": f"invalid:{','.join(reasons)}" if reasons else "ok",
-        "security": "hmac" if plan.backend == "socket" else "rpc-insecure",
+        "security": security(plan),
         "transfers": [
             {
                 "payload_bytes": nbytes,
@@ -124,14 +127,14 @@ def _measure(
     }
 
 
-def _move(plan: Plan, nbytes: int, key: bytes, run_id: str) -> dict[str, Any]:
+def _move(plan: Plan, nbytes: int, keys: Keys, run_id: str) -> dict[str, Any]:
     payload = Tensor((1, nbytes // FLOAT_NBYTES), "float32", nbytes)
     deadlines = Deadlines.of(plan, [nbytes] * len(plan.workers))
     numbers = golden.random_batches(payload.shape, INPUT_BATCHES, INPUT_SEED)
     expected = Expected(ANSWER, tuple(batch[:, :1] for batch in numbers), tolerance=0.0)
     workers = (*plan.workers, *([plan.hub] if plan.hub else []))
-    with explained(workers, run_id, key, plan.rtt_s) as boots:
-        pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, key, boots)
+    with explained(workers, run_id, keys, plan.rtt_s) as boots:
+        pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, keys, boots)
         try:
             driver = Driver(pipeline, expected, deadlines)
             driver.one_in_flight(plan.warmup_batches)
@@ -171,6 +174,7 @@ def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> l
             stage=stage,
             stages=len(plan.workers),
             backend=plan.backend,
+            transport=plan.transport,
             engine=plan.engine,
             allocator=allocator,
             model=plan.model,

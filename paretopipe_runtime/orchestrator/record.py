@@ -42,7 +42,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "reference_digest": prepared.reference_digest,
     }
     record = {
-        "security": "hmac" if plan.backend == "socket" else "rpc-insecure",
+        "security": security(plan),
         "warmup": seen["warmup"],
         "latency": {"batch_s": latency_s, "median_s": statistics.median(latency_s)},
         "throughput": _throughput(plan, seen["throughput"]),
@@ -64,6 +64,13 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         record["message"] = boots.rebooted(", ".join(again)).message
         reasons = ["node_rebooted", *reasons]
     return {"status": f"invalid:{','.join(reasons)}" if reasons else "ok", **record}
+
+
+def security(plan: Plan) -> str:
+    """What protected a run's connections: ``hmac`` their set-up, ``tls`` every byte."""
+    if plan.backend != "socket":
+        return "rpc-insecure"
+    return "tls" if plan.transport == "tls" else "hmac"
 
 
 def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +166,9 @@ def _hops(
             hop["receive_s"] = _by_phase(arrivals, phase_of)
         else:
             hop["bytes_received"] = seen["proof"]["payload_received"]
+        if plan.transport == "tls":  # as agreed on by the two ends
+            arrived = reports[index + 1] if index + 1 < len(reports) else seen["proof"]
+            hop["cipher"] = arrived.get("cipher")
         hops.append(hop)
     return hops
 
@@ -170,8 +180,10 @@ def _reasons(
     bytes_equal = all(
         hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in record["hops"]
     )
+    encrypted = plan.transport != "tls" or all(hop["cipher"] for hop in record["hops"])
     checks = {
         "non_finite": not proof["finite"],
+        "unencrypted": not encrypted,
         "output_mismatch": not (_within(record["proof"]) and proof["argmax_equal"]),
         "unchecked_batches": proof["batches_checked"] != batches,
         "input_mismatch": seen["ready"][0]["input_digest"] != prepared.input_digest,

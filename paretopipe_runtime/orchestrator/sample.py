@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from paretopipe_runtime.plan import Plan, canonical
+from paretopipe_runtime.wire.opening import Keys
 
 Member = TypeVar("Member")
 
@@ -26,7 +27,7 @@ class Sample:
     split: str
     repeat: int
     factors: dict[str, Any]
-    measure: Callable[[bytes, str], dict[str, Any]]
+    measure: Callable[[Keys, str], dict[str, Any]]
     guess_s: float
     about: dict[str, Any] = field(default_factory=dict)
 

@@ -33,6 +33,7 @@ from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import Run, expand
+from paretopipe_runtime.wire.opening import Keys
 
 MAX_ATTEMPTS = 2  # of one run within one pass of its block and one sweep
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky
@@ -53,7 +54,7 @@ class SweepFiles:
     state_dir: Path
 
 
-def sweep(document: dict[str, Any], files: SweepFiles, key: bytes) -> tuple[int, str]:
+def sweep(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int, str]:
     """Measure the cell that `document` plans; return the exit code and a closing sentence.
 
     Raises
@@ -66,7 +67,7 @@ def sweep(document: dict[str, Any], files: SweepFiles, key: bytes) -> tuple[int,
         records.merge(files.merge)
     plan = read_plan(continued(document, records.more))
     prepared = prepare(plan, files.state_dir)
-    cell = _Cell(plan, prepared, key, records, files)
+    cell = _Cell(plan, prepared, keys, records, files)
     try:
         cell.complete()
     except _Ended as ended:
@@ -92,9 +93,9 @@ class _Cell:
     """One cell under way: what its records say, how far it is, what failed last."""
 
     def __init__(
-        self, plan: Plan, prepared: Prepared, key: bytes, records: Records, files: SweepFiles
+        self, plan: Plan, prepared: Prepared, keys: Keys, records: Records, files: SweepFiles
     ) -> None:
-        self._plan, self._prepared, self._key = plan, prepared, key
+        self._plan, self._prepared, self._keys = plan, prepared, keys
         self._records = records
         self._lease = files.lease
         self._log = log = Log(records.runs)
@@ -121,7 +122,7 @@ class _Cell:
                 self.progress.add(step.block.runs)
             self._records.append_plan(self._plan.document)
             self.progress.begin(step.run, _again(step))
-            row = _measure(self._plan, step.run, self._prepared, self._key)
+            row = _measure(self._plan, step.run, self._prepared, self._keys)
             if self._stopping and row["status"].startswith("failed"):
                 continue  # cut short by the same signal: not its fault
             row |= self._unheld(row["status"])
@@ -171,7 +172,7 @@ def _again(step: Step) -> str:
     return f"block {step.block.number} again: sentinel shifted {100 * step.shift.largest:.0f} %"
 
 
-def _measure(plan: Plan, run: Run, prepared: Prepared, key: bytes) -> dict[str, Any]:
+def _measure(plan: Plan, run: Run, prepared: Prepared, keys: Keys) -> dict[str, Any]:
     """Measure one run in a fresh process; a failure is a record too."""
     row = {
         "kind": "run",
@@ -187,7 +188,7 @@ def _measure(plan: Plan, run: Run, prepared: Prepared, key: bytes) -> dict[str, 
 
     def fresh() -> dict[str, Any]:
         run_id = f"{run.key}-{secrets.token_hex(4)}"
-        return record.success(plan, run, prepared, drive(plan, run, prepared, key, run_id))
+        return record.success(plan, run, prepared, drive(plan, run, prepared, keys, run_id))
 
     try:
         return {**row, **forked.call(fresh)}

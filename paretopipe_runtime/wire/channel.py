@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import xxhash
@@ -33,6 +34,10 @@ _LATE_S = 1.0  # by so much the kernel may end a read or a write after its deadl
 _TIMEVAL = struct.Struct("@ll")
 
 
+def _never() -> bool:
+    return False
+
+
 class Channel:
     """Frames over one authenticated TCP connection.
 
@@ -47,6 +52,8 @@ class Channel:
     ----------
     payload_sent, payload_received : int
         Tensor payload bytes so far: what a run proves equal to the plan's.
+    cipher : str or None
+        What encrypts the connection, None where nothing does.
     """
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
@@ -66,6 +73,9 @@ class Channel:
         self._form_header = bytearray()
         self._header_view, self._digest_view = memoryview(self._header), memoryview(self._digest)
         self._sending = threading.Lock()  # a stage's sender may report an error while it sends
+        #: Whether bytes are here that the descriptor does not tell of, as of an encrypted socket.
+        self.waiting: Callable[[], bool] = getattr(sock, "waiting", _never)
+        self.cipher: str | None = getattr(sock, "cipher", None)
 
     def fileno(self) -> int:
         """The socket's descriptor, so that selectors take a channel as it is."""

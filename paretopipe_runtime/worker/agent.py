@@ -33,8 +33,9 @@ from typing import Any
 
 from paretopipe_runtime import environment
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire import handshake, opening
 from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker import deploy
 from paretopipe_runtime.worker.complaints import Complaints
 from paretopipe_runtime.worker.node import BACKENDS
@@ -52,7 +53,10 @@ KNOWN_ENDS = 256  # how many ended stages are remembered
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """Where the agent listens, what it may touch, and what it lets runs do."""
+    """Where the agent listens, what it may touch, and what it lets runs do.
+
+    Without `identity` it does no TLS.
+    """
 
     node: str
     address: str
@@ -61,6 +65,7 @@ class AgentOptions:
     state_dir: Path
     allow_insecure_rpc: bool = False
     backends: Mapping[str, str] = field(default_factory=lambda: BACKENDS)
+    identity: Identity | None = None
 
 
 class Agent:
@@ -80,6 +85,7 @@ class Agent:
         self._stages: dict[tuple[str, int], socket.socket] = {}
         self._ends: dict[tuple[str, int], dict[str, Any] | None] = {}  # None: it lives
         self._stage_arrived = threading.Condition()
+        self._greeting = opening.greeting(options.node, options.identity)
         self._listener = _bind(options.address, options.port)
         self._fork_server = _start_fork_server(options)
         self._listener.listen(_BACKLOG)  # from now on a launch is fast
@@ -114,7 +120,7 @@ class Agent:
                 hello = handshake.accept(
                     sock,
                     self.options.key,
-                    {"node": self.options.node, "boot_id": environment.boot_id()},
+                    {**self._greeting, "boot_id": environment.boot_id()},
                     proved=lambda: self._pending.leave(sock),
                 )
             finally:
@@ -126,25 +132,33 @@ class Agent:
             sock.close()  # a stage that took the connection over has its own descriptor
 
     def _route(self, sock: socket.socket, hello: dict[str, Any]) -> None:
+        named = opening.promised(hello)
         match hello.get("role"):
             case "run":
-                self._launch(sock, _stage(hello))
+                self._launch(sock, _stage(hello), named)
             case "link":
-                self._pass_link(sock, _stage(hello), str(hello.get("plan")))
+                self._pass_link(sock, _stage(hello), f"{str(hello.get('plan'))[:64]}{named or ''}")
             case "deploy":
-                deploy.serve(Channel(sock, "orchestrator"), self.options.state_dir)
+                with contextlib.closing(self._channel(sock, named)) as channel:
+                    deploy.serve(channel, self.options.state_dir)
             case "end":
-                self._end(Channel(sock, "orchestrator"), str(hello["run_id"]))
+                with contextlib.closing(self._channel(sock, named)) as channel:
+                    self._end(channel, str(hello["run_id"]))
             case other:
                 raise ParetoPipeError("E_ROLE", f"peer asks for role {str(other)[:40]!r}")
 
-    def _launch(self, sock: socket.socket, stage: tuple[str, int]) -> None:
+    def _channel(self, sock: socket.socket, named: str | None) -> Channel:
+        return opening.accepted(sock, "orchestrator", named, self.options.identity)
+
+    def _launch(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
-                request = json.dumps({"run_id": stage[0], "stage": stage[1]}).encode()
-                self._begin(Channel(sock, "orchestrator"), stage)
-                socket.send_fds(self._fork_server, [request], [sock.fileno(), theirs.fileno()])
+                request = {"run_id": stage[0], "stage": stage[1], "certificate": named}
+                self._begin(sock, stage, named)
+                # Over TLS the stage agrees on it: its keys could not be handed over.
+                descriptors = [sock.fileno(), theirs.fileno()]
+                socket.send_fds(self._fork_server, [json.dumps(request).encode()], descriptors)
             with self._stage_arrived:
                 self._stages[stage] = ours
                 self._stage_arrived.notify_all()
@@ -164,15 +178,15 @@ class Agent:
                 )
             try:
                 # What waits there already, one link, is all that a stage takes.
-                digest = plan[:64].encode("ascii", "replace")
-                socket.send_fds(self._stages[stage], [digest], [sock.fileno()], socket.MSG_DONTWAIT)
+                said = plan.encode("ascii", "replace")
+                socket.send_fds(self._stages[stage], [said], [sock.fileno()], socket.MSG_DONTWAIT)
             except OSError as error:
                 raise ParetoPipeError(
                     "E_NO_STAGE",
                     f"run {stage[0]} stage {stage[1]} takes no link: {error.strerror}",
                 ) from error
 
-    def _begin(self, channel: Channel, stage: tuple[str, int]) -> None:
+    def _begin(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
         """Note a stage that is about to live, once no other run has one here.
 
         Two runs at once would each measure the other as well, whoever lets them.
@@ -188,7 +202,8 @@ class Agent:
                     f"{self.options.node} is in the middle of another run ({others()[0]}) — does "
                     "another orchestrator measure on it? Else restart paretopipe-worker there",
                 )
-                channel.send_error(busy)
+                with contextlib.closing(self._channel(sock, named)) as channel:
+                    channel.send_error(busy)
                 raise busy
             for ended in [one for one, end in self._ends.items() if end][:-KNOWN_ENDS]:
                 del self._ends[ended]
@@ -273,6 +288,11 @@ def _start_fork_server(options: AgentOptions) -> socket.socket:
         "state_dir": str(options.state_dir),
         "allow_insecure_rpc": options.allow_insecure_rpc,
         "backends": dict(options.backends),
+        "identity": options.identity
+        and [
+            str(options.identity.certificate),
+            str(options.identity.authority),
+        ],
     }
     ours.send(json.dumps(settings).encode())
     if ours.recv(64) != b"ready":

@@ -63,11 +63,16 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Ends:
-    """A stage's two ends; `input_digest` proves the first stage's resident input, else None."""
+    """A stage's two ends.
+
+    `input_digest` proves the first stage's resident input, else None; `cipher` is what a later
+    stage's batches come encrypted with, None for nothing.
+    """
 
     source: Source
     sink: Sink
     input_digest: str | None = None
+    cipher: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker import oom
 from paretopipe_runtime.worker.node import Node
 
@@ -44,6 +45,7 @@ def main(descriptor: int) -> None:
         Path(settings["state_dir"]),
         settings["allow_insecure_rpc"],
         settings["backends"],
+        Identity(*map(Path, settings["identity"])) if settings["identity"] else None,
     )
     # Imported here so that an import error reaches the journal after the agent's settings.
     from paretopipe_runtime.worker import preload
@@ -86,7 +88,7 @@ def _launch(
         forked.die_with(parent)
         selector.close()
         agent.close()
-        _child(node, control, links)
+        _child(node, control, links, asked["certificate"])
     control.close()
     links.close()
     pidfd = os.pidfd_open(pid)
@@ -95,12 +97,14 @@ def _launch(
     return True
 
 
-def _child(node: Node, control: socket.socket, links: socket.socket) -> None:
+def _child(
+    node: Node, control: socket.socket, links: socket.socket, certificate: str | None
+) -> None:
     from paretopipe_runtime.worker import stage
 
     status = 1
     try:
-        stage.main(node, control, links)
+        stage.main(node, control, links, certificate)
         status = 0
     except ParetoPipeError as error:
         print(error, file=sys.stderr)

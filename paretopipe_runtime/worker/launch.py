@@ -8,7 +8,7 @@ from typing import Any
 
 from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import ALLOCATORS, canonical
+from paretopipe_runtime.plan import ALLOCATORS, TRANSPORTS, canonical
 from paretopipe_runtime.wire.tensor import Tensor
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -28,8 +28,8 @@ class Launch:
     plan: a frame that differs is an error, whatever it says of itself. `next_stage` is
     ``(host, address, port)``, None for the last stage, which answers the orchestrator unless there
     is a hub. `stages` counts them, without the hub.
-    `backend`, `engine`, `allocator` and `device` are the plan's factors; what has no block computes
-    on the processor.
+    `backend`, `engine`, `allocator`, `device` and `transport` are the plan's factors; what has no
+    block computes on the processor.
     A stage without blocks, `first` equal to `end`, hands on what it takes: all of it, or its first
     elements where it gives less.
     `input_batches` and `input_seed` make stage 1's resident input: images of `image_px`, or just
@@ -59,6 +59,7 @@ class Launch:
     idle_timeout_s: float
     profile_batches: int = 0
     device: str = "cpu"
+    transport: str = "plain"
 
     @property
     def is_hub(self) -> bool:
@@ -79,6 +80,7 @@ class Launch:
             "run_id": self.run_id,
             "stages": self.stages,
             "backend": self.backend,
+            "transport": self.transport,
             "engine": self.engine,
             "model": self.model,
             "classes": self.classes,
@@ -128,6 +130,8 @@ def _check_kinds(message: dict[str, Any]) -> None:
             raise TypeError(f"{field.name} is {type(value).__name__}")
     if message["engine"] not in ENGINES or message["allocator"] not in ALLOCATORS:
         raise ValueError("no such engine or allocator")
+    if message.get("transport", "plain") not in TRANSPORTS:
+        raise ValueError("no such transport")
     if not HUB <= message["stage"] < message["stages"]:
         raise ValueError("no such stage")
     if not 0 <= message["first"] <= message["end"]:

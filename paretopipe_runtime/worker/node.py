@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.tls import Identity
+
 #: Where each backend's `connect` is. A backend is imported by the first run that asks for it.
 BACKENDS = {
     "socket": "paretopipe_runtime.worker.socket_backend",
@@ -16,7 +19,10 @@ BACKENDS = {
 
 @dataclass(frozen=True)
 class Node:
-    """A node's name and address, its shared key, its state folder and what it lets runs do."""
+    """A node's name and address, its shared key, its state folder and what it lets runs do.
+
+    Without `identity` it does no TLS.
+    """
 
     name: str
     address: str
@@ -24,6 +30,12 @@ class Node:
     state_dir: Path
     allow_insecure_rpc: bool = False
     backends: Mapping[str, str] = field(default_factory=lambda: BACKENDS)
+    identity: Identity | None = None
+
+    @property
+    def keys(self) -> Keys:
+        """What it proves itself with to another node."""
+        return Keys(self.key, self.identity)
 
     @property
     def store(self) -> Path:

@@ -23,11 +23,12 @@ import torch
 from paretopipe_runtime import golden
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import frames, handshake, tcp
+from paretopipe_runtime.wire import frames, opening, tcp
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.wire.outgoing import Outgoing
 from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker import memory
 from paretopipe_runtime.worker.backend import Batch, Context, Ends, Fail, Sink, Source
 from paretopipe_runtime.worker.launch import Launch
@@ -67,7 +68,7 @@ def connect(context: Context) -> Ends:
     if order.stage == 0:
         source, digest = resident_source(context)
         return Ends(source, sink, digest)
-    link = link_from_previous(context.links, order)
+    link = link_from_previous(context.links, order, context.node.identity)
     arriving: Source = TensorSource(
         link,
         order.takes,
@@ -77,7 +78,7 @@ def connect(context: Context) -> Ends:
         fail=context.fail,
         pinned=context.pinned,
     )
-    return Ends(arriving, sink)
+    return Ends(arriving, sink, cipher=link.cipher)
 
 
 def link_to_next(node: Node, order: Launch) -> Channel:
@@ -91,35 +92,45 @@ def link_to_next(node: Node, order: Launch) -> Channel:
         "stage": order.stage + 1,
         "plan": order.link_digest(after=True),
     }
-    sock, _ = handshake.connect((address, port), node.key, hello, timeout=CHAIN_TIMEOUT_S)
-    tcp.bear(sock, order.idle_timeout_s)
-    return Channel(sock, host)
+    link, _ = opening.connect(
+        *(host, (address, port), node.keys, hello),
+        transport=order.transport,
+        timeout=CHAIN_TIMEOUT_S,
+    )
+    tcp.bear(link.sock, order.idle_timeout_s)
+    return link
 
 
-def link_from_previous(links: socket.socket, order: Launch) -> Channel:
+def link_from_previous(
+    links: socket.socket, order: Launch, identity: Identity | None = None
+) -> Channel:
     """Return the connection that the previous stage made.
 
     Raises
     ------
     ParetoPipeError
-        ``E_CHAIN`` where none came, ``E_PLAN`` where its stage follows another plan.
+        ``E_CHAIN`` where none came, ``E_PLAN`` where its stage follows another plan, ``E_TLS``
+        where that asks for TLS and it does not come about.
     """
     links.settimeout(CHAIN_TIMEOUT_S)
     try:
-        plan, descriptors, _, _ = socket.recv_fds(links, 64, 1)
+        said, descriptors, _, _ = socket.recv_fds(links, 128, 1)
         link = socket.socket(fileno=descriptors[0])
     except (OSError, IndexError) as error:  # or the agent is gone
         raise ParetoPipeError(
             "E_CHAIN", f"stage {order.stage} never connected — is the link between them up?"
         ) from error
-    if plan.decode() != order.link_digest(after=False):
+    plan, named = said[:64].decode(), said[64:].decode()
+    tls = order.transport == "tls"
+    # The digest has the transport in it; that the certificate is named only where it is TLS, not.
+    if plan != order.link_digest(after=False) or bool(named) != tls:
         link.close()
         raise ParetoPipeError(
             "E_PLAN",
             f"stage {order.stage} and the one after it follow different plans — run "
             "playbooks/provision.yml on both",
         )
-    return Channel(link, f"stage {order.stage}")
+    return opening.accepted(link, f"stage {order.stage}", named or None, identity)
 
 
 def resident_source(context: Context) -> tuple[Source, str]:

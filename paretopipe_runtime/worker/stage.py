@@ -17,6 +17,7 @@ import torch
 
 from paretopipe_runtime import engines, weights
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker import allocator, backend
@@ -31,7 +32,12 @@ ORDER_TIMEOUT_S = 10.0
 OUT_OF_MEMORY = "out of memory — a split that leaves less here, or a smaller -e batch=…, may fit"
 
 
-def main(node: Node, control_socket: socket.socket, links: socket.socket) -> None:
+def main(
+    node: Node,
+    control_socket: socket.socket,
+    links: socket.socket,
+    certificate: str | None = None,
+) -> None:
     """Serve one run on an authenticated control connection, then return.
 
     Parameters
@@ -42,8 +48,10 @@ def main(node: Node, control_socket: socket.socket, links: socket.socket) -> Non
         The orchestrator's connection.
     links : socket.socket
         Unix socket over which the agent passes the previous stage's data connection.
+    certificate : str, optional
+        Fingerprint of what the orchestrator shows, where it wants TLS.
     """
-    control = Channel(control_socket, "orchestrator")
+    control = opening.accepted(control_socket, "orchestrator", certificate, node.identity)
 
     def fail(error: ParetoPipeError) -> NoReturn:
         """Tell the orchestrator and go: a stage has nothing worth saving."""
@@ -55,6 +63,12 @@ def main(node: Node, control_socket: socket.socket, links: socket.socket) -> Non
     try:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         order = Launch.from_message(control.receive_message(ORDER_TIMEOUT_S))
+        if (order.transport == "tls") != (control.cipher is not None):
+            raise ParetoPipeError(
+                "E_TRANSPORT",
+                f"the plan says {order.transport}, the orchestrator's connection is not — do both "
+                "ends run the same version? playbooks/provision.yml installs it",
+            )
         _run(node, order, control, links, fail)
     except ParetoPipeError as error:
         fail(error)
@@ -123,6 +137,7 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
             "device": device.name,
             "payload_sent": ends.sink.payload_sent,
             "payload_received": ends.source.payload_received,
+            **({"cipher": ends.cipher} if ends.cipher else {}),
             **usage,
             **device.report(),
             **(loaded.report() if isinstance(loaded, Profile) else {}),

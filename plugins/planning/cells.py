@@ -87,7 +87,10 @@ class _Plans:
         """Return the cells grouped by scenario, so that the network is set once for each."""
         choice = self._choice
         variants = list(
-            itertools.product(choice.models, choice.pairings, choice.engines, choice.backends)
+            itertools.product(
+                *(choice.models, choice.pairings, choice.engines),
+                *(choice.backends, choice.transports),
+            )
         )
         numbers = itertools.count(1)
         total = len(choice.scenarios) * len(variants)
@@ -98,10 +101,11 @@ class _Plans:
                 "cells": [
                     {
                         "label": f"cell {next(numbers)}/{total} {model.name} {backend}"
+                        f"{'' if transport == 'plain' else ' ' + transport}"
                         f"{'' if engine == 'eager' else ' ' + engine} {pairing} {scenario}",
-                        "plan": self._cell(model, scenario, pairing, backend, engine),
+                        "plan": self._cell(model, scenario, pairing, backend, transport, engine),
                     }
-                    for model, pairing, engine, backend in variants
+                    for model, pairing, engine, backend, transport in variants
                 ],
             }
             for scenario in choice.scenarios
@@ -121,21 +125,26 @@ class _Plans:
                 "workers": [self._worker(host) for host in workers],
                 "repeats": min(PROFILE_REPEATS, self._choice.counts["repeats"]),
                 "batches": PROFILE_BATCHES,
+                # It measures no transport; but where all is to be encrypted, weights are as well.
+                **({} if "plain" in self._choice.transports else {"transport": "tls"}),
             }
             shown = "" if engine == "eager" else f" {engine}"
             yield {"label": f"profile of {model.name}{shown}", "plan": plan}
 
     def links(self) -> Iterable[Labelled]:
-        """Each chain of hosts, over each backend, without a model."""
+        """Each chain of hosts, over each backend and transport, without a model."""
         choice = self._choice
         chains = dict.fromkeys(choice.pairings.values())
-        for chain, backend in itertools.product(chains, choice.backends):
+        for chain, backend, transport in itertools.product(
+            chains, choice.backends, choice.transports
+        ):
+            named = [backend] + [transport] * (transport != "plain")
             way = "-".join(chain)
             plan = {
                 "schema_version": 1,
                 "kind": "link",
-                "cell_id": f"link.{way}.{backend}",
-                **self._chain(chain, backend),
+                "cell_id": f"link.{way}.{'.'.join(named)}",
+                **self._chain(chain, backend, transport),
                 "scenario": {"name": "baseline", "netem": None, "measured": None},
                 "payload_bytes": list(PAYLOAD_BYTES),
                 "repeats": min(PROFILE_REPEATS, choice.counts["repeats"]),
@@ -145,12 +154,20 @@ class _Plans:
                 "seed": choice.seeds["seed"],
                 "provenance": {**self._provenance, "options": choice.options(*choice.models)},
             }
-            yield {"label": f"link {way} {backend}", "plan": plan}
+            yield {"label": f"link {way} {' '.join(named)}", "plan": plan}
 
-    def _cell(self, model: Model, scenario: str, pairing: str, backend: str, engine: str) -> Plan:
+    def _cell(
+        self,
+        model: Model,
+        scenario: str,
+        pairing: str,
+        backend: str,
+        transport: str,
+        engine: str,
+    ) -> Plan:
         choice = self._choice
         chain = choice.pairings[pairing]
-        names = [model.name, backend, pairing, scenario, *self._variant(engine, chain)]
+        names = [model.name, backend, pairing, scenario, *self._variant(engine, chain, transport)]
         return {
             **self._common(model),
             **choice.counts,
@@ -158,7 +175,7 @@ class _Plans:
             "engine": engine,
             "pairing": pairing,
             "scenario": {"name": scenario, "netem": self._netem[scenario], "measured": None},
-            **self._chain(chain, backend),
+            **self._chain(chain, backend, transport),
             "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
             "end_points": choice.end_points,
             "sentinel": choice.sentinel,
@@ -178,17 +195,21 @@ class _Plans:
             "provenance": {**self._provenance, "options": self._choice.options(model)},
         }
 
-    def _variant(self, engine: str, hosts: Iterable[str]) -> list[str]:
+    def _variant(self, engine: str, hosts: Iterable[str], transport: str = "plain") -> list[str]:
         """What makes a name differ: what is the default does not lengthen it."""
         hosts = list(hosts)
         default = any(self._choice.allocators[host] == "default" for host in hosts)
         gpus = dict.fromkeys(self._choice.devices[host].replace(":", "") for host in hosts)
         named = [device for device in gpus if device != "cpu"]
-        return [engine] * (engine != "eager") + ["default_malloc"] * default + named
+        how = [transport] * (transport != "plain") + [engine] * (engine != "eager")
+        return how + ["default_malloc"] * default + named
 
-    def _chain(self, chain: Iterable[str], backend: str) -> Plan:
+    def _chain(self, chain: Iterable[str], backend: str, transport: str) -> Plan:
+        # Not named where it is plain, as in a run's key.
+        how = {} if transport == "plain" else {"transport": transport}
         hub = {"hub": self._hub()} if backend == "rpc_hub" else {}
-        return {"backend": backend, "workers": [self._worker(host) for host in chain], **hub}
+        workers = [self._worker(host) for host in chain]
+        return {"backend": backend, **how, "workers": workers, **hub}
 
     def _worker(self, host: str) -> dict[str, Any]:
         address, allocator = self._hosts[host]["address"], self._choice.allocators[host]

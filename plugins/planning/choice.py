@@ -15,6 +15,7 @@ ENGINES = ("eager", "channels_last", "onnxruntime", "compile")
 #: Those that can compute on a GPU.
 CUDA_ENGINES = ("eager", "channels_last")
 ALLOCATORS = ("tuned", "default")
+TRANSPORTS = ("plain", "tls")
 CLASSES = (10, 1000)
 #: What every experiment says, and the user may say otherwise.
 _KEYS = (
@@ -50,6 +51,7 @@ class Choice:
     scenarios: tuple[str, ...]
     pairings: Mapping[str, tuple[str, ...]]
     backends: tuple[str, ...]
+    transports: tuple[str, ...]
     engines: tuple[str, ...]
     allocators: Mapping[str, str]
     devices: Mapping[str, str]
@@ -83,6 +85,7 @@ class Choice:
             "scenarios": list(self.scenarios),
             "pairings": list(self.pairings),
             "backend": list(self.backends),
+            **({} if self.transports == ("plain",) else {"transport": list(self.transports)}),
             "engine": list(self.engines),
             "allocator": dict(self.allocators),
             **({} if set(self.devices.values()) <= {"cpu"} else {"device": dict(self.devices)}),
@@ -125,6 +128,8 @@ def choose(
         },
         scenarios=tuple(known("scenario", listed(chosen["scenarios"]), list(scenarios))),
         backends=tuple(known("backend", listed(chosen["backend"]), BACKENDS)),
+        # Experiments from before there was a choice do not name it.
+        transports=tuple(known("transport", listed(chosen.get("transport", "plain")), TRANSPORTS)),
         engines=tuple(known("engine", listed(chosen["engine"]), ENGINES)),
         allocators={
             host: known(
@@ -145,6 +150,13 @@ def choose(
             for name in ("end_points", "sentinel", "refine", "profile")
         },
     )
+    for backend in choice.backends:
+        if backend != "socket" and "tls" in choice.transports:
+            raise OptionError(
+                f"E_TRANSPORT: transport tls with backend {backend}: PyTorch RPC cannot be "
+                "encrypted, backend socket can; measure them in two sweeps, one with "
+                "-e backend=socket -e transport=tls"
+            )
     if any(backend.startswith("rpc") for backend in choice.backends):
         for host, facts in hosts.items():
             _refuse_without_leave(host, bool(facts["allow_insecure_rpc"]))

@@ -14,6 +14,7 @@ OPTIONS = (
     "scenarios",
     "pairings",
     "backend",
+    "transport",
     "engine",
     "allocator",
     "batch",

@@ -87,7 +87,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Cell:
-    """Model, backend, engine, allocators, devices, pairing and scenario, with the splits in it."""
+    """A model, how it is computed and moved, on which hosts, over which network; and its splits."""
 
     id: str
     model: str
@@ -106,6 +106,7 @@ class Cell:
     end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
     drifts: tuple[Drift, ...] = ()  # of every pass of every block that has sentinels
     devices: tuple[str, ...] = ()  # of each stage; empty where all computed on the CPU
+    transport: str = "plain"  # what the records do not name was plain
 
     @property
     def measured(self) -> tuple[Split, ...]:
@@ -144,7 +145,7 @@ def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) 
 def _rank(cell: Cell) -> tuple[Any, ...]:
     # The undisturbed network first: everything else is read against it.
     conditioned = cell.asked is not None
-    variant = variant_rank(cell.backend, cell.engine, cell.allocators)
+    variant = variant_rank(cell.backend, cell.transport, cell.engine, cell.allocators)
     place = (pairing_rank(cell.pairing), conditioned, cell.scenario)
     return (cell.model, *variant, cell.devices, *place)
 
@@ -176,6 +177,7 @@ def _cell(
         id=cell_id,
         model=model,
         backend=str(known.get("backend")),
+        transport=str(known.get("transport") or "plain"),
         engine=str(known.get("engine") or "eager"),
         allocators=plans.allocators(plan, factors),
         devices=plans.devices(plan, factors),

@@ -112,7 +112,7 @@ def spread(rows: pd.DataFrame, column: str) -> Spread | None:
     return Spread(float(values.median()), float(values.min()), float(values.max()), len(values))
 
 
-_NAMED = ("_host", "_device", "_block", "_allocator", "_from", "_to", "_via")
+_NAMED = ("_host", "_device", "_block", "_allocator", "_from", "_to", "_via", "_cipher")
 _OF_PARTS = ("stage", "hop")
 _OF_ALL = ["latency_s", "throughput_img_s", "throughput_steady_img_s", "network_s"]
 

@@ -1,4 +1,4 @@
-"""Backends, engines, allocators and devices in a reader's words and in a reader's order."""
+"""Backends, transports, engines, allocators, devices in a reader's words and a reader's order."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _ENGINES = {
     "onnxruntime": "ONNX Runtime",
     "compile": "torch.compile",
 }
+# As what follows "with".
+_TRANSPORTS = {"plain": "plain TCP", "tls": "TLS 1.3"}
 _ALLOCATORS = {"tuned": "tuned malloc", "default": "default malloc"}
 UNKNOWN_ALLOCATOR = "allocator not recorded"
 
@@ -24,6 +26,11 @@ UNKNOWN_ALLOCATOR = "allocator not recorded"
 def backend_name(backend: str) -> str:
     """Return what practitioners call a backend, or the name with its underscores opened."""
     return _BACKENDS.get(backend, backend.replace("_", " "))
+
+
+def transport_name(transport: str) -> str:
+    """Return what practitioners call a transport, or the name with its underscores opened."""
+    return _TRANSPORTS.get(transport, transport.replace("_", " "))
 
 
 def engine_name(engine: str) -> str:
@@ -64,12 +71,13 @@ def devices_name(devices: Sequence[str], hosts: Sequence[str]) -> str:
 
 
 def variant_rank(
-    backend: str, engine: str, allocators: Sequence[str]
+    backend: str, transport: str, engine: str, allocators: Sequence[str]
 ) -> tuple[tuple[int, str], ...]:
-    """Sort the defaults first: sockets, eager, tuned."""
+    """Sort the defaults first: sockets, plain, eager, tuned."""
     settings = "-".join(sorted(set(allocators), reverse=True))
     return (
         known_first(list(_BACKENDS), backend),
+        known_first(list(_TRANSPORTS), transport),
         known_first(list(_ENGINES), engine),
         known_first(["", *_ALLOCATORS], settings),
     )

@@ -1,4 +1,4 @@
-"""What a cell is called; backend, engine and allocator only where they tell cells apart.
+"""What a cell is called; backend, transport, engine and allocator only where they tell cells apart.
 
 A GPU is always named: a reader must know what ran where.
 """
@@ -16,6 +16,7 @@ from reports.data.kinds import (
     backend_name,
     devices_name,
     engine_name,
+    transport_name,
 )
 from reports.words import pairing_name
 
@@ -27,6 +28,7 @@ class Naming:
     backends: bool
     engines: bool
     allocators: bool
+    transports: bool = False
     devices: bool = True
 
     @classmethod
@@ -35,6 +37,7 @@ class Naming:
         allocators = {allocators_name(cell.allocators, cell.hosts) for cell in cells}
         return cls(
             backends={cell.backend for cell in cells} != {"socket"},
+            transports={cell.transport for cell in cells} != {"plain"},
             engines={cell.engine for cell in cells} != {"eager"},
             allocators=allocators not in ({allocator_name("tuned")}, {UNKNOWN_ALLOCATOR}),
         )
@@ -42,6 +45,7 @@ class Naming:
     def over(self, cell: Cell) -> str:
         """Return 'over PyTorch RPC, ONNX Runtime, default malloc', or nothing."""
         named = [f"over {backend_name(cell.backend)}"] if self.backends else []
+        named += [transport_name(cell.transport)] if self.transports else []
         named += [engine_name(cell.engine)] if self.engines else []
         named += [allocators_name(cell.allocators, cell.hosts)] if self.allocators else []
         named += [devices_name(cell.devices, cell.hosts)] if self.devices and cell.devices else []

@@ -76,6 +76,7 @@ class Link:
     rate_mbit: float | None
     transfers: tuple[Transfer, ...]
     runs: int
+    transport: str = "plain"
 
 
 def profiles(records: Records) -> tuple[Profile, ...]:
@@ -90,12 +91,13 @@ def profiles(records: Records) -> tuple[Profile, ...]:
 
 
 def links(records: Records) -> tuple[Link, ...]:
-    """Return every link with a valid measurement, by hosts, backend and network asked for."""
+    """Return every link with a valid measurement, by hosts, backend, transport and network."""
     groups: dict[str, list[Record]] = {}
     for record in records.links:
         factors, network = record["factors"], record.get("network")
         asked = network.get("asked") if isinstance(network, dict) else None
-        place = repr((factors.get("hosts"), factors.get("backend"), asked))
+        transport = factors.get("transport") or "plain"
+        place = repr((factors.get("hosts"), factors.get("backend"), transport, asked))
         groups.setdefault(place, []).append(record)
     found = (_link(_latest(group, _whole_link)) for _, group in sorted(groups.items()))
     return tuple(link for link in found if link)
@@ -197,6 +199,7 @@ def _link(runs: Sequence[Record]) -> Link | None:
         rate_mbit=rate.median if rate else None,
         transfers=tuple(transfers),
         runs=len(runs),
+        transport=str(runs[0]["factors"].get("transport") or "plain"),
     )
 
 

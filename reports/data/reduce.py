@@ -27,7 +27,7 @@ STAGE = (
     *("baseline_rss_bytes", "peak_rss_bytes", "allocator"),
     *("gpu_used_bytes", "gpu_others", "gpu_copy_in_s", "gpu_copy_out_s"),
 )
-HOP = ("from", "to", "via", "bytes_per_batch")
+HOP = ("from", "to", "via", "cipher", "bytes_per_batch")
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # what a run is measured for
 # Counted by every run anew; as part of a host's description they would make each one unique.
 _PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
@@ -160,7 +160,7 @@ class Reducer:
         for stage in stages:
             values += self._stage(stage, hosts)
         for hop in hops:
-            values += [self._name(hop.get(key)) for key in HOP[:3]]
+            values += [self._name(hop.get(key)) for key in HOP[:-1]]
             values.append(amount(hop.get("bytes_per_batch")))
         size = len(stages), len(hops)
         if size not in self._names:

@@ -11,7 +11,10 @@ from typing import Any
 from reports.data.cells import Cell
 
 _SAFE = re.compile(r"[A-Za-z0-9_.,:+-]+")
-_FIRST = ("experiment", "model", "sweep", "scenarios", "pairings", "backend", "engine", "splits")
+_FIRST = (
+    *("experiment", "model", "sweep", "scenarios", "pairings"),
+    *("backend", "transport", "engine", "splits"),
+)
 # What no -e option sets: the playbook would take it from its experiment or from the inventory.
 _NOT_TYPED = {"allocator", "device"}
 # What says nothing about profiles.

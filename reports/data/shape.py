@@ -159,7 +159,7 @@ _SIZES: dict[str, Check] = {
 _NAMED: dict[str, Check] = {
     key: _text
     for key in (
-        *("model", "backend", "engine", "pairing", "split", "hub", "role", "input"),
+        *("model", "backend", "transport", "engine", "pairing", "split", "hub", "role", "input"),
         *("weights", "weights_digest"),
     )
 }

@@ -16,8 +16,10 @@ from reports.data.selection import PHASES, exclusions
 from reports.data.text import clean
 
 FACTORS = (
-    *("model", "classes", "image_px", "batch_size", "backend", "engine", "allocators", "weights"),
+    *("model", "classes", "image_px", "batch_size", "backend", "transport", "engine"),
     *(
+        "allocators",
+        "weights",
         "pairing",
         "scenario",
         "split",
@@ -132,6 +134,7 @@ def _factors(run: Record) -> Record:
     factors = run["factors"]
     return {
         **{key: factors.get(key) for key in FACTORS},
+        "transport": factors.get("transport") or "plain",
         "engine": factors.get("engine") or "eager",
         "allocators": "-".join(map(str, factors.get("allocators") or ())) or None,
         "weights": factors.get("weights") or ("seeded" if "weights_seed" in factors else None),

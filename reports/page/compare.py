@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.data.cells import Cell, Split, Spread, Stage
-from reports.data.kinds import allocators_name, backend_name, devices_name, engine_name
+from reports.data.kinds import (
+    allocators_name,
+    backend_name,
+    devices_name,
+    engine_name,
+    transport_name,
+)
 from reports.data.selection import said
 from reports.page.figures import LATENCY, THROUGHPUT
 from reports.words import listing, pairing_name
@@ -15,6 +21,7 @@ from reports.words import listing, pairing_name
 # What a comparison is by, and what each kind of it is called.
 NAMES: dict[str, Callable[[Cell], str]] = {
     "backend": lambda cell: backend_name(cell.backend),
+    "transport": lambda cell: transport_name(cell.transport),
     "engine": lambda cell: engine_name(cell.engine),
     "allocators": lambda cell: allocators_name(cell.allocators, cell.hosts),
     "devices": lambda cell: devices_name(cell.devices, cell.hosts),
@@ -186,6 +193,7 @@ def _mebibytes(stage: Stage) -> Spread | None:
 
 MEASURES: dict[str, Callable[[Cell], tuple[Measure, ...]]] = {
     "backend": _whole,
+    "transport": _whole,
     "engine": _computes,
     "devices": lambda cell: (*_whole(cell), *_computes(cell)),
     "allocators": lambda cell: (

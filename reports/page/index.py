@@ -29,6 +29,7 @@ class Place:
     """A pairing under a network, computed and moved in one way: what models share."""
 
     backend: str
+    transport: str
     engine: str
     allocators: tuple[str, ...]
     devices: tuple[str, ...]
@@ -38,7 +39,7 @@ class Place:
     @classmethod
     def of(cls, cell: Cell) -> Place:
         """Return where a cell was measured."""
-        how = (cell.backend, cell.engine, cell.allocators, cell.devices)
+        how = (cell.backend, cell.transport, cell.engine, cell.allocators, cell.devices)
         return cls(*how, cell.pairing, cell.scenario)
 
 
@@ -95,7 +96,7 @@ def _places(
 def _rank(cells: Mapping[str, Cell]) -> tuple[Any, ...]:
     cell = next(iter(cells.values()))
     # The undisturbed network first, as on the models' pages.
-    variant = variant_rank(cell.backend, cell.engine, cell.allocators)
+    variant = variant_rank(cell.backend, cell.transport, cell.engine, cell.allocators)
     place = (pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
     return (*variant, cell.devices, *place)
 
@@ -109,7 +110,7 @@ def _place(
         for sheet in sheets
         if sheet.model in cells and cells[sheet.model].measured
     ]
-    how = (first.backend, first.engine, *first.allocators, *first.devices)
+    how = (first.backend, *_named(first.transport), first.engine, *first.allocators, *first.devices)
     key = slug(".".join((*how, first.pairing)))
     asked = dict.fromkeys(provenance.asked(cell.asked) for cell in cells.values())
     # A model keeps its colour and shape whichever models a chart shows.
@@ -132,6 +133,11 @@ def _place(
         "lacking": _lacking(cells, sheets),
         "sizes": _sizes([cell for _, cell in ready]),
     }
+
+
+def _named(transport: str) -> list[str]:
+    """Return what a transport adds to a place's name: places of before keep theirs."""
+    return [] if transport == "plain" else [transport]
 
 
 _COLUMNS = (

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports import paper
 from reports.data.cells import Cell
-from reports.data.kinds import backend_name, engine_name
+from reports.data.kinds import backend_name, engine_name, transport_name
 from reports.data.naming import Naming
 from reports.data.records import Records, host_facts
 from reports.words import count, listing, pairing_name, power
@@ -155,25 +155,27 @@ def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
 
 def _unplanned(cells: Sequence[Cell]) -> list[str]:
     """Name the combinations that the options ask for and no file holds yet."""
-    absent: dict[tuple[str, str, str], dict[str, None]] = {}
-    have = {(c.model, c.backend, c.engine, c.pairing, c.scenario) for c in cells}
+    absent: dict[tuple[str, str, str, str], dict[str, None]] = {}
+    have = {(c.model, c.backend, c.transport, c.engine, c.pairing, c.scenario) for c in cells}
     for cell in cells:
         wanted = product(
             [cell.model],
             _asked(cell, "backend") or [cell.backend],
+            _asked(cell, "transport") or [cell.transport],
             _asked(cell, "engine") or [cell.engine],
             _asked(cell, "pairings") or [cell.pairing],
             _asked(cell, "scenarios") or [cell.scenario],
         )
-        for model, backend, engine, pairing, scenario in wanted:
-            if (model, backend, engine, pairing, scenario) not in have:
+        for model, backend, transport, engine, pairing, scenario in wanted:
+            if (model, backend, transport, engine, pairing, scenario) not in have:
                 place = f"{pairing_name(pairing)} under {scenario}"
-                absent.setdefault((model, backend, engine), {})[place] = None
+                absent.setdefault((model, backend, transport, engine), {})[place] = None
     return [
         f"{paper.model_name(model)} over {backend_name(backend)}"
+        f"{'' if transport == 'plain' else f' with {transport_name(transport)}'}"
         f"{'' if engine == 'eager' else f' with {engine_name(engine)}'}: "
         f"no records of {listing([*places])} in this folder."
-        for (model, backend, engine), places in absent.items()
+        for (model, backend, transport, engine), places in absent.items()
     ]
 
 

@@ -11,7 +11,13 @@ import pandas as pd
 
 from reports import paper
 from reports.data.cells import Cell, spread
-from reports.data.kinds import allocators_name, backend_name, devices_name, engine_name
+from reports.data.kinds import (
+    allocators_name,
+    backend_name,
+    devices_name,
+    engine_name,
+    transport_name,
+)
 from reports.data.naming import Naming
 from reports.data.records import Record, host_facts
 from reports.data.trained import every
@@ -119,6 +125,7 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
         },
         "Weights": _distinct(trained.told for trained in every(runs)),
         "Backend": _distinct(backend_name(cell.backend) for cell in cells),
+        "Transport": _distinct(transport_name(cell.transport) for cell in cells),
         "Engine": _distinct(engine_name(cell.engine) for cell in cells),
         "Memory allocator": _distinct(
             allocators_name(cell.allocators, cell.hosts) for cell in cells if cell.allocators
@@ -207,6 +214,13 @@ def digests(frame: pd.DataFrame) -> dict[str, str]:
         for column, label in _DIGESTS.items()
         if column in frame
     }
+
+
+def ciphers(frame: pd.DataFrame) -> dict[str, str]:
+    """Return what encrypted the tensors of the runs that count; nothing where nothing did."""
+    counted = frame.loc[frame["counted"], [c for c in frame if str(c).endswith("_cipher")]]
+    used = {str(value) for column in counted for value in counted[column].dropna().unique()}
+    return {"Encryption": _distinct(sorted(used))} if used else {}
 
 
 def _fact(key: str, values: Sequence[Any]) -> str:

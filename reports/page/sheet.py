@@ -136,7 +136,13 @@ def _judged(cell: Cell, delta: float) -> tuple[Judgement, Contest]:
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        key = (cell.backend, cell.engine, cell.allocators, cell.devices, cell.pairing)
+        key = (
+            cell.backend,
+            cell.transport,
+            cell.engine,
+            *(cell.allocators, cell.devices),
+            cell.pairing,
+        )
         groups.setdefault(key, []).append(cell)
     return [*groups.values()]
 

@@ -7,7 +7,13 @@ from typing import Any
 
 from reports import paper
 from reports.data.cells import Cell
-from reports.data.kinds import allocator_name, backend_name, devices_name, engine_name
+from reports.data.kinds import (
+    allocator_name,
+    backend_name,
+    devices_name,
+    engine_name,
+    transport_name,
+)
 from reports.data.profiles import Link, Profile
 from reports.data.repeat import to_profile
 from reports.data.text import is_count
@@ -53,7 +59,8 @@ def links_of(cell: Cell, links: Sequence[Link]) -> tuple[Link | None, ...]:
             (
                 link
                 for link in links
-                if link.hosts == hop and link.backend == cell.backend and link.transfers
+                if (link.hosts, link.backend, link.transport) == (hop, cell.backend, cell.transport)
+                and link.transfers
             ),
             key=lambda link: (link.rtt_ms or 0.0, -(link.rate_mbit or 0.0)),
             default=None,
@@ -65,11 +72,12 @@ def links_of(cell: Cell, links: Sequence[Link]) -> tuple[Link | None, ...]:
 def notes(cell: Cell, profiles: Sequence[Profile], links: Sequence[Link | None]) -> tuple[str, ...]:
     """Say what the predictions of a cell had to assume."""
     said = []
+    encrypted = "" if cell.transport == "plain" else f" with {transport_name(cell.transport)}"
     hops = zip(cell.hosts, cell.hosts[1:], links, strict=False)
     if silent := [f"{one} to {other}" for one, other, link in hops if link is None]:
         said.append(
-            f"The transport from {listing(silent)} over {backend_name(cell.backend)} was not "
-            "measured: beside the wire it counts as free."
+            f"The transport from {listing(silent)} over {backend_name(cell.backend)}{encrypted} "
+            "was not measured: beside the wire it counts as free."
         )
     if bare := [profile.host for profile in profiles if profile.whole_s is None]:
         said.append(

@@ -109,6 +109,7 @@ def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
     assert cells
     assert choice.BACKENDS == runtime_plan.BACKENDS
     assert choice.ALLOCATORS == runtime_plan.ALLOCATORS
+    assert choice.TRANSPORTS == runtime_plan.TRANSPORTS
     assert tuple(engines.ENGINES) == choice.ENGINES
     assert tuple(name for name, e in engines.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
 
@@ -161,6 +162,44 @@ def test_rpc_needs_leave_and_a_variant_has_a_cell_of_its_own(plan: Any) -> None:
     assert [worker["allocator"] for worker in plans(planned)[0]["workers"]] == ["tuned", "default"]
     everywhere = plan("full", hosts, model="vgg16", allocator="default")
     assert {w["allocator"] for cell in plans(everywhere) for w in cell["workers"]} == {"default"}
+
+
+def test_tls_has_cells_and_links_of_its_own(plan: Any) -> None:
+    both = plan(model="vgg16", scenarios="baseline", pairings="pi_to_pi", transport="plain,tls")
+    plain, tls = plans(both)
+    assert (plain["cell_id"], tls["cell_id"]) == (
+        "vgg16.socket.pi_to_pi.baseline",
+        "vgg16.socket.pi_to_pi.baseline.tls",
+    )
+    assert "transport" not in plain
+    assert tls["transport"] == "tls"
+    read = runtime_plan.read_plan(tls)
+    assert read.transport == "tls"
+    assert {worker.transport for worker in read.workers} == {"tls"}
+    assert (
+        both["scenarios"][0]["cells"][1]["label"] == "cell 2/2 vgg16 socket tls pi_to_pi baseline"
+    )
+    assert [link["plan"]["cell_id"] for link in both["links"]] == [
+        "link.pi1-pi2.socket",
+        "link.pi1-pi2.socket.tls",
+    ]
+    assert [link["plan"].get("transport") for link in both["links"]] == [None, "tls"]
+    assert "transport" not in both["profiles"][0]["plan"]
+    assert both["options"]["transport"] == ["plain", "tls"]
+    alone = plan(model="vgg16", transport="tls")
+    assert alone["profiles"][0]["plan"]["transport"] == "tls"
+    assert {cell["transport"] for cell in plans(alone)} == {"tls"}
+
+
+def test_a_sweep_from_before_tls_is_planned_as_it_was(
+    plan: Any, cells: ModuleType, experiments: dict[str, Any]
+) -> None:
+    old = {key: value for key, value in experiments["full"].items() if key != "transport"}
+    known = (experiments["models"], experiments["scenarios"], HOSTS)
+    provenance = {"commit": "0" * 40, "dirty": False, "controller": {}}
+    before = cells.plan_cells({"model": "vgg16"}, old, *known, provenance, "server")
+    assert before == plan(model="vgg16")
+    assert "transport" not in str(before)
 
 
 def test_a_hub_is_on_the_orchestrator_s_host(plan: Any, cells: ModuleType) -> None:
@@ -307,6 +346,11 @@ def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
         ({"model": "vgg16", "scenarios": ","}, "no scenario given: choose from baseline"),
         ({"model": "vgg16", "pairings": "pi"}, "unknown pairing 'pi': choose from pi_to_pi"),
         ({"model": "vgg16", "backend": "smoke"}, "unknown backend 'smoke': choose from socket"),
+        ({"model": "vgg16", "transport": "ssl"}, "unknown transport 'ssl': choose from plain, tls"),
+        (
+            {"model": "vgg16", "backend": "socket,rpc", "transport": "tls"},
+            "E_TRANSPORT: transport tls with backend rpc: PyTorch RPC cannot be encrypted",
+        ),
         ({"model": "vgg16", "engine": "warp"}, "unknown engine 'warp': choose from eager"),
         ({"model": "vgg16", "allocator": "big"}, "unknown allocator 'big': choose from tuned"),
         ({"model": "vgg16", "backend": "rpc"}, "backend rpc is off on pi1: PyTorch RPC has no"),

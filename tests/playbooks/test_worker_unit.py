@@ -11,8 +11,19 @@ def test_the_command_carries_no_secret_and_no_wildcard() -> None:
     assert "--address 192.0.2.11 --port 47470" in command
     assert "--key-file ${CREDENTIALS_DIRECTORY}/key" in command
     assert "LoadCredential=key:/etc/paretopipe/key" in text
+    assert "--certificate ${CREDENTIALS_DIRECTORY}/certificate --authority ${CRED" in command
+    assert "LoadCredential=certificate:/etc/paretopipe/certificate.pem" in text
+    assert "LoadCredential=authority:/etc/paretopipe/authority.pem" in text
+    assert "Environment=OPENSSL_CONF=/etc/paretopipe/openssl.cnf" in text
     assert "IPAddressDeny=any" in text
     assert "IPAddressAllow=localhost 192.0.2.10 192.0.2.11 192.0.2.12" in text
+
+
+def test_a_host_without_a_certificate_has_an_agent_without_tls() -> None:
+    text = unit(worker_certificate_file="")
+    assert "certificate" not in text
+    assert "OPENSSL_CONF" not in text
+    assert "LoadCredential=key:/etc/paretopipe/key" in text
 
 
 def test_rpc_is_off_unless_it_is_allowed() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from reports.data.profiles import Transfer, links, profiles
 from reports.data.records import Records
+from reports.prediction.matching import links_of, notes
 from reports.prediction.predictor import Predictor
 from tests.prediction import made
 
@@ -67,6 +68,27 @@ def test_a_link_s_processor_seconds_are_medians_over_its_processes() -> None:
     [transfer] = linked([0.001, 0.004], [0.002, 0.006], [0.009, 0.005])
     assert [stage.median for stage in transfer.cpu_s] == [0.002, 0.005]
     assert {stage.n for stage in transfer.cpu_s} == {3}
+
+
+def test_a_link_over_tls_is_a_link_of_its_own() -> None:
+    transfers = [{"payload_bytes": 4096, "latency_s": [0.001]}]
+    plain = sample("link", "plain", transfers=transfers)
+    slower = sample("link", "tls", transfers=[{**transfers[0], "latency_s": [0.003]}])
+    slower["factors"]["transport"] = "tls"
+    found = links(Records((), (), (), links=(slower, plain)))
+    assert {link.transport: link.transfers[0].latency_s.median for link in found} == {
+        "plain": 0.001,
+        "tls": 0.003,
+    }
+    for transport in ("plain", "tls"):
+        (chosen,) = links_of(made.cell(transport=transport), found)
+        assert chosen is not None
+        assert chosen.transport == transport
+    tls = made.cell(transport="tls")
+    [plain_link] = [link for link in found if link.transport == "plain"]
+    assert links_of(tls, [plain_link]) == (None,)
+    (said,) = notes(tls, [], [None])
+    assert "over TCP sockets with TLS 1.3 was not measured" in said
 
 
 @pytest.mark.parametrize(

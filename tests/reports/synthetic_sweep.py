@@ -220,6 +220,7 @@ def cell(
     asked, rtt, rate = NETWORKS[scenario]
     blocks = Blocks.of(model)
     names = [model, backend, pairing, scenario]
+    names += [plan["transport"]] if "transport" in plan else []
     names += [engine] if engine != "eager" else []
     names += ["default_malloc"] if "default" in allocators else []
     names += [device for device in devices if device != "cpu"]
@@ -330,6 +331,8 @@ def run(
             hop["receive_s"] = {"latency": []}
             hop |= {"via": "server"} if plan["backend"] == "rpc_hub" else {}
     hops.append({"from": hosts[-1], "to": "server", "bytes_per_batch": 40 * batch})
+    if plan.get("transport") == "tls":
+        hops = [{**hop, "cipher": "TLS_CHACHA20_POLY1305_SHA256"} for hop in hops]
     waits = jitter(source, network, 5)
     compute = zip(*(stage["compute_s"]["latency"] for stage in stages), strict=True)
     ends = [wait + sum(parts) for wait, parts in zip(waits, compute, strict=True)]
@@ -351,8 +354,13 @@ def run(
             **({"allocators": allocators} if allocators else {}),
             **({"devices": devices} if planned else {}),
             **({"hub": "server"} if plan["backend"] == "rpc_hub" else {}),
+            **({"transport": plan["transport"]} if "transport" in plan else {}),
         },
-        **({"security": security(plan["backend"])} if allocators else {}),
+        **(
+            {"security": security(plan["backend"], plan.get("transport", "plain"))}
+            if allocators
+            else {}
+        ),
         "order": order,
         "latency": {"batch_s": ends, "median_s": median(ends)},
         "throughput": {"img_s": rate, "steady_img_s": rate * 1.04, "window": plan["window"]},
@@ -375,9 +383,9 @@ def run(
     }
 
 
-def security(backend: str) -> str:
+def security(backend: str, transport: str = "plain") -> str:
     """Return how the processes of a backend know each other."""
-    return "hmac" if backend == "socket" else "rpc-insecure"
+    return {"plain": "hmac", "tls": "tls"}[transport] if backend == "socket" else "rpc-insecure"
 
 
 def stage(

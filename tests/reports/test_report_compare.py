@@ -364,3 +364,63 @@ def test_the_csv_has_the_new_columns(kinds_files: dict[str, str]) -> None:
     assert kinds.loc["mobilenetv2.socket.pi_to_pi.baseline.default_malloc"].tolist() == [
         *("socket", "eager", "default-default", "hmac"),
     ]
+
+
+def planted_transports(folder: Path) -> None:
+    """Plant a latency with TLS of 1.3 times the plain one, and a third of the throughput less."""
+    runs = {k: [(k * one, 12 / k * one) for one in SPREAD] for k in (3, 9)}
+    slower = {k: [(1.3 * a, b / 1.5) for a, b in values] for k, values in runs.items()}
+    plant(folder, ("socket", "eager", TUNED), runs)
+    plant(folder, ("socket", "eager", TUNED), slower, transport="tls")
+
+
+def test_plain_and_tls_are_compared_and_never_pooled(tmp_path: Path) -> None:
+    planted_transports(tmp_path)
+    cells, frame = shown(tmp_path)
+    assert [(cell.id, cell.transport) for cell in cells] == [
+        ("mobilenetv2.socket.pi_to_pi.baseline", "plain"),
+        ("mobilenetv2.socket.pi_to_pi.baseline.tls", "tls"),
+    ]
+    assert {split.runs for cell in cells for split in cell.splits} == {5}
+    assert len(Sheet.of(read(tmp_path)).groups) == 2  # a chart each
+    assert said(tmp_path, "transport") == [
+        "With TLS 1.3, the latency is 1.30 times that with plain TCP over 2 splits: higher at all "
+        "of them. The throughput is 0.667 times that with plain TCP over 2 splits: lower at all of "
+        "them."
+    ]
+    assert said(tmp_path, "backend") == said(tmp_path, "engine") == []
+    page = pages(read(tmp_path))[MODEL]
+    assert "Plain and encrypted compared" in page
+    assert "TLS_CHACHA20_POLY1305_SHA256" in page
+    assert frame.groupby("transport")["security"].unique().map(list).to_dict() == {
+        "plain": ["hmac"],
+        "tls": ["tls"],
+    }
+    assert set(frame["hop1_cipher"].dropna()) == {"TLS_CHACHA20_POLY1305_SHA256"}
+
+
+def test_a_record_from_before_tls_is_plain_and_is_not_named_so(tmp_path: Path) -> None:
+    plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)] * 2})
+    (cell,), frame = shown(tmp_path)
+    assert cell.transport == "plain"
+    assert set(frame["transport"]) == {"plain"}
+    assert Naming.of([cell]).over(cell) == ""
+    page = pages(read(tmp_path))[MODEL]
+    assert "TLS" not in page.replace("HTML", "")
+
+
+def test_rpc_is_not_said_to_lack_a_counterpart_with_tls(tmp_path: Path) -> None:
+    planted_transports(tmp_path)
+    plant(tmp_path, ("rpc", "eager", TUNED), {3: [(1.0, 8.0)] * 2})
+    sections = {section["id"]: section for section in comparisons(Sheet.of(read(tmp_path)))}
+    assert sections["transports"]["apart"] == []
+
+
+def test_a_slower_network_is_no_counterpart_of_tls(tmp_path: Path) -> None:
+    plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)] * 2}, batch_size=4)
+    plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)] * 2}, transport="tls")
+    cells, _ = shown(tmp_path)
+    assert compare.find(cells, "transport") == []
+    [told] = compare.apart(cells, "transport")
+    assert "TLS 1.3 under baseline (Pi-to-Pi) is not compared with plain TCP" in told
+    assert "batch size 8 against 4" in told

@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.tls import Identity
+from tests.certificates import Authority
+
 ADDRESSES = {"pi1": "127.0.77.11", "pi2": "127.0.77.12"}
 
 
@@ -29,18 +33,26 @@ class Cluster:
     pythons: dict[str, Path] = field(default_factory=dict)  # of nodes with one of their own
     start_s: float = 60  # within which an agent listens
     module: str = "paretopipe_runtime.cli"  # what is run as the agent's command
+    identities: dict[str, Identity] = field(default_factory=dict)  # for TLS; the orchestrator's too
+    authority: Authority = field(init=False)  # of those
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESSES))
 
     @classmethod
     @contextmanager
     def running(cls, folder: Path, *options: str, **settings: Any) -> Iterator[Self]:
-        """Both agents, with a key of their own, on a free port; stopped afterwards."""
+        """Both agents, with a key of their own, on a free port; stopped afterwards.
+
+        With ``tls=True`` each has a certificate.
+        """
+        tls = settings.pop("tls", False)
         key = settings.pop("key", None) or secrets.token_bytes(32)
         (folder / "key").write_text(key.hex())
         made = cls(folder, key, 0, options, **settings)
         with socket.create_server((made.addresses["pi1"], 0)) as probe:
             made.port = probe.getsockname()[1]
+        if tls:
+            made.certify()
         try:
             for name in made.addresses:
                 made.start(name)
@@ -48,6 +60,25 @@ class Cluster:
         finally:
             for name in list(made.agents):
                 made.stop(name)
+
+    def certify(self) -> None:
+        """Give every node, and the orchestrator, a certificate of one authority."""
+        self.authority = Authority.made(self.folder / "certificates")
+        # On loopback all connections come from one address, whichever they go to.
+        for name, address in {**ADDRESSES, "orchestrator": "127.0.0.1"}.items():
+            self.identities[name] = self.authority.identity(name, address, "127.0.0.1")
+
+    @property
+    def keys(self) -> Keys:
+        """What the orchestrator proves itself with."""
+        return Keys(self.key, self.identities.get("orchestrator"))
+
+    def arguments(self, name: str) -> list[str]:
+        """What a command is told of its certificate."""
+        known = self.identities.get(name)
+        if known is None:
+            return []
+        return ["--certificate", str(known.certificate), "--authority", str(known.authority)]
 
     @property
     def key_file(self) -> Path:
@@ -75,6 +106,7 @@ class Cluster:
             str(self.key_file),
             "--state-dir",
             str(self.folder / name),
+            *self.arguments(name),
             *self.options,
         ]
         log = (self.folder / f"{name}.log").open("ab")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from paretopipe_runtime.wire.tls import Identity
+from tests.certificates import Authority
 from tests.runtime.cluster import Cluster
 
 
@@ -13,6 +15,11 @@ from tests.runtime.cluster import Cluster
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster.running(tmp_path_factory.mktemp("cluster")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return Authority.made(tmp_path_factory.mktemp("authority")).identity("node", "127.0.0.1")
 
 
 @pytest.fixture(scope="session", autouse=True)

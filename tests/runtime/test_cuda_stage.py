@@ -21,6 +21,7 @@ from paretopipe_runtime.plan import read_plan
 from paretopipe_runtime.runs import expand
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import DTYPE_CODES, FrameType, Header
+from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker import memory, socket_backend, stage
 from paretopipe_runtime.worker.cuda import OUTPUTS, exact_float32
@@ -66,7 +67,7 @@ def test_a_run_proves_itself_and_says_what_ran_where(
     prepared = prepare(plan, tmp_path)
     (run,) = expand(plan, prepared.hop_bytes)
     with in_threads(tmp_path, devices(Watch())) as logs:
-        seen = drive(plan, run, prepared, b"", "run")
+        seen = drive(plan, run, prepared, Keys(b""), "run")
     row = record.success(plan, run, prepared, seen)
     assert row["status"] == "ok"
     first, second = row["stages"]
@@ -103,7 +104,7 @@ def test_blocks_are_timed_to_their_end_and_the_copies_apart(
         {**document, "batches": 2, "workers": [document["workers"][1]]}, tmp_path
     )
     with in_threads(tmp_path, devices()) as logs:
-        row = sample.measure(b"", "run")
+        row = sample.measure(Keys(b""), "run")
     assert row["status"] == "ok"
     assert (row["device"], sample.factors["device"]) == ("cuda", "cuda")
     assert row["gpu"]["peak_allocated_bytes"] == 4096
@@ -127,7 +128,7 @@ def test_everything_on_one_host_leaves_the_gpu_of_the_other_alone(
     for cuts, on in (((0,), ["cpu", "cpu"]), ((), ["cuda"])):
         run = runs[cuts]
         with in_threads(tmp_path, devices()) as logs:
-            row = record.success(plan, run, prepared, drive(plan, run, prepared, b"", "run"))
+            row = record.success(plan, run, prepared, drive(plan, run, prepared, Keys(b""), "run"))
         assert row["status"] == "ok"
         assert [part["device"] for part in row["stages"]] == on
         assert ("kernels" in logs[0]) == (on[0] == "cuda")

@@ -81,7 +81,7 @@ def test_cuda_that_is_not_there_is_told_before_the_sweep(cluster: Cluster) -> No
     plan["workers"][0]["device"] = "cuda"
     said: list[str] = []
     with pytest.raises(ParetoPipeError) as caught:
-        prepare_cells([plan], cluster.state_dir, cluster.key, said.append)
+        prepare_cells([plan], cluster.state_dir, cluster.keys, said.append)
     sentence = str(caught.value)
     assert sentence.startswith(
         f"E_DEVICE: pi1: asked for cuda, and torch {torch.__version__} has none here: "

@@ -19,7 +19,7 @@ INPUT_BYTES = 2 * 3 * 32 * 32 * 4
 
 def all_on_the_last(cluster: Cluster, folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
     """Measure the cell with its end points; return the run whose first stages have no block."""
-    prepare_cells([plan], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None)
     done = sweep(cluster, folder, {**plan, "repeats": 1, "end_points": True})
     assert done.returncode == 0, done.stderr
     (row,) = (row for row in runs(folder) if row["factors"]["cuts"][:1] == [0])

@@ -18,7 +18,7 @@ TINY = 1e-9  # no two runs are this alike: every block's sentinel has shifted
 @pytest.fixture
 def plan(cluster: Cluster) -> dict[str, Any]:
     document = cluster.plan(repeats=1, end_points=True, sentinel=True, drift_limit=TINY)
-    (row,) = prepare_cells([document], cluster.state_dir, cluster.key, lambda _: None)
+    (row,) = prepare_cells([document], cluster.state_dir, cluster.keys, lambda _: None)
     assert row["runs"] == 6
     return document
 

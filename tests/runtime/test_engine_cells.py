@@ -21,7 +21,7 @@ def test_a_cell_on_another_engine_proves_itself(
 ) -> None:
     plan = cluster.plan(cell_id=f"mobilenetv2.{engine}", engine=engine, repeats=1)
     said: list[str] = []
-    prepare_cells([plan], cluster.state_dir, cluster.key, said.append)
+    prepare_cells([plan], cluster.state_dir, cluster.keys, said.append)
     assert len(said) == 2
     done = sweep(cluster, tmp_path, plan)
     assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ def test_each_engine_and_allocator_is_probed_once(cluster: Cluster) -> None:
         for allocator in ("tuned", "default")
     ]
     said: list[str] = []
-    rows = prepare_cells([*plans, plans[0]], cluster.state_dir, cluster.key, said.append)
+    rows = prepare_cells([*plans, plans[0]], cluster.state_dir, cluster.keys, said.append)
     assert len(rows) == 5
     assert len(said) == 8
     assert [line.rpartition(" ")[2] for line in said] == ["eager"] * 4 + ["channels_last"] * 4
@@ -67,6 +67,6 @@ def test_an_engine_that_a_node_cannot_run_is_told_before_the_sweep(
         plan = bare.plan(engine="compile", splits=[[3]])
         plan["workers"] = [plan["workers"][0], plan["workers"][0]]
         with pytest.raises(ParetoPipeError, match=r"^E_ENGINE: .*pi1: .*g\+\+ is not on this host"):
-            prepare_cells([plan], bare.state_dir, bare.key, lambda _: None)
+            prepare_cells([plan], bare.state_dir, bare.keys, lambda _: None)
     finally:
         bare.stop("pi1")

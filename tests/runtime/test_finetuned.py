@@ -120,7 +120,7 @@ def test_trained_weights_leave_the_proof_its_margins(
 def test_a_sweep_proves_that_it_ran_those_weights(
     cluster: Cluster, plan: dict[str, Any], weights: Published, tmp_path: Path
 ) -> None:
-    prepare_cells([plan], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None)
     rows = sweep(cluster, tmp_path, plan)
     assert len(rows) == 4
     origin = weights.manifest.origin
@@ -153,7 +153,7 @@ def test_the_same_sweep_with_seeded_weights_is_another_measurement(
     sweep(cluster, tmp_path, few)
     seeded = {key: value for key, value in few.items() if not key.startswith("weights_")}
     seeded |= {"weights": "seeded", "weights_seed": 0}
-    prepare_cells([seeded], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([seeded], cluster.state_dir, cluster.keys, lambda _: None)
     rows = sweep(cluster, tmp_path, seeded)
     assert len({row["run_key"] for row in rows}) == 2
     assert [row["factors"].get("weights_seed") for row in rows] == [None, 0]
@@ -175,13 +175,13 @@ def test_a_block_that_changed_on_the_disk_is_not_run(
 ) -> None:
     other = {**plan, "batch_size": 3}  # prepared by none of the tests before
     with pytest.raises(ParetoPipeError, match=r"^E_WEIGHTS: block features\.3 of .* or damaged"):
-        prepare_cells([other], cluster.state_dir, cluster.key, lambda _: None)
+        prepare_cells([other], cluster.state_dir, cluster.keys, lambda _: None)
 
 
 def test_weights_that_are_not_in_the_store_say_how_to_make_them(cluster: Cluster) -> None:
     plan = cluster.plan(**named(unwritten(name="elsewhere")))
     with pytest.raises(ParetoPipeError, match=r"'elsewhere' is missing .* playbooks/finetune\.yml"):
-        prepare_cells([plan], cluster.state_dir, cluster.key, lambda _: None)
+        prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None)
 
 
 def test_other_classes_than_the_weights_have_are_refused(
@@ -189,4 +189,4 @@ def test_other_classes_than_the_weights_have_are_refused(
 ) -> None:
     assert model_info("mobilenetv2").default_classes == plan["classes"]
     with pytest.raises(ParetoPipeError, match=r"^E_WEIGHTS: .* with 10 classes, the plan asks for"):
-        prepare_cells([{**plan, "classes": 1000}], cluster.state_dir, cluster.key, lambda _: None)
+        prepare_cells([{**plan, "classes": 1000}], cluster.state_dir, cluster.keys, lambda _: None)

@@ -147,7 +147,7 @@ def test_one_gpu_more_than_there_are_is_told() -> None:
 def test_a_cell_with_a_gpu_proves_itself(cluster: Cluster, tmp_path: Path, engine: str) -> None:
     plan = cluster.plan(cell_id=f"mobilenetv2.{engine}.cuda", engine=engine, repeats=1)
     plan["workers"][1]["device"] = "cuda"
-    prepare_cells([plan], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None)
     done = sweep(cluster, tmp_path, plan)
     assert done.returncode == 0, done.stderr
     for row in runs(tmp_path):

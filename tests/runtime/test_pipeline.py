@@ -24,7 +24,7 @@ from tests.runtime.cluster import ADDRESSES, Cluster
 @pytest.fixture
 def plan(cluster: Cluster) -> dict[str, Any]:
     document = cluster.plan()
-    prepare_cells([document], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([document], cluster.state_dir, cluster.keys, lambda _: None)
     return document
 
 
@@ -44,6 +44,7 @@ def command(cluster: Cluster, folder: Path, document: dict[str, Any]) -> list[st
         str(cluster.key_file),
         "--state-dir",
         str(cluster.state_dir),
+        *cluster.arguments("orchestrator"),
     ]
 
 

@@ -43,7 +43,7 @@ def link_of(cluster: Cluster, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def plan(cluster: Cluster) -> dict[str, Any]:
-    prepare_cells([cluster.plan()], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([cluster.plan()], cluster.state_dir, cluster.keys, lambda _: None)
     return plan_of(cluster)
 
 

@@ -22,7 +22,7 @@ from tests.runtime.test_pipeline import command, no_stage_left, runs, sweep, wai
 @pytest.fixture(scope="module")
 def rpc_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster.running(tmp_path_factory.mktemp("rpc"), "--allow-insecure-rpc") as made:
-        prepare_cells([made.plan(backend="rpc")], made.state_dir, made.key, lambda _: None)
+        prepare_cells([made.plan(backend="rpc")], made.state_dir, made.keys, lambda _: None)
         yield made
 
 
@@ -91,7 +91,7 @@ def test_everything_on_one_host_works_as_a_split_does(
 
 
 def test_a_node_that_does_not_allow_it_says_so(cluster: Cluster, tmp_path: Path) -> None:
-    prepare_cells([cluster.plan()], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([cluster.plan()], cluster.state_dir, cluster.keys, lambda _: None)
     done = sweep(cluster, tmp_path, cluster.plan(backend="rpc", splits=[[3]], repeats=1))
     assert done.returncode == 1
     assert {row["status"] for row in runs(tmp_path)} == {"failed:E_RPC_OFF"}

@@ -51,7 +51,7 @@ def soak(cluster: Cluster, tmp_path: Path, backend: str, batches: int) -> list[t
         throughput_batches=batches,
         hub=cluster.plan()["workers"][1],
     )
-    prepare_cells([plan], cluster.state_dir, cluster.key, lambda _: None)
+    prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None)
     wait_until(lambda: no_stage_left(cluster))
     process = subprocess.Popen(command(cluster, tmp_path, plan))
     seen: dict[int, Samples] = {}

@@ -15,18 +15,19 @@ from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker import memory
 from paretopipe_runtime.worker.backend import Batch
 from paretopipe_runtime.worker.socket_backend import TensorSink, TensorSource, kernel_holds
+from tests.wire.cuts import tcp_pair
+from tests.wire.encrypted import encrypted
 
 SMALL, LARGE = (2, 3, 5, 4), (8, 16, 128, 128)  # 480 B and 8 MiB
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[Channel, Channel]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        left = socket.create_connection(listener.getsockname())
-        right, _ = listener.accept()
+@pytest.fixture(params=["plain", "tls"])
+def pair(request: pytest.FixtureRequest, identity: Identity) -> Iterator[tuple[Channel, Channel]]:
+    left, right = tcp_pair() if request.param == "plain" else encrypted(identity)
     channels = Channel(left, "left"), Channel(right, "right")
     yield channels
     for channel in channels:

@@ -114,7 +114,7 @@ def test_a_run_on_a_throttled_host_is_kept_and_does_not_count(
     pis: Cluster, bits: Path, tmp_path: Path
 ) -> None:
     plan = pis.plan(splits=[[3]], repeats=1)
-    prepare_cells([plan], pis.state_dir, pis.key, lambda _: None)
+    prepare_cells([plan], pis.state_dir, pis.keys, lambda _: None)
     bits.write_text("0x50005")
     assert sweep(pis, tmp_path, plan).returncode == 1
     bits.write_text("0x50000")  # what happened before is no fault of this run

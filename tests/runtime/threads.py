@@ -19,6 +19,7 @@ from paretopipe_runtime.orchestrator import profile_blocks
 from paretopipe_runtime.orchestrator.pipeline import Pipeline
 from paretopipe_runtime.plan import Plan
 from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.worker import socket_backend, stage
 from paretopipe_runtime.worker.cuda import Cuda
 from paretopipe_runtime.worker.launch import Launch
@@ -119,7 +120,7 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
         cleanup.enter_context(other)
         return one, other
 
-    def launch(orders: list[Launch], plan: Plan, _key: bytes) -> Pipeline:
+    def launch(orders: list[Launch], plan: Plan, _keys: Keys) -> Pipeline:
         for order in orders[1:]:
             links[order.stage] = pair()
         channels = []
@@ -164,7 +165,7 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
     def link_to_next(_node: Node, order: Launch) -> Channel:
         return Channel(links[order.stage + 1][0], "next")
 
-    def link_from_previous(_links: socket.socket, order: Launch) -> Channel:
+    def link_from_previous(_links: socket.socket, order: Launch, _identity: None) -> Channel:
         return Channel(links[order.stage][1], "previous")
 
     with cleanup, pytest.MonkeyPatch.context() as patch:

@@ -15,6 +15,8 @@ from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.runs import Run
+from paretopipe_runtime.wire.tls import Identity
+from tests.certificates import Authority
 from tests.runtime.cluster import Cluster
 
 
@@ -32,7 +34,7 @@ class Live:
         plan = read_plan(cluster.plan(splits=[[9]], **changes))
         prepared = prepare(plan, cluster.state_dir)
         for worker in plan.workers:
-            deploy(worker, prepared.manifest, cluster.state_dir / "weights", cluster.key)
+            deploy(worker, prepared.manifest, cluster.state_dir / "weights", cluster.keys)
         return cls(cluster, plan, prepared)
 
     @property
@@ -47,7 +49,7 @@ class Live:
             self.plan.workers[0],
             self.prepared.manifest,
             self.cluster.state_dir / "weights",
-            self.cluster.key,
+            self.cluster.keys,
         )
         assert sent == 0
         return time.monotonic() - began
@@ -56,11 +58,16 @@ class Live:
         """Serve one run across both agents; seconds and what was seen. Its outputs are right."""
         began = time.monotonic()
         run = Run((9,), self.plan.workers, 1, 0, 1, 1, batches, {})
-        seen = drive(self.plan, run, self.prepared, self.cluster.key, secrets.token_hex(8))
+        seen = drive(self.plan, run, self.prepared, self.cluster.keys, secrets.token_hex(8))
         assert seen["proof"]["argmax_equal"]
         assert seen["proof"]["finite"]
         assert seen["proof"]["batches_checked"] == 2 + batches
         return time.monotonic() - began, seen
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return Authority.made(tmp_path_factory.mktemp("authority")).identity("node", "127.0.0.1")
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,14 @@ from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.tls import Identity
 from tests.wire.cuts import tcp_pair
+from tests.wire.encrypted import encrypted
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[Channel, Channel]]:
-    left, right = socket.socketpair()
+@pytest.fixture(params=["plain", "tls"])
+def pair(request: pytest.FixtureRequest, identity: Identity) -> Iterator[tuple[Channel, Channel]]:
+    left, right = socket.socketpair() if request.param == "plain" else encrypted(identity)
     channels = Channel(left, "left"), Channel(right, "right")
     yield channels
     for channel in channels:
@@ -67,7 +69,7 @@ def test_damage_in_the_payload_is_found(pair: tuple[Channel, Channel]) -> None:
     header = frames.Header(FrameType.TENSOR, 0, 16, dtype=1, shape=(4,))
     digest = xxhash.xxh3_64_digest(payload)
     payload[3] ^= 1
-    sender.sock.sendall(frames.encode(header) + payload + digest)
+    assert sender.sock.sendmsg([frames.encode(header) + payload + digest]) == 120
     with pytest.raises(ParetoPipeError, match="E_CHECKSUM"):
         receiver.receive_payload(receiver.receive_header(1), memoryview(bytearray(16)), 1)
 
@@ -75,7 +77,7 @@ def test_damage_in_the_payload_is_found(pair: tuple[Channel, Channel]) -> None:
 def test_frames_out_of_sequence_are_refused(pair: tuple[Channel, Channel]) -> None:
     sender, receiver = pair
     header = frames.Header(FrameType.END, 1, 0)
-    sender.sock.sendall(frames.encode(header))
+    assert sender.sock.sendmsg([frames.encode(header)]) == frames.HEADER_SIZE
     with pytest.raises(ParetoPipeError, match="E_SEQ"):
         receiver.receive_header(1)
 
@@ -112,7 +114,7 @@ def test_a_peer_that_stops_reading_late_gets_no_second_deadline() -> None:
 def test_a_cut_in_the_payload_is_a_truncation(pair: tuple[Channel, Channel]) -> None:
     sender, receiver = pair
     header = frames.Header(FrameType.BLOB, 0, 100)
-    sender.sock.sendall(frames.encode(header) + bytes(40))
+    assert sender.sock.sendmsg([frames.encode(header) + bytes(40)]) == 136
     sender.close()
     got = receiver.receive_header(1)
     with pytest.raises(ParetoPipeError, match=r"E_TRUNC.*40/108"):

@@ -1,13 +1,15 @@
-"""The sections that set backends, engines, allocators and devices beside each other."""
+"""The sections that set backends, transports, engines, allocators and devices beside each other."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from reports import paper
+from reports.data.cells import Cell
 from reports.data.naming import Naming
 from reports.page import breakdown, canvas, charts, compare, contrast
 from reports.page.compare import Comparison
@@ -28,6 +30,14 @@ _SECTIONS = {
         "in flight, whichever the backend; only what is named as going through the orchestrator "
         "has the paper's layout. "
         "Where compute takes most of the time, expect them to be close.",
+    ),
+    "transport": (
+        "transports",
+        "Plain and encrypted compared",
+        "The same splits on the same hosts, moved over plain TCP and over TLS 1.3, which encrypts "
+        "every byte between the hosts and proves that none was altered. Either host encrypts and "
+        "decrypts beside computing, and a tensor counts as arrived when it is decrypted. Which "
+        "cipher was agreed on stands under provenance.",
     ),
     "engine": (
         "engines",
@@ -50,7 +60,7 @@ _SECTIONS = {
     ),
 }
 # What a comparison is by, as a cell's name has it.
-_NAMED = {"backend": "backends", "engine": "engines"}
+_NAMED = {"backend": "backends", "transport": "transports", "engine": "engines"}
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -59,7 +69,7 @@ def build(sheet: Sheet) -> list[Section]:
     sections = []
     for factor, (name, title, lead) in _SECTIONS.items():
         found = compare.find(cells, factor)
-        missed = compare.apart(cells, factor) if factor in _NAMED else []
+        missed = compare.apart(_could(cells, factor), factor) if factor in _NAMED else []
         if found or missed:
             sections.append(
                 {
@@ -73,6 +83,11 @@ def build(sheet: Sheet) -> list[Section]:
                 }
             )
     return sections
+
+
+def _could(cells: Sequence[Cell], factor: str) -> list[Cell]:
+    """Return the cells that may have a counterpart: PyTorch RPC has no other transport."""
+    return [cell for cell in cells if factor != "transport" or cell.backend == "socket"]
 
 
 def _item(

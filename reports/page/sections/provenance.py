@@ -14,7 +14,10 @@ def build(sheet: Sheet) -> list[Section]:
         {
             **{"id": "provenance", "title": "Provenance", "template": "provenance"},
             "code": provenance.code(sheet.records.plans),
-            "settings": provenance.settings(sheet.cells, sheet.used),
+            "settings": {
+                **provenance.settings(sheet.cells, sheet.used),
+                **provenance.ciphers(sheet.frame),
+            },
             "digests": provenance.digests(sheet.frame),
             "commands": repeat.commands(sheet.cells),
             "options": provenance.options(sheet.cells),

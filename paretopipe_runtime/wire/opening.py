@@ -1,0 +1,115 @@
+"""From a connection to a channel: as it is, or over TLS where the plan says so.
+
+The key is proved first in either case: who cannot do that never reaches TLS, and costs what it
+costs without. Which of the two it is to be stands in the client's HELLO, which that proof covers,
+and in the plan that either end was told.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire import handshake, tls
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.tls import Identity
+
+TLS_TIMEOUT_S = 10.0  # for who has proved the key to agree on TLS
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What one node proves itself with to another: the shared key and, for TLS, a certificate."""
+
+    shared: bytes = field(repr=False)
+    identity: Identity | None = None
+
+
+def connect(
+    host: str,
+    address: tuple[str, int],
+    keys: Keys,
+    hello: dict[str, Any],
+    *,
+    transport: str,
+    timeout: float,
+) -> tuple[Channel, dict[str, Any]]:
+    """Connect to a node's agent, authenticate, and encrypt where `transport` is ``tls``.
+
+    Returns
+    -------
+    Channel, dict
+        The way to the agent, and what its HELLO says.
+
+    Raises
+    ------
+    ParetoPipeError
+        What `handshake.connect` raises; ``E_TLS`` where one of the two has no certificate, or does
+        not believe the other's.
+    """
+    if transport == "plain":
+        sock, server = handshake.connect(address, keys.shared, hello, timeout=timeout)
+        return Channel(sock, host), server
+    identity = _needed(keys.identity, "this host")
+    said = {**hello, "transport": transport, "certificate": identity.fingerprint}
+    sock, server = handshake.connect(address, keys.shared, said, timeout=timeout)
+    named = server.get("certificate")
+    if not isinstance(named, str):
+        sock.close()
+        raise _lacking(host)
+    return Channel(tls.connect(sock, identity, named, timeout=timeout), host), server
+
+
+def greeting(node: str, identity: Identity | None) -> dict[str, Any]:
+    """Return what a node's HELLO says of itself to whoever connects."""
+    return {"node": node, **({"certificate": identity.fingerprint} if identity else {})}
+
+
+def promised(hello: dict[str, Any]) -> str | None:
+    """Return the fingerprint of what a client is about to show; None where it wants no TLS.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_TRANSPORT`` for a HELLO that says neither.
+    """
+    transport, named = hello.get("transport", "plain"), hello.get("certificate")
+    if transport == "plain":
+        return None
+    if transport != "tls" or not (isinstance(named, str) and _FINGERPRINT.fullmatch(named)):
+        raise ParetoPipeError(
+            "E_TRANSPORT", f"peer asks for transport {str(transport)[:20]!r} without a certificate"
+        )
+    return named
+
+
+def accepted(
+    sock: socket.socket, peer: str, named: str | None, identity: Identity | None
+) -> Channel:
+    """Return the channel over a connection that was let in; `named` is what `promised` returned.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_TLS`` where TLS does not come about; the connection is closed then.
+    """
+    if named is None:
+        return Channel(sock, peer)
+    known = _needed(identity, "this node")
+    return Channel(tls.accept(sock, known, named, timeout=TLS_TIMEOUT_S), peer)
+
+
+def _needed(identity: Identity | None, who: str) -> Identity:
+    if identity is None:
+        raise _lacking(who)
+    return identity
+
+
+def _lacking(who: str) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_TLS", f"{who} was given no certificate, transport tls needs one — {tls.AGAIN}"
+    )

@@ -1,0 +1,156 @@
+"""TLS 1.3 between two nodes that have proved the shared key to each other: who shows what to whom.
+
+Either side shows a certificate of the installation's own authority and believes no other. It must
+name the address that the connection comes from or goes to, and be the very one that the peer's
+HELLO named, which the proof of the key covers: so who proved the key is who encrypts.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import ipaddress
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.tls_socket import TlsSocket
+
+_CONFIRMED = b"\x06"
+_END = "-----END CERTIFICATE-----"
+AGAIN = "run playbooks/provision.yml, which gives every node a certificate and renews it in time"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a node shows, and whose word it takes: PEM files that provisioning installed.
+
+    `certificate` holds the node's certificate and its private key, `authority` the certificate of
+    who issued it.
+    """
+
+    certificate: Path
+    authority: Path
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the node's certificate, as its HELLO names it."""
+        try:
+            text = self.certificate.read_text()
+            begin = text.index("-----BEGIN CERTIFICATE-----")
+            der = ssl.PEM_cert_to_DER_cert(text[begin : text.index(_END, begin) + len(_END)])
+        except (OSError, ValueError) as error:
+            raise self._unusable(error) from error
+        return hashlib.sha256(der).hexdigest()
+
+    def context(self, *, server: bool) -> ssl.SSLContext:
+        """Return the settings of one end: TLS 1.3, this certificate, and no peer without one.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_TLS`` where the files are missing or are no such thing.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        if server:
+            context.num_tickets = 0  # nobody resumes
+        try:
+            context.load_verify_locations(self.authority)
+            context.load_cert_chain(self.certificate)
+        except OSError as error:  # ssl.SSLError is one
+            raise self._unusable(error) from error
+        return context
+
+    def _unusable(self, error: Exception) -> ParetoPipeError:
+        return ParetoPipeError(
+            "E_TLS",
+            f"no usable certificate in {self.certificate} and {self.authority}: {error} — {AGAIN}",
+        )
+
+
+def connect(sock: socket.socket, identity: Identity, named: str, *, timeout: float) -> TlsSocket:
+    """Encrypt a connection that this side made; return what `sock` has become.
+
+    Parameters
+    ----------
+    named : str
+        The fingerprint in the HELLO of the other side.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_TLS`` where either side does not believe the other; then the connection is closed.
+    """
+    return _encrypt(sock, identity, named, timeout, server=False)
+
+
+def accept(sock: socket.socket, identity: Identity, named: str, *, timeout: float) -> TlsSocket:
+    """Encrypt a connection that the other side made; as `connect` does."""
+    return _encrypt(sock, identity, named, timeout, server=True)
+
+
+def _encrypt(
+    sock: socket.socket, identity: Identity, named: str, timeout: float, *, server: bool
+) -> TlsSocket:
+    where, deadline = "a peer that is gone", time.monotonic() + timeout
+    try:
+        where = str(sock.getpeername()[0])
+        stream = TlsSocket(sock, identity.context(server=server), None if server else where)
+        try:
+            _agree(stream, named, where, deadline, server=server)
+        except BaseException:
+            stream.close()
+            raise
+    except ParetoPipeError:
+        sock.close()
+        raise
+    except (OSError, ValueError) as error:
+        sock.close()
+        raise ParetoPipeError("E_TLS", _sentence(where, error, timeout)) from error
+    return stream
+
+
+def _agree(stream: TlsSocket, named: str, address: str, deadline: float, *, server: bool) -> None:
+    stream.shake(deadline)
+    _believe(stream, named, address)
+    # A client is done before the server has seen its certificate, and so waits for a word.
+    if server:
+        stream.say(_CONFIRMED, deadline)
+    else:
+        stream.expect(_CONFIRMED, deadline)
+
+
+def _believe(stream: TlsSocket, named: str, address: str) -> None:
+    """See that the peer's certificate is of its address, and the one that its HELLO named."""
+    der = stream.tls.getpeercert(binary_form=True) or b""
+    shown: Any = stream.tls.getpeercert() or {}
+    known = [name for kind, name in shown.get("subjectAltName", ()) if kind == "IP Address"]
+    if ipaddress.ip_address(address) not in map(ipaddress.ip_address, known):
+        raise ValueError(f"its certificate is of {', '.join(known) or 'no address'}")
+    if not hmac.compare_digest(hashlib.sha256(der).hexdigest(), named):
+        raise ValueError("its certificate is another one than its HELLO names")
+
+
+def _sentence(where: str, error: Exception, timeout: float) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        seen = f"its certificate is not believed here: {error.verify_message}"
+        return f"{where}: {seen} — {AGAIN}; certificates also need clocks that agree"
+    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+        told = str(error.reason).lower().replace("_", " ")
+        return f"{where} does not believe this host's certificate: {told} — {AGAIN}"
+    if isinstance(error, ssl.SSLError):
+        return f"{where} does not speak TLS 1.3: {error.reason or error.strerror} — {AGAIN}"
+    if isinstance(error, TimeoutError):
+        return f"{where} had not agreed on TLS after {timeout:.1f} s — is its host overloaded?"
+    if isinstance(error, ValueError):
+        return f"{where}: {error} — {AGAIN}"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{where} ended the connection while TLS was agreed on: {why} — its journal says why"
