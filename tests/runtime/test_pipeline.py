@@ -135,7 +135,7 @@ def test_the_estimate_is_of_what_is_left(
     (tmp_path / "cell.jsonl").rename(tmp_path / f"{plan['cell_id']}.jsonl")
 
     def estimate(folder: Path | None) -> dict[str, Any]:
-        return prepare_cells([plan], cluster.state_dir, cluster.key, lambda _: None, folder)[0]
+        return prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None, folder)[0]
 
     whole, rest = estimate(None), estimate(tmp_path)
     assert (whole["runs"], whole["left"]) == (4, 4)
