@@ -115,7 +115,8 @@ def _lossy(loss: float, correlation: float) -> float:
     """
     if not loss or not correlation:
         return loss
-    source, drawn, dropped = random.Random(0), 0.5, 0
+    # A simulation, not a secret.
+    source, drawn, dropped = random.Random(0), 0.5, 0  # nosec B311
     for _ in range(LOSS_DRAWS):
         drawn = (1 - correlation) * source.random() + correlation * drawn
         dropped += drawn <= loss
