@@ -272,36 +272,6 @@ def test_a_sweep_whose_shaping_is_taken_away_fails_and_what_lacks_it_is_measured
     assert all(min(row["network_s"]["latency"]) > 0.0195 for row in anew)
 
 
-# What provisioning lays down on a host, and what systemd and the kernel say of it afterwards.
-OURS = (
-    "ls -d /opt/paretopipe/* /var/lib/paretopipe /etc/paretopipe /etc/sysctl.d/*paretopipe* "
-    "/etc/systemd/system/*paretopipe* /etc/systemd/system/*/*paretopipe* 2>/dev/null; "
-    "getent passwd paretopipe; getent group paretopipe; "
-    "systemctl list-units --all --plain --no-legend --type=service,timer,socket '*paretopipe*'; "
-    "tc qdisc show | grep -E 'netem|5a5a'; ss -Hltn | grep -v ':22 '; true"
-)
-
-
-def test_deprovision_leaves_nothing(provisioned: On, playbook: Run) -> None:
-    hosts = ("pi1", "pi2", "server", "wan")
-    assert all(provisioned(host, OURS) for host in hosts[:3])
-    before = {host: provisioned(host, OURS) for host in hosts}
-    assert playbook("deprovision", "--check").changed > 0
-    assert {host: provisioned(host, OURS) for host in hosts} == before
-    done = playbook("deprovision")
-    assert done.status == 0, done.output
-    assert {host: provisioned(host, OURS) for host in hosts} == dict.fromkeys(hosts, "")
-    assert provisioned("pi1", "sysctl -n net.ipv4.tcp_slow_start_after_idle") == "1"
-    assert playbook("deprovision").changed == 0
-    # A virtual host got its environment from the testbed, which makes it anew.
-    again = playbook("testbed")
-    told = " ".join(again.output.split())
-    assert "deprovision.yml has taken its virtual environment away" in told
-    fresh = playbook("provision", "--check")
-    assert fresh.status == 0, fresh.output
-    assert fresh.changed > 0
-
-
 def test_provisioning_shows_the_key_to_nobody(provisioned: On, playbook: Run) -> None:
     key = strangers.key_of(provisioned)
     provisioned("pi2", "rm /etc/paretopipe/key")  # so that it is written again
@@ -341,3 +311,33 @@ def test_without_rpc_a_stranger_meets_the_agent_at_most(provisioned: On) -> None
             "`journalctl -u paretopipe-worker` on pi1. The agent itself closed on the stranger"
         )
     assert set(met.values()) == {"unanswered"}, met
+
+
+# What provisioning lays down on a host, and what systemd and the kernel say of it afterwards.
+OURS = (
+    "ls -d /opt/paretopipe/* /var/lib/paretopipe /etc/paretopipe /etc/sysctl.d/*paretopipe* "
+    "/etc/systemd/system/*paretopipe* /etc/systemd/system/*/*paretopipe* 2>/dev/null; "
+    "getent passwd paretopipe; getent group paretopipe; "
+    "systemctl list-units --all --plain --no-legend --type=service,timer,socket '*paretopipe*'; "
+    "tc qdisc show | grep -E 'netem|5a5a'; ss -Hltn | grep -v ':22 '; true"
+)
+
+
+def test_deprovision_leaves_nothing(provisioned: On, playbook: Run) -> None:
+    hosts = ("pi1", "pi2", "server", "wan")
+    assert all(provisioned(host, OURS) for host in hosts[:3])
+    before = {host: provisioned(host, OURS) for host in hosts}
+    assert playbook("deprovision", "--check").changed > 0
+    assert {host: provisioned(host, OURS) for host in hosts} == before
+    done = playbook("deprovision")
+    assert done.status == 0, done.output
+    assert {host: provisioned(host, OURS) for host in hosts} == dict.fromkeys(hosts, "")
+    assert provisioned("pi1", "sysctl -n net.ipv4.tcp_slow_start_after_idle") == "1"
+    assert playbook("deprovision").changed == 0
+    # A virtual host got its environment from the testbed, which makes it anew.
+    again = playbook("testbed")
+    told = " ".join(again.output.split())
+    assert "deprovision.yml has taken its virtual environment away" in told
+    fresh = playbook("provision", "--check")
+    assert fresh.status == 0, fresh.output
+    assert fresh.changed > 0

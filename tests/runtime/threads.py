@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import drive as driving
 from paretopipe_runtime.orchestrator import profile_blocks
+from paretopipe_runtime.orchestrator.boots import Boots
 from paretopipe_runtime.orchestrator.pipeline import Pipeline
 from paretopipe_runtime.plan import Plan
 from paretopipe_runtime.wire.channel import Channel
@@ -120,7 +121,7 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
         cleanup.enter_context(other)
         return one, other
 
-    def launch(orders: list[Launch], plan: Plan, _keys: Keys) -> Pipeline:
+    def launch(orders: list[Launch], plan: Plan, _keys: Keys, _boots: Boots) -> Pipeline:
         for order in orders[1:]:
             links[order.stage] = pair()
         channels = []
