@@ -60,7 +60,7 @@ def hosts(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("hosts")
     addresses = dict(zip(("pi1", "pi2"), HOSTS, strict=True))
     with Cluster.running(folder, "--allow-insecure-rpc", key=CANARY, addresses=addresses) as made:
-        prepare_cells([made.plan(backend="rpc")], made.state_dir, made.key, lambda _: None)
+        prepare_cells([made.plan(backend="rpc")], made.state_dir, made.keys, lambda _: None)
         yield made
 
 
