@@ -159,6 +159,11 @@ def needed(block: Block, log: Log) -> list[Run]:
     return [run for run in block.runs if run in left or log.when(run, block_pass) is not None]
 
 
+def outstanding(blocks: Iterable[Block], log: Log) -> list[Run]:
+    """Return what the blocks' passes still lack, in the order to measure it."""
+    return [run for block in blocks for run in remaining(block, log, log.block_pass(block))]
+
+
 def continued(document: dict[str, Any], earlier: Sequence[Any]) -> dict[str, Any]:
     """Return a plan's document whose further blocks come after those of `earlier` plans.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.orchestrator import estimate
-from paretopipe_runtime.orchestrator.blocks import Log, blocks_of, continued, needed, remaining
+from paretopipe_runtime.orchestrator.blocks import Log, blocks_of, continued, needed, outstanding
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.plan import Plan, Worker, read_plan
@@ -87,7 +87,7 @@ def _row(
 ) -> dict[str, Any]:
     blocks = blocks_of(expand(plan, prepared.hop_bytes))
     runs = [run for block in blocks for run in needed(block, log)]
-    left = [run for block in blocks for run in remaining(block, log, log.block_pass(block))]
+    left = outstanding(blocks, log)
     seconds = {run.split: estimate.run_seconds(plan, run, prepared, speeds) for run in runs}
     estimate.save_estimate(plan, state_dir, seconds)
     longest = max(seconds, key=lambda split: seconds[split])

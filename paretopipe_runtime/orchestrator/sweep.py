@@ -22,7 +22,7 @@ from paretopipe_runtime.orchestrator.blocks import (
     blocks_of,
     continued,
     needed,
-    remaining,
+    outstanding,
     steps,
 )
 from paretopipe_runtime.orchestrator.drive import drive
@@ -101,7 +101,7 @@ class _Cell:
         self._log = log = Log(records.runs)
         self._blocks = blocks_of(expand(plan, prepared.hop_bytes))
         runs = [run for block in self._blocks for run in needed(block, log)]
-        left = {run.key for b in self._blocks for run in remaining(b, log, log.block_pass(b))}
+        left = {run.key for run in outstanding(self._blocks, log)}
         self.progress = Progress(
             files.progress,
             plan.cell_id,
