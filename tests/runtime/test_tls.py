@@ -132,33 +132,26 @@ def test_an_orchestrator_that_is_not_believed_measures_nothing(
     assert error.code == "E_TLS", error
 
 
-def test_a_plan_with_tls_is_not_obeyed_over_a_plain_connection(
-    cluster: Cluster, plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("planned", "used"), [("tls", "plain"), ("plain", "tls")])
+def test_a_plan_is_not_obeyed_over_the_other_transport(
+    cluster: Cluster,
+    plan: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    planned: str,
+    used: str,
 ) -> None:
     """An orchestrator that says one thing and does the other, as if someone had talked it into."""
 
     connect = opening.connect
 
-    def plainly(*arguments: Any, transport: str, timeout: float) -> Any:
-        assert transport == "tls"
-        return connect(*arguments, transport="plain", timeout=timeout)
+    def otherwise(*arguments: Any, transport: str, timeout: float) -> Any:
+        assert transport == planned
+        return connect(*arguments, transport=used, timeout=timeout)
 
-    monkeypatch.setattr(pipeline.opening, "connect", plainly)
-    error = failure(cluster, plan, cluster.keys)
+    monkeypatch.setattr(pipeline.opening, "connect", otherwise)
+    document = plan if planned == "tls" else cluster.plan()
+    error = failure(cluster, document, cluster.keys)
     assert error.code == "E_TRANSPORT", error
-
-
-def test_a_plain_plan_is_not_obeyed_over_tls(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect = opening.connect
-
-    def secretly(*arguments: Any, transport: str, timeout: float) -> Any:
-        assert transport == "plain"
-        return connect(*arguments, transport="tls", timeout=timeout)
-
-    monkeypatch.setattr(pipeline.opening, "connect", secretly)
-    assert failure(cluster, cluster.plan(), cluster.keys).code == "E_TRANSPORT"
 
 
 @pytest.mark.parametrize("more", [b"", b"\x00"], ids=["stalls", "trickles"])
