@@ -89,6 +89,13 @@ def connect(
         waited = time.monotonic() - began
         if waited > LIMIT_S:  # a wrong key is refused at once
             raise _too_slow(where, "closed it unanswered", waited) from error
+        if isinstance(error, _Unanswered):
+            raise ParetoPipeError(
+                "E_CONNECT",
+                f"{where} took the connection and closed it before a word ({error}) — its agent is "
+                "starting, stopping or flooded by strangers, or another program has that port: see "
+                "`systemctl status paretopipe-worker` there",
+            ) from error
         raise ParetoPipeError(
             "E_AUTH",
             f"{where} and this host do not share a key ({error}) — run playbooks/provision.yml, "
@@ -98,6 +105,10 @@ def connect(
         sock.close()
         raise
     return sock, server
+
+
+class _Unanswered(OSError):
+    """The peer went before its HELLO: a key was not asked for yet."""
 
 
 def _too_slow(where: str, what: str, seconds: float) -> ParetoPipeError:
@@ -115,7 +126,12 @@ def _introduce(
     tcp.tune(sock)
     mine = _hello(hello)
     sock.sendall(_PREAMBLE.pack(MAGIC, MAJOR, MINOR, len(mine)) + mine)
-    theirs = _read_hello(sock, where, deadline)
+    try:
+        theirs = _read_hello(sock, where, deadline)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise _Unanswered(str(error)) from error
     sock.sendall(_mac(key, b"client", mine, theirs))
     proof = _read_exact(sock, 32, deadline)
     if not hmac.compare_digest(proof, _mac(key, b"server", mine, theirs)):

@@ -26,6 +26,7 @@ def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[
         *_one_machine(records),
         *_unproven(frame),
         *_changed(cells, frame, naming),
+        *_restarted(records, cells, naming),
         *_gaps(cells, naming),
         *_unplanned(cells),
         *_damage(records),
@@ -136,6 +137,27 @@ def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list
             told.append(
                 f"{naming.place(cell)}: {count(len(other), 'valid run')} under other settings "
                 f"left out, never mixed in ({' / '.join(reasons[:3])}{more})."
+            )
+    return told
+
+
+def _restarted(records: Records, cells: Sequence[Cell], naming: Naming) -> list[str]:
+    """Name the hosts whose runs in one cell are of several boots."""
+    boots: dict[str, dict[str, set[str]]] = {}
+    for run in records.runs:
+        if run["status"] != "ok":
+            continue
+        for name, facts in (run.get("hosts") or {}).items():
+            if facts.get("boot_id"):
+                seen = boots.setdefault(run["cell_id"], {}).setdefault(str(name), set())
+                seen.add(str(facts["boot_id"]))
+    told = []
+    for cell in cells:
+        names = sorted(name for name, seen in boots.get(cell.id, {}).items() if len(seen) > 1)
+        if names:
+            told.append(
+                f"{naming.place(cell)}: {listing(names)} {'were' if len(names) > 1 else 'was'} "
+                "restarted between these runs: what a restart changes may have changed too."
             )
     return told
 

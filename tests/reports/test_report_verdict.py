@@ -103,6 +103,20 @@ def test_notes_name_a_demo_a_stand_in_and_what_is_not_there(tmp_path: Path) -> N
     assert "Pi-to-Pi under wan" in found[3]
 
 
+def test_a_restart_between_runs_is_named(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]])]
+    for line in lines[1:]:
+        line["hosts"]["pi1"]["boot_id"] = "first"
+        line["hosts"]["pi2"]["boot_id"] = "second"
+    lines[-1]["hosts"]["pi2"]["boot_id"] = "third"
+    synthetic.write_cell(tmp_path, lines)
+    sheet = known.sheet(tmp_path)
+    found = [line for line in notes(sheet.records, sheet.cells, sheet.frame) if "restart" in line]
+    [told] = found
+    assert told.startswith("Pi-to-Pi, baseline: ")
+    assert ": pi2 was restarted between these runs:" in told
+
+
 def test_numbers_keep_three_digits() -> None:
     values = (0.0, 0.01824, 0.9996, 9.999, 43.12, 182.4, 1824.0)
     assert [number(value) for value in values] == [

@@ -73,6 +73,22 @@ def test_another_key_is_refused_on_both_sides(listen: Callable[..., Listener]) -
     assert isinstance(listener.outcome, ParetoPipeError)
 
 
+def test_a_server_that_goes_at_once_is_not_said_to_have_another_key() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def go() -> None:
+        sock, _ = server.accept()
+        with server, sock:
+            sock.recv(4096)
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    with pytest.raises(ParetoPipeError, match=r"E_CONNECT: .* closed it before a word") as told:
+        handshake.connect(server.getsockname(), KEY, {"role": "run"}, timeout=5)
+    thread.join(5)
+    assert "share a key" not in str(told.value)
+
+
 def test_a_server_without_the_key_is_not_believed() -> None:
     server = socket.create_server(("127.0.0.1", 0))
 
