@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+# Before anything of Ansible's: it replaces sys.intern, and PyTorch's compiler cannot load after.
+import paretopipe_runtime.models.architectures  # noqa: F401
 from tests.testbed.machines import Testbed
 
 ROOT = Path(__file__).resolve().parents[2]
