@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +16,10 @@ from paretopipe_runtime.models import model_info
 from paretopipe_runtime.weights import make_seeded_weights
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker import memory
+from tests.shared import one_thread as one_thread
+from tests.shared import store as store
 
 Stage = Callable[..., StageToLoad]
-
-
-@pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("weights")
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -9,20 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from paretopipe_runtime.finetune import cifar
 from tests.finetune.made import Processes, data
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.shared import one_thread as one_thread
 
 
 @pytest.fixture(scope="session")
