@@ -71,6 +71,8 @@ def _prepare(options: argparse.Namespace) -> int:
             options.records,
         )
     print(json.dumps(rows) if options.json else outlook.table(rows))
+    if options.outlook:
+        options.outlook.write_text(json.dumps(rows))
     return 0
 
 
@@ -212,6 +214,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the cells' records: what they hold is not estimated again",
     )
     prepare.add_argument("--json", action="store_true", help="print the estimate as JSON")
+    prepare.add_argument(
+        "--outlook", type=Path, metavar="FILE", help="write the estimate there too, as JSON"
+    )
     _common(prepare)
     prepare.set_defaults(run=_prepare)
 

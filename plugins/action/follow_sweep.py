@@ -105,10 +105,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def line(label: str, progress: Mapping[str, Any]) -> str:
+def line(label: str, progress: Mapping[str, Any], later_s: float = 0.0) -> str:
     """Return the live line; a figure that is not known yet is left out.
 
-    A job that does not measure counts something else than runs, and none of it can fail.
+    A job that does not measure counts something else than runs, and none of it can fail. `later_s`
+    are the seconds that the jobs after it should take.
     """
     if not progress:
         return f"[{label}] starting"
@@ -119,7 +120,8 @@ def line(label: str, progress: Mapping[str, Any]) -> str:
     if progress.get("invalid"):
         parts += [f"{progress['invalid']} invalid"]
     if progress.get("left_s") is not None and not progress.get("finished"):
-        parts += [f"{duration(progress['left_s'])} left"]
+        then = f", then about {duration(later_s)} for the cells after it" if later_s else ""
+        parts += [f"{duration(progress['left_s'])} left{then}"]
     if progress.get("current") and not progress.get("finished"):
         parts += [f"now {progress['current']}"]
     return f"[{label}] " + ", ".join(parts)
@@ -164,7 +166,7 @@ class Screen:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``follow_sweep: {unit, lease, progress, label, patience_s, guards, job}``."""
+    """``follow_sweep: {unit, lease, progress, label, patience_s, later_s, guards, job}``."""
 
     TRANSFERS_FILES = False
 
@@ -178,7 +180,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         args = self._task.args
         command = poll_command(args["unit"], args["lease"], args["progress"])
         screen = Screen(ON_TERMINAL)
-        patience = float(args.get("patience_s", 300))
+        patience, later_s = float(args.get("patience_s", 300)), float(args.get("later_s", 0))
         heard = time.monotonic()
         controller = os.getppid()
         guards = Guards(args.get("guards") or ())
@@ -190,7 +192,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             snapshot = self._poll(command)
             if snapshot is not None:
                 heard = time.monotonic()
-                text = line(args["label"], snapshot.progress)
+                text = line(args["label"], snapshot.progress, later_s)
                 screen.show(text, snapshot.progress, last=not snapshot.running)
                 if not snapshot.running:
                     break

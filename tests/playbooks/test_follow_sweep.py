@@ -29,6 +29,9 @@ def test_the_line_says_where_the_sweep_is(follow: ModuleType) -> None:
         "[cell 2/4 vgg16 socket pi_to_gpu wan] 37/100 runs, 0 failed, 4 min 10 s left, "
         "now P3 repeat 2/5"
     )
+    assert "4 min 10 s left, then about 1 h 30 min for the cells after it, now P3" in follow.line(
+        "c", PROGRESS, 5400
+    )
     assert follow.line("c", {}) == "[c] starting"
     done = {**PROGRESS, "runs_done": 100, "finished": True, "invalid": 2}
     assert follow.line("c", done) == "[c] 100/100 runs, 0 failed, 2 invalid"
