@@ -34,7 +34,7 @@ class Cluster:
     start_s: float = 60  # within which an agent listens
     module: str = "paretopipe_runtime.cli"  # what is run as the agent's command
     identities: dict[str, Identity] = field(default_factory=dict)  # for TLS; the orchestrator's too
-    authority: Authority = field(init=False)  # of those
+    authority: Authority = field(init=False, repr=False)  # of those
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESSES))
 
