@@ -148,17 +148,9 @@ def _keys(options: argparse.Namespace) -> Keys:
 
 
 def _identity(options: argparse.Namespace) -> Identity | None:
-    """Return the node's certificate, tried, so that a bad one is told of before a run wants it."""
     from paretopipe_runtime.wire.tls import Identity
 
-    given = (options.certificate, options.authority)
-    if given == (None, None):
-        return None
-    if None in given:
-        raise ParetoPipeError("E_TLS", "--certificate and --authority belong together: give both")
-    identity = Identity(*given)
-    identity.context(server=True)
-    return identity
+    return Identity.given(options.certificate, options.authority)
 
 
 def _read_plan(path: Path) -> dict[str, Any]:

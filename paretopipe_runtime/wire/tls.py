@@ -16,7 +16,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.tls_socket import TlsSocket
@@ -36,6 +36,25 @@ class Identity:
 
     certificate: Path
     authority: Path
+
+    @classmethod
+    def given(cls, certificate: Path | None, authority: Path | None) -> Self | None:
+        """Return what a command was given, None of nothing; a bad one is told of at once.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_TLS`` for one without the other, and for files that are no such thing.
+        """
+        if certificate is None and authority is None:
+            return None
+        if certificate is None or authority is None:
+            raise ParetoPipeError(
+                "E_TLS", "--certificate and --authority belong together: give both"
+            )
+        identity = cls(certificate, authority)
+        identity.context(server=True)
+        return identity
 
     @functools.cached_property
     def fingerprint(self) -> str:
