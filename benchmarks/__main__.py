@@ -26,9 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _node(options: argparse.Namespace) -> int:
     from benchmarks import node
     from paretopipe_runtime.wire.handshake import read_key
+    from paretopipe_runtime.wire.opening import Keys
+    from paretopipe_runtime.wire.tls import Identity
 
-    key = read_key(options.key_file)
-    node.serve(options.node, options.address, options.port, key, options.state_dir)
+    identity = Identity.given(options.certificate, options.authority)
+    keys = Keys(read_key(options.key_file), identity)
+    node.serve(options.node, options.address, options.port, keys, options.state_dir)
     return 0
 
 
@@ -68,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     node.add_argument("--node", required=True, help="this node's name in the inventory")
     node.add_argument("--address", required=True, help="experiment address to listen on")
     node.add_argument("--port", type=int, required=True, help="the agent's; the peer has the next")
+    node.add_argument(
+        "--certificate", type=Path, help="PEM: this node's certificate and its private key, for TLS"
+    )
+    node.add_argument("--authority", type=Path, help="PEM: the certificate of who issued it")
     _common(node)
     node.set_defaults(run=_node)
 

@@ -36,6 +36,11 @@ class Form:
         return cls(method, setting, int(nbytes), int(pings), int(streams))
 
     @property
+    def transport(self) -> str:
+        """``tls`` where the connection is encrypted, ``plain`` where it is not."""
+        return "tls" if self.method == "tls" else "plain"
+
+    @property
     def tensor(self) -> Tensor:
         """The float32 tensor that travels."""
         return Tensor((self.nbytes // 4,), "float32", self.nbytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.worker.agent import Agent, AgentOptions
 from paretopipe_runtime.worker.node import BACKENDS, Node
 
@@ -21,20 +22,29 @@ def peer_port(port: int) -> int:
     return port + 1
 
 
-def serve(name: str, address: str, port: int, key: bytes, state_dir: Path) -> None:
+def serve(name: str, address: str, port: int, keys: Keys, state_dir: Path) -> None:
     """Serve until killed; whoever kills this kills the peer with it (one unit, one group)."""
     if os.fork() == 0:  # before the agent starts threads, and so that torch stays out of it
         from benchmarks import peer
 
-        peer.serve(Node(name, address, key, state_dir, allow_insecure_rpc=True), peer_port(port))
+        node = Node(
+            name,
+            address,
+            keys.shared,
+            state_dir,
+            allow_insecure_rpc=True,
+            identity=keys.identity,
+        )
+        peer.serve(node, peer_port(port))
     Agent(
         AgentOptions(
             node=name,
             address=address,
             port=port,
-            key=key,
+            key=keys.shared,
             state_dir=state_dir,
             allow_insecure_rpc=True,
             backends=BENCHMARK_BACKENDS,
+            identity=keys.identity,
         )
     ).serve()

@@ -160,6 +160,8 @@ def measure_transport(
                     "one_way_s": round(statistics.median(times["one_way_s"]), 7),
                     "stream_s": round(times["stream_s"], 7),
                     "bytes_s": round(form.nbytes * form.streams / times["stream_s"]),
+                    "processor_s": [round(spent, 7) for spent in times["processor_s"]],
+                    **({"cipher": times["cipher"]} if times["cipher"] else {}),
                 }
             )
     return rows, notes

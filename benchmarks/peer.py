@@ -22,7 +22,7 @@ import torch
 from benchmarks import transport
 from benchmarks.form import TIMEOUT_S, Form
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire import handshake, opening
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.worker import allocator
 from paretopipe_runtime.worker.node import Node
@@ -31,19 +31,20 @@ from paretopipe_runtime.worker.node import Node
 def serve(node: Node, port: int) -> None:
     """Serve until killed; torch is imported once, and no thread is started before a fork."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
+    greeting = opening.greeting(node.name, node.identity)
     with socket.create_server((node.address, port)) as listener:
         while True:
             sock, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                _child(node, sock)
+                _child(node, sock, greeting)
             sock.close()
 
 
-def _child(node: Node, sock: socket.socket) -> None:
+def _child(node: Node, sock: socket.socket, greeting: dict[str, Any]) -> None:
     status = 1
     try:
-        hello = handshake.accept(sock, node.key, {"node": node.name})
+        hello = handshake.accept(sock, node.key, greeting)
         torch.set_num_threads(1)
         if hello["role"] == "send":
             _send(node, sock, hello)
@@ -63,7 +64,7 @@ def _receive(node: Node, sock: socket.socket, hello: dict[str, Any]) -> None:
     # The RPC classes link up by themselves, as stages do: all they let us say is the run's name.
     form = Form.parse(str(hello["run_id"])) if hello["role"] == "link" else Form(**hello["form"])
     allocator.apply(form.allocator)
-    end = transport.receiving_end(form, node, sock)
+    end = transport.receiving_end(form, node, sock, opening.promised(hello))
     while True:
         transport.receive_round(end, form)
 
@@ -80,5 +81,5 @@ def _send(node: Node, sock: socket.socket, hello: dict[str, Any]) -> None:
             control.send_message(transport.send_round(end, form), timeout=TIMEOUT_S)
     except ParetoPipeError as error:
         if error.code != "E_TRUNC":  # the orchestrator has gone: it has what it wanted
-            control.send_error(error)
+            control.send_error(ParetoPipeError(error.code, f"{node.name}: {error.message}"))
             raise

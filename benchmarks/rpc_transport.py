@@ -2,7 +2,7 @@
 
 RPC answers a call by itself, so its acknowledgement is that answer: as small as the byte of the
 others, and what `torch.distributed.rpc` offers in its place. A call is answered when the receiver
-takes the tensor up.
+takes the tensor up. What the receiver tells is asked for by a call of its own, after the stream.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.distributed import rpc
 
 from benchmarks.form import TIMEOUT_S, Form
 from benchmarks.transport import fail
@@ -25,9 +26,19 @@ from paretopipe_runtime.worker.rpc_calls import Inbox, serve
 from paretopipe_runtime.worker.rpc_chain import CalledSource, CallSink
 from paretopipe_runtime.worker.rpc_group import Group
 
+#: What `told` answers with: what RPC calls has to be found from its module.
+_told: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+
+def told() -> float:
+    """Run in the process that is called: return what its end tells."""
+    return _told.get(timeout=TIMEOUT_S)
+
 
 class Caller(CallSink):
     """The chain's sink, which also tells when a call is answered."""
+
+    cipher: str | None = None
 
     def __init__(self, form: Form, context: Context, group: Group) -> None:
         super().__init__(context, group)
@@ -53,6 +64,14 @@ class Caller(CallSink):
             self._answers.get(timeout=TIMEOUT_S)
             self._awaited += 1
 
+    def tell(self, seconds: float) -> None:
+        """Only the receiving end tells."""
+        raise NotImplementedError
+
+    def hear(self) -> float:
+        """Ask for what the receiving end tells."""
+        return float(rpc.rpc_sync(self._next, told))
+
     def _answered(self, answer: torch.futures.Future[None]) -> None:
         super()._answered(answer)
         self._answers.put(None)
@@ -60,6 +79,8 @@ class Caller(CallSink):
 
 class Called:
     """The chain's source."""
+
+    cipher: str | None = None
 
     def __init__(self, inbox: Inbox) -> None:
         self._batches: Iterator[Batch] = iter(CalledSource(inbox))
@@ -73,6 +94,14 @@ class Called:
 
     def await_ack(self) -> None:
         """Only the sending end waits."""
+        raise NotImplementedError
+
+    def tell(self, seconds: float) -> None:
+        """Have it ready for whoever asks."""
+        _told.put(seconds)
+
+    def hear(self) -> float:
+        """Only the sending end is told."""
         raise NotImplementedError
 
 

@@ -47,7 +47,9 @@ def transport(results: Results) -> Iterator[str]:
             continue
         yield f"## Transport, {name}"
         yield ""
-        yield "One way: from the call until a byte comes back. Stream: tensor after tensor."
+        yield "One way: from the call until a byte comes back. Stream: tensor after tensor; s/GB:"
+        yield "processor seconds that the sending and the receiving process spent on a GB of it."
+        yield from _tls(rows)
         yield ""
         by = grouped(rows, "nbytes", "method")
         lines = []
@@ -61,11 +63,29 @@ def transport(results: Results) -> Iterator[str]:
                     cell(against(some, raw, "one_way_s")),
                     cell(Spread.of(row["bytes_s"] for row in some), 0, 1e-6),
                     cell(against(some, raw, "bytes_s")),
+                    cell(_processor_s_gb(some, 0)),
+                    cell(_processor_s_gb(some, 1)),
                     str(len(some)),
                 ]
             )
-        head = ["tensor", "method", "one way ms", "/ raw", "stream MB/s", "/ raw", "n"]
-        yield from table(head, lines)
+        head = ["tensor", "method", "one way ms", "/ raw", "stream MB/s", "/ raw"]
+        yield from table([*head, "sender s/GB", "receiver s/GB", "n"], lines)
+
+
+def _tls(rows: Sequence[Row]) -> Iterator[str]:
+    ciphers = sorted({row["cipher"] for row in rows if "cipher" in row})
+    if ciphers:
+        yield "`tls` is `ours` with `transport=tls`: over TLS 1.3, certificates shown by both ends;"
+        yield f"encrypted with {' and '.join(ciphers)}."
+
+
+def _processor_s_gb(rows: Sequence[Row], end: int) -> Spread | None:
+    """Return the processor seconds a GB of one end; None of rows from before they were measured."""
+    return Spread.of(
+        row["processor_s"][end] / (row["bytes_s"] * row["stream_s"]) * 1e9
+        for row in rows
+        if "processor_s" in row
+    )
 
 
 def pipeline(result: dict[str, Any]) -> Iterator[str]:

@@ -3,11 +3,13 @@
 An *end* is one side of a connection for tensors of one size; `connect` makes the sending one and
 `accept` the receiving one. What they do in a round is fixed beforehand, so that no word is spoken
 between measurements: `pings` tensors, each answered by one byte, then `streams` tensors in a row,
-answered by one byte at the end.
+answered by one byte at the end. When the clocks have stopped, the receiver tells how much processor
+time its process spent on the stream; the sender knows its own.
 
 ==========  ======================================================================================
 ``raw``     ``sendall`` from, and ``recv_into``, one buffer: what the wire and the kernel allow
 ``ours``    the socket backend's own `TensorSink` and `TensorSource`, checksums on
+``tls``     the same over TLS as stages agree on it, so that both ends need a certificate
 ``rpc``     the RPC backend's own classes, see `rpc_transport`
 ``pickle``  the method of the paper's code, see `pickle_backend`
 ==========  ======================================================================================
@@ -18,6 +20,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +31,7 @@ import torch
 from benchmarks.form import TIMEOUT_S, Form
 from benchmarks.pickle_backend import receive_pickled, send_pickled
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.worker import memory
 from paretopipe_runtime.worker.backend import Batch
@@ -36,10 +39,19 @@ from paretopipe_runtime.worker.node import Node
 from paretopipe_runtime.worker.socket_backend import TensorSink, TensorSource
 
 _ACK = b"\x06"
+_SECONDS = struct.Struct("!d")
 
 
 class End(Protocol):
-    """One side of a connection."""
+    """One side of a connection.
+
+    Attributes
+    ----------
+    cipher : str or None
+        What encrypts it.
+    """
+
+    cipher: str | None
 
     def move(self) -> None:
         """Send one tensor, or receive one."""
@@ -50,6 +62,12 @@ class End(Protocol):
     def await_ack(self) -> None:
         """Wait until the peer says so."""
 
+    def tell(self, seconds: float) -> None:
+        """Let the sending end know, which has stopped its clock by then."""
+
+    def hear(self) -> float:
+        """Return what the receiving end tells."""
+
 
 def sending_end(form: Form, node: Node, to: tuple[str, str, int], control: Channel) -> End:
     """Connect to the peer ``to`` (host, address, port) and return the end that sends."""
@@ -58,35 +76,53 @@ def sending_end(form: Form, node: Node, to: tuple[str, str, int], control: Chann
 
         return rpc_transport.sending_end(form, node, to, control)
     hello = {"role": "receive", "form": form.to_message()}
-    sock, _ = handshake.connect(to[1:], node.key, hello, timeout=TIMEOUT_S)
-    # Bounded by the unit: a time-out would cost the raw socket a poll a call.
-    sock.setblocking(True)
-    return _ENDS[form.method][0](form, sock)
+    # It blocks, bounded by the unit: a time-out would cost the raw socket a poll a call.
+    channel, _ = opening.connect(
+        *(to[0], to[1:], node.keys, hello), transport=form.transport, timeout=TIMEOUT_S
+    )
+    return _ENDS[form.method][0](form, channel)
 
 
-def receiving_end(form: Form, node: Node, sock: socket.socket) -> End:
-    """Return the end that receives on an accepted connection."""
+def receiving_end(form: Form, node: Node, sock: socket.socket, named: str | None) -> End:
+    """Return the end that receives on an accepted connection.
+
+    Parameters
+    ----------
+    named : str or None
+        Fingerprint of what the sending end shows, where it wants TLS.
+    """
     if form.method == "rpc":
         from benchmarks import rpc_transport
 
         return rpc_transport.receiving_end(form, node, sock)
-    sock.setblocking(True)
-    return _ENDS[form.method][1](form, sock)
+    return _ENDS[form.method][1](form, opening.accepted(sock, "peer", named, node.identity))
 
 
 def send_round(end: End, form: Form) -> dict[str, Any]:
-    """Send one round; return seconds: one for each ping, one for the whole stream."""
+    """Send one round; return seconds: one for each ping, one for the whole stream.
+
+    ``processor_s`` is what the sender's and the receiver's process spent on the stream: all their
+    threads, and the kernel on their behalf. ``cipher`` is what encrypted it, None for most methods.
+    """
     one_way_s = []
     for _ in range(form.pings):
         start = time.perf_counter()
         end.move()
         end.await_ack()
         one_way_s.append(time.perf_counter() - start)
+    before = time.process_time()
     start = time.perf_counter()
     for _ in range(form.streams):
         end.move()
     end.await_ack()
-    return {"one_way_s": one_way_s, "stream_s": time.perf_counter() - start}
+    stream_s = time.perf_counter() - start
+    processor_s = [time.process_time() - before, end.hear()]
+    return {
+        "one_way_s": one_way_s,
+        "stream_s": stream_s,
+        "processor_s": processor_s,
+        "cipher": end.cipher,
+    }
 
 
 def receive_round(end: End, form: Form) -> None:
@@ -94,32 +130,66 @@ def receive_round(end: End, form: Form) -> None:
     for _ in range(form.pings):
         end.move()
         end.send_ack()
+    before = time.process_time()
     for _ in range(form.streams):
         end.move()
     end.send_ack()
+    end.tell(time.process_time() - before)
+
+
+class _Words:
+    """What an encrypted socket lacks and a few bytes need: it has only what a channel calls."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def sendall(self, data: bytes) -> None:
+        while data:
+            data = data[self._sock.sendmsg([data]) :]
+
+    def recv(self, size: int) -> bytes:
+        data = bytearray(size)
+        return bytes(data[: self._sock.recv_into(data)])
 
 
 class _OverSocket:
     """The acknowledgements of every method that has a socket: the same bytes, the same calls."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self, channel: Channel) -> None:
+        self.sock = channel.sock
+        self.cipher = channel.cipher
+        self._words = _Words(channel.sock) if channel.cipher else channel.sock
 
     def send_ack(self) -> None:
-        self.sock.sendall(_ACK)
+        self._words.sendall(_ACK)
 
     def await_ack(self) -> None:
         poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        if not poll.poll(TIMEOUT_S * 1000) or self.sock.recv(1) != _ACK:
+        poll.register(self._words, select.POLLIN)
+        if not poll.poll(TIMEOUT_S * 1000) or self._words.recv(1) != _ACK:
             raise ParetoPipeError("E_STALL", f"no acknowledgement within {TIMEOUT_S:.0f} s")
+
+    def tell(self, seconds: float) -> None:
+        self._words.sendall(_SECONDS.pack(seconds))
+
+    def hear(self) -> float:
+        said = b""
+        while len(said) < _SECONDS.size:
+            more = self._words.recv(_SECONDS.size - len(said))
+            if not more:
+                raise ParetoPipeError("E_PEER_LOST", "the receiving end left")
+            said += more
+        return float(_SECONDS.unpack(said)[0])
 
 
 class RawSender(_OverSocket):
     """`sendall` from one buffer."""
 
-    def __init__(self, form: Form, sock: socket.socket) -> None:
-        super().__init__(sock)
+    def __init__(self, form: Form, channel: Channel) -> None:
+        super().__init__(channel)
         self._buffer = filled(form).numpy().data.cast("B")
 
     def move(self) -> None:
@@ -129,8 +199,8 @@ class RawSender(_OverSocket):
 class RawReceiver(_OverSocket):
     """`recv_into` one buffer."""
 
-    def __init__(self, form: Form, sock: socket.socket) -> None:
-        super().__init__(sock)
+    def __init__(self, form: Form, channel: Channel) -> None:
+        super().__init__(channel)
         self._buffer = memoryview(bytearray(form.nbytes))
 
     def move(self) -> None:
@@ -145,10 +215,10 @@ class RawReceiver(_OverSocket):
 class OurSender(_OverSocket):
     """The socket backend's sink, given the same output again and again."""
 
-    def __init__(self, form: Form, sock: socket.socket) -> None:
-        super().__init__(sock)
+    def __init__(self, form: Form, channel: Channel) -> None:
+        super().__init__(channel)
         self._sink = TensorSink(
-            Channel(sock, "peer"),
+            channel,
             form.tensor,
             layout="contiguous",
             io_timeout_s=TIMEOUT_S,
@@ -164,10 +234,10 @@ class OurSender(_OverSocket):
 class OurReceiver(_OverSocket):
     """The socket backend's source; every tensor is given back at once."""
 
-    def __init__(self, form: Form, sock: socket.socket) -> None:
-        super().__init__(sock)
+    def __init__(self, form: Form, channel: Channel) -> None:
+        super().__init__(channel)
         source = TensorSource(
-            Channel(sock, "peer"),
+            channel,
             form.tensor,
             layout="contiguous",
             io_timeout_s=TIMEOUT_S,
@@ -183,8 +253,8 @@ class OurReceiver(_OverSocket):
 class PickleSender(_OverSocket):
     """Pickles and sends."""
 
-    def __init__(self, form: Form, sock: socket.socket) -> None:
-        super().__init__(sock)
+    def __init__(self, form: Form, channel: Channel) -> None:
+        super().__init__(channel)
         self._output = filled(form)
 
     def move(self) -> None:
@@ -194,8 +264,8 @@ class PickleSender(_OverSocket):
 class PickleReceiver(_OverSocket):
     """Receives and unpickles."""
 
-    def __init__(self, form: Form, sock: socket.socket) -> None:
-        super().__init__(sock)
+    def __init__(self, form: Form, channel: Channel) -> None:
+        super().__init__(channel)
         self._expected = form.nbytes
 
     def move(self) -> None:
@@ -221,5 +291,6 @@ def fail(error: ParetoPipeError) -> NoReturn:
 _ENDS: dict[str, tuple[Callable[..., End], Callable[..., End]]] = {
     "raw": (RawSender, RawReceiver),
     "ours": (OurSender, OurReceiver),
+    "tls": (OurSender, OurReceiver),
     "pickle": (PickleSender, PickleReceiver),
 }

@@ -14,6 +14,8 @@ import pytest
 from benchmarks.node import peer_port
 from tests.runtime.cluster import ADDRESSES, Cluster
 
+BARE = "pi3"  # has no certificate
+
 
 class BenchmarkCluster(Cluster):
     """Nodes of the benchmark instead of agents of the product."""
@@ -22,10 +24,11 @@ class BenchmarkCluster(Cluster):
         command = [
             *(sys.executable, "-m", "benchmarks", "node"),
             *("--node", name),
-            *("--address", ADDRESSES[name]),
+            *("--address", self.addresses[name]),
             *("--port", str(self.port)),
             *("--key-file", str(self.key_file)),
             *("--state-dir", str(self.folder / name)),
+            *self.arguments(name),
         ]
         log = (self.folder / f"{name}.log").open("ab")
         self.agents[name] = subprocess.Popen(
@@ -35,13 +38,13 @@ class BenchmarkCluster(Cluster):
         for port in (self.port, peer_port(self.port)):
             self._wait(name, port)
 
-    def document(self, **changes: Any) -> dict[str, Any]:
+    def document(self, *workers: str, **changes: Any) -> dict[str, Any]:
         """Return what the role writes, for tiny measurements."""
         return {
             "network": {"name": "loopback", "netem": None, "measured": None},
             "workers": [
-                {"host": name, "address": address, "port": self.port}
-                for name, address in ADDRESSES.items()
+                {"host": name, "address": self.addresses[name], "port": self.port}
+                for name in workers or ADDRESSES
             ],
             "hub": {"host": "pi2", "address": ADDRESSES["pi2"], "port": self.port},
             "batch_size": 2,
@@ -57,7 +60,7 @@ class BenchmarkCluster(Cluster):
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
-                socket.create_connection((ADDRESSES[name], port), timeout=1).close()
+                socket.create_connection((self.addresses[name], port), timeout=1).close()
                 return
             except OSError:
                 assert self.agents[name].poll() is None, self.log(name)
@@ -67,5 +70,7 @@ class BenchmarkCluster(Cluster):
 
 @pytest.fixture(scope="session")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BenchmarkCluster]:
-    with BenchmarkCluster.running(tmp_path_factory.mktemp("benchmark")) as made:
+    folder = tmp_path_factory.mktemp("benchmark")
+    addresses = {**ADDRESSES, BARE: "127.0.77.13"}
+    with BenchmarkCluster.running(folder, tls=True, addresses=addresses) as made:
         yield made

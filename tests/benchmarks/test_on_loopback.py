@@ -10,13 +10,13 @@ import pytest
 
 from benchmarks import parts, runner
 from paretopipe_runtime.errors import ParetoPipeError
-from tests.benchmarks.conftest import BenchmarkCluster
+from tests.benchmarks.conftest import BARE, BenchmarkCluster
 
-SIZES = [4096, 65536]
+SIZES = [4096, 65536, 2 * 1024 * 1024]
 
 
 def test_every_method_moves_tensors_and_tells_its_times(nodes: BenchmarkCluster) -> None:
-    methods = ["raw/default", "ours/tuned", "rpc/tuned", "pickle/default"]
+    methods = ["raw/default", "ours/tuned", "tls/tuned", "rpc/tuned", "pickle/default"]
     sizes = [{"nbytes": nbytes, "pings": 3, "streams": 4} for nbytes in SIZES]
     transport = {"rounds": 2, "budget_s": 30, "methods": methods, "sizes": sizes}
     seen: list[str] = []
@@ -36,6 +36,9 @@ def test_every_method_moves_tensors_and_tells_its_times(nodes: BenchmarkCluster)
         assert (
             row["bytes_s"] == round(row["nbytes"] * 4 / row["stream_s"], -1) or row["bytes_s"] > 0
         )
+        assert len(row["processor_s"]) == 2
+        assert all(spent > 0 for spent in row["processor_s"])
+        assert row.get("cipher", "").startswith("TLS_") == (row["method"] == "tls/tuned")
     # Another round begins with another method.
     assert seen[0].split()[1] != seen[len(methods) * len(SIZES)].split()[1]
 
@@ -48,6 +51,22 @@ def test_a_method_that_there_is_not_is_a_note(nodes: BenchmarkCluster) -> None:
     assert [row["method"] for row in rows] == ["raw/tuned"]
     (note,) = notes
     assert note.startswith("transport: smoke, 4096 B: ")
+
+
+@pytest.mark.parametrize(
+    ("workers", "who"),
+    [((BARE, "pi2"), f"{BARE}: this host"), (("pi1", BARE), f"pi1: {BARE}")],
+)
+def test_tls_without_a_certificate_is_a_note(
+    nodes: BenchmarkCluster, workers: tuple[str, str], who: str
+) -> None:
+    sizes = [{"nbytes": 4096, "pings": 1, "streams": 1}]
+    transport = {"rounds": 1, "budget_s": 30, "methods": ["ours", "tls"], "sizes": sizes}
+    document = nodes.document(*workers, transport=transport)
+    rows, notes = parts.measure_transport(document, nodes.key, lambda _: True)
+    assert [row["method"] for row in rows] == ["ours/tuned"]
+    (note,) = notes
+    assert note.startswith(f"transport: tls, 4096 B: E_TLS: {who} was given no certificate")
 
 
 def test_pickle_and_alone_are_proved_runs(nodes: BenchmarkCluster) -> None:

@@ -137,6 +137,26 @@ def test_the_text_holds_what_was_measured(tmp_path: Path) -> None:
     assert (tmp_path / "again/results.md").read_text() == text
 
 
+def test_what_tls_costs_stands_in_the_transport_s_table() -> None:
+    lines = list(tables.text(everything()))
+    (row,) = [line for line in lines if line.startswith("| 4 MB   | tls/tuned")]
+    cells = [text.strip() for text in row.strip("|").split("|")]
+    assert cells[2:] == [
+        *("16.777 (16.777–16.777)", "4.00 (4.00–4.00)"),
+        *("250 (250–250)", "0.25 (0.25–0.25)"),
+        *("1.50 (1.50–1.50)", "2.25 (2.25–2.25)", "3"),
+    ]
+    assert "encrypted with TLS_AES_128_GCM_SHA256." in lines
+
+
+def test_rows_from_before_the_processor_was_watched_have_a_dash_there() -> None:
+    rows = [transport("raw/default", 4096, 1, 1e-4)]
+    lines = list(tables.text({"unshaped": result("unshaped", rows)}))
+    (row,) = [line for line in lines if line.startswith("| 4 KB   | raw/default")]
+    assert [text.strip() for text in row.strip("|").split("|")][-3:] == ["–", "–", "1"]
+    assert not any("TLS" in line for line in lines)
+
+
 def test_a_quick_run_says_that_it_is_no_result(tmp_path: Path) -> None:
     path = tmp_path / "wan.result.json"
     path.write_text(json.dumps(result("wan", [], quick=True)))
