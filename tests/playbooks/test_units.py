@@ -32,7 +32,7 @@ UNITS: dict[str, tuple[Callable[[], str], float]] = {
     ),
     "bench node": (
         lambda: units.transient(
-            units.words("bench", "__bench_run + __bench_only_peers", bench_peers=["192.0.2.11"])
+            units.words("bench", "__bench_run_node", bench_peers=["192.0.2.11"])
         ),
         NETWORK_FACING,
     ),
