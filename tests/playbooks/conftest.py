@@ -43,7 +43,7 @@ class Play:
         return re.findall(r"\[ERROR\]: (?:Task failed: )?(?:Action failed: )?(.*)", self.output)
 
 
-def run_playbook(name: str, *arguments: str, timeout_s: float = 400) -> Play:
+def run_playbook(name: str, *arguments: str, timeout_s: float = 600) -> Play:
     """Run ``playbooks/NAME.yml`` as a user does, from the checkout, and return what came of it."""
     process = start_playbook(name, *arguments)
     try:
