@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -86,10 +87,21 @@ def playbook() -> Callable[..., Play]:
     return run_playbook
 
 
-@pytest.fixture(scope="session")
-def starting() -> Callable[..., subprocess.Popen[str]]:
-    """Return the function that starts a playbook."""
-    return start_playbook
+@pytest.fixture
+def starting() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return the function that starts a playbook; none of them outlives its test."""
+    started = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        started.append(start_playbook(*arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ValueError, OSError):  # it has been read to its end already
+            process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
