@@ -72,7 +72,13 @@ def _prepare(options: argparse.Namespace) -> int:
         )
     print(json.dumps(rows) if options.json else outlook.table(rows))
     if options.outlook:
-        options.outlook.write_text(json.dumps(rows))
+        try:
+            options.outlook.write_text(json.dumps(rows))
+        except OSError as error:
+            raise ParetoPipeError(
+                "E_DISK",
+                f"cannot write {options.outlook}: {error.strerror} — free some space there",
+            ) from error
     return 0
 
 

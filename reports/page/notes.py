@@ -15,6 +15,7 @@ from reports.data.records import Records, host_facts
 from reports.words import count, listing, pairing_name, power
 
 _PROOF = ["max_rel_err", "tolerance", "argmax_equal"]
+_ATTEMPT = ["cell_id", "run_key", "attempt"]
 
 
 def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[str]:
@@ -26,7 +27,7 @@ def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[
         *_one_machine(records),
         *_unproven(frame),
         *_changed(cells, frame, naming),
-        *_restarted(records, cells, naming),
+        *_restarted(records, cells, frame, naming),
         *_gaps(cells, naming),
         *_unplanned(cells),
         *_damage(records),
@@ -141,11 +142,14 @@ def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list
     return told
 
 
-def _restarted(records: Records, cells: Sequence[Cell], naming: Naming) -> list[str]:
-    """Name the hosts whose runs in one cell are of several boots."""
+def _restarted(
+    records: Records, cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming
+) -> list[str]:
+    """Name the hosts whose counted runs in one cell are of several boots."""
+    counted = set(frame.loc[frame["counted"], _ATTEMPT].itertuples(index=False, name=None))
     boots: dict[str, dict[str, set[str]]] = {}
     for run in records.runs:
-        if run["status"] != "ok":
+        if tuple(run[key] for key in _ATTEMPT) not in counted:
             continue
         for name, facts in (run.get("hosts") or {}).items():
             if facts.get("boot_id"):

@@ -35,7 +35,7 @@ SMALL = (
 ONE_CELL = "scenarios=metro pairings=pi_to_pi backend=socket"
 CELL = "mobilenetv2.socket.pi_to_pi.metro"
 MORE = (
-    f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=16 {ONE_CELL} "
+    f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=10 {ONE_CELL} "
     "end_points=false sentinel=false profile=false"
 )
 A_BLOCK = 2 + 2 + 2  # two splits, two end points, the sentinel twice
@@ -92,7 +92,7 @@ def test_one_command_measures_every_cell_and_writes_the_report(
                 if "--allow-insecure-rpc" in running:
                     theirs = {one for one in found.split() if one.startswith("10.78.")} - set(met)
                     met |= meets(one for one in theirs if not one.endswith(":22"))
-            time.sleep(0.2)  # the hosts are measuring
+            time.sleep(1)  # the hosts are measuring
     reader.join()
     assert process.returncode == 0, output[0]
     assert len(met) > 2
@@ -193,5 +193,5 @@ def test_a_killed_controller_costs_one_run_at_most(
         assert path.read_bytes().startswith(content), "an earlier record changed"
     ordinary = [row for row in rows()[CELL] if "role" not in row["factors"]]
     counts = Counter(row["run_key"] for row in ordinary if row["status"] == "ok")
-    assert len(counts) == 32
+    assert len(counts) == 2 * 10
     assert set(counts.values()) == {1}, "a run was measured twice"

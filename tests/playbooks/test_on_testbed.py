@@ -272,23 +272,21 @@ def test_a_sweep_whose_shaping_is_taken_away_fails_and_what_lacks_it_is_measured
     assert all(min(row["network_s"]["latency"]) > 0.0195 for row in anew)
 
 
-def test_provisioning_shows_the_key_to_nobody(provisioned: On, playbook: Run) -> None:
+def test_rpc_comes_and_goes_and_provisioning_shows_the_key_to_nobody(
+    provisioned: On, playbook: Run
+) -> None:
     key = strangers.key_of(provisioned)
     provisioned("pi2", "rm /etc/paretopipe/key")  # so that it is written again
-    told = playbook("provision", "-vvv", "--diff")
+    told = playbook("provision", "-vvv", "--diff", "-e", "allow_insecure_rpc=true")
     assert told.status == 0, told.output[-2000:]
     assert strangers.key_of(provisioned) == key
     assert not strangers.holds(told.output, key)
     assert len(told.output) > 20_000, "it was to say much"
     for host in ("pi1", "pi2", "server"):
         assert not strangers.holds(provisioned(host, strangers.LEAKS), key), host
-
-
-def test_rpc_off_again_leaves_no_rules(provisioned: On, playbook: Run) -> None:
-    allowed = playbook("provision", "-e", "allow_insecure_rpc=true")
-    assert allowed.status == 0, allowed.output
     for host in ("pi1", "pi2"):
         assert "reject with tcp reset" in provisioned(host, "nft list table inet paretopipe_worker")
+
     forbidden = playbook("provision")
     assert forbidden.status == 0, forbidden.output
     for host in ("pi1", "pi2"):

@@ -116,6 +116,12 @@ def test_a_restart_between_runs_is_named(tmp_path: Path) -> None:
     assert told.startswith("Pi-to-Pi, baseline: ")
     assert ": pi2 was restarted between these runs:" in told
 
+    lines[-1]["status"] = "failed:E_KILLED"
+    synthetic.write_cell(tmp_path, lines)
+    sheet = known.sheet(tmp_path)
+    found = [line for line in notes(sheet.records, sheet.cells, sheet.frame) if "restart" in line]
+    assert not found, "no number of that boot is shown"
+
 
 def test_numbers_keep_three_digits() -> None:
     values = (0.0, 0.01824, 0.9996, 9.999, 43.12, 182.4, 1824.0)

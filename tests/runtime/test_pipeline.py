@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.cli import main
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.outlook import prepare_cells, table
@@ -143,6 +144,19 @@ def test_the_estimate_is_of_what_is_left(
     assert rest["bytes_on_wire"] == whole["bytes_on_wire"] / 2
     assert "4 of 4" not in table([whole])
     assert "2 of 4" in table([rest])
+
+
+def test_an_estimate_that_finds_no_room_says_so(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    where = ["--key-file", str(cluster.key_file), "--state-dir", str(cluster.state_dir)]
+    status = main(["prepare", str(tmp_path / "plan.json"), "--outlook", "/dev/full", *where])
+    assert status == os.EX_TEMPFAIL
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "E_DISK: cannot write /dev/full: No space left on device — free some space there"
+    ]
 
 
 def test_three_stages_work_as_two_do(
