@@ -171,7 +171,7 @@ def test_a_killed_controller_costs_one_run_at_most(
     testbed: On, playbook: Run, starting: Start
 ) -> None:
     earlier = {path: path.read_bytes() for path in RESULTS.glob("*.jsonl")}
-    controller = starting("full_sweep", "-e", MORE)
+    controller = starting("measure", "-e", MORE)  # the hosts are ready
     on_node = "/var/lib/paretopipe/sweeps/" + SWEEP
     deadline = time.monotonic() + 480
     while (
