@@ -109,18 +109,19 @@ def test_a_restart_between_runs_is_named(tmp_path: Path) -> None:
         line["hosts"]["pi1"]["boot_id"] = "first"
         line["hosts"]["pi2"]["boot_id"] = "second"
     lines[-1]["hosts"]["pi2"]["boot_id"] = "third"
-    synthetic.write_cell(tmp_path, lines)
-    sheet = known.sheet(tmp_path)
-    found = [line for line in notes(sheet.records, sheet.cells, sheet.frame) if "restart" in line]
-    [told] = found
-    assert told.startswith("Pi-to-Pi, baseline: ")
-    assert ": pi2 was restarted between these runs:" in told
 
+    def told() -> list[str]:
+        synthetic.write_cell(tmp_path, lines)
+        sheet = known.sheet(tmp_path)
+        return [
+            line for line in notes(sheet.records, sheet.cells, sheet.frame) if "restart" in line
+        ]
+
+    [sentence] = told()
+    assert sentence.startswith("Pi-to-Pi, baseline: ")
+    assert ": pi2 was restarted between these runs:" in sentence
     lines[-1]["status"] = "failed:E_KILLED"
-    synthetic.write_cell(tmp_path, lines)
-    sheet = known.sheet(tmp_path)
-    found = [line for line in notes(sheet.records, sheet.cells, sheet.frame) if "restart" in line]
-    assert not found, "no number of that boot is shown"
+    assert not told(), "no number of that boot is shown"
 
 
 def test_numbers_keep_three_digits() -> None:
