@@ -1,51 +1,62 @@
-"""The suite stays small: no folder takes half as much again as the budget that is committed."""
+"""The suite stays small: a run fails whose folders take half as much again as their budget."""
 
 from __future__ import annotations
 
-import tomllib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests import conftest
-from tests.effort import THOROUGH
 
-BUDGET = Path(__file__).with_name("budget.toml")
-SLACK = 1.5
-
-
-def over(processor_s: dict[str, float], budget_s: dict[str, float]) -> list[str]:
-    """Return a sentence for each folder that takes too much, or has no budget."""
-    return [
-        f"tests/{folder} took {seconds:.0f} s of the processor, its budget is {budget_s[folder]} s"
-        if folder in budget_s
-        else f"tests/{folder} has no budget: it took {seconds:.0f} s of the processor"
-        for folder, seconds in processor_s.items()
-        if seconds > SLACK * budget_s.get(folder, 0)
-    ]
+ROOT = Path(__file__).parents[1]
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"))
+SLOW = """
+import time
+def test_slow():
+    end = time.process_time() + 0.4
+    while time.process_time() < end:
+        pass
+"""
 
 
 def test_what_takes_half_as_much_again_is_told() -> None:
-    assert over({"wire": 14.9}, {"wire": 10}) == []
-    assert over({"wire": 15.1}, {"wire": 10}) == [
+    assert conftest.over({"wire": 14.9}, {"wire": 10}) == []
+    assert conftest.over({"wire": 15.1}, {"wire": 10}) == [
         "tests/wire took 15 s of the processor, its budget is 10 s"
     ]
-    assert over({"new": 3.0}, {"wire": 10}) == [
-        "tests/new has no budget: it took 3 s of the processor"
+    assert conftest.over({"new": 3.0}, {"wire": 10}) == [
+        "tests/new took 3 s of the processor, its budget is 0 s"
     ]
 
 
-def test_a_new_slow_test_is_charged_to_its_folder() -> None:
-    costs = conftest.Costs()
-    began = conftest.processor_s()
-    while conftest.processor_s() - began < 0.2:
-        sum(range(100_000))
-    costs.charge("wire")
-    assert costs.processor_s["wire"] > 0.1
-
-
-@pytest.mark.skipif(THOROUGH, reason="the budget is the suite's own, and this is all of it")
-def test_no_folder_takes_half_as_much_again_as_its_budget(request: pytest.FixtureRequest) -> None:
-    costs = request.config.stash[conftest.COSTS]
-    budget = tomllib.loads(BUDGET.read_text())["processor_s"]
-    assert over(costs.processor_s, budget) == []
+@pytest.mark.parametrize(
+    ("workers", "more", "status"),
+    [((), (), 1), (("-n1", "--dist=loadgroup"), (), 1), ((), ("THOROUGH",), 0)],
+    ids=["alone", "by a worker", "thorough"],
+)
+def test_a_folder_over_its_budget_fails_the_run(
+    tmp_path: Path, workers: tuple[str, ...], more: tuple[str, ...], status: int
+) -> None:
+    """Of another tree, with this one's conftest and a budget of nothing."""
+    tests = tmp_path / "tests"
+    (tests / "new").mkdir(parents=True)
+    for name in ("conftest.py", "effort.py"):
+        (tests / name).write_text((ROOT / "tests" / name).read_text())
+    (tests / "budget.toml").write_text("[processor_s]\nnew = 0.1\n")
+    (tests / "new/test_new.py").write_text(SLOW)
+    environment = {name: value for name, value in os.environ.items() if name != "THOROUGH"}
+    done = subprocess.run(
+        [*PYTEST, f"--rootdir={tmp_path}", *workers, tests],
+        cwd=tmp_path,
+        env={**environment, **dict.fromkeys(more, "1"), "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert ("FAILED tests/new took" in done.stdout) is bool(status)
