@@ -136,6 +136,12 @@ def _finetune(options: argparse.Namespace) -> int:
     return code
 
 
+def _unit(options: argparse.Namespace) -> int:
+    from paretopipe_runtime import unit
+
+    return unit.main(options.arguments)
+
+
 def _models(_options: argparse.Namespace) -> int:
     from paretopipe_runtime.models import MODEL_NAMES, model_info
 
@@ -273,6 +279,12 @@ def _parser() -> argparse.ArgumentParser:
     _followed(train)
     _state_dir(train)
     train.set_defaults(run=_finetune)
+
+    unit = commands.add_parser(
+        "unit", add_help=False, help="start or stop a command that outlives us, without systemd"
+    )
+    unit.add_argument("arguments", nargs=argparse.REMAINDER)
+    unit.set_defaults(run=_unit)
 
     models = commands.add_parser("models", help="list the models and their valid splits")
     models.set_defaults(run=_models)
