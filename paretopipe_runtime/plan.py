@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime import published
+from paretopipe_runtime import published, units
 from paretopipe_runtime.engines import ENGINES, check_device
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import model_info
@@ -23,12 +23,6 @@ ALLOCATORS = ("tuned", "default")
 TRANSPORTS = ("plain", "tls")
 #: Devices by the names that PyTorch has for them; ``cuda`` is ``cuda:0``.
 DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
-#: Ethernet frame bytes for each byte of TCP payload (1514 of 1448, time stamps on).
-WIRE_PER_PAYLOAD = 1514 / 1448
-_RATE = re.compile(r"(\d+(?:\.\d+)?)(bit|kbit|mbit|gbit)")
-_RATE_UNITS = {"bit": 1e-6, "kbit": 1e-3, "mbit": 1.0, "gbit": 1e3}
-_DELAY = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")
-_DELAY_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 Cuts = tuple[int, ...]
 
@@ -108,18 +102,17 @@ class Plan:
     @property
     def asked_rate_mbit(self) -> float | None:
         """The rate that the scenario asks for; None where it does not limit it."""
-        return _parse(_RATE, _RATE_UNITS, self.netem.get("rate")) if self.netem else None
+        return units.mbit((self.netem or {}).get("rate"))
 
     @property
     def asked_delay_s(self) -> float:
         """The delay one way, in seconds, that the scenario asks for; 0 where it asks for none."""
-        asked = _parse(_DELAY, _DELAY_UNITS, self.netem.get("delay")) if self.netem else None
-        return asked or 0.0
+        return units.seconds((self.netem or {}).get("delay")) or 0.0
 
     @property
     def least_delay_s(self) -> float:
         """What every packet is delayed by at least, as far as what is asked tells."""
-        varies = _parse(_DELAY, _DELAY_UNITS, (self.netem or {}).get("jitter"))
+        varies = units.seconds((self.netem or {}).get("jitter"))
         return 0.0 if varies else self.asked_delay_s
 
     @property
@@ -137,8 +130,7 @@ class Plan:
 
     def transfer_s(self, nbytes: int) -> float:
         """Seconds that `nbytes` of payload take at the asked rate; 0 where none is asked for."""
-        rate = self.asked_rate_mbit
-        return nbytes * WIRE_PER_PAYLOAD * 8e-6 / rate if rate else 0.0
+        return units.transfer_s(nbytes, self.asked_rate_mbit)
 
 
 def split_name(cuts: Cuts) -> str:
@@ -308,8 +300,3 @@ def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
             f"E_{kind.upper()}",
             f"unknown {kind} {name!r}: known are {', '.join(known)} — choose one with -e {kind}=…",
         )
-
-
-def _parse(pattern: re.Pattern[str], units: dict[str, float], text: Any) -> float | None:
-    match = pattern.fullmatch(str(text)) if text else None
-    return float(match[1]) * units[match[2]] if match else None
