@@ -28,7 +28,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.supervisor import Command, born, end_marked, redirect, supervise
 
 #: Seconds for a unit to say its first word, for a look at the lock to be over, to end a unit.
-HEAR_S, LOOK_S, STOP_S = 30.0, 0.5, 20.0
+HEAR_S, LOOK_S, STOP_S = 60.0, 0.5, 20.0
 _POLL_S = 0.02
 
 
