@@ -37,8 +37,11 @@ def connect(
     *,
     transport: str,
     timeout: float,
+    via: tuple[str, int] | None = None,
 ) -> tuple[Channel, dict[str, Any]]:
     """Connect to a node's agent, authenticate, and encrypt where `transport` is ``tls``.
+
+    With `via` the connection is made there, and passed on: who has to be at its end stays the same.
 
     Returns
     -------
@@ -52,16 +55,17 @@ def connect(
         not believe the other's.
     """
     if transport == "plain":
-        sock, server = handshake.connect(address, keys.shared, hello, timeout=timeout)
+        sock, server = handshake.connect(via or address, keys.shared, hello, timeout=timeout)
         return Channel(sock, host), server
     identity = _needed(keys.identity, "this host")
     said = {**hello, "transport": transport, "certificate": identity.fingerprint}
-    sock, server = handshake.connect(address, keys.shared, said, timeout=timeout)
+    sock, server = handshake.connect(via or address, keys.shared, said, timeout=timeout)
     named = server.get("certificate")
     if not isinstance(named, str):
         sock.close()
         raise _lacking(host)
-    return Channel(tls.connect(sock, identity, named, timeout=timeout), host), server
+    encrypted = tls.connect(sock, identity, named, timeout=timeout, address=address[0])
+    return Channel(encrypted, host), server
 
 
 def greeting(node: str, identity: Identity | None) -> dict[str, Any]:
