@@ -21,10 +21,13 @@ SCHEMA_VERSION = 1
 BACKENDS = ("socket", "rpc", "rpc_hub")
 ALLOCATORS = ("tuned", "default")
 TRANSPORTS = ("plain", "tls")
+#: What hosts may be that are none.
+EMULATIONS = ("processes",)
 #: Devices by the names that PyTorch has for them; ``cuda`` is ``cuda:0``.
 DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
 
 Cuts = tuple[int, ...]
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,22 @@ class Worker:
     allocator: str = "tuned"
     device: str = "cpu"
     transport: str = "plain"
+
+
+@dataclass(frozen=True)
+class Relay:
+    """What stands for traffic control where hosts are processes: ways by which `host` is shaped.
+
+    `ways` has where to connect for a host, by its name: from `host`, or from anywhere to `host`.
+    """
+
+    host: str
+    ways: dict[str, Address]
+
+    def via(self, to: Worker, after: Worker | None) -> Address | None:
+        """Return the way to a worker from the one before; None where neither is shaped."""
+        shaped = self.host == to.host or (after is not None and self.host == after.host)
+        return self.ways[to.host] if shaped else None
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,8 @@ class Plan:
     `sentinel`: whether the same split opens and closes each block; where it shifts by more than
     `drift_limit` in between, as a ratio less 1, the block is measured once more. 0: never.
     `weights`: a published set; None for random ones made from `weights_seed`.
+    `emulation`: ``processes`` where the hosts are those of one machine, None where they are hosts;
+    such a network is shaped by `relay`.
     """
 
     document: dict[str, Any]
@@ -76,6 +97,8 @@ class Plan:
     scenario: str
     netem: dict[str, Any] | None
     measured: dict[str, Any] | None
+    emulation: str | None
+    relay: Relay | None
     workers: tuple[Worker, ...]
     hub: Worker | None
     splits: tuple[Cuts, ...]
@@ -98,6 +121,25 @@ class Plan:
         if self.weights is None:
             return {"weights_seed": self.weights_seed}
         return {"weights": self.weights.name, "weights_digest": self.weights.manifest.digest}
+
+    @property
+    def emulation_factors(self) -> dict[str, Any]:
+        """What the hosts are: not named where they are hosts, so that keys stay what they were."""
+        return {"emulation": self.emulation} if self.emulation else {}
+
+    def via(self, to: Worker, after: Worker | None = None) -> Address | None:
+        """Return by what way to reach a worker from the one before, or from the orchestrator.
+
+        None is straight to its own address.
+        """
+        return self.relay.via(to, after) if self.relay else None
+
+    def onward(self, workers: tuple[Worker, ...], stage: int) -> dict[str, Any]:
+        """Return what a stage's `Launch` says of the next one; a hub's is the first."""
+        if stage + 1 == len(workers):
+            return {"next_stage": None}
+        to, after = workers[stage + 1], workers[stage] if stage >= 0 else None
+        return {"next_stage": (to.host, to.address, to.port), "via": self.via(to, after)}
 
     @property
     def asked_rate_mbit(self) -> float | None:
@@ -216,6 +258,8 @@ def _read(document: dict[str, Any]) -> Plan:
         scenario=scenario["name"],
         netem=scenario.get("netem") or None,
         measured=scenario.get("measured") or None,
+        emulation=_emulation(document),
+        relay=_relay(document, workers),
         workers=workers,
         hub=hub,
         splits=tuple(dict.fromkeys(splits)),
@@ -248,6 +292,30 @@ def _weights(document: dict[str, Any]) -> published.Published | None:
             "or fine-tune with as many",
         )
     return weights
+
+
+def _emulation(document: dict[str, Any]) -> str | None:
+    emulation = document.get("emulation")
+    if emulation is not None:
+        _check_known("emulation", emulation, EMULATIONS)
+    return emulation
+
+
+def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | None:
+    fields = document["scenario"].get("relay")
+    if fields is None:
+        return None
+    if document["backend"] != "socket":
+        raise ParetoPipeError(
+            "E_BACKEND",
+            f"backend {document['backend']} through a relay: PyTorch RPC connects on its own, past "
+            "it — choose -e backend=socket, or an unshaped scenario",
+        )
+    ways = {name: (str(address), int(port)) for name, (address, port) in fields["ways"].items()}
+    relay = Relay(fields["host"], ways)
+    for after, to in zip((None, *workers), workers, strict=False):
+        relay.via(to, after)  # a KeyError where there is no way
+    return relay
 
 
 def _cuts(fields: list[Any]) -> Cuts:

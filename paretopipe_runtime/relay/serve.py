@@ -78,8 +78,12 @@ class Relay:
         self._in = Line(shaping.delay_s, shaping.rate_mbit) if shaping.symmetric else None
         self._pairs: list[Pair] = []
         self._listeners: dict[socket.socket, Hop] = {}
-        for hop in hops:
-            self._listeners[_listening(hop)] = hop
+        try:
+            for hop in hops:
+                self._listeners[_listening(hop)] = hop
+        except ParetoPipeError:
+            self.close()
+            raise
 
     @property
     def ways(self) -> dict[str, Address]:
@@ -97,11 +101,15 @@ class Relay:
                     look_at = now + LOOK_S
                 self._pass_on(look_at)
         finally:
-            for pair in self._pairs:
-                if not pair.closed:
-                    pair.break_off()
-            for listener in self._listeners:
-                listener.close()
+            self.close()
+
+    def close(self) -> None:
+        """Break every connection off, and let none in any more."""
+        for listener in self._listeners:
+            listener.close()
+        for pair in self._pairs:
+            if not pair.closed:
+                pair.break_off()
 
     def _pass_on(self, until: float) -> None:
         """Deliver what is due, then wait for the next thing that happens and do it."""
