@@ -17,8 +17,8 @@ from paretopipe_runtime import forked
 
 MARK = "PARETOPIPE_UNIT"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-#: Seconds from SIGTERM to SIGKILL; before another try; so many tries in so many seconds at most.
-GRACE_S, RETRY_S, RETRIES, RETRIES_S = 10.0, 1.0, 5, 60.0
+#: Seconds from SIGTERM to SIGKILL, and before another try of what had lived for so long.
+GRACE_S, RETRY_S, LIVED_S = 10.0, 1.0, 10.0
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 
 
@@ -26,8 +26,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 class Command:
     """What to run: where, on which processor, with what beside the environment there is.
 
-    `cpu` counts the processors that this process may use, -1 is the last one. `restart` is for one
-    that should never end. `of` is told of what the arguments do not show.
+    `cpu` counts the processors that this process may use, -1 is the last one. What is to `restart`
+    where it fails has to have lived for a while. `of` tells of what the arguments do not show.
     """
 
     words: tuple[str, ...]
@@ -60,9 +60,8 @@ def supervise(file: Path, command: Command, mark: str, report: int) -> None:
     Everything that it started ends with it, known by the mark in its environment.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    tries: list[float] = []
     while True:
-        tries = [at for at in tries if time.monotonic() - at < RETRIES_S] + [time.monotonic()]
+        began = time.monotonic()
         try:
             child = _launch(command, mark)
         except OSError as error:
@@ -71,12 +70,14 @@ def supervise(file: Path, command: Command, mark: str, report: int) -> None:
             _write(file, command, mark, "failed", "exec", 203)
             return
         _write(file, command, mark, "active", "success", 0)
-        with contextlib.suppress(OSError):
+        if report >= 0:
             os.close(report)
+            report = -1
         stopped = _wait(child)
         end_marked(mark)
         code = child.returncode
-        if stopped or code == 0 or not command.restart or len(tries) >= RETRIES:
+        again = command.restart and time.monotonic() - began >= LIVED_S
+        if stopped or code == 0 or not again:
             break
         if signal.sigtimedwait({signal.SIGTERM}, RETRY_S):
             stopped = True

@@ -97,14 +97,14 @@ class Unit:
             time.sleep(_POLL_S)
 
 
-def start(unit: Unit, command: Command, hear: bool = False) -> str:
-    """Start a unit that is not running; return the first line it says, if that is to be waited for.
+def start(unit: Unit, command: Command, hear: str = "") -> str:
+    """Start a unit that is not running; return the first line with `hear` in it, once it is said.
 
     Raises
     ------
     ParetoPipeError
         ``E_BUSY`` where it is running already, ``E_UNIT`` where its command cannot be started or
-        ends before it has said a word: with its last words.
+        ends before it has said that: with its last words.
     """
     lock = unit.acquire()
     try:
@@ -127,7 +127,7 @@ def start(unit: Unit, command: Command, hear: bool = False) -> str:
         os.close(lock)  # the supervisor has it too
     if trouble:
         raise ParetoPipeError("E_UNIT", f"{unit.name} cannot be started: {trouble}")
-    return _first_word(unit) if hear else ""
+    return _heard(unit, hear) if hear else ""
 
 
 def stop(unit: Unit) -> bool:
@@ -152,20 +152,22 @@ def hold(unit: Unit, mark: str, lease: Path) -> str:
     return "held"
 
 
-def _first_word(unit: Unit) -> str:
-    deadline = time.monotonic() + HEAR_S
-    while time.monotonic() < deadline:
-        over = not unit.running()
-        line, end, _ = unit.log.read_text(errors="replace").partition("\n")
-        if end and not over:
+def _heard(unit: Unit, words: str) -> str:
+    deadline, over = time.monotonic() + HEAR_S, False
+    while not over and time.monotonic() < deadline:
+        over = not unit.running()  # before the log: its last words are read
+        if not over and (line := _said(unit, words)):
             return line
-        if over:
-            break
         time.sleep(_POLL_S)
     stop(unit)
-    said = unit.log.read_text(errors="replace").split("\n")
-    last = next((line for line in reversed(said) if line.strip()), "it said nothing")
-    raise ParetoPipeError("E_UNIT", f"{unit.name} did not start: {last}")
+    last = unit.log.read_text(errors="replace").strip().rpartition("\n")[2]
+    raise ParetoPipeError("E_UNIT", f"{unit.name} did not start: {last or 'it said nothing'}")
+
+
+def _said(unit: Unit, words: str) -> str:
+    """The first whole line of its log with `words` in it."""
+    lines = unit.log.read_text(errors="replace").split("\n")[:-1]
+    return next((line for line in lines if words in line), "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -175,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.do == "hold":
         print(hold(unit, options.mark, options.lease))
     elif options.do == "stop":
-        print(json.dumps({"changed": stop(unit)}))
+        print(json.dumps({"changed": unit.running() if options.check else stop(unit)}))
     else:
         print(json.dumps(_start(unit, options)))
     return 0
@@ -190,12 +192,18 @@ def _start(unit: Unit, options: argparse.Namespace) -> dict[str, object]:
         options.restart,
         hashlib.sha256(options.of.encode()).hexdigest(),
     )
+    same = options.ensure and unit.running() and unit.state().get("Order") == command.digest
+    if options.check:
+        return {"changed": not same}
     for path in options.touch:
         path.touch()
-    if options.ensure and unit.running():
-        if unit.state().get("Order") == command.digest:
-            said = unit.log.read_text(errors="replace").partition("\n")[0]
-            return {"changed": False, "said": said, "mark": unit.state()["Mark"]}
+    if same:
+        return {
+            "changed": False,
+            "said": _said(unit, options.hear),
+            "mark": unit.state()["Mark"],
+        }
+    if options.ensure:
         stop(unit)
     for path in options.remove:
         path.unlink(missing_ok=True)
@@ -209,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("name")
     shared.add_argument("--dir", type=Path, required=True, help="the units' folder")
+    shared.add_argument("--check", action="store_true", help="only say whether it would change")
 
     begin = commands.add_parser("start", parents=[shared], help="start a command as a unit")
     begin.add_argument("--cwd", type=Path, default=Path("/"))
@@ -218,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument("--touch", type=Path, action="append", default=[], metavar="FILE")
     begin.add_argument("--remove", type=Path, action="append", default=[], metavar="FILE")
     begin.add_argument("--restart", action="store_true", help="again where it fails")
-    begin.add_argument("--hear", action="store_true", help="wait for its first line, and tell it")
+    begin.add_argument("--hear", default="", metavar="WORDS", help="wait until it says so")
     begin.add_argument(
         "--ensure", action="store_true", help="leave one alone that was started just so"
     )
