@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
@@ -136,6 +136,7 @@ def _mbit(source: socket.socket, sink: socket.socket) -> float:
         last = time.monotonic()
         pieces += 1
     for sock in (sink, source):
-        sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # it has noticed that the other end is shut
+            sock.shutdown(socket.SHUT_RDWR)
     sender.join()
     return round(nbytes * WIRE_PER_PAYLOAD * 8e-6 / (last - began), 3)
