@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -134,6 +135,37 @@ def _finetune(options: argparse.Namespace) -> int:
         code, sentence = finetune(settings, Files(options.state_dir, lease, options.progress))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
+
+
+def _unit(options: argparse.Namespace) -> int:
+    from paretopipe_runtime import unit
+
+    return unit.main(options.arguments)
+
+
+def _relay(options: argparse.Namespace) -> int:
+    from paretopipe_runtime.relay import asked
+    from paretopipe_runtime.relay.serve import Relay, Renewed
+
+    hops = asked.hops(options.towards, options.back)
+    shaping = asked.shaping(options.delay, options.rate, options.direction, vars(options))
+    lease = Renewed(options.lease, options.lease_seconds)
+    relay = Relay(hops, shaping)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    print(json.dumps({"host": hops[0].name, "ways": relay.ways}), flush=True)
+    relay.serve(lease)
+    return 0
+
+
+def _probe(options: argparse.Namespace) -> int:
+    from paretopipe_runtime.relay import asked
+    from paretopipe_runtime.relay.probe import probe
+
+    listen = asked.loopback(options.listen)
+    through = asked.loopback(options.through) if options.through else None
+    print(json.dumps(probe(listen, through, both_ways=options.both_ways)))
+    return 0
 
 
 def _models(_options: argparse.Namespace) -> int:
@@ -274,6 +306,49 @@ def _parser() -> argparse.ArgumentParser:
     _state_dir(train)
     train.set_defaults(run=_finetune)
 
+    unit = commands.add_parser(
+        "unit", add_help=False, help="start or stop a command that outlives us, without systemd"
+    )
+    unit.add_argument("arguments", nargs=argparse.REMAINDER)
+    unit.set_defaults(run=_unit)
+
+    relay = commands.add_parser(
+        "relay",
+        help="delay and limit what leaves one of this machine's processes",
+        description="Traffic control in user space, on loopback and without root: what `tc netem` "
+        "is to a host's interface, as far as a delay and a rate go. A hop is "
+        "NAME=ADDRESS:PORT=ADDRESS:PORT, where it listens and where it leads. Says where its hops "
+        "are in one line of JSON, then works until SIGTERM or the end of its lease.",
+    )
+    relay.add_argument("--delay", default="", help="one way: 200ms")
+    relay.add_argument("--rate", default="", help="on the wire: 5mbit")
+    relay.add_argument("--direction", default="egress", help="egress (the default) or symmetric")
+    relay.add_argument(
+        "--from",
+        dest="back",
+        action="append",
+        default=[],
+        metavar="HOP",
+        help="to the shaped host itself; once",
+    )
+    relay.add_argument(
+        "--towards", action="append", default=[], metavar="HOP", help="from it to another; repeated"
+    )
+    for name in ("jitter", "loss", "delay-correlation", "loss-correlation", "distribution"):
+        relay.add_argument(f"--{name}", default="", help=f"refused: a relay has no {name}")
+    _leased(relay, required=True)
+    relay.set_defaults(run=_relay)
+
+    probe = commands.add_parser("probe", help="measure a relay's delay and rate, or loopback's own")
+    probe.add_argument(
+        "--listen", required=True, metavar="ADDRESS:PORT", help="where the way leads"
+    )
+    probe.add_argument(
+        "--through", metavar="ADDRESS:PORT", help="the hop of a relay that goes there"
+    )
+    probe.add_argument("--both-ways", action="store_true", help="the rate back as well")
+    probe.set_defaults(run=_probe)
+
     models = commands.add_parser("models", help="list the models and their valid splits")
     models.set_defaults(run=_models)
     return parser
@@ -290,7 +365,13 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _followed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--progress", type=Path, help="JSON file that tells how far it is")
-    parser.add_argument("--lease", type=Path, help="stop when it is not touched any more")
+    _leased(parser, required=False)
+
+
+def _leased(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument(
+        "--lease", type=Path, required=required, help="stop when it is not touched any more"
+    )
     parser.add_argument(
         "--lease-seconds", type=float, default=60.0, help="for so long (default: 60)"
     )

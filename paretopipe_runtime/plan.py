@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime import published
+from paretopipe_runtime import published, units
 from paretopipe_runtime.engines import ENGINES, check_device
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import model_info
@@ -21,16 +21,13 @@ SCHEMA_VERSION = 1
 BACKENDS = ("socket", "rpc", "rpc_hub")
 ALLOCATORS = ("tuned", "default")
 TRANSPORTS = ("plain", "tls")
+#: What hosts may be that are none.
+EMULATIONS = ("processes",)
 #: Devices by the names that PyTorch has for them; ``cuda`` is ``cuda:0``.
 DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
-#: Ethernet frame bytes for each byte of TCP payload (1514 of 1448, time stamps on).
-WIRE_PER_PAYLOAD = 1514 / 1448
-_RATE = re.compile(r"(\d+(?:\.\d+)?)(bit|kbit|mbit|gbit)")
-_RATE_UNITS = {"bit": 1e-6, "kbit": 1e-3, "mbit": 1.0, "gbit": 1e3}
-_DELAY = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")
-_DELAY_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 Cuts = tuple[int, ...]
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,22 @@ class Worker:
     allocator: str = "tuned"
     device: str = "cpu"
     transport: str = "plain"
+
+
+@dataclass(frozen=True)
+class Relay:
+    """What stands for traffic control where hosts are processes: ways by which `host` is shaped.
+
+    `ways` has where to connect for a host, by its name: from `host`, or from anywhere to `host`.
+    """
+
+    host: str
+    ways: dict[str, Address]
+
+    def via(self, to: Worker, after: Worker | None) -> Address | None:
+        """Return the way to a worker from the one before; None where neither is shaped."""
+        shaped = self.host == to.host or (after is not None and self.host == after.host)
+        return self.ways[to.host] if shaped else None
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,8 @@ class Plan:
     `sentinel`: whether the same split opens and closes each block; where it shifts by more than
     `drift_limit` in between, as a ratio less 1, the block is measured once more. 0: never.
     `weights`: a published set; None for random ones made from `weights_seed`.
+    `emulation`: ``processes`` where the hosts are those of one machine, None where they are hosts;
+    such a network is shaped by `relay`.
     """
 
     document: dict[str, Any]
@@ -82,6 +97,8 @@ class Plan:
     scenario: str
     netem: dict[str, Any] | None
     measured: dict[str, Any] | None
+    emulation: str | None
+    relay: Relay | None
     workers: tuple[Worker, ...]
     hub: Worker | None
     splits: tuple[Cuts, ...]
@@ -106,20 +123,38 @@ class Plan:
         return {"weights": self.weights.name, "weights_digest": self.weights.manifest.digest}
 
     @property
+    def emulation_factors(self) -> dict[str, Any]:
+        """What the hosts are: not named where they are hosts, so that keys stay what they were."""
+        return {"emulation": self.emulation} if self.emulation else {}
+
+    def via(self, to: Worker, after: Worker | None = None) -> Address | None:
+        """Return by what way to reach a worker from the one before, or from the orchestrator.
+
+        None is straight to its own address.
+        """
+        return self.relay.via(to, after) if self.relay else None
+
+    def onward(self, workers: tuple[Worker, ...], stage: int) -> dict[str, Any]:
+        """Return what a stage's `Launch` says of the next one; a hub's is the first."""
+        if stage + 1 == len(workers):
+            return {"next_stage": None}
+        to, after = workers[stage + 1], workers[stage] if stage >= 0 else None
+        return {"next_stage": (to.host, to.address, to.port), "via": self.via(to, after)}
+
+    @property
     def asked_rate_mbit(self) -> float | None:
         """The rate that the scenario asks for; None where it does not limit it."""
-        return _parse(_RATE, _RATE_UNITS, self.netem.get("rate")) if self.netem else None
+        return units.mbit((self.netem or {}).get("rate"))
 
     @property
     def asked_delay_s(self) -> float:
         """The delay one way, in seconds, that the scenario asks for; 0 where it asks for none."""
-        asked = _parse(_DELAY, _DELAY_UNITS, self.netem.get("delay")) if self.netem else None
-        return asked or 0.0
+        return units.seconds((self.netem or {}).get("delay")) or 0.0
 
     @property
     def least_delay_s(self) -> float:
         """What every packet is delayed by at least, as far as what is asked tells."""
-        varies = _parse(_DELAY, _DELAY_UNITS, (self.netem or {}).get("jitter"))
+        varies = units.seconds((self.netem or {}).get("jitter"))
         return 0.0 if varies else self.asked_delay_s
 
     @property
@@ -137,8 +172,7 @@ class Plan:
 
     def transfer_s(self, nbytes: int) -> float:
         """Seconds that `nbytes` of payload take at the asked rate; 0 where none is asked for."""
-        rate = self.asked_rate_mbit
-        return nbytes * WIRE_PER_PAYLOAD * 8e-6 / rate if rate else 0.0
+        return units.transfer_s(nbytes, self.asked_rate_mbit)
 
 
 def split_name(cuts: Cuts) -> str:
@@ -224,6 +258,8 @@ def _read(document: dict[str, Any]) -> Plan:
         scenario=scenario["name"],
         netem=scenario.get("netem") or None,
         measured=scenario.get("measured") or None,
+        emulation=_emulation(document),
+        relay=_relay(document, workers),
         workers=workers,
         hub=hub,
         splits=tuple(dict.fromkeys(splits)),
@@ -256,6 +292,30 @@ def _weights(document: dict[str, Any]) -> published.Published | None:
             "or fine-tune with as many",
         )
     return weights
+
+
+def _emulation(document: dict[str, Any]) -> str | None:
+    emulation = document.get("emulation")
+    if emulation is not None:
+        _check_known("emulation", emulation, EMULATIONS)
+    return emulation
+
+
+def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | None:
+    fields = document["scenario"].get("relay")
+    if fields is None:
+        return None
+    if document["backend"] != "socket":
+        raise ParetoPipeError(
+            "E_BACKEND",
+            f"backend {document['backend']} through a relay: PyTorch RPC connects on its own, past "
+            "it — choose -e backend=socket, or an unshaped scenario",
+        )
+    ways = {name: (str(address), int(port)) for name, (address, port) in fields["ways"].items()}
+    relay = Relay(fields["host"], ways)
+    for after, to in zip((None, *workers), workers, strict=False):
+        relay.via(to, after)  # a KeyError where there is no way
+    return relay
 
 
 def _cuts(fields: list[Any]) -> Cuts:
@@ -308,8 +368,3 @@ def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
             f"E_{kind.upper()}",
             f"unknown {kind} {name!r}: known are {', '.join(known)} — choose one with -e {kind}=…",
         )
-
-
-def _parse(pattern: re.Pattern[str], units: dict[str, float], text: Any) -> float | None:
-    match = pattern.fullmatch(str(text)) if text else None
-    return float(match[1]) * units[match[2]] if match else None

@@ -146,6 +146,7 @@ def _run(
         "throughput_batches": throughput,
         "window": plan.window,
         **plan.weights_factors,
+        **plan.emulation_factors,
         "input": "resident",
     }
     # Not named where nobody has a GPU: runs from before there were devices keep their keys.

@@ -36,9 +36,14 @@ SOURCES = sorted(
         ),
         ("paretopipe_runtime.worker.preload", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
         ("paretopipe_runtime.worker.socket_backend", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
+        (
+            "paretopipe_runtime.cli, paretopipe_runtime.relay.serve, "
+            "paretopipe_runtime.relay.probe",
+            CONTROLLER_ONLY | {"torch", "numpy", "psutil", "safetensors", "xxhash"},
+        ),
         ("reports.cli", {"torch", "torchvision", "ansible", "paretopipe_runtime"}),
     ],
-    ids=["measuring process", "stage process", "socket backend", "report"],
+    ids=["measuring process", "stage process", "socket backend", "relay", "report"],
 )
 def test_imports_stay_on_their_side(modules: str, forbidden: set[str]) -> None:
     code = f"import sys, {modules}; print(*sys.modules)"

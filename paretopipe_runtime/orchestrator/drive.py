@@ -81,7 +81,6 @@ def _orders(
     plan: Plan, run: Run, prepared: Prepared, run_id: str, deadlines: Deadlines
 ) -> list[Launch]:
     ranges = stage_ranges(run.cuts, len(prepared.boundaries) - 1)
-    following = [(w.host, w.address, w.port) for w in run.workers]
 
     def order(stage: int, worker: Worker, first: int, end: int) -> Launch:
         return Launch(
@@ -99,7 +98,7 @@ def _orders(
             end=end,
             takes=prepared.boundaries[first],
             gives=prepared.boundaries[end],
-            next_stage=following[stage + 1] if stage + 1 < len(ranges) else None,
+            **plan.onward(run.workers, stage),
             input_batches=INPUT_BATCHES,
             input_seed=INPUT_SEED,
             image_px=plan.image_px,

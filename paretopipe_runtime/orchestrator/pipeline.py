@@ -97,6 +97,7 @@ def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeli
             *(worker.host, (worker.address, worker.port), keys, hello),
             transport=worker.transport,
             timeout=timeout,
+            via=plan.via(worker),
         )
         channels.append(channel)
         boots.setdefault(worker.host, agent.get("boot_id"))

@@ -85,6 +85,7 @@ def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         **plan.weights_factors,
+        **plan.emulation_factors,
         **({} if device == "cpu" else {"device": device}),  # see runs.py
     }
 

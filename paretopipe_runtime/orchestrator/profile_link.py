@@ -94,6 +94,7 @@ def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         "window": plan.window,
+        **plan.emulation_factors,
     }
     if plan.transport != "plain":  # see runs.py
         factors["transport"] = plan.transport
@@ -166,8 +167,6 @@ def _move(plan: Plan, nbytes: int, keys: Keys, run_id: str) -> dict[str, Any]:
 
 
 def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> list[Launch]:
-    following = [(worker.host, worker.address, worker.port) for worker in plan.workers]
-
     def order(stage: int, allocator: str, takes: Tensor, gives: Tensor) -> Launch:
         return Launch(
             run_id=run_id,
@@ -184,7 +183,7 @@ def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> l
             end=0,
             takes=takes,
             gives=gives,
-            next_stage=following[stage + 1] if stage + 1 < len(following) else None,
+            **plan.onward(plan.workers, stage),
             input_batches=INPUT_BATCHES,
             input_seed=INPUT_SEED,
             image_px=0,

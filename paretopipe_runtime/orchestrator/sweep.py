@@ -66,6 +66,7 @@ def sweep(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int,
     if files.merge:
         records.merge(files.merge)
     plan = read_plan(continued(document, records.more))
+    _see_reached(plan)
     prepared = prepare(plan, files.state_dir)
     cell = _Cell(plan, prepared, keys, records, files)
     try:
@@ -78,6 +79,18 @@ def sweep(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int,
     if missing:
         return INCOMPLETE, f"{missing} of {total} runs have no valid result: {cell.last_failure}"
     return COMPLETE, f"all {total} runs measured"
+
+
+def _see_reached(plan: Plan) -> None:
+    """Refuse to measure processes as a network that nothing shapes, and the other way round."""
+    relayed = bool(plan.emulation and plan.netem)
+    if relayed != bool(plan.relay):
+        raise ParetoPipeError(
+            "E_PLAN",
+            f"the plan names {'a' if plan.relay else 'no'} relay, and its scenario {plan.scenario} "
+            f"is {'one' if relayed else 'none'} that a relay shapes — playbooks/measure.yml starts "
+            "it for those, and names it",
+        )
 
 
 class _Ended(Exception):

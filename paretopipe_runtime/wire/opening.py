@@ -37,8 +37,11 @@ def connect(
     *,
     transport: str,
     timeout: float,
+    via: tuple[str, int] | None = None,
 ) -> tuple[Channel, dict[str, Any]]:
     """Connect to a node's agent, authenticate, and encrypt where `transport` is ``tls``.
+
+    With `via` the connection is made there, and passed on: who has to be at its end stays the same.
 
     Returns
     -------
@@ -51,17 +54,29 @@ def connect(
         What `handshake.connect` raises; ``E_TLS`` where one of the two has no certificate, or does
         not believe the other's.
     """
-    if transport == "plain":
-        sock, server = handshake.connect(address, keys.shared, hello, timeout=timeout)
+    identity: Identity | None = None
+    if transport != "plain":
+        identity = _needed(keys.identity, "this host")
+        hello = {**hello, "transport": transport, "certificate": identity.fingerprint}
+    try:
+        sock, server = handshake.connect(via or address, keys.shared, hello, timeout=timeout)
+    except ParetoPipeError as error:
+        if via is None or error.code != "E_CONNECT":
+            raise
+        raise ParetoPipeError(
+            "E_CONNECT",
+            f"the relay at {via[0]}:{via[1]} gives no connection to {host}: it has ended with its "
+            f"lease, or {host}'s agent does not run — give the same command again, which starts "
+            f"both; {error.message}",
+        ) from error
+    if identity is None:
         return Channel(sock, host), server
-    identity = _needed(keys.identity, "this host")
-    said = {**hello, "transport": transport, "certificate": identity.fingerprint}
-    sock, server = handshake.connect(address, keys.shared, said, timeout=timeout)
     named = server.get("certificate")
     if not isinstance(named, str):
         sock.close()
         raise _lacking(host)
-    return Channel(tls.connect(sock, identity, named, timeout=timeout), host), server
+    encrypted = tls.connect(sock, identity, named, timeout=timeout, address=address[0])
+    return Channel(encrypted, host), server
 
 
 def greeting(node: str, identity: Identity | None) -> dict[str, Any]:

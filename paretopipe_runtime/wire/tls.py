@@ -95,33 +95,48 @@ class Identity:
         )
 
 
-def connect(sock: socket.socket, identity: Identity, named: str, *, timeout: float) -> TlsSocket:
+def connect(
+    sock: socket.socket,
+    identity: Identity,
+    named: str,
+    *,
+    timeout: float,
+    address: str | None = None,
+) -> TlsSocket:
     """Encrypt a connection that this side made; return what `sock` has become.
 
     Parameters
     ----------
     named : str
         The fingerprint in the HELLO of the other side.
+    address : str, optional
+        What its certificate has to be of; by default what `sock` is connected to.
 
     Raises
     ------
     ParetoPipeError
         ``E_TLS`` where either side does not believe the other; then the connection is closed.
     """
-    return _encrypt(sock, identity, named, timeout, server=False)
+    return _encrypt(sock, identity, named, timeout, address, server=False)
 
 
 def accept(sock: socket.socket, identity: Identity, named: str, *, timeout: float) -> TlsSocket:
     """Encrypt a connection that the other side made; as `connect` does."""
-    return _encrypt(sock, identity, named, timeout, server=True)
+    return _encrypt(sock, identity, named, timeout, None, server=True)
 
 
 def _encrypt(
-    sock: socket.socket, identity: Identity, named: str, timeout: float, *, server: bool
+    sock: socket.socket,
+    identity: Identity,
+    named: str,
+    timeout: float,
+    address: str | None,
+    *,
+    server: bool,
 ) -> TlsSocket:
     where, deadline = "a peer that is gone", time.monotonic() + timeout
     try:
-        where = str(sock.getpeername()[0])
+        where = address or str(sock.getpeername()[0])
         stream = TlsSocket(sock, identity.context(server=server), None if server else where)
         try:
             _agree(stream, named, where, deadline, server=server)

@@ -27,7 +27,8 @@ class Launch:
     `takes` and `gives` are the tensors at its two ends, known on both sides of every link from the
     plan: a frame that differs is an error, whatever it says of itself. `next_stage` is
     ``(host, address, port)``, None for the last stage, which answers the orchestrator unless there
-    is a hub. `stages` counts them, without the hub.
+    is a hub; `via` is where to connect for it, None for its own address. `stages` counts them,
+    without the hub.
     `backend`, `engine`, `allocator`, `device` and `transport` are the plan's factors; what has no
     block computes on the processor.
     A stage without blocks, `first` equal to `end`, hands on what it takes: all of it, or its first
@@ -60,6 +61,7 @@ class Launch:
     profile_batches: int = 0
     device: str = "cpu"
     transport: str = "plain"
+    via: tuple[str, int] | None = None
 
     @property
     def is_hub(self) -> bool:
@@ -113,6 +115,9 @@ class Launch:
             if given["next_stage"] is not None:
                 host, address, port = given["next_stage"]
                 given["next_stage"] = (str(host), str(address), int(port))
+            if given.get("via") is not None:
+                address, port = given["via"]
+                given["via"] = (str(address), int(port))
             return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise ParetoPipeError(

@@ -96,6 +96,7 @@ def link_to_next(node: Node, order: Launch) -> Channel:
         *(host, (address, port), node.keys, hello),
         transport=order.transport,
         timeout=CHAIN_TIMEOUT_S,
+        via=order.via,
     )
     tcp.bear(link.sock, order.idle_timeout_s)
     return link

@@ -2,8 +2,9 @@
 
 Every two seconds, over the connection Ansible already holds: renew the lease (without it the sweep
 stops by itself, so a killed controller leaves nothing running), read the progress file, ask systemd
-how the unit is. A connection that fails is tried again until `patience_s` is over. `guards` are the
-shaped hosts that the sweep relies on: it is given up when one is no longer what it should be.
+how the unit is, or the folder that paretopipe's own units are in where hosts are processes. A
+connection that fails is tried again until `patience_s` is over. `guards` are the shaped hosts that
+the sweep relies on: it is given up when one is no longer what it should be.
 """
 
 from __future__ import annotations
@@ -57,27 +58,59 @@ class Snapshot:
         return int(self.unit.get("ExecMainStatus") or 0)
 
 
-def poll_command(unit: str, lease: str, progress: str) -> str:
+def poll_command(unit: str, lease: str, progress: str, folder: str = "") -> str:
     """Return the shell line of a poll: the unit before its files, so its last word is not missed.
 
-    systemd's own messages about a unit do not carry its invocation, so the journal's last line of
-    that invocation is the sweep's own; it is read only once the unit has failed.
+    `folder` is that of a unit of ours; without one it is systemd's.
     """
-    unit, lease, progress = map(shlex.quote, (unit, lease, progress))
-    ask = "systemctl show --property=ActiveState,Result,ExecMainStatus"
-    # Ansible may hold a terminal there: systemd would colour its words and start a pager.
+    ask, last_word = _ours(folder, unit) if folder else _systemd(unit)
+    lease, progress = map(shlex.quote, (lease, progress))
     steps = (
-        "export SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat",
         f"touch {lease}",
-        f"{ask} {unit}",
+        ask,
         f"echo {MARK}",
         f"cat {progress} 2>/dev/null",
         f"echo; echo {MARK}",
-        f"systemctl is-failed --quiet {unit} && journalctl --quiet --output=cat --lines=1 "
-        f"_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value {unit})",
+        last_word,
         "true",
     )
     return "; ".join(steps)
+
+
+def _systemd(unit: str) -> tuple[str, str]:
+    """Return how to ask after a unit of systemd's and, once it has failed, for its last word.
+
+    systemd's own messages about a unit do not carry its invocation, so the journal's last line of
+    that invocation is the sweep's own. Ansible may hold a terminal there: systemd would colour its
+    words and start a pager.
+    """
+    unit, show = shlex.quote(unit), "systemctl show --property"
+    return (
+        "export SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat; "
+        f"{show}=ActiveState,Result,ExecMainStatus {unit}",
+        f"systemctl is-failed --quiet {unit} && journalctl --quiet --output=cat --lines=1 "
+        f"_SYSTEMD_INVOCATION_ID=$({show}=InvocationID --value {unit})",
+    )
+
+
+def _ours(folder: str, unit: str) -> tuple[str, str]:
+    """Return the same for a unit of paretopipe_runtime/unit.py, without starting Python for it.
+
+    One whose supervisor is not the process that wrote the file has failed, whatever the file says:
+    the 20th word after the name in a process's stat is when it started, the first one its state.
+    """
+    file, log = (shlex.quote(f"{folder}/{unit}.{kind}") for kind in ("unit", "log"))
+    return (
+        "ActiveState=inactive Result=success ExecMainStatus=0 boot= stat=; "
+        f"[ -r {file} ] && . {file}; if [ $ActiveState = active ]; then "
+        "read -r boot </proc/sys/kernel/random/boot_id; "
+        "[ -r /proc/$Pid/stat ] && read -r stat </proc/$Pid/stat; set -- ${stat##*) }; "
+        '[ "$1" != Z ] && [ "$boot ${20}" = "$Boot $Started" ] || '
+        "{ ActiveState=failed; Result=supervisor; }; fi; "
+        "for word in ActiveState=$ActiveState Result=$Result ExecMainStatus=$ExecMainStatus; "
+        "do echo $word; done",
+        f"[ $ActiveState = failed ] && tail -n 1 {log}",
+    )
 
 
 def parse(output: str) -> Snapshot:
@@ -166,7 +199,7 @@ class Screen:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``follow_sweep: {unit, lease, progress, label, patience_s, later_s, guards, job}``."""
+    """``follow_sweep: {unit, lease, progress, label, …}``, as the sweep role gives them."""
 
     TRANSFERS_FILES = False
 
@@ -178,7 +211,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
-        command = poll_command(args["unit"], args["lease"], args["progress"])
+        command = poll_command(
+            args["unit"], args["lease"], args["progress"], args.get("folder") or ""
+        )
         screen = Screen(ON_TERMINAL)
         patience, later_s = float(args.get("patience_s", 300)), float(args.get("later_s", 0))
         heard = time.monotonic()

@@ -92,6 +92,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 {**provenance_of(folder.parent), "experiment": name},
                 args["orchestrator"],
                 read_sets(folder / "weights", weights),
+                str(args.get("emulation", "")),
             )
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from planning.choice import Choice, Model, choose
-from planning.network import conditions
+from planning.network import conditions, refuse_relayed
 from planning.sets import Weights
-from planning.values import OptionError, cut_points
+from planning.values import OptionError, cut_points, known
 
 PORT = 47470
+EMULATIONS = ("processes",)
 #: Profiles: fresh processes at most (fewer where a split has fewer runs), warm batches in each, and
 #: what is sent over a link.
 PROFILE_REPEATS = 5
@@ -31,6 +32,7 @@ def plan_cells(
     provenance: Mapping[str, Any],
     orchestrator: str = "",
     sets: Mapping[str, Weights] | None = None,
+    emulation: str = "",
 ) -> dict[str, Any]:
     """Return the sweep: name, effective options, cells grouped by scenario, profiles and links.
 
@@ -49,6 +51,8 @@ def plan_cells(
         The host that drives the runs; with backend ``rpc_hub`` every tensor goes through it.
     sets : mapping
         Each model's weights in the published set that `options` name.
+    emulation : str
+        ``processes`` where the inventory's hosts are processes of one machine; part of every plan.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def plan_cells(
         With one sentence, when a name is unknown or a number out of range.
     """
     choice = choose(options, experiment, models, scenarios, hosts, sets or {})
-    plans = _Plans(choice, scenarios, hosts, provenance, orchestrator)
+    plans = _Plans(choice, scenarios, hosts, provenance, orchestrator, emulation)
     return {
         "sweep": choice.sweep,
         "options": choice.options(*choice.models),
@@ -76,12 +80,18 @@ class _Plans:
         hosts: Mapping[str, Mapping[str, Any]],
         provenance: Mapping[str, Any],
         orchestrator: str,
+        emulation: str,
     ) -> None:
         self._choice = choice
         self._netem = {name: conditions(name, scenarios[name]) for name in choice.scenarios}
         self._hosts = hosts
         self._provenance = provenance
         self._orchestrator = orchestrator
+        # Not named where the hosts are hosts, as in a run's key.
+        self._emulated = {"emulation": emulation} if emulation else {}
+        if emulation:
+            known("emulation", [emulation], EMULATIONS)
+            refuse_relayed(self._netem, choice.backends)
 
     def by_scenario(self) -> list[dict[str, Any]]:
         """Return the cells grouped by scenario, so that the network is set once for each."""
@@ -138,10 +148,11 @@ class _Plans:
         for chain, backend, transport in itertools.product(
             chains, choice.backends, choice.transports
         ):
-            named = [backend] + [transport] * (transport != "plain")
+            named = [backend, *self._emulated.values()] + [transport] * (transport != "plain")
             way = "-".join(chain)
             plan = {
                 "schema_version": 1,
+                **self._emulated,
                 "kind": "link",
                 "cell_id": f"link.{way}.{'.'.join(named)}",
                 **self._chain(chain, backend, transport),
@@ -185,6 +196,7 @@ class _Plans:
     def _common(self, model: Model) -> Plan:
         return {
             "schema_version": 1,
+            **self._emulated,
             "model": model.name,
             "classes": model.classes,
             "image_px": model.image,
@@ -202,7 +214,7 @@ class _Plans:
         gpus = dict.fromkeys(self._choice.devices[host].replace(":", "") for host in hosts)
         named = [device for device in gpus if device != "cpu"]
         how = [transport] * (transport != "plain") + [engine] * (engine != "eager")
-        return how + ["default_malloc"] * default + named
+        return [*self._emulated.values()] + how + ["default_malloc"] * default + named
 
     def _chain(self, chain: Iterable[str], backend: str, transport: str) -> Plan:
         # Not named where it is plain, as in a run's key.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from planning.values import OptionError, known
 
@@ -10,6 +11,8 @@ from planning.values import OptionError, known
 #: what came later has none, or runs measured before would not be found again.
 DEFAULTS = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
 LATER = ("delay_correlation", "loss_correlation", "distribution")
+#: What of it the relay between processes on one machine can do.
+RELAYED = ("delay", "rate", "direction")
 DIRECTIONS = ("egress", "symmetric")
 DISTRIBUTIONS = ("normal", "pareto", "paretonormal")
 
@@ -38,3 +41,30 @@ def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | N
     if "distribution" in spelled:
         known(f"distribution in scenario {name}", [spelled["distribution"]], DISTRIBUTIONS)
     return spelled
+
+
+def refuse_relayed(
+    scenarios: Mapping[str, Mapping[str, str] | None], backends: Sequence[str]
+) -> None:
+    """Refuse what cannot be had where the hosts are processes and a relay shapes their network.
+
+    Raises
+    ------
+    OptionError
+        With one sentence, for the first scenario or backend that cannot.
+    """
+    for name, netem in scenarios.items():
+        for word, value in (netem or {}).items():
+            if word not in RELAYED and not re.fullmatch(r"0*(\.0+)?(us|ms|s|%)?", str(value)):
+                raise OptionError(
+                    f"scenario {name} asks for {word.replace('_', ' ')} {value}, and processes on "
+                    "one machine can have a delay and a rate only: choose another, or measure on "
+                    "the virtual testbed or real hosts"
+                )
+        for backend in backends:
+            if netem and backend != "socket":
+                raise OptionError(
+                    f"backend {backend} under scenario {name}: PyTorch RPC connects past what "
+                    "shapes the network of processes on one machine; choose backend=socket, or "
+                    "scenarios=baseline"
+                )

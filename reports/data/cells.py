@@ -107,6 +107,7 @@ class Cell:
     drifts: tuple[Drift, ...] = ()  # of every pass of every block that has sentinels
     devices: tuple[str, ...] = ()  # of each stage; empty where all computed on the CPU
     transport: str = "plain"  # what the records do not name was plain
+    emulation: str = ""  # what the hosts are; empty where they are hosts
 
     @property
     def measured(self) -> tuple[Split, ...]:
@@ -147,7 +148,7 @@ def _rank(cell: Cell) -> tuple[Any, ...]:
     conditioned = cell.asked is not None
     variant = variant_rank(cell.backend, cell.transport, cell.engine, cell.allocators)
     place = (pairing_rank(cell.pairing), conditioned, cell.scenario)
-    return (cell.model, *variant, cell.devices, *place)
+    return (cell.model, cell.emulation, *variant, cell.devices, *place)
 
 
 def _cell(
@@ -178,6 +179,7 @@ def _cell(
         model=model,
         backend=str(known.get("backend")),
         transport=str(known.get("transport") or "plain"),
+        emulation=str(known.get("emulation") or ""),
         engine=str(known.get("engine") or "eager"),
         allocators=plans.allocators(plan, factors),
         devices=plans.devices(plan, factors),

@@ -19,6 +19,10 @@ _ENGINES = {
 }
 # As what follows "with".
 _TRANSPORTS = {"plain": "plain TCP", "tls": "TLS 1.3"}
+# In full, as a headline has it, and in a word, as what follows a name.
+_EMULATIONS = {
+    "processes": ("processes on one machine, link emulated in user space", "processes"),
+}
 _ALLOCATORS = {"tuned": "tuned malloc", "default": "default malloc"}
 UNKNOWN_ALLOCATOR = "allocator not recorded"
 
@@ -31,6 +35,12 @@ def backend_name(backend: str) -> str:
 def transport_name(transport: str) -> str:
     """Return what practitioners call a transport, or the name with its underscores opened."""
     return _TRANSPORTS.get(transport, transport.replace("_", " "))
+
+
+def emulation_name(emulation: str, *, brief: bool = False) -> str:
+    """Return what the hosts of a cell are where they are none, in full or in a word."""
+    full, word = _EMULATIONS.get(emulation, (emulation.replace("_", " "),) * 2)
+    return word if brief else full
 
 
 def engine_name(engine: str) -> str:

@@ -1,6 +1,6 @@
 """What a cell is called; backend, transport, engine and allocator only where they tell cells apart.
 
-A GPU is always named: a reader must know what ran where.
+A GPU is always named: a reader must know what ran where. That hosts are none, where some are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from reports.data.kinds import (
     allocators_name,
     backend_name,
     devices_name,
+    emulation_name,
     engine_name,
     transport_name,
 )
@@ -30,6 +31,7 @@ class Naming:
     allocators: bool
     transports: bool = False
     devices: bool = True
+    emulations: bool = False
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> Naming:
@@ -39,6 +41,7 @@ class Naming:
             backends={cell.backend for cell in cells} != {"socket"},
             transports={cell.transport for cell in cells} != {"plain"},
             engines={cell.engine for cell in cells} != {"eager"},
+            emulations=len({cell.emulation for cell in cells}) > 1,
             allocators=allocators not in ({allocator_name("tuned")}, {UNKNOWN_ALLOCATOR}),
         )
 
@@ -49,6 +52,8 @@ class Naming:
         named += [engine_name(cell.engine)] if self.engines else []
         named += [allocators_name(cell.allocators, cell.hosts)] if self.allocators else []
         named += [devices_name(cell.devices, cell.hosts)] if self.devices and cell.devices else []
+        if self.emulations and cell.emulation:
+            named += [emulation_name(cell.emulation)]
         return ", ".join(named)
 
     def place(self, cell: Cell) -> str:

@@ -53,6 +53,7 @@ class Profile:
     runs: int  # fresh processes that count
     attempts: int
     device: str  # "cpu", "cuda", "cuda:1"; empty where the records do not say
+    emulation: str = ""  # what the host is; empty where it is one
     cpu_percent: Spread | None = None  # of one processor, what the process got of the host
 
 
@@ -77,13 +78,14 @@ class Link:
     transfers: tuple[Transfer, ...]
     runs: int
     transport: str = "plain"
+    emulation: str = ""
 
 
 def profiles(records: Records) -> tuple[Profile, ...]:
     """Return every profile with a valid measurement, by all that its blocks' times depend on."""
     groups: dict[str, list[Record]] = {}
     for record in records.profiles:
-        groups.setdefault(repr(_setting(record)), []).append(record)
+        groups.setdefault(repr((_setting(record), _emulation(record))), []).append(record)
     found = (
         _profile(_latest(group, _whole_profile), len(group)) for _, group in sorted(groups.items())
     )
@@ -97,7 +99,8 @@ def links(records: Records) -> tuple[Link, ...]:
         factors, network = record["factors"], record.get("network")
         asked = network.get("asked") if isinstance(network, dict) else None
         transport = factors.get("transport") or "plain"
-        place = repr((factors.get("hosts"), factors.get("backend"), transport, asked))
+        how = (factors.get("backend"), transport, _emulation(record))
+        place = repr((factors.get("hosts"), *how, asked))
         groups.setdefault(place, []).append(record)
     found = (_link(_latest(group, _whole_link)) for _, group in sorted(groups.items()))
     return tuple(link for link in found if link)
@@ -112,6 +115,10 @@ def _setting(record: Record) -> tuple[Any, ...]:
             *(("device", "cpu"), ("classes", 0), ("image_px", 0), ("batch_size", 0)),
         )
     )
+
+
+def _emulation(record: Record) -> str:
+    return clean(record["factors"].get("emulation") or "")
 
 
 def _latest(group: Sequence[Record], whole: Callable[[Record], bool]) -> list[Record]:
@@ -147,6 +154,7 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
         runs=len(runs),
         attempts=attempts,
         device=clean(newest.get("device") or newest["factors"].get("device") or ""),
+        emulation=_emulation(newest),
         cpu_percent=_spread(amount(run.get("cpu_percent")) for run in runs),
     )
 
@@ -200,6 +208,7 @@ def _link(runs: Sequence[Record]) -> Link | None:
         transfers=tuple(transfers),
         runs=len(runs),
         transport=str(runs[0]["factors"].get("transport") or "plain"),
+        emulation=_emulation(runs[0]),
     )
 
 

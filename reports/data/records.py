@@ -90,11 +90,19 @@ def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambd
 
 
 def host_facts(runs: Sequence[Record]) -> dict[str, list[Record]]:
-    """Return what each host said of itself in these runs, every different answer once."""
-    every = {id(run["hosts"]): run["hosts"] for run in runs if run.get("hosts")}
+    """Return what each host said of itself in these runs, every different answer once.
+
+    One that is none is another than the host of that name, and is called what it is.
+    """
+    every = {
+        (id(run["hosts"]), run["factors"].get("emulation")): run["hosts"]
+        for run in runs
+        if run.get("hosts")
+    }
     found: dict[str, dict[str, Record]] = {}
-    for hosts in every.values():
-        for name, facts in hosts.items():
+    for (_, emulation), hosts in every.items():
+        for host, facts in hosts.items():
+            name = f"{host} ({clean(emulation)})" if emulation else host
             found.setdefault(name, {}).setdefault(repr(facts), facts)
     return {name: [*facts.values()] for name, facts in found.items()}
 

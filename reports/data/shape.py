@@ -160,7 +160,7 @@ _NAMED: dict[str, Check] = {
     key: _text
     for key in (
         *("model", "backend", "transport", "engine", "pairing", "split", "hub", "role", "input"),
-        *("weights", "weights_digest"),
+        *("weights", "weights_digest", "emulation"),
     )
 }
 _FACTORS: dict[str, Check] = {

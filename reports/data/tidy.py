@@ -17,6 +17,7 @@ from reports.data.text import clean
 
 FACTORS = (
     *("model", "classes", "image_px", "batch_size", "backend", "transport", "engine"),
+    "emulation",
     *(
         "allocators",
         "weights",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from reports.data.groups import Spread
+from reports.data.kinds import emulation_name
 from reports.data.profiles import Block, Profile
 from reports.page import bars
 from reports.page.figures import spread
@@ -20,7 +21,9 @@ HALF = 0.5
 
 def label(profile: Profile) -> str:
     """Return the host, with what computed where that is not its processor."""
-    return profile.host if profile.device in ("", "cpu") else f"{profile.host} ({profile.device})"
+    what = [profile.device] * (profile.device not in ("", "cpu"))
+    what += [emulation_name(profile.emulation, brief=True)] if profile.emulation else []
+    return f"{profile.host} ({', '.join(what)})" if what else profile.host
 
 
 def sentences(profile: Profile) -> list[Markup]:
@@ -135,4 +138,5 @@ def _scaled(value: Spread) -> Spread:
 def _name(profile: Profile) -> str:
     sizes = f"{profile.image_px}-{profile.batch_size}-{profile.classes}"
     device = "" if profile.device in ("", "cpu") else f"{profile.device}-"
-    return slug(f"{profile.host}-{device}{profile.engine}-{profile.allocator}-{sizes}")
+    emulation = f"{profile.emulation}-" if profile.emulation else ""
+    return slug(f"{profile.host}-{device}{emulation}{profile.engine}-{profile.allocator}-{sizes}")

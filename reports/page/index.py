@@ -33,6 +33,7 @@ class Place:
     engine: str
     allocators: tuple[str, ...]
     devices: tuple[str, ...]
+    emulation: str
     pairing: str
     scenario: str
 
@@ -40,7 +41,7 @@ class Place:
     def of(cls, cell: Cell) -> Place:
         """Return where a cell was measured."""
         how = (cell.backend, cell.transport, cell.engine, cell.allocators, cell.devices)
-        return cls(*how, cell.pairing, cell.scenario)
+        return cls(*how, cell.emulation, cell.pairing, cell.scenario)
 
 
 def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
@@ -62,6 +63,7 @@ def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, st
     context = {
         "models": [_model(sheet, files[sheet.model]) for sheet in sheets],
         "names": listing([paper.model_name(sheet.model) for sheet in sheets]) if sheets else "",
+        "emulated": provenance.emulated(cells),
         "when": provenance.when(frame) if frame is not None else "nothing yet",
         "summary": tally(frame) if frame is not None else "No cell is planned yet",
         "places": _places(sheets, files, naming) if len(sheets) > 1 else [],
@@ -98,7 +100,7 @@ def _rank(cells: Mapping[str, Cell]) -> tuple[Any, ...]:
     # The undisturbed network first, as on the models' pages.
     variant = variant_rank(cell.backend, cell.transport, cell.engine, cell.allocators)
     place = (pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
-    return (*variant, cell.devices, *place)
+    return (cell.emulation, *variant, cell.devices, *place)
 
 
 def _place(
@@ -111,7 +113,8 @@ def _place(
         if sheet.model in cells and cells[sheet.model].measured
     ]
     how = (first.backend, *_named(first.transport), first.engine, *first.allocators, *first.devices)
-    key = slug(".".join((*how, first.pairing)))
+    # What the hosts are is part of its name only where they are none: places keep theirs.
+    key = slug(".".join((*how, *filter(None, [first.emulation]), first.pairing)))
     asked = dict.fromkeys(provenance.asked(cell.asked) for cell in cells.values())
     # A model keeps its colour and shape whichever models a chart shows.
     order = {sheet.model: place for place, sheet in enumerate(sheets)}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports import paper
 from reports.data.cells import Cell
-from reports.data.kinds import backend_name, engine_name, transport_name
+from reports.data.kinds import backend_name, emulation_name, engine_name, transport_name
 from reports.data.naming import Naming
 from reports.data.records import Records, host_facts
 from reports.words import count, listing, pairing_name, power
@@ -181,27 +181,34 @@ def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
 
 def _unplanned(cells: Sequence[Cell]) -> list[str]:
     """Name the combinations that the options ask for and no file holds yet."""
-    absent: dict[tuple[str, str, str, str], dict[str, None]] = {}
-    have = {(c.model, c.backend, c.transport, c.engine, c.pairing, c.scenario) for c in cells}
+    absent: dict[tuple[str, str, str, str, str], dict[str, None]] = {}
+    have = {
+        (c.model, c.emulation, c.backend, c.transport, c.engine, c.pairing, c.scenario)
+        for c in cells
+    }
     for cell in cells:
         wanted = product(
             [cell.model],
+            [cell.emulation],
             _asked(cell, "backend") or [cell.backend],
             _asked(cell, "transport") or [cell.transport],
             _asked(cell, "engine") or [cell.engine],
             _asked(cell, "pairings") or [cell.pairing],
             _asked(cell, "scenarios") or [cell.scenario],
         )
-        for model, backend, transport, engine, pairing, scenario in wanted:
-            if (model, backend, transport, engine, pairing, scenario) not in have:
+        for *how, pairing, scenario in wanted:
+            if (*how, pairing, scenario) not in have:
+                model, emulation, backend, transport, engine = how
                 place = f"{pairing_name(pairing)} under {scenario}"
-                absent.setdefault((model, backend, transport, engine), {})[place] = None
+                key = (model, emulation, backend, transport, engine)
+                absent.setdefault(key, {})[place] = None
     return [
         f"{paper.model_name(model)} over {backend_name(backend)}"
         f"{'' if transport == 'plain' else f' with {transport_name(transport)}'}"
-        f"{'' if engine == 'eager' else f' with {engine_name(engine)}'}: "
+        f"{'' if engine == 'eager' else f' with {engine_name(engine)}'}"
+        f"{f' of {emulation_name(emulation, brief=True)}' if emulation else ''}: "
         f"no records of {listing([*places])} in this folder."
-        for (model, backend, transport, engine), places in absent.items()
+        for (model, emulation, backend, transport, engine), places in absent.items()
     ]
 
 

@@ -15,6 +15,7 @@ from reports.data.kinds import (
     allocators_name,
     backend_name,
     devices_name,
+    emulation_name,
     engine_name,
     transport_name,
 )
@@ -22,7 +23,7 @@ from reports.data.naming import Naming
 from reports.data.records import Record, host_facts
 from reports.data.trained import every
 from reports.page.figures import spread as spread_text
-from reports.words import moment, number, pairing_name
+from reports.words import listing, moment, number, pairing_name
 
 _HOST = {
     "deployment": "Deployment",
@@ -96,6 +97,15 @@ def when(frame: pd.DataFrame) -> str:
     return f"{first[:-4]} to {last[11:] if first[:10] == last[:10] else last}"
 
 
+def emulated(cells: Sequence[Cell]) -> str:
+    """Return the sentence that heads a page of cells whose hosts are none, or nothing."""
+    kinds = {cell.emulation for cell in cells}
+    if not kinds - {""}:
+        return ""
+    named = listing([emulation_name(kind) for kind in sorted(kinds - {""})])
+    return f"{named[0].upper()}{named[1:]}." if "" not in kinds else f"In part: {named}."
+
+
 def code(plans: Sequence[Record]) -> str:
     """Return the commits that measured, with a word where the tree was not clean."""
     found = []
@@ -130,9 +140,17 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
         "Memory allocator": _distinct(
             allocators_name(cell.allocators, cell.hosts) for cell in cells if cell.allocators
         ),
+        **_emulations(cells),
         "Computed on": _distinct(devices_name(cell.devices, cell.hosts) for cell in cells),
     }
     return {label: text for label, text in found.items() if text != _UNKNOWN}
+
+
+def _emulations(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return what the hosts are, where they are not all hosts."""
+    if not any(cell.emulation for cell in cells):
+        return {}
+    return {"Hosts": _distinct(emulation_name(cell.emulation) or "hosts" for cell in cells)}
 
 
 def _stated(plan: Record) -> Record:
@@ -198,7 +216,7 @@ def asked(netem: dict[str, Any] | None) -> str:
 def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the hosts' names and, per property, what each of them reported."""
     seen = host_facts(runs)
-    names = tuple(sorted(seen, key=lambda name: (name == "server", name)))
+    names = tuple(sorted(seen, key=lambda name: (name.startswith("server"), name)))
     table = {}
     for key, label in _HOST.items():
         if any(key in facts for name in names for facts in seen[name]):

@@ -111,6 +111,7 @@ def _page(sheet: Sheet, several: bool) -> str:
     built = sections.build(sheet)
     context = {
         "models": paper.model_name(sheet.model),
+        "emulated": provenance.emulated(sheet.cells),
         "when": provenance.when(sheet.frame),
         "summary": tally(sheet.frame),
         "index": INDEX if several else "",

@@ -140,7 +140,7 @@ def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
             cell.backend,
             cell.transport,
             cell.engine,
-            *(cell.allocators, cell.devices),
+            *(cell.allocators, cell.devices, cell.emulation),
             cell.pairing,
         )
         groups.setdefault(key, []).append(cell)

@@ -59,7 +59,8 @@ def links_of(cell: Cell, links: Sequence[Link]) -> tuple[Link | None, ...]:
             (
                 link
                 for link in links
-                if (link.hosts, link.backend, link.transport) == (hop, cell.backend, cell.transport)
+                if (link.hosts, link.backend, link.transport, link.emulation)
+                == (hop, cell.backend, cell.transport, cell.emulation)
                 and link.transfers
             ),
             key=lambda link: (link.rtt_ms or 0.0, -(link.rate_mbit or 0.0)),
@@ -105,9 +106,9 @@ def _profile(cell: Cell, stage: int, profiles: Sequence[Profile]) -> Profile | N
     device = cell.devices[stage] if stage < len(cell.devices) else "cpu"
     for profile in profiles:
         alike = (profile.model, profile.engine, profile.host, profile.allocator)
-        same_device = (profile.device or "cpu") == device
+        same = ((profile.device or "cpu"), profile.emulation) == (device, cell.emulation)
         if (
-            same_device
+            same
             and alike == (cell.model, cell.engine, cell.hosts[stage], allocator)
             and all(known.get(size) in (None, getattr(profile, size)) for size in _SIZES)
         ):

@@ -11,6 +11,9 @@ import pytest
 
 from paretopipe_runtime import engines
 from paretopipe_runtime import plan as runtime_plan
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.plan import read_plan
+from paretopipe_runtime.runs import expand
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
 HOSTS = {
@@ -27,7 +30,11 @@ def cells(plugin: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.fixture
 def plan(cells: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[str, Any]]:
     def planned(
-        experiment: str = "full", hosts: dict[str, Any] | None = None, /, **options: str
+        experiment: str = "full",
+        hosts: dict[str, Any] | None = None,
+        emulation: str = "",
+        /,
+        **options: str,
     ) -> dict[str, Any]:
         provenance = {"commit": "0" * 40, "dirty": False, "controller": {}}
         result: dict[str, Any] = cells.plan_cells(
@@ -38,6 +45,7 @@ def plan(cells: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[s
             hosts or HOSTS,
             provenance,
             "server",
+            emulation=emulation,
         )
         return result
 
@@ -110,6 +118,7 @@ def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
     assert choice.BACKENDS == runtime_plan.BACKENDS
     assert choice.ALLOCATORS == runtime_plan.ALLOCATORS
     assert choice.TRANSPORTS == runtime_plan.TRANSPORTS
+    assert importlib.import_module("planning.cells").EMULATIONS == runtime_plan.EMULATIONS
     assert tuple(engines.ENGINES) == choice.ENGINES
     assert tuple(name for name, e in engines.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
 
@@ -200,6 +209,44 @@ def test_a_sweep_from_before_tls_is_planned_as_it_was(
     before = cells.plan_cells({"model": "vgg16"}, old, *known, provenance, "server")
     assert before == plan(model="vgg16")
     assert "transport" not in str(before)
+
+
+def test_processes_on_one_machine_have_plans_of_their_own(plan: Any) -> None:
+    ordinary = plan(model="vgg16")
+    emulated = plan("full", None, "processes", model="vgg16")
+    assert [cell["cell_id"] for cell in plans(emulated)] == [
+        f"{cell['cell_id']}.processes" for cell in plans(ordinary)
+    ]
+    for kind in ("profiles", "links"):
+        (one, *_), (other, *_) = emulated[kind], ordinary[kind]
+        assert one["plan"]["emulation"] == "processes"
+        assert one["plan"]["cell_id"] != other["plan"]["cell_id"]
+        assert "emulation" not in other["plan"]
+    keys = [
+        {run.key for cell in plans(sweep) for run in expand(read_plan(cell), lambda _: [1])}
+        for sweep in (ordinary, emulated)
+    ]
+    assert len(keys[0]) == len(keys[1])
+    assert not keys[0] & keys[1]
+    assert {read_plan(cell).emulation for cell in plans(emulated)} == {"processes"}
+    with pytest.raises(ParetoPipeError, match="unknown emulation 'threads': known are processes"):
+        read_plan({**plans(ordinary)[0], "emulation": "threads"})
+
+
+def test_processes_have_a_delay_and_a_rate_only(plan: Any, cells: ModuleType) -> None:
+    for options, sentence in (
+        ({"scenarios": "lossy"}, "scenario lossy asks for jitter 5ms, and processes on one machi"),
+        ({"scenarios": "uneven"}, "scenario uneven asks for jitter 5ms"),
+        ({"backend": "rpc"}, "backend rpc under scenario wan: PyTorch RPC connects past"),
+    ):
+        hosts = {host: {**facts, "allow_insecure_rpc": True} for host, facts in HOSTS.items()}
+        with pytest.raises(cells.OptionError, match=sentence):
+            plan("full", hosts, "processes", model="vgg16", **options)
+        assert plan("full", hosts, model="vgg16", **options)
+    assert plan("full", hosts, "processes", model="vgg16", backend="rpc", scenarios="baseline")
+    assert plan("full", None, "processes", model="vgg16", scenarios="wan,both_ways,metro")
+    with pytest.raises(cells.OptionError, match="unknown emulation 'threads': choose from"):
+        plan("full", None, "threads", model="vgg16")
 
 
 def test_a_hub_is_on_the_orchestrator_s_host(plan: Any, cells: ModuleType) -> None:

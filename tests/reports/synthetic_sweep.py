@@ -220,7 +220,7 @@ def cell(
     asked, rtt, rate = NETWORKS[scenario]
     blocks = Blocks.of(model)
     names = [model, backend, pairing, scenario]
-    names += [plan["transport"]] if "transport" in plan else []
+    names += [plan[key] for key in ("emulation", "transport") if key in plan]
     names += [engine] if engine != "eager" else []
     names += ["default_malloc"] if "default" in allocators else []
     names += [device for device in devices if device != "cpu"]
@@ -354,7 +354,7 @@ def run(
             **({"allocators": allocators} if allocators else {}),
             **({"devices": devices} if planned else {}),
             **({"hub": "server"} if plan["backend"] == "rpc_hub" else {}),
-            **({"transport": plan["transport"]} if "transport" in plan else {}),
+            **{key: plan[key] for key in ("emulation", "transport") if key in plan},
         },
         **(
             {"security": security(plan["backend"], plan.get("transport", "plain"))}

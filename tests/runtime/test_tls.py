@@ -144,9 +144,9 @@ def test_a_plan_is_not_obeyed_over_the_other_transport(
 
     connect = opening.connect
 
-    def otherwise(*arguments: Any, transport: str, timeout: float) -> Any:
+    def otherwise(*arguments: Any, transport: str, **others: Any) -> Any:
         assert transport == planned
-        return connect(*arguments, transport=used, timeout=timeout)
+        return connect(*arguments, transport=used, **others)
 
     monkeypatch.setattr(pipeline.opening, "connect", otherwise)
     document = plan if planned == "tls" else cluster.plan()

@@ -40,6 +40,7 @@ def build(sheet: Sheet) -> list[Section]:
             "share": margin(INVALID_SHARE),
             "attempts": f"{len(sheet.frame):,}",
             "counted": f"{int(sheet.frame['counted'].sum()):,}",
+            "emulated": any(cell.emulation for cell in cells),
             "predicted": any(isinstance(p, Predictor) for p in sheet.predictors.values()),
         }
     ]

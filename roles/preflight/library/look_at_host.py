@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -178,6 +179,16 @@ def listed(*command: str) -> list[Facts]:
     return json.loads(said or "[]") if status == 0 else []
 
 
+def is_ours(address: str) -> bool:
+    """Return whether something could listen at an address."""
+    with socket.socket() as listener:
+        try:
+            listener.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
 def network(address: str, interface: str, ssh_client: str) -> Facts:
     """Return the host's addresses, which interface does what, and each one's root qdisc."""
     addresses = {
@@ -186,10 +197,12 @@ def network(address: str, interface: str, ssh_client: str) -> Facts:
     }
     route = listed("ip", "-j", "route", "get", ssh_client) if ssh_client else []
     roots = [entry for entry in listed("tc", "-j", "qdisc", "show") if entry.get("root")]
-    carrying = (name for name, local in addresses.items() if address in local)
+    carrying = [name for name, local in addresses.items() if address in local]
+    if not carrying and address.startswith("127.") and is_ours(address):
+        carrying, addresses = ["lo"], {"lo": [], **addresses}  # of that network it has them all
     return {
         "addresses": addresses,
-        "experiment": next(carrying, None) if address else None,
+        "experiment": next(iter(carrying), None) if address else None,
         "shaped": interface if interface in addresses else None,
         "ssh": route[0].get("dev") if route else None,
         "qdiscs": {

@@ -1,0 +1,137 @@
+"""What a relay was asked for, checked: one sentence for whatever it cannot do."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from paretopipe_runtime import units
+from paretopipe_runtime.errors import ParetoPipeError
+
+Address = tuple[str, int]
+DIRECTIONS = ("egress", "symmetric")
+_HOP = re.compile(r"([^=]+)=([0-9.]+):(\d{1,5})=([0-9.]+):(\d{1,5})")
+#: netem's words for what is not done here, and what each of them would take.
+_IMPOSSIBLE = ("jitter", "loss", "delay_correlation", "loss_correlation", "distribution")
+_NOTHING = re.compile(r"(0(\.0+)?\s*(us|ms|s|%)?)?")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One way: connections to `listen` go on to `target`, which is `name`'s.
+
+    `outward` is whether the shaped host makes them, so that what they send is what leaves it.
+    """
+
+    name: str
+    listen: Address
+    target: Address
+    outward: bool
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """What happens to what leaves the shaped host and, where `symmetric`, to what reaches it.
+
+    `delay_s` is in seconds, one way; `rate_mbit` counts bytes on the wire, None is no limit.
+    """
+
+    delay_s: float
+    rate_mbit: float | None
+    symmetric: bool
+
+
+def shaping(delay: str, rate: str, direction: str, others: Mapping[str, str]) -> Shaping:
+    """Return the shaping that these words, netem's, ask for.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_RELAY`` for what a relay cannot do, for a word that is none, for nothing at all.
+    """
+    for name in _IMPOSSIBLE:
+        if not _NOTHING.fullmatch(others.get(name, "").strip()):
+            raise _refusal(
+                f"{name.replace('_', ' ')} {others[name]} cannot be had from a relay, which sees "
+                "TCP's bytes and not its packets: it has a delay and a rate — choose a scenario "
+                "without, or real or virtual hosts"
+            )
+    delay_s = _number("delay", delay, units.seconds(delay), "200ms")
+    rate_mbit = _number("rate", rate, units.mbit(rate), "5mbit")
+    if not delay_s and not rate_mbit:
+        raise _refusal("neither a delay nor a rate is asked for — give --delay 200ms --rate 5mbit")
+    if direction not in DIRECTIONS:
+        raise _refusal(f"direction {direction}, expected {' or '.join(DIRECTIONS)}")
+    return Shaping(delay_s, rate_mbit or None, direction == "symmetric")
+
+
+def hops(towards: Sequence[str], back: Sequence[str]) -> list[Hop]:
+    """Return the hops that these words say: one from the shaped host's own name, some to others.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_RELAY`` where one is malformed, missing, named twice, or reaches beyond this machine.
+    """
+    if len(back) != 1 or not towards:
+        raise _refusal(
+            f"{len(back)} hops --from and {len(towards)} --towards, expected one --from for "
+            "connections to the shaped host and a --towards for every host it connects to"
+        )
+    found = [_hop(text, outward=False) for text in back]
+    found += [_hop(text, outward=True) for text in towards]
+    names = [hop.name for hop in found]
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise _refusal(f"{double} is named by two hops, expected one hop for each host")
+    return found
+
+
+def loopback(text: str) -> Address:
+    """Return ``127.0.78.11:47470`` as a pair.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_RELAY`` where it is no such address of this machine's loopback.
+    """
+    address, _, port = text.rpartition(":")
+    if not port.isdecimal():
+        raise _refusal(f"{text!r} is no address and port, expected for example 127.0.79.12:47510")
+    return _own(address, port)
+
+
+def _hop(text: str, *, outward: bool) -> Hop:
+    words = _HOP.fullmatch(text)
+    if words is None:
+        raise _refusal(
+            f"{text!r} is no hop, expected NAME=ADDRESS:PORT=ADDRESS:PORT — for example "
+            "pi2=127.0.79.12:47510=127.0.78.12:47470"
+        )
+    name, listen, listen_port, target, target_port = words.groups()
+    return Hop(name, _own(listen, listen_port), _own(target, target_port), outward)
+
+
+def _own(address: str, port: str) -> Address:
+    """An address that no other machine can reach: a relay asks nobody who they are."""
+    try:
+        known = ipaddress.IPv4Address(address)
+    except ValueError as error:
+        raise _refusal(f"{error}") from error
+    if not known.is_loopback or int(port) > 65535:
+        raise _refusal(
+            f"{address}:{port} is not this machine's loopback, and a relay lets in whoever comes — "
+            "give an address in 127.0.0.0/8"
+        )
+    return address, int(port)
+
+
+def _number(name: str, text: str, number: float | None, example: str) -> float:
+    if number is None and not _NOTHING.fullmatch(text.strip()):
+        raise _refusal(f"{name} {text!r} has no unit that is known, expected e.g. {example}")
+    return number or 0.0
+
+
+def _refusal(sentence: str) -> ParetoPipeError:
+    return ParetoPipeError("E_RELAY", sentence)

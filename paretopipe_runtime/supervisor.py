@@ -1,0 +1,167 @@
+"""The process that starts a unit's command, waits for it, and writes down how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from paretopipe_runtime import forked
+
+MARK = "PARETOPIPE_UNIT"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+#: Seconds from SIGTERM to SIGKILL, and before another try of what had lived for so long.
+GRACE_S, RETRY_S, LIVED_S = 10.0, 1.0, 10.0
+_SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run: where, on which processor, with what beside the environment there is.
+
+    `cpu` counts the processors that this process may use, -1 is the last one. What is to `restart`
+    where it fails has to have lived for a while. `of` tells of what the arguments do not show.
+    """
+
+    words: tuple[str, ...]
+    cwd: Path
+    cpu: int | None = None
+    environment: dict[str, str] | None = None
+    restart: bool = False
+    of: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The same for the same command."""
+        return hashlib.sha256(json.dumps(asdict(self), default=str).encode()).hexdigest()
+
+
+def redirect(log: Path) -> None:
+    """Let this process read nothing, and say everything to its log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptors = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND)
+    for number, descriptor in enumerate((descriptors[0], descriptors[1], descriptors[1])):
+        os.dup2(descriptor, number)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def supervise(file: Path, command: Command, mark: str, report: int) -> None:
+    """Run `command` to its end, or until SIGTERM; `report` is told why it cannot be started.
+
+    Everything that it started ends with it, known by the mark in its environment.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    while True:
+        began = time.monotonic()
+        try:
+            child = _launch(command, mark)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.write(report, f"{error.strerror}: {error.filename}".encode())
+            _write(file, command, mark, "failed", "exec", 203)
+            return
+        _write(file, command, mark, "active", "success", 0)
+        if report >= 0:
+            os.close(report)
+            report = -1
+        stopped = _wait(child)
+        end_marked(mark)
+        code = child.returncode
+        again = command.restart and time.monotonic() - began >= LIVED_S
+        if stopped or code == 0 or not again:
+            break
+        if signal.sigtimedwait({signal.SIGTERM}, RETRY_S):
+            stopped = True
+            break
+    if stopped or code == 0:
+        _write(file, command, mark, "inactive", "success", 0)
+    elif code > 0:
+        _write(file, command, mark, "failed", "exit-code", code)
+    else:
+        _write(file, command, mark, "failed", "signal", -code)
+
+
+def born(pid: int) -> str | None:
+    """Return when a process started, in ticks since the boot; None where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def end_marked(mark: str) -> None:
+    """Kill every process whose environment has the mark, and see it gone."""
+    wanted = f"{MARK}={mark}".encode()
+    while mark:
+        alive = [path for path in Path("/proc").glob("[0-9]*/environ") if _has(path, wanted)]
+        for path in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+        if not alive:
+            return
+        time.sleep(0.01)
+
+
+def _has(environ: Path, wanted: bytes) -> bool:
+    try:
+        return wanted in environ.read_bytes().split(b"\0")
+    except OSError:  # another user's, or gone
+        return False
+
+
+def _launch(command: Command, mark: str) -> subprocess.Popen[bytes]:
+    parent = os.getpid()
+
+    def settle() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        forked.die_with(parent)
+        if command.cpu is not None:
+            allowed = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {allowed[command.cpu % len(allowed)]})
+
+    return subprocess.Popen(
+        command.words,
+        cwd=command.cwd,
+        env={**os.environ, **(command.environment or {}), MARK: mark},
+        start_new_session=True,
+        preexec_fn=settle,  # there are no threads here
+    )
+
+
+def _wait(child: subprocess.Popen[bytes]) -> bool:
+    """Wait for the child, and end it once told to; return whether it was."""
+    stopped, deadline = False, 0.0
+    while child.poll() is None:
+        told = signal.sigtimedwait(_SIGNALS, GRACE_S)
+        if told and told.si_signo == signal.SIGTERM and not stopped:
+            stopped, deadline = True, time.monotonic() + GRACE_S
+            os.killpg(child.pid, signal.SIGTERM)
+        if stopped and time.monotonic() > deadline:
+            os.killpg(child.pid, signal.SIGKILL)
+    return stopped
+
+
+def _write(file: Path, command: Command, mark: str, state: str, result: str, status: int) -> None:
+    """Replace the unit's file, in the words of systemd."""
+    words = {
+        "ActiveState": state,
+        "Result": result,
+        "ExecMainStatus": status,
+        "Pid": os.getpid(),
+        "Started": born(os.getpid()),
+        "Boot": BOOT_ID.read_text().strip(),
+        "Mark": mark,
+        "Order": command.digest,
+    }
+    scratch = file.with_suffix(".new")
+    scratch.write_text("".join(f"{key}={value}\n" for key, value in words.items()))
+    scratch.replace(file)

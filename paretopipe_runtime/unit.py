@@ -1,0 +1,240 @@
+"""Commands that outlive whoever started them, on a machine that is not ours to have units on.
+
+What we use of systemd where hosts are processes: one command under one name, its last words, how it
+ended, an end to all that it started. Each unit has a supervisor, which holds a lock for as long as
+it lives: the kernel frees it, so nothing a crash or a reboot leaves behind is taken for running.
+
+    paretopipe unit start NAME --dir FOLDER -- COMMAND …
+
+In FOLDER, NAME.unit says how the unit is, in words that a shell can read and that are systemd's
+(``systemctl show --property=ActiveState,Result,ExecMainStatus``); NAME.log is what it said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.supervisor import Command, born, end_marked, redirect, supervise
+
+#: Seconds for a unit to say its first word, for a look at the lock to be over, to end a unit.
+HEAR_S, LOOK_S, STOP_S = 60.0, 0.5, 20.0
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit by its folder and name."""
+
+    folder: Path
+    name: str
+
+    @property
+    def log(self) -> Path:
+        """What the command said since it was started."""
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def file(self) -> Path:
+        """How the unit is."""
+        return self.folder / f"{self.name}.unit"
+
+    def state(self) -> dict[str, str]:
+        """Return the words of the unit's file; none before its first start."""
+        try:
+            lines = self.file.read_text().splitlines()
+        except FileNotFoundError:
+            return {}
+        return dict(line.split("=", 1) for line in lines)
+
+    def running(self) -> bool:
+        """Whether it has a supervisor."""
+        try:
+            descriptor = os.open(self.folder / f"{self.name}.lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def acquire(self) -> int:
+        """Return the descriptor that holds the unit's lock.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_BUSY`` where the unit is running.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / f"{self.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + LOOK_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise ParetoPipeError(
+                        "E_BUSY",
+                        f"{self.name} is running already, as process {self.state().get('Pid')} — "
+                        "wait until it is done, or stop it",
+                    ) from None
+            time.sleep(_POLL_S)
+
+
+def start(unit: Unit, command: Command, hear: str = "") -> str:
+    """Start a unit that is not running; return the first line with `hear` in it, once it is said.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_BUSY`` where it is running already, ``E_UNIT`` where its command cannot be started or
+        ends before it has said that: with its last words.
+    """
+    lock = unit.acquire()
+    try:
+        end_marked(unit.state().get("Mark", ""))  # of a supervisor that was killed
+        unit.file.unlink(missing_ok=True)
+        unit.log.write_bytes(b"")
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            try:
+                os.setsid()
+                os.close(reader)
+                redirect(unit.log)
+                supervise(unit.file, command, secrets.token_hex(16), writer)
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            trouble = pipe.read()
+    finally:
+        os.close(lock)  # the supervisor has it too
+    if trouble:
+        raise ParetoPipeError("E_UNIT", f"{unit.name} cannot be started: {trouble}")
+    return _heard(unit, hear) if hear else ""
+
+
+def stop(unit: Unit) -> bool:
+    """End a unit and everything it started, and forget how it was; return whether it ran."""
+    ran, deadline = unit.running(), time.monotonic() + STOP_S
+    while unit.running():
+        state = unit.state()
+        if "Pid" in state and born(int(state["Pid"])) == state["Started"]:
+            late = time.monotonic() > deadline
+            os.kill(int(state["Pid"]), signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(_POLL_S)
+    end_marked(unit.state().get("Mark", ""))
+    unit.file.unlink(missing_ok=True)
+    return ran
+
+
+def hold(unit: Unit, mark: str, lease: Path) -> str:
+    """Renew the lease that a unit lives by; return ``held``, or ``lost`` where it is no more."""
+    if not unit.running() or unit.state().get("Mark") != mark:
+        return "lost"
+    os.utime(lease)
+    return "held"
+
+
+def _heard(unit: Unit, words: str) -> str:
+    deadline, over = time.monotonic() + HEAR_S, False
+    while not over and time.monotonic() < deadline:
+        over = not unit.running()  # before the log: its last words are read
+        if not over and (line := _said(unit, words)):
+            return line
+        time.sleep(_POLL_S)
+    stop(unit)
+    last = unit.log.read_text(errors="replace").strip().rpartition("\n")[2]
+    raise ParetoPipeError("E_UNIT", f"{unit.name} did not start: {last or 'it said nothing'}")
+
+
+def _said(unit: Unit, words: str) -> str:
+    """The first whole line of its log with `words` in it."""
+    lines = unit.log.read_text(errors="replace").split("\n")[:-1]
+    return next((line for line in lines if words in line), "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; print what came of it as JSON, `hold` as its word."""
+    options = _parser().parse_args(arguments)
+    unit = Unit(options.dir.resolve(), options.name)
+    if options.do == "hold":
+        print(hold(unit, options.mark, options.lease))
+    elif options.do == "stop":
+        print(json.dumps({"changed": unit.running() if options.check else stop(unit)}))
+    else:
+        print(json.dumps(_start(unit, options)))
+    return 0
+
+
+def _start(unit: Unit, options: argparse.Namespace) -> dict[str, object]:
+    command = Command(
+        tuple(options.command),
+        options.cwd,
+        options.cpu,
+        dict(pair.split("=", 1) for pair in options.set),
+        options.restart,
+        hashlib.sha256(options.of.encode()).hexdigest(),
+    )
+    same = options.ensure and unit.running() and unit.state().get("Order") == command.digest
+    if options.check:
+        return {"changed": not same}
+    for path in options.touch:
+        path.touch()
+    if same:
+        return {
+            "changed": False,
+            "said": _said(unit, options.hear),
+            "mark": unit.state()["Mark"],
+        }
+    if options.ensure:
+        stop(unit)
+    for path in options.remove:
+        path.unlink(missing_ok=True)
+    said = start(unit, command, options.hear)
+    return {"changed": True, "said": said, "mark": unit.state().get("Mark")}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="paretopipe unit")
+    commands = parser.add_subparsers(required=True, dest="do", metavar="DO")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("name")
+    shared.add_argument("--dir", type=Path, required=True, help="the units' folder")
+    shared.add_argument("--check", action="store_true", help="only say whether it would change")
+
+    begin = commands.add_parser("start", parents=[shared], help="start a command as a unit")
+    begin.add_argument("--cwd", type=Path, default=Path("/"))
+    begin.add_argument("--cpu", type=int, help="on this one of the processors; -1 is the last")
+    begin.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    begin.add_argument("--of", default="", metavar="TEXT", help="what else it was made from")
+    begin.add_argument("--touch", type=Path, action="append", default=[], metavar="FILE")
+    begin.add_argument("--remove", type=Path, action="append", default=[], metavar="FILE")
+    begin.add_argument("--restart", action="store_true", help="again where it fails")
+    begin.add_argument("--hear", default="", metavar="WORDS", help="wait until it says so")
+    begin.add_argument(
+        "--ensure", action="store_true", help="leave one alone that was started just so"
+    )
+    begin.add_argument("command", nargs="+")
+
+    commands.add_parser("stop", parents=[shared], help="end it and all that it started")
+    renew = commands.add_parser("hold", parents=[shared], help="renew the lease it lives by")
+    renew.add_argument("--mark", required=True, help="what `start` said it is")
+    renew.add_argument("--lease", type=Path, required=True)
+    return parser
