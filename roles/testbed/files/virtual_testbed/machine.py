@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from . import cgroups
-from .shell import PREFIX, SYSTEM_PATH, TestbedError, itself, reason, run
+from .shell import PREFIX, SYSTEM_PATH, TestbedError, forward, itself, reason, run
 
 NODE_PYTHON = "/usr/bin/python3"
 NODE_PYTHON_MIN = (3, 11)
@@ -42,7 +42,8 @@ def check(state_root: Path) -> None:
     if not sys.platform.startswith("linux"):
         raise TestbedError("it is made of Linux namespaces, and this is another system")
     if os.geteuid() != 0:
-        raise TestbedError("it makes namespaces, mounts and control groups, which needs root: sudo")
+        sudo = "sudo -E" if forward() else "sudo"  # which else drops a proxy's variables
+        raise TestbedError(f"it makes namespaces and mounts, which needs root ({sudo} make …)")
     if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
         raise TestbedError(
             "root here is root of a user namespace only, as in a rootless container: use real root"
