@@ -85,10 +85,10 @@ setup-test: python
 
 test-packages:
 	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
-		scripts/packages $$($(TESTBED) packages) $(BROWSER_PACKAGES)
+		scripts/packages $$($(TESTBED) packages $(CURDIR)) $(BROWSER_PACKAGES)
 
 packages:
-	@scripts/packages $$($(TESTBED) packages)
+	@scripts/packages $$($(TESTBED) packages $(CURDIR))
 
 image:
 	@scripts/python check /usr/bin/python3

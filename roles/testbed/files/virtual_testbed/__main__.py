@@ -31,16 +31,28 @@ def main(arguments: list[str]) -> None:
             print(json.dumps(answer(command, settings, raw)))
 
 
-def packages() -> None:
-    """Print the Debian packages that a testbed needs and this machine lacks."""
-    print(*preflight.missing_packages(wan.resolve("auto")))
+def packages(checkout: Path) -> None:
+    """Print the Debian packages that a testbed needs and this machine lacks.
+
+    Where there can be no testbed, tests still use some of them: all that any Debian has.
+    """
+    try:
+        machine.check(Settings.of_checkout(checkout).state_root)
+        link = wan.resolve("auto")
+    except TestbedError:
+        link = "kernel"
+    print(*preflight.missing_packages(link))
 
 
 def prebuild(checkout: Path) -> None:
     """Build a checkout's image ahead of its testbed, with what is there before Ansible is."""
     wanted = Settings.of_checkout(checkout)
+    if image.is_built(wanted):
+        return
+    print(f"Building the hosts' image, with what {wanted.requirements.name} lists")
     with lifecycle.exclusive():
         image.build(wanted)
+    print("The hosts' image: built.")
 
 
 def try_inside(scratch: Path) -> None:
