@@ -13,11 +13,18 @@ export PYTHONUNBUFFERED := 1
 # Ansible decides what the playbooks find.
 $(foreach name,$(filter ANSIBLE_%,$(.VARIABLES)),$(eval unexport $(name)))
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Nor is anything left in the caller's home.
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 BROWSER_PACKAGES := chromium
 ARM_PACKAGES := qemu-user-static
+# The environment of the demo's processes, which inventory/processes uses where it finds it made.
+PROCESSES := .processes/venv
+ON_PROCESSES := $(BIN)/ansible-playbook -i inventory/processes
 TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 # What is installed by several at once says what it is doing, and the rest only where it fails.
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP := pip install --quiet --disable-pip-version-check
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
 # What bandit reads: all Python that is not a test.
 SHIPPED := paretopipe_runtime reports plugins roles benchmarks
@@ -37,8 +44,11 @@ demo-testbed: setup-testbed
 	@echo "The report: $(CURDIR)/reports/html/demo/index.html"
 	@echo "The virtual hosts stay up for your own sweeps; \`make down\` takes them away."
 
-demo-processes: $(VENV)/.controller
-	$(BIN)/ansible-playbook -i inventory/processes playbooks/full_sweep.yml -e experiment=demo
+# What is left afterwards, however it ends, is results and, in .processes, their environment.
+demo-processes: python
+	@$(TOGETHER) $(VENV)/.controller $(PROCESSES)/.runtime
+	@$(ON_PROCESSES) playbooks/full_sweep.yml -e experiment=demo; status=$$?; \
+		$(ON_PROCESSES) playbooks/deprovision.yml -e processes_state=stopped && exit $$status
 	@echo "The report: $(CURDIR)/reports/html/demo/index.html"
 
 bench: root setup-testbed ## the data plane beside its limit, RPC and the paper's method: half an hour
@@ -97,11 +107,12 @@ image:
 up: root setup-testbed ## start the virtual testbed
 	$(BIN)/ansible-playbook playbooks/testbed.yml
 
-down: root setup ## take the virtual testbed away
-	$(BIN)/ansible-playbook playbooks/testbed.yml -e testbed_state=absent
+down: $(VENV)/.controller ## take the virtual testbed, or the demo's processes, away
+	@[ ! -d .processes ] || $(ON_PROCESSES) playbooks/deprovision.yml
+	@[ ! -d .testbed ] || $(BIN)/ansible-playbook playbooks/testbed.yml -e testbed_state=absent
 
-clean: ## remove .venv, caches and the testbed's image (results stay)
-	rm -rf $(VENV) .cache .testbed .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+clean: ## remove .venv, caches, the testbed's image and the processes' environment (results stay)
+	rm -rf $(VENV) .cache .ansible .testbed .processes .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 root:
 	@$(PYTHON) scripts/where testbed >/dev/null
@@ -114,12 +125,20 @@ $(VENV)/bin/python: | python
 
 $(VENV)/.controller: requirements/controller.txt | $(VENV)/bin/python
 	@echo "Installing Ansible and what the report needs into $(VENV)"
-	@$(PIP) -r $<
+	@$(BIN)/$(PIP) -r $<
 	@touch $@
 	@echo "$(VENV): installed."
 
 $(VENV)/.dev: requirements/dev.txt requirements/runtime.txt $(VENV)/.controller
 	@echo "Installing PyTorch and the tools for tests into $(VENV)"
-	@$(PIP) -r $<
+	@$(BIN)/$(PIP) -r $<
 	@touch $@
 	@echo "$(VENV): complete."
+
+$(PROCESSES)/.runtime: requirements/runtime.txt | python
+	@echo "Installing PyTorch into $(PROCESSES)"
+	@mkdir -p .processes && chmod 700 .processes
+	@$(PYTHON) -m venv $(PROCESSES)
+	@$(PROCESSES)/bin/$(PIP) -r $<
+	@touch $@
+	@echo "$(PROCESSES): installed."

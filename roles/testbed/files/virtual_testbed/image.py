@@ -7,6 +7,7 @@ once per content of the requirements files and laid under every node's own writa
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -70,11 +71,9 @@ def _run_build(scratch: Path, settings: Settings, log: Path) -> None:
         *itself("build-image-inside", scratch, settings.requirements, settings.optional),
     ]
     # Downloads go to a disk, for they are large, and away with it.
-    own = {
-        "TMPDIR": f"{scratch}/tmp",
-        "PIP_NO_CACHE_DIR": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
+    own = {"TMPDIR": f"{scratch}/tmp", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if "PIP_CACHE_DIR" not in os.environ:
+        own["PIP_NO_CACHE_DIR"] = "1"
     with log.open("wb") as output:
         try:
             result = subprocess.run(
