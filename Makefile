@@ -1,45 +1,70 @@
 # ParetoPipe: `make demo` to see it work, `make test` to trust it, `make help` for the rest.
-# Both set up everything they need by themselves: Debian packages (as root) and .venv.
+# Each sets up everything it needs by itself: .venv and, for the virtual testbed, Debian packages.
 
-PYTHON ?= python3
+PYTHON ?= $(shell scripts/python)
 # Another Python beside the first: make test PYTHON=python3.13 VENV=.venv-3.13
 VENV := .venv
 BIN := $(VENV)/bin
+# Where the demo runs: testbed, processes, or what this machine can do.
+DEMO ?=
 # Progress lines appear as they come, in a pipe too.
 export PYTHONUNBUFFERED := 1
-CONTROLLER_PACKAGES := python3 python3-venv openssh-client
-TESTBED_PACKAGES := openssh-server iproute2 ethtool iputils-ping iperf3 kmod nftables user-mode-linux \
-	systemd systemd-sysv systemd-container dbus procps util-linux
+# Neither the folder make is called in, nor one that anybody may write to, nor the caller's own
+# Ansible decides what the playbooks find.
+$(foreach name,$(filter ANSIBLE_%,$(.VARIABLES)),$(eval unexport $(name)))
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Nor is anything left in the caller's home.
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 BROWSER_PACKAGES := chromium
 ARM_PACKAGES := qemu-user-static
+# The environment of the demo's processes, which inventory/processes uses where it finds it made.
+PROCESSES := .processes/venv
+ON_PROCESSES := $(BIN)/ansible-playbook -i inventory/processes
+TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
+# What is installed by several at once says what it is doing, and the rest only where it fails.
+PIP := pip install --quiet --disable-pip-version-check
+TOGETHER := $(MAKE) --no-print-directory --jobs=3
 # What bandit reads: all Python that is not a test.
 SHIPPED := paretopipe_runtime reports plugins roles benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test quick soak arm lint check setup setup-testbed setup-dev up down clean root
+.PHONY: help demo demo-testbed demo-processes bench test quick soak arm lint check setup \
+	setup-testbed setup-test setup-dev up down clean root python packages image test-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: root setup-testbed ## the whole job on three virtual hosts: MobileNetV2, every split, one report
+demo: python ## the whole job on two Pis and a server, all virtual: MobileNetV2, every split, one report
+	@where=$$($(PYTHON) scripts/where $(DEMO)) && $(MAKE) --no-print-directory demo-$$where
+
+demo-testbed: setup-testbed
 	$(BIN)/ansible-playbook playbooks/full_sweep.yml -e experiment=demo
 	@echo "The report: $(CURDIR)/reports/html/demo/index.html"
 	@echo "The virtual hosts stay up for your own sweeps; \`make down\` takes them away."
+
+# What is left afterwards, however it ends, is results and, in .processes, their environment.
+demo-processes: python
+	@$(TOGETHER) $(VENV)/.controller $(PROCESSES)/.runtime
+	@$(ON_PROCESSES) playbooks/full_sweep.yml -e experiment=demo; status=$$?; \
+		$(ON_PROCESSES) playbooks/deprovision.yml -e processes_state=stopped && exit $$status
+	@echo "The report: $(CURDIR)/reports/html/demo/index.html"
 
 bench: root setup-testbed ## the data plane beside its limit, RPC and the paper's method: half an hour
 	$(BIN)/ansible-playbook playbooks/bench.yml
 	@echo "The results: $(CURDIR)/docs/benchmarks/results.md"
 
-test: root setup-dev ## every test, those on the virtual testbed included
+test: setup-test ## every test; those on the virtual testbed where this machine can have one
 	$(BIN)/pytest
 
-quick: setup-dev ## the tests that need no testbed
+quick: setup-dev ## the tests that need no testbed; those whose programs are missing are skipped
 	$(BIN)/pytest -m "not testbed"
 
-soak: setup-dev ## the campaigns that are too slow for the suite; findings go to docs/campaigns
+soak: setup-test ## the campaigns that are too slow for the suite; findings go to docs/campaigns
 	$(BIN)/pytest campaigns -s
 
-arm: setup-dev ## a Pi 4's processor, emulated: which PyTorch works there, and a split on to this machine
+arm: setup-test ## a Pi 4's processor, emulated: which PyTorch works there, and a split on to this machine
 	@scripts/packages $(ARM_PACKAGES)
 	@$(BIN)/python -m campaigns.emulated_pi
 	$(BIN)/pytest campaigns/test_arm.py -s
@@ -54,36 +79,66 @@ lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 
 check: lint test ## what a change must pass: lint and test
 
-setup: $(VENV)/.controller ## .venv with what playbooks and report need
+setup: $(VENV)/.controller ## .venv with what playbooks and report need: all that your own lab asks for
+	@command -v ssh >/dev/null || scripts/packages openssh-client
 
-setup-testbed: setup
-	@scripts/packages $(TESTBED_PACKAGES)
+setup-testbed: python
+	@$(PYTHON) scripts/where testbed >/dev/null
+	@$(TOGETHER) packages image $(VENV)/.controller
 
-setup-dev: setup-testbed $(VENV)/.dev
-	@scripts/packages $(BROWSER_PACKAGES)
+setup-dev: $(VENV)/.dev
+
+# As root on Debian everything is installed, else what is there is tested.
+setup-test: python
+	@$(TOGETHER) test-packages $(VENV)/.dev \
+		$(if $(shell $(PYTHON) scripts/where testbed 2>/dev/null),image)
+
+test-packages:
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+		scripts/packages $$($(TESTBED) packages $(CURDIR)) $(BROWSER_PACKAGES)
+
+packages:
+	@scripts/packages $$($(TESTBED) packages $(CURDIR))
+
+image:
+	@scripts/python check /usr/bin/python3
+	@$(TESTBED) prebuild $(CURDIR)
 
 up: root setup-testbed ## start the virtual testbed
 	$(BIN)/ansible-playbook playbooks/testbed.yml
 
-down: root setup ## take the virtual testbed away
-	$(BIN)/ansible-playbook playbooks/testbed.yml -e testbed_state=absent
+down: $(VENV)/.controller ## take the virtual testbed, or the demo's processes, away
+	@[ ! -d .processes ] || $(ON_PROCESSES) playbooks/deprovision.yml
+	@[ ! -d .testbed ] || $(BIN)/ansible-playbook playbooks/testbed.yml -e testbed_state=absent
 
-clean: ## remove .venv, caches and the testbed's image (results stay)
-	rm -rf $(VENV) .cache .testbed .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+clean: ## remove .venv, caches, the testbed's image and the processes' environment (results stay)
+	rm -rf $(VENV) .cache .ansible .testbed .processes .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 root:
-	@[ "$$(id -u)" = 0 ] || { echo "The virtual testbed needs root: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) scripts/where testbed >/dev/null
 
-$(VENV)/bin/python:
-	@scripts/packages $(CONTROLLER_PACKAGES)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than 3.11: name a newer one with PYTHON=python3.x" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+python:
+	@scripts/python check $(PYTHON)
+
+$(VENV)/bin/python: | python
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.controller: requirements/controller.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	@echo "Installing Ansible and what the report needs into $(VENV)"
+	@$(BIN)/$(PIP) -r $<
 	@touch $@
+	@echo "$(VENV): installed."
 
 $(VENV)/.dev: requirements/dev.txt requirements/runtime.txt $(VENV)/.controller
-	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	@echo "Installing PyTorch and the tools for tests into $(VENV)"
+	@$(BIN)/$(PIP) -r $<
 	@touch $@
+	@echo "$(VENV): complete."
+
+$(PROCESSES)/.runtime: requirements/runtime.txt | python
+	@echo "Installing PyTorch into $(PROCESSES)"
+	@mkdir -p .processes && chmod 700 .processes
+	@$(PYTHON) -m venv $(PROCESSES)
+	@$(PROCESSES)/bin/$(PIP) -r $<
+	@touch $@
+	@echo "$(PROCESSES): installed."

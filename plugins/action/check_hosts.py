@@ -12,7 +12,7 @@ import logging
 import shlex
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,29 +21,42 @@ import paramiko
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+OWN_CONFIG = Path("~/.ssh/config")
 SSH_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
 
 
 def ssh_options(text: str) -> dict[str, str]:
-    """Return the ``-o Key=value`` pairs of an ssh command line, keys in lower case."""
+    """Return the ``-o Key=value`` pairs of an ssh command line, keys in lower case, and its -F."""
     words = shlex.split(text)
-    pairs = [word[2:] for word in words if word.startswith("-o") and len(word) > 2]
-    pairs += [after for word, after in itertools.pairwise(words) if word == "-o"]
+    pairs = values_of("-o", words)
     found = {"proxyjump": "yes"} if "-J" in words else {}
+    if files := values_of("-F", words):
+        found["-F"] = files[-1]
     for key, separator, value in (pair.partition("=") for pair in pairs):
         if separator:
             found[key.lower()] = value
     return found
 
 
+def values_of(flag: str, words: Sequence[str]) -> list[str]:
+    """Return what follows a flag of one letter, in the same word or in the next."""
+    joined = [word[2:] for word in words if word.startswith(flag) and len(word) > 2]
+    return joined + [after for word, after in itertools.pairwise(words) if word == flag]
+
+
+def configured(options: Mapping[str, str], address: str) -> dict[str, Any]:
+    """Return what ssh would read of a host in its configuration: the one named, or one's own."""
+    path = Path(options.get("-F", OWN_CONFIG)).expanduser()
+    config = paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()
+    return dict(config.lookup(address))
+
+
 def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
     """Return what keeps us from `host`, as one sentence, or ``""``."""
-    address, port = str(host.get("ansible_host", name)), int(host.get("ansible_port", 22))
+    address = str(host.get("ansible_host", name))
     options = ssh_options(" ".join(str(host.get(key, "")) for key in SSH_ARGUMENTS))
-    configured = paramiko.SSHConfig()
-    if (own := Path("~/.ssh/config").expanduser()).is_file():
-        configured = paramiko.SSHConfig.from_path(str(own))
-    settings = configured.lookup(address)
+    settings = configured(options, address)
+    port = int(host.get("ansible_port", settings.get("port", 22)))
     behind = {"proxyjump", "proxycommand"} & {*options, *settings}
     if host.get("ansible_connection") == "local" or behind:
         return ""

@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import yaml
 
 # Before anything of Ansible's: it replaces sys.intern, and PyTorch's compiler cannot load after.
 import paretopipe_runtime.models.architectures  # noqa: F401
-from tests.testbed.machines import Testbed
+from tests.testbed.machines import Testbed, why_not
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,10 +119,8 @@ def experiments() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def testbed() -> Callable[[str, str], str]:
     """Bring testbed 0 up, and return a function that runs a shell line on one of its hosts."""
-    if os.geteuid() != 0:
-        pytest.skip("the virtual testbed needs root: run `sudo make test`")
-    if shutil.which("systemd-nspawn") is None:
-        pytest.skip("systemd-nspawn is missing: run `make setup-testbed`")
+    if said := why_not():
+        pytest.skip(said)
     up = run_playbook("testbed")
     assert up.status == 0, up.output
 

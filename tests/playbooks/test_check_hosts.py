@@ -112,6 +112,27 @@ def test_ssh_options_are_read_in_both_spellings(check: ModuleType) -> None:
     assert "proxyjump" in options
 
 
+def test_ones_own_ssh_config_counts_unless_another_is_named(
+    check: ModuleType,
+    server: tuple[int, paramiko.PKey],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port, key = server
+    own = tmp_path / "config"
+    own.write_text(
+        f"Host 127.0.0.1\n  ProxyJump jump\nHost pi1\n  Hostname 127.0.0.1\n  Port {port}\n"
+    )
+    monkeypatch.setattr(check, "OWN_CONFIG", own)
+    there = {**host(1, remember(tmp_path / "k", port, key)), "ansible_port": 1}
+    assert check.ask("pi1", there, 1) == "", "it is behind another"
+    for flag in ("-F /dev/null", "-F none", "-F/dev/null"):
+        alone = {**there, "ansible_ssh_common_args": f"{flag} {there['ansible_ssh_common_args']}"}
+        assert "refuses SSH at this port" in check.ask("pi1", alone, 5)
+    del there["ansible_host"], there["ansible_port"]
+    assert check.ask("pi1", there, 10) == "", "its address and port are in the configuration"
+
+
 def test_a_host_behind_another_is_left_to_openssh(check: ModuleType) -> None:
     behind = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-J jump"}
     assert check.ask("pi1", behind, 1) == ""

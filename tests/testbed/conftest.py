@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.testbed.machines import Testbed
+from tests.testbed.machines import Testbed, why_not
 
 
 def _require_machine() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("the testbed needs root: run the tests with sudo")
-    if shutil.which("systemd-nspawn") is None:
-        pytest.skip("the testbed needs systemd-nspawn: apt install systemd-container")
+    if said := why_not():
+        pytest.skip(said)
 
 
 @pytest.fixture(scope="session")

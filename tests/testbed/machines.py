@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -14,6 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".testbed"
 NUMBERS = {"server": 10, "pi1": 11, "pi2": 12, "wan": 2}
 PLAYBOOK_TIMEOUT_S = 600  # the first run on a machine builds the image
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Return why no testbed can be on this machine as it is now, in one sentence, or None."""
+    asked = [sys.executable, str(ROOT / "scripts/where"), "installed"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    return None if done.returncode == 0 else done.stderr.strip()
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Testbed:
         """Run a command on a machine and return what it printed."""
         options = [
             *("-F", "/dev/null", "-i", str(self.folder / "id"), "-o", "BatchMode=yes"),
-            *("-o", f"UserKnownHostsFile={self.folder}/known_hosts", "-o", "ConnectTimeout=5"),
+            *("-o", f"UserKnownHostsFile={self.folder}/known_hosts", "-o", "ConnectTimeout=30"),
             *("-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"),
         ]
         result = subprocess.run(

@@ -13,10 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .machine import NODE_PYTHON
 from .settings import Settings
-from .shell import TestbedError, forward, run, system_environment
+from .shell import PREFIX, TestbedError, forward, itself, run, system_environment
 
-NODE_PYTHON = "/usr/bin/python3"
 HOME = "opt/paretopipe"  # below a node's root
 VENV = f"/{HOME}/venv"
 BUILD_TIMEOUT_S = 1800
@@ -47,12 +47,12 @@ def build(settings: Settings) -> None:
         return
     scratch = target.with_suffix(".building")
     shutil.rmtree(scratch, ignore_errors=True)
-    for part in ("upper", "work", "root"):
+    for part in ("upper", "work", "tmp"):
         (scratch / part).mkdir(parents=True)
     log = target.with_suffix(".log")
     try:
         _run_build(scratch, settings, log)
-        (scratch / "upper" / HOME).rename(target)
+        (scratch / "upper" / Path(HOME).name).rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     for other in target.parent.iterdir():
@@ -68,15 +68,17 @@ def _run_build(scratch: Path, settings: Settings, log: Path) -> None:
     command = [
         # The mounts live and die with this private namespace, whatever happens to the build.
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"),
-        *(sys.executable, "-m", str(__package__), "build-image-inside"),
-        *(str(scratch), str(settings.requirements), str(settings.optional)),
+        *itself("build-image-inside", scratch, settings.requirements, settings.optional),
     ]
-    environment = system_environment(forward() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+    # Downloads go to a disk, for they are large, and away with it.
+    own = {"TMPDIR": f"{scratch}/tmp", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if "PIP_CACHE_DIR" not in os.environ:
+        own["PIP_NO_CACHE_DIR"] = "1"
     with log.open("wb") as output:
         try:
             result = subprocess.run(
                 command,
-                env=environment,
+                env=system_environment(forward() | own),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -88,41 +90,33 @@ def _run_build(scratch: Path, settings: Settings, log: Path) -> None:
                 f"building the image took more than {BUILD_TIMEOUT_S} s (log: {log})"
             ) from error
     if result.returncode != 0:
-        lines = log.read_text(errors="replace").strip().splitlines()
-        said = lines[-1] if lines else "no message"
-        raise TestbedError(f"building the image failed: {said} (log: {log})")
+        lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
+        said = next((line for line in lines if line.startswith(("ERROR:", PREFIX))), lines[-1])
+        raise TestbedError(f"building the image failed: {said.removeprefix(PREFIX)} (log: {log})")
 
 
 def build_inside(scratch: Path, requirements: Path, optional: Path) -> None:
     """Create the virtual environment; runs within the build's own mount namespace.
 
-    Without the optional packages the image is complete: what needs them says so when it is used.
+    There /opt is an overlay whose upper layer becomes the image; all else, the way to the package
+    index included, is the machine's own. Without the optional packages the image is complete: what
+    needs them says so when it is used.
     """
     os.umask(0o022)  # the service user of the hosts is to use it, whatever ours is
-    root = scratch / "root"
-    overlay = f"lowerdir=/,upperdir={scratch}/upper,workdir={scratch}/work"
-    run("mount", "-t", "overlay", "overlay", "-o", overlay, str(root))
-    run("mount", "-t", "proc", "proc", str(root / "proc"))
-    for name in ("dev", "etc/resolv.conf", "etc/hosts"):
-        run("mount", "--rbind", f"/{name}", str(root / name))
-    # A scratch /tmp and cache: what pip leaves there must not become part of the image.
-    for name in ("tmp", "root/.cache"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-        run("mount", "-t", "tmpfs", "tmpfs", str(root / name))
-    shutil.copy(requirements, root / "tmp/requirements.txt")
-    shutil.copy(optional, root / "tmp/optional.txt")
-    os.chroot(root)
-    os.chdir("/")
-    subprocess.run([NODE_PYTHON, "-m", "venv", "--clear", VENV], check=True)
+    layers = f"lowerdir=/opt,upperdir={scratch}/upper,workdir={scratch}/work"
+    run("mount", "-t", "overlay", "overlay", "-o", layers, "/opt")
+    _run([NODE_PYTHON, "-m", "venv", "--clear", VENV])
     pip = [f"{VENV}/bin/python", "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
-    # This /tmp was mounted a moment ago, for this process: nobody else's file can be in it.
-    needed, more = "/tmp/requirements.txt", "/tmp/optional.txt"  # nosec B108
-    subprocess.run([*pip, "--requirement", needed], check=True)
-    pinned = ("--constraint", needed)
-    done = subprocess.run([*pip, "--requirement", more, *pinned], check=False)
-    if done.returncode != 0:
+    _run([*pip, "--requirement", str(requirements)])
+    more = ("--requirement", str(optional), "--constraint", str(requirements))
+    if subprocess.run([*pip, *more], check=False).returncode != 0:
         print(f"{optional.name}: not installed, the image is made without")
-    sys.exit(0)
+
+
+def _run(command: list[str]) -> None:
+    """Run a program that speaks to the build's log, and end with it where it fails."""
+    if (code := subprocess.run(command, check=False).returncode) != 0:
+        sys.exit(code)
 
 
 def _in_use(key: str, state_root: Path) -> bool:

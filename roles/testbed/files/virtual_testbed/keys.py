@@ -56,7 +56,7 @@ def ssh_command(settings: Settings, name: str, *remote: str) -> tuple[str, ...]:
         "StrictHostKeyChecking=yes",
         "IdentitiesOnly=yes",
         "BatchMode=yes",
-        "ConnectTimeout=5",
+        "ConnectTimeout=30",
     )
     flags = (part for option in options for part in ("-o", option))
     target = f"root@{settings.management_address(name)}"

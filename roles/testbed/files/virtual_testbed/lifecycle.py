@@ -9,17 +9,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from . import cgroups, image, keys, links, preflight, roots, supervisor, sysctl
+from . import cgroups, image, keys, links, machine, preflight, roots, supervisor, sysctl
 from .settings import Settings
-from .shell import TestbedError, system_environment
+from .shell import TestbedError, itself, system_environment
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 300.0  # patience costs nothing: a machine that ends meanwhile is noticed
 LOCK_TIMEOUT_S = 900.0  # long enough for somebody else's image build
 
 
@@ -67,32 +66,55 @@ def up(settings: Settings, settings_json: str) -> None:
     """Build a testbed from nothing, replacing what is left of an earlier one."""
     down(settings)
     preflight.check_addresses(settings)
-    settings.folder.mkdir(mode=0o700, parents=True)
-    keys.create(settings)
-    cgroups.create(settings)
     try:
+        settings.folder.mkdir(mode=0o700, parents=True)
+        keys.create(settings)
+        cgroups.create(settings)
         _launch(settings, settings_json)
-    except TestbedError as error:
+    except (TestbedError, OSError) as error:
         logs = {path.name: path.read_bytes() for path in settings.folder.glob("*.log")}
-        down(settings)
+        also = _down_after(settings)
         _failure_logs(settings).mkdir()
         for name, text in logs.items():
             (_failure_logs(settings) / name).write_bytes(text)
-        raise TestbedError(f"{error} (logs: {_failure_logs(settings)})") from error
+        raise TestbedError(f"{error} (logs: {_failure_logs(settings)}){also}") from error
     except BaseException:
-        down(settings)
+        _down_after(settings)
         raise
 
 
+def _down_after(settings: Settings) -> str:
+    """Clean up after a failed start; return what failed there too, to be said after the cause."""
+    try:
+        down(settings)
+    except TestbedError as error:
+        return f"; and cleaning up afterwards: {error}"
+    return ""
+
+
 def down(settings: Settings) -> None:
-    """Remove every trace of a testbed, whatever state it is in."""
+    """Remove every trace of a testbed, whatever state it is in and whatever one step raises."""
+    steps: tuple[Callable[[Settings], None], ...] = (
+        *(_kill_root, cgroups.destroy, links.disconnect_controller, sysctl.give_back),
+        *(_end_ssh_masters, _remove_folders),
+    )
+    failures = []
+    for step in steps:
+        try:
+            step(settings)
+        except (TestbedError, OSError) as error:
+            failures.append(str(error))
+    if failures:
+        raise TestbedError("; ".join(failures))
+
+
+def _kill_root(settings: Settings) -> None:
     if settings.state_file.exists() and _is_alive(state := _state(settings)):
         with suppress(ProcessLookupError):
             os.kill(int(state["pid"]), signal.SIGKILL)
-    cgroups.destroy(settings)
-    links.disconnect_controller(settings)
-    sysctl.give_back(settings)
-    _end_ssh_masters(settings)
+
+
+def _remove_folders(settings: Settings) -> None:
     for folder in (settings.folder, _failure_logs(settings)):
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
@@ -112,15 +134,11 @@ def _failure_logs(settings: Settings) -> Path:
 
 
 def _launch(settings: Settings, settings_json: str) -> None:
-    command = [
-        *("unshare", "--pid", "--net", "--mount", "--ipc", "--uts", "--propagation", "private"),
-        *("--fork", "--kill-child", "--mount-proc"),
-        *(sys.executable, "-m", str(__package__), "supervise", settings_json),
-    ]
+    command = (*machine.NAMESPACES, *itself("supervise", settings_json))
     with (settings.folder / "testbed.log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            env=system_environment({"PYTHONPATH": os.environ.get("PYTHONPATH", "")}),
+            env=system_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -162,6 +180,8 @@ def _wait_for_ssh(settings: Settings, process: subprocess.Popen[str]) -> None:
         while not _ssh_answers(settings.management_address(name), timeout_s=1.0):
             if process.poll() is not None:
                 raise TestbedError(f"the testbed ended: {_last_line(settings, 'testbed')}")
+            if supervisor.end_mark(settings, name).exists():
+                raise TestbedError(f"{name} ended at its start: {_last_line(settings, name)}")
             if time.monotonic() > deadline:
                 said = _last_line(settings, name)
                 raise TestbedError(f"{name} did not come up in {START_TIMEOUT_S:.0f} s: {said}")

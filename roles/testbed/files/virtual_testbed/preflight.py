@@ -1,4 +1,4 @@
-"""What this machine must offer before a testbed is tried, each lack said in one sentence."""
+"""What must be installed and free before a testbed is made, each lack said in one sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import image, wan
+from . import machine, wan
 from .settings import Settings
 from .shell import SYSTEM_PATH, TestbedError, run
 
@@ -24,24 +24,44 @@ PACKAGES = {
     "iperf3": "iperf3",
     "modprobe": "kmod",
     "sysctl": "procps",
+    "nft": "nftables",
     "unshare": "util-linux",
-    image.NODE_PYTHON: "python3",
+    machine.NODE_PYTHON: "python3",
 }
 
 
 def check(settings: Settings) -> None:
-    """Raise TestbedError where this machine cannot carry the testbed."""
+    """Raise TestbedError where the settings are wrong or programs are missing."""
     if not 0 <= settings.id <= 255:
         raise TestbedError(f"testbed_id is {settings.id}: choose a number from 0 to 255")
-    if not sys.platform.startswith("linux"):
-        raise TestbedError("the testbed is made of Linux namespaces: run it on a Linux machine")
-    _check_programs(settings)
-    for folder in ("/usr", "/etc", "/opt"):
-        if os.path.ismount(folder):
-            raise TestbedError(
-                f"{folder} is a file system of its own, but the hosts' roots are overlays of / "
-                "alone: use a machine or virtual machine with one root file system"
-            )
+    check_programs(settings.wan)
+
+
+def check_programs(link: str) -> None:
+    """Raise TestbedError, with the packages to install, where a testbed's programs are missing."""
+    if missing := missing_packages(link):
+        raise TestbedError(f"programs are missing: run apt install {' '.join(missing)}")
+
+
+def missing_packages(link: str) -> list[str]:
+    """List the Debian packages of programs that a testbed needs and this machine has not.
+
+    Parameters
+    ----------
+    link
+        What shapes its link: "kernel" or "uml".
+    """
+    wanted = PACKAGES | ({wan.UML: "user-mode-linux"} if link == "uml" else {})
+    missing = {
+        package
+        for program, package in wanted.items()
+        if shutil.which(program, path=SYSTEM_PATH) is None
+    }
+    if "python3" not in missing:
+        ensurepip = ("-c", "import ensurepip")
+        if run(machine.NODE_PYTHON, *ensurepip, check=False).returncode != 0:
+            missing.add("python3-venv")
+    return sorted(missing | ({"python3-venv"} if "python3" in missing else set()))
 
 
 def check_root() -> None:
@@ -79,23 +99,4 @@ def check_addresses(settings: Settings) -> None:
         raise TestbedError(
             f"{network} is in use on this machine ({routes.splitlines()[0].strip()}): choose "
             f"another testbed with -e testbed_id={settings.id + 1}"
-        )
-
-
-def _check_programs(settings: Settings) -> None:
-    missing = {
-        package
-        for program, package in PACKAGES.items()
-        if shutil.which(program, path=SYSTEM_PATH) is None
-    }
-    if not missing:
-        venv = run(image.NODE_PYTHON, "-c", "import ensurepip", check=False)
-        if venv.returncode != 0:
-            missing.add("python3-venv")
-    if missing:
-        raise TestbedError(f"programs are missing: run apt install {' '.join(sorted(missing))}")
-    if settings.wan == "uml" and shutil.which(wan.UML, path=SYSTEM_PATH) is None:
-        raise TestbedError(
-            "this machine's kernel has no netem and User Mode Linux, which would stand in, is not "
-            "installed: run apt install user-mode-linux"
         )

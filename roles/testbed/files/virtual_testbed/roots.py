@@ -7,7 +7,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from . import image, keys
+from . import cgroups, image, keys
 from .settings import HOST_NUMBERS, WAN, Settings
 from .shell import run
 
@@ -95,7 +95,9 @@ def _identity(settings: Settings, name: str, upper: Path) -> None:
     (etc / "hostname").write_text(f"{name}\n")
     for host in settings.hosts:
         if host.name == name:  # machine-info(5): what a result measured here must say of its host
-            (etc / "machine-info").write_text(f'DEPLOYMENT="{host.deployment}"\n')
+            (etc / "machine-info").write_text(
+                f'DEPLOYMENT="{host.deployment(cgroups.limits_memory())}"\n'
+            )
     (etc / "machine-id").write_text(f"{secrets.token_hex(16)}\n")
     (etc / "resolv.conf").write_text("# no internet here\n")
     (etc / "fstab").write_text("# an overlay of another machine\n")

@@ -25,13 +25,10 @@ class Host:
     cpu_percent: int
     memory_mib: int
 
-    @property
-    def deployment(self) -> str:
-        """What the host is, in words for whoever reads a result that it gave."""
-        return (
-            f"virtual testbed: {self.cpu_percent} % of one processor, "
-            f"{self.memory_mib / 1024:g} GiB of memory"
-        )
+    def deployment(self, limits_memory: bool) -> str:
+        """Say what the host is, in words for whoever reads a result that it gave."""
+        memory = f"{self.memory_mib / 1024:g} GiB of" if limits_memory else "no limit on"
+        return f"virtual testbed: {self.cpu_percent} % of one processor, {memory} memory"
 
     @property
     def number(self) -> int:
@@ -71,6 +68,20 @@ class Settings:
             wan=str(raw["wan"]),
             hosts=tuple(hosts),
             hidden=tuple(Path(path).resolve() for path in raw.get("hidden", ())),
+        )
+
+    @classmethod
+    def of_checkout(cls, checkout: Path) -> Settings:
+        """Return what the role's defaults say about a checkout's image; there are no hosts."""
+        checkout = checkout.resolve()
+        requirements = checkout / "requirements"
+        return cls(
+            id=0,
+            state_root=checkout / ".testbed",
+            requirements=requirements / "runtime.txt",
+            optional=requirements / "engines.txt",
+            wan="auto",
+            hosts=(),
         )
 
     @property

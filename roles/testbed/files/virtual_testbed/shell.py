@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+PREFIX = "E_TESTBED: "  # what this program puts before an error on its standard error
+HINT = "dmesg(1) may have more information"  # mount's, in the place of a reason
 
 
 class TestbedError(Exception):
@@ -15,7 +20,20 @@ class TestbedError(Exception):
 
 def system_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a small, predictable environment: nothing of the caller's but what is named."""
-    return {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8", **(extra or {})}
+    here = str(Path(__file__).resolve().parents[1])
+    usual = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": here}
+    return usual | dict(extra or {})
+
+
+def itself(command: str, *arguments: object) -> tuple[str, ...]:
+    """Return the command line of one of this very program's commands."""
+    return (sys.executable, "-m", str(__package__), command, *map(str, arguments))
+
+
+def reason(text: str) -> str:
+    """Return what a failed program has said, on one line: the first lines have the reason."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and HINT not in line]
+    return "; ".join([*lines[:2], *lines[2:][-1:]]) or "no message"
 
 
 def run(
@@ -52,8 +70,8 @@ def run(
     except FileNotFoundError as error:
         raise TestbedError(f"the program '{argv[0]}' is not installed") from error
     if check and result.returncode != 0:
-        said = (result.stderr or result.stdout).strip().splitlines()
-        raise TestbedError(f"'{' '.join(argv)}' failed: {said[-1] if said else 'no message'}")
+        said = reason(result.stderr or result.stdout)
+        raise TestbedError(f"'{' '.join(argv)}' failed: {said}")
     return result
 
 

@@ -47,9 +47,18 @@ def supervise(settings: Settings, settings_json: str) -> None:
         except ChildProcessError:
             return  # every machine has ended
         for name, process in machines.items():
-            if process.pid == pid and os.waitstatus_to_exitcode(status) == REBOOT:
+            if process.pid != pid:
+                continue
+            if os.waitstatus_to_exitcode(status) == REBOOT:
                 machines[name] = _start(settings, name, settings_json)
-                break
+            else:
+                end_mark(settings, name).touch()
+            break
+
+
+def end_mark(settings: Settings, name: str) -> Path:
+    """Return the file whose existence says that a machine has ended for good."""
+    return settings.folder / f"{name}.ended"
 
 
 def _command(settings: Settings, name: str, settings_json: str) -> tuple[str, ...]:
@@ -67,10 +76,7 @@ def _command(settings: Settings, name: str, settings_json: str) -> tuple[str, ..
 
 
 def _start(settings: Settings, name: str, settings_json: str) -> subprocess.Popen[bytes]:
-    extra = {
-        "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # sysctl net.*
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-    }
+    extra = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}  # sysctl net.*
     with (settings.folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
             _command(settings, name, settings_json),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .settings import Settings
+from .shell import TestbedError
 
 ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 
@@ -24,7 +25,13 @@ def cubic_allowed(settings: Settings) -> Iterator[None]:
         return
     _note(settings).write_text(before)
     try:
-        ALLOWED.write_text(f"{before} cubic")
+        try:
+            ALLOWED.write_text(f"{before} cubic")
+        except OSError as error:
+            raise TestbedError(
+                f"the hosts' TCP is to be cubic, and {ALLOWED} can only be '{before}' here: use "
+                "cubic on the machine itself (sysctl -w net.ipv4.tcp_congestion_control=cubic)"
+            ) from error
         yield
     finally:
         give_back(settings)
@@ -34,7 +41,8 @@ def give_back(settings: Settings) -> None:
     """Restore the setting where an interrupted start has left it changed."""
     note = _note(settings)
     if note.exists():
-        if before := note.read_text().strip():
+        before = note.read_text().strip()
+        if before and ALLOWED.read_text().strip() != before:
             ALLOWED.write_text(before)
         note.unlink()
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .machine import UML
 from .settings import WAN, Settings
-from .shell import TestbedError, run, system_environment
+from .shell import TestbedError, itself, run, system_environment
 
 INTERFACES = ("lan0", "up0", "mg0")
-UML = "linux.uml"
 UML_MODULES = Path("/usr/lib/uml/modules")
 SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
 ETH_P_ALL = 3
@@ -54,12 +53,8 @@ def resolve(asked: str) -> str:
 
 
 def kernel_has_netem() -> bool:
-    """Find out by doing, in a network namespace that ends with the attempt.
-
-    Looking for the module instead would mislead both ways: it may be built in, or not loadable.
-    """
-    attempt = ("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
-    return run("unshare", "--net", *attempt, check=False).returncode == 0
+    """Find out by doing, in a network namespace that ends with the attempt."""
+    return run("unshare", "--net", *itself("try-netem"), check=False).returncode == 0
 
 
 def prepare_root(settings: Settings, root: Path) -> None:
@@ -75,8 +70,7 @@ def prepare_root(settings: Settings, root: Path) -> None:
 
 def uml_command(settings_json: str) -> tuple[str, ...]:
     """Return the command that becomes the User Mode Linux, in the box's network namespace."""
-    python = (sys.executable, "-m", str(__package__))
-    return ("nsenter", f"--net=/run/netns/{WAN}", *python, "become-uml", settings_json)
+    return ("nsenter", f"--net=/run/netns/{WAN}", *itself("become-uml", settings_json))
 
 
 def become_uml(settings: Settings) -> None:

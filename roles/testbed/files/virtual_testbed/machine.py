@@ -1,0 +1,191 @@
+"""Can this machine carry a testbed at all? Found out by trying, in a part of a second.
+
+Nothing needs to be installed for it and nothing is left behind: what is tried is tried in
+namespaces that end with the attempt. The Makefile, the role and the tests ask the same question.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+from . import cgroups
+from .shell import PREFIX, SYSTEM_PATH, TestbedError, forward, itself, reason, run
+
+NODE_PYTHON = "/usr/bin/python3"
+NODE_PYTHON_MIN = (3, 11)
+UML = "linux.uml"
+# One of everything that a testbed's root process is started with.
+NAMESPACES = (
+    *("unshare", "--pid", "--net", "--mount", "--ipc", "--uts", "--propagation", "private"),
+    *("--fork", "--kill-child", "--mount-proc"),
+)
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+
+
+def check(state_root: Path) -> None:
+    """Raise TestbedError, with the reason, where no testbed can be on this machine.
+
+    Parameters
+    ----------
+    state_root
+        Where the hosts' writable layers will be; it need not exist yet.
+    """
+    if not sys.platform.startswith("linux"):
+        raise TestbedError("it is made of Linux namespaces, and this is another system")
+    if os.geteuid() != 0:
+        sudo = "sudo -E" if forward() else "sudo"  # which else drops a proxy's variables
+        raise TestbedError(f"it makes namespaces and mounts, which needs root ({sudo} make …)")
+    if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
+        raise TestbedError(
+            "root here is root of a user namespace only, as in a rootless container: use real root"
+        )
+    if shutil.which("dpkg-query", path=SYSTEM_PATH) is None:
+        raise TestbedError(
+            "its hosts stand on this machine's own system, which has to be Debian or made from it"
+        )
+    _check_root_file_system()
+    _check_python()
+    cgroups.check()
+    _try(state_root)
+
+
+def _check_root_file_system() -> None:
+    mounted = {words[4] for words in _mounts()}
+    for folder in ("/usr", "/etc", "/opt"):
+        if folder in mounted:
+            raise TestbedError(
+                f"{folder} is a file system of its own, but the hosts' roots are overlays of / "
+                "alone: use a machine or virtual machine with one root file system"
+            )
+
+
+def _check_python() -> None:
+    """Look at the Python that the hosts will have; where there is none, it gets installed."""
+    if not Path(NODE_PYTHON).exists():
+        return
+    said = run(NODE_PYTHON, "-c", "import sys; print(*sys.version_info[:2])").stdout
+    if tuple(map(int, said.split())) < NODE_PYTHON_MIN:
+        raise TestbedError(
+            f"its hosts use this machine's {NODE_PYTHON}, which is {said.strip().replace(' ', '.')}"
+            ": 3.11 or newer is needed, so a newer release of this system"
+        )
+
+
+def _try(state_root: Path) -> None:
+    """Start a process as a testbed's root is started, and judge what it finds."""
+    there = next(folder for folder in (state_root, *state_root.parents) if folder.is_dir())
+    try:
+        scratch = tempfile.mkdtemp(prefix=".pptb-try-", dir=there)
+    except OSError as error:
+        raise TestbedError(f"nothing can be written to {there}: {error.strerror}") from error
+    try:
+        result = run(*NAMESPACES, *itself("try-inside", scratch), check=False)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if result.returncode != 0:
+        said = result.stderr.strip().splitlines() or ["no message"]
+        if said[-1].startswith(PREFIX):
+            raise TestbedError(said[-1].removeprefix(PREFIX))
+        raise TestbedError(
+            f"namespaces are refused here, even to root ({said[-1]}), as in most containers: use "
+            "a machine or a virtual machine"
+        )
+    found = json.loads(result.stdout)
+    if not (found["netem"] or shutil.which(UML, path=SYSTEM_PATH) or _uml_is_packaged()):
+        raise TestbedError(
+            "its link is shaped by netem, which this machine's kernel has not (sch_netem), and "
+            "User Mode Linux, which would stand in, is packaged for Debian on x86-64 only"
+        )
+    if not (found["cubic"] or os.access(ALLOWED, os.W_OK)):
+        raise TestbedError(
+            "its hosts need TCP's cubic, which this container may not allow them: "
+            "on the machine around it, run sysctl net.ipv4.tcp_congestion_control=cubic"
+        )
+
+
+def try_inside(scratch: Path) -> dict[str, object]:
+    """Try what a testbed does within its namespaces; raise TestbedError where all is in vain."""
+    _try_overlay(scratch)
+    return {"netem": kernel_has_netem(), "cubic": _can_be_cubic()}
+
+
+def _try_overlay(scratch: Path) -> None:
+    upper, work, root = (scratch / name for name in ("upper", "work", "root"))
+    for folder in (upper, work, root):
+        folder.mkdir()
+    options = f"lowerdir=/,upperdir={upper},workdir={work},volatile"
+    mount = ("mount", "-t", "overlay", "overlay", "-o", options, str(root))
+    try:
+        os.setxattr(upper, "trusted.pptb", b"y")
+        result = run(*mount, check=False)
+        why = reason(result.stderr).removeprefix(f"mount: {root}: ") if result.returncode else ""
+    except OSError as error:
+        why = f"extended attributes: {error.strerror}"
+    if why:
+        raise TestbedError(
+            f"no overlay of / can be laid on {scratch.parent}, which is {_file_system(scratch)} "
+            f"({why.rstrip('.')}): put the checkout on ext4, xfs or btrfs, in a container on a "
+            "volume"
+        )
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system that holds a path, as the kernel calls it."""
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    return next((words[words.index("-") + 1] for words in _mounts() if words[2] == wanted), "odd")
+
+
+def _mounts() -> list[list[str]]:
+    """Return the lines of proc(5)'s mountinfo, in words: os.path.ismount() misses bind mounts."""
+    return [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+
+
+def _can_be_cubic() -> bool:
+    """Say whether a network namespace may use cubic: the machine has a list, for all of them."""
+    try:
+        CONGESTION.write_text("cubic")
+    except OSError:
+        return False
+    return True
+
+
+def _uml_is_packaged() -> bool:
+    """Say whether apt has User Mode Linux for this machine: Debian's has, Ubuntu's has not."""
+    try:
+        system = platform.freedesktop_os_release()["ID"]
+    except (OSError, LookupError):
+        return False
+    return system == "debian" and platform.machine() in {"x86_64", "i686"}
+
+
+def kernel_has_netem() -> bool:
+    """Find out by doing, on the loopback interface of the network namespace this is called in.
+
+    Looking for the module instead would mislead both ways: it may be built in, or not loadable. And
+    `tc` may not be installed yet, so this is its request (rtnetlink(7)), put together by hand.
+    """
+    new_qdisc, request_acknowledge_create, kind, options = 36, 0x405, 1, 2
+    to_root_of_loopback = struct.pack("=BxxxiIII", socket.AF_UNSPEC, 1, 0, 0xFFFFFFFF, 0)
+    no_impairment = struct.pack("=6I", 0, 1000, 0, 0, 0, 0)
+    body = to_root_of_loopback
+    for number, value in ((kind, b"netem\0"), (options, no_impairment)):
+        body += struct.pack("=HH", 4 + len(value), number) + value + b"\0" * (-len(value) % 4)
+    header = struct.pack("=IHHII", 16 + len(body), new_qdisc, request_acknowledge_create, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as channel:
+        channel.settimeout(5)
+        try:
+            channel.sendall(header + body)
+            answer = channel.recv(4096)
+        except OSError:
+            return False
+    return struct.unpack_from("=i", answer, 16) == (0,)
