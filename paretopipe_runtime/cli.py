@@ -85,7 +85,7 @@ def _prepare(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> int:
     from paretopipe_runtime.orchestrator.sweep import sweep
 
-    return _measure(sweep, options)
+    return _measure(sweep, options, first=options.blocks)
 
 
 def _profile(options: argparse.Namespace) -> int:
@@ -94,7 +94,9 @@ def _profile(options: argparse.Namespace) -> int:
     return _measure(profile, options)
 
 
-def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespace) -> int:
+def _measure(
+    measure: Callable[..., tuple[int, str]], options: argparse.Namespace, **more: Any
+) -> int:
     from paretopipe_runtime import lock
     from paretopipe_runtime.orchestrator.lease import Lease
     from paretopipe_runtime.orchestrator.sweep import SweepFiles
@@ -108,7 +110,7 @@ def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespac
     )
     plan, keys = _read_plan(options.plan), _keys(options)
     with lock.hold(options.state_dir, f"paretopipe {measure.__name__} {plan.get('cell_id')}"):
-        code, sentence = measure(plan, files, keys)
+        code, sentence = measure(plan, files, keys, **more)
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -235,6 +237,12 @@ def _parser() -> argparse.ArgumentParser:
         _followed(measure)
         _common(measure)
         measure.set_defaults(run=run)
+        if run is _sweep:
+            measure.add_argument(
+                "--blocks",
+                type=int,
+                help="only so many of the plan's blocks, for a first look; without it, the rest",
+            )
 
     withdraw = commands.add_parser(
         "withdraw", help="let runs not count that turned out to be measured under wrong conditions"

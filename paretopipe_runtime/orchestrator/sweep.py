@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,10 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import boots, record
 from paretopipe_runtime.orchestrator.blocks import (
+    Drift,
     Log,
     Step,
+    again,
     blocks_of,
     continued,
     needed,
@@ -54,8 +57,13 @@ class SweepFiles:
     state_dir: Path
 
 
-def sweep(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int, str]:
+def sweep(
+    document: dict[str, Any], files: SweepFiles, keys: Keys, first: int | None = None
+) -> tuple[int, str]:
     """Measure the cell that `document` plans; return the exit code and a closing sentence.
+
+    With `first`, only so many of its blocks, for a first look: the rest, and whether one of them
+    drifted, is left to a later call.
 
     Raises
     ------
@@ -67,7 +75,7 @@ def sweep(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int,
         records.merge(files.merge)
     plan = read_plan(continued(document, records.more))
     prepared = prepare(plan, files.state_dir)
-    cell = _Cell(plan, prepared, keys, records, files)
+    cell = _Cell(plan, prepared, keys, records, files, first)
     try:
         cell.complete()
     except _Ended as ended:
@@ -93,13 +101,20 @@ class _Cell:
     """One cell under way: what its records say, how far it is, what failed last."""
 
     def __init__(
-        self, plan: Plan, prepared: Prepared, keys: Keys, records: Records, files: SweepFiles
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        keys: Keys,
+        records: Records,
+        files: SweepFiles,
+        first: int | None,
     ) -> None:
         self._plan, self._prepared, self._keys = plan, prepared, keys
         self._records = records
         self._lease = files.lease
         self._log = log = Log(records.runs)
-        self._blocks = blocks_of(expand(plan, prepared.hop_bytes))
+        self._judged = first is None and plan.drift_limit > 0
+        self._blocks = blocks_of(expand(plan, prepared.hop_bytes))[:first]
         runs = [run for block in self._blocks for run in needed(block, log)]
         left = {run.key for run in outstanding(self._blocks, log)}
         self.progress = Progress(
@@ -115,8 +130,16 @@ class _Cell:
         self.last_failure = ""
 
     def complete(self) -> None:
-        """Measure what is missing, block by block."""
-        for step in steps(self._blocks, self._log, self._plan.drift_limit, MAX_ATTEMPTS):
+        """Measure what is missing, block by block, and once more the blocks that drifted."""
+        self._take(steps(self._blocks, self._log, MAX_ATTEMPTS))
+        if self._judged:
+            limit, repeats = self._plan.drift_limit, self._plan.repeats
+            drift = Drift.of(self._blocks, self._log, limit, repeats)
+            self._records.append_drift(self._plan.cell_id, drift.to_record())
+            self._take(again(self._blocks, self._log, drift, MAX_ATTEMPTS))
+
+    def _take(self, todo: Iterable[Step]) -> None:
+        for step in todo:
             self._stop_if_told()
             if step.block_pass > self._log.block_pass(step.block):
                 self.progress.add(step.block.runs)
