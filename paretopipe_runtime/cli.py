@@ -69,11 +69,12 @@ def _prepare(options: argparse.Namespace) -> int:
             keys,
             lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
             options.records,
+            options.first,
         )
     print(json.dumps(rows) if options.json else outlook.table(rows))
     if options.outlook:
         try:
-            options.outlook.write_text(json.dumps(rows))
+            options.outlook.write_text(json.dumps(outlook.visits(rows)))
         except OSError as error:
             raise ParetoPipeError(
                 "E_DISK",
@@ -215,7 +216,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     prepare.add_argument("--json", action="store_true", help="print the estimate as JSON")
     prepare.add_argument(
-        "--outlook", type=Path, metavar="FILE", help="write the estimate there too, as JSON"
+        "--outlook", type=Path, metavar="FILE", help="write there what the live lines need of it"
+    )
+    prepare.add_argument(
+        "--first", type=int, default=0, help="blocks of each cell that a first report is made of"
     )
     _common(prepare)
     prepare.set_defaults(run=_prepare)

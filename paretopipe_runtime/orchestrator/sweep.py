@@ -31,6 +31,7 @@ from paretopipe_runtime.orchestrator.blocks import (
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.estimate import load_estimate
 from paretopipe_runtime.orchestrator.lease import Lease
+from paretopipe_runtime.orchestrator.pace import learned
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.plan import Plan, read_plan
@@ -82,6 +83,7 @@ def sweep(
         return ended.code, ended.sentence
     finally:
         cell.progress.write(finished=True)
+        cell.progress.learned.save(files.state_dir, plan.cell_id)
     total, missing = cell.progress.total, cell.progress.left
     if missing:
         return INCOMPLETE, f"{missing} of {total} runs have no valid result: {cell.last_failure}"
@@ -117,13 +119,16 @@ class _Cell:
         self._blocks = blocks_of(expand(plan, prepared.hop_bytes))[:first]
         runs = [run for block in self._blocks for run in needed(block, log)]
         left = {run.key for run in outstanding(self._blocks, log)}
+        cells = {path.stem for path in files.records.parent.glob("*.jsonl")} - {plan.cell_id}
         self.progress = Progress(
             files.progress,
             plan.cell_id,
             runs,
             {run.key: records.done[run.key] for run in runs if run.key not in left},
             load_estimate(plan, files.state_dir),
+            [*learned(files.state_dir, cells).values()],
         )
+        self._foresee()
         self._stopping = stop_on_signal()
         self._boots = boots.Known()
         self._failed_in_a_row = 0
@@ -156,6 +161,19 @@ class _Cell:
             self._log.add(row)
             self.progress.end(step.run, row)
             self._note_failure(row)
+            if step.run.role in ("open", "close"):
+                self._foresee()
+
+    def _foresee(self) -> None:
+        """Tell the progress how many blocks seem to have drifted."""
+        if not self._judged:
+            return
+        drift = Drift.of(self._blocks, self._log, self._plan.drift_limit, self._plan.repeats)
+        passes = {block.number: self._log.block_pass(block) for block in self._blocks}
+        closed = [block for block in self._blocks if self._log.when(block.closing, 1)]
+        waiting = sum(passes[number] == 1 for number in drift.beyond)
+        to_come = len(self._blocks) - len(closed)
+        self.progress.foresee(waiting, to_come, len(closed), len(drift.beyond))
 
     def _unheld(self, status: str) -> dict[str, str]:
         """What a run is that ended without anyone who would have noticed an unshaped network.
