@@ -28,7 +28,7 @@ def span(low_s: float, high_s: float) -> str:
     if high_s < _MANY_S:
         low, high = f"{low_s:.0f} s", f"{high_s:.0f} s"
     else:
-        low, high = (f"{max(1, round(end / 60))} min" for end in (low_s, high_s))
+        low, high = (f"{round(end / 60)} min" for end in (low_s, high_s))
     if high_s >= 60 * _MANY_S:
         low, high = (_hours(round(end / 60)) for end in (low_s, high_s))
     if low == high:
