@@ -70,11 +70,12 @@ def _prepare(options: argparse.Namespace) -> int:
             keys,
             lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
             options.records,
+            options.first,
         )
     print(json.dumps(rows) if options.json else outlook.table(rows))
     if options.outlook:
         try:
-            options.outlook.write_text(json.dumps(rows))
+            options.outlook.write_text(json.dumps(outlook.visits(rows)))
         except OSError as error:
             raise ParetoPipeError(
                 "E_DISK",
@@ -86,7 +87,7 @@ def _prepare(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> int:
     from paretopipe_runtime.orchestrator.sweep import sweep
 
-    return _measure(sweep, options)
+    return _measure(sweep, options, first=options.blocks)
 
 
 def _profile(options: argparse.Namespace) -> int:
@@ -95,7 +96,9 @@ def _profile(options: argparse.Namespace) -> int:
     return _measure(profile, options)
 
 
-def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespace) -> int:
+def _measure(
+    measure: Callable[..., tuple[int, str]], options: argparse.Namespace, **more: Any
+) -> int:
     from paretopipe_runtime import lock
     from paretopipe_runtime.orchestrator.lease import Lease
     from paretopipe_runtime.orchestrator.sweep import SweepFiles
@@ -109,7 +112,7 @@ def _measure(measure: Callable[..., tuple[int, str]], options: argparse.Namespac
     )
     plan, keys = _read_plan(options.plan), _keys(options)
     with lock.hold(options.state_dir, f"paretopipe {measure.__name__} {plan.get('cell_id')}"):
-        code, sentence = measure(plan, files, keys)
+        code, sentence = measure(plan, files, keys, **more)
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -245,7 +248,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     prepare.add_argument("--json", action="store_true", help="print the estimate as JSON")
     prepare.add_argument(
-        "--outlook", type=Path, metavar="FILE", help="write the estimate there too, as JSON"
+        "--outlook", type=Path, metavar="FILE", help="write there what the live lines need of it"
+    )
+    prepare.add_argument(
+        "--first", type=int, default=0, help="blocks of each cell that a first report is made of"
     )
     _common(prepare)
     prepare.set_defaults(run=_prepare)
@@ -267,6 +273,12 @@ def _parser() -> argparse.ArgumentParser:
         _followed(measure)
         _common(measure)
         measure.set_defaults(run=run)
+        if run is _sweep:
+            measure.add_argument(
+                "--blocks",
+                type=int,
+                help="only so many of the plan's blocks, for a first look; without it, the rest",
+            )
 
     withdraw = commands.add_parser(
         "withdraw", help="let runs not count that turned out to be measured under wrong conditions"

@@ -28,6 +28,7 @@ _SHARED = (
 )
 MEASURED = ("run", "profile", "link")  # kinds of records that are attempts at a measurement
 WITHDRAWAL = "withdrawal"  # says of an earlier attempt that it does not count after all
+DRIFT = "drift"  # what the sentinels told of a cell's blocks, and by which limit
 _CLOSING_S = 3.0  # between a run's last time and its record, and what a second's rounding hides
 
 
@@ -51,6 +52,7 @@ class Records:
             raise _disk(f"cannot open the records {path}", path, error) from error
         self._lines = set(_lines(path))
         self._plan: Record | None = None
+        self._drift: Record = {}
         self.more: list[Record] = []  # of the latest plan that asked for further blocks
         self.runs: list[Record] = []  # in the order they were measured in
         self.attempts: dict[str, int] = {}
@@ -69,6 +71,12 @@ class Records:
         """Write the plan unless the latest one in the file is the same."""
         if self._plan != document:
             self.append({"kind": "plan", "plan": document})
+
+    def append_drift(self, cell_id: str, verdict: Record) -> None:
+        """Write what was found of the cell's drift unless the latest line of it says the same."""
+        record = {"kind": DRIFT, "cell_id": cell_id, **verdict}
+        if any(self._drift.get(key) != value for key, value in record.items()):
+            self.append(record)
 
     def merge(self, other: Path) -> int:
         """Append the whole lines of `other` that this file lacks; return how many there were."""
@@ -107,6 +115,8 @@ class Records:
                 self.done.setdefault(key, record)
         elif record.get("kind") == WITHDRAWAL:
             self._withdraw(record)
+        elif record.get("kind") == DRIFT:
+            self._drift = record
 
     def _withdraw(self, record: Record) -> None:
         key = record["run_key"]

@@ -1,8 +1,8 @@
 """Blocks: which of a cell's runs come next, and whether a block has to be measured again.
 
 A block is all runs of one repeat: the sentinel that opens it, its splits and end points in random
-order, the sentinel that closes it. What the two sentinels differ by is drift of the hosts or the
-link. It is never looked for in the runs that it would excuse.
+order, the sentinel that closes it. What the two sentinels differ by, beyond what any two runs of
+one split do, is drift of the hosts or the link.
 
 Everything here is a function of the records, so a sweep that stops anywhere goes on from there.
 """
@@ -10,6 +10,8 @@ Everything here is a function of the records, so a sweep that stops anywhere goe
 from __future__ import annotations
 
 import itertools
+import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,10 @@ from typing import Any
 
 from paretopipe_runtime.runs import Run
 
-MAX_PASSES = 2  # of one block
+#: Robust standard deviations of the difference between two runs of one split; beyond them is drift.
+DEVIATIONS = 3.0
+_NORMAL = 1.4826  # a normal distribution's standard deviation over its median absolute one
+_FEWEST = 5  # differences that a scatter is taken from
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,38 @@ class Shift:
     def largest(self) -> float:
         """The larger of the two, without its sign."""
         return max(abs(self.latency), abs(self.throughput))
+
+    def beyond(self, limit: Shift) -> bool:
+        """Whether either is further than its limit: half as much is as far as twice as much."""
+        return _far(self.latency, limit.latency) or _far(self.throughput, limit.throughput)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What a cell's first passes tell of drift: which blocks moved `beyond` the `limit`, by number.
+
+    The limit of either measure is what two runs of one split differ by in this cell, three robust
+    standard deviations of it, and `floor` at least. That is a matter of size alone: no run's being
+    fast or slow changes what is repeated. The scatter is that of the first `repeats` blocks, which
+    hold every split: what a cell is asked for later leaves the verdict on them as it was.
+    """
+
+    limit: Shift
+    beyond: tuple[int, ...]
+
+    @classmethod
+    def of(cls, blocks: Iterable[Block], log: Log, floor: float, repeats: int) -> Drift:
+        """Judge the blocks that have both sentinels; with a floor of 0 none is ever beyond."""
+        blocks = list(blocks)
+        whole = [block for block in blocks if block.number <= repeats]
+        limit = Shift(*(max(floor, math.expm1(DEVIATIONS * s)) for s in _scatter(whole, log)))
+        shifts = [(block.number, log.shift(block, 1)) for block in blocks if floor]
+        return cls(limit, tuple(number for number, s in shifts if s and s.beyond(limit)))
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as the records file keeps it, for the report."""
+        limit = {"latency": self.limit.latency, "throughput": self.limit.throughput}
+        return {"limit": limit, "beyond": list(self.beyond)}
 
 
 @dataclass(frozen=True)
@@ -84,6 +121,11 @@ class Log:
         """Which pass `block` is in: the latest that any of its runs has a record of."""
         return max(self._passes.get(run.key, 1) for run in block.runs)
 
+    def measured(self, run: Run, block_pass: int) -> tuple[float, float] | None:
+        """Latency and throughput of the run's valid record; None where there is none."""
+        valid = self._valid.get((run.key, block_pass))
+        return valid[1:] if valid else None
+
     def when(self, run: Run | None, block_pass: int) -> int | None:
         """The place of the run's valid record in the file; None where there is none."""
         valid = self._valid.get((run.key, block_pass)) if run else None
@@ -93,11 +135,11 @@ class Log:
         """What the block's sentinel shifted by in one pass; None where it did not run twice."""
         if block.opening is None or block.closing is None:
             return None
-        opened = self._valid.get((block.opening.key, block_pass))
-        closed = self._valid.get((block.closing.key, block_pass))
+        opened = self.measured(block.opening, block_pass)
+        closed = self.measured(block.closing, block_pass)
         if opened is None or closed is None:
             return None
-        return Shift(closed[1] / opened[1] - 1, closed[2] / opened[2] - 1)
+        return Shift(closed[0] / opened[0] - 1, closed[1] / opened[1] - 1)
 
 
 def blocks_of(runs: Iterable[Run]) -> list[Block]:
@@ -112,31 +154,25 @@ def blocks_of(runs: Iterable[Run]) -> list[Block]:
     return blocks
 
 
-def steps(blocks: Iterable[Block], log: Log, limit: float, attempts: int) -> Iterator[Step]:
-    """Yield what to measure next, until nothing is left that may be tried.
+def steps(blocks: Iterable[Block], log: Log, attempts: int) -> Iterator[Step]:
+    """Yield what each block's latest pass lacks, until nothing is left that may be tried.
 
-    What came of a step is added to `log` before the next one is asked for.
-
-    Parameters
-    ----------
-    limit : float
-        The largest shift of a sentinel's latency or throughput that is let pass; where it is
-        larger, the block is measured once more. 0 lets every one pass.
-    attempts : int
-        How often one run may be tried in one pass.
+    What came of a step is added to `log` before the next one is asked for. One run is tried
+    `attempts` times at most.
     """
     for block in blocks:
-        block_pass = log.block_pass(block)
-        while True:
-            earlier = log.shift(block, block_pass - 1)
-            tried: Counter[str] = Counter()
-            while run := _next(block, log, block_pass, tried, attempts):
-                tried[run.key] += 1
-                yield Step(block, block_pass, run, earlier)
-            shift = log.shift(block, block_pass)
-            if not (limit and shift and shift.largest > limit and block_pass < MAX_PASSES):
-                break
-            block_pass += 1
+        yield from _pass(block, log, log.block_pass(block), attempts)
+
+
+def again(blocks: Iterable[Block], log: Log, drift: Drift, attempts: int) -> Iterator[Step]:
+    """Yield, as `steps` does, the second and last pass of every block that drifted in its first.
+
+    After all first passes, for only these tell how much runs scatter; and what disturbed a block
+    may well be over by then.
+    """
+    for block in blocks:
+        if block.number in drift.beyond and log.block_pass(block) == 1:
+            yield from _pass(block, log, 2, attempts)
 
 
 def remaining(block: Block, log: Log, block_pass: int) -> list[Run]:
@@ -173,6 +209,45 @@ def continued(document: dict[str, Any], earlier: Sequence[Any]) -> dict[str, Any
     if not more:
         return document
     return {**document, "more": [*earlier, *(entry for entry in more if entry not in earlier)]}
+
+
+def _pass(block: Block, log: Log, block_pass: int, attempts: int) -> Iterator[Step]:
+    shift = log.shift(block, block_pass - 1)
+    tried: Counter[str] = Counter()
+    while run := _next(block, log, block_pass, tried, attempts):
+        tried[run.key] += 1
+        yield Step(block, block_pass, run, shift)
+
+
+def _scatter(blocks: Sequence[Block], log: Log) -> tuple[float, float]:
+    """Return how far two runs of one split differ, by the logarithms of each measure.
+
+    Of every two blocks, the differences of all splits that both have, without what moved the blocks
+    as a whole: the middle one. 0 where there are too few.
+    """
+    seen = [
+        {
+            (run.role, run.cuts): tuple(map(math.log, found))
+            for run in block.runs
+            if (found := log.measured(run, 1))
+        }
+        for block in blocks
+    ]
+    apart: tuple[list[float], list[float]] = ([], [])
+    for one, other in itertools.combinations(seen, 2):
+        both = one.keys() & other.keys()
+        for measure, far in enumerate(apart if len(both) > 1 else ()):
+            differences = [one[run][measure] - other[run][measure] for run in both]
+            middle, few = statistics.median(differences), len(both) / (len(both) - 0.8)
+            far += [few * abs(difference - middle) for difference in differences]
+    latency, throughput = (
+        _NORMAL * statistics.median(far) if len(far) >= _FEWEST else 0.0 for far in apart
+    )
+    return latency, throughput
+
+
+def _far(shift: float, limit: float) -> bool:
+    return abs(math.log1p(shift)) > math.log1p(limit)
 
 
 def _next(

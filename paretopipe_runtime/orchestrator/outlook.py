@@ -9,12 +9,14 @@ from typing import Any
 from paretopipe_runtime.orchestrator import estimate
 from paretopipe_runtime.orchestrator.blocks import Log, blocks_of, continued, needed, outstanding
 from paretopipe_runtime.orchestrator.deployment import deploy
+from paretopipe_runtime.orchestrator.pace import Pace, learned
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.plan import Plan, Worker, read_plan
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import Run, expand
 from paretopipe_runtime.wire.opening import Keys
 
+VISIT_S = 8.0  # that playbooks take to begin and end one visit to a cell, about
 Say = Callable[[str], None]
 
 
@@ -24,10 +26,12 @@ def prepare_cells(
     keys: Keys,
     say: Say,
     records_dir: Path | None = None,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
     """Make and deploy the weights, probe the workers, and return one estimate a cell.
 
-    What is measured already takes no time: an interrupted sweep's estimate is of what is left.
+    What is measured already takes no time: an interrupted sweep's estimate is of what is left. How
+    far off the estimates of measured cells were is taken into account.
 
     Parameters
     ----------
@@ -37,12 +41,15 @@ def prepare_cells(
         Takes a line of progress.
     records_dir : Path, optional
         Where the cells' records are, if they have any.
+    first : int
+        Blocks of each cell that are measured for a first report, if there is to be one.
 
     Returns
     -------
     list of dict
-        ``cell_id``, ``runs``, and of those that are ``left``: ``left_s``, ``bytes_on_wire``, and
-        ``longest_split`` and ``longest_s`` of all.
+        ``cell_id``, ``runs``, and of those that are ``left``: ``left_s`` with the blocks that may
+        be measured again, its standard deviation ``left_sd_s``, ``first_s`` of it for a first
+        report, ``bytes_on_wire``, and ``longest_split`` and ``longest_s`` of all.
     """
     logs = [_records(document, records_dir) for document in documents]
     plans = [
@@ -51,20 +58,25 @@ def prepare_cells(
     ]
     probed: dict[Any, float] = {}
     rows = []
+    known = learned(state_dir, (plan.cell_id for plan in plans))
     for plan, records in zip(plans, logs, strict=True):
         prepared = prepare(plan, state_dir)
         speeds: dict[str, float] = {}
         for worker in plan.workers:
-            known = _workload(plan, worker)
-            if known not in probed:
+            load = _workload(plan, worker)
+            if load not in probed:
                 sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
-                probed[known] = estimate.probe(plan, worker, prepared, keys)
+                probed[load] = estimate.probe(plan, worker, prepared, keys)
                 say(
                     f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {plan.model} takes "
-                    f"{probed[known]:.3f} s a batch there with engine {plan.engine}"
+                    f"{probed[load]:.3f} s a batch there with engine {plan.engine}"
                 )
-            speeds[worker.host] = probed[known]
-        rows.append(_row(plan, prepared, speeds, state_dir, Log(records.runs if records else [])))
+            speeds[worker.host] = probed[load]
+        log = Log(records.runs if records else [])
+        cell = known.get(plan.cell_id)
+        others = [found for found in known.values() if found is not cell]
+        pace = Pace.of(others, cell)
+        rows.append(_row(plan, prepared, speeds, state_dir, log, pace, first))
     return rows
 
 
@@ -83,13 +95,23 @@ def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
 
 
 def _row(
-    plan: Plan, prepared: Any, speeds: dict[str, float], state_dir: Path, log: Log
+    plan: Plan,
+    prepared: Any,
+    speeds: dict[str, float],
+    state_dir: Path,
+    log: Log,
+    pace: Pace,
+    first: int,
 ) -> dict[str, Any]:
     blocks = blocks_of(expand(plan, prepared.hop_bytes))
     runs = [run for block in blocks for run in needed(block, log)]
     left = outstanding(blocks, log)
     seconds = {run.split: estimate.run_seconds(plan, run, prepared, speeds) for run in runs}
     estimate.save_estimate(plan, state_dir, seconds)
+    watched = plan.sentinel and plan.drift_limit > 0
+    to_come = sum(not log.when(block.closing, 1) for block in blocks) if watched else 0
+    left_s, left_sd_s = pace.foresee(sum(seconds[run.split] for run in left), to_come)
+    look_s = sum(seconds[run.split] for run in outstanding(blocks[:first], log))
     longest = max(seconds, key=lambda split: seconds[split])
 
     def sent(run: Run) -> int:
@@ -100,10 +122,25 @@ def _row(
         "cell_id": plan.cell_id,
         "runs": len(runs),
         "left": len(left),
-        "left_s": sum(seconds[run.split] for run in left),
+        "left_s": left_s,
+        "left_sd_s": left_sd_s,
+        "first_s": pace.ratio * look_s,
         "longest_split": longest,
-        "longest_s": seconds[longest],
+        "longest_s": pace.ratio * seconds[longest],
         "bytes_on_wire": sum(map(sent, left)),
+    }
+
+
+def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the controller's clock needs: seconds of each visit to a cell, how sure they are.
+
+    A visit that has nothing left takes no time. Cells are off together: their deviations add up.
+    """
+    first = {f"{row['cell_id']} first": row["first_s"] for row in rows}
+    rest = {row["cell_id"]: row["left_s"] - row["first_s"] for row in rows}
+    return {
+        "visits_s": {name: s and s + VISIT_S for name, s in {**first, **rest}.items()},
+        "left_sd_s": sum(row["left_sd_s"] for row in rows),
     }
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from paretopipe_runtime.orchestrator.pace import STEADY, Learned, Pace
 
 
 class Step(Protocol):
@@ -31,7 +34,8 @@ class Progress:
     """Keep the progress file of one cell.
 
     The time left is the plan's estimate for the runs to come, scaled by how measured runs compared
-    with theirs so far; a split that has been measured stands for itself.
+    with theirs, here and in the cells before; a split that has been measured stands for itself.
+    Blocks that drifted count once more, and of those to come some do.
 
     Parameters
     ----------
@@ -44,6 +48,8 @@ class Progress:
         The valid records of those that need not be measured, by key.
     estimate_s : dict
         The estimated seconds of each split, by its name.
+    others : list of Learned
+        What other cells of the sweep showed.
     """
 
     def __init__(
@@ -53,12 +59,16 @@ class Progress:
         steps: Sequence[Step],
         done: dict[str, dict[str, Any]],
         estimate_s: dict[str, float],
+        others: Sequence[Learned] = (),
     ) -> None:
         self._path = path
+        self._others = others
+        self._waiting, self._to_come, self._judged, self._drifted = 0, 0, 0, 0
         self._estimate_s = estimate_s
         self._measured_s: dict[str, list[float]] = {}
         self._left = {step.key: step.split for step in steps if step.key not in done}
         self._repeats = max((step.repeat for step in steps), default=0)
+        self._block = [step.split for step in steps if step.repeat == 1]
         reused = len(steps) - len(self._left)
         self._began = time.monotonic()
         for step in steps:
@@ -93,6 +103,18 @@ class Progress:
         self._left.update(added)
         self._state["runs_total"] += len(added)
 
+    def foresee(self, waiting: int, to_come: int, judged: int, drifted: int) -> None:
+        """Take in how many blocks wait to be measured again, or are to come and may have to be.
+
+        And of how many that have been looked at how many drifted.
+        """
+        self._waiting, self._to_come, self._judged, self._drifted = (
+            waiting,
+            to_come,
+            judged,
+            drifted,
+        )
+
     def begin(self, step: Step, again: str = "") -> None:
         """Say what is measured now, and why if it is measured once more."""
         place = f", {again}" if again else f" repeat {step.repeat}/{self._repeats}"
@@ -112,21 +134,39 @@ class Progress:
             self._state["last"] = f"{status} {step.split} {row['message']}".strip()
         self.write()
 
-    def left_s(self) -> float:
-        """Seconds that the remaining runs will take, as far as can be told now."""
+    @property
+    def learned(self) -> Learned:
+        """What the cell has shown so far."""
         ratios = [
             statistics.median(times) / self._estimate_s[split]
             for split, times in self._measured_s.items()
             if self._estimate_s.get(split)
         ]
-        scale = statistics.median(ratios) if ratios else 1.0
-        total = 0.0
+        runs = sum(map(len, self._measured_s.values())) if ratios else 0
+        ratio = statistics.median(ratios) if ratios else 1.0
+        return Learned(ratio, runs, self._judged, self._drifted)
+
+    def left_s(self) -> tuple[float, float]:
+        """Seconds that the rest will take, as far as can be told now, and their deviation."""
+        pace = self._pace()
+        known_s = guessed_s = 0.0
         for split in self._left.values():
             if split in self._measured_s:
-                total += statistics.median(self._measured_s[split])
+                known_s += self._seconds(split, pace)
             else:
-                total += scale * self._estimate_s.get(split, 0.0)
-        return total
+                guessed_s += self._seconds(split, pace)
+        block_s = sum(self._seconds(split, pace) for split in self._block)
+        likely = self._waiting + self._to_come * pace.again
+        unsure = math.sqrt(self._to_come * pace.again * (1 - pace.again))
+        several = STEADY * (known_s + self._waiting * block_s) + pace.spread * guessed_s
+        return known_s + guessed_s + likely * block_s, math.hypot(several, unsure * block_s)
+
+    def _pace(self) -> Pace:
+        return Pace.of(self._others, self.learned)
+
+    def _seconds(self, split: str, pace: Pace) -> float:
+        times = self._measured_s.get(split)
+        return statistics.median(times) if times else pace.ratio * self._estimate_s.get(split, 0.0)
 
     def write(self, *, finished: bool = False) -> None:
         """Replace the file."""
@@ -134,7 +174,10 @@ class Progress:
             return
         self._state["finished"] = finished
         self._state["elapsed_s"] = round(time.monotonic() - self._began, 1)
-        self._state["left_s"] = round(self.left_s(), 1)
+        left_s, deviation_s = self.left_s()
+        later = Pace.of([*self._others, self.learned])
+        self._state["left_s"], self._state["left_sd_s"] = round(left_s, 1), round(deviation_s, 1)
+        self._state["later"] = {"ratio": round(later.ratio, 3), "spread": round(later.spread, 3)}
         partial = self._path.with_name(self._path.name + ".partial")
         # It tells people how far the sweep is; a disk too full for that ends none, and hides no
         # error of the records, which say the same of the disk in a sentence.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,10 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import boots, record
 from paretopipe_runtime.orchestrator.blocks import (
+    Drift,
     Log,
     Step,
+    again,
     blocks_of,
     continued,
     needed,
@@ -28,6 +31,7 @@ from paretopipe_runtime.orchestrator.blocks import (
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.estimate import load_estimate
 from paretopipe_runtime.orchestrator.lease import Lease
+from paretopipe_runtime.orchestrator.pace import learned
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.plan import Plan, read_plan
@@ -54,8 +58,13 @@ class SweepFiles:
     state_dir: Path
 
 
-def sweep(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int, str]:
+def sweep(
+    document: dict[str, Any], files: SweepFiles, keys: Keys, first: int | None = None
+) -> tuple[int, str]:
     """Measure the cell that `document` plans; return the exit code and a closing sentence.
+
+    With `first`, only so many of its blocks, for a first look: the rest, and whether one of them
+    drifted, is left to a later call.
 
     Raises
     ------
@@ -68,13 +77,14 @@ def sweep(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int,
     plan = read_plan(continued(document, records.more))
     _see_reached(plan)
     prepared = prepare(plan, files.state_dir)
-    cell = _Cell(plan, prepared, keys, records, files)
+    cell = _Cell(plan, prepared, keys, records, files, first)
     try:
         cell.complete()
     except _Ended as ended:
         return ended.code, ended.sentence
     finally:
         cell.progress.write(finished=True)
+        cell.progress.learned.save(files.state_dir, plan.cell_id)
     total, missing = cell.progress.total, cell.progress.left
     if missing:
         return INCOMPLETE, f"{missing} of {total} runs have no valid result: {cell.last_failure}"
@@ -106,30 +116,48 @@ class _Cell:
     """One cell under way: what its records say, how far it is, what failed last."""
 
     def __init__(
-        self, plan: Plan, prepared: Prepared, keys: Keys, records: Records, files: SweepFiles
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        keys: Keys,
+        records: Records,
+        files: SweepFiles,
+        first: int | None,
     ) -> None:
         self._plan, self._prepared, self._keys = plan, prepared, keys
         self._records = records
         self._lease = files.lease
         self._log = log = Log(records.runs)
-        self._blocks = blocks_of(expand(plan, prepared.hop_bytes))
+        self._judged = first is None and plan.drift_limit > 0
+        self._blocks = blocks_of(expand(plan, prepared.hop_bytes))[:first]
         runs = [run for block in self._blocks for run in needed(block, log)]
         left = {run.key for run in outstanding(self._blocks, log)}
+        cells = {path.stem for path in files.records.parent.glob("*.jsonl")} - {plan.cell_id}
         self.progress = Progress(
             files.progress,
             plan.cell_id,
             runs,
             {run.key: records.done[run.key] for run in runs if run.key not in left},
             load_estimate(plan, files.state_dir),
+            [*learned(files.state_dir, cells).values()],
         )
+        self._foresee()
         self._stopping = stop_on_signal()
         self._boots = boots.Known()
         self._failed_in_a_row = 0
         self.last_failure = ""
 
     def complete(self) -> None:
-        """Measure what is missing, block by block."""
-        for step in steps(self._blocks, self._log, self._plan.drift_limit, MAX_ATTEMPTS):
+        """Measure what is missing, block by block, and once more the blocks that drifted."""
+        self._take(steps(self._blocks, self._log, MAX_ATTEMPTS))
+        if self._judged:
+            limit, repeats = self._plan.drift_limit, self._plan.repeats
+            drift = Drift.of(self._blocks, self._log, limit, repeats)
+            self._records.append_drift(self._plan.cell_id, drift.to_record())
+            self._take(again(self._blocks, self._log, drift, MAX_ATTEMPTS))
+
+    def _take(self, todo: Iterable[Step]) -> None:
+        for step in todo:
             self._stop_if_told()
             if step.block_pass > self._log.block_pass(step.block):
                 self.progress.add(step.block.runs)
@@ -146,6 +174,19 @@ class _Cell:
             self._log.add(row)
             self.progress.end(step.run, row)
             self._note_failure(row)
+            if step.run.role in ("open", "close"):
+                self._foresee()
+
+    def _foresee(self) -> None:
+        """Tell the progress how many blocks seem to have drifted."""
+        if not self._judged:
+            return
+        drift = Drift.of(self._blocks, self._log, self._plan.drift_limit, self._plan.repeats)
+        passes = {block.number: self._log.block_pass(block) for block in self._blocks}
+        closed = [block for block in self._blocks if self._log.when(block.closing, 1)]
+        waiting = sum(passes[number] == 1 for number in drift.beyond)
+        to_come = len(self._blocks) - len(closed)
+        self.progress.foresee(waiting, to_come, len(closed), len(drift.beyond))
 
     def _unheld(self, status: str) -> dict[str, str]:
         """What a run is that ended without anyone who would have noticed an unshaped network.

@@ -27,6 +27,7 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so that what is beside it cannot be imported without this.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from clock import duration, ending
 from shaping.guard import Guards
 
 display = Display()
@@ -128,21 +129,13 @@ def parse(output: str) -> Snapshot:
     )
 
 
-def duration(seconds: float) -> str:
-    """Return ``4 min 10 s`` for 250: at most two units, for people."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def line(label: str, progress: Mapping[str, Any], later_s: float = 0.0) -> str:
+def line(
+    label: str, progress: Mapping[str, Any], later_s: float = 0.0, now: float | None = None
+) -> str:
     """Return the live line; a figure that is not known yet is left out.
 
     A job that does not measure counts something else than runs, and none of it can fail. `later_s`
-    are the seconds that the jobs after it should take.
+    are the seconds that the jobs after it should take: as far off as those so far have been.
     """
     if not progress:
         return f"[{label}] starting"
@@ -153,8 +146,11 @@ def line(label: str, progress: Mapping[str, Any], later_s: float = 0.0) -> str:
     if progress.get("invalid"):
         parts += [f"{progress['invalid']} invalid"]
     if progress.get("left_s") is not None and not progress.get("finished"):
-        then = f", then about {duration(later_s)} for the cells after it" if later_s else ""
-        parts += [f"{duration(progress['left_s'])} left{then}"]
+        later = {"ratio": 1.0, "spread": 0.0, **progress.get("later", {})}
+        later_s *= later["ratio"]
+        deviation_s = progress.get("left_sd_s", 0.0) + later["spread"] * later_s
+        then = " with the cells after it" if later_s else ""
+        parts += [ending(progress["left_s"] + later_s, deviation_s, now) + then]
     if progress.get("current") and not progress.get("finished"):
         parts += [f"now {progress['current']}"]
     return f"[{label}] " + ", ".join(parts)

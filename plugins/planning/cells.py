@@ -13,10 +13,9 @@ from planning.values import OptionError, cut_points, known
 
 PORT = 47470
 EMULATIONS = ("processes",)
-#: Profiles: fresh processes at most (fewer where a split has fewer runs), warm batches in each, and
-#: what is sent over a link.
+#: Profiles: fresh processes at most (fewer where a split has fewer runs), and what is sent over a
+#: link.
 PROFILE_REPEATS = 5
-PROFILE_BATCHES = 10
 PAYLOAD_BYTES = (4096, 65536, 524288, 2097152, 8388608)
 
 Plan = dict[str, Any]
@@ -35,6 +34,9 @@ def plan_cells(
     emulation: str = "",
 ) -> dict[str, Any]:
     """Return the sweep: name, effective options, cells grouped by scenario, profiles and links.
+
+    `rounds` are the scenarios in the order to visit them, and `visits` the cells, by name; see
+    `rounds_of`.
 
     Parameters
     ----------
@@ -61,13 +63,42 @@ def plan_cells(
     """
     choice = choose(options, experiment, models, scenarios, hosts, sets or {})
     plans = _Plans(choice, scenarios, hosts, provenance, orchestrator, emulation)
+    scenarios_planned = plans.by_scenario()
+    first = choice.first_report if choice.first_report < choice.counts["repeats"] else 0
     return {
         "sweep": choice.sweep,
         "options": choice.options(*choice.models),
-        "scenarios": plans.by_scenario(),
+        "scenarios": scenarios_planned,
+        "first_report": first,
+        **rounds_of(scenarios_planned, first),
         "profiles": list(plans.profiles()) if choice.profile else [],
         "links": list(plans.links()) if choice.profile else [],
     }
+
+
+def rounds_of(scenarios: list[dict[str, Any]], first: int) -> dict[str, Any]:
+    """Return the rounds through the scenarios and the visits to their cells, in their order.
+
+    Before a first report only `first` blocks of every cell are measured. The rest comes after it in
+    the opposite order, so that the last scenario's network is set only once.
+    """
+    if not first:
+        whole = [{**scenario, "first": 0, "report": False} for scenario in scenarios]
+        return {
+            "rounds": whole,
+            "visits": [_cell_id(cell) for s in scenarios for cell in s["cells"]],
+        }
+    looks = [{**scenario, "first": first, "report": False} for scenario in scenarios]
+    looks[-1]["report"] = True
+    back = scenarios[::-1]
+    rest = [{**scenario, "first": 0, "report": False} for scenario in back[1:]]
+    visits = [f"{_cell_id(cell)} first" for scenario in scenarios for cell in scenario["cells"]]
+    visits += [_cell_id(cell) for scenario in back for cell in scenario["cells"]]
+    return {"rounds": looks + rest, "visits": visits}
+
+
+def _cell_id(cell: Labelled) -> str:
+    return str(cell["plan"]["cell_id"])
 
 
 class _Plans:
@@ -134,7 +165,7 @@ class _Plans:
                 "engine": engine,
                 "workers": [self._worker(host) for host in workers],
                 "repeats": min(PROFILE_REPEATS, self._choice.counts["repeats"]),
-                "batches": PROFILE_BATCHES,
+                "batches": self._choice.profile_batches,
                 # It measures no transport; but where all is to be encrypted, weights are as well.
                 **({} if "plain" in self._choice.transports else {"transport": "tls"}),
             }
@@ -160,7 +191,7 @@ class _Plans:
                 "payload_bytes": list(PAYLOAD_BYTES),
                 "repeats": min(PROFILE_REPEATS, choice.counts["repeats"]),
                 "warmup_batches": choice.counts["warmup_batches"],
-                "batches": PROFILE_BATCHES,
+                "batches": choice.profile_batches,
                 "window": choice.counts["window"],
                 "seed": choice.seeds["seed"],
                 "provenance": {**self._provenance, "options": choice.options(*choice.models)},

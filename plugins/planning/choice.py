@@ -17,6 +17,8 @@ CUDA_ENGINES = ("eager", "channels_last")
 ALLOCATORS = ("tuned", "default")
 TRANSPORTS = ("plain", "tls")
 CLASSES = (10, 1000)
+#: Warm batches in each process of a profile.
+PROFILE_BATCHES = 10
 #: What every experiment says, and the user may say otherwise.
 _KEYS = (
     *("pairings", "scenarios", "backend", "engine", "batch", "splits", "seed", "weights_seed"),
@@ -43,7 +45,7 @@ class Choice:
 
     `pairings` has the chain of hosts of each; `allocators` and `devices` have one of every worker;
     `counts` and `seeds` are plain numbers by their names in a plan. `drift_limit` and `dominance`
-    are fractions.
+    are fractions. After `first_report` blocks of every cell there is a report; 0: none before all.
     """
 
     sweep: str
@@ -66,6 +68,8 @@ class Choice:
     dominance: float
     refine: bool
     profile: bool
+    first_report: int
+    profile_batches: int
 
     def options(self, *models: Model) -> dict[str, Any]:
         """Return the options under the names the user types, as they hold for `models`."""
@@ -149,6 +153,9 @@ def choose(
             name: flag(name, chosen[name])
             for name in ("end_points", "sentinel", "refine", "profile")
         },
+        # As well.
+        first_report=whole("first_report", chosen.get("first_report", 0), least=0),
+        profile_batches=whole("profile_batches", chosen.get("profile_batches", PROFILE_BATCHES)),
     )
     for backend in choice.backends:
         if backend != "socket" and "tls" in choice.transports:

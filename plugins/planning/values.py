@@ -30,6 +30,7 @@ OPTIONS = (
     "dominance",
     "profile",
     "preflight",
+    "first_report",
     "sweep",
     "experiment",
 )
@@ -55,10 +56,11 @@ def known(kind: str, names: Sequence[str], choices: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def whole(name: str, value: Any) -> int:
-    """Return `value` as a positive whole number."""
-    if not re.fullmatch(r"[0-9]{1,9}", str(value)) or int(value) < 1:
-        raise OptionError(f"{name}={value} is not a positive whole number: write e.g. {name}=5")
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """Return `value` as a whole number that is positive, or may be 0."""
+    if not re.fullmatch(r"[0-9]{1,9}", str(value)) or int(value) < least:
+        kind = "positive " if least else ""
+        raise OptionError(f"{name}={value} is not a {kind}whole number: write e.g. {name}=5")
     return int(value)
 
 

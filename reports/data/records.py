@@ -48,6 +48,7 @@ class Records:
     runs: tuple[Record, ...]
     profiles: tuple[Record, ...] = ()
     links: tuple[Record, ...] = ()
+    drifts: tuple[Record, ...] = ()  # by which limits cells were judged, and what was beyond them
 
 
 @unsought()
@@ -85,7 +86,7 @@ def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambd
         )
     return Records(
         *(tuple(found.files), tuple(found.plans), tuple(found.runs)),
-        *(tuple(found.profiles), tuple(found.links)),
+        *(tuple(found.profiles), tuple(found.links), tuple(found.drifts)),
     )
 
 
@@ -116,6 +117,7 @@ class _Found:
     runs: list[Record] = field(default_factory=list)
     profiles: list[Record] = field(default_factory=list)
     links: list[Record] = field(default_factory=list)
+    drifts: list[Record] = field(default_factory=list)
     seen: dict[tuple[str, str, int], bool] = field(default_factory=dict)  # whether it was kept
     withdrawn: dict[tuple[str, str, int], str] = field(default_factory=dict)
     reducer: Reducer = field(default_factory=Reducer)
@@ -137,6 +139,7 @@ class _Found:
         self.runs += other.runs
         self.profiles += other.profiles
         self.links += other.links
+        self.drifts += other.drifts
         self.seen |= other.seen
         return True
 
@@ -221,6 +224,12 @@ class _Found:
         self.links.append(record)
         return []
 
+    def _drift(self, record: Record) -> list[str] | None:
+        if not shape.drift(record):
+            return None
+        self.drifts.append(record)
+        return []
+
 
 def _forked(
     paths: Sequence[Path], processes: int, meanwhile: Callable[[], None] = lambda: None
@@ -246,6 +255,7 @@ _KINDS: dict[str, Callable[[_Found, Record], list[str] | None]] = {
     "profile": _Found._profile,
     "link": _Found._link,
     "withdrawal": _Found._withdrawal,
+    "drift": _Found._drift,
 }
 _ATTEMPTS = {"run", "profile", "link"}  # kinds of which each is there once
 

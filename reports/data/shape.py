@@ -43,6 +43,18 @@ def attempt(record: dict[str, Any]) -> bool:
     )
 
 
+def drift(record: dict[str, Any]) -> bool:
+    """Whether this names a cell, the limits of its sentinel's shift, and the blocks beyond them."""
+    limit, beyond = record.get("limit"), record.get("beyond")
+    return (
+        is_name(record.get("cell_id"))
+        and isinstance(limit, dict)
+        and all(_limit(limit.get(key)) for key in ("latency", "throughput"))
+        and isinstance(beyond, list)
+        and all(is_count(number, 1) for number in beyond)
+    )
+
+
 def factors(value: dict[str, Any]) -> bool:
     """Whether the settings of a run are of the types that settings have."""
     return _fits(value, _FACTORS)

@@ -167,15 +167,27 @@ def _restarted(
 
 
 def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
-    told = []
+    told, begun = [], []
     for cell in cells:
         place = naming.place(cell)
         repeats = cell.plan.get("repeats")
-        short = [split.name for split in cell.measured if repeats and split.runs < repeats]
+        short = [split for split in cell.measured if repeats and split.runs < repeats]
         if cell.missing:
             told.append(f"{place}: no valid run for {listing(cell.missing)}.")
-        if short:
-            told.append(f"{place}: fewer than {repeats} valid runs for {listing(short)}.")
+        if short and len(short) == len(cell.measured):
+            most = max(split.runs for split in short)
+            begun.append((place, f"{most} of {repeats} runs of each split so far"))
+        elif short:
+            names = listing([split.name for split in short])
+            told.append(f"{place}: fewer than {repeats} valid runs for {names}.")
+    alike = {so_far for _, so_far in begun}
+    if len(begun) == len(cells) and len(alike) == 1:
+        told.append(
+            f"This sweep is not over: {alike.pop()}. The same command goes on, and writes this "
+            "report again."
+        )
+    else:
+        told += [f"{place}: {so_far}." for place, so_far in begun]
     return told
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,8 @@ PROGRESS = {
     "failed": 0,
     "invalid": 0,
     "left_s": 250.2,
+    "left_sd_s": 50.0,
+    "later": {"ratio": 1.2, "spread": 0.1},
     "current": "P3 repeat 2/5",
     "finished": False,
 }
@@ -24,13 +27,26 @@ def follow(plugin: Callable[[str], ModuleType]) -> ModuleType:
     return plugin("plugins/action/follow_sweep.py")
 
 
+NOON = 12 * 3600.0  # UTC, of a Thursday
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 def test_the_line_says_where_the_sweep_is(follow: ModuleType) -> None:
-    assert follow.line("cell 2/4 vgg16 socket pi_to_gpu wan", PROGRESS) == (
-        "[cell 2/4 vgg16 socket pi_to_gpu wan] 37/100 runs, 0 failed, 4 min 10 s left, "
-        "now P3 repeat 2/5"
+    assert follow.line("cell 2/4 vgg16 socket pi_to_gpu wan", PROGRESS, now=NOON) == (
+        "[cell 2/4 vgg16 socket pi_to_gpu wan] 37/100 runs, 0 failed, about 3 to 5 min left, "
+        "done between 12:03 and 12:05, now P3 repeat 2/5"
     )
-    assert "4 min 10 s left, then about 1 h 30 min for the cells after it, now P3" in follow.line(
-        "c", PROGRESS, 5400
+    assert follow.line("c", PROGRESS, 1200, NOON).split(", ", 2)[2] == (
+        "about 24 to 32 min left, done between 12:24 and 12:32 with the cells after it, "
+        "now P3 repeat 2/5"
     )
     assert follow.line("c", {}) == "[c] starting"
     done = {**PROGRESS, "runs_done": 100, "finished": True, "invalid": 2}
@@ -39,13 +55,49 @@ def test_the_line_says_where_the_sweep_is(follow: ModuleType) -> None:
 
 def test_a_job_that_does_not_measure_counts_what_it_says(follow: ModuleType) -> None:
     training = {**PROGRESS, "noun": "batches", "current": "epoch 3/20, best 88.9 % in epoch 2"}
-    del training["failed"]
-    assert follow.line("fine-tuning vgg16 cifar10", training) == (
-        "[fine-tuning vgg16 cifar10] 37/100 batches, 4 min 10 s left, "
+    for name in ("failed", "left_sd_s", "later"):
+        del training[name]
+    assert follow.line("fine-tuning vgg16 cifar10", training, now=NOON) == (
+        "[fine-tuning vgg16 cifar10] 37/100 batches, about 4 min left, done at 12:04, "
         "now epoch 3/20, best 88.9 % in epoch 2"
     )
     lost = follow.Snapshot({}, {"ActiveState": "failed", "ExecMainStatus": "75"}, "")
     assert "the fine-tuning lost its controller" in follow.verdict(lost, "fine-tuning")
+
+
+@pytest.mark.parametrize(
+    ("left_s", "deviation_s", "text"),
+    [
+        (30, 10, "about 17 to 43 s left, done at 12:00"),
+        (3600, 600, "about 47 to 73 min left, done between 12:47 and 13:12"),
+        (7200, 1800, "about 1 h 22 min to 2 h 38 min left, done between 13:21 and 14:38"),
+        (6000, 3600, "about 23 min to 2 h 57 min left, done between 12:23 and 14:56"),
+        (
+            86400,
+            7200,
+            "about 21 h 26 min to 26 h 34 min left, done between Fri 09:26 and Fri 14:33",
+        ),
+        (50, 100, "about 0 to 3 min left, done between 12:00 and 12:02"),
+    ],
+)
+def test_an_end_is_a_range_and_a_time_of_day(
+    follow: ModuleType, left_s: float, deviation_s: float, text: str
+) -> None:
+    assert follow.ending(left_s, deviation_s, NOON) == text
+
+
+def test_the_estimate_before_a_sweep_has_a_time_of_day_and_the_first_report(
+    plugin: Callable[[str], ModuleType],
+) -> None:
+    foretell = plugin("plugins/action/foretell_sweep.py")
+    visits = {"a first": 100.0, "b first": 100.0, "a": 400.0, "b": 400.0}
+    words = foretell.lines("a table", {"visits_s": visits, "left_sd_s": 100.0}).splitlines()
+    assert words[0] == "a table"
+    assert words[1].startswith("about 15 to 19 min left, done between ")
+    assert words[1].endswith("; a first report after about 3 to 4 min")
+    done = dict.fromkeys(visits, 0.0)
+    told = foretell.lines("a table", {"visits_s": done, "left_sd_s": 0.0})
+    assert told == "a table\nnothing left to measure"
 
 
 @pytest.mark.parametrize(

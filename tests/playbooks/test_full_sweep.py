@@ -30,12 +30,12 @@ RESULTS = ROOT / "experiments/results" / SWEEP
 REPORT = ROOT / f"reports/html/{SWEEP}"
 SMALL = (
     f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=2 pairings=pi_to_pi "
-    "backend=socket,rpc allow_insecure_rpc=true drift_limit=0"
+    "first_report=0 backend=socket,rpc allow_insecure_rpc=true drift_limit=0"
 )
 ONE_CELL = "scenarios=metro pairings=pi_to_pi backend=socket"
 CELL = "mobilenetv2.socket.pi_to_pi.metro"
 MORE = (
-    f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=10 {ONE_CELL} "
+    f"experiment=demo first_report=0 image=32 sweep={SWEEP} splits=3,17 repeats=10 {ONE_CELL} "
     "end_points=false sentinel=false profile=false"
 )
 A_BLOCK = 2 + 2 + 2  # two splits, two end points, the sentinel twice

@@ -25,7 +25,7 @@ Run = Callable[..., Any]
 SWEEP = "pytest-playbooks"
 RESULTS = ROOT / "experiments/results" / SWEEP
 CELL = (
-    f"experiment=demo image=32 sweep={SWEEP} scenarios=metro pairings=pi_to_pi "
+    f"experiment=demo first_report=0 image=32 sweep={SWEEP} scenarios=metro pairings=pi_to_pi "
     "splits=10,17 end_points=false sentinel=false profile=false"
 )
 ENDLESS = f"{CELL} repeats=400"  # no test waits for its end

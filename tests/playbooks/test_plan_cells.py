@@ -286,7 +286,7 @@ def test_blocks_have_end_points_and_a_sentinel_unless_told_otherwise(plan: Any) 
     assert (cell["end_points"], cell["sentinel"], cell["drift_limit"]) == (True, True, 0.05)
     assert runtime_plan.read_plan(cell).drift_limit == 0.05
     (cell, *_) = plans(plan("demo"))
-    assert cell["drift_limit"] == 0.25
+    assert (cell["drift_limit"], cell["repeats"]) == (0.05, 3)
     (cell, *_) = plans(plan("demo", end_points="no", sentinel="false", drift_limit="0"))
     assert (cell["end_points"], cell["sentinel"], cell["drift_limit"]) == (False, False, 0)
 
@@ -368,6 +368,46 @@ def test_each_chain_of_hosts_is_measured_once_with_each_backend(
     assert len(cells.plan_cells(options, twice, *known)["links"]) == 1
 
 
+def visited(planned: dict[str, Any]) -> list[tuple[str, int, bool]]:
+    return [(each["name"], each["first"], each["report"]) for each in planned["rounds"]]
+
+
+def test_a_first_report_comes_after_the_first_blocks_of_every_cell(plan: Any) -> None:
+    planned = plan("demo")
+    assert planned["first_report"] == 1
+    assert visited(planned) == [("baseline", 1, False), ("metro", 1, True), ("baseline", 0, False)]
+    names = ["mobilenetv2.socket.pi_to_pi", "mobilenetv2.socket.pi_to_gpu"]
+    bare, shaped = ([f"{name}.{where}" for name in names] for where in ("baseline", "metro"))
+    assert planned["visits"] == [f"{name} first" for name in bare + shaped] + shaped + bare
+
+
+@pytest.mark.parametrize(
+    ("experiment", "options"),
+    [("full", {}), ("demo", {"first_report": "0"}), ("demo", {"repeats": "1"})],
+)
+def test_without_a_first_report_every_cell_is_visited_once(
+    plan: Any, experiment: str, options: dict[str, str]
+) -> None:
+    planned = plan(experiment, model="mobilenetv2", **options)
+    assert {(first, report) for _, first, report in visited(planned)} == {(0, False)}
+    assert planned["visits"] == [cell["cell_id"] for cell in plans(planned)]
+    assert planned["rounds"] == [
+        {**scenario, "first": 0, "report": False} for scenario in planned["scenarios"]
+    ]
+
+
+def test_whether_there_is_a_first_report_is_no_part_of_a_plan(plan: Any) -> None:
+    """A run's key must not depend on when it is measured."""
+    with_it, without = (plans(plan("demo", first_report=blocks)) for blocks in ("1", "0"))
+    assert with_it == without
+
+
+def test_a_profile_has_the_experiment_s_batches(plan: Any) -> None:
+    planned = plan("demo")
+    every = [each["plan"] for each in planned["profiles"] + planned["links"]]
+    assert {(each["repeats"], each["batches"]) for each in every} == {(3, 4)}
+
+
 def test_an_experiment_without_a_key_is_one_sentence(
     cells: ModuleType, experiments: dict[str, Any]
 ) -> None:
@@ -379,7 +419,7 @@ def test_an_experiment_without_a_key_is_one_sentence(
 
 
 def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
-    assert {cell["image_px"] for cell in plans(plan("demo"))} == {64}
+    assert {cell["image_px"] for cell in plans(plan("demo"))} == {48}
     assert {cell["image_px"] for cell in plans(plan("demo", model="inceptionv3"))} == {299}
     assert {cell["image_px"] for cell in plans(plan("demo", model="resnet18", image="64"))} == {64}
 
@@ -408,6 +448,7 @@ def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
         ({"model": "vgg16", "splits": ""}, "splits is empty"),
         ({"model": "vgg16", "repeats": "0"}, "repeats=0 is not a positive whole number"),
         ({"model": "vgg16", "repeats": "2.5"}, "repeats=2.5 is not a positive whole number"),
+        ({"model": "vgg16", "first_report": "yes"}, "first_report=yes is not a whole number"),
         ({"model": "vgg16", "batch": "many"}, "batch=many is not a positive whole number"),
         ({"model": "vgg16", "image": "-1"}, "image=-1 is not a positive whole number"),
         ({"model": "vgg16", "classes": "7"}, "classes=7 is not offered: choose 10 or 1000"),

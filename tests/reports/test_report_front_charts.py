@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
 
+from reports.data.records import read
 from reports.page import charts, labels, tables
 from reports.page.sections import fronts, methods, splits
 from reports.page.sheet import Sheet
@@ -226,6 +228,49 @@ def test_methods_state_this_sweep_s_own_figures(tmp_path: Path) -> None:
     drifts = section["sentinel"].replace("\xa0", " ")
     assert drifts.startswith("Over 5 pairs of sentinels it moved by ")
     assert drifts.endswith("the limit is 5 %: 1 beyond it, 1 block measured once more.")
+
+
+def told(folder: Path, *lines: dict[str, Any]) -> str:
+    """What the methods say of the sentinels of a cell with these lines."""
+    synthetic.write_cell(folder, [*lines])
+    [section] = methods.build(known.sheet(folder, delta=0.03))
+    return str(section["sentinel"]).replace("\xa0", " ")
+
+
+def test_methods_state_the_limit_that_the_orchestrator_judged_by(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=3, sentinels=True)]
+    cell = {"kind": "drift", "schema_version": 1, "cell_id": lines[0]["plan"]["cell_id"]}
+    early = {**cell, "limit": {"latency": 0.05, "throughput": 0.05}, "beyond": [1, 2]}
+    late = {**cell, "limit": {"latency": 0.2714, "throughput": 0.05}, "beyond": [3]}
+    assert told(tmp_path, *lines, early, late).endswith(
+        "the limit is 5 % to 27.1 %: 1 beyond it, 0 blocks measured once more."
+    )
+
+
+def test_methods_do_not_judge_blocks_that_nobody_has_judged_yet(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=2, sentinels=True)]
+    lines[-1]["latency"]["median_s"] *= 1.2
+    words = told(tmp_path, *lines)
+    assert ": 0 beyond it, 0 blocks measured once more; 1 cell not judged before all" in words
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {},
+        {"limit": 0.05, "beyond": []},
+        {"limit": {"latency": 0.05}, "beyond": []},
+        {"limit": {"latency": 0.05, "throughput": "much"}, "beyond": []},
+        {"limit": {"latency": 0.05, "throughput": 0.05}, "beyond": 3},
+        {"limit": {"latency": 0.05, "throughput": 0.05}, "beyond": [[3]]},
+    ],
+)
+def test_a_verdict_on_drift_that_is_none_is_damaged(tmp_path: Path, verdict: Any) -> None:
+    lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=2, sentinels=True)]
+    cell = {"kind": "drift", "schema_version": 1, "cell_id": lines[0]["plan"]["cell_id"]}
+    synthetic.write_cell(tmp_path, [*lines, {**cell, **verdict}])
+    found = read(tmp_path)
+    assert (found.drifts, found.files[0].damaged) == ((), (len(lines) + 1,))
 
 
 def test_methods_of_a_sweep_without_sentinels_say_what_that_hides(plain: Sheet) -> None:

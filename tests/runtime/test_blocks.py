@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paretopipe_runtime.orchestrator.blocks import (
+    Drift,
     Log,
+    Shift,
     Step,
+    again,
     blocks_of,
     continued,
     needed,
@@ -47,18 +52,25 @@ def row(step: Step, status: str, latency_s: float, attempt: int) -> dict[str, An
     }
 
 
+def all_steps(runs: list[Run], log: Log, limit: float, repeats: int) -> Iterator[Step]:
+    blocks = blocks_of(runs)
+    yield from steps(blocks, log, attempts=2)
+    yield from again(blocks, log, Drift.of(blocks, log, limit, repeats), attempts=2)
+
+
 def measure(
     runs: list[Run],
     outcome: Outcome,
     before: list[dict[str, Any]] | None = None,
     most: int | None = None,
     limit: float = LIMIT,
+    repeats: int = 3,
 ) -> list[dict[str, Any]]:
     """Sweep as the runtime does, up to `most` records more; `outcome` says what each try gives."""
     rows = list(before or ())
     log = Log(rows)
     tries = Counter((each["run_key"], each["block_pass"]) for each in rows)
-    for step in itertools.islice(steps(blocks_of(runs), log, limit, attempts=2), most):
+    for step in itertools.islice(all_steps(runs, log, limit, repeats), most):
         tries[step.run.key, step.block_pass] += 1
         attempt = tries[step.run.key, step.block_pass]
         status, latency_s = outcome(step.run, step.block_pass, attempt)
@@ -94,11 +106,11 @@ def test_a_steady_sweep_measures_every_run_once_in_the_plan_s_order() -> None:
 
 
 @pytest.mark.parametrize("by", [0.06, -0.06])
-def test_a_block_whose_sentinel_shifted_is_measured_once_more_at_once(by: float) -> None:
+def test_a_block_whose_sentinel_shifted_is_measured_once_more_after_the_last(by: float) -> None:
     runs = plan_runs()
     rows = measure(runs, shifting(2, by=by))
     assert len(rows) == 4 * RUNS_A_BLOCK
-    assert [each["block"] for each in rows[::RUNS_A_BLOCK]] == [1, 2, 2, 3]
+    assert [each["block"] for each in rows[::RUNS_A_BLOCK]] == [1, 2, 3, 2]
     assert names(rows, 2, 1) == names(rows, 2, 2)
     first, again = ({r["run_key"] for r in rows if r["block_pass"] == n} for n in (1, 2))
     assert again < first, "new attempts of the same keys"
@@ -124,11 +136,79 @@ def test_a_block_is_measured_twice_at_most() -> None:
     assert Counter(each["block_pass"] for each in rows) == {1: 21, 2: 21}
 
 
-def test_the_runs_that_a_shift_would_excuse_are_not_looked_at() -> None:
+def test_the_level_of_the_runs_that_a_shift_would_excuse_is_not_looked_at() -> None:
     def wild(run: Run, _block_pass: int, _attempt: int) -> tuple[str, float]:
-        return "ok", 0.1 if run.role in ("open", "close") else 0.1 * (1 + run.order)
+        return "ok", 0.1 if run.role in ("open", "close") else 0.1 * (1 + len(run.split))
 
     assert len(measure(plan_runs(), wild)) == 3 * RUNS_A_BLOCK
+    assert len(measure(plan_runs(), lambda run, *_: ("ok", 0.1 * run.repeat))) == 3 * RUNS_A_BLOCK
+
+
+def scattered(cv: float, seed: int = 0, shift: float = 1.0, block: int = 2) -> Outcome:
+    """All runs scatter; the sentinel that closes a block's first pass also moves by `shift`."""
+
+    def outcome(run: Run, block_pass: int, attempt: int) -> tuple[str, float]:
+        source = random.Random(f"{seed} {run.key} {block_pass} {attempt}")
+        moves = run.role == "close" and (run.repeat, block_pass) == (block, 1)
+        return "ok", 0.1 * source.lognormvariate(0, cv) * (shift if moves else 1)
+
+    return outcome
+
+
+MANY = {"splits": [[n] for n in range(1, 21)]}
+MANY_A_BLOCK = 20 + 2 + 2
+
+
+def repeated(cv: float, shift: float = 1.0, **how: Any) -> float:
+    """The share of blocks 2 that are measured again."""
+    found = [
+        names(measure(plan_runs(**MANY), scattered(cv, seed, shift), **how), 2, 2) != []
+        for seed in range(20)
+    ]
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize("cv", [0.03, 0.1])
+def test_what_all_runs_scatter_by_repeats_few_blocks_and_a_drift_beyond_it_does(cv: float) -> None:
+    assert repeated(cv) <= 0.15
+    assert repeated(cv, 1 + 10 * cv) >= 0.85
+    assert repeated(cv, 1 / (1 + 10 * cv)) >= 0.85
+
+
+def test_the_scatter_widens_the_limit_and_never_narrows_it() -> None:
+    runs, blocks = plan_runs(**MANY), blocks_of(plan_runs(**MANY))
+    limits = [
+        Drift.of(blocks, Log(measure(runs, scattered(cv))), LIMIT, 3).limit.latency
+        for cv in (0.001, 0.05)
+    ]
+    assert limits[0] == LIMIT
+    assert limits[1] == pytest.approx(math.expm1(3 * math.sqrt(2) * 0.05), rel=0.25)
+
+
+def test_one_disturbed_block_does_not_widen_the_limit_that_it_is_judged_by() -> None:
+    def disturbed(run: Run, block_pass: int, attempt: int) -> tuple[str, float]:
+        status, latency_s = scattered(0.01)(run, block_pass, attempt)
+        late = (run.repeat, block_pass) == (2, 1) and run.order % MANY_A_BLOCK > MANY_A_BLOCK / 2
+        return status, latency_s * (1.5 if late else 1)
+
+    assert names(measure(plan_runs(**MANY), disturbed), 2, 2)
+
+
+def test_one_block_has_no_scatter_and_is_judged_by_the_limit_alone() -> None:
+    runs = plan_runs(repeats=1, **MANY)
+    drift = Drift.of(blocks_of(runs), Log(measure(runs, scattered(0.1), limit=0)), LIMIT, 1)
+    assert drift.limit == Shift(LIMIT, LIMIT)
+
+
+def test_further_blocks_leave_the_verdict_on_those_before_as_it_was() -> None:
+    few = [{"splits": [[3], [9]], "repeats": 9}]
+    rows = measure(plan_runs(), scattered(0.05))
+    more = measure(plan_runs(more=few), scattered(0.5), rows)
+    before, after = (
+        Drift.of(blocks_of(plan_runs(more=few)), Log(found), LIMIT, 3) for found in (rows, more)
+    )
+    assert before.limit == after.limit
+    assert before.beyond == tuple(number for number in after.beyond if number <= 3)
 
 
 def test_what_fails_is_tried_again_before_its_block_is_closed() -> None:

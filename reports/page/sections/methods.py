@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
-from reports.data.cells import Cell
+from reports.data.cells import Cell, Drift
+from reports.data.lines import Record
 from reports.page import notes
 from reports.page.figures import margin
 from reports.page.sheet import Section, Sheet
@@ -28,7 +28,7 @@ def build(sheet: Sheet) -> list[Section]:
             if repeats
             else "",
             "five": coverage_percent(5),
-            "sentinel": _sentinel(cells),
+            "sentinel": _sentinel(cells, sheet.records.drifts),
             "delta": margin(sheet.delta),
             "sure": f"{ON_FROM:g}",
             "unsure": f"{OFF_TO:g}",
@@ -46,40 +46,52 @@ def build(sheet: Sheet) -> list[Section]:
     ]
 
 
-def _sentinel(cells: Sequence[Cell]) -> str:
+def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
     """Say how much the blocks drifted, and what came of it."""
     drifts = [(cell, drift) for cell in cells for drift in cell.drifts]
-    known = [
-        (cell, drift)
-        for cell, drift in drifts
-        if drift.latency is not None and drift.throughput is not None
-    ]
+    known = [(cell, drift, shift) for cell, drift in drifts if (shift := _shift(drift)) is not None]
     if not drifts:
         return "These sweeps had none, so a drift within a block would not be seen."
     if not known:
         return "No block has both of its sentinels valid, so a drift would not be seen."
-    shifts = [max(abs(d.latency or 0.0), abs(d.throughput or 0.0)) for _, d in known]
-    again = sum(drift.block_pass > 1 for _, drift in drifts)
-    limits = _stated(cells, "drift_limit")
-    over = sum(
-        shift > limit
-        for (cell, _), shift in zip(known, shifts, strict=True)
-        if (limit := float(cell.plan.get("drift_limit") or 0.0))
-    )
+    shifts = [shift for _, _, shift in known]
     text = (
         f"Over {count(len(known), 'pair')} of sentinels it moved by {percent(median(shifts))} in "
         f"the median and {percent(max(shifts))} at most"
     )
+    judged = {verdict["cell_id"]: verdict for verdict in verdicts}
+    limits: list[float] = []
+    beyond, unjudged = 0, []
+    for cell in cells:
+        if verdict := judged.get(cell.id):
+            limits += verdict["limit"].values()
+            beyond += len(verdict["beyond"])
+        elif cell.drifts and (limit := float(cell.plan.get("drift_limit") or 0.0)):
+            # Before there were verdicts, a shift beyond the plan's limit was one.
+            limits.append(limit)
+            far = sum(
+                shift > limit
+                for other, drift, shift in known
+                if other is cell and drift.block_pass == 1
+            )
+            if far and not any(drift.block_pass > 1 for drift in cell.drifts):
+                unjudged.append(cell)
+            else:
+                beyond += far
     if limits:
-        text += (
-            f"; the limit is {listing([margin(float(limit)) for limit in limits])}: "
-            f"{over} beyond it, {count(again, 'block')} measured once more"
-        )
+        again = sum(drift.block_pass > 1 for _, drift in drifts)
+        least, most = (margin(round(end(limits), 3)) for end in (min, max))
+        text += f"; the limit is {least}" + (f" to {most}" if most != least else "")
+        text += f": {beyond} beyond it, {count(again, 'block')} measured once more"
+    if unjudged:
+        text += f"; {count(len(unjudged), 'cell')} not judged before all blocks are there"
     if unseen := len(drifts) - len(known):
         text += f"; in {unseen:,} of {len(drifts):,} passes a sentinel is missing or not valid"
     return f"{text}."
 
 
-def _stated(cells: Sequence[Cell], key: str) -> list[Any]:
-    """Return the different values that the plans state, those that are nothing left out."""
-    return [*dict.fromkeys(str(cell.plan[key]) for cell in cells if cell.plan.get(key))]
+def _shift(drift: Drift) -> float | None:
+    """The larger of both shifts; None where a sentinel is not valid."""
+    if drift.latency is None or drift.throughput is None:
+        return None
+    return max(abs(drift.latency), abs(drift.throughput))

@@ -1,0 +1,89 @@
+"""How far off estimates of time have been, and so what the rest of a sweep will take.
+
+What a cell learned while it was measured is kept beside its estimate, for the cells after it and
+for the same sweep resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+#: Standard deviations of logarithms: of an estimate that nothing has checked, of one cell against
+#: another, of one run, and of what a cell is yet to do against what it did.
+UNCHECKED, CELLS, RUNS, STEADY = 0.20, 0.12, 0.15, 0.05
+_ONE_IN = 10  # blocks that are measured again, before any has been judged
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a cell showed: runs took `ratio` of their estimate, `again` of `blocks` drifted."""
+
+    ratio: float
+    runs: int
+    blocks: int = 0
+    again: int = 0
+
+    def save(self, state_dir: Path, cell_id: str) -> None:
+        """Keep it; a full disk is told of elsewhere."""
+        path = _path(state_dir, cell_id)
+        partial = path.with_name(path.name + ".partial")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(asdict(self)))
+            partial.rename(path)
+
+
+def learned(state_dir: Path, cell_ids: Iterable[str]) -> dict[str, Learned]:
+    """Return what those of the cells showed that have been measured, by their names."""
+    found = {}
+    for cell_id in cell_ids:
+        with contextlib.suppress(OSError, TypeError, ValueError):
+            found[cell_id] = Learned(**json.loads(_path(state_dir, cell_id).read_text()))
+    return found
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What to expect: runs take `ratio` of their estimate, give or take the log-deviation `spread`.
+
+    A block is measured again with the probability `again`.
+    """
+
+    ratio: float = 1.0
+    spread: float = UNCHECKED
+    again: float = 1 / _ONE_IN
+
+    @classmethod
+    def of(cls, cells: Sequence[Learned], own: Learned | None = None) -> Pace:
+        """Return what other cells, and the one itself as far as it is, let expect of it."""
+        blocks, again = (sum(getattr(cell, key) for cell in cells) for key in ("blocks", "again"))
+        guesses = [(0.0, UNCHECKED)]
+        if known := [math.log(cell.ratio) for cell in cells if cell.runs]:
+            guesses = [(statistics.median(known), CELLS * math.sqrt(1 + 1 / len(known)))]
+        if own and own.runs:
+            guesses.append((math.log(own.ratio), math.hypot(STEADY, RUNS / math.sqrt(own.runs))))
+            blocks, again = blocks + own.blocks, again + own.again
+        weights = [spread**-2 for _, spread in guesses]
+        ratio = math.exp(statistics.fmean((guess for guess, _ in guesses), weights))
+        return cls(ratio, sum(weights) ** -0.5, (again + 1) / (blocks + _ONE_IN))
+
+    def foresee(self, estimate_s: float, blocks: int) -> tuple[float, float]:
+        """Return what takes that long by estimate, and its standard deviation.
+
+        With so many `blocks` in it, each of which may have to be measured again.
+        """
+        once_s = self.ratio * estimate_s
+        if not blocks:
+            return once_s, self.spread * once_s
+        repeats_s = math.sqrt(self.again * (1 - self.again) / blocks) * once_s
+        return once_s * (1 + self.again), math.hypot(self.spread * once_s, repeats_s)
+
+
+def _path(state_dir: Path, cell_id: str) -> Path:
+    return state_dir / "estimates" / f"{cell_id}.pace.json"

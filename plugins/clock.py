@@ -1,0 +1,70 @@
+"""How long something will take, and when it will be done, in words."""
+
+from __future__ import annotations
+
+import time
+
+#: Standard deviations to either side: four times in five it ends within them.
+SURE = 1.28
+_MANY_S = 90  # and less is told in seconds
+
+
+def duration(seconds: float) -> str:
+    """Return ``4 min 10 s`` for 250: at most two units, for people."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def span(low_s: float, high_s: float) -> str:
+    """Return ``about 14 to 18 min``; one figure where both ends have the same.
+
+    >>> span(840, 1080), span(3000, 9000), span(20, 20.4)
+    ('about 14 to 18 min', 'about 50 min to 2 h 30 min', 'about 20 s')
+    """
+    if high_s < _MANY_S:
+        low, high = f"{low_s:.0f} s", f"{high_s:.0f} s"
+    else:
+        low, high = (f"{round(end / 60)} min" for end in (low_s, high_s))
+    if high_s >= 60 * _MANY_S:
+        low, high = (_hours(round(end / 60)) for end in (low_s, high_s))
+    if low == high:
+        return f"about {high}"
+    if low.count(" ") == high.count(" ") == 1:  # of the same unit
+        low = low.partition(" ")[0]
+    return f"about {low} to {high}"
+
+
+def within(seconds: float, deviation_s: float) -> tuple[float, float]:
+    """Return what it takes at least and at most, four times in five."""
+    return max(0.0, seconds - SURE * deviation_s), seconds + SURE * deviation_s
+
+
+def ending(left_s: float, deviation_s: float, now: float | None = None) -> str:
+    """Return ``about 14 to 18 min left, done between 14:32 and 14:36`` by the clock here.
+
+    Parameters
+    ----------
+    left_s, deviation_s : float
+        Seconds to go, and their standard deviation.
+    now : float, optional
+        In Unix time.
+    """
+    now = time.time() if now is None else now
+    low_s, high_s = within(left_s, deviation_s)
+    first, last = (_clock(now + end, now) for end in (low_s, high_s))
+    when = f"at {last}" if first == last else f"between {first} and {last}"
+    return f"{span(low_s, high_s)} left, done {when}"
+
+
+def _hours(minutes: int) -> str:
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _clock(then: float, now: float) -> str:
+    """Return the hour and minute, with the day where that is another one."""
+    there, here = time.localtime(then), time.localtime(now)
+    return time.strftime("%H:%M" if there[:3] == here[:3] else "%a %H:%M", there)

@@ -1,0 +1,145 @@
+"""A first report: in which order networks are set, cells measured, and reports written."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = ROOT / "playbooks/tasks"
+# In the place of all that touches hosts: each notes that it was called.
+NOTE = """
+- name: Note it
+  ansible.builtin.shell: echo "LINE" >> "{{ playbook_dir | dirname }}/noted"
+"""
+STAND_INS = {
+    "playbooks/tasks/hosts.yml": "[]",
+    "playbooks/tasks/network.yml": NOTE.replace("LINE", "{{ asked.delay | default('bare') }}")
+    + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
+    "playbooks/tasks/profile.yml": NOTE.replace("LINE", "profile"),
+    "playbooks/tasks/refine.yml": NOTE.replace("LINE", "refine"),
+    "playbooks/tasks/plan.yml": "[]",
+    "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}"),
+    "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
+    "roles/sweep/tasks/main.yml": NOTE.replace(
+        "LINE",
+        "{{ sweep_label }} blocks {{ sweep_blocks | string }} later {{ sweep_later | string }}",
+    )
+    + "- {name: Fail, ansible.builtin.fail: {msg: no}, when: sweep_label in broken}\n",
+    "playbooks/prepare.yml": "- {name: Prepare nothing, hosts: localhost, gather_facts: false}\n",
+}
+INVENTORY = """
+localhost ansible_connection=local experiment_interface=lo
+[orchestrator]
+localhost
+[netem_hosts]
+localhost
+[all:vars]
+ansible_python_interpreter="{{ ansible_playbook_python }}"
+"""
+
+
+def cell(name: str) -> dict[str, Any]:
+    return {"label": name, "plan": {"cell_id": name, "workers": [{}, {"host": "pi2"}]}}
+
+
+Measure = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture(scope="module")
+def measure(plugin: Callable[[str], ModuleType]) -> Measure:
+    """Run the real measure.yml with stand-ins; return its exit status and what they noted."""
+    plugin("plugins/action/plan_cells.py")  # puts its own on the path
+    rounds_of = importlib.import_module("planning.cells").rounds_of
+
+    def measured(
+        folder: Path, first: int, left: dict[str, float], **more: Any
+    ) -> tuple[int, list[str]]:
+        return run(folder, first, {"sweep_outlook": left, "broken": [], **more}, rounds_of)
+
+    return measured
+
+
+def run(
+    folder: Path, first: int, more: dict[str, Any], rounds_of: Callable[..., dict[str, Any]]
+) -> tuple[int, list[str]]:
+    for path, text in STAND_INS.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    shutil.copy(ROOT / "playbooks/measure.yml", folder / "playbooks")
+    for name in ("scenario", "unshaped", "cell", "first_report"):
+        shutil.copy(TASKS / f"{name}.yml", folder / "playbooks/tasks")
+    (folder / "hosts").write_text(INVENTORY)
+    (folder / "ansible.cfg").write_text("[defaults]\nroles_path = roles\n")
+    scenarios = [
+        {"name": "baseline", "netem": None, "cells": [cell("a"), cell("b")]},
+        {"name": "metro", "netem": {"delay": "20ms"}, "cells": [cell("c")]},
+    ]
+    planned = {
+        **{"sweep": "demo", "scenarios": scenarios, "first_report": first, "profiles": []},
+        "options": {"profile": True, "refine": False, "dominance": 0.02, "repeats": 3},
+        **rounds_of(scenarios, first),
+    }
+    given = {"planned": planned, **more}
+    binary = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [str(binary), "-i", "hosts", "playbooks/measure.yml", "-e", json.dumps(given)],
+        cwd=folder,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (folder / "noted").exists(), done.stdout + done.stderr
+    return done.returncode, (folder / "noted").read_text().splitlines()
+
+
+FIRST = {"a first": 10.0, "b first": 11.0, "c first": 12.0, "a": 20.0, "b": 21.0, "c": 22.0}
+
+
+def test_the_first_blocks_then_a_report_then_the_rest_under_the_network_that_is_set(
+    tmp_path: Path, measure: Measure
+) -> None:
+    """What fails for a first report is tried again with the rest, and has not failed then."""
+    status, noted = measure(tmp_path, 1, FIRST, broken=["a, for a first report"])
+    assert noted == [
+        "bare",
+        "a, for a first report blocks 1 later 86",
+        "b, for a first report blocks 1 later 75",
+        *("20ms", "c, for a first report blocks 1 later 63", "report"),
+        *("c blocks 0 later 41", "absent"),
+        *("a blocks 0 later 21", "b blocks 0 later 0", "profile", "report"),
+    ]
+    assert status == 0
+
+
+def test_what_a_first_report_has_already_is_not_visited_again(
+    tmp_path: Path, measure: Measure
+) -> None:
+    status, noted = measure(tmp_path, 1, {**FIRST, "a first": 0.0, "b first": 0.0}, broken=["a"])
+    assert noted == [
+        *("20ms", "c, for a first report blocks 1 later 63", "report", "c blocks 0 later 41"),
+        *("absent", "bare", "a blocks 0 later 21", "b blocks 0 later 0", "profile", "report"),
+    ]
+    assert status == 2, "a failed with the rest"
+
+
+def test_without_one_every_cell_is_visited_once_after_the_profiles(
+    tmp_path: Path, measure: Measure
+) -> None:
+    status, noted = measure(tmp_path, 0, {"a": 20.0, "b": 21.0, "c": 22.0})
+    assert noted == [
+        *("profile", "bare", "a blocks 0 later 43", "b blocks 0 later 22"),
+        *("20ms", "c blocks 0 later 0", "absent", "report"),
+    ]
+    assert status == 0
