@@ -183,12 +183,15 @@ def _children_s() -> float:
 
 
 def main() -> int:
-    """Try the named mutants, or all; the status says whether one survived that is not known to."""
+    """Try the mutants asked for, or all; the status tells of one that survived and is not known."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of mutants; without any, all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="of mutants or parts; without any, all"
+    )
     parser.add_argument("--tree", type=Path, default=ROOT, help="the checkout they are tried in")
     given = parser.parse_args()
-    chosen = [mutant for mutant in read() if not given.names or mutant.name in given.names]
+    wanted = set(given.names)
+    chosen = [each for each in read() if not wanted or wanted & {each.name, each.part}]
     outcomes = []
     print(HEAD, flush=True)
     with trials(given.tree) as tried:
