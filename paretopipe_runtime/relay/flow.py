@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections import deque
+from collections.abc import Callable
 
 from paretopipe_runtime.relay.line import LEAST_HELD, Line, Piece
 
@@ -78,7 +80,7 @@ class Flow:
         """Whether something has arrived that the sink has not taken."""
         return bool(self._arrived)
 
-    def read(self, now: float) -> None:
+    def read(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Take one piece from the source."""
         if self._pair.closed:
             return
@@ -92,7 +94,8 @@ class Flow:
         self._ended = not piece
         self._held += len(piece or b"")
         if self._line:
-            self._line.enter(self, piece, now)
+            # Looked at only now: more may have come since it was seen that there is something.
+            self._line.enter(self, piece, clock())
         else:
             self.arrive(piece)
 

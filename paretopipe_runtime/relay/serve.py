@@ -128,7 +128,6 @@ class Relay:
         readable, writable, _ = select.select(
             [*readers, *listeners], [*senders, *callers], [], max(0.0, wake_at - now)
         )
-        now = time.monotonic()
         for sock in writable:
             if sock in callers:
                 callers[sock].connect()
@@ -136,7 +135,7 @@ class Relay:
                 senders[sock].send()
         for sock in readable:
             if sock in readers:
-                readers[sock].read(now)
+                readers[sock].read()
             else:
                 self._accept(sock, listeners[sock])
 
