@@ -79,7 +79,6 @@ class Unit:
         ParetoPipeError
             ``E_BUSY`` where the unit is running.
         """
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.folder / f"{self.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LOOK_S
         while True:
@@ -195,6 +194,7 @@ def _start(unit: Unit, options: argparse.Namespace) -> dict[str, object]:
     same = options.ensure and unit.running() and unit.state().get("Order") == command.digest
     if options.check:
         return {"changed": not same}
+    unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in options.touch:
         path.touch()
     if same:
