@@ -130,6 +130,7 @@ def test_netem_measures_what_was_asked_and_reset_takes_it_back(
     assert playbook("reset").changed == 0
 
 
+@pytest.mark.thorough
 def test_jitter_and_loss_measure_what_was_asked(provisioned: On, playbook: Run) -> None:
     done = playbook("netem", "-e", "delay=40ms jitter=8ms distribution=normal loss=10%")
     assert playbook("reset").changed == 1
@@ -143,6 +144,7 @@ def test_jitter_and_loss_measure_what_was_asked(provisioned: On, playbook: Run) 
     assert "netem" not in provisioned("wan", QDISC)
 
 
+@pytest.mark.thorough
 def test_symmetric_measures_the_same_each_way(provisioned: On, playbook: Run) -> None:
     everything = "tc qdisc show | grep -v ' 0: '; ip -o link show | wc -l"
     before = provisioned("wan", everything)
@@ -160,6 +162,7 @@ def test_symmetric_measures_the_same_each_way(provisioned: On, playbook: Run) ->
     assert provisioned("wan", everything) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("provisioned")
 def test_a_condition_that_is_not_met_is_refused(playbook: Run) -> None:
     done = playbook("netem", "-e", "rate=90gbit")
@@ -168,6 +171,7 @@ def test_a_condition_that_is_not_met_is_refused(playbook: Run) -> None:
     assert "asked were no delay and 90gbit: look for other traffic" in done.errors[0]
 
 
+@pytest.mark.thorough
 def test_someone_else_s_qdisc_stops_us(provisioned: On, playbook: Run) -> None:
     provisioned("wan", "tc qdisc add dev up0 root handle 1: tbf rate 1gbit burst 1mb latency 9ms")
     try:
@@ -180,6 +184,7 @@ def test_someone_else_s_qdisc_stops_us(provisioned: On, playbook: Run) -> None:
     assert "up0 already has a tbf qdisc (1:) that is not ParetoPipe's" in done.errors[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("provisioned")
 def test_nothing_is_measured_in_check_mode(playbook: Run, results: Path) -> None:
     before = rows(results)
@@ -212,6 +217,7 @@ def test_a_followed_sweep_is_not_taken_over_and_a_killed_one_leaves_nothing(
     assert len(rows(results)) == len(on_node(provisioned)) >= 3, "it has all come home"
 
 
+@pytest.mark.thorough
 def test_a_killed_controller_leaves_what_reset_takes_away(
     provisioned: On, playbook: Run, started: subprocess.Popen[str]
 ) -> None:
@@ -244,6 +250,7 @@ def test_a_killed_controller_leaves_no_shaping_and_no_run_that_may_lack_it(
     assert statuses <= {"ok", "invalid:network_unheld"}
 
 
+@pytest.mark.thorough
 def test_a_sweep_whose_shaping_is_taken_away_fails_and_what_lacks_it_is_measured_again(
     provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
 ) -> None:
@@ -272,6 +279,7 @@ def test_a_sweep_whose_shaping_is_taken_away_fails_and_what_lacks_it_is_measured
     assert all(min(row["network_s"]["latency"]) > 0.0195 for row in anew)
 
 
+@pytest.mark.thorough
 def test_rpc_comes_and_goes_and_provisioning_shows_the_key_to_nobody(
     provisioned: On, playbook: Run
 ) -> None:
