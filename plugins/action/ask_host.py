@@ -1,6 +1,6 @@
-"""Run a command that only reads, over the connection itself: no module is sent and started for it.
+"""Run a command over the connection itself: no module is sent to the host and started for it.
 
-For tasks that are asked often. Runs in check mode too, and never counts as a change.
+For questions, and for what leaves nothing behind. Runs in check mode too, and is no change.
 """
 
 from __future__ import annotations

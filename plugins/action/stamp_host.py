@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -41,7 +41,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return `same`, and `differs`, the names of what is not as it was noted."""
+        """Return `same`; `differs`, what is not as it was noted; and `noted`, whether it was."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         args, variables = self._task.args, task_vars or {}
         mode, keep = args.get("mode", "changed"), bool(args.get("keep", False))
@@ -51,7 +51,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
 
         def value_of(name: str) -> Any:
-            return self._templar.template(variables[name]) if name in variables else None
+            try:
+                return self._templar.template(variables.get(name))
+            except AnsibleUndefinedVariable:  # as an address of a host that is no worker
+                return None
 
         question = {
             **args["laid"],
@@ -66,15 +69,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             f"{args['python']} -IBS -", in_data=program.encode(), sudoable=True
         )
         try:
-            differs = json.loads(done["stdout"].splitlines()[-1])["differs"]
+            answer = json.loads(done["stdout"].splitlines()[-1])
+            differs, noted = answer["differs"], answer["noted"]
         except (ValueError, IndexError, KeyError, TypeError):
             if keep:
                 raise AnsibleActionFail(
                     f"what was laid down cannot be noted: {done['stderr'] or done['stdout']}"
                 ) from None
-            differs = ["there is nothing to ask there"]
+            differs, noted = ["there is nothing to ask there"], False
         if mode == "full":
             differs = ["provision=full", *differs]
         if differs and not keep:
             display.display(told(variables.get("inventory_hostname", "the host"), differs))
-        return {**result, "changed": False, "same": not differs, "differs": differs}
+        found = {"same": not differs, "differs": differs, "noted": noted}
+        return {**result, "changed": False, **found}

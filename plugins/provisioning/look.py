@@ -170,15 +170,16 @@ def answer(told: Told) -> dict[str, Any]:
     seen = look(told)
     if told["keep"]:
         _write(stamp, json.dumps({"inputs": told["inputs"], "facts": seen}, indent=1) + "\n")
-        return {"differs": differs(told, {"inputs": told["inputs"], "facts": seen}, seen)}
+        found = differs(told, {"inputs": told["inputs"], "facts": seen}, seen)
+        return {"differs": found, "noted": True}
     try:
         noted = json.loads(stamp.read_text())
     except (OSError, ValueError):
-        return {"differs": ["nothing is noted there"]}
+        return {"differs": ["nothing is noted there"], "noted": False}
     found = differs(told, noted, seen)
     if (found or told["full"]) and not told["dry"]:
         stamp.unlink()
-    return {"differs": found}
+    return {"differs": found, "noted": True}
 
 
 def _ask(*words: str) -> str:

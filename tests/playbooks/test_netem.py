@@ -326,6 +326,55 @@ def test_units_become_numbers(units: ModuleType) -> None:
     assert [units.netem_lease_seconds(text) for text in ("90s", "30min", "2h")] == [90, 1800, 7200]
 
 
+NOTHING = dict.fromkeys(["delay", "jitter", "delay_correlation", "distribution", "loss"], "")
+NOTHING |= {"loss_correlation": "", "rate": "", "netem_lease": "2h"}
+
+
+@pytest.mark.parametrize(
+    ("said", "sentences"),
+    [
+        ({}, []),
+        (
+            {
+                **{"delay": "200ms", "jitter": "5 ms", "distribution": "normal", "loss": "50%"},
+                **{"loss_correlation": "25%", "delay_correlation": "25%", "rate": "5mbit"},
+            },
+            [],
+        ),
+        (
+            {"delay": "40", "rate": "5Mbit", "loss": "90%"},
+            [
+                "delay=40 is not understood: write e.g. delay=200ms",
+                "rate=5Mbit is not understood: write e.g. rate=5mbit",
+            ],
+        ),
+        ({"netem_lease": "2"}, ["netem_lease=2 is not understood: write e.g. netem_lease=30min"]),
+        ({"netem_lease": "5s"}, ["netem_lease=5s is not from 10s to 24h"]),
+        ({"netem_lease": "25h"}, ["netem_lease=25h is not from 10s to 24h"]),
+        ({"loss": "60%"}, ["loss=60% would cut the host off: use at most loss=50%"]),
+        ({"delay": "11s"}, ["delay=11s is longer than 10 s: did you mean ms?"]),
+        (
+            {"delay": "1ms", "jitter": "5ms"},
+            ["jitter=5ms needs a delay at least as long, delay is '1ms'"],
+        ),
+        (
+            {"delay": "5ms", "distribution": "normal"},
+            ["distribution=normal needs a jitter: add e.g. jitter=5ms"],
+        ),
+        (
+            {"delay": "5ms", "delay_correlation": "5%"},
+            ["delay_correlation=5% needs a jitter: add e.g. jitter=5ms"],
+        ),
+        ({"loss_correlation": "5%"}, ["loss_correlation=5% needs a loss: add e.g. loss=1%"]),
+        ({"loss": "1%", "loss_correlation": "101%"}, ["a correlation is at most 100%"]),
+    ],
+)
+def test_what_cannot_be_meant_is_told(
+    units: ModuleType, said: dict[str, str], sentences: list[str]
+) -> None:
+    assert units.netem_mistakes(NOTHING | said) == sentences
+
+
 @pytest.mark.parametrize("text", ["200", "ms", "200 minutes", "-1ms", "1e3ms"])
 def test_a_number_without_a_known_unit_is_refused(units: ModuleType, text: str) -> None:
     with pytest.raises(Exception, match=r"has no known unit: write e\.g\. 200ms"):

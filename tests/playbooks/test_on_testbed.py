@@ -93,12 +93,33 @@ def rows(results: Path, kind: str = "run") -> list[dict[str, Any]]:
 
 
 def test_provision_twice_changes_nothing(provisioned: On, playbook: Run) -> None:
-    assert playbook("provision").changed == 0
-    assert playbook("provision", "--check").changed == 0
+    for again in (playbook("provision"), playbook("provision", "--check")):
+        assert (again.status, again.changed) == (0, 0), again.output
+        assert "TASK [runtime" not in again.output, "each host is asked one question"
+    full = playbook("provision", "-e", "provision=full")
+    assert (full.status, full.changed) == (0, 0), full.output
+    assert "pi1 is provisioned in full: provision=full" in full.output
     assert provisioned("pi1", "systemctl is-active paretopipe-worker") == "active"
     assert provisioned("pi1", "stat -c '%a %U' /etc/paretopipe/key") == "400 root"
     assert "10.78.0.11:47470" in provisioned("pi1", "ss -Hltn")
     assert "0.0.0.0:47470" not in provisioned("pi1", "ss -Hltn")
+
+
+def test_only_a_host_that_is_not_as_it_was_left_is_provisioned(
+    provisioned: On, playbook: Run
+) -> None:
+    provisioned("pi2", "chmod 0440 /etc/paretopipe/key; systemctl stop paretopipe-worker")
+    provisioned("server", "rm /etc/paretopipe/stamp.json")  # as an interrupted one leaves it
+    process = provisioned("server", "systemctl show -P MainPID paretopipe-worker")
+    done = playbook("provision")
+    assert done.status == 0, done.output
+    assert "pi2 is provisioned in full: /etc/paretopipe/key, the agent's port" in done.output
+    assert "server is provisioned in full: nothing is noted there" in done.output
+    assert "pi1 is provisioned" not in done.output
+    assert provisioned("server", "systemctl show -P MainPID paretopipe-worker") != process
+    assert provisioned("pi2", "stat -c %a /etc/paretopipe/key") == "400"
+    assert provisioned("pi2", "systemctl is-active paretopipe-worker") == "active"
+    assert "is provisioned" not in playbook("provision").output
 
 
 def test_netem_measures_what_was_asked_and_reset_takes_it_back(
@@ -294,6 +315,11 @@ def test_rpc_comes_and_goes_and_provisioning_shows_the_key_to_nobody(
         assert not strangers.holds(provisioned(host, strangers.LEAKS), key), host
     for host in ("pi1", "pi2"):
         assert "reject with tcp reset" in provisioned(host, "nft list table inet paretopipe_worker")
+
+    provisioned("pi1", "nft delete table inet paretopipe_worker")
+    mended = playbook("provision", "-e", "allow_insecure_rpc=true")
+    assert "pi1 is provisioned in full: nftables inet paretopipe_worker" in mended.output
+    assert "reject with tcp reset" in provisioned("pi1", "nft list table inet paretopipe_worker")
 
     forbidden = playbook("provision")
     assert forbidden.status == 0, forbidden.output
