@@ -31,7 +31,7 @@ SHIPPED := paretopipe_runtime reports plugins roles benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-testbed demo-processes bench test quick soak arm lint check setup \
-	setup-testbed setup-test setup-dev up down clean root python packages image test-packages
+	setup-testbed setup-processes setup-test setup-dev up down clean root python packages image test-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,8 +45,7 @@ demo-testbed: setup-testbed
 	@echo "The virtual hosts stay up for your own sweeps; \`make down\` takes them away."
 
 # What is left afterwards, however it ends, is results and, in .processes, their environment.
-demo-processes: python
-	@$(TOGETHER) $(VENV)/.controller $(PROCESSES)/.runtime
+demo-processes: setup-processes
 	@$(ON_PROCESSES) playbooks/full_sweep.yml -e experiment=demo; status=$$?; \
 		$(ON_PROCESSES) playbooks/deprovision.yml -e processes_state=stopped && exit $$status
 	@echo "The report: $(CURDIR)/reports/html/demo/index.html"
@@ -84,13 +83,16 @@ setup: $(VENV)/.controller ## .venv with what playbooks and report need: all tha
 
 setup-testbed: python
 	@$(PYTHON) scripts/where testbed >/dev/null
-	@$(TOGETHER) packages image $(VENV)/.controller
+	@+$(TOGETHER) packages image $(VENV)/.controller
+
+setup-processes: python
+	@+$(TOGETHER) $(VENV)/.controller $(PROCESSES)/.runtime
 
 setup-dev: $(VENV)/.dev
 
 # As root on Debian everything is installed, else what is there is tested.
 setup-test: python
-	@$(TOGETHER) test-packages $(VENV)/.dev \
+	@+$(TOGETHER) test-packages $(VENV)/.dev \
 		$(if $(shell $(PYTHON) scripts/where testbed 2>/dev/null),image)
 
 test-packages:

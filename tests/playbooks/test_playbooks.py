@@ -69,6 +69,16 @@ def test_a_mistake_is_told_before_anything_starts(
     assert "Bring the virtual testbed" not in done.output
 
 
+def test_an_inventory_of_something_else_is_told(
+    playbook: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {localhost: {}}}\n")
+    done = playbook("full_sweep", "-i", str(tmp_path / "hosts.yml"), "-e", "model=vgg16")
+    assert done.status != 0
+    said = " ".join(done.output.split())
+    assert "no group workers: name an inventory that has one, such as -i inventory/local" in said
+
+
 def test_netem_needs_something_to_do(playbook: Callable[..., Any]) -> None:
     done = playbook("netem")
     assert done.status != 0

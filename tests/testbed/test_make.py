@@ -185,6 +185,20 @@ def test_nobodys_own_ansible_decides_what_the_playbooks_find() -> None:
     assert seen["PIP_CACHE_DIR"] == "/cache"
 
 
+def test_the_dockerfile_asks_make_for_what_there_is(tmp_path: Path) -> None:
+    """All that can be tried of it without Docker: its commands, and what its first ones need."""
+    text = (ROOT / "Dockerfile").read_text()
+    assert "RUN make setup-processes PIP_CACHE_DIR=/tmp/pip " in text
+    assert 'CMD ["make", "demo", "DEMO=processes"]' in text
+    for name in ("Makefile", "scripts", "requirements"):
+        assert f"COPY --chown=paretopipe {name} " in text
+        (tmp_path / name).symlink_to(ROOT / name)
+    planned = make("-n", "setup-processes", f"--directory={tmp_path}")
+    assert planned.stdout.count("pip install") == 2, planned.stderr
+    planned = make("-n", "demo", "DEMO=processes", f"--directory={ROOT}")
+    assert "full_sweep.yml -e experiment=demo" in planned.stdout, planned.stderr
+
+
 def test_a_forced_testbed_says_at_once_why_it_cannot_be() -> None:
     container = ["setpriv", f"--bounding-set={CONTAINER}", f"--inh-caps={CONTAINER}"]
     before = [] if os.geteuid() else container
