@@ -5,7 +5,14 @@ Importing this package does not import torch: names and counts are free, buildin
 
 from __future__ import annotations
 
-from paretopipe_runtime.models.blocks import build_blocks, parameter_count
+from paretopipe_runtime.models.blocks import build_blocks, keep_built, parameter_count
 from paretopipe_runtime.models.registry import MODEL_NAMES, ModelInfo, model_info
 
-__all__ = ["MODEL_NAMES", "ModelInfo", "build_blocks", "model_info", "parameter_count"]
+__all__ = [
+    "MODEL_NAMES",
+    "ModelInfo",
+    "build_blocks",
+    "keep_built",
+    "model_info",
+    "parameter_count",
+]

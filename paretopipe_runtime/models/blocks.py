@@ -10,6 +10,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_kept: dict[tuple[str, int], dict[str, nn.Module]] = {}
+
+
+def keep_built(name: str, classes: int) -> None:
+    """Build a model on the meta device for the next `build_blocks` that asks for it, once.
+
+    A process that is forked after this finds it there, and builds nothing.
+    """
+    from paretopipe_runtime.models.architectures import block_modules
+
+    _kept[name, classes] = block_modules(name, classes)
+
+
 def build_blocks(
     name: str,
     classes: int,
@@ -45,7 +58,7 @@ def build_blocks(
     names = model_info(name).block_names[first:end]
     from paretopipe_runtime.models.architectures import block_modules
 
-    modules = block_modules(name, classes)
+    modules = _kept.pop((name, classes), None) or block_modules(name, classes)
     blocks = [(block, modules[block].requires_grad_(False).eval()) for block in names]
     if device == "cpu":
         for _, module in blocks:
