@@ -15,6 +15,7 @@ from paretopipe_runtime.orchestrator.sweep import SweepFiles
 from paretopipe_runtime.orchestrator.sweep import sweep as measure
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.runs import expand
+from paretopipe_runtime.units import transfer_s
 from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker.launch import Launch
@@ -62,6 +63,8 @@ def test_a_cell_is_measured_through_a_relay(cluster: Cluster, tmp_path: Path) ->
                 assert row["status"] == "ok"
                 assert row["proof"]["argmax_equal"]
                 assert row["factors"]["emulation"] == "processes"
+                least_s = DELAY_S + transfer_s(row["hops"][0]["bytes_per_batch"], 50)
+                assert min(row["latency"]["batch_s"]) >= least_s
                 assert min(row["network_s"]["latency"]) >= DELAY_S
             assert rows["P17"]["security"] == ("tls" if transport == "tls" else "hmac")
     # It is gone: the same cell is not measured past it.
