@@ -14,6 +14,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from tests.engines.conftest import Stage, compute
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is missing: apt install g++")
 def test_a_stage_is_compiled_once_for_any_weights(
     stage: Stage, monkeypatch: pytest.MonkeyPatch

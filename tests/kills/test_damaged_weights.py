@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.effort import trials
 from tests.kills import trial
 from tests.kills.trial import Bench
 
@@ -96,7 +97,7 @@ def told(bench: Bench, folder: Path, kind: str, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damage_is_always_told(real_bench: Bench, tmp_path: Path, kind: str) -> None:
-    for number in range(EACH):
+    for number in range(trials(2, EACH)):
         here = tmp_path / str(number)
         here.mkdir()
         told(real_bench, here, kind, random.Random(f"{SEED}|{kind}|{number}"))
@@ -116,7 +117,7 @@ def non_finite(bench: Bench, folder: Path, chance: random.Random) -> None:
 
 
 def test_sound_files_with_a_nan_make_no_valid_run(real_bench: Bench, tmp_path: Path) -> None:
-    for number in range(3):
+    for number in range(trials(1, 3)):
         here = tmp_path / str(number)
         here.mkdir()
         non_finite(real_bench, here, random.Random(f"{SEED}|honest|{number}"))

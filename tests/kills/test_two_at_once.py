@@ -8,10 +8,11 @@ import shutil
 import time
 from pathlib import Path
 
+from tests.effort import trials
 from tests.kills import trial
 from tests.kills.trial import Bench
 
-PAIRS = 50
+PAIRS = trials(5, 50)
 SOON_S = 2.0
 
 

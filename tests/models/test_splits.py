@@ -13,6 +13,7 @@ from paretopipe_runtime.models import MODEL_NAMES, build_blocks, model_info
 from paretopipe_runtime.models.architectures import build_model
 from paretopipe_runtime.partition import all_splits, boundary_shapes, stage_ranges
 from paretopipe_runtime.weights import WeightsManifest, load_stage, make_seeded_weights
+from tests.effort import some
 
 TOLERANCE = 1e-5
 # Two images where that is cheap: a split must keep them apart and in order.
@@ -42,13 +43,13 @@ def _pipeline(
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
-def test_every_split_equals_the_unsplit_model(name: str, store: Path) -> None:
+def test_splits_equal_the_unsplit_model(name: str, store: Path) -> None:
     classes, manifest = _weights(name, store)
     batch, px = BATCH.get(name, 1), model_info(name).image_px
     inputs = input_batches(batch, px, 1, seed=0)
     reference = reference_logits(name, classes, manifest, store, inputs)[0]
     boundaries = boundary_shapes(name, classes, batch, px)
-    for cuts in all_splits(name):
+    for cuts in some(list(all_splits(name)), 4):
         crossing, logits = _pipeline(name, manifest, store, cuts, inputs[0])
         boundary = boundaries[cuts[0]]
         assert crossing.shape == boundary.shape, cuts

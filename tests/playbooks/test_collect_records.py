@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +41,27 @@ def test_no_line_is_ever_lost(collect: ModuleType) -> None:
         assert lines == set(collect.whole_lines(ours)) | set(collect.whole_lines(theirs))
 
     check()
+
+
+def run(line: str) -> dict[str, Any]:
+    """Run a shell line as Ansible's connection to this machine does."""
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True)
+    return {"rc": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+
+
+def test_what_comes_over_is_the_file_to_the_last_byte(collect: ModuleType, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 400
+    source = tmp_path / "it's a cell.jsonl"
+    assert collect.fetched(run, str(source)) is None
+    source.write_bytes(content)
+    assert collect.fetched(run, str(source)) == content
+    source.write_bytes(b"")
+    assert collect.fetched(run, str(source)) == b""
+
+
+def test_what_cannot_be_read_is_one_sentence(collect: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(AnsibleActionFail, match=f"could not read {tmp_path}: .*s a directory"):
+        collect.fetched(run, str(tmp_path))
 
 
 def test_the_file_is_replaced_whole(collect: ModuleType, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from paretopipe_runtime.published import Published, read
 
-pytestmark = [pytest.mark.testbed, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.testbed, pytest.mark.thorough, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "pytest-finetuned"

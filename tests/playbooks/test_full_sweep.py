@@ -167,6 +167,7 @@ def test_the_same_command_again_measures_nothing(playbook: Run) -> None:
     assert {path: path.read_bytes() for path in RESULTS.glob("*.jsonl")} == before
 
 
+@pytest.mark.thorough
 def test_a_killed_controller_costs_one_run_at_most(
     testbed: On, playbook: Run, starting: Start
 ) -> None:

@@ -126,6 +126,29 @@ def test_apply_twice_then_reset_twice(module: Any, host: FakeHost) -> None:
     ]
 
 
+def test_a_host_without_anything_of_ours_needs_no_module_to_see_that(
+    module: Any, host: FakeHost, plugin: Callable[[str], ModuleType]
+) -> None:
+    line = plugin("plugins/action/tc_netem.py").clear_command(INTERFACE)
+    assert shell(host, line) == "clear"
+    host.set(qdiscs={INTERFACE: [FOREIGN]})
+    assert shell(host, line) == "clear", "it is none of our business"
+    host.set(qdiscs={INTERFACE: [PFIFO]})
+    module(**WAN, direction="symmetric", peers=PEERS)
+    shaped = host.state
+    assert shell(host, line) == ""
+    # Each of its parts by itself.
+    clean = {"qdiscs": {INTERFACE: [PFIFO]}, "links": {INTERFACE: 7}, "timers": {}}
+    for part_of_it in clean:
+        host.state = {**shaped, **clean, part_of_it: shaped[part_of_it]}
+        assert shell(host, line) == "", part_of_it
+    host.state = {**shaped, **clean}
+    assert shell(host, line) == "clear"
+    host.state = {**shaped, **clean, "links": {}}
+    assert shell(host, line) == "", "the module says that there is no such interface"
+    assert host.log == [each for each in host.log if "show" not in each]
+
+
 def test_a_host_that_shapes_slowly_has_its_whole_lease_from_then_on(
     module: Any, host: FakeHost
 ) -> None:
@@ -324,6 +347,55 @@ def test_units_become_numbers(units: ModuleType) -> None:
     assert units.netem_bits("5Mbit") == 5e6
     assert units.netem_share("1%") == pytest.approx(0.01)
     assert [units.netem_lease_seconds(text) for text in ("90s", "30min", "2h")] == [90, 1800, 7200]
+
+
+NOTHING = dict.fromkeys(["delay", "jitter", "delay_correlation", "distribution", "loss"], "")
+NOTHING |= {"loss_correlation": "", "rate": "", "netem_lease": "2h"}
+
+
+@pytest.mark.parametrize(
+    ("said", "sentences"),
+    [
+        ({}, []),
+        (
+            {
+                **{"delay": "200ms", "jitter": "5 ms", "distribution": "normal", "loss": "50%"},
+                **{"loss_correlation": "25%", "delay_correlation": "25%", "rate": "5mbit"},
+            },
+            [],
+        ),
+        (
+            {"delay": "40", "rate": "5Mbit", "loss": "90%"},
+            [
+                "delay=40 is not understood: write e.g. delay=200ms",
+                "rate=5Mbit is not understood: write e.g. rate=5mbit",
+            ],
+        ),
+        ({"netem_lease": "2"}, ["netem_lease=2 is not understood: write e.g. netem_lease=30min"]),
+        ({"netem_lease": "5s"}, ["netem_lease=5s is not from 10s to 24h"]),
+        ({"netem_lease": "25h"}, ["netem_lease=25h is not from 10s to 24h"]),
+        ({"loss": "60%"}, ["loss=60% would cut the host off: use at most loss=50%"]),
+        ({"delay": "11s"}, ["delay=11s is longer than 10 s: did you mean ms?"]),
+        (
+            {"delay": "1ms", "jitter": "5ms"},
+            ["jitter=5ms needs a delay at least as long, delay is '1ms'"],
+        ),
+        (
+            {"delay": "5ms", "distribution": "normal"},
+            ["distribution=normal needs a jitter: add e.g. jitter=5ms"],
+        ),
+        (
+            {"delay": "5ms", "delay_correlation": "5%"},
+            ["delay_correlation=5% needs a jitter: add e.g. jitter=5ms"],
+        ),
+        ({"loss_correlation": "5%"}, ["loss_correlation=5% needs a loss: add e.g. loss=1%"]),
+        ({"loss": "1%", "loss_correlation": "101%"}, ["a correlation is at most 100%"]),
+    ],
+)
+def test_what_cannot_be_meant_is_told(
+    units: ModuleType, said: dict[str, str], sentences: list[str]
+) -> None:
+    assert units.netem_mistakes(NOTHING | said) == sentences
 
 
 @pytest.mark.parametrize("text", ["200", "ms", "200 minutes", "-1ms", "1e3ms"])

@@ -14,7 +14,7 @@ import pytest
 from tests.playbooks.fake_host import part
 
 QUIET = {"delay_s": 0.2, "jitter_s": 0.0, "loss": 0.0, "direction": "egress", "distribution": ""}
-QUIET |= {"delay_correlation": 0.0, "loss_correlation": 0.0}
+QUIET |= {"delay_correlation": 0.0, "loss_correlation": 0.0, "rate_bit": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +148,102 @@ def test_pings_become_numbers(probes: ModuleType) -> None:
 
 
 def test_pings_are_many_and_dense_only_where_it_takes_many(probes: ModuleType) -> None:
-    assert probes.netem_pings(QUIET, 10) == {"number": 11, "every_s": 0.2}
+    assert probes.netem_pings(QUIET, 10) == {"number": 11, "every_s": 0.05}
+    # None waits for the one before at a low rate: 98 bytes take 78 ms.
+    assert probes.netem_pings(QUIET | {"rate_bit": 1e4}, 10) == {"number": 11, "every_s": 0.157}
     assert probes.netem_pings(QUIET | {"loss": 0.01}, 10) == {"number": 501, "every_s": 0.02}
     # One every four jitters, so that none is held up by the one before.
     assert probes.netem_pings(QUIET | {"jitter_s": 0.05}, 10) == {"number": 51, "every_s": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"delay_s": 0.0}, "--omit=1 --time=2"),
+        ({}, "--omit=1 --time=2"),
+        # 125 kB are under way; a block more or less is 1.3 % of what is counted.
+        ({"rate_bit": 5e6}, "--omit=1 --time=2 --length=15625 --window=250000"),
+        ({"rate_bit": 5e6, "direction": "symmetric"}, "--omit=3 --time=2 --length=15625"),
+        # Slow start takes longer, and a buffer is not as large as what is under way.
+        ({"rate_bit": 1e8}, "--omit=2 --time=2 --length=131072"),
+        ({"rate_bit": 1e5}, "--omit=1 --time=2 --length=4096 --window=65536"),
+    ],
+)
+def test_tcp_fills_the_link_and_little_of_the_queue(
+    probes: ModuleType, asked: dict[str, Any], words: str
+) -> None:
+    assert " ".join(probes.netem_sending(QUIET | asked, 2)) == words
+
+
+PEERS = [{"host": "pi2", "address": "192.0.2.12"}, {"host": "server", "address": "192.0.2.10"}]
+PINGED = (
+    "64 bytes from 192.0.2.1: icmp_seq=1 ttl=64 time=11 ms\n"
+    "64 bytes from 192.0.2.1: icmp_seq=2 ttl=64 time=9 ms\n"
+    "2 packets transmitted, 2 received, 0% packet loss, time 50ms\n"
+)
+
+
+def test_what_a_host_measured_becomes_numbers_on_the_wire(probes: ModuleType) -> None:
+    rates = {"rate_mbit": {"bit_s": 4.8e6}, "rate_back_mbit": {"bit_s": 9.6e6}}
+    probed = {peer["host"]: {"pinged": PINGED, "rates": rates} for peer in PEERS}
+    assert probes.netem_silent(probed, PEERS, 47471) == []
+    numbers = {
+        **{"rtt_ms": 9.0, "spread_ms": 0.0, "pings": 1, "pings_lost": 0},
+        "rate_mbit": pytest.approx(4.8 * 1514 / 1448, abs=1e-3),
+        "rate_back_mbit": pytest.approx(9.6 * 1514 / 1448, abs=1e-3),
+    }
+    assert probes.netem_seen(probed) == {"pi2": numbers, "server": numbers}
+
+
+def test_what_could_not_be_measured_is_one_sentence_a_peer(probes: ModuleType) -> None:
+    refused = {"rate_mbit": {"error": "unable to connect to server: Connection refused"}}
+    probed = {
+        "pi2": {"pinged": "ping: connect:\n Network is unreachable\n", "rates": refused},
+        "server": {"pinged": PINGED, "rates": refused},
+    }
+    assert probes.netem_silent(probed, PEERS, 47471) == [
+        "no ping to pi2 at 192.0.2.12 is answered; ping said: ping: connect: Network is "
+        "unreachable",
+        "no rate could be measured to server at 192.0.2.10: unable to connect to server: "
+        "Connection refused; check that TCP port 47471 is open between the workers",
+    ]
+
+
+SEEN = {"rtt_ms": 200.4, "spread_ms": 0.1, "pings": 10, "pings_lost": 0, "rate_mbit": 4.9}
+SAID = {"delay": "200ms", "rate": "5mbit", "jitter": "", "loss": ""}
+NUMBERS = "Mbit/s, asked were 200ms and 5mbit"
+
+
+@pytest.mark.parametrize(
+    ("seen", "asked", "unmet"),
+    [
+        ({}, {}, []),
+        ({"rtt_ms": 219.9}, {}, []),
+        ({"rtt_ms": 221.0}, {}, [f"the way to pi2 measures 221.0 ms and 4.9 {NUMBERS}"]),
+        ({"rtt_ms": 0.4}, {}, [f"the way to pi2 measures 0.4 ms and 4.9 {NUMBERS}"]),
+        ({"rate_mbit": 4.4}, {}, [f"the way to pi2 measures 200.4 ms and 4.4 {NUMBERS}"]),
+        ({"rate_mbit": 5.6}, {}, [f"the way to pi2 measures 200.4 ms and 5.6 {NUMBERS}"]),
+        # TCP does not fill a link that loses packets.
+        ({"rate_mbit": 2.0}, {"loss": 0.1}, []),
+        ({"rate_mbit": 5.6, "pings": 500, "pings_lost": 50}, {"loss": 0.1}, [
+            f"the way to pi2 measures 200.4 ms and 5.6 {NUMBERS}"
+        ]),
+        ({"rtt_ms": 400.1, "rate_back_mbit": 9.9}, {"direction": "symmetric"}, [
+            f"the way to pi2 measures 400.1 ms and 4.9 and back 9.9 {NUMBERS} each way"
+        ]),
+        ({"rtt_ms": 200.4, "spread_ms": 30.0}, {"jitter_s": 0.02, "distribution": "normal"}, [
+            "on the way to pi2 round trips spread by 30.0 ms, not by 20.0, asked were no jitter "
+            "and no loss"
+        ]),
+        # Nothing was asked for.
+        ({"rtt_ms": 0.4, "rate_mbit": 940.0}, {"delay_s": 0.0, "rate_bit": 0.0}, []),
+    ],
+)  # fmt: skip
+def test_what_is_not_as_asked_is_one_sentence(
+    probes: ModuleType, seen: dict[str, Any], asked: dict[str, Any], unmet: list[str]
+) -> None:
+    wanted = QUIET | {"rate_bit": 5e6} | asked
+    assert probes.netem_unmet({"pi2": SEEN | seen}, wanted, SAID) == unmet
 
 
 @pytest.mark.parametrize(

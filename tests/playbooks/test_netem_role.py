@@ -111,11 +111,6 @@ def test_a_held_lease_is_renewed_until_the_controller_is_killed(
     ("words", "sentence"),
     [
         ("netem_delay=40", "delay=40 is not understood: write e.g. delay=200ms"),
-        ("netem_lease=2", "netem_lease=2 is not understood: write e.g. netem_lease=30min"),
-        ("netem_rate=5mbit netem_lease=5s", "netem_lease=5s is not from 10s to 24h"),
-        ("netem_loss=60%", "loss=60% would cut the host off"),
-        ("netem_delay=5ms netem_distribution=normal", "distribution=normal needs a jitter"),
-        ("netem_loss_correlation=5%", "loss_correlation=5% needs a loss"),
         ("netem_direction=both", "value of netem_direction must be one of: egress, symmetric"),
         ("netem_rate=5mbit netem_direction=symmetric", "set netem_peer_addresses"),
     ],

@@ -93,12 +93,33 @@ def rows(results: Path, kind: str = "run") -> list[dict[str, Any]]:
 
 
 def test_provision_twice_changes_nothing(provisioned: On, playbook: Run) -> None:
-    assert playbook("provision").changed == 0
-    assert playbook("provision", "--check").changed == 0
+    for again in (playbook("provision"), playbook("provision", "--check")):
+        assert (again.status, again.changed) == (0, 0), again.output
+        assert "TASK [runtime" not in again.output, "each host is asked one question"
+    full = playbook("provision", "-e", "provision=full")
+    assert (full.status, full.changed) == (0, 0), full.output
+    assert "pi1 is provisioned in full: provision=full" in full.output
     assert provisioned("pi1", "systemctl is-active paretopipe-worker") == "active"
     assert provisioned("pi1", "stat -c '%a %U' /etc/paretopipe/key") == "400 root"
     assert "10.78.0.11:47470" in provisioned("pi1", "ss -Hltn")
     assert "0.0.0.0:47470" not in provisioned("pi1", "ss -Hltn")
+
+
+def test_only_a_host_that_is_not_as_it_was_left_is_provisioned(
+    provisioned: On, playbook: Run
+) -> None:
+    provisioned("pi2", "chmod 0440 /etc/paretopipe/key; systemctl stop paretopipe-worker")
+    provisioned("server", "rm /etc/paretopipe/stamp.json")  # as an interrupted one leaves it
+    process = provisioned("server", "systemctl show -P MainPID paretopipe-worker")
+    done = playbook("provision")
+    assert done.status == 0, done.output
+    assert "pi2 is provisioned in full: /etc/paretopipe/key, the agent's port" in done.output
+    assert "server is provisioned in full: nothing is noted there" in done.output
+    assert "pi1 is provisioned" not in done.output
+    assert provisioned("server", "systemctl show -P MainPID paretopipe-worker") != process
+    assert provisioned("pi2", "stat -c %a /etc/paretopipe/key") == "400"
+    assert provisioned("pi2", "systemctl is-active paretopipe-worker") == "active"
+    assert "is provisioned" not in playbook("provision").output
 
 
 def test_netem_measures_what_was_asked_and_reset_takes_it_back(
@@ -130,6 +151,7 @@ def test_netem_measures_what_was_asked_and_reset_takes_it_back(
     assert playbook("reset").changed == 0
 
 
+@pytest.mark.thorough
 def test_jitter_and_loss_measure_what_was_asked(provisioned: On, playbook: Run) -> None:
     done = playbook("netem", "-e", "delay=40ms jitter=8ms distribution=normal loss=10%")
     assert playbook("reset").changed == 1
@@ -143,6 +165,7 @@ def test_jitter_and_loss_measure_what_was_asked(provisioned: On, playbook: Run) 
     assert "netem" not in provisioned("wan", QDISC)
 
 
+@pytest.mark.thorough
 def test_symmetric_measures_the_same_each_way(provisioned: On, playbook: Run) -> None:
     everything = "tc qdisc show | grep -v ' 0: '; ip -o link show | wc -l"
     before = provisioned("wan", everything)
@@ -160,6 +183,7 @@ def test_symmetric_measures_the_same_each_way(provisioned: On, playbook: Run) ->
     assert provisioned("wan", everything) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("provisioned")
 def test_a_condition_that_is_not_met_is_refused(playbook: Run) -> None:
     done = playbook("netem", "-e", "rate=90gbit")
@@ -168,6 +192,7 @@ def test_a_condition_that_is_not_met_is_refused(playbook: Run) -> None:
     assert "asked were no delay and 90gbit: look for other traffic" in done.errors[0]
 
 
+@pytest.mark.thorough
 def test_someone_else_s_qdisc_stops_us(provisioned: On, playbook: Run) -> None:
     provisioned("wan", "tc qdisc add dev up0 root handle 1: tbf rate 1gbit burst 1mb latency 9ms")
     try:
@@ -180,6 +205,7 @@ def test_someone_else_s_qdisc_stops_us(provisioned: On, playbook: Run) -> None:
     assert "up0 already has a tbf qdisc (1:) that is not ParetoPipe's" in done.errors[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("provisioned")
 def test_nothing_is_measured_in_check_mode(playbook: Run, results: Path) -> None:
     before = rows(results)
@@ -212,6 +238,7 @@ def test_a_followed_sweep_is_not_taken_over_and_a_killed_one_leaves_nothing(
     assert len(rows(results)) == len(on_node(provisioned)) >= 3, "it has all come home"
 
 
+@pytest.mark.thorough
 def test_a_killed_controller_leaves_what_reset_takes_away(
     provisioned: On, playbook: Run, started: subprocess.Popen[str]
 ) -> None:
@@ -244,6 +271,7 @@ def test_a_killed_controller_leaves_no_shaping_and_no_run_that_may_lack_it(
     assert statuses <= {"ok", "invalid:network_unheld"}
 
 
+@pytest.mark.thorough
 def test_a_sweep_whose_shaping_is_taken_away_fails_and_what_lacks_it_is_measured_again(
     provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
 ) -> None:
@@ -272,6 +300,7 @@ def test_a_sweep_whose_shaping_is_taken_away_fails_and_what_lacks_it_is_measured
     assert all(min(row["network_s"]["latency"]) > 0.0195 for row in anew)
 
 
+@pytest.mark.thorough
 def test_rpc_comes_and_goes_and_provisioning_shows_the_key_to_nobody(
     provisioned: On, playbook: Run
 ) -> None:
@@ -286,6 +315,11 @@ def test_rpc_comes_and_goes_and_provisioning_shows_the_key_to_nobody(
         assert not strangers.holds(provisioned(host, strangers.LEAKS), key), host
     for host in ("pi1", "pi2"):
         assert "reject with tcp reset" in provisioned(host, "nft list table inet paretopipe_worker")
+
+    provisioned("pi1", "nft delete table inet paretopipe_worker")
+    mended = playbook("provision", "-e", "allow_insecure_rpc=true")
+    assert "pi1 is provisioned in full: nftables inet paretopipe_worker" in mended.output
+    assert "reject with tcp reset" in provisioned("pi1", "nft list table inet paretopipe_worker")
 
     forbidden = playbook("provision")
     assert forbidden.status == 0, forbidden.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,20 @@ def test_it_has_roles_or_tasks_and_says_how_it_is_called(path: Path) -> None:
     for play in yaml.safe_load(text):
         assert not {"roles", "tasks"} <= set(play)
         assert play["name"]
+
+
+def test_ansible_core_has_all_that_they_use() -> None:
+    """No collection has to be installed: what has a dot in its name is ansible-core's own."""
+    root = PLAYBOOKS[0].parents[1]
+    files = [path for folder in ("playbooks", "roles") for path in (root / folder).rglob("*.yml")]
+    named = [
+        name
+        for path in files
+        for name in re.findall(r"^[ -]*(\w+\.\w+\.\w+):", path.read_text(), re.MULTILINE)
+        + re.findall(r"lookup\('(\w+\.\w+\.\w+)'", path.read_text())
+    ]
+    assert len(named) > 100
+    assert [name for name in named if not name.startswith("ansible.builtin.")] == []
 
 
 @pytest.mark.parametrize("name", ["local", "lab"])

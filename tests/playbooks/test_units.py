@@ -15,7 +15,7 @@ from tests.playbooks import units
 PLAN = {"workers": [{"address": "192.0.2.11"}], "hub": {"address": "192.0.2.12"}}
 SWEEP = {"sweep_plan": PLAN, "sweep_name": "x", "sweep_results_dir": "/x"}
 PROBE = {
-    "__netem_peer": {"host": "pi2", "address": "192.0.2.12"},
+    "netem_peers": [{"host": "pi2", "address": "192.0.2.12"}],
     "netem_source": {"address": "192.0.2.11"},
 }
 NETWORK_FACING, WITH_A_GPU = 2.0, 2.5

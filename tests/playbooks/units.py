@@ -52,6 +52,11 @@ def worker(**variables: Any) -> str:
     return written("worker", "paretopipe-worker.service.j2", **values)
 
 
+def value(role: str, name: str, **variables: Any) -> Any:
+    """Return the value of one of a role's variables."""
+    return _templar(role, variables).template(trust_as_template(f"{{{{ {name} }}}}"))
+
+
 def words(role: str, expression: str, **variables: Any) -> list[str]:
     """Return the list that an expression over a role's variables comes to."""
     return list(_templar(role, variables).template(trust_as_template(f"{{{{ {expression} }}}}")))

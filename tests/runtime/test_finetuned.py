@@ -23,19 +23,21 @@ from paretopipe_runtime.models import model_info
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.published import Published, read
 from paretopipe_runtime.weights import block_path, load_stage, make_seeded_weights
+from tests.effort import trials
 from tests.finetune.made import Processes
 from tests.runtime.cluster import Cluster
 from tests.trained import named, unwritten
 
 CLI = [sys.executable, "-m", "paretopipe_runtime.cli"]
 CHANCE = 0.1
+EPOCHS, LEARNT = trials(2, 8), trials(30, 90) / 100
 
 
 @pytest.fixture(scope="module")
 def document(cluster: Cluster) -> dict[str, Any]:
     """What fine-tuning publishes of MobileNetV2 on the handwritten digits, from random values."""
     options = ("--dataset", "digits", "--pretrained", "none", "--image", "32")
-    steps = ("--epochs", "8", "--batch", "32")
+    steps = ("--epochs", str(EPOCHS), "--batch", "32")
     processes = Processes()  # with one thread: two, of two busy cores, take ten times as long
     try:
         processes.start(
@@ -87,14 +89,14 @@ def sweep(cluster: Cluster, folder: Path, plan: dict[str, Any]) -> list[dict[str
     return [line for line in lines if line["kind"] == "run"]
 
 
-def test_it_learns_from_chance_to_nine_in_ten(
+def test_it_learns_from_chance_to_three_in_ten_and_with_time_to_nine(
     document: dict[str, Any], weights: Published, cluster: Cluster
 ) -> None:
     origin = weights.manifest.origin
     assert origin is not None
     before = document["made"]["history"][0]["validation_accuracy"]
     assert before < 2.5 * CHANCE, "random values know nothing"
-    assert origin.accuracy >= 0.9
+    assert origin.accuracy >= LEARNT
     assert origin.test_images > 300
     assert (origin.dataset, origin.base, origin.image_px) == ("digits", "none", 32)
     assert accuracy(weights, cluster.state_dir / "weights") == origin.accuracy

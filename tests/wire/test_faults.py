@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from paretopipe_runtime.wire import tcp
+from tests.effort import some
 from tests.wire import faults, namespace
 from tests.wire.faults import Outcome, transfer
 from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
@@ -98,7 +99,7 @@ def test_a_slow_link_is_no_fault() -> None:
     assert outcome.receiver_s > 0.8 * nbytes * 8e-6 / rate_mbit, "the link was not slow"
 
 
-@pytest.mark.parametrize("sent", [40, 96, 96 + 700_000], ids=["header", "nothing more", "payload"])
+@pytest.mark.parametrize("sent", some([96 + 700_000, 40, 96], 1))
 def test_a_frozen_peer_is_told_in_time(sent: int) -> None:
     code, took_s = faults.frozen(sent, MIB, 2)
     assert code == "E_STALL"

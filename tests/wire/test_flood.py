@@ -6,11 +6,13 @@ import statistics
 
 import pytest
 
+from tests.effort import some
 from tests.wire import flood, strangers
 from tests.wire.conftest import Live
 from tests.wire.flood import LIMIT_S, Flooded
 
 ELSEWHERE, HERE = "127.0.66.6", "127.0.0.1"
+WAYS = [(HERE, True), (HERE, False), (ELSEWHERE, False), (ELSEWHERE, True)]
 TOLERANCE_S = 0.5
 ADMITTED_S = 2.0
 SLACK_S = 1.5  # of every threshold, on a machine that does other things meanwhile
@@ -24,8 +26,7 @@ def test_a_stranger_is_borne_for_two_seconds(
         print(f"\n{told}")
 
 
-@pytest.mark.parametrize("origin", [ELSEWHERE, HERE], ids=["from elsewhere", "from a peer's host"])
-@pytest.mark.parametrize("again", [False, True], ids=["once", "again and again"])
+@pytest.mark.parametrize(("origin", "again"), some(WAYS, 2))
 def test_a_peer_gets_in_through_a_flood(
     live: Live, origin: str, again: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

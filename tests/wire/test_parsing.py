@@ -6,11 +6,12 @@ import time
 
 import pytest
 
+from tests.effort import trials
 from tests.wire import corpus, parsing
 from tests.wire.bounds import proved, upper_bound
 
 SEED = 20261124
-TRIALS = 1_000_000
+TRIALS = trials(50_000, 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ def test_what_was_found_before_is_still_refused(case: corpus.Case) -> None:
     assert corpus.outcome(case.target, case.data)[0] == case.expect, case.why
 
 
-def test_a_million_damaged_inputs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     began = time.process_time()
     found = parsing.parse(SEED, TRIALS)
     with capsys.disabled():
@@ -34,7 +35,7 @@ def test_a_million_damaged_inputs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_refusal_allocates_little() -> None:
-    most = parsing.most_allocated(SEED, 3000)
+    most = parsing.most_allocated(SEED, trials(500, 3000))
     assert max(most.values()) < parsing.MOST_ALLOCATED, most
     assert min(most.values()) > 0
 

@@ -9,12 +9,13 @@ import time
 import pytest
 
 from paretopipe_runtime.version import version
+from tests.effort import trials
 from tests.wire import corpus, strangers
 from tests.wire.bounds import proved
 from tests.wire.conftest import Live
 
 SEED = 20261124
-TRIALS = 20_000
+TRIALS = trials(1_000, 20_000)
 GROWTH_BYTES = 4 * 1024 * 1024
 NEXT_S = 1.0
 SLACK_S = 4.0  # on a machine that does other things meanwhile
@@ -34,9 +35,7 @@ def test_what_was_found_before_is_still_refused(live: Live, case: corpus.Case) -
 
 
 @pytest.mark.timeout(300)
-def test_twenty_thousand_damaged_conversations(
-    live: Live, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_conversations(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = campaign(live, SEED, TRIALS)
     with capsys.disabled():
         print(f"\nseed {SEED}", *outcome, sep="\n")

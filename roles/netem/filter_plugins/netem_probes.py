@@ -1,4 +1,4 @@
-"""What many pings say of a way: its round trip, how much that varies, how many were lost.
+"""What many pings say of a way: its round trip, how much that varies, how many were lost; and TCP.
 
 And what netem should make of them. Its jitter is no standard deviation where no distribution is
 asked for: the delay is then uniform, the jitter to either side. The tables that come with iproute2
@@ -14,7 +14,7 @@ import math
 import random
 import re
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 #: The standard deviation of a delay, for a jitter of 1.
@@ -26,8 +26,14 @@ LOSS_DEVIATIONS, LOSS_PACKETS = 3.3, 1.0
 #: How many packets to draw for what a correlation makes of a loss.
 LOSS_DRAWS = 200_000
 #: Pings without jitter or loss are few. With them: seconds they may take, how many, how dense.
-PING_EVERY_S = 0.2
+PING_EVERY_S, PING_BITS = 0.05, 8 * 98
 MANY_S, MOST, LEAST, DENSEST_S = 10.0, 500, 50, 0.02
+#: Of a segment's 1514 bytes on the wire iperf3 counts the 1448 of payload (TCP with timestamps).
+WIRE_PER_PAYLOAD = 1514 / 1448
+#: Linux's first congestion window in bits, and what every host lets a socket's buffer be.
+FIRST_BITS, BUFFER_LEAST, BUFFER_MOST = 8 * 10 * 1448, 65_536, 400_000
+#: iperf3's own block, and how many blocks a measurement should have, for it counts whole ones.
+BLOCK_LEAST, BLOCK_MOST, BLOCKS = 4096, 131_072, 80
 
 
 def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
@@ -37,7 +43,9 @@ def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
     or their delays would not be what was asked.
     """
     if not asked["jitter_s"] and not asked["loss"]:
-        return {"number": int(few) + 1, "every_s": PING_EVERY_S}
+        # Nor must they wait for each other.
+        drained_s = 2 * PING_BITS / asked["rate_bit"] if asked["rate_bit"] else 0.0
+        return {"number": int(few) + 1, "every_s": round(max(PING_EVERY_S, drained_s), 3)}
     every_s = max(DENSEST_S, 4 * asked["jitter_s"])
     return {
         "number": 1 + round(max(LEAST, min(MOST, MANY_S / every_s))),
@@ -63,6 +71,58 @@ def netem_pinged(output: str) -> dict[str, Any]:
     }
 
 
+def netem_sending(asked: Mapping[str, Any], seconds: int) -> list[str]:
+    """Return iperf3's words for so many seconds of TCP that fill the link and little of its queue.
+
+    What does not count before them is as long as slow start needs. netem's queue is seconds long at
+    a low rate, and the end of a test would wait behind all of it: so no more is sent than twice
+    what is on its way, as far as a buffer may be that large.
+    """
+    round_trip_s, rate_bit = netem_round_trip_ms(asked) / 1000, asked["rate_bit"]
+    under_way = rate_bit * round_trip_s
+    doublings = max(0.0, math.log2(under_way / FIRST_BITS)) if under_way else 0.0
+    words = [f"--omit={math.ceil(max(1.0, (doublings + 1) * round_trip_s))}", f"--time={seconds}"]
+    if not rate_bit:
+        return words
+    window = max(BUFFER_LEAST, round(2 * under_way / 8))
+    block = max(BLOCK_LEAST, min(BLOCK_MOST, round(rate_bit * seconds / 8 / BLOCKS)))
+    words.append(f"--length={block}")
+    return words + ([f"--window={window}"] if window <= BUFFER_MOST else [])
+
+
+def netem_silent(
+    probed: Mapping[str, Any], peers: Sequence[Mapping[str, str]], port: int
+) -> list[str]:
+    """Return what could not be measured, as one sentence for each peer."""
+    problems = []
+    for peer in peers:
+        seen, where = probed[peer["host"]], f"{peer['host']} at {peer['address']}"
+        errors = [each["error"] for each in seen["rates"].values() if "error" in each]
+        if netem_pinged(seen["pinged"])["rtt_ms"] is None:
+            said = " ".join(seen["pinged"].split()) or "nothing"
+            problems.append(f"no ping to {where} is answered; ping said: {said}")
+        elif errors:
+            problems.append(
+                f"no rate could be measured to {where}: {errors[0]}; check that TCP port {port} is "
+                "open between the workers"
+            )
+    return problems
+
+
+def netem_seen(probed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what was measured as numbers, by peer; rates are on the wire."""
+    return {
+        host: {
+            **netem_pinged(seen["pinged"]),
+            **{
+                name: round(each["bit_s"] * WIRE_PER_PAYLOAD / 1e6, 3)
+                for name, each in seen["rates"].items()
+            },
+        }
+        for host, seen in probed.items()
+    }
+
+
 def netem_round_trip_ms(asked: Mapping[str, Any]) -> float:
     """Return what a round trip should take, as far as netem makes it."""
     return round(1000 * asked["delay_s"] * _ways(asked), 3)
@@ -70,7 +130,8 @@ def netem_round_trip_ms(asked: Mapping[str, Any]) -> float:
 
 def netem_slack_ms(asked: Mapping[str, Any]) -> float:
     """Return how far the median round trip may be off."""
-    return max(2.0, 0.1 * netem_round_trip_ms(asked), 1000 * asked["jitter_s"])
+    least_ms = asked.get("slack_ms", 2.0)
+    return max(least_ms, 0.1 * netem_round_trip_ms(asked), 1000 * asked["jitter_s"])
 
 
 def netem_spread_ms(asked: Mapping[str, Any]) -> float:
@@ -104,6 +165,36 @@ def netem_unlike(measured: Mapping[str, Any], asked: Mapping[str, Any]) -> list[
     return unlike
 
 
+def netem_unmet(
+    measured: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Any], said: Mapping[str, str]
+) -> list[str]:
+    """Return in what the ways to the peers are not as asked, one sentence each.
+
+    `said` is what was typed. TCP does not fill a link that loses or reorders packets: its rate then
+    has no lower bound.
+    """
+    wanted_ms, rate_bit = netem_round_trip_ms(asked), asked["rate_bit"]
+    most, least = 1.1e-6 * rate_bit, 0.9e-6 * rate_bit
+    sparse = asked["loss"] > 0 or asked["jitter_s"] > 0
+    each_way = " each way" if asked["direction"] == "symmetric" else ""
+    unmet = []
+    for host, seen in measured.items():
+        rates = [seen[name] for name in ("rate_mbit", "rate_back_mbit") if name in seen]
+        late = wanted_ms and abs(seen["rtt_ms"] - wanted_ms) > netem_slack_ms(asked)
+        if late or (rate_bit and (max(rates) > most or (min(rates) < least and not sparse))):
+            unmet.append(
+                f"the way to {host} measures {seen['rtt_ms']} ms and "
+                f"{' and back '.join(map(str, rates))} Mbit/s, asked were "
+                f"{said['delay'] or 'no delay'} and {said['rate'] or 'no rate limit'}{each_way}"
+            )
+        if unlike := netem_unlike(seen, asked):
+            unmet.append(
+                f"on the way to {host} {'; '.join(unlike)}, asked were {said['jitter'] or 'no'} "
+                f"jitter and {said['loss'] or 'no'} loss"
+            )
+    return unmet
+
+
 def _lossy(loss: float, correlation: float) -> float:
     """Return the share of packets that netem drops.
 
@@ -135,10 +226,10 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "netem_pings": netem_pings,
-            "netem_pinged": netem_pinged,
-            "netem_round_trip_ms": netem_round_trip_ms,
-            "netem_slack_ms": netem_slack_ms,
+            "netem_sending": netem_sending,
+            "netem_silent": netem_silent,
+            "netem_seen": netem_seen,
             "netem_spread_ms": netem_spread_ms,
             "netem_lost_share": netem_lost_share,
-            "netem_unlike": netem_unlike,
+            "netem_unmet": netem_unmet,
         }

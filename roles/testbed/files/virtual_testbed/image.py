@@ -98,6 +98,7 @@ def build_inside(scratch: Path, requirements: Path, optional: Path) -> None:
 
     Without the optional packages the image is complete: what needs them says so when it is used.
     """
+    os.umask(0o022)  # the service user of the hosts is to use it, whatever ours is
     root = scratch / "root"
     overlay = f"lowerdir=/,upperdir={scratch}/upper,workdir={scratch}/work"
     run("mount", "-t", "overlay", "overlay", "-o", overlay, str(root))

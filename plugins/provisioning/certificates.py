@@ -1,0 +1,242 @@
+"""The certificates that nodes show each other: one authority on the controller, one of each host.
+
+Everything is kept as PEM files of one folder. What is there and fits stays as it is, whoever made
+it; what is missing, damaged, about to end or of something else is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import ipaddress
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+#: A Pi has no clock of its own: it may boot into last week.
+SKEW = datetime.timedelta(days=7)
+AUTHORITY_DAYS = 3650
+#: By how much the authority outlives whatever it signs today.
+MARGIN_DAYS = 30
+#: Of the folder and of the files in it.
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+_Extension = tuple[x509.ExtensionType, bool]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a certificate is to say, and for how long."""
+
+    name: str
+    extensions: tuple[_Extension, ...]
+    days: int
+    renew_days: int
+
+    def fits(self, found: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> bool:
+        """Whether a certificate says this of this key, today and until it would be renewed."""
+        now = datetime.datetime.now(datetime.UTC)
+        lasts = now + datetime.timedelta(days=self.renew_days) < found.not_valid_after_utc
+        try:
+            said = {extension.value: extension.critical for extension in found.extensions}
+            ours = found.public_key() == key.public_key()
+        except (ValueError, UnsupportedAlgorithm):  # of a form that we do not write
+            return False
+        return (
+            (lasts and ours and found.not_valid_before_utc <= now)
+            and found.subject == _name(self.name)
+            and all(said.get(value) is critical for value, critical in self.extensions)
+        )
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A key with its certificate."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+
+class Store:
+    """The folder of keys and certificates; `dry` notes what would change and writes nothing."""
+
+    def __init__(self, folder: Path, *, dry: bool = False) -> None:
+        self.folder, self.dry, self.changed = folder, dry, False
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Have the folder, and be alone in it: hosts are provisioned at the same time."""
+        if not self.folder.is_dir():
+            self.changed = True
+            if self.dry:
+                yield
+                return
+            for missing in (*reversed(self.folder.parents), self.folder):
+                if not missing.is_dir():
+                    missing.mkdir(exist_ok=True)
+                    missing.chmod(FOLDER_MODE)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._have_mode(self.folder, FOLDER_MODE)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def key(self, name: str) -> ec.EllipticCurvePrivateKey:
+        """Return the private key of this name."""
+        text = self._text(f"{name}.key")
+        with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
+            key = serialization.load_pem_private_key(text, None)
+            if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
+                return key
+        made = ec.generate_private_key(ec.SECP256R1())
+        form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        self._write(f"{name}.key", made.private_bytes(serialization.Encoding.PEM, *form))
+        return made
+
+    def certificate(self, name: str) -> x509.Certificate | None:
+        """Return the certificate of this name; None where there is none, or none to be read."""
+        try:
+            return x509.load_pem_x509_certificate(self._text(f"{name}.pem"))
+        except ValueError:
+            return None
+
+    def keep(self, name: str, certificate: x509.Certificate) -> None:
+        """Keep a certificate under this name."""
+        self._write(f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _text(self, name: str) -> bytes:
+        path = self.folder / name
+        if not path.exists():
+            return b""
+        self._have_mode(path, FILE_MODE)
+        return path.read_bytes()
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Replace a file as a whole; nobody else can read it, not even while it is written."""
+        self.changed = True
+        if self.dry:
+            return
+        path = self.folder / name
+        scratch = path.with_name(f".{name}.new")
+        scratch.unlink(missing_ok=True)
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, FILE_MODE)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        scratch.replace(path)
+
+    def _have_mode(self, path: Path, mode: int) -> None:
+        if path.stat().st_mode & 0o7777 != mode:
+            self.changed = True
+            if not self.dry:
+                path.chmod(mode)
+
+
+def issue(store: Store, name: str, node: str, address: str, days: int, renew_days: int) -> None:
+    """Have a certificate of `node` at `address` in the store, and an authority that vouches for it.
+
+    Raises
+    ------
+    ValueError
+        Where `address` is no IP address.
+    OSError
+        Where the folder cannot be read or written.
+    """
+    known = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    with store.opened():
+        authority = _authority(store, days + MARGIN_DAYS)
+        wanted = Wanted(
+            node,
+            (
+                (known, False),
+                (x509.BasicConstraints(ca=False, path_length=None), True),
+                (_usage("digital_signature"), True),
+                (x509.ExtendedKeyUsage(purposes), False),
+                (_known_by(authority.certificate), False),
+            ),
+            days,
+            renew_days,
+        )
+        key, found = store.key(name), store.certificate(name)
+        if found is None or not (wanted.fits(found, key) and _vouched(found, authority)):
+            store.keep(name, _signed(wanted, key, authority.key, authority.certificate.subject))
+
+
+def _authority(store: Store, renew_days: int) -> Issued:
+    wanted = Wanted(
+        "ParetoPipe",
+        (
+            (x509.BasicConstraints(ca=True, path_length=0), True),
+            (_usage("key_cert_sign", "crl_sign"), True),
+        ),
+        AUTHORITY_DAYS,
+        renew_days,
+    )
+    key, found = store.key("authority"), store.certificate("authority")
+    if found is None or not wanted.fits(found, key):
+        found = _signed(wanted, key, key, _name(wanted.name))
+        store.keep("authority", found)
+    return Issued(key, found)
+
+
+def _signed(
+    wanted: Wanted,
+    key: ec.EllipticCurvePrivateKey,
+    by: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+) -> x509.Certificate:
+    now = datetime.datetime.now(datetime.UTC)
+    extensions: Sequence[_Extension] = (
+        *wanted.extensions,
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .issuer_name(issuer)
+        .subject_name(_name(wanted.name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + datetime.timedelta(days=wanted.days))
+    )
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical=critical)
+    return builder.sign(by, hashes.SHA256())
+
+
+def _vouched(certificate: x509.Certificate, authority: Issued) -> bool:
+    """Whether the authority's key signed it: the authority's own certificate may be a later one."""
+    try:
+        certificate.verify_directly_issued_by(authority.certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _known_by(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier.value)
+
+
+def _usage(*allowed: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{usage: usage in allowed for usage in _USAGES})
+
+
+def _name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -1,0 +1,237 @@
+"""What a host has of what provisioning lays down: one value a fact, looked at on the host itself.
+
+Sent as text and started by the interpreter of the host's virtual environment, so that one which
+does not start is seen, too. Only the standard library is there, of Python 3.9 at least. `FACTS` is
+the one list of what is looked at; whatever provisioning would notice has to be in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Told = Mapping[str, Any]
+Values = dict[str, str]
+MISSING = "missing"
+#: How long an agent may take to accept a connection.
+PATIENCE_S = 5.0
+
+
+def packages(told: Told) -> Values:
+    """Return which Debian packages are installed."""
+    shown = "${Package} ${db:Status-Status}\\n"
+    said = _ask("dpkg-query", "--show", "--showformat", shown, *told["packages"]).splitlines()
+    return {
+        f"package {name}": "installed" if f"{name} installed" in said else MISSING
+        for name in told["packages"]
+    }
+
+
+def user(told: Told) -> Values:
+    """Return the service user's account, and whether its password is locked."""
+    name = told["user"]
+    shadow = Path(told["shadow"]).read_text().splitlines()
+    locked = any(line.startswith(f"{name}:!") for line in shadow)
+    return {
+        f"user {name}": _ask("getent", "passwd", name) or MISSING,
+        f"password of {name}": "locked" if locked else "open",
+    }
+
+
+def folders(told: Told) -> Values:
+    """Return owner and mode of folders."""
+    return {path: _status(Path(path)) for path in told["folders"]}
+
+
+def files(told: Told) -> Values:
+    """Return owner, mode and content of files."""
+    return {path: f"{_status(Path(path))} {_content(Path(path))}" for path in told["files"]}
+
+
+def environment(told: Told) -> Values:
+    """Return the virtual environment's interpreter, its packages, and who may enter."""
+    venv = Path(told["venv"])
+    python = venv / "bin/python"
+    places = _site_packages(told)
+    listed = [
+        (entry.name, *_moment(entry / "METADATA"))
+        for place in places
+        for entry in place.iterdir()
+        if entry.name.endswith((".dist-info", ".egg-info"))
+    ]
+    entered = [venv, venv / "bin", venv / "lib", *(place.parent for place in places), *places]
+    inside = [entry for place in places for entry in place.iterdir()]
+    modes = [(str(path), _status(path)) for path in (*entered, *inside)]
+    return {
+        f"interpreter of {venv}": f"{python.resolve()} {_moment(python)}",
+        f"settings of {venv}": _content(venv / "pyvenv.cfg"),
+        f"packages of {venv}": _digest(sorted(listed)),
+        f"modes of {venv}": _digest(sorted(modes)),
+    }
+
+
+def code(told: Told) -> Values:
+    """Return the runtime's files: name, mode and content of each."""
+    found = [
+        (str(path.relative_to(place)), _status(path), _content(path))
+        for place in _site_packages(told)
+        for kind in ("*.py", "*.safetensors")
+        for path in (place / "paretopipe_runtime").rglob(kind)
+    ]
+    return {"the runtime's code": _digest(sorted(found)) if found else MISSING}
+
+
+def wheels(told: Told) -> Values:
+    """Return the wheels that were carried over. Their content is too large to be read each time."""
+    folder = Path(told["wheels"] or os.devnull)
+    found = sorted((path.name, *_moment(path)) for path in folder.glob("*"))
+    return {f"wheels in {folder}": _digest(found)} if told["wheels"] else {}
+
+
+def processor(told: Told) -> Values:
+    """Return whether the processor has instructions for AES, by which the ciphers are chosen."""
+    return {"AES": str("aes" in Path(told["cpuinfo"]).read_text().split())}
+
+
+def kernel(told: Told) -> Values:
+    """Return what the kernel's settings are now."""
+    return {path: Path(path).read_text().strip() for path in told.get("kernel", ())}
+
+
+def programs(told: Told) -> Values:
+    """Return which programs are there that only some hosts need."""
+    return {path: _status(Path(path)) for path in told.get("programs", ())}
+
+
+def units(told: Told) -> Values:
+    """Return whether units run, come back at boot, and are what systemd has read."""
+    names = told.get("units", ())
+    asked = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
+    words = ("show", f"--property={','.join(asked)}", *names)
+    blocks = _ask("systemctl", *words).split("\n\n") if names else []
+    shown = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
+    return {
+        f"unit {one.get('Id')}": " ".join(one.get(key, "?") for key in asked[1:]) for one in shown
+    }
+
+
+def port(told: Told) -> Values:
+    """Return whether the agent accepts connections."""
+    if not told.get("port"):
+        return {}
+    address, number = told["port"]
+    try:
+        socket.create_connection((address, int(number)), PATIENCE_S).close()
+    except OSError:
+        return {"the agent's port": "silent"}
+    return {"the agent's port": "answers"}
+
+
+def rules(told: Told) -> Values:
+    """Return whether the table of nftables is there that keeps strangers from PyTorch RPC."""
+    if not told.get("table"):
+        return {}
+    there = f"table {told['table']}" in _ask("nft", "list", "tables").splitlines()
+    return {f"nftables {told['table']}": "there" if there else MISSING}
+
+
+FACTS: tuple[Callable[[Told], Values], ...] = (
+    *(packages, user, folders, files, environment, code, wheels),
+    *(processor, kernel, programs, units, port, rules),
+)
+
+
+def look(told: Told) -> Values:
+    """Return every fact's value by the fact's name."""
+    return {name: value for fact in FACTS for name, value in fact(told).items()}
+
+
+def differs(told: Told, noted: Mapping[str, Any], seen: Values) -> list[str]:
+    """Return the names of what is not as it was noted, or not as it must be whatever was noted."""
+    pairs = ((noted.get("inputs", {}), told["inputs"]), (noted.get("facts", {}), seen))
+    other = {name for old, new in pairs for name in {*old, *new} if old.get(name) != new.get(name)}
+    wrong = {name for name, value in told["must"].items() if seen.get(name) != value}
+    return sorted(other | wrong)
+
+
+def answer(told: Told) -> dict[str, Any]:
+    """Compare, or with `keep` note, what is there; what is not as noted is noted no longer.
+
+    The note then says only what a whole provisioning has left, never what one that was interrupted
+    has. With `dry` it is left alone.
+    """
+    stamp = Path(told["stamp"])
+    seen = look(told)
+    if told["keep"]:
+        _write(stamp, json.dumps({"inputs": told["inputs"], "facts": seen}, indent=1) + "\n")
+        found = differs(told, {"inputs": told["inputs"], "facts": seen}, seen)
+        return {"differs": found, "noted": True}
+    try:
+        noted = json.loads(stamp.read_text())
+    except (OSError, ValueError):
+        return {"differs": ["nothing is noted there"], "noted": False}
+    found = differs(told, noted, seen)
+    if (found or told["full"]) and not told["dry"]:
+        stamp.unlink()
+    return {"differs": found, "noted": True}
+
+
+def _ask(*words: str) -> str:
+    environment = {**os.environ, "LC_ALL": "C", "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    try:
+        done = subprocess.run(words, env=environment, stdout=-1, stderr=-3, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+def _site_packages(told: Told) -> list[Path]:
+    return sorted(Path(told["venv"]).glob("lib/python*/site-packages"))
+
+
+def _status(path: Path) -> str:
+    """Return kind, mode and owner of a file, and of what it leads to."""
+    try:
+        itself, end = path.lstat(), path.stat()
+    except OSError:
+        return MISSING
+    return f"{itself.st_mode:o} {end.st_mode:o} {end.st_uid} {end.st_gid}"
+
+
+def _content(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return MISSING
+
+
+def _moment(path: Path) -> tuple[int, int, int]:
+    """Return size and times; nobody can write to a file and leave the last one as it was."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _digest(values: Iterable[Any]) -> str:
+    return hashlib.sha256(json.dumps(list(values)).encode()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.unlink(missing_ok=True)
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    scratch.replace(path)
+
+
+def main(told: str) -> None:
+    """Answer what was asked, as JSON."""
+    print(json.dumps(answer(json.loads(told))))
