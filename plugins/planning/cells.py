@@ -122,7 +122,7 @@ class _Plans:
         self._emulated = {"emulation": emulation} if emulation else {}
         if emulation:
             known("emulation", [emulation], EMULATIONS)
-            refuse_relayed(self._netem, choice.backends)
+            refuse_relayed(self._netem, choice.backends, choice.transports)
 
     def by_scenario(self) -> list[dict[str, Any]]:
         """Return the cells grouped by scenario, so that the network is set once for each."""

@@ -44,15 +44,23 @@ def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | N
 
 
 def refuse_relayed(
-    scenarios: Mapping[str, Mapping[str, str] | None], backends: Sequence[str]
+    scenarios: Mapping[str, Mapping[str, str] | None],
+    backends: Sequence[str],
+    transports: Sequence[str],
 ) -> None:
     """Refuse what cannot be had where the hosts are processes and a relay shapes their network.
 
     Raises
     ------
     OptionError
-        With one sentence, for the first scenario or backend that cannot.
+        With one sentence, for the first transport, scenario or backend that cannot.
     """
+    if "tls" in transports:
+        raise OptionError(
+            "transport tls: processes on one machine have no certificates, for their connections "
+            "come from the loopback's own address and not from the host's; choose transport=plain, "
+            "or measure on the virtual testbed or real hosts"
+        )
     for name, netem in scenarios.items():
         for word, value in (netem or {}).items():
             if word not in RELAYED and not re.fullmatch(r"0*(\.0+)?(us|ms|s|%)?", str(value)):

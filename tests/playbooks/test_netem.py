@@ -126,6 +126,29 @@ def test_apply_twice_then_reset_twice(module: Any, host: FakeHost) -> None:
     ]
 
 
+def test_a_host_without_anything_of_ours_needs_no_module_to_see_that(
+    module: Any, host: FakeHost, plugin: Callable[[str], ModuleType]
+) -> None:
+    line = plugin("plugins/action/tc_netem.py").clear_command(INTERFACE)
+    assert shell(host, line) == "clear"
+    host.set(qdiscs={INTERFACE: [FOREIGN]})
+    assert shell(host, line) == "clear", "it is none of our business"
+    host.set(qdiscs={INTERFACE: [PFIFO]})
+    module(**WAN, direction="symmetric", peers=PEERS)
+    shaped = host.state
+    assert shell(host, line) == ""
+    # Each of its parts by itself.
+    clean = {"qdiscs": {INTERFACE: [PFIFO]}, "links": {INTERFACE: 7}, "timers": {}}
+    for part_of_it in clean:
+        host.state = {**shaped, **clean, part_of_it: shaped[part_of_it]}
+        assert shell(host, line) == "", part_of_it
+    host.state = {**shaped, **clean}
+    assert shell(host, line) == "clear"
+    host.state = {**shaped, **clean, "links": {}}
+    assert shell(host, line) == "", "the module says that there is no such interface"
+    assert host.log == [each for each in host.log if "show" not in each]
+
+
 def test_a_host_that_shapes_slowly_has_its_whole_lease_from_then_on(
     module: Any, host: FakeHost
 ) -> None:

@@ -238,6 +238,7 @@ def test_processes_have_a_delay_and_a_rate_only(plan: Any, cells: ModuleType) ->
         ({"scenarios": "lossy"}, "scenario lossy asks for jitter 5ms, and processes on one machi"),
         ({"scenarios": "uneven"}, "scenario uneven asks for jitter 5ms"),
         ({"backend": "rpc"}, "backend rpc under scenario wan: PyTorch RPC connects past"),
+        ({"transport": "plain,tls"}, "transport tls: processes on one machine have no certifica"),
     ):
         hosts = {host: {**facts, "allow_insecure_rpc": True} for host, facts in HOSTS.items()}
         with pytest.raises(cells.OptionError, match=sentence):

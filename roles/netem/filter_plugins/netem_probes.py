@@ -130,7 +130,8 @@ def netem_round_trip_ms(asked: Mapping[str, Any]) -> float:
 
 def netem_slack_ms(asked: Mapping[str, Any]) -> float:
     """Return how far the median round trip may be off."""
-    return max(2.0, 0.1 * netem_round_trip_ms(asked), 1000 * asked["jitter_s"])
+    least_ms = asked.get("slack_ms", 2.0)
+    return max(least_ms, 0.1 * netem_round_trip_ms(asked), 1000 * asked["jitter_s"])
 
 
 def netem_spread_ms(asked: Mapping[str, Any]) -> float:
