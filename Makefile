@@ -123,7 +123,7 @@ python:
 	@scripts/python check $(PYTHON)
 
 $(VENV)/bin/python: | python
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.controller: requirements/controller.txt | $(VENV)/bin/python
 	@echo "Installing Ansible and what the report needs into $(VENV)"
@@ -140,7 +140,7 @@ $(VENV)/.dev: requirements/dev.txt requirements/runtime.txt $(VENV)/.controller
 $(PROCESSES)/.runtime: requirements/runtime.txt | python
 	@echo "Installing PyTorch into $(PROCESSES)"
 	@mkdir -p .processes && chmod 700 .processes
-	@$(PYTHON) -m venv $(PROCESSES)
+	@$(PYTHON) -m venv --clear $(PROCESSES)
 	@$(PROCESSES)/bin/$(PIP) -r $<
 	@touch $@
 	@echo "$(PROCESSES): installed."

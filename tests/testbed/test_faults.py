@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import namespaces
 from tests.testbed.test_role import PROGRAM, _modules, _settings
 
 
@@ -30,7 +31,7 @@ def in_mounts(script: str, *arguments: object) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root: sudo make test")
+@namespaces.needed()
 def test_an_image_is_built_where_resolv_conf_is_a_link(tmp_path: Path) -> None:
     """Also one that leads nowhere, as systemd-resolved's does from within another root."""
     before = sorted(Path("/opt").rglob("*"))
@@ -217,11 +218,9 @@ def test_a_failed_mount_keeps_its_reason() -> None:
         shell.run("false")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root: sudo make test")
+@namespaces.needed("tc")
 def test_netem_is_asked_of_the_kernel_as_tc_would_ask() -> None:
     (wan,) = _modules("wan")
     add = "tc qdisc add dev lo root netem delay 1ms"
     by_tc = subprocess.run(["unshare", "--net", *add.split()], capture_output=True, check=False)
-    if by_tc.returncode not in (0, 2):
-        pytest.skip("tc is missing: apt install iproute2")
     assert wan.kernel_has_netem() == (by_tc.returncode == 0)
