@@ -17,7 +17,8 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
-BROWSER_PACKAGES := chromium
+# Ubuntu's is no package of apt's: the tests of pages in a browser are skipped there.
+BROWSER_PACKAGES := $(if $(shell grep -s '^ID=debian$$' /etc/os-release),chromium)
 ARM_PACKAGES := qemu-user-static
 # The environment of the demo's processes, which inventory/processes uses where it finds it made.
 PROCESSES := .processes/venv
@@ -31,7 +32,7 @@ SHIPPED := paretopipe_runtime reports plugins roles benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-testbed demo-processes bench test quick soak arm lint check setup \
-	setup-testbed setup-processes setup-test setup-dev up down clean root python packages image test-packages
+	setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -50,7 +51,7 @@ demo-processes: setup-processes
 		$(ON_PROCESSES) playbooks/deprovision.yml -e processes_state=stopped && exit $$status
 	@echo "The report: $(CURDIR)/reports/html/demo/index.html"
 
-bench: root setup-testbed ## the data plane beside its limit, RPC and the paper's method: half an hour
+bench: setup-testbed ## the data plane beside its limit, RPC and the paper's method: half an hour
 	$(BIN)/ansible-playbook playbooks/bench.yml
 	@echo "The results: $(CURDIR)/docs/benchmarks/results.md"
 
@@ -106,7 +107,7 @@ image:
 	@scripts/python check /usr/bin/python3
 	@$(TESTBED) prebuild $(CURDIR)
 
-up: root setup-testbed ## start the virtual testbed
+up: setup-testbed ## start the virtual testbed
 	$(BIN)/ansible-playbook playbooks/testbed.yml
 
 down: $(VENV)/.controller ## take the virtual testbed, or the demo's processes, away
@@ -116,14 +117,11 @@ down: $(VENV)/.controller ## take the virtual testbed, or the demo's processes, 
 clean: ## remove .venv, caches, the testbed's image and the processes' environment (results stay)
 	rm -rf $(VENV) .cache .ansible .testbed .processes .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
-root:
-	@$(PYTHON) scripts/where testbed >/dev/null
-
 python:
 	@scripts/python check $(PYTHON)
 
 $(VENV)/bin/python: | python
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.controller: requirements/controller.txt | $(VENV)/bin/python
 	@echo "Installing Ansible and what the report needs into $(VENV)"
@@ -140,7 +138,7 @@ $(VENV)/.dev: requirements/dev.txt requirements/runtime.txt $(VENV)/.controller
 $(PROCESSES)/.runtime: requirements/runtime.txt | python
 	@echo "Installing PyTorch into $(PROCESSES)"
 	@mkdir -p .processes && chmod 700 .processes
-	@$(PYTHON) -m venv $(PROCESSES)
+	@$(PYTHON) -m venv --clear $(PROCESSES)
 	@$(PROCESSES)/bin/$(PIP) -r $<
 	@touch $@
 	@echo "$(PROCESSES): installed."

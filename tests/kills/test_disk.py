@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests import namespaces
 from tests.effort import trials
 from tests.kills.trial import Bench, command
 
@@ -47,9 +44,7 @@ def on_disk(bench: Bench, tmp_path: Path, job: str, **more: Any) -> dict[str, in
     return dict(json.loads(report.read_text()))
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("mount"), reason="mounting a small disk needs root"
-)
+@namespaces.needed()
 def test_a_full_disk_tears_nothing(bench: Bench, tmp_path: Path) -> None:
     number = trials(25, LEVELS)
     levels = random.Random(SEED).sample(range(0, SIZE, STEP), number)

@@ -28,7 +28,7 @@ def sshd(tmp_path: Path) -> Iterator[int]:
     """A real sshd on loopback, with a key that nobody knows."""
     program = shutil.which("sshd") or "/usr/sbin/sshd"
     if not Path(program).exists():
-        pytest.skip("sshd is missing: run `make setup-testbed`")
+        pytest.skip("sshd is missing: apt install openssh-server")
     key = tmp_path / "ssh_host_ed25519_key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     port = 22022 + os.getpid() % 1000

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import namespaces
 from tests.preflight import real
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +46,8 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(keys: Path) -> Iterator[int]:
     """An SSH server at the other end of a cable, in the namespace ppf0: its process."""
-    if os.geteuid() != 0:
-        pytest.skip("a network namespace needs root: run the tests with sudo")
+    if why := namespaces.refused("ip", "tc"):
+        pytest.skip(why)
     if shutil.which("sshd", path="/usr/sbin") is None:
         pytest.skip("there is no sshd: apt install openssh-server")
     config = keys / "sshd_config"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from plugins.preflight.judge import judge
+from tests import namespaces
 from tests.preflight import table
 from tests.preflight.good import ASKED, host
 from tests.preflight.planted import Fault, faults, found
 
 FAULTS = list(faults())
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="some faults are mounts and namespaces: run the tests with sudo"
-)
+needs_root = namespaces.needed("ip", "tc")
 
 
 @needs_root

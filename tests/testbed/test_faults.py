@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import namespaces
 from tests.testbed.test_role import PROGRAM, _modules, _settings
 
 
@@ -30,7 +32,7 @@ def in_mounts(script: str, *arguments: object) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root: sudo make test")
+@namespaces.needed()
 def test_an_image_is_built_where_resolv_conf_is_a_link(tmp_path: Path) -> None:
     """Also one that leads nowhere, as systemd-resolved's does from within another root."""
     before = sorted(Path("/opt").rglob("*"))
@@ -217,11 +219,54 @@ def test_a_failed_mount_keeps_its_reason() -> None:
         shell.run("false")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root: sudo make test")
+@namespaces.needed("tc")
 def test_netem_is_asked_of_the_kernel_as_tc_would_ask() -> None:
     (wan,) = _modules("wan")
     add = "tc qdisc add dev lo root netem delay 1ms"
     by_tc = subprocess.run(["unshare", "--net", *add.split()], capture_output=True, check=False)
-    if by_tc.returncode not in (0, 2):
-        pytest.skip("tc is missing: apt install iproute2")
     assert wan.kernel_has_netem() == (by_tc.returncode == 0)
+
+
+@pytest.mark.parametrize(
+    ("system", "processor", "netem", "cubic", "said"),
+    [
+        ("ubuntu", "x86_64", False, True, "is packaged for Debian on x86-64 only"),
+        ("debian", "aarch64", False, True, "is packaged for Debian on x86-64 only"),
+        ("debian", "x86_64", True, False, "need TCP's cubic, which this container may not"),
+        ("debian", "x86_64", False, True, None),
+        ("ubuntu", "aarch64", True, True, None),
+    ],
+)
+def test_what_the_kernel_lacks_is_weighed_before_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    system: str,
+    processor: str,
+    netem: bool,
+    cubic: bool,
+    said: str | None,
+) -> None:
+    machine, shell = _modules("machine", "shell")
+    found = subprocess.CompletedProcess("", 0, json.dumps({"netem": netem, "cubic": cubic}), "")
+    monkeypatch.setattr(machine, "run", lambda *_, **__: found)
+    monkeypatch.setattr(machine, "ALLOWED", tmp_path / "none")
+    monkeypatch.setattr(machine.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(machine.platform, "freedesktop_os_release", lambda: {"ID": system})
+    monkeypatch.setattr(machine.platform, "machine", lambda: processor)
+    if said is None:
+        machine._try(tmp_path / "not/made/yet")
+    else:
+        with pytest.raises(shell.TestbedError, match=said):
+            machine._try(tmp_path / "not/made/yet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_user_mode_linux_is_asked_for_only_where_the_kernel_has_no_netem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (preflight,) = _modules("preflight")
+    monkeypatch.setattr(preflight.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(preflight.machine, "NODE_PYTHON", sys.executable)
+    with_uml, without = (set(preflight.missing_packages(link)) for link in ("uml", "kernel"))
+    assert with_uml - without == {"user-mode-linux"}
+    assert {"openssh-server", "nftables", "systemd-container", "python3-venv"} <= without

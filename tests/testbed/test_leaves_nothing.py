@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.testbed.machines import ROOT, STATE, Testbed
+from tests.testbed.machines import ANSWER_TIMEOUT_S, ROOT, STATE, Testbed
 
 pytestmark = pytest.mark.testbed
 
@@ -24,7 +24,9 @@ def traces(testbed: Testbed) -> dict[str, list[str]]:
     """List what a testbed might leave behind, leaving out what is another testbed's."""
 
     def run(*argv: str) -> list[str]:
-        result = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+        result = subprocess.run(
+            argv, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=True
+        )
         return result.stdout.splitlines()
 
     def of_another(line: str) -> bool:
@@ -50,9 +52,9 @@ def traces(testbed: Testbed) -> dict[str, list[str]]:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
     while not condition():
-        assert time.monotonic() < deadline, f"60 s without {what}"
+        assert time.monotonic() < deadline, f"{ANSWER_TIMEOUT_S} s without {what}"
         time.sleep(0.02)
 
 

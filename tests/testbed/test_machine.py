@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import namespaces
 from tests.testbed.machines import ROOT, why_not
 
 WHERE = str(ROOT / "scripts/where")
 SAYS = "The virtual testbed cannot be on this machine: "
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root can imitate such a machine: sudo make test"
-)
+needs_root = namespaces.needed()  # only root can imitate such a machine
 # The capabilities that a container has where nobody asked for more.
 USUAL = (
     *("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap"),

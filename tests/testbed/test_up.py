@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.machines import ROOT, Testbed
+from tests.testbed.machines import ANSWER_TIMEOUT_S, ROOT, Testbed
 
 pytestmark = pytest.mark.testbed
 HOSTS = ("server", "pi1", "pi2")
@@ -115,7 +115,7 @@ def test_netem_on_the_link_delays_pi1_and_nobody_else(testbed: Testbed) -> None:
 def test_a_host_can_reboot(testbed: Testbed) -> None:
     before = testbed.ssh("pi2", "stat -c %Y /proc/1")
     testbed.ssh("pi2", "touch /var/lib/stays; systemctl reboot", check=False)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
     while testbed.ssh("pi2", "stat -c %Y /proc/1", check=False) in {"", before}:
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tests import namespaces
 
 CLONE_NEWNET = 0x40000000
 LOSS = "numgen random mod 100 < {} drop"
@@ -18,10 +19,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def missing() -> str | None:
     """Return why there can be none here, or None."""
-    if os.geteuid():
-        return "a network namespace needs root: sudo .venv/bin/pytest tests/wire"
-    tools = [name for name in ("ip", "tc", "nft") if not shutil.which(name)]
-    return f"apt-get install iproute2 nftables: {', '.join(tools)} missing" if tools else None
+    return namespaces.refused("ip", "tc", "nft")
 
 
 @contextmanager

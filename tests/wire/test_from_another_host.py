@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -47,8 +46,6 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def neighbour() -> Iterator[Neighbour]:
-    if not shutil.which("unshare"):
-        pytest.skip("unshare is missing: apt-get install util-linux")
     with namespace.own_network(), Neighbour.connected() as made:
         yield made
 

@@ -1,0 +1,86 @@
+"""A machine with cgroup v2 alone and netem in its kernel, on one that has neither.
+
+A User Mode Linux boots an overlay of this machine's own root file system (which has to hold the
+checkout) with systemd as its init, runs one shell script as a unit, and ends. It has one slow
+processor, no cpuset among its control groups, no network, and nothing it writes stays.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+UML, MODULES = "linux.uml", "/usr/lib/uml/modules"
+MEMORY_MIB = 3072
+INIT = """\
+#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+modprobe -a unix overlay bridge veth sch_netem
+mount -t tmpfs tmp /tmp
+mount -t tmpfs log /var/log
+exec /lib/systemd/systemd
+"""
+UNIT = """\
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+Environment=HOME=/root PYTHONDONTWRITEBYTECODE=1
+ExecStart=/bin/sh -e /script
+ExecStopPost=/bin/systemctl poweroff --no-block
+StandardOutput=file:/said
+StandardError=inherit
+"""
+# Neither this machine's own services nor what waits for hardware.
+MASKED = (
+    *("getty.target", "systemd-udevd.service", "systemd-udev-trigger.service"),
+    *("systemd-timesyncd.service", "systemd-networkd.service", "systemd-resolved.service"),
+    *("systemd-logind.service", "systemd-random-seed.service", "systemd-tmpfiles-setup.service"),
+)
+# Within a mount namespace of its own; $1 is a folder on a disk.
+BOOT = f"""\
+cd "$1"
+mkdir upper work root
+mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
+rm -rf root/etc/systemd/system
+mkdir -p root/etc/systemd/system/multi-user.target.wants root/lib/modules
+for unit in {" ".join(MASKED)}; do ln -s /dev/null root/etc/systemd/system/$unit; done
+ln -s /lib/systemd/system/multi-user.target root/etc/systemd/system/default.target
+cp unit root/etc/systemd/system/script.service
+ln -s ../script.service root/etc/systemd/system/multi-user.target.wants/
+for folder in {MODULES}/*; do ln -sfn "$folder" root/lib/modules/; done
+: >root/etc/fstab
+cp init script root/
+chmod +x root/init
+{UML} mem={MEMORY_MIB}M umid=other uml_dir="$1/" rootfstype=hostfs rootflags="$1/root" rw \\
+    init=/init quiet con=null con0=null,fd:1
+"""
+
+
+def said_by(script: str, folder: Path, timeout_s: float) -> str:
+    """Boot the machine, run a script in it and return what that printed.
+
+    Parameters
+    ----------
+    script
+        For /bin/sh; it ends with its first command that fails.
+    folder
+        An empty folder for the machine, on a file system that an overlay can write to.
+    timeout_s
+        After this long the machine is switched off.
+    """
+    for name, text in (("init", INIT), ("unit", UNIT), ("script", script)):
+        (folder / name).write_text(text)
+    inside = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", BOOT, "sh")
+    with (folder / "console").open("wb") as console:
+        subprocess.run(
+            [*inside, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            check=True,
+        )
+    return (folder / "upper/said").read_text()
