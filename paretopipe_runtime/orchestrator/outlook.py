@@ -11,11 +11,13 @@ from paretopipe_runtime.orchestrator.blocks import Log, blocks_of, continued, ne
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.pace import Pace, learned
 from paretopipe_runtime.orchestrator.prepared import prepare
+from paretopipe_runtime.orchestrator.profile import samples_of
 from paretopipe_runtime.plan import Plan, Worker, read_plan
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import Run, expand
 from paretopipe_runtime.wire.opening import Keys
 
+GUESS = 0.5  # the deviation of what a profile takes, for it is known only roughly before
 VISIT_S = 8.0  # that playbooks take to begin and end one visit to a cell, about
 Say = Callable[[str], None]
 
@@ -28,7 +30,7 @@ def prepare_cells(
     records_dir: Path | None = None,
     first: int = 0,
 ) -> list[dict[str, Any]]:
-    """Make and deploy the weights, probe the workers, and return one estimate a cell.
+    """Make and deploy the weights, probe the workers, and return one estimate a cell or profile.
 
     What is measured already takes no time: an interrupted sweep's estimate is of what is left. How
     far off the estimates of measured cells were is taken into account.
@@ -36,7 +38,7 @@ def prepare_cells(
     Parameters
     ----------
     documents : list of dict
-        The cells' plans.
+        The plans of cells, and of profiles of blocks and of links.
     say : callable
         Takes a line of progress.
     records_dir : Path, optional
@@ -51,10 +53,11 @@ def prepare_cells(
         be measured again, its standard deviation ``left_sd_s``, ``first_s`` of it for a first
         report, ``bytes_on_wire``, and ``longest_split`` and ``longest_s`` of all.
     """
-    logs = [_records(document, records_dir) for document in documents]
+    cells = [document for document in documents if "kind" not in document]
+    logs = [_records(document, records_dir) for document in cells]
     plans = [
         read_plan(continued(document, records.more if records else []))
-        for document, records in zip(documents, logs, strict=True)
+        for document, records in zip(cells, logs, strict=True)
     ]
     probed: dict[Any, float] = {}
     rows = []
@@ -77,7 +80,11 @@ def prepare_cells(
         others = [found for found in known.values() if found is not cell]
         pace = Pace.of(others, cell)
         rows.append(_row(plan, prepared, speeds, state_dir, log, pace, first))
-    return rows
+    return rows + [
+        _profile_row(document, state_dir, _records(document, records_dir))
+        for document in documents
+        if "kind" in document
+    ]
 
 
 def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
@@ -131,12 +138,26 @@ def _row(
     }
 
 
+def _profile_row(
+    document: dict[str, Any], state_dir: Path, records: Records | None
+) -> dict[str, Any]:
+    _, samples = samples_of(document, state_dir)
+    left = [sample for sample in samples if not records or sample.key not in records.done]
+    longest = max(samples, key=lambda sample: sample.guess_s)
+    left_s = sum(sample.guess_s for sample in left)
+    return {
+        **{"cell_id": document["cell_id"], "runs": len(samples), "left": len(left)},
+        **{"left_s": left_s, "left_sd_s": GUESS * left_s, "first_s": 0.0, "bytes_on_wire": 0},
+        **{"longest_split": longest.split, "longest_s": longest.guess_s},
+    }
+
+
 def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what the controller's clock needs: seconds of each visit to a cell, how sure they are.
 
     A visit that has nothing left takes no time. Cells are off together: their deviations add up.
     """
-    first = {f"{row['cell_id']} first": row["first_s"] for row in rows}
+    first = {f"{row['cell_id']} first": row["first_s"] for row in rows if row["first_s"]}
     rest = {row["cell_id"]: row["left_s"] - row["first_s"] for row in rows}
     return {
         "visits_s": {name: s and s + VISIT_S for name, s in {**first, **rest}.items()},

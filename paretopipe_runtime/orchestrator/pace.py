@@ -44,7 +44,9 @@ def learned(state_dir: Path, cell_ids: Iterable[str]) -> dict[str, Learned]:
     found = {}
     for cell_id in cell_ids:
         with contextlib.suppress(OSError, TypeError, ValueError):
-            found[cell_id] = Learned(**json.loads(_path(state_dir, cell_id).read_text()))
+            one = Learned(**json.loads(_path(state_dir, cell_id).read_text()))
+            if one.ratio > 0:
+                found[cell_id] = one
     return found
 
 

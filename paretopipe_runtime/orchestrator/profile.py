@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import forked
@@ -38,7 +39,7 @@ def profile(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[in
     ParetoPipeError
         For a plan, a key or a disk that no sample could do without.
     """
-    kind, samples = _read(document, files)
+    kind, samples = samples_of(document, files.state_dir)
     records = Records(files.records)
     if files.merge:
         records.merge(files.merge)
@@ -92,12 +93,12 @@ def profile(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[in
     return COMPLETE, f"all {len(samples)} samples measured"
 
 
-def _read(document: dict[str, Any], files: SweepFiles) -> tuple[str, list[Sample]]:
+def samples_of(document: dict[str, Any], state_dir: Path) -> tuple[str, list[Sample]]:
     """Return the kind of the plan, which is its records' too, and its samples in order."""
     kind = document.get("kind")
     try:
         if kind == "profile":
-            return kind, profile_blocks.samples(document, files.state_dir)
+            return kind, profile_blocks.samples(document, state_dir)
         if kind == "link":
             return kind, profile_link.samples(document)
     except (KeyError, TypeError, ValueError) as error:

@@ -128,7 +128,7 @@ class _Cell:
         self._records = records
         self._lease = files.lease
         self._log = log = Log(records.runs)
-        self._judged = first is None and plan.drift_limit > 0
+        self._judged = first is None and plan.sentinel and plan.drift_limit > 0
         self._blocks = blocks_of(expand(plan, prepared.hop_bytes))[:first]
         runs = [run for block in self._blocks for run in needed(block, log)]
         left = {run.key for run in outstanding(self._blocks, log)}

@@ -35,8 +35,8 @@ def plan_cells(
 ) -> dict[str, Any]:
     """Return the sweep: name, effective options, cells grouped by scenario, profiles and links.
 
-    `rounds` are the scenarios in the order to visit them, and `visits` the cells, by name; see
-    `rounds_of`.
+    `rounds` are the scenarios in the order to visit them, and `visits` all that is measured, by
+    name; see `rounds_of`.
 
     Parameters
     ----------
@@ -63,38 +63,43 @@ def plan_cells(
     """
     choice = choose(options, experiment, models, scenarios, hosts, sets or {})
     plans = _Plans(choice, scenarios, hosts, provenance, orchestrator, emulation)
-    scenarios_planned = plans.by_scenario()
+    planned: dict[str, Any] = {
+        "scenarios": plans.by_scenario(),
+        "profiles": list(plans.profiles()) if choice.profile else [],
+        "links": list(plans.links()) if choice.profile else [],
+    }
     first = choice.first_report if choice.first_report < choice.counts["repeats"] else 0
     return {
         "sweep": choice.sweep,
         "options": choice.options(*choice.models),
-        "scenarios": scenarios_planned,
         "first_report": first,
-        **rounds_of(scenarios_planned, first),
-        "profiles": list(plans.profiles()) if choice.profile else [],
-        "links": list(plans.links()) if choice.profile else [],
+        **planned,
+        **rounds_of(first, **planned),
     }
 
 
-def rounds_of(scenarios: list[dict[str, Any]], first: int) -> dict[str, Any]:
-    """Return the rounds through the scenarios and the visits to their cells, in their order.
+def rounds_of(
+    first: int,
+    scenarios: list[dict[str, Any]],
+    profiles: Iterable[Labelled],
+    links: Iterable[Labelled],
+) -> dict[str, Any]:
+    """Return the rounds through the scenarios and the visits to what they measure, in order.
 
     Before a first report only `first` blocks of every cell are measured. The rest comes after it in
-    the opposite order, so that the last scenario's network is set only once.
+    the opposite order, so that the last scenario's network is set only once, and the profiles last;
+    without one, they come before all cells.
     """
+    profiled = [_cell_id(profile) for profile in (*profiles, *links)]
+    back = scenarios[::-1] if first else scenarios
+    visits = [_cell_id(cell) for scenario in back for cell in scenario["cells"]]
+    rounds = [{**scenario, "first": 0, "report": False} for scenario in back]
     if not first:
-        whole = [{**scenario, "first": 0, "report": False} for scenario in scenarios]
-        return {
-            "rounds": whole,
-            "visits": [_cell_id(cell) for s in scenarios for cell in s["cells"]],
-        }
+        return {"rounds": rounds, "visits": profiled + visits}
     looks = [{**scenario, "first": first, "report": False} for scenario in scenarios]
-    looks[-1]["report"] = True
-    back = scenarios[::-1]
-    rest = [{**scenario, "first": 0, "report": False} for scenario in back[1:]]
-    visits = [f"{_cell_id(cell)} first" for scenario in scenarios for cell in scenario["cells"]]
-    visits += [_cell_id(cell) for scenario in back for cell in scenario["cells"]]
-    return {"rounds": looks + rest, "visits": visits}
+    looks[-1]["report"] = True  # and the rest of its cells after it
+    before = [f"{_cell_id(cell)} first" for scenario in scenarios for cell in scenario["cells"]]
+    return {"rounds": looks + rounds[1:], "visits": before + visits + profiled}
 
 
 def _cell_id(cell: Labelled) -> str:

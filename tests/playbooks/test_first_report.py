@@ -86,9 +86,9 @@ def run(
         {"name": "metro", "netem": {"delay": "20ms"}, "cells": [cell("c")]},
     ]
     planned = {
-        **{"sweep": "demo", "scenarios": scenarios, "first_report": first, "profiles": []},
+        **{"sweep": "demo", "first_report": first, "scenarios": scenarios},
         "options": {"profile": True, "refine": False, "dominance": 0.02, "repeats": 3},
-        **rounds_of(scenarios, first),
+        **rounds_of(first, scenarios, [cell("p")], []),
     }
     given = {"planned": planned, **more}
     binary = Path(sys.executable).with_name("ansible-playbook")
@@ -104,7 +104,8 @@ def run(
     return done.returncode, (folder / "noted").read_text().splitlines()
 
 
-FIRST = {"a first": 10.0, "b first": 11.0, "c first": 12.0, "a": 20.0, "b": 21.0, "c": 22.0}
+REST = {"a": 20.0, "b": 21.0, "c": 22.0, "p": 100.0}
+FIRST = {"a first": 10.0, "b first": 11.0, "c first": 12.0, **REST}
 
 
 def test_the_first_blocks_then_a_report_then_the_rest_under_the_network_that_is_set(
@@ -114,11 +115,11 @@ def test_the_first_blocks_then_a_report_then_the_rest_under_the_network_that_is_
     status, noted = measure(tmp_path, 1, FIRST, broken=["a, for a first report"])
     assert noted == [
         "bare",
-        "a, for a first report blocks 1 later 86",
-        "b, for a first report blocks 1 later 75",
-        *("20ms", "c, for a first report blocks 1 later 63", "report"),
-        *("c blocks 0 later 41", "absent"),
-        *("a blocks 0 later 21", "b blocks 0 later 0", "profile", "report"),
+        "a, for a first report blocks 1 later 186",
+        "b, for a first report blocks 1 later 175",
+        *("20ms", "c, for a first report blocks 1 later 163", "report"),
+        *("c blocks 0 later 141", "absent"),
+        *("a blocks 0 later 121", "b blocks 0 later 100", "profile", "report"),
     ]
     assert status == 0
 
@@ -126,10 +127,10 @@ def test_the_first_blocks_then_a_report_then_the_rest_under_the_network_that_is_
 def test_what_a_first_report_has_already_is_not_visited_again(
     tmp_path: Path, measure: Measure
 ) -> None:
-    status, noted = measure(tmp_path, 1, {**FIRST, "a first": 0.0, "b first": 0.0}, broken=["a"])
+    status, noted = measure(tmp_path, 1, {"c first": 12.0, **REST}, broken=["a"])
     assert noted == [
-        *("20ms", "c, for a first report blocks 1 later 63", "report", "c blocks 0 later 41"),
-        *("absent", "bare", "a blocks 0 later 21", "b blocks 0 later 0", "profile", "report"),
+        *("20ms", "c, for a first report blocks 1 later 163", "report", "c blocks 0 later 141"),
+        *("absent", "bare", "a blocks 0 later 121", "b blocks 0 later 100", "profile", "report"),
     ]
     assert status == 2, "a failed with the rest"
 
@@ -137,7 +138,7 @@ def test_what_a_first_report_has_already_is_not_visited_again(
 def test_without_one_every_cell_is_visited_once_after_the_profiles(
     tmp_path: Path, measure: Measure
 ) -> None:
-    status, noted = measure(tmp_path, 0, {"a": 20.0, "b": 21.0, "c": 22.0})
+    status, noted = measure(tmp_path, 0, REST)
     assert noted == [
         *("profile", "bare", "a blocks 0 later 43", "b blocks 0 later 22"),
         *("20ms", "c blocks 0 later 0", "absent", "report"),

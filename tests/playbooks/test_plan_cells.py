@@ -379,7 +379,9 @@ def test_a_first_report_comes_after_the_first_blocks_of_every_cell(plan: Any) ->
     assert visited(planned) == [("baseline", 1, False), ("metro", 1, True), ("baseline", 0, False)]
     names = ["mobilenetv2.socket.pi_to_pi", "mobilenetv2.socket.pi_to_gpu"]
     bare, shaped = ([f"{name}.{where}" for name in names] for where in ("baseline", "metro"))
-    assert planned["visits"] == [f"{name} first" for name in bare + shaped] + shaped + bare
+    profiles = ["mobilenetv2.profile", "link.pi1-pi2.socket", "link.pi1-server.socket"]
+    firsts = [f"{name} first" for name in bare + shaped]
+    assert planned["visits"] == firsts + shaped + bare + profiles
 
 
 @pytest.mark.parametrize(
@@ -391,7 +393,8 @@ def test_without_a_first_report_every_cell_is_visited_once(
 ) -> None:
     planned = plan(experiment, model="mobilenetv2", **options)
     assert {(first, report) for _, first, report in visited(planned)} == {(0, False)}
-    assert planned["visits"] == [cell["cell_id"] for cell in plans(planned)]
+    profiles = [each["plan"]["cell_id"] for each in planned["profiles"] + planned["links"]]
+    assert planned["visits"] == profiles + [cell["cell_id"] for cell in plans(planned)]
     assert planned["rounds"] == [
         {**scenario, "first": 0, "report": False} for scenario in planned["scenarios"]
     ]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.outlook import prepare_cells, visits
+from paretopipe_runtime.orchestrator.pace import learned
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import runs, sweep
 
@@ -48,6 +49,43 @@ def test_a_block_that_shifted_is_measured_again_and_resumes_amid_its_second_pass
     assert [row["run_key"] for row in runs(tmp_path)] == first + second
     assert sweep(cluster, tmp_path, plan).returncode == 0
     assert len(runs(tmp_path)) == 12, "a block is measured twice at most"
+
+
+def test_the_first_blocks_alone_then_the_rest_which_is_judged(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    """The keys are those of a sweep in one go; only the whole is judged, and learned from twice."""
+    plan = {**plan, "repeats": 2, "splits": [[3]], "cell_id": "cell"}
+    (row,) = prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None, tmp_path, 1)
+    told = visits([row])["visits_s"]
+    assert list(told) == ["cell first", "cell"]
+    assert 0 < told["cell first"] < told["cell"]
+
+    first = sweep(cluster, tmp_path, plan, "--blocks", "1")
+    assert (first.returncode, first.stdout) == (0, "all 5 runs measured\n")
+    assert [row["factors"]["repeat"] for row in runs(tmp_path)] == [1] * 5
+    assert verdicts(tmp_path) == []
+    assert learned(cluster.state_dir, ["cell"])["cell"].runs == 5
+    (row,) = prepare_cells([plan], cluster.state_dir, cluster.keys, lambda _: None, tmp_path, 1)
+    told = visits([row])["visits_s"]
+    assert list(told) == ["cell"]
+
+    assert sweep(cluster, tmp_path, plan).returncode == 0
+    every = runs(tmp_path)
+    assert [row["factors"]["repeat"] for row in every[:10]] == [1] * 5 + [2] * 5
+    (verdict,) = verdicts(tmp_path)
+    again = [row["factors"]["repeat"] for row in every if row["block_pass"] == 2]
+    assert sorted(set(again)) == verdict["beyond"]
+    assert verdict["limit"]["latency"] > TINY, "what the runs scatter by"
+    assert learned(cluster.state_dir, ["cell"])["cell"].blocks == 2
+    before = (tmp_path / "cell.jsonl").read_bytes()
+    assert sweep(cluster, tmp_path, plan).returncode == 0
+    assert (tmp_path / "cell.jsonl").read_bytes() == before
+
+
+def verdicts(folder: Path) -> list[dict[str, Any]]:
+    lines = map(json.loads, (folder / "cell.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == "drift"]
 
 
 def test_everything_on_one_host_proves_itself_as_a_split_does(

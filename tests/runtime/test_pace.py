@@ -162,8 +162,9 @@ def test_what_a_cell_learned_is_found_again_and_only_of_cells_that_are_asked_for
     for name, what in told.items():
         what.save(tmp_path, name)
     assert learned(tmp_path, ["a", "c"]) == {"a": told["a"]}
-    (tmp_path / "estimates" / "a.pace.json").write_text('{"ratio": ')
-    assert learned(tmp_path, ["a", "b"]) == {"b": told["b"]}
+    for damaged in ('{"ratio": ', '{"ratio": "1", "runs": 1}', '{"ratio": 0, "runs": 1}', "[]"):
+        (tmp_path / "estimates" / "a.pace.json").write_text(damaged)
+        assert learned(tmp_path, ["a", "b"]) == {"b": told["b"]}
 
 
 def progress(**estimate_s: float) -> tuple[Progress, list[Step]]:

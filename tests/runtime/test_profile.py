@@ -15,7 +15,12 @@ import pytest
 
 from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.models import model_info
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.outlook import (
+    VISIT_S,
+    prepare_cells,
+    table,
+    visits,
+)
 from paretopipe_runtime.worker.profile import _reset_peak
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import no_stage_left, wait_until
@@ -112,6 +117,25 @@ def test_every_worker_is_profiled_in_fresh_processes_and_proves_itself(
     assert (progress["runs_done"], progress["runs_total"], progress["left_s"]) == (4, 4, 0)
     assert progress["finished"]
     wait_until(lambda: no_stage_left(cluster), 5)
+
+
+def test_profiles_are_foreseen_with_the_cells_as_far_as_they_are_not_there(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    link = link_of(cluster, repeats=2)
+    documents = [cluster.plan(), plan_of(cluster), link]
+
+    def foreseen() -> dict[str, Any]:
+        rows = prepare_cells(documents, cluster.state_dir, cluster.keys, lambda _: None, tmp_path)
+        assert "mobilenetv2.profile" in table(rows)
+        return visits(rows)["visits_s"]
+
+    before = foreseen()
+    assert list(before) == [document["cell_id"] for document in documents]
+    assert min(before.values()) > VISIT_S
+    assert profile(cluster, tmp_path, link).returncode == 0
+    (tmp_path / "profile.jsonl").rename(tmp_path / f"{link['cell_id']}.jsonl")
+    assert foreseen()[link["cell_id"]] == 0
 
 
 @pytest.mark.parametrize("engine", ["channels_last", "onnxruntime"])

@@ -83,6 +83,11 @@ def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
         least, most = (margin(round(end(limits), 3)) for end in (min, max))
         text += f"; the limit is {least}" + (f" to {most}" if most != least else "")
         text += f": {beyond} beyond it, {count(again, 'block')} measured once more"
+        if any(cell.id in judged for cell in cells):
+            text += (
+                "; it is three robust standard deviations of what two runs of one split differ by "
+                "in a cell, and never less than the sweep's own"
+            )
     if unjudged:
         text += f"; {count(len(unjudged), 'cell')} not judged before all blocks are there"
     if unseen := len(drifts) - len(known):
