@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from paretopipe_runtime.engines import ENGINES
@@ -77,6 +78,13 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def samples(folder: Path) -> list[dict[str, Any]]:
     return [record for record in records(folder) if record["kind"] != "plan"]
+
+
+def test_the_peak_of_memory_is_in_bytes() -> None:
+    peak = _reset_peak()
+    if peak is None:
+        pytest.skip("this kernel does not let a process reset its peak")
+    assert peak == pytest.approx(psutil.Process().memory_info().rss, rel=0.01)
 
 
 def test_every_worker_is_profiled_in_fresh_processes_and_proves_itself(

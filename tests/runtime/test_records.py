@@ -140,3 +140,18 @@ def test_a_full_disk_is_a_sentence_and_leaves_whole_lines(
         records.append(run("b"))
     monkeypatch.undo()
     assert path.read_bytes() == before
+
+
+def test_a_record_is_on_the_disk_before_it_is_said_to_be_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Records(path)
+    synced: list[tuple[int, int]] = []
+
+    def note(descriptor: int) -> None:
+        seen = os.fstat(descriptor)
+        synced.append((seen.st_ino, seen.st_size))
+
+    monkeypatch.setattr(os, "fsync", note)
+    records.append(run("a"))
+    assert synced == [(path.stat().st_ino, path.stat().st_size)]

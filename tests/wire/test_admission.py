@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import secrets
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.worker import deploy
 from paretopipe_runtime.worker.complaints import BURST, Complaints
 from paretopipe_runtime.worker.launch import Launch
 from paretopipe_runtime.worker.pending import Pending
@@ -122,6 +127,20 @@ def test_stages_that_follow_different_plans_do_not_link(other: dict[str, Any]) -
                     link_from_previous(two, mine)
 
 
+@pytest.mark.parametrize(("transport", "named"), [("tls", ""), ("plain", "0" * 64)])
+def test_a_link_is_encrypted_where_the_plan_says_so_and_nowhere_else(
+    transport: str, named: str
+) -> None:
+    mine = order(transport=transport)
+    one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    near, far = tcp_pair()
+    with one, two, near, far:
+        said = mine.link_digest(after=False) + named
+        socket.send_fds(one, [said.encode()], [far.fileno()])
+        with pytest.raises(ParetoPipeError, match="E_PLAN"):
+            link_from_previous(two, mine)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -187,3 +206,24 @@ def test_a_peer_with_the_key_and_an_odd_hello_is_closed_on(
         sock.settimeout(5)
         assert sock.recv(1) == b""
     assert strangers.unexplained(live.cluster.log("pi1")) == []
+
+
+@pytest.mark.parametrize("content", [b"right", b"wrong"])
+def test_weights_are_kept_only_under_the_name_of_what_they_are(
+    content: bytes, tmp_path: Path
+) -> None:
+    name = hashlib.sha256(b"right").hexdigest()
+    near, far = tcp_pair()
+    agent, peer = Channel(near, "orchestrator"), Channel(far, "pi1")
+    peer.send_message({"files": [name]}, timeout=2)
+    peer.send_message({"nbytes": len(content)}, timeout=2)
+    peer.send(FrameType.BLOB, content, timeout=2)
+    if content == b"right":
+        deploy.serve(agent, tmp_path)
+        assert (tmp_path / "weights" / f"{name}.safetensors").read_bytes() == content
+    else:
+        with pytest.raises(ParetoPipeError, match=r"E_WEIGHTS: .* arrived damaged"):
+            deploy.serve(agent, tmp_path)
+        assert not list((tmp_path / "weights").iterdir())
+    agent.close()
+    peer.close()

@@ -53,14 +53,19 @@ def test_tensor_bytes_arrive_exactly(pair: tuple[Channel, Channel], shape: tuple
     assert sender.payload_sent == receiver.payload_received == array.nbytes
 
 
+@pytest.mark.parametrize(
+    "planned",
+    [Tensor((5,), "float32", 20), Tensor((2, 2), "float32", 16), Tensor((4,), "int32", 16)],
+    ids=["size", "shape", "type"],
+)
 def test_an_unplanned_tensor_is_refused_before_its_payload_is_read(
-    pair: tuple[Channel, Channel],
+    pair: tuple[Channel, Channel], planned: Tensor
 ) -> None:
     sender, receiver = pair
     sender.send(FrameType.TENSOR, bytes(16), dtype="float32", shape=(4,), timeout=1)
     header = receiver.receive_header(1)
     with pytest.raises(ParetoPipeError, match="E_SHAPE"):
-        Tensor((5,), "float32", 20).check(header, "left")
+        planned.check(header, "left")
 
 
 def test_damage_in_the_payload_is_found(pair: tuple[Channel, Channel]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.version import version
 from paretopipe_runtime.wire import handshake
 
 KEY = bytes(range(32))
@@ -89,21 +90,25 @@ def test_a_server_that_goes_at_once_is_not_said_to_have_another_key() -> None:
     assert "share a key" not in str(told.value)
 
 
-def test_a_server_without_the_key_is_not_believed() -> None:
+@pytest.mark.parametrize(
+    "answer", [lambda _: bytes(32), lambda proof: proof], ids=["made up", "the client's own"]
+)
+def test_a_server_without_the_key_is_not_believed(answer: Callable[[bytes], bytes]) -> None:
     server = socket.create_server(("127.0.0.1", 0))
 
     def pretend() -> None:
         sock, _ = server.accept()
         with server, sock:
             sock.recv(4096)
-            hello = json.dumps({"node": "pi1", "version": "x", "nonce": "0"}).encode()
+            # All is as it should be but the proof.
+            fields = {"node": "pi1", "version": version(), "nonce": "0" * 64}
+            hello = json.dumps(fields).encode()
             sock.sendall(struct.pack("<8sHHI", handshake.MAGIC, 1, 0, len(hello)) + hello)
-            sock.recv(32)
-            sock.sendall(bytes(32))
+            sock.sendall(answer(sock.recv(32)))
 
     thread = threading.Thread(target=pretend)
     thread.start()
-    with pytest.raises(ParetoPipeError, match="E_AUTH"):
+    with pytest.raises(ParetoPipeError, match=r"E_AUTH: .*its proof of the key is wrong"):
         handshake.connect(server.getsockname(), KEY, {"role": "run"}, timeout=5)
     thread.join(5)
 
@@ -140,6 +145,25 @@ def test_a_silent_stranger_is_dropped_in_time(listen: Callable[..., Listener]) -
     with socket.create_connection(listener.address, timeout=10) as sock:
         assert sock.recv(1) == b""
     assert time.monotonic() - began < handshake.LIMIT_S + 3
+
+
+def test_a_stranger_that_always_has_one_byte_more_is_dropped_in_time(
+    listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "LIMIT_S", 0.3)
+    listener = listen()
+    with socket.create_connection(listener.address, timeout=0.05) as sock:
+        size = struct.pack("<HHI", handshake.MAJOR, handshake.MINOR, handshake.MAX_HELLO)
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(handshake.MAGIC + size)
+            for _ in range(handshake.MAX_HELLO // 20):  # ten seconds, and more to say then
+                sock.sendall(b" ")
+                with contextlib.suppress(TimeoutError):
+                    assert sock.recv(1) == b""
+                    break
+    listener.join()
+    assert isinstance(listener.outcome, ParetoPipeError)
+    assert listener.outcome.code == "E_AUTH_TIMEOUT"
 
 
 def test_no_agent_gives_a_sentence(tmp_path: Path) -> None:
