@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator import profile_blocks, profile_link
 from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.orchestrator.sweep import SweepFiles
@@ -151,6 +153,19 @@ def test_a_relay_is_in_no_key_and_what_the_hosts_are_is_in_every_one() -> None:
 
     assert keys() == keys(scenario={"name": "metro", "netem": NETEM})
     assert not keys() & keys(emulation="processes")
+
+
+def test_profiles_of_processes_are_keyed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile_blocks, "prepare", lambda *_: SimpleNamespace(flops=[1]))
+    plan = {**Cluster(Path(), b"", 1).plan(), "batches": 2, "payload_bytes": [4096]}
+    for samples in (
+        lambda document: profile_link.samples({**document, "kind": "link"}),
+        lambda document: profile_blocks.samples({**document, "kind": "profile"}, Path()),
+    ):
+        ordinary, emulated = samples(plan), samples({**plan, "emulation": "processes"})
+        assert not {sample.key for sample in ordinary} & {sample.key for sample in emulated}
+        for one, other in zip(ordinary, emulated, strict=True):
+            assert other.factors == {**one.factors, "emulation": "processes"}
 
 
 def test_an_order_keeps_its_way() -> None:
