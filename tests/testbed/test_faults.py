@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,22 @@ def test_cgroup_v2_without_a_cpu_controller_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("cgroup.controllers", "cgroup.procs", "cgroup.subtree_control", "cgroup.type")
     ]
+
+
+def test_every_boot_has_a_group_of_its_own_on_cgroup_v2(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What an earlier boot's systemd has left in it would let no process in again."""
+    (cgroups,) = _modules("cgroups")
+    monkeypatch.setattr(cgroups, "MOUNT", tmp_path)
+    monkeypatch.setattr(cgroups, "_remove", shutil.rmtree)
+    (tmp_path / "cgroup.controllers").write_text("cpu")
+    settings = _settings(tmp_path)
+    (tmp_path / settings.name / "wan/boot/init.scope").mkdir(parents=True)
+    cgroups.enter(settings, "wan")
+    boot = tmp_path / settings.name / "wan/boot"
+    assert [path.name for path in boot.iterdir()] == ["cgroup.procs"]
+    assert (boot / "cgroup.procs").read_text() == "0"
 
 
 def test_a_host_without_cpuset_is_bound_to_its_processor(

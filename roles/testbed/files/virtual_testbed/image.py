@@ -47,7 +47,7 @@ def build(settings: Settings) -> None:
         return
     scratch = target.with_suffix(".building")
     shutil.rmtree(scratch, ignore_errors=True)
-    for part in ("upper", "work", "tmp"):
+    for part in ("upper", "work", "downloads"):
         (scratch / part).mkdir(parents=True)
     log = target.with_suffix(".log")
     try:
@@ -71,7 +71,7 @@ def _run_build(scratch: Path, settings: Settings, log: Path) -> None:
         *itself("build-image-inside", scratch, settings.requirements, settings.optional),
     ]
     # Downloads go to a disk, for they are large, and away with it.
-    own = {"TMPDIR": f"{scratch}/tmp", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    own = {"TMPDIR": f"{scratch}/downloads", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     if "PIP_CACHE_DIR" not in os.environ:
         own["PIP_NO_CACHE_DIR"] = "1"
     with log.open("wb") as output:

@@ -102,8 +102,9 @@ def _try(state_root: Path) -> None:
     found = json.loads(result.stdout)
     if not (found["netem"] or shutil.which(UML, path=SYSTEM_PATH) or _uml_is_packaged()):
         raise TestbedError(
-            "its link is shaped by netem, which this machine's kernel has not (sch_netem), and "
-            "User Mode Linux, which would stand in, is packaged for Debian on x86-64 only"
+            "its link is shaped by netem, which this kernel has not (sch_netem; for Ubuntu's: apt "
+            f"install linux-modules-extra-{platform.release()}), and User Mode Linux, which would "
+            "stand in, is packaged for Debian on x86-64 only"
         )
     if not (found["cubic"] or os.access(ALLOWED, os.W_OK)):
         raise TestbedError(
