@@ -423,7 +423,7 @@ def test_an_experiment_without_a_key_is_one_sentence(
 
 
 def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
-    assert {cell["image_px"] for cell in plans(plan("demo"))} == {48}
+    assert {cell["image_px"] for cell in plans(plan("demo"))} == {32}
     assert {cell["image_px"] for cell in plans(plan("demo", model="inceptionv3"))} == {299}
     assert {cell["image_px"] for cell in plans(plan("demo", model="resnet18", image="64"))} == {64}
 
