@@ -233,6 +233,8 @@ class Tools:
         options = dict(word[2:].split("=", 1) for word in words if re.match(r"--[a-z-]+=", word))
         if options["unit"] in self.state["timers"]:
             sys.exit(f"Unit {options['unit']}.timer was already loaded")
+        if self.state.get("forgetful"):
+            return ""
         self.state["timers"][options["unit"]] = {
             "description": options["description"],
             "seconds": int(options["on-active"]),

@@ -93,6 +93,24 @@ def test_trouble_is_noted_and_a_loss_ends_it(hold: ModuleType, guard: Any) -> No
     assert "the shaping of pi1 was lost while it was relied on" in guard.problem(time.monotonic())
 
 
+def test_a_renewal_counts_from_its_beginning(hold: ModuleType, guard: Any) -> None:
+    """The host's timer starts somewhere in between, and may not end before it is thought to."""
+    begun: list[float] = []
+    states = []
+
+    def renew() -> str:
+        begun.append(time.monotonic())
+        return "held"
+
+    def lives() -> bool:
+        states.append(guard.state())
+        return not begun
+
+    guard.wish.touch()
+    hold.keep(guard, lives, renew, time.monotonic())
+    assert states[0].good_at < states[1].good_at <= begun[0]
+
+
 def test_a_released_host_is_not_renewed(hold: ModuleType, guard: Any) -> None:
     def renew() -> str:
         hold.shutil.rmtree(guard.file.parent)
@@ -124,6 +142,10 @@ def test_who_relies_on_it_gives_up_at_half_the_lease(guards: Any, guard: Any) ->
     assert relied.doubtful_s() == pytest.approx(44 + guards.MARGIN_S, abs=1)
     guards.State(now - 46, trouble="no route to host").write(guard.file)
     assert "could not be renewed for 46 s (no route to host), and it ends" in relied.problem()
+    other = guards.Guard("pi2", guard.file.with_name("other.json"), LEASE_S)
+    guards.State(now).write(other.file)
+    both = guards.Guards([described(other), described(guard)])
+    assert both.doubtful_s() == pytest.approx(46 + guards.MARGIN_S, abs=1), "as the worse of them"
     guard.file.unlink()
     assert "nobody renews the lease on pi1's shaping" in relied.problem()
     assert relied.doubtful_s() == pytest.approx(44 + guards.MARGIN_S, abs=1), "as last seen"

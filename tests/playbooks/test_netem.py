@@ -200,6 +200,13 @@ def test_nothing_is_shaped_without_a_lease(module: Any, host: FakeHost) -> None:
     assert host.state["qdiscs"] == {INTERFACE: [PFIFO]}, "what is there may not stay for ever"
 
 
+def test_a_timer_that_systemd_only_says_it_armed_is_none(module: Any, host: FakeHost) -> None:
+    module(**WAN)
+    host.set(forgetful=True)
+    assert "does not arm the timer that would end the shaping" in module(**WAN)["msg"]
+    assert host.state["qdiscs"] == {INTERFACE: [PFIFO]}
+
+
 @pytest.mark.parametrize(
     "theirs", [FOREIGN, {**PFIFO, "handle": "8002:"}], ids=["netem", "a default made by hand"]
 )

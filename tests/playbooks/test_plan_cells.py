@@ -445,6 +445,7 @@ def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
         ({"model": "vgg16", "engine": "warp"}, "unknown engine 'warp': choose from eager"),
         ({"model": "vgg16", "allocator": "big"}, "unknown allocator 'big': choose from tuned"),
         ({"model": "vgg16", "backend": "rpc"}, "backend rpc is off on pi1: PyTorch RPC has no"),
+        ({"model": "vgg16", "backend": "rpc_hub"}, "backend rpc is off on pi1: PyTorch RPC has no"),
         ({"model": "vgg16", "splits": "39"}, "vgg16 has 39 blocks, so splits run from 1 to 38"),
         ({"model": "vgg16", "splits": "0"}, "so splits run from 1 to 38"),
         ({"model": "vgg16", "splits": "1-2"}, "the pairing has 2 workers"),

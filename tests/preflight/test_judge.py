@@ -174,6 +174,14 @@ def test_a_host_that_only_shapes_needs_no_more() -> None:
     assert "netem works" in lines(judge([box], asked))[-1]
 
 
+@pytest.mark.parametrize(("handle", "level"), [("0:", "ok"), ("8001:", "stop"), ("5a5a:", "note")])
+def test_a_qdisc_of_the_kernel_s_kind_is_somebody_s_if_it_has_a_handle(
+    handle: str, level: str
+) -> None:
+    found = network.qdisc(host(qdiscs={"eth0": {"kind": "fq", "handle": handle}}), ASKED)
+    assert found.level == level
+
+
 def test_whose_qdisc_it_is_agrees_with_those_who_set_them() -> None:
     netem = "".join(path.read_text() for path in (ROOT / "roles/netem").rglob("*.py"))
     bench = (ROOT / "roles/bench/vars/main.yml").read_text()

@@ -35,6 +35,17 @@ def test_a_smaller_margin_decides_differently() -> None:
     assert judge(_cell(POINTS, 0.0005, 5), delta=0.005).verdict[4,] == "off"
 
 
+def test_a_loss_below_the_margin_does_not_make_up_for_a_gain_beyond_it() -> None:
+    # The second of each is better by a tenth at one objective, worse by a hundredth at the other.
+    quicker = {(1,): (1.0, 10.0), (2,): (0.9, 9.9), (3,): (3.0, 2.0)}
+    busier = {(1,): (1.0, 10.0), (2,): (1.01, 11.0), (3,): (3.0, 2.0)}
+    for points in (quicker, busier):
+        said = judge(_cell(points, 0.002, 5))
+        assert said.strict == {(1,), (2,)}
+        assert said.verdict == {(1,): "off", (2,): "on", (3,): "off"}
+        assert said.dominator[1,] == (2,)
+
+
 def test_undecided_names_the_rival() -> None:
     # Split 2 is as quick and has 2 % more throughput: at margin 2 % that is a toss-up.
     said = judge(_cell({(1,): (1.0, 10.0), (2,): (1.0, 10.2), (3,): (3.0, 2.0)}, 0.01, 5))

@@ -214,16 +214,15 @@ def test_weights_are_kept_only_under_the_name_of_what_they_are(
 ) -> None:
     name = hashlib.sha256(b"right").hexdigest()
     near, far = tcp_pair()
-    agent, peer = Channel(near, "orchestrator"), Channel(far, "pi1")
-    peer.send_message({"files": [name]}, timeout=2)
-    peer.send_message({"nbytes": len(content)}, timeout=2)
-    peer.send(FrameType.BLOB, content, timeout=2)
-    if content == b"right":
-        deploy.serve(agent, tmp_path)
-        assert (tmp_path / "weights" / f"{name}.safetensors").read_bytes() == content
-    else:
-        with pytest.raises(ParetoPipeError, match=r"E_WEIGHTS: .* arrived damaged"):
+    with near, far:
+        agent, peer = Channel(near, "orchestrator"), Channel(far, "pi1")
+        peer.send_message({"files": [name]}, timeout=2)
+        peer.send_message({"nbytes": len(content)}, timeout=2)
+        peer.send(FrameType.BLOB, content, timeout=2)
+        if content == b"right":
             deploy.serve(agent, tmp_path)
-        assert not list((tmp_path / "weights").iterdir())
-    agent.close()
-    peer.close()
+            assert (tmp_path / "weights" / f"{name}.safetensors").read_bytes() == content
+        else:
+            with pytest.raises(ParetoPipeError, match=r"E_WEIGHTS: .* arrived damaged"):
+                deploy.serve(agent, tmp_path)
+            assert not list((tmp_path / "weights").iterdir())
