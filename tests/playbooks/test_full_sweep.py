@@ -19,6 +19,7 @@ import pytest
 
 from tests import reader
 from tests.chromium import Tab, empty_tab, headless
+from tests.effort import trials
 from tests.playbooks import strangers
 
 # Three to eight minutes for a whole sweep, and twice that on a machine that does other things.
@@ -28,9 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SWEEP = "pytest-full"
 RESULTS = ROOT / "experiments/results" / SWEEP
 REPORT = ROOT / f"reports/html/{SWEEP}"
+REPEATS = trials(1, 2)
 SMALL = (
-    f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats=2 pairings=pi_to_pi "
-    "first_report=0 backend=socket,rpc allow_insecure_rpc=true drift_limit=0"
+    f"experiment=demo image=32 sweep={SWEEP} splits=3,17 repeats={REPEATS} "
+    "pairings=pi_to_pi first_report=0 backend=socket,rpc allow_insecure_rpc=true drift_limit=0"
 )
 ONE_CELL = "scenarios=metro pairings=pi_to_pi backend=socket"
 CELL = "mobilenetv2.socket.pi_to_pi.metro"
@@ -112,10 +114,10 @@ def test_one_command_measures_every_cell_and_writes_the_report(
         for scenario in ("baseline", "metro")
     ]
     for cell, every in cells.items():
-        assert [row["status"] for row in every] == ["ok"] * 2 * A_BLOCK, cell
+        assert [row["status"] for row in every] == ["ok"] * REPEATS * A_BLOCK, cell
         assert all(row["proof"]["max_rel_err"] <= 1e-5 for row in every)
         runs = [row for row in every if "role" not in row["factors"]]
-        assert len(runs) == 4
+        assert len(runs) == 2 * REPEATS
         assert {row["stages"][1]["host"] for row in runs} == {"pi2"}
         assert {row["security"] for row in runs} == {"rpc-insecure" if ".rpc." in cell else "hmac"}
         measured = runs[0]["network"]["measured"]
@@ -127,11 +129,11 @@ def test_one_command_measures_every_cell_and_writes_the_report(
         else:
             assert measured["rtt_ms"] < 5
     assert {cell: len(found) for cell, found in rows("profile").items()} == {
-        "mobilenetv2.profile": 2 * 2
+        "mobilenetv2.profile": 2 * REPEATS
     }
     assert {cell: len(found) for cell, found in rows("link").items()} == {
-        "link.pi1-pi2.rpc": 2,
-        "link.pi1-pi2.socket": 2,
+        "link.pi1-pi2.rpc": REPEATS,
+        "link.pi1-pi2.socket": REPEATS,
     }
     assert "Where to split MobileNetV2" in (REPORT / "mobilenetv2.html").read_text()
     assert re.search(r" left, done (at|between) .+ with the cells after it, now ", output[0])
@@ -176,7 +178,8 @@ def test_a_killed_controller_costs_one_run_at_most(
     on_node = "/var/lib/paretopipe/sweeps/" + SWEEP
     deadline = time.monotonic() + 480
     while (
-        int(testbed("server", f"grep -c kind.:.run {on_node}/{CELL}.jsonl; true")) < 2 * A_BLOCK + 8
+        int(testbed("server", f"grep -c kind.:.run {on_node}/{CELL}.jsonl; true"))
+        < REPEATS * A_BLOCK + 8
     ):
         assert controller.poll() is None
         assert time.monotonic() < deadline
