@@ -157,22 +157,26 @@ def test_pings_are_many_and_dense_only_where_it_takes_many(probes: ModuleType) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("asked", "omit_s", "window"),
     [
-        ({"delay_s": 0.0}, "--omit=1 --time=2"),
-        ({}, "--omit=1 --time=2"),
-        # 125 kB are under way; a block more or less is 1.3 % of what is counted.
-        ({"rate_bit": 5e6}, "--omit=1 --time=2 --length=15625 --window=250000"),
-        ({"rate_bit": 5e6, "direction": "symmetric"}, "--omit=3 --time=2 --length=15625"),
-        # Slow start takes longer, and a buffer is not as large as what is under way.
-        ({"rate_bit": 1e8}, "--omit=2 --time=2 --length=131072"),
-        ({"rate_bit": 1e5}, "--omit=1 --time=2 --length=4096 --window=65536"),
+        ({"delay_s": 0.0}, 1.0, 0),
+        ({}, 1.0, 0),
+        # 125 kB are under way.
+        ({"rate_bit": 5e6}, 1.0, 250_000),
+        ({"rate_bit": 5e6, "direction": "symmetric"}, 2.044, 0),
+        ({"rate_bit": 1e8}, 1.686, 0),
+        ({"rate_bit": 1e5}, 1.0, 16_384),
     ],
 )
 def test_tcp_fills_the_link_and_little_of_the_queue(
-    probes: ModuleType, asked: dict[str, Any], words: str
+    probes: ModuleType, asked: dict[str, Any], omit_s: float, window: int
 ) -> None:
-    assert " ".join(probes.netem_sending(QUIET | asked, 2)) == words
+    assert probes.netem_sending(QUIET | asked, 2) == {
+        "omit_s": omit_s,
+        "seconds": 2,
+        "window": window,
+        "back": False,
+    }
 
 
 PEERS = [{"host": "pi2", "address": "192.0.2.12"}, {"host": "server", "address": "192.0.2.10"}]

@@ -1,64 +1,169 @@
-"""Measure the way from this host to its peers, one after another: they share one link.
+"""What the network between hosts does: pings from one to its peers, and TCP for some seconds.
 
-Started on the host whose traffic is shaped, by what comes over its standard input, with the
-standard library of Python 3.8 at least. Prints one JSON object, by the peers' names.
+    python3 - measure '{"source": …, "port": …, "peers": […], "pings": {…}, "rates": {…}}'
+    python3 - serve ADDRESS PORT
+
+The first runs on the host whose traffic is shaped and prints one JSON object, by the peers' names;
+the second on each peer, until it is ended. Standard library of Python 3.8, and `ping`.
+
+A rate is what arrived, by the receiver's own clock, once slow start is over. The connection has no
+word to say at its end that would wait behind the data in a slow link's queue.
 """
 
 from __future__ import annotations
 
 import json
+import select
+import socket
+import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
-#: A server that was started a moment ago listens soon; what is busy with the last test, too.
+#: A server that was started a moment ago listens soon.
 PATIENCE_S, AGAIN_S = 10.0, 0.1
-#: Beside the seconds of sending: what setting it up and ending it may take on a slow link.
-MARGIN_S = 60
+#: How long either end waits for the other where nothing moves.
+SILENCE_S = 20.0
+BLOCK = 262_144
+LONGEST_S, LONGEST_LINE = 60, 256
 
 
 def ping(source: str, peer: str, pings: dict[str, Any]) -> str:
     """Return what `ping` printed."""
     count = ("-c", str(pings["number"]), "-i", str(pings["every_s"]), "-W", "5")
     words = ["ping", "-n", *count, "-I", source, peer]
-    return subprocess.run(words, stdout=-1, stderr=-2, text=True, check=False).stdout
+    try:
+        return subprocess.run(words, stdout=-1, stderr=-2, text=True, check=False).stdout
+    except OSError as error:
+        return f"{error.strerror}: ping"
 
 
-def rate(source: str, peer: str, port: int, words: list[str]) -> dict[str, Any]:
-    """Return the goodput of TCP in bit/s, or what iperf3 complains of."""
-    command = ["iperf3", f"--client={peer}", f"--bind={source}", f"--port={port}", "--json"]
-    command += ["--connect-timeout=5000", *words]
+def receive(connection: socket.socket, omit_s: float, seconds: float) -> float:
+    """Return the bit/s that arrive in so many seconds, after those that do not count."""
+    buffer = memoryview(bytearray(BLOCK))
+    began = opened = closed = None
+    count = 0
+    while closed is None:
+        got = connection.recv_into(buffer)
+        now = time.monotonic()
+        if not got:
+            raise ConnectionError("the connection ended in the midst of it")
+        began = now if began is None else began
+        if opened is not None:
+            count += got
+            closed = now if now - opened >= seconds else None
+        elif now - began >= omit_s:
+            opened = now
+    assert opened is not None
+    return 8 * count / (closed - opened)
+
+
+def send(connection: socket.socket) -> bytes:
+    """Send until the other end says something, and return it."""
+    block = bytes(BLOCK)
+    connection.setblocking(False)
+    while True:
+        readable, writable, _ = select.select([connection], [connection], [], SILENCE_S)
+        if readable:
+            said = connection.recv(LONGEST_LINE)
+            if not said:
+                raise ConnectionError("the connection ended in the midst of it")
+            return said
+        if not writable:
+            raise TimeoutError(f"nothing moved for {SILENCE_S:.0f} s")
+        with suppress(BlockingIOError):
+            connection.send(block)
+
+
+def limit(connection: socket.socket, window: int) -> None:
+    """Have no more on its way than so many bytes; 0 leaves it to TCP."""
+    if window:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
+
+
+def part(connection: socket.socket) -> None:
+    """Close at once: what is still on its way is nobody's."""
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def rate(source: str, peer: str, port: int, told: dict[str, Any]) -> dict[str, Any]:
+    """Return the bit/s of TCP to the peer, or with `back` from it, or what went wrong."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            done = subprocess.run(command, stdout=-1, stderr=-1, text=True, timeout=MARGIN_S)
-            said = json.loads(done.stdout or "{}")
-        except subprocess.TimeoutExpired:
-            return {"error": f"iperf3 was not done after {MARGIN_S} s"}
-        except (OSError, ValueError) as error:
-            return {"error": f"iperf3 cannot be used: {error}"}
-        if "error" not in said and done.returncode == 0:
-            return {"bit_s": said["end"]["sum_received"]["bits_per_second"]}
-        if time.monotonic() > deadline:
-            return {"error": said.get("error") or done.stderr.strip() or "no reason given"}
-        time.sleep(AGAIN_S)
+            connection = socket.create_connection((peer, port), SILENCE_S, (source, 0))
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                return {"error": f"{error.strerror or error}"}
+            time.sleep(AGAIN_S)
+    try:
+        limit(connection, told["window"])
+        connection.sendall(json.dumps(told).encode() + b"\n")
+        if told["back"]:
+            return {"bit_s": receive(connection, told["omit_s"], told["seconds"])}
+        return {"bit_s": float(json.loads(send(connection)))}
+    except (OSError, TypeError, ValueError) as error:
+        return {"error": f"the rate probe there gave up: {error}"}
+    finally:
+        part(connection)
 
 
 def measure(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return for each peer the output of ping and, by its name, each rate."""
-    source, port = asked["source"], asked["port"]
+    """Return for each peer the output of ping and, by its name, each rate.
+
+    One after another, for they share a link, and the pings before anything is left in its queue.
+    """
+    source, port, peers = asked["source"], asked["port"], asked["peers"]
+    pinged = {peer["host"]: ping(source, peer["address"], asked["pings"]) for peer in peers}
     return {
         peer["host"]: {
-            "pinged": ping(source, peer["address"], asked["pings"]),
+            "pinged": pinged[peer["host"]],
             "rates": {
-                name: rate(source, peer["address"], port, words)
-                for name, words in asked["rates"].items()
+                name: rate(source, peer["address"], port, told)
+                for name, told in asked["rates"].items()
             },
         }
-        for peer in asked["peers"]
+        for peer in peers
     }
 
 
+def answer(connection: socket.socket) -> None:
+    """Receive or send as the other end says."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+        line += connection.recv(1) or b"\n"
+    told = json.loads(line)
+    omit_s, seconds = (min(LONGEST_S, float(told[name])) for name in ("omit_s", "seconds"))
+    if told["back"]:
+        limit(connection, int(told["window"]))
+        send(connection)
+    else:
+        connection.sendall(json.dumps(receive(connection, omit_s, seconds)).encode())
+        # What is on its way here has to find someone, or the answer would be lost.
+        connection.settimeout(SILENCE_S)
+        while connection.recv(BLOCK):
+            pass
+
+
+def serve(address: str, port: int) -> None:
+    """Answer one caller after another."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family) as server:
+        while True:
+            connection, _ = server.accept()
+            connection.settimeout(SILENCE_S)
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                answer(connection)
+            part(connection)
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(json.loads(sys.argv[1]))))
+    if sys.argv[1] == "measure":
+        print(json.dumps(measure(json.loads(sys.argv[2]))))
+    else:
+        serve(sys.argv[2], int(sys.argv[3]))

@@ -28,12 +28,11 @@ LOSS_DRAWS = 200_000
 #: Pings without jitter or loss are few. With them: seconds they may take, how many, how dense.
 PING_EVERY_S, PING_BITS = 0.05, 8 * 98
 MANY_S, MOST, LEAST, DENSEST_S = 10.0, 500, 50, 0.02
-#: Of a segment's 1514 bytes on the wire iperf3 counts the 1448 of payload (TCP with timestamps).
+#: Of a segment's 1514 bytes on the wire 1448 are payload (TCP with timestamps).
 WIRE_PER_PAYLOAD = 1514 / 1448
-#: Linux's first congestion window in bits, and what every host lets a socket's buffer be.
-FIRST_BITS, BUFFER_LEAST, BUFFER_MOST = 8 * 10 * 1448, 65_536, 400_000
-#: iperf3's own block, and how many blocks a measurement should have, for it counts whole ones.
-BLOCK_LEAST, BLOCK_MOST, BLOCKS = 4096, 131_072, 80
+#: Linux's first congestion window in bits; the smallest buffer that a socket is given here, and the
+#: largest that every host allows: asked for more, it would get no more, and fill no fast link.
+FIRST_BITS, BUFFER_LEAST, BUFFER_MOST = 8 * 10 * 1448, 16_384, 400_000
 
 
 def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
@@ -71,23 +70,23 @@ def netem_pinged(output: str) -> dict[str, Any]:
     }
 
 
-def netem_sending(asked: Mapping[str, Any], seconds: int) -> list[str]:
-    """Return iperf3's words for so many seconds of TCP that fill the link and little of its queue.
+def netem_sending(asked: Mapping[str, Any], seconds: int) -> dict[str, Any]:
+    """Return how to send so many seconds of TCP that fill the link and little of its queue.
 
     What does not count before them is as long as slow start needs. netem's queue is seconds long at
-    a low rate, and the end of a test would wait behind all of it: so no more is sent than twice
-    what is on its way, as far as a buffer may be that large.
+    a low rate, and what is left in it would delay whatever comes next: so no more is sent than
+    twice what is on its way, where a buffer may be that large.
     """
     round_trip_s, rate_bit = netem_round_trip_ms(asked) / 1000, asked["rate_bit"]
     under_way = rate_bit * round_trip_s
+    window = max(BUFFER_LEAST, round(2 * under_way / 8)) if rate_bit else 0
     doublings = max(0.0, math.log2(under_way / FIRST_BITS)) if under_way else 0.0
-    words = [f"--omit={math.ceil(max(1.0, (doublings + 1) * round_trip_s))}", f"--time={seconds}"]
-    if not rate_bit:
-        return words
-    window = max(BUFFER_LEAST, round(2 * under_way / 8))
-    block = max(BLOCK_LEAST, min(BLOCK_MOST, round(rate_bit * seconds / 8 / BLOCKS)))
-    words.append(f"--length={block}")
-    return words + ([f"--window={window}"] if window <= BUFFER_MOST else [])
+    return {
+        "omit_s": round(max(1.0, (doublings + 1) * round_trip_s), 3),
+        "seconds": int(seconds),
+        "window": window if window <= BUFFER_MOST else 0,
+        "back": False,
+    }
 
 
 def netem_silent(
