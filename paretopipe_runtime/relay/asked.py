@@ -13,7 +13,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 Address = tuple[str, int]
 DIRECTIONS = ("egress", "symmetric")
 _HOP = re.compile(r"([^=]+)=([0-9.]+):(\d{1,5})=([0-9.]+):(\d{1,5})")
-#: netem's words for what is not done here, and what each of them would take.
+#: What netem does to packets, which no relay has.
 _IMPOSSIBLE = ("jitter", "loss", "delay_correlation", "loss_correlation", "distribution")
 _NOTHING = re.compile(r"(0(\.0+)?\s*(us|ms|s|%)?)?")
 

@@ -6,6 +6,7 @@ the fields that netem's own probes have, and means the same.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import statistics
@@ -13,7 +14,6 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
@@ -60,7 +60,7 @@ def probe(listen: Address, through: Address | None, *, both_ways: bool) -> dict[
     return measured
 
 
-@contextmanager
+@contextlib.contextmanager
 def _connected(
     server: socket.socket, way: Address
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
@@ -119,11 +119,9 @@ def _mbit(source: socket.socket, sink: socket.socket) -> float:
     """Send for a while; return the rate at which it arrived, from the first piece to the last."""
 
     def send() -> None:
-        try:
+        with contextlib.suppress(OSError):  # the other end has seen enough
             while True:
                 source.sendall(_SOME)
-        except OSError:
-            pass  # the other end has seen enough
 
     sender = threading.Thread(target=send, daemon=True)
     sender.start()
@@ -136,7 +134,7 @@ def _mbit(source: socket.socket, sink: socket.socket) -> float:
         last = time.monotonic()
         pieces += 1
     for sock in (sink, source):
-        with suppress(OSError):  # it has noticed that the other end is shut
+        with contextlib.suppress(OSError):  # the first one's end may have reached the other
             sock.shutdown(socket.SHUT_RDWR)
     sender.join()
     return round(nbytes * WIRE_PER_PAYLOAD * 8e-6 / (last - began), 3)

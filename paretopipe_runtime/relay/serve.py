@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import time
@@ -150,9 +151,12 @@ class Relay:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = (self._out, self._in) if hop.outward else (self._in, self._out)
-        self._pairs.append(Pair(near, far, *lines))
+        pair = Pair(near, far, *lines)
         far.bind((address, 0))  # who asks there who has come sees no relay in between
-        far.connect_ex(hop.target)  # how that ends is seen when it can be written to
+        if far.connect_ex(hop.target) not in (0, errno.EINPROGRESS):
+            pair.break_off()
+            return
+        self._pairs.append(pair)  # how it ends is seen when it can be written to
 
 
 def _listening(hop: Hop) -> socket.socket:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator import profile_blocks, profile_link
 from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.orchestrator.sweep import SweepFiles
 from paretopipe_runtime.orchestrator.sweep import sweep as measure
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.runs import expand
+from paretopipe_runtime.units import transfer_s
 from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker.launch import Launch
@@ -62,6 +65,8 @@ def test_a_cell_is_measured_through_a_relay(cluster: Cluster, tmp_path: Path) ->
                 assert row["status"] == "ok"
                 assert row["proof"]["argmax_equal"]
                 assert row["factors"]["emulation"] == "processes"
+                least_s = DELAY_S + transfer_s(row["hops"][0]["bytes_per_batch"], 50)
+                assert min(row["latency"]["batch_s"]) >= least_s
                 assert min(row["network_s"]["latency"]) >= DELAY_S
             assert rows["P17"]["security"] == ("tls" if transport == "tls" else "hmac")
     # It is gone: the same cell is not measured past it.
@@ -148,6 +153,19 @@ def test_a_relay_is_in_no_key_and_what_the_hosts_are_is_in_every_one() -> None:
 
     assert keys() == keys(scenario={"name": "metro", "netem": NETEM})
     assert not keys() & keys(emulation="processes")
+
+
+def test_profiles_of_processes_are_keyed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile_blocks, "prepare", lambda *_: SimpleNamespace(flops=[1]))
+    plan = {**Cluster(Path(), b"", 1).plan(), "batches": 2, "payload_bytes": [4096]}
+    for samples in (
+        lambda document: profile_link.samples({**document, "kind": "link"}),
+        lambda document: profile_blocks.samples({**document, "kind": "profile"}, Path()),
+    ):
+        ordinary, emulated = samples(plan), samples({**plan, "emulation": "processes"})
+        assert not {sample.key for sample in ordinary} & {sample.key for sample in emulated}
+        for one, other in zip(ordinary, emulated, strict=True):
+            assert other.factors == {**one.factors, "emulation": "processes"}
 
 
 def test_an_order_keeps_its_way() -> None:
