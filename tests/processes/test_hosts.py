@@ -123,7 +123,7 @@ def test_a_killed_controller_leaves_nothing_running_and_what_was_measured_counts
     assert {row["status"] for row in before} <= {"ok", "invalid:network_unheld"}
 
     repeats = max(row["factors"]["repeat"] for row in before) + 1
-    again = processes.play("full_sweep", "-e", f"{ENDLESS} repeats={repeats}")
+    again = processes.play("measure", "-e", f"{ENDLESS} repeats={repeats}")
     assert again.status == 0, again.output
     after = rows(home)
     assert [row for row in after if row in before] == before, "nothing is lost"
