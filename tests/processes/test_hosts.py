@@ -21,7 +21,8 @@ SMALL = (
 LEASE_S = 18
 ENDLESS = (
     f"experiment=demo first_report=0 image=32 sweep={SWEEP}-killed splits=10,17 repeats=400 "
-    f"end_points=false sentinel=false profile=false scenarios=metro pairings=pi_to_pi netem_lease={LEASE_S}s"
+    "end_points=false sentinel=false profile=false scenarios=metro pairings=pi_to_pi "
+    f"netem_lease={LEASE_S}s"
 )
 
 
