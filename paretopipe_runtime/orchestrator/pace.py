@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 #: Standard deviations of logarithms: of an estimate that nothing has checked, of one cell against
-#: another, of one run, and of what a cell is yet to do against what it did.
-UNCHECKED, CELLS, RUNS, STEADY = 0.20, 0.12, 0.15, 0.05
+#: another, of one run (the first ones are slow), and of what a cell has yet to do against what it
+#: did.
+UNCHECKED, CELLS, RUNS, STEADY = 0.20, 0.12, 0.30, 0.05
 _ONE_IN = 10  # blocks that are measured again, before any has been judged
 
 
