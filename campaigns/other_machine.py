@@ -29,8 +29,8 @@ After=multi-user.target
 Type=oneshot
 Environment=HOME=/root PYTHONDONTWRITEBYTECODE=1
 ExecStart=/bin/sh -e /script
-ExecStopPost=/bin/systemctl poweroff --no-block
-StandardOutput=file:/said
+ExecStopPost=/bin/systemctl --no-block --job-mode=replace-irreversibly start poweroff.target
+StandardOutput=append:/said
 StandardError=inherit
 """
 # Neither this machine's own services nor what waits for hardware.

@@ -69,12 +69,12 @@ def test_the_controller_is_not_on_the_measured_network(testbed: Testbed) -> None
 
 def test_a_pi_has_half_a_processor(testbed: Testbed) -> None:
     busy = (
-        "import time; start = time.perf_counter()\n"
+        "import time; start, used = time.perf_counter(), time.process_time()\n"
         "while time.perf_counter() - start < 1: pass\n"
-        "print(time.process_time())"
+        "print(time.process_time() - used)"
     )
     seconds = float(testbed.ssh("pi1", f"python3 -c '{busy}'"))
-    assert 0.2 < seconds < 0.65  # start-up included; less where the machine is busy
+    assert 0.2 < seconds < 0.65  # less where the machine is busy
     assert testbed.ssh("pi1", "nproc") == "1"
 
 
