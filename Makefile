@@ -27,11 +27,16 @@ TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 # What is installed by several at once says what it is doing, and the rest only where it fails.
 PIP := pip install --quiet --disable-pip-version-check
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
+# Folders of tests run side by side; what measures the virtual hosts runs alone, after them.
+BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null || \
+	{ echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside; }; \
+	$(BIN)/pytest -m testbed && exit $$beside
 # What bandit reads: all Python that is not a test.
 SHIPPED := paretopipe_runtime reports plugins roles benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-testbed demo-processes bench test quick soak arm lint check setup \
+.PHONY: help demo demo-testbed demo-processes bench test quick check-all soak arm lint check setup \
 	setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
 
 help: ## this list
@@ -55,13 +60,17 @@ bench: setup-testbed ## the data plane beside its limit, RPC and the paper's met
 	$(BIN)/ansible-playbook playbooks/bench.yml
 	@echo "The results: $(CURDIR)/docs/benchmarks/results.md"
 
-test: setup-test ## every test; those on the virtual testbed where this machine can have one
-	$(BIN)/pytest
+test: setup-test ## the suite; the virtual testbed's tests where this machine can have one
+	@$(SUITE)
 
 quick: setup-dev ## the tests that need no testbed; those whose programs are missing are skipped
-	$(BIN)/pytest -m "not testbed"
+	$(BESIDE)
 
-soak: setup-test ## the campaigns that are too slow for the suite; findings go to docs/campaigns
+check-all: export THOROUGH := 1
+check-all: setup-test ## the suite in large numbers, with what is too slow or destructive for it
+	@$(SUITE)
+
+soak: setup-test ## the campaigns, slower still; findings go to docs/campaigns
 	$(BIN)/pytest campaigns -s
 
 arm: setup-test ## a Pi 4's processor, emulated: which PyTorch works there, and a split on to this machine
