@@ -20,7 +20,7 @@ import yaml
 
 # Before anything of Ansible's: it replaces sys.intern, and PyTorch's compiler cannot load after.
 import paretopipe_runtime.models.architectures  # noqa: F401
-from tests.testbed.machines import Testbed, why_not
+from tests.testbed.machines import shared, why_not
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,10 +121,9 @@ def testbed() -> Callable[[str, str], str]:
     """Bring testbed 0 up, and return a function that runs a shell line on one of its hosts."""
     if said := why_not():
         pytest.skip(said)
-    up = run_playbook("testbed")
-    assert up.status == 0, up.output
+    up = shared()[0]
 
     def on(host: str, line: str) -> str:
-        return Testbed(0).ssh(host, line, check=False)
+        return up.ssh(host, line, check=False)
 
     return on

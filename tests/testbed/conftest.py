@@ -1,4 +1,4 @@
-"""Testbeds under test, with numbers that no developer's testbed has."""
+"""Testbeds under test: the one that all tests share, and one to break, which nobody else has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.testbed.machines import Testbed, why_not
+from tests.testbed.machines import Testbed, shared, why_not
 
 
 def _require_machine() -> None:
@@ -15,13 +15,10 @@ def _require_machine() -> None:
 
 
 @pytest.fixture(scope="session")
-def testbed() -> Iterator[Testbed]:
+def testbed() -> Testbed:
     """A testbed that is up, for tests that leave it as they found it."""
     _require_machine()
-    testbed = Testbed(7)
-    testbed.play()
-    yield testbed
-    testbed.play("testbed_state=absent")
+    return shared()[0]
 
 
 @pytest.fixture

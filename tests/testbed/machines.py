@@ -98,3 +98,46 @@ class Testbed:
             check=False,
         )
         return set(re.findall(r"^(\w+) \| SUCCESS", result.stdout, re.MULTILINE))
+
+
+def traces(testbed: Testbed) -> dict[str, list[str]]:
+    """List what a testbed might leave behind, leaving out what is another testbed's."""
+
+    def run(*argv: str) -> list[str]:
+        result = subprocess.run(
+            argv, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=True
+        )
+        return result.stdout.splitlines()
+
+    def of_another(line: str) -> bool:
+        other = re.search(r"pptb(\d+)|\.testbed/(\d+)", line)
+        return other is not None and str(testbed.id) not in other.groups()
+
+    mine = f"pptb{testbed.id}\\b|{re.escape(str(testbed.folder))}\\b"
+    found = {
+        "links": [re.sub(r"@.*", "", line.split(": ")[1]) for line in run("ip", "-o", "link")],
+        "mounts": [line.split()[4] for line in run("cat", "/proc/self/mountinfo")],
+        "groups": [str(path) for path in Path("/sys/fs/cgroup").glob("**/pptb*")],
+        "processes": [line for line in run("ps", "-eo", "args") if re.search(mine, line)],
+        "namespaces": [str(path) for path in Path("/run/netns").glob("*")],
+        "sockets": [str(path) for path in Path("/run").glob("pptb*")],
+        "state": [str(path) for path in STATE.glob("*")],
+        "sysctls": run("sysctl", "net.core.rmem_default", "net.ipv4.tcp_congestion_control")
+        + run("sysctl", "net.ipv4.tcp_allowed_congestion_control", "net.ipv4.ip_forward"),
+    }
+    return {
+        kind: sorted(line for line in lines if not of_another(line))
+        for kind, lines in found.items()
+    }
+
+
+@functools.cache
+def shared() -> tuple[Testbed, dict[str, list[str]] | None]:
+    """Return testbed 0, brought up for all tests, and the machine's traces from before.
+
+    None where it was up already: then it is somebody's, and stays.
+    """
+    testbed = Testbed(0)
+    before = None if testbed.folder.exists() else traces(testbed)
+    testbed.play()
+    return testbed, before

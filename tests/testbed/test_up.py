@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.machines import ANSWER_TIMEOUT_S, ROOT, Testbed
+from tests.testbed.machines import ANSWER_TIMEOUT_S, ROOT, Testbed, shared, traces
 
 pytestmark = pytest.mark.testbed
 HOSTS = ("server", "pi1", "pi2")
@@ -120,3 +120,14 @@ def test_a_host_can_reboot(testbed: Testbed) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     testbed.ssh("pi2", "systemctl is-system-running --wait && ls /var/lib/stays")
+
+
+def test_taken_down_it_leaves_nothing(testbed: Testbed) -> None:
+    """The last of all: whatever the tests did on it, the machine is as it was."""
+    before = shared()[1]
+    if before is None:
+        pytest.skip("testbed 0 was up before the tests, and stays: `make down` takes it away")
+    assert "changed=1" in testbed.play("testbed_state=absent")
+    assert traces(testbed) == before
+    assert "changed=0" in testbed.play("testbed_state=absent")
+    shared.cache_clear()
