@@ -121,7 +121,7 @@ def traces(testbed: Testbed) -> dict[str, list[str]]:
         "processes": [line for line in run("ps", "-eo", "args") if re.search(mine, line)],
         "namespaces": [str(path) for path in Path("/run/netns").glob("*")],
         "sockets": [str(path) for path in Path("/run").glob("pptb*")],
-        "state": [str(path) for path in STATE.glob("*")],
+        "state": [str(path) for path in STATE.glob("*") if path.name != "image"],
         "sysctls": run("sysctl", "net.core.rmem_default", "net.ipv4.tcp_congestion_control")
         + run("sysctl", "net.ipv4.tcp_allowed_congestion_control", "net.ipv4.ip_forward"),
     }
