@@ -46,7 +46,7 @@ MOUNTS = {
     ),
     "a checkout on an overlay": (
         f"mkdir $1/u $1/w; mount -t overlay o -o lowerdir={ROOT},upperdir=$1/u,workdir=$1/w {ROOT}",
-        f"no overlay of / can be laid on {ROOT}, which is overlay (",
+        ", which is overlay (",
     ),
     "a root of several file systems": (
         "mount --bind /opt /opt",
@@ -78,7 +78,7 @@ def is_refused(answer: tuple[int, str, str], because: str) -> None:
     assert (code, printed) == (1, "")
     assert said.startswith(SAYS)
     assert said.count("\n") == 1
-    assert not list(ROOT.glob(".pptb-try-*"))
+    assert not [*ROOT.glob(".pptb-try-*"), *ROOT.glob(".testbed/.pptb-try-*")]
 
 
 @needs_root
@@ -119,5 +119,5 @@ def test_a_place_that_is_none_is_refused() -> None:
 @pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 def test_a_machine_that_can_have_it_is_as_it_was_afterwards() -> None:
     assert where() == (0, "testbed\n", "")
-    assert not list(ROOT.glob(".pptb-try-*"))
+    assert not [*ROOT.glob(".pptb-try-*"), *ROOT.glob(".testbed/.pptb-try-*")]
     assert not list(Path("/sys/fs/cgroup").glob("**/pptb-try-*"))
