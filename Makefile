@@ -28,7 +28,7 @@ TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 PIP := pip install --quiet --disable-pip-version-check
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
 # Folders of tests run side by side; what measures the virtual hosts runs alone, after them.
-BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=auto --maxprocesses=4
 SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null || \
 	{ echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside; }; \
 	$(BIN)/pytest -m testbed && exit $$beside

@@ -34,7 +34,7 @@ def test_what_takes_half_as_much_again_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("workers", "more", "status"),
-    [((), (), 1), (("-n1", "--dist=loadgroup"), (), 1), ((), ("THOROUGH",), 0)],
+    [((), (), 1), (("-n1",), (), 1), ((), ("THOROUGH",), 0)],
     ids=["alone", "by a worker", "thorough"],
 )
 def test_a_folder_over_its_budget_fails_the_run(
