@@ -26,7 +26,10 @@ _NOT_PROFILED = {
 
 def commands(cells: Sequence[Cell]) -> list[str]:
     """Return a command for each different set of options among the plans, in their order."""
-    return [*dict.fromkeys(command(stated) for cell in cells if (stated := _stated(cell)))]
+    found = (
+        command(stated, emulation=cell.emulation) for cell in cells if (stated := _stated(cell))
+    )
+    return [*dict.fromkeys(found)]
 
 
 def to_profile(cell: Cell) -> str:
@@ -35,7 +38,7 @@ def to_profile(cell: Cell) -> str:
     if not stated.get("engine") and cell.engine != "eager":
         stated = {**stated, "engine": cell.engine}
     options = {key: value for key, value in stated.items() if key not in _NOT_PROFILED}
-    return command(options, "profile.yml")
+    return command(options, "profile.yml", cell.emulation)
 
 
 def _stated(cell: Cell) -> dict[str, Any]:
@@ -48,8 +51,10 @@ def _stated(cell: Cell) -> dict[str, Any]:
     return {**own, "model": cell.model, **options}
 
 
-def command(options: Mapping[str, Any], playbook: str = "full_sweep.yml") -> str:
-    """Return one command line for a POSIX shell.
+def command(
+    options: Mapping[str, Any], playbook: str = "full_sweep.yml", emulation: str = ""
+) -> str:
+    """Return one command line for a POSIX shell; hosts that are none have their own inventory.
 
     Examples
     --------
@@ -65,7 +70,8 @@ def command(options: Mapping[str, Any], playbook: str = "full_sweep.yml") -> str
     if any(name.startswith("rpc") for name in told.get("backend", "").split(",")):
         told["allow_insecure_rpc"] = "true"
     known = [key for key in _FIRST if key in told]
-    words = ["ansible-playbook", f"playbooks/{playbook}"]
+    inventory = ["-i", f"inventory/{emulation}"] if _SAFE.fullmatch(emulation) else []
+    words = ["ansible-playbook", *inventory, f"playbooks/{playbook}"]
     for key in [*known, *sorted(told.keys() - set(known))]:
         # Ansible splits key=value at blanks and quotes; JSON says exactly what is meant.
         plain = _SAFE.fullmatch(key) and _SAFE.fullmatch(told[key])

@@ -40,12 +40,15 @@ def test_a_report_of_processes_says_so_at_its_head_and_what_it_cannot_show(tmp_p
     page = made[MODEL]
     assert f"<dt>Hosts</dt><dd>{CLAIM}</dd>" in page
     assert "pi1 (processes)" in page
+    assert "ansible-playbook -i inventory/processes playbooks/full_sweep.yml" in page
+    assert "ansible-playbook -i inventory/processes playbooks/profile.yml" in page
     assert "not the speed of a Pi" in page.partition('id="methods"')[2]
     assert all(row.split(",")[7] == "processes" for row in made["runs.csv"].splitlines()[1:])
 
 
 def test_a_report_of_hosts_says_nothing_of_it(tmp_path: Path) -> None:
     made = written(tmp_path, {})
+    assert "ansible-playbook playbooks/full_sweep.yml" in made[MODEL]
     for page in made.values():
         assert "rocesses on one machine" not in page
         assert "(processes)" not in page
