@@ -24,7 +24,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 
 @dataclass(frozen=True)
 class Command:
-    """What to run: where, on which processor, with what beside the environment there is.
+    """What to run: where, and on which processor.
 
     `cpu` counts the processors that this process may use, -1 is the last one. What is to `restart`
     where it fails has to have lived for a while. `of` tells of what the arguments do not show.
@@ -33,7 +33,6 @@ class Command:
     words: tuple[str, ...]
     cwd: Path
     cpu: int | None = None
-    environment: dict[str, str] | None = None
     restart: bool = False
     of: str = ""
 
@@ -131,7 +130,7 @@ def _launch(command: Command, mark: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command.words,
         cwd=command.cwd,
-        env={**os.environ, **(command.environment or {}), MARK: mark},
+        env={**os.environ, MARK: mark},
         start_new_session=True,
         preexec_fn=settle,  # there are no threads here
     )

@@ -13,6 +13,7 @@ In FOLDER, NAME.unit says how the unit is, in words that a shell can read and th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -96,8 +97,16 @@ class Unit:
             time.sleep(_POLL_S)
 
 
-def start(unit: Unit, command: Command, hear: str = "") -> str:
+def start(
+    unit: Unit,
+    command: Command,
+    hear: str = "",
+    touch: Sequence[Path] = (),
+    remove: Sequence[Path] = (),
+) -> str:
     """Start a unit that is not running; return the first line with `hear` in it, once it is said.
+
+    Files that it is to find new, or not at all, belong to another one while that is running.
 
     Raises
     ------
@@ -110,6 +119,10 @@ def start(unit: Unit, command: Command, hear: str = "") -> str:
         end_marked(unit.state().get("Mark", ""))  # of a supervisor that was killed
         unit.file.unlink(missing_ok=True)
         unit.log.write_bytes(b"")
+        for path in touch:
+            path.touch()
+        for path in remove:
+            path.unlink(missing_ok=True)
         reader, writer = os.pipe()
         if os.fork() == 0:
             try:
@@ -117,6 +130,9 @@ def start(unit: Unit, command: Command, hear: str = "") -> str:
                 os.close(reader)
                 redirect(unit.log)
                 supervise(unit.file, command, secrets.token_hex(16), writer)
+            except OSError as error:  # before its command runs, or it is told in vain
+                with contextlib.suppress(OSError):
+                    os.write(writer, str(error).encode())
             finally:
                 os._exit(0)
         os.close(writer)
@@ -187,17 +203,15 @@ def _start(unit: Unit, options: argparse.Namespace) -> dict[str, object]:
         tuple(options.command),
         options.cwd,
         options.cpu,
-        dict(pair.split("=", 1) for pair in options.set),
         options.restart,
         hashlib.sha256(options.of.encode()).hexdigest(),
     )
     same = options.ensure and unit.running() and unit.state().get("Order") == command.digest
     if options.check:
         return {"changed": not same}
-    unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in options.touch:
-        path.touch()
     if same:
+        for path in options.touch:
+            path.touch()
         return {
             "changed": False,
             "said": _said(unit, options.hear),
@@ -205,9 +219,8 @@ def _start(unit: Unit, options: argparse.Namespace) -> dict[str, object]:
         }
     if options.ensure:
         stop(unit)
-    for path in options.remove:
-        path.unlink(missing_ok=True)
-    said = start(unit, command, options.hear)
+    unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    said = start(unit, command, options.hear, options.touch, options.remove)
     return {"changed": True, "said": said, "mark": unit.state().get("Mark")}
 
 
@@ -222,7 +235,6 @@ def _parser() -> argparse.ArgumentParser:
     begin = commands.add_parser("start", parents=[shared], help="start a command as a unit")
     begin.add_argument("--cwd", type=Path, default=Path("/"))
     begin.add_argument("--cpu", type=int, help="on this one of the processors; -1 is the last")
-    begin.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     begin.add_argument("--of", default="", metavar="TEXT", help="what else it was made from")
     begin.add_argument("--touch", type=Path, action="append", default=[], metavar="FILE")
     begin.add_argument("--remove", type=Path, action="append", default=[], metavar="FILE")

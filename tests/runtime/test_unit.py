@@ -109,7 +109,11 @@ def test_how_it_ended_is_told_as_systemd_tells_it(
 def test_there_is_one_of_a_name(do: Do, unit: Unit) -> None:
     do("start", command="exec sleep 100")
     (pid,) = marked(unit)
-    said = do("start", command="exec sleep 100")
+    kept = unit.folder / "progress"
+    kept.touch()
+    os.utime(kept, (0, 0))
+    said = do("start", "--touch", str(kept), "--remove", str(kept), command="exec sleep 100")
+    assert kept.stat().st_mtime == 0, "nor are its files touched"
     assert said.startswith(f"E_BUSY: one is running already, as process {unit.state()['Pid']}")
     assert marked(unit) == [pid], "it was left alone"
 
