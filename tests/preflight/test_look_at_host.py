@@ -134,8 +134,10 @@ def test_the_convolution_is_the_one_that_provisioning_tries() -> None:
 
 
 def test_the_mark_is_the_one_that_provisioning_leaves() -> None:
-    task = (LOOK.parents[2] / "runtime/tasks/try_torch.yml").read_text()
-    assert "{{ __runtime_venv }}/.tried-torch-{{ __runtime_wanted.torch }}" in task
+    names = (LOOK.parents[2] / "runtime/vars/main.yml").read_text()
+    assert (
+        '__runtime_tried: "{{ __runtime_venv }}/.tried-torch-{{ __runtime_wanted.torch }}"' in names
+    )
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,10 @@ class Held:
                 return held
             time.sleep(0.05)
 
+    def no_more_than(self, before: Held) -> bool:
+        """Whether nothing was kept since; what was on its way out before may have gone."""
+        return self.descriptors <= before.descriptors and self.threads <= before.threads
+
 
 def unexplained(log: str) -> list[str]:
     """Return the lines of an agent's log that are no sentences of ours."""

@@ -63,7 +63,7 @@ def through(live: Live, origin: str, again: bool, peers: int) -> str:
         assert all(reason.startswith(known) for reason in found.refused), found.refused
     else:
         assert _admitted(found, peers, told)
-    assert (after.descriptors, after.threads) == (before.descriptors, before.threads), told
+    assert after.no_more_than(before), told
     assert strangers.unexplained(live.cluster.log("pi1")) == []
     return told
 

@@ -68,7 +68,7 @@ def campaign(live: Live, seed: int, trials: int) -> list[str]:
     print(*told, sep="\n")
     assert met.findings[:3] == []
     assert next_s < NEXT_S + SLACK_S
-    assert (after.descriptors, after.threads) == (before.descriptors, before.threads)
+    assert after.no_more_than(before)
     assert after.stages == 0
     assert after.rss_bytes - before.rss_bytes < GROWTH_BYTES
     assert strangers.unexplained(live.cluster.log("pi1")) == []
