@@ -61,6 +61,12 @@ def folder_of(nodeid: str) -> str:
     return parts[1] if len(parts) > 2 else "."
 
 
+def budget_s() -> dict[str, float]:
+    """Return the processor seconds that each folder may take."""
+    found: dict[str, float] = tomllib.loads(BUDGET.read_text())["processor_s"]
+    return found
+
+
 def over(processor_s: dict[str, float], budget_s: dict[str, float]) -> list[str]:
     """Return a sentence for each folder that takes half as much again as it may."""
     return [
@@ -86,22 +92,25 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let a folder be what pytest-xdist gives a worker."""
+    """Let a folder be what pytest-xdist gives a worker, in the order of collection."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFolder(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return folder_of(nodeid)
 
+    config.option.loadscopereorder = False
     return ByFolder(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what is thorough to `make check-all`."""
+    """Leave what is thorough to `make check-all`; take the dearest folders first."""
     if not THOROUGH:
         left = [item for item in items if item.get_closest_marker("thorough")]
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left)
+    budget = budget_s()
+    items.sort(key=lambda item: -budget.get(folder_of(item.nodeid), 0))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -131,8 +140,7 @@ def pytest_testnodedown(node: object) -> None:
 
 
 def _over_budget(costs: Costs) -> list[str]:
-    budget = tomllib.loads(BUDGET.read_text())["processor_s"]
-    return [] if THOROUGH else over(costs.processor_s, budget)
+    return [] if THOROUGH else over(costs.processor_s, budget_s())
 
 
 def pytest_terminal_summary(
