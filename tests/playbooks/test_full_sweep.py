@@ -162,6 +162,7 @@ def test_its_report_has_every_section() -> None:
     assert len(text.encode()) < 400_000
 
 
+@pytest.mark.thorough
 def test_the_same_command_again_measures_nothing(playbook: Run) -> None:
     before = {path: path.read_bytes() for path in RESULTS.glob("*.jsonl")}
     done = playbook("full_sweep", "-e", f"{SMALL} {ONE_CELL}")

@@ -215,6 +215,7 @@ def test_nothing_is_measured_in_check_mode(playbook: Run, results: Path) -> None
     assert rows(results) == before
 
 
+@pytest.mark.thorough
 def test_a_followed_sweep_is_not_taken_over_and_a_killed_one_leaves_nothing(
     provisioned: On, playbook: Run, started: subprocess.Popen[str], results: Path
 ) -> None:
