@@ -95,7 +95,9 @@ def run(
     done = subprocess.run(
         [str(binary), "-i", "hosts", "playbooks/measure.yml", "-e", json.dumps(given)],
         cwd=folder,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        # The settings are the folder's own: make would have the checkout's taken.
+        env={name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        | {"ANSIBLE_NOCOLOR": "1"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -16,16 +16,17 @@ from tests.testbed.test_machine import CONTAINER
 NEW, OLD, BARE = "3 13", "3 9", "bare"
 
 
+def inherited() -> dict[str, str]:
+    """The environment of a shell without any setting of Ansible's, pip's or make's own."""
+    settings = ("ANSIBLE_", "MAKE", "MFLAGS", "PIP_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(settings)}
+
+
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run make as from a shell without any setting of Ansible's or make's own."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ANSIBLE_", "MAKE", "MFLAGS", "PIP_"))
-    }
+    """Run make as from such a shell."""
     return subprocess.run(
         ["make", "--no-print-directory", f"--directory={ROOT}", *arguments],
-        env=inherited | environment,
+        env=inherited() | environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -205,6 +206,7 @@ def test_a_forced_testbed_says_at_once_why_it_cannot_be() -> None:
     done = subprocess.run(
         [*before, "make", "demo", "DEMO=testbed", f"PYTHON={sys.executable}"],
         cwd=ROOT,
+        env=inherited(),
         capture_output=True,
         text=True,
         timeout=60,

@@ -29,7 +29,9 @@ def test_what_was_found_before_is_still_refused(live: Live, case: corpus.Case) -
         text, _, said = case.data.partition(b"\n")
         hello = {**json.loads(text), "version": version(), "nonce": secrets.token_hex(32)}
         ending = strangers.prove(live, live.cluster.key, json.dumps(hello).encode(), said)
-    assert ending == case.expect, case.why
+    # What it has not read makes the kernel reset the connection, which may overtake its answer.
+    overtaken = case.expect == "answered" and ending == "closed"
+    assert ending == case.expect or overtaken, case.why
     assert live.session() < NEXT_S + SLACK_S
     assert strangers.unexplained(live.cluster.log("pi1")) == []
 
