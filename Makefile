@@ -27,10 +27,8 @@ TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 # What is installed by several at once says what it is doing, and the rest only where it fails.
 PIP := pip install --quiet --disable-pip-version-check
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
-# Folders of tests run side by side, one more than there are processors, for many wait; what measures
-# the virtual hosts runs alone, after them.
-WORKERS := $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
-BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=$(WORKERS) --maxprocesses=4
+# Folders of tests run side by side; what measures the virtual hosts runs alone, after them.
+BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=auto --maxprocesses=4
 SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null || \
 	{ echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside; }; \
 	$(BIN)/pytest -m testbed && exit $$beside

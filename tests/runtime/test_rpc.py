@@ -111,8 +111,8 @@ def test_an_agent_that_allows_it_warns(rpc_cluster: Cluster, cluster: Cluster) -
 def test_a_killed_process_is_a_failed_row_and_the_sweep_goes_on(
     rpc_cluster: Cluster, tmp_path: Path, backend: str, victim: str, after_s: float
 ) -> None:
-    """At once it dies while the group meets, later in the middle of the run."""
-    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=120)
+    """At once it dies while the group meets, later in the middle of a run of seconds."""
+    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=300)
     wait_until(lambda: no_stage_left(rpc_cluster))  # an earlier run's may still be ending
     process = subprocess.Popen(command(rpc_cluster, tmp_path, plan))
     wait_until(lambda: listens(rpc_cluster, victim))
