@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Ethernet frame bytes for each byte of TCP payload (1514 of 1448, time stamps on).
-WIRE_PER_PAYLOAD = 1514 / 1448
+from paretopipe_runtime.units import transfer_s
 
 Row = dict[str, Any]
 
@@ -100,7 +99,7 @@ class Link:
     def wire_s(self, nbytes: int) -> float:
         """Return the seconds that a payload takes on the wire."""
         if self.rate_mbit:
-            return nbytes * WIRE_PER_PAYLOAD * 8e-6 / self.rate_mbit
+            return transfer_s(nbytes, self.rate_mbit)
         return nbytes / self.raw_bytes_s if self.raw_bytes_s else 0.0
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from benchmarks.bars import Results, memory_ratio, size
 from benchmarks.limits import (
-    WIRE_PER_PAYLOAD,
     Link,
     Row,
     Spread,
@@ -23,6 +22,7 @@ from benchmarks.limits import (
     resting_latency_ratio,
     throughput_ratio,
 )
+from paretopipe_runtime.units import WIRE_PER_PAYLOAD
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is too slow for the suite, whose own tests are borrowed in large numbers."""
+"""Campaigns, too slow for the suite, whose own tests they borrow in large numbers."""
 
 import os
 

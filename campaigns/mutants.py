@@ -63,7 +63,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant: ``killed`` `by` a test, ``survived``, ``timeout`` or ``stale``."""
+    """The fate of a mutant: ``killed`` `by` a test, ``survived``, ``timeout`` or ``stale``."""
 
     mutant: Mutant
     verdict: str

@@ -21,7 +21,7 @@ def trials() -> Iterator[Trials]:
 
 @pytest.fixture(scope="module")
 def outcomes(findings: Findings) -> Iterator[list[Outcome]]:
-    """What became of the mutants so far; a line each, and at the end how many came to what."""
+    """Collect the mutants' fates; a line each, and at the end how many had which."""
     show = ["git", "-C", str(mutants.ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(show, check=True, capture_output=True, text=True).stdout.strip()
     findings.add(f"commit {commit}; processor seconds are of the tests up to the one that failed")

@@ -53,13 +53,13 @@ class Shift:
         return max(abs(self.latency), abs(self.throughput))
 
     def beyond(self, limit: Shift) -> bool:
-        """Whether either is further than its limit: half as much is as far as twice as much."""
+        """Tell whether either is past its limit: half as much is as far as twice as much."""
         return _far(self.latency, limit.latency) or _far(self.throughput, limit.throughput)
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What a cell's first passes tell of drift: which blocks moved `beyond` the `limit`, by number.
+    """A verdict on a cell's first passes: which blocks moved `beyond` the `limit`, by number.
 
     The limit of either measure is what two runs of one split differ by in this cell, three robust
     standard deviations of it, and `floor` at least. That is a matter of size alone: no run's being

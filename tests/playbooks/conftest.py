@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -66,6 +66,31 @@ def start_playbook(name: str, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def play_here(
+    folder: Path, text: str, values: Mapping[str, object], *words: str, umask: int = -1
+) -> Play:
+    """Run a playbook's text from `folder`, with this machine as the host and no agent on it."""
+    (folder / "play.yml").write_text(text)
+    systemctl = folder / "bin/systemctl"  # there is no agent to restart
+    systemctl.parent.mkdir(exist_ok=True)
+    systemctl.write_text("#!/bin/sh\nexit 5\n")
+    systemctl.chmod(0o755)
+    binary = str(Path(sys.executable).with_name("ansible-playbook"))
+    told = [word for key, value in values.items() for word in ("-e", f"{key}={value}")]
+    done = subprocess.run(
+        [binary, "-i", "localhost,", "-c", "local", str(folder / "play.yml"), *told, *words],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "PATH": f"{systemctl.parent}:/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+        umask=umask,
+    )
+    return Play(done.returncode, done.stdout)
 
 
 def load(path: str) -> ModuleType:

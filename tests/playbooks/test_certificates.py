@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
-from tests.playbooks.conftest import Play
+from tests.playbooks.conftest import Play, play_here
 from tests.wire.encrypted import encrypted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -291,12 +291,7 @@ def test_an_address_that_is_none_is_one_sentence(issue: Callable[..., bool], fol
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="installs files of root: sudo make test")
 def test_the_role_installs_both_and_the_ciphers(tmp_path: Path) -> None:
-    (tmp_path / "play.yml").write_text(PLAYBOOK)
     (tmp_path / "etc").mkdir()
-    (tmp_path / "bin").mkdir()
-    systemctl = tmp_path / "bin/systemctl"  # there is no agent to restart
-    systemctl.write_text("#!/bin/sh\nexit 5\n")
-    systemctl.chmod(0o755)
     values = {
         "ansible_python_interpreter": sys.executable,
         "runtime_source": tmp_path,
@@ -305,19 +300,7 @@ def test_the_role_installs_both_and_the_ciphers(tmp_path: Path) -> None:
     }
 
     def provision(*words: str) -> Play:
-        binary = Path(sys.executable).with_name("ansible-playbook")
-        told = [word for key, value in values.items() for word in ("-e", f"{key}={value}")]
-        done = subprocess.run(
-            [str(binary), "-i", "localhost,", "-c", "local", tmp_path / "play.yml", *told, *words],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "PATH": f"{systemctl.parent}:/usr/bin:/bin"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        return Play(done.returncode, done.stdout)
+        return play_here(tmp_path, PLAYBOOK, values, *words)
 
     dry = provision("--check")
     assert (dry.status, dry.changed) == (0, 2), dry.output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.playbooks.conftest import Play
+from tests.playbooks.conftest import Play, play_here
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = """
@@ -49,7 +48,6 @@ def wheel(folder: Path) -> None:
 @pytest.fixture
 def provision(tmp_path: Path) -> Callable[..., Play]:
     """Return a function that installs the packages, as root with this umask does."""
-    (tmp_path / "play.yml").write_text(PLAYBOOK)
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
     (tmp_path / "shop").mkdir()
     wheel(tmp_path / "shop")
@@ -61,25 +59,9 @@ def provision(tmp_path: Path) -> Callable[..., Play]:
         "runtime_requirements": tmp_path / "requirements.txt",
         "runtime_pip_extra_args": f"'--no-index --find-links {tmp_path}/shop'",
     }
-    (tmp_path / "bin").mkdir()
-    systemctl = tmp_path / "bin/systemctl"  # there is no agent to restart
-    systemctl.write_text("#!/bin/sh\nexit 5\n")
-    systemctl.chmod(0o755)
-    told = [word for key, value in values.items() for word in ("-e", f"{key}={value}")]
 
     def provisioned(umask: int) -> Play:
-        binary = Path(sys.executable).with_name("ansible-playbook")
-        done = subprocess.run(
-            [str(binary), "-i", "localhost,", "-c", "local", tmp_path / "play.yml", *told],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "PATH": f"{systemctl.parent}:/usr/bin:/bin"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            umask=umask,
-        )
-        return Play(done.returncode, done.stdout)
+        return play_here(tmp_path, PLAYBOOK, values, umask=umask)
 
     return provisioned
 
