@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from campaigns.conftest import Findings
-from reports.data.records import Record
+from paretopipe_runtime.contract.lines import Record
 from tests.reports import synthetic_sweep as synthetic
 
 ROOT = Path(__file__).parents[1]

@@ -10,11 +10,11 @@ import pytest
 
 from campaigns.conftest import Findings
 from paretopipe_runtime import forked
-from paretopipe_runtime.models import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import read_plan
 from paretopipe_runtime.runs import Run
 from tests.runtime.cluster import Cluster
 

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from campaigns.conftest import Findings
+from paretopipe_runtime.contract.units import transfer_s
 from paretopipe_runtime.relay.probe import probe
-from paretopipe_runtime.units import transfer_s
 from tests.relay.conftest import OTHER, started
 
 NETWORKS = ((20, 50), (200, 5))  # ms one way, Mbit/s

@@ -172,7 +172,7 @@ def _probe(options: argparse.Namespace) -> int:
 
 
 def _models(_options: argparse.Namespace) -> int:
-    from paretopipe_runtime.models import MODEL_NAMES, model_info
+    from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 
     for name in MODEL_NAMES:
         info = model_info(name)

@@ -17,6 +17,9 @@ UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "os.system"}
 RPC_FILES = set((ROOT / "paretopipe_runtime/worker").glob("rpc_*.py"))
 RPC_MODULES = {f"paretopipe_runtime.worker.{path.stem}" for path in RPC_FILES}
 TRAINING = {"paretopipe_runtime.finetune"}  # it may start CUDA and reads foreign files
+# What reports and planning may import of the runtime; errors has one class.
+ERRORS = "paretopipe_runtime.errors"
+OPEN = ("paretopipe_runtime.contract", "paretopipe_runtime.judging", ERRORS)
 # The one file that reads a state dict as PyTorch writes them; see what is asked of its call below.
 STATE_DICT = ROOT / "paretopipe_runtime/finetune/state_dict.py"
 SOURCES = sorted(
@@ -41,7 +44,7 @@ SOURCES = sorted(
             "paretopipe_runtime.relay.probe",
             CONTROLLER_ONLY | {"torch", "numpy", "psutil", "safetensors", "xxhash"},
         ),
-        ("reports.cli", {"torch", "torchvision", "ansible", "paretopipe_runtime"}),
+        ("reports.cli", {"torch", "torchvision", "ansible"}),
     ],
     ids=["measuring process", "stage process", "socket backend", "relay", "report"],
 )
@@ -52,6 +55,32 @@ def test_imports_stay_on_their_side(modules: str, forbidden: set[str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert not forbidden & set(done.stdout.split())
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file names in an import, as far as it is named."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module))
+    return names
+
+
+def test_the_contract_needs_python_s_own_library_only() -> None:
+    for path in (ROOT / "paretopipe_runtime/contract").glob("*.py"):
+        for name in imported(path):
+            ours = within("paretopipe_runtime.contract", name) or name == ERRORS
+            assert ours or name.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("folder", ["reports", "plugins"])
+def test_reports_and_planning_know_of_the_runtime_what_the_contract_says(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        for name in imported(path):
+            if within("paretopipe_runtime", name):
+                assert any(within(open_, name) for open_ in OPEN), f"{path}: {name}"
 
 
 def within(module: str, name: str) -> bool:

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from paretopipe_runtime.contract.plan import Worker
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.boots import CODE, Boots, changed, rebooted
-from paretopipe_runtime.plan import Worker
 from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.opening import Keys
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.boots import Boots
-from paretopipe_runtime.plan import Plan
 from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType

@@ -11,13 +11,14 @@ import time
 from typing import Any
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.contract.factors import in_key
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.orchestrator.aftermath import explained
 from paretopipe_runtime.orchestrator.estimate import LAUNCH_S, launch_round_trips
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
 from paretopipe_runtime.orchestrator.record import security, was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
-from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.wire.opening import Keys
 from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.worker.launch import HUB, Launch
@@ -85,8 +86,10 @@ def _guess_s(plan: Plan, nbytes: int) -> float:
 def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
     factors = {
         "hosts": [worker.host for worker in plan.workers],
-        "allocators": [worker.allocator for worker in plan.workers],
-        "backend": plan.backend,
+        **in_key(
+            *(plan.variant, [worker.variant for worker in plan.workers], len(plan.workers)),
+            only=lambda factor: factor.moves,
+        ),
         "scenario": plan.scenario,
         "netem": plan.netem,
         "repeat": repeat,
@@ -94,10 +97,7 @@ def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         "window": plan.window,
-        **plan.emulation_factors,
     }
-    if plan.transport != "plain":  # see runs.py
-        factors["transport"] = plan.transport
     return {**factors, "hub": plan.hub.host} if plan.hub else factors
 
 

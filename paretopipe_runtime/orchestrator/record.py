@@ -9,12 +9,12 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.models import model_info
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator import boots
 from paretopipe_runtime.orchestrator.prepared import Prepared
-from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Plan
 from paretopipe_runtime.runs import Run
 
 WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst

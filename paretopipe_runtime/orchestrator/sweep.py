@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import boots, record
 from paretopipe_runtime.orchestrator.blocks import (
@@ -34,7 +35,6 @@ from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.pace import learned
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.progress import Progress
-from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import Run, expand
 from paretopipe_runtime.wire.opening import Keys

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.worker.launch import Launch

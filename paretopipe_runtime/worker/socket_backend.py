@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames, opening, tcp
 from paretopipe_runtime.wire.channel import Channel

@@ -17,11 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from paretopipe_runtime.contract.lines import Record
 from reports.cli import main
 from reports.data import lines as reading
 from reports.data.cells import Cell, build
 from reports.data.profiles import links, profiles
-from reports.data.records import Record, Records, read
+from reports.data.records import Records, read
 from reports.data.text import LARGEST, MESSAGE, NAME
 from reports.data.tidy import csv, tidy
 from reports.errors import ReportError

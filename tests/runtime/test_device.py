@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paretopipe_runtime.engines import ENGINES, check_device
+from paretopipe_runtime.contract.factors import ENGINES, check_device
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.wire.tensor import Tensor

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import aftermath, pipeline, profile_link
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.outlook import prepare_cells
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import read_plan
 from paretopipe_runtime.runs import expand
 from paretopipe_runtime.wire import handshake, opening
 from paretopipe_runtime.wire.opening import Keys

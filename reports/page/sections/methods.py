@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from paretopipe_runtime.contract.lines import Record
 from reports.data.cells import Cell, Drift
-from reports.data.lines import Record
 from reports.page import notes
 from reports.page.figures import margin
 from reports.page.sheet import Section, Sheet
