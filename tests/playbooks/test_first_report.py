@@ -27,7 +27,7 @@ STAND_INS = {
     + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "playbooks/tasks/profile.yml": NOTE.replace("LINE", "profile"),
     "playbooks/tasks/refine.yml": NOTE.replace("LINE", "refine"),
-    "playbooks/tasks/plan.yml": "[]",
+    "roles/plan/tasks/cells.yml": "[]",
     "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}"),
     "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
     "roles/sweep/tasks/main.yml": NOTE.replace(

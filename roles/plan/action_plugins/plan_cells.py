@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.cells import plan_cells
 from roles.plan.planning.sets import read_sets, set_name
-from roles.plan.planning.values import OptionError, known, mistyped
+from roles.plan.planning.values import OPTIONS, OptionError, known, mistyped
 
 
 def provenance_of(root: Path) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def read_experiment(folder: Path, name: str) -> tuple[dict[str, Any], ...]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``plan_cells: {folder, options, addresses, …}``, as playbooks/tasks/plan.yml gives them."""
+    """``plan_cells: {folder, addresses, …}``, as tasks/cells.yml gives them."""
 
     _requires_connection = False
     TRANSFERS_FILES = False
@@ -69,7 +69,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
         folder = Path(args["folder"])
-        options = dict(args["options"])
+        typed = task_vars or {}
+        options = {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}
+        options.pop("preflight", None)  # decides nothing about the cells
         try:
             mistyped(list(load_extra_vars(self._loader)))
             name = str(options.pop("experiment", "full"))

@@ -19,7 +19,7 @@ from roles.plan.planning.values import OptionError, mistyped
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``plan_trainings: {folder, options}``, as playbooks/tasks/trainings.yml gives them."""
+    """``plan_trainings: {folder}``."""
 
     _requires_connection = False
     TRANSFERS_FILES = False
@@ -28,11 +28,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return what `planning.training.plan_trainings` does, or fail with the sentence."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         models = Path(self._task.args["folder"]) / "models.yml"
+        typed = task_vars or {}
+        options = {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}
         try:
             mistyped(list(load_extra_vars(self._loader)), OPTIONS)
-            planned = plan_trainings(
-                dict(self._task.args["options"]), yaml.safe_load(models.read_text(encoding="utf-8"))
-            )
+            planned = plan_trainings(options, yaml.safe_load(models.read_text(encoding="utf-8")))
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
         return {**result, **planned, "changed": False}
