@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from reports.data.cells import Cell, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
-from reports.page.figures import spread
-from reports.page.membership import SIGNS, VERDICTS, against, said
-from reports.page.svg import point_id
+from reports.page.figures import point_id, spread
+from reports.page.goals import SIGNS, VERDICTS, against, said
 from reports.statistics.judge import Judgement
 from reports.words import number
 

@@ -14,8 +14,8 @@ from paretopipe_runtime.models.registry import MODEL_NAMES, model_info
 from reports import paper
 from reports.data.cells import Cell
 from reports.data.records import read
-from reports.page import standing
 from reports.page.render import pages
+from reports.page.sections import resources
 from reports.page.sheet import Sheet
 from reports.paper.highlights import LATENCY, ONLY, THROUGHPUT, highlights
 from tests.reports import pi4b
@@ -124,7 +124,7 @@ def test_the_papers_points_against_the_computed_front(sheets: dict[str, Sheet]) 
     on = {
         (model, found.highlight.name): found.by is None
         for model in sheets
-        for found in standing.standings(cell(sheets, model))
+        for found in resources.standings(cell(sheets, model))
     }
     assert [place for place, holds in on.items() if not holds] == [
         ("mobilenetv2", "P17"),
@@ -168,7 +168,7 @@ def test_the_papers_points_against_the_computed_front(sheets: dict[str, Sheet]) 
 def test_a_sentence_for_each_point_that_differs(
     sheets: dict[str, Sheet], model: str, expected: list[str]
 ) -> None:
-    assert [text(said) for said in standing.sentences(cell(sheets, model))] == expected
+    assert [text(said) for said in resources.sentences(cell(sheets, model))] == expected
 
 
 def test_pages_show_ours_beside_the_papers(made: dict[str, str]) -> None:

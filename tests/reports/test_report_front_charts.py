@@ -12,10 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from reports.data.records import read
-from reports.page import charts, labels, tables
+from reports.page import tables
+from reports.page.draw import charts, labels
+from reports.page.draw.svg import point_id
 from reports.page.sections import fronts, methods, splits
 from reports.page.sheet import Sheet
-from reports.page.svg import point_id
 from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic
 

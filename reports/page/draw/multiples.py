@@ -11,9 +11,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from reports import paper
 from reports.data.cells import Cell
-from reports.page import canvas
+from reports.page.draw import canvas
+from reports.page.draw.svg import FAINT, Point, inline
 from reports.page.figures import latency, throughput
-from reports.page.svg import FAINT, Point, inline
 from reports.words import slug
 
 # Indices of the palette, and shapes: together they tell more models apart than there are.
