@@ -126,7 +126,15 @@ def _place(
         "asked": "; ".join(asked),
         "chart": multiples.fronts(
             f"{key}-{first.scenario}",
-            [(order[sheet.model], cell, files[sheet.model]) for sheet, cell in ready],
+            [
+                (
+                    order[sheet.model],
+                    paper.model_name(sheet.model),
+                    sheet.judgements[cell.id].front(cell),
+                    files[sheet.model],
+                )
+                for sheet, cell in ready
+            ],
         )
         if ready
         else "",

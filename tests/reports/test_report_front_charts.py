@@ -101,11 +101,12 @@ def test_one_run_of_each_decides_nothing_and_says_why(tmp_path: Path) -> None:
 
 def test_front_line_is_the_strict_one(plain: Sheet) -> None:
     [cell] = plain.cells
-    svg = charts.pareto(cell, plain.judgements[cell.id])
+    judgement = plain.judgements[cell.id]
+    svg = charts.pareto(cell, judgement)
     [line] = re.findall(r"<path [^>]*stroke-dasharray[^>]*>", svg)
     assert line.count("M") == 1
     assert len(re.findall(r"-?\d*\.?\d+", re.search(r' d="([^"]+)"', line)[1])) == 2 * len(  # type: ignore[index]
-        cell.front
+        judgement.front(cell)
     )
 
 

@@ -44,7 +44,7 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
             _dots(axes, group, colour)
             _whiskers(axes, group, colour)
         _dots(axes, ends, INK)
-        line = [(split.latency, split.throughput) for split in cell.front]
+        line = [(split.latency, split.throughput) for split in judgement.front(cell)]
         axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
         # Axes with a label are not asked by seaborn for their ticks, which it would draw for that.
         axes.set(xlabel="latency of a batch (s)", ylabel="throughput (images/s)")
@@ -77,7 +77,7 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
         fit(figure, axes)
         place(axes, _labels(splits, ends, judgement), line)
         points = {
-            split.row_id: Point(_spoken(split, judgement, cell), split.on_front)
+            split.row_id: Point(_spoken(split, judgement, cell), split.cuts in judgement.strict)
             for split in (*splits, *ends)
         }
         return inline(figure, f"pareto-{slug(cell.id)}", points)

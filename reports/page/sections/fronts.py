@@ -41,7 +41,7 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
             if (splits := goals.of(judgement, verdict, cell))
         ],
         "off": count(len(goals.of(judgement, "off", cell)), "split"),
-        "strict": links(cell.front, limit=12),
+        "strict": links(judgement.front(cell), limit=12),
         "worth": _worth(cell, judgement),
         "afar": [
             (link(end), latency(end), throughput(end))

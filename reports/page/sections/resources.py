@@ -59,7 +59,7 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         "runs": _runs(cell),
         "gpus": _gpus(cell, judgement),
         "standings": [_standing(found, cell) for found in standings(cell)] if comparable else [],
-        "sentences": sentences(cell) if comparable else [],
+        "sentences": sentences(cell, judgement) if comparable else [],
     }
 
 
@@ -240,12 +240,16 @@ def standings(cell: Cell) -> list[Standing]:
     return found
 
 
-def sentences(cell: Cell) -> list[Markup]:
+def sentences(cell: Cell, judgement: Judgement) -> list[Markup]:
     """Say of each of the paper's points that does not come out here as the paper shows it."""
-    return [text for standing in standings(cell) if (text := _differs(cell, standing))]
+    return [
+        text
+        for standing in standings(cell)
+        if (text := _differs(cell, standing, judgement.front(cell)))
+    ]
 
 
-def _differs(cell: Cell, standing: Standing) -> Markup | None:
+def _differs(cell: Cell, standing: Standing, front: Sequence[Split]) -> Markup | None:
     split, shown_as = standing.split, standing.highlight.shown_as
     opening = Markup("{} is the paper's {}").format(standing.name, shown_as)
     if split is None:
@@ -261,8 +265,8 @@ def _differs(cell: Cell, standing: Standing) -> Markup | None:
     elif best is not split:
         gain = _less(best, split) if shown_as == LATENCY else _more(best, split)
         parts = [Markup("here it is on the front too, and {}").format(_has(best, gain))]
-    elif shown_as == ONLY and len(cell.front) > 1:
-        others = [other for other in cell.front if other is not split]
+    elif shown_as == ONLY and len(front) > 1:
+        others = [other for other in front if other is not split]
         parts = [Markup("here the front has {} too").format(links(others))]
     else:
         return None
