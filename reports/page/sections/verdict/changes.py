@@ -17,7 +17,7 @@ from reports.page.figures import (
     slower,
     throughput,
 )
-from reports.page.verdict import Sentence
+from reports.page.sections.verdict.answer import Sentence
 from reports.prediction.best import Goal, Range, best_by_rtt
 from reports.prediction.errors import measured_network
 from reports.prediction.predictor import Predictor

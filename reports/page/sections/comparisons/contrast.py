@@ -10,8 +10,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports.data.cells import Cell, Cuts, Spread
-from reports.page.compare import Comparison, Measure, Rival
 from reports.page.figures import spread
+from reports.page.sections.comparisons.compare import Comparison, Measure, Rival
 from reports.page.tables import Column, Entry, Row, Table
 from reports.statistics.difference import Difference, ratios
 from reports.words import between, count, decimals, listing, number, percent, slug

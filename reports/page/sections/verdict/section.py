@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from reports.page import changes, notes, provenance, summary
 from reports.page.figures import margin
+from reports.page.sections import provenance
+from reports.page.sections.verdict import changes, notes, summary
+from reports.page.sections.verdict.answer import sentences
 from reports.page.sheet import Section, Sheet
-from reports.page.verdict import sentences
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -34,7 +35,7 @@ def build(sheet: Sheet) -> list[Section]:
     ]
     return [
         {
-            **{"id": "verdict", "title": "Verdict", "template": "verdict"},
+            **{"id": "verdict", "title": "Verdict", "template": "verdict/section"},
             "notes": notes.notes(sheet.records, sheet.cells, sheet.frame),
             "groups": groups,
             "unlocked": any(cell.unlocked for cell in sheet.cells),

@@ -20,8 +20,9 @@ import seaborn as sns
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from reports.page import paths
-from reports.page.paths import Path
+from reports.page.draw import paths
+from reports.page.draw.paths import Path
+from reports.page.figures import point_id
 
 # Colours no palette has: after drawing they become the page's own, so dark mode is free.
 INK, FAINT = "#010203", "#040506"
@@ -61,11 +62,6 @@ class _Leaf:
     link: str = ""  # where it leads: #row-…, or a place on another page
     path: Path = ()
     text: str = ""
-
-
-def point_id(row_id: str) -> str:
-    """Return the id of the point that stands for a row, for the way back."""
-    return f"at-{row_id.removeprefix('row-')}"
 
 
 def inline(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:

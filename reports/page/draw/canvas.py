@@ -17,7 +17,7 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from reports.page.svg import FAINT, INK
+from reports.page.draw.svg import FAINT, INK
 
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.data.cells import Cell, Split
-from reports.page import pays
 from reports.page.figures import busiest, fastest, fewer, link, links, margin, slower
 from reports.page.goals import LATENCY, THROUGHPUT, Measure
+from reports.page.sections.verdict import splitting as pays
 from reports.statistics.judge import Judgement
 from reports.statistics.regret import balanced
 from reports.statistics.within import Contest

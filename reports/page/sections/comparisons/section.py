@@ -11,9 +11,12 @@ import pandas as pd
 from reports import paper
 from reports.data.cells import Cell
 from reports.data.naming import Naming
-from reports.page import breakdown, canvas, charts, compare, contrast
-from reports.page.compare import Comparison
-from reports.page.notes import error
+from reports.page.draw import canvas
+from reports.page.draw.charts import stage_colour
+from reports.page.figures import error
+from reports.page.sections.comparisons import breakdown, chart, compare, contrast
+from reports.page.sections.comparisons.chart import MARKERS
+from reports.page.sections.comparisons.compare import Comparison
 from reports.page.sheet import Section, Sheet
 from reports.words import listing, pairing_name, percent
 
@@ -74,7 +77,7 @@ def build(sheet: Sheet) -> list[Section]:
             sections.append(
                 {
                     **{"id": name, "title": title, "lead": lead, "apart": missed},
-                    "template": "contrast",
+                    "template": "comparisons/section",
                     "delta": percent(sheet.delta),
                     "items": [
                         _item(comparison, sheet.frame, sheet.naming, sheet.delta)
@@ -107,15 +110,15 @@ def _item(
         "proofs": _proofs(comparison, frame) if comparison.factor == "engine" else "",
         "legend": [
             {
-                "marker": charts.MARKERS[number % len(charts.MARKERS)],
-                "colour": canvas.PALETTE.index(charts.stage_colour(number + 1)),
+                "marker": MARKERS[number % len(MARKERS)],
+                "colour": canvas.PALETTE.index(stage_colour(number + 1)),
                 "name": compare.NAMES[comparison.factor](kind),
                 "unlocked": kind.unlocked,
             }
             for number, kind in enumerate(kinds)
         ],
         "charts": [
-            (measure.label, charts.contrast(comparison, measure)) for measure in comparison.measures
+            (measure.label, chart.contrast(comparison, measure)) for measure in comparison.measures
         ],
         "table": contrast.table(drawn),
         "breakdown": breakdown.of(comparison) if comparison.factor == "backend" else None,

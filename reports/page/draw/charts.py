@@ -12,14 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from reports.data.cells import Cell, Split
-from reports.page.canvas import PALETTE, STAGES, STYLE, fit, name_rows, spread_out
-from reports.page.canvas import empty as empty
-from reports.page.canvas import rows as rows
-from reports.page.compare import Comparison, Measure
+from reports.page.draw.canvas import PALETTE, STAGES, STYLE, fit, name_rows, spread_out
+from reports.page.draw.canvas import empty as empty
+from reports.page.draw.canvas import rows as rows
+from reports.page.draw.labels import Label, place
+from reports.page.draw.svg import FAINT, INK, Point, inline
 from reports.page.figures import spread
-from reports.page.labels import Label, place
-from reports.page.membership import SIGNS, against, chart_id
-from reports.page.svg import FAINT, INK, Point, inline
+from reports.page.goals import SIGNS, against
 from reports.statistics.judge import Judgement
 from reports.words import slug
 
@@ -27,7 +26,6 @@ NETWORK = PALETTE[7]
 MEMBERS = {"off": PALETTE[0], "undecided": PALETTE[4], "on": PALETTE[3]}  # the last on top
 # More dots than these of one split hide each other, and make a page too large to mail.
 DOTS = 20
-MARKERS = ("o", "s", "^", "v")  # of what is compared, in the order of STAGES
 
 
 def stage_colour(number: int) -> str:
@@ -46,7 +44,7 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
             _dots(axes, group, colour)
             _whiskers(axes, group, colour)
         _dots(axes, ends, INK)
-        line = [(split.latency, split.throughput) for split in cell.front]
+        line = [(split.latency, split.throughput) for split in judgement.front(cell)]
         axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
         # Axes with a label are not asked by seaborn for their ticks, which it would draw for that.
         axes.set(xlabel="latency of a batch (s)", ylabel="throughput (images/s)")
@@ -79,10 +77,10 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
         fit(figure, axes)
         place(axes, _labels(splits, ends, judgement), line)
         points = {
-            split.row_id: Point(_spoken(split, judgement, cell), split.on_front)
+            split.row_id: Point(_spoken(split, judgement, cell), split.cuts in judgement.strict)
             for split in (*splits, *ends)
         }
-        return inline(figure, chart_id(cell), points)
+        return inline(figure, f"pareto-{slug(cell.id)}", points)
 
 
 def drawn(cell: Cell) -> tuple[Split, ...]:
@@ -136,33 +134,6 @@ def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
         name_rows(axes, names)
         fit(figure, axes, names)
         return inline(figure, key, {})
-
-
-def contrast(comparison: Comparison, measure: Measure) -> str:
-    """Draw one measure of what is compared: a row a split, a mark a kind, whiskers its range."""
-    rows, columns = comparison.splits, comparison.columns
-    with mpl.rc_context(STYLE):
-        figure, axes = empty(6.0, 1.1 + 0.32 * len(rows))
-        middles = []
-        for number, (_, splits) in enumerate(columns):
-            colour, marker = stage_colour(number + 1), MARKERS[number % len(MARKERS)]
-            known = [
-                (row, s) for row, split in enumerate(splits) if (s := split and measure.of(split))
-            ]
-            # Side by side, so that equal values do not hide each other.
-            heights = [row + 0.44 * (number + 0.5) / len(columns) - 0.22 for row, _ in known]
-            for height, (_, value) in zip(heights, known, strict=True):
-                axes.plot((value.low, value.high), (height, height), color=colour, linewidth=1.2)
-            middle = [value.median for _, value in known]
-            axes.plot(middle, heights, marker, color=colour, markersize=6, linestyle="none")
-            middles += middle
-        scale = spread_out(axes, middles)
-        axes.set(xlabel=f"{measure.label} ({measure.unit}{scale})")
-        axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
-        names = [split.name for split in rows]
-        name_rows(axes, names)
-        fit(figure, axes, names)
-        return inline(figure, f"{comparison.factor}-{slug(comparison.cell.id)}-{measure.key}", {})
 
 
 def segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None]]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.data.cells import Cell, Split, Spread
-from reports.page import charts
-from reports.page.compare import Comparison
+from reports.page.draw import charts
 from reports.page.figures import LATENCY, THROUGHPUT, busiest, link, spread
+from reports.page.sections.comparisons.compare import Comparison
 from reports.words import count, percent, slug
 
 # Section V-C: what its sockets are of its RPC, MobileNetV2 on two Pis.

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.data.cells import Cell
-from reports.page import pays, provenance
-from reports.page.changes import Bet, safest
 from reports.page.figures import busiest, fastest, later, less, link
-from reports.page.verdict import compromise
+from reports.page.sections import provenance
+from reports.page.sections.verdict import splitting as pays
+from reports.page.sections.verdict.answer import compromise
+from reports.page.sections.verdict.changes import Bet, safest
 from reports.statistics.within import Contest
 from reports.words import number
 

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from reports.data.groups import Spread
-from reports.page import canvas
-from reports.page.svg import FAINT, INK, inline
+from reports.page.draw import canvas
+from reports.page.draw.svg import FAINT, INK, inline
 
 
 def draw(key: str, names: Sequence[str], values: Sequence[Spread], label: str) -> Markup:

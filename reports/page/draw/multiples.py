@@ -9,11 +9,10 @@ from markupsafe import Markup
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from reports import paper
-from reports.data.cells import Cell
-from reports.page import canvas
+from reports.data.cells import Split
+from reports.page.draw import canvas
+from reports.page.draw.svg import FAINT, Point, inline
 from reports.page.figures import latency, throughput
-from reports.page.svg import FAINT, Point, inline
 from reports.words import slug
 
 # Indices of the palette, and shapes: together they tell more models apart than there are.
@@ -37,7 +36,7 @@ def legend(names: Sequence[str]) -> list[dict[str, object]]:
     ]
 
 
-def fronts(key: str, shown: Sequence[tuple[int, Cell, str]]) -> Markup:
+def fronts(key: str, shown: Sequence[tuple[int, str, Sequence[Split], str]]) -> Markup:
     """Draw the strict fronts of several models; each point leads to its row on its own page.
 
     Parameters
@@ -45,31 +44,30 @@ def fronts(key: str, shown: Sequence[tuple[int, Cell, str]]) -> Markup:
     key
         Names the chart in the page.
     shown
-        Of each model its place in the legend, its cell and its page.
+        Of each model its place in the legend, its name, its front and its page.
     """
     points: dict[str, Point] = {}
     with mpl.rc_context(canvas.STYLE):
         figure, axes = canvas.empty(6.0, 4.5)
-        for place, cell, file in shown:
-            line = [(split.latency, split.throughput) for split in cell.front]
+        for place, name, front, file in shown:
+            line = [(split.latency, split.throughput) for split in front]
             colour = canvas.PALETTE[_colour(place)]
             axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.2, zorder=2)
             marks = axes.scatter(
-                [split.latency for split in cell.front],
-                [split.throughput for split in cell.front],
+                [split.latency for split in front],
+                [split.throughput for split in front],
                 color=colour,
                 marker=_SHAPES[place % len(_SHAPES)][0],
                 s=48,
             )
-            links = {f"{file}#{split.row_id}": split for split in cell.front}
+            links = {f"{file}#{split.row_id}": split for split in front}
             marks.set(urls=[*links], zorder=3)
-            name = paper.model_name(cell.model)
             points |= {
                 link: Point(f"{name} {s.name}: {latency(s)}, {throughput(s)}", True)
                 for link, s in links.items()
             }
         axes.margins(0.08, 0.08)
-        ends = [split for _, cell, _ in shown for split in cell.front]
+        ends = [split for _, _, front, _ in shown for split in front]
         across, up = (_wide([s.latency for s in ends]), _wide([s.throughput for s in ends]))
         axes.set(xscale="log" if across else "linear", yscale="log" if up else "linear")
         for axis, wide in ((axes.xaxis, across), (axes.yaxis, up)):

@@ -12,7 +12,7 @@ from reports.data.cells import Cell
 from reports.data.kinds import backend_name, emulation_name, engine_name, transport_name
 from reports.data.naming import Naming
 from reports.data.records import Records, host_facts
-from reports.words import count, listing, pairing_name, power
+from reports.words import count, listing, pairing_name
 
 _PROOF = ["max_rel_err", "tolerance", "argmax_equal"]
 _ATTEMPT = ["cell_id", "run_key", "attempt"]
@@ -32,34 +32,6 @@ def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[
         *_unplanned(cells),
         *_damage(records),
     ]
-
-
-def proof(frame: pd.DataFrame) -> str:
-    """Say what the proofs of equal output amount to, over the runs that count."""
-    counted = frame.loc[frame["counted"], ["engine", *_PROOF]]
-    errors = pd.to_numeric(counted["max_rel_err"], errors="coerce").dropna()
-    if counted.empty or errors.empty:
-        return "No counted run carries a proof of equal output."
-    same = int(counted["argmax_equal"].eq(True).sum())
-    engines = [*dict.fromkeys(str(engine) for engine in counted["engine"].unique())]
-    parts = [
-        (f" with {engine_name(engine)}" if len(engines) > 1 else "")
-        + f" is {error(counted[counted['engine'] == engine])}"
-        for engine in engines
-    ]
-    return (
-        f"{len(errors):,} of {count(len(counted), 'counted run')} carry the proof: the largest "
-        f"relative error against the unsplit model{listing(parts)}, and the "
-        f"predicted classes are the same in {same:,} of them."
-    )
-
-
-def error(counted: pd.DataFrame) -> str:
-    """Return the largest error of these runs and the one that their engine is allowed."""
-    largest = pd.to_numeric(counted["max_rel_err"], errors="coerce").max()
-    limit = pd.to_numeric(counted["tolerance"], errors="coerce").max()
-    allowed = f" (allowed: {power(limit)})" if pd.notna(limit) else ""
-    return f"{power(largest)}{allowed}" if pd.notna(largest) else "not recorded"
 
 
 def _demo(cells: Sequence[Cell]) -> list[str]:
