@@ -14,8 +14,8 @@ CONTROLLER_ONLY = {"pandas", "seaborn", "matplotlib", "jinja2", "moocore", "ansi
 RPC = "torch.distributed"  # it unpickles whatever comes; torch imports it by itself
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", RPC}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "os.system"}
-RPC_FILES = set((ROOT / "paretopipe_runtime/worker").glob("rpc_*.py"))
-RPC_MODULES = {f"paretopipe_runtime.worker.{path.stem}" for path in RPC_FILES}
+RPC_FILES = set((ROOT / "paretopipe_runtime/worker/backends").glob("rpc*.py"))
+RPC_MODULES = {f"paretopipe_runtime.worker.backends.{path.stem}" for path in RPC_FILES}
 TRAINING = {"paretopipe_runtime.finetune"}  # it may start CUDA and reads foreign files
 # The one file that reads a state dict as PyTorch writes them; see what is asked of its call below.
 STATE_DICT = ROOT / "paretopipe_runtime/finetune/state_dict.py"
@@ -34,8 +34,8 @@ SOURCES = sorted(
             "paretopipe_runtime.worker.agent, paretopipe_runtime.cli",
             CONTROLLER_ONLY | {"torch"},
         ),
-        ("paretopipe_runtime.worker.preload", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
-        ("paretopipe_runtime.worker.socket_backend", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
+        ("paretopipe_runtime.worker.stage", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
+        ("paretopipe_runtime.worker.backends.socket", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
         (
             "paretopipe_runtime.cli, paretopipe_runtime.relay.serve, "
             "paretopipe_runtime.relay.probe",

@@ -9,7 +9,7 @@ from typing import Any
 from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import ALLOCATORS, TRANSPORTS, canonical
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -21,7 +21,7 @@ HUB = -1  # the hub's stage number: it comes before the first stage
 
 
 @dataclass(frozen=True)
-class Launch:
+class StageOrder:
     """One stage of one run, or its hub.
 
     `takes` and `gives` are the tensors at its two ends, known on both sides of every link from the
@@ -98,7 +98,7 @@ class Launch:
         return asdict(self)
 
     @classmethod
-    def from_message(cls, message: dict[str, Any]) -> Launch:
+    def from_message(cls, message: dict[str, Any]) -> StageOrder:
         """Rebuild the order from its JSON object.
 
         Raises
@@ -128,8 +128,8 @@ class Launch:
 
 
 def _check_kinds(message: dict[str, Any]) -> None:
-    """Refuse an order whose values are not of the kind that `Launch` says, or out of range."""
-    for field in fields(Launch):
+    """Refuse an order whose values are not of the kind that `StageOrder` says, or out of range."""
+    for field in fields(StageOrder):
         kinds, value = _KINDS.get(str(field.type)), message.get(field.name, field.default)
         if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
             raise TypeError(f"{field.name} is {type(value).__name__}")

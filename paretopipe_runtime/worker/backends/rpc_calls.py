@@ -13,9 +13,9 @@ import torch
 from torch.distributed import rpc
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker import memory
-from paretopipe_runtime.worker.backend import Fail
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.backends.backend import Fail
+from paretopipe_runtime.worker.devices import memory
 
 
 @dataclass(frozen=True, slots=True)

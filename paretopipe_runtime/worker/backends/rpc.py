@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.worker.backend import Context, Ends
+from paretopipe_runtime.worker.backends.backend import Context, Ends
 from paretopipe_runtime.worker.node import Node
 
 
@@ -30,7 +30,7 @@ def connect(context: Context) -> Ends:
     """
     _check_allowed(context.node)
     # Not before it is allowed: a torch without RPC lacks what these files need.
-    from paretopipe_runtime.worker import rpc_chain, rpc_hub
+    from paretopipe_runtime.worker.backends import rpc_chain, rpc_hub
 
     if context.order.backend == "rpc":
         return rpc_chain.connect(context)

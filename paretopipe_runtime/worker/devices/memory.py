@@ -6,7 +6,7 @@ import torch
 
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 
 def empty(form: Tensor, layout: Layout, *, pinned: bool = False) -> tuple[torch.Tensor, memoryview]:

@@ -23,16 +23,16 @@ import torch
 from paretopipe_runtime import golden
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import frames, opening, tcp
+from paretopipe_runtime.wire import frames, tcp
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.connect import accept_channel, open_channel
+from paretopipe_runtime.wire.frames import FrameType, Tensor
 from paretopipe_runtime.wire.outgoing import Outgoing
-from paretopipe_runtime.wire.tensor import Tensor
 from paretopipe_runtime.wire.tls import Identity
-from paretopipe_runtime.worker import memory
-from paretopipe_runtime.worker.backend import Batch, Context, Ends, Fail, Sink, Source
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends, Fail, Sink, Source
+from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.node import Node
+from paretopipe_runtime.worker.order import StageOrder
 
 CHAIN_TIMEOUT_S = 30.0
 SMALL_NBYTES = 1024 * 1024  # up to here a hand-over to a thread costs more than it saves
@@ -81,7 +81,7 @@ def connect(context: Context) -> Ends:
     return Ends(arriving, sink, cipher=link.cipher)
 
 
-def link_to_next(node: Node, order: Launch) -> Channel:
+def link_to_next(node: Node, order: StageOrder) -> Channel:
     """Return an authenticated connection to the next stage, which its host's agent passes on."""
     assert order.next_stage is not None
     host, address, port = order.next_stage
@@ -92,7 +92,7 @@ def link_to_next(node: Node, order: Launch) -> Channel:
         "stage": order.stage + 1,
         "plan": order.link_digest(after=True),
     }
-    link, _ = opening.connect(
+    link, _ = open_channel(
         *(host, (address, port), node.keys, hello),
         transport=order.transport,
         timeout=CHAIN_TIMEOUT_S,
@@ -103,7 +103,7 @@ def link_to_next(node: Node, order: Launch) -> Channel:
 
 
 def link_from_previous(
-    links: socket.socket, order: Launch, identity: Identity | None = None
+    links: socket.socket, order: StageOrder, identity: Identity | None = None
 ) -> Channel:
     """Return the connection that the previous stage made.
 
@@ -131,7 +131,7 @@ def link_from_previous(
             f"stage {order.stage} and the one after it follow different plans — run "
             "playbooks/provision.yml on both",
         )
-    return opening.accepted(link, f"stage {order.stage}", named or None, identity)
+    return accept_channel(link, f"stage {order.stage}", named or None, identity)
 
 
 def resident_source(context: Context) -> tuple[Source, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from paretopipe_runtime import environment
-from paretopipe_runtime.worker.throttling import Throttling
+from paretopipe_runtime.worker.usage.throttling import Throttling
 
 
 class Telemetry:

@@ -29,7 +29,7 @@ class Keys:
     identity: Identity | None = None
 
 
-def connect(
+def open_channel(
     host: str,
     address: tuple[str, int],
     keys: Keys,
@@ -79,12 +79,12 @@ def connect(
     return Channel(encrypted, host), server
 
 
-def greeting(node: str, identity: Identity | None) -> dict[str, Any]:
+def agent_hello(node: str, identity: Identity | None) -> dict[str, Any]:
     """Return what a node's HELLO says of itself to whoever connects."""
     return {"node": node, **({"certificate": identity.fingerprint} if identity else {})}
 
 
-def promised(hello: dict[str, Any]) -> str | None:
+def client_certificate(hello: dict[str, Any]) -> str | None:
     """Return the fingerprint of what a client is about to show; None where it wants no TLS.
 
     Raises
@@ -102,10 +102,10 @@ def promised(hello: dict[str, Any]) -> str | None:
     return named
 
 
-def accepted(
+def accept_channel(
     sock: socket.socket, peer: str, named: str | None, identity: Identity | None
 ) -> Channel:
-    """Return the channel over a connection that was let in; `named` is what `promised` returned.
+    """Return the channel over a connection that was let in; `named` as of `client_certificate`.
 
     Raises
     ------

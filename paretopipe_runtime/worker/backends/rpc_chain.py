@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import torch
 from torch.distributed import rpc
 
-from paretopipe_runtime.worker import memory
-from paretopipe_runtime.worker.backend import Batch, Context, Ends, Sink
-from paretopipe_runtime.worker.rpc_calls import Inbox, deliver, serve
-from paretopipe_runtime.worker.rpc_group import Group, explain, name_of
-from paretopipe_runtime.worker.socket_backend import TensorSink, resident_source
+from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends, Sink
+from paretopipe_runtime.worker.backends.rpc_calls import Inbox, deliver, serve
+from paretopipe_runtime.worker.backends.rpc_group import Group, explain, name_of
+from paretopipe_runtime.worker.backends.socket import TensorSink, resident_source
+from paretopipe_runtime.worker.devices import memory
 
 CALLS = 2  # one whose tensor travels, one whose tensor waits to be computed
 

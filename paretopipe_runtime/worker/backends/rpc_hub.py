@@ -17,13 +17,13 @@ from torch.distributed import rpc
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.worker import memory
-from paretopipe_runtime.worker.backend import Batch, Context, Ends
-from paretopipe_runtime.worker.launch import Launch
-from paretopipe_runtime.worker.rpc_calls import Call, Inbox, deliver, serve
-from paretopipe_runtime.worker.rpc_chain import LastSink
-from paretopipe_runtime.worker.rpc_group import Group, explain, name_of
-from paretopipe_runtime.worker.socket_backend import resident_inputs
+from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends
+from paretopipe_runtime.worker.backends.rpc_calls import Call, Inbox, deliver, serve
+from paretopipe_runtime.worker.backends.rpc_chain import LastSink
+from paretopipe_runtime.worker.backends.rpc_group import Group, explain, name_of
+from paretopipe_runtime.worker.backends.socket import resident_inputs
+from paretopipe_runtime.worker.devices import memory
+from paretopipe_runtime.worker.order import StageOrder
 
 MOST_AT_ONCE = 16  # batches on their way; more requests wait
 
@@ -143,7 +143,7 @@ class AnswerSink:
         self._group.finish()
 
 
-def _next_request(control: Channel, order: Launch) -> int | None:
+def _next_request(control: Channel, order: StageOrder) -> int | None:
     """Wait for the orchestrator's next request; return its batch, None at the end of the run."""
     header = control.receive_header(order.idle_timeout_s)
     if header.type is FrameType.END:

@@ -1,7 +1,7 @@
 """What a stage needs of a communication backend: where its batches come from and where they go.
 
 A backend is one file beside this one with a function ``connect(context: Context) -> Ends``.
-`socket_backend` is ours.
+`socket` is ours.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.worker.launch import Launch
 from paretopipe_runtime.worker.node import Node
+from paretopipe_runtime.worker.order import StageOrder
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ class Context:
     """
 
     node: Node
-    order: Launch
+    order: StageOrder
     control: Channel
     links: socket.socket
     layout: Layout

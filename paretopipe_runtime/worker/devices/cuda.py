@@ -28,8 +28,9 @@ from torch import nn
 
 from paretopipe_runtime.engines import Layout
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker import memory, nvml
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.devices import memory
+from paretopipe_runtime.worker.usage import nvml
 
 Compute = Callable[[torch.Tensor], torch.Tensor]
 #: Outputs in page-locked memory at a time: one that is sent, one that waits, one that is made.

@@ -28,8 +28,8 @@ from torch.distributed import rpc
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.worker.backend import Context
-from paretopipe_runtime.worker.socket_backend import (
+from paretopipe_runtime.worker.backends.backend import Context
+from paretopipe_runtime.worker.backends.socket import (
     CHAIN_TIMEOUT_S,
     link_from_previous,
     link_to_next,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from paretopipe_runtime.engines import Layout
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +96,8 @@ def open_device(name: str) -> Device:
     """
     if name == "cpu":
         return Cpu()
-    from paretopipe_runtime.worker import cuda  # by a stage process alone, never by its parent
+    from paretopipe_runtime.worker.devices import (
+        cuda,  # by a stage process alone, never by its parent
+    )
 
     return cuda.open_gpu(name)
