@@ -36,7 +36,7 @@ SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null || 
 	{ echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside; }; \
 	$(BIN)/pytest -m testbed && exit $$beside
 # What bandit reads: all Python that is not a test.
-SHIPPED := paretopipe_runtime reports plugins roles benchmarks
+SHIPPED := paretopipe_runtime reports roles
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-testbed demo-processes bench test quick check-all soak arm lint check setup \
@@ -74,12 +74,12 @@ check-all: setup-test ## the suite in large numbers, with what is too slow or de
 	@$(SUITE)
 
 soak: setup-test ## the campaigns, slower still; findings go to docs/campaigns
-	$(BIN)/pytest campaigns -s
+	$(BIN)/pytest tests/campaigns -s
 
 arm: setup-test ## a Pi 4's processor, emulated: which PyTorch works there, and a split on to this machine
 	@scripts/packages $(ARM_PACKAGES)
-	@$(BIN)/python -m campaigns.emulated_pi
-	$(BIN)/pytest campaigns/test_arm.py -s
+	@$(BIN)/python -m tests.campaigns.emulated_pi
+	$(BIN)/pytest tests/campaigns/test_arm.py -s
 
 lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 	$(BIN)/ruff format --check .

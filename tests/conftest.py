@@ -22,6 +22,7 @@ from tests.effort import THOROUGH
 
 BUDGET = Path(__file__).with_name("budget.toml")
 COSTS = pytest.StashKey["Costs"]()
+collect_ignore = ["campaigns"]  # `make soak` runs them by their name
 SLOWEST = 10
 BY_MODULE = {"playbooks", "runtime"}
 SLACK = 1.5
