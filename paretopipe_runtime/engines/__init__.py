@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from paretopipe_runtime.weights import WeightsManifest
-    from paretopipe_runtime.wire.tensor import Tensor
+    from paretopipe_runtime.wire.frames import Tensor
 
 #: How the elements of an image-like tensor (batch, channels, height, width) lie in memory.
 Layout = Literal["contiguous", "channels_last"]

@@ -19,7 +19,7 @@ import numpy as np
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.plan import Plan, canonical
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 INPUT_BATCHES = 2
 INPUT_SEED = 0

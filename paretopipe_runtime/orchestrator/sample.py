@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from paretopipe_runtime.plan import Plan, canonical
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 Member = TypeVar("Member")
 

@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _node(options: argparse.Namespace) -> int:
     from benchmarks import node
+    from paretopipe_runtime.wire.connect import Keys
     from paretopipe_runtime.wire.handshake import read_key
-    from paretopipe_runtime.wire.opening import Keys
     from paretopipe_runtime.wire.tls import Identity
 
     identity = Identity.given(options.certificate, options.authority)

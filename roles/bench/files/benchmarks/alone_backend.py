@@ -16,8 +16,8 @@ from paretopipe_runtime import golden, weights
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.worker.backend import Batch, Context, Ends, Sink, Source
-from paretopipe_runtime.worker.socket_backend import (
+from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends, Sink, Source
+from paretopipe_runtime.worker.backends.socket import (
     TensorSink,
     link_from_previous,
     link_to_next,

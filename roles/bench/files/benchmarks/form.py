@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 TIMEOUT_S = 120.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.worker.agent import Agent, AgentOptions
 from paretopipe_runtime.worker.node import BACKENDS, Node
 

@@ -22,8 +22,9 @@ import torch
 from benchmarks import transport
 from benchmarks.form import TIMEOUT_S, Form
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import handshake, opening
+from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.connect import agent_hello, client_certificate
 from paretopipe_runtime.worker import allocator
 from paretopipe_runtime.worker.node import Node
 
@@ -31,7 +32,7 @@ from paretopipe_runtime.worker.node import Node
 def serve(node: Node, port: int) -> None:
     """Serve until killed; torch is imported once, and no thread is started before a fork."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
-    greeting = opening.greeting(node.name, node.identity)
+    greeting = agent_hello(node.name, node.identity)
     with socket.create_server((node.address, port)) as listener:
         while True:
             sock, _ = listener.accept()
@@ -64,7 +65,7 @@ def _receive(node: Node, sock: socket.socket, hello: dict[str, Any]) -> None:
     # The RPC classes link up by themselves, as stages do: all they let us say is the run's name.
     form = Form.parse(str(hello["run_id"])) if hello["role"] == "link" else Form(**hello["form"])
     allocator.apply(form.allocator)
-    end = transport.receiving_end(form, node, sock, opening.promised(hello))
+    end = transport.receiving_end(form, node, sock, client_certificate(hello))
     while True:
         transport.receive_round(end, form)
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 import torch
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.worker.backend import Batch, Context, Ends, Sink, Source
-from paretopipe_runtime.worker.socket_backend import (
+from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends, Sink, Source
+from paretopipe_runtime.worker.backends.socket import (
     TensorSink,
     link_from_previous,
     link_to_next,

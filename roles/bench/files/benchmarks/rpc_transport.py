@@ -18,13 +18,13 @@ from torch.distributed import rpc
 from benchmarks.form import TIMEOUT_S, Form
 from benchmarks.transport import fail
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.worker import memory
-from paretopipe_runtime.worker.backend import Batch, Context
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.worker.backends.backend import Batch, Context
+from paretopipe_runtime.worker.backends.rpc_calls import Inbox, serve
+from paretopipe_runtime.worker.backends.rpc_chain import CalledSource, CallSink
+from paretopipe_runtime.worker.backends.rpc_group import Group
+from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.node import Node
-from paretopipe_runtime.worker.rpc_calls import Inbox, serve
-from paretopipe_runtime.worker.rpc_chain import CalledSource, CallSink
-from paretopipe_runtime.worker.rpc_group import Group
+from paretopipe_runtime.worker.order import StageOrder
 
 #: What `told` answers with: what RPC calls has to be found from its module.
 _told: queue.SimpleQueue[float] = queue.SimpleQueue()
@@ -157,4 +157,4 @@ def _context(
         "io_timeout_s": TIMEOUT_S,
         "idle_timeout_s": TIMEOUT_S,
     }
-    return Context(node, Launch(**order), control, links or socket.socket(), "contiguous", fail)
+    return Context(node, StageOrder(**order), control, links or socket.socket(), "contiguous", fail)

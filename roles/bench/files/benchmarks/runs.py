@@ -21,7 +21,7 @@ from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import BACKENDS, Plan, read_plan
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import expand
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 #: What an `alone` run is invalid for, and may be: nothing crosses the link.
 _ALONE = {"bytes_mismatch", "exceeds_wire"}

@@ -31,12 +31,12 @@ import torch
 from benchmarks.form import TIMEOUT_S, Form
 from benchmarks.pickle_backend import receive_pickled, send_pickled
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.worker import memory
-from paretopipe_runtime.worker.backend import Batch
+from paretopipe_runtime.wire.connect import accept_channel, open_channel
+from paretopipe_runtime.worker.backends.backend import Batch
+from paretopipe_runtime.worker.backends.socket import TensorSink, TensorSource
+from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.node import Node
-from paretopipe_runtime.worker.socket_backend import TensorSink, TensorSource
 
 _ACK = b"\x06"
 _SECONDS = struct.Struct("!d")
@@ -77,7 +77,7 @@ def sending_end(form: Form, node: Node, to: tuple[str, str, int], control: Chann
         return rpc_transport.sending_end(form, node, to, control)
     hello = {"role": "receive", "form": form.to_message()}
     # It blocks, bounded by the unit: a time-out would cost the raw socket a poll a call.
-    channel, _ = opening.connect(
+    channel, _ = open_channel(
         *(to[0], to[1:], node.keys, hello), transport=form.transport, timeout=TIMEOUT_S
     )
     return _ENDS[form.method][0](form, channel)
@@ -95,7 +95,7 @@ def receiving_end(form: Form, node: Node, sock: socket.socket, named: str | None
         from benchmarks import rpc_transport
 
         return rpc_transport.receiving_end(form, node, sock)
-    return _ENDS[form.method][1](form, opening.accepted(sock, "peer", named, node.identity))
+    return _ENDS[form.method][1](form, accept_channel(sock, "peer", named, node.identity))
 
 
 def send_round(end: End, form: Form) -> dict[str, Any]:
