@@ -152,7 +152,7 @@ class Plan:
         return self.relay.via(to, after) if self.relay else None
 
     def onward(self, workers: tuple[Worker, ...], stage: int) -> dict[str, Any]:
-        """Return what a stage's `Launch` says of the next one; a hub's is the first."""
+        """Return what a stage's `StageOrder` says of the next one; a hub's is the first."""
         if stage + 1 == len(workers):
             return {"next_stage": None}
         to, after = workers[stage + 1], workers[stage] if stage >= 0 else None

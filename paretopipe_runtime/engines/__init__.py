@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from paretopipe_runtime.contract.weights import WeightsManifest
-    from paretopipe_runtime.wire.tensor import Tensor
+    from paretopipe_runtime.wire.frames import Tensor
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import nn
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.engines import StageToLoad
 from paretopipe_runtime.engines.channels_last import load_modules
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 _PR_SET_PDEATHSIG = 1
 _OPTIONS = {

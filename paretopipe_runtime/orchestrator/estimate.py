@@ -19,7 +19,7 @@ from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.runs import Run
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 LAUNCH_S = 0.3
 LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meets through a store

@@ -15,7 +15,7 @@ from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.orchestrator.profile import samples_of
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import Run, expand
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 GUESS = 0.5  # the deviation of what a profile takes, for it is known only roughly before
 VISIT_S = 8.0  # that playbooks take to begin and end one visit to a cell, about

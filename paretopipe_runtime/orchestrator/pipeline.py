@@ -19,12 +19,10 @@ from paretopipe_runtime import golden
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.boots import Boots
-from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.worker.order import StageOrder
 
 COMPUTE_ALLOWANCE_S = 120.0  # the longest one batch may compute before its stage counts as frozen
 UNKNOWN_RATE_MBIT = 10.0
@@ -75,8 +73,8 @@ class Pipeline:
     ready: list[dict[str, Any]]
 
 
-def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
-    """Launch a fresh process for every order, on the plan's workers and hub; return them ready.
+def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
+    """StageOrder a fresh process for every order, on the plan's workers and hub; return them ready.
 
     Into `boots` goes which boot of each host took the launch.
 
@@ -88,12 +86,12 @@ def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeli
     channels: list[Channel] = []
     abandoned = threading.Event()
 
-    def start(order: Launch) -> dict[str, Any]:
+    def start(order: StageOrder) -> dict[str, Any]:
         worker = plan.hub if order.is_hub else plan.workers[order.stage]
         assert worker is not None
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
         timeout = CONNECT_S + 4 * plan.rtt_s
-        channel, agent = opening.connect(
+        channel, agent = open_channel(
             *(worker.host, (worker.address, worker.port), keys, hello),
             transport=worker.transport,
             timeout=timeout,

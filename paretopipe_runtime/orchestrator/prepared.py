@@ -20,7 +20,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 INPUT_BATCHES = 2
 INPUT_SEED = 0

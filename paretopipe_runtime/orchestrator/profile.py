@@ -28,7 +28,7 @@ from paretopipe_runtime.orchestrator.sweep import (
     stop_on_signal,
 )
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 
 def profile(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int, str]:

@@ -26,8 +26,8 @@ from paretopipe_runtime.orchestrator.prepared import (
 from paretopipe_runtime.orchestrator.record import was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
 from paretopipe_runtime.weights import tensor_nbytes
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.worker.order import StageOrder
 
 #: What the first sample is guessed by: a small processor's operations a second.
 GUESSED_FLOPS = 10e9
@@ -133,8 +133,8 @@ def _measure(
 
 def _order(
     plan: Plan, prepared: Prepared, deadlines: Deadlines, batches: int, run_id: str
-) -> Launch:
-    return Launch(
+) -> StageOrder:
+    return StageOrder(
         run_id=run_id,
         stage=0,
         stages=1,

@@ -19,9 +19,9 @@ from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
 from paretopipe_runtime.orchestrator.record import security, was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.launch import HUB, Launch
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.order import HUB, StageOrder
 
 FLOAT_NBYTES = 4
 ANSWER = Tensor((1, 1), "float32", FLOAT_NBYTES)
@@ -166,9 +166,9 @@ def _move(plan: Plan, nbytes: int, keys: Keys, run_id: str) -> dict[str, Any]:
     }
 
 
-def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> list[Launch]:
-    def order(stage: int, allocator: str, takes: Tensor, gives: Tensor) -> Launch:
-        return Launch(
+def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> list[StageOrder]:
+    def order(stage: int, allocator: str, takes: Tensor, gives: Tensor) -> StageOrder:
+        return StageOrder(
             run_id=run_id,
             stage=stage,
             stages=len(plan.workers),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.contract.plan import Plan
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 Member = TypeVar("Member")
 

@@ -37,7 +37,7 @@ from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.runs import Run, expand
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 MAX_ATTEMPTS = 2  # of one run within one pass of its block and one sweep
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky

@@ -19,7 +19,7 @@ from typing import Any
 import xxhash
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import frames, strict, told
+from paretopipe_runtime.wire import frames, strict
 from paretopipe_runtime.wire.frames import FrameType, Header
 from paretopipe_runtime.wire.outgoing import PIECE, Outgoing, rest
 
@@ -149,7 +149,7 @@ class Channel:
 
     def send_error(self, error: ParetoPipeError, *, timeout: float = 5.0) -> None:
         """Tell the peer why this end gives up."""
-        self.send(FrameType.ERROR, told.payload(error), timeout=timeout)
+        self.send(FrameType.ERROR, frames.error_payload(error), timeout=timeout)
 
     def sent(self, kind: FrameType, payload_nbytes: int) -> None:
         """Take note of a frame that is complete, and let the next one begin."""
@@ -197,7 +197,7 @@ class Channel:
             )
         self._received += 1
         if header.type is FrameType.ERROR:
-            raise told.read(self._json(header), self.peer)
+            raise frames.read_error(self._json(header), self.peer)
         return header
 
     def receive_payload(self, header: Header, buffer: memoryview, timeout: float) -> float:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paretopipe_runtime.contract.lines import MEASURED, PLAN, SCHEMA_VERSION, Record, intact
-from reports import apart
 from reports.data import shape
 from reports.data.lines import lines, parse
 from reports.data.reduce import Reducer
 from reports.data.text import clean
 from reports.errors import ReportError
-from reports.garbage import unsought
+from reports.parallel import gc_paused, map_forked
 
 _LARGE = 20e6  # bytes; less is read before processes have started
 
@@ -49,7 +48,7 @@ class Records:
     drifts: tuple[Record, ...] = ()  # by which limits cells were judged, and what was beyond them
 
 
-@unsought()
+@gc_paused()
 def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Records:
     """Read every ``*.jsonl`` file of a results folder.
 
@@ -237,7 +236,7 @@ def _forked(
         return None
     found = _Found()
     # Which of two records with one key comes first is known only file after file.
-    parts = apart.each(_alone, paths, processes, meanwhile)
+    parts = map_forked(_alone, paths, processes, meanwhile)
     return found if all(map(found.join, parts)) else None
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.models import build_blocks
-from plugins.preflight import sizes
+from roles.preflight.judging import sizes
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)

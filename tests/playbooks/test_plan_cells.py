@@ -24,7 +24,7 @@ HOSTS = {
 
 @pytest.fixture(scope="module")
 def cells(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/plan_cells.py")
+    return plugin("roles/plan/action_plugins/plan_cells.py")
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) ->
 
 
 def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
-    choice = importlib.import_module("planning.choice")  # found since the plugin was loaded
+    choice = importlib.import_module("roles.plan.planning.choice")
     assert cells
     assert tuple(factors.BACKEND.values) == choice.BACKENDS
     assert tuple(factors.ALLOCATOR.values) == choice.ALLOCATORS
@@ -487,7 +487,7 @@ def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any
 
 
 def test_three_stages_take_two_cut_points(cells: ModuleType) -> None:
-    values = importlib.import_module("planning.values")
+    values = importlib.import_module("roles.plan.planning.values")
     assert values.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
     with pytest.raises(cells.OptionError, match="out of range"):
         values.cut_points("9-3", "vgg16", 39, 3)

@@ -14,8 +14,7 @@ import xxhash
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import FrameType, Tensor
 from paretopipe_runtime.wire.tls import Identity
 from tests.wire.cuts import tcp_pair
 from tests.wire.encrypted import encrypted
