@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,22 @@ def test_nothing_deserialises_code(path: Path) -> None:
             for keyword in node.keywords:
                 allows = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
                 assert not (keyword.arg in {"allow_pickle", "shell"} and allows)
+
+
+def test_no_backend_needs_another() -> None:
+    """A backend takes what they share from `backend`; RPC is one backend in several files."""
+    for path in (ROOT / "paretopipe_runtime/worker/backends").glob("*.py"):
+        imported = set(re.findall(r"backends(?:\.| import )(\w+)", path.read_text()))
+        assert path.stem.startswith("rpc") or imported <= {"backend"}, path
+        assert "socket" not in imported, path
+
+
+def test_the_wire_has_no_circle() -> None:
+    order = ["strict", "frames", "tcp", "sending", "receiving", "channel"]
+    order += ["tls_socket", "tls", "handshake", "connect"]
+    for path in (ROOT / "paretopipe_runtime/wire").glob("[!_]*.py"):
+        below = set(order[: order.index(path.stem)])
+        imported = set(re.findall(r"runtime\.wire\.(\w+)", path.read_text()))
+        for line in re.findall(r"runtime\.wire import (.*)", path.read_text()):
+            imported |= set(line.split(", "))
+        assert imported <= below, path

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames, handshake, strict
-from paretopipe_runtime.wire.channel import MESSAGE_DEPTH
+from paretopipe_runtime.wire.receiving import MESSAGE_DEPTH
 
 FOLDER = Path(__file__).parent.parent / "corpus"
 
