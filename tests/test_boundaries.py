@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +21,9 @@ TRAINING = {"paretopipe_runtime.finetune"}  # it may start CUDA and reads foreig
 STATE_DICT = ROOT / "paretopipe_runtime/finetune/state_dict.py"
 SOURCES = sorted(
     path
-    for folder in ("paretopipe_runtime", "reports", "plugins", "roles")
+    for folder in ("paretopipe_runtime", "reports", "roles")
     for path in (ROOT / folder).rglob("*.py")
+    if "benchmarks" not in path.parts  # it unpickles: see tests/benchmarks/test_boundaries.py
 )
 
 
@@ -83,20 +83,68 @@ def test_nothing_deserialises_code(path: Path) -> None:
                 assert not (keyword.arg in {"allow_pickle", "shell"} and allows)
 
 
-def test_no_backend_needs_another() -> None:
-    """A backend takes what they share from `backend`; RPC is one backend in several files."""
-    for path in (ROOT / "paretopipe_runtime/worker/backends").glob("*.py"):
-        imported = set(re.findall(r"backends(?:\.| import )(\w+)", path.read_text()))
-        assert path.stem.startswith("rpc") or imported <= {"backend"}, path
-        assert "socket" not in imported, path
+# Each may import what stands before it, and its own kind. The longest name that fits counts.
+LAYERS = (
+    ("reports.errors", "reports.words", "reports.parallel", "reports.paper"),
+    ("reports.data",),
+    ("reports.statistics",),
+    ("reports.prediction",),
+    ("reports.page",),
+    ("reports.page.draw",),
+    ("reports.page.sections",),
+    ("reports.page.render", "reports.page.index"),
+    ("reports.cli", "reports.__main__"),
+)
+REPORTS = [path for path in SOURCES if path.is_relative_to(ROOT / "reports")]
+RUNTIME = [path for path in SOURCES if path.is_relative_to(ROOT / "paretopipe_runtime")]
 
 
-def test_the_wire_has_no_circle() -> None:
-    order = ["strict", "frames", "tcp", "sending", "receiving", "channel"]
-    order += ["tls_socket", "tls", "handshake", "connect"]
-    for path in (ROOT / "paretopipe_runtime/wire").glob("[!_]*.py"):
-        below = set(order[: order.index(path.stem)])
-        imported = set(re.findall(r"runtime\.wire\.(\w+)", path.read_text()))
-        for line in re.findall(r"runtime\.wire import (.*)", path.read_text()):
-            imported |= set(line.split(", "))
-        assert imported <= below, path
+def imported(path: Path) -> set[str]:
+    """Return the modules of its own package that a module imports, wherever it does."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # Of a package the modules in it, not the package around them.
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name for name in inside if name in MODULES} or {node.module}
+    return found & MODULES.keys() - {module(path)}
+
+
+def module(path: Path) -> str:
+    """Return a file's dotted name."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module(path): path for path in (*REPORTS, *RUNTIME)}
+
+
+def layer(name: str) -> int:
+    """Return how high a module stands."""
+    fits = {part: height for height, parts in enumerate(LAYERS) for part in parts}
+    return fits[max((part for part in fits if within(part, name)), key=len)]
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=module)
+def test_the_report_imports_downwards_only(path: Path) -> None:
+    if module(path) == "reports":
+        return
+    assert [name for name in imported(path) if layer(name) > layer(module(path))] == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    left = {name: imported(path) for name, path in MODULES.items()}
+    while free := {name for name, needs in left.items() if not needs & left.keys()}:
+        left = {name: needs for name, needs in left.items() if name not in free}
+    assert left == {}
+
+
+def test_no_backend_imports_another() -> None:
+    """What they share is in `backend`; RPC is one backend in several files."""
+    folder = "paretopipe_runtime.worker.backends"
+    for name, path in MODULES.items():
+        if within(folder, name) and not name.endswith(".backend"):
+            others = {other for other in imported(path) if within(folder, other)}
+            rpc = {other for other in others if other in RPC_MODULES and name in RPC_MODULES}
+            assert others - rpc <= {f"{folder}.backend"}, name

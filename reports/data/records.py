@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reports import apart
 from reports.data import shape
 from reports.data.lines import Record as Record
 from reports.data.lines import checksum as checksum
@@ -15,7 +14,7 @@ from reports.data.lines import intact, lines, parse
 from reports.data.reduce import Reducer
 from reports.data.text import clean
 from reports.errors import ReportError
-from reports.garbage import unsought
+from reports.parallel import gc_paused, map_forked
 
 SCHEMA_VERSION = 1
 _LARGE = 20e6  # bytes; less is read before processes have started
@@ -51,7 +50,7 @@ class Records:
     drifts: tuple[Record, ...] = ()  # by which limits cells were judged, and what was beyond them
 
 
-@unsought()
+@gc_paused()
 def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Records:
     """Read every ``*.jsonl`` file of a results folder.
 
@@ -239,7 +238,7 @@ def _forked(
         return None
     found = _Found()
     # Which of two records with one key comes first is known only file after file.
-    parts = apart.each(_alone, paths, processes, meanwhile)
+    parts = map_forked(_alone, paths, processes, meanwhile)
     return found if all(map(found.join, parts)) else None
 
 

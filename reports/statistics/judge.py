@@ -7,22 +7,20 @@ far from all others, splits with too many invalid attempts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import expm1, sqrt
+from math import expm1, log, sqrt
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import moocore
 import numpy as np
 from scipy.special import stdtrit
 
-from reports.statistics.blocks import Fit, fit_splits
+from reports.data.cells import Cell, Split
+from reports.statistics.blocks import Fit, Run, fit
 from reports.statistics.membership import membership
 from reports.statistics.pareto import front
-
-if TYPE_CHECKING:
-    from reports.data.cells import Cell, Split
 
 Cuts = tuple[int, ...]
 Verdict = Literal["on", "off", "undecided"]
@@ -50,6 +48,11 @@ class Judgement:
     hypervolume: float | None
     outliers: tuple[tuple[Cuts, int, float], ...]  # split, block, robust z; flagged and counted
     unreliable: frozenset[Cuts]  # more than a fifth of the attempts were invalid
+
+    def front(self, cell: Cell) -> tuple[Split, ...]:
+        """Return the splits on the strict front of medians, by latency."""
+        members = (split for split in cell.measured if split.cuts in self.strict)
+        return tuple(sorted(members, key=lambda split: (split.latency, split.cuts)))
 
 
 def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
@@ -157,3 +160,16 @@ def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
         (model.splits[model.of_split[run]], model.blocks[model.of_block[run]], float(z[run]))
         for run in np.flatnonzero(np.abs(z) > OUTLYING)
     )
+
+
+def fit_splits(splits: Iterable[Split]) -> Fit | None:
+    """Fit the logarithms of the latency and throughput of splits; None where none has a run."""
+    runs = {
+        split.cuts: [
+            Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
+            for value in split.values
+        ]
+        for split in splits
+        if split.values
+    }
+    return fit(runs) if runs else None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from reports.data.cells import Cell
 from reports.statistics.judge import Judgement
-
-if TYPE_CHECKING:
-    from reports.data.cells import Cell
 
 FURTHER = 5
 

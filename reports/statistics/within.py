@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log1p, sqrt
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from scipy.special import stdtrit
 
-from reports.statistics.blocks import Fit, fit_splits
+from reports.data.cells import Cell
+from reports.statistics.blocks import Fit
 from reports.statistics.difference import CONFIDENCE
-
-if TYPE_CHECKING:
-    from reports.data.cells import Cell
+from reports.statistics.judge import fit_splits
 
 Cuts = tuple[int, ...]
 Goal = Literal["latency", "throughput"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paretopipe_runtime.models import MODEL_NAMES, build_blocks, model_info
-from plugins.preflight import sizes
+from roles.preflight.judging import sizes
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)

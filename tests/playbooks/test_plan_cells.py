@@ -24,7 +24,7 @@ HOSTS = {
 
 @pytest.fixture(scope="module")
 def cells(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/plan_cells.py")
+    return plugin("roles/plan/action_plugins/plan_cells.py")
 
 
 @pytest.fixture
@@ -113,12 +113,14 @@ def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) ->
 
 
 def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
-    choice = importlib.import_module("planning.choice")  # found since the plugin was loaded
+    choice = importlib.import_module("roles.plan.planning.choice")
     assert cells
     assert choice.BACKENDS == runtime_plan.BACKENDS
     assert choice.ALLOCATORS == runtime_plan.ALLOCATORS
     assert choice.TRANSPORTS == runtime_plan.TRANSPORTS
-    assert importlib.import_module("planning.cells").EMULATIONS == runtime_plan.EMULATIONS
+    assert (
+        importlib.import_module("roles.plan.planning.cells").EMULATIONS == runtime_plan.EMULATIONS
+    )
     assert tuple(engines.ENGINES) == choice.ENGINES
     assert tuple(name for name, e in engines.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
 
@@ -488,7 +490,7 @@ def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any
 
 
 def test_three_stages_take_two_cut_points(cells: ModuleType) -> None:
-    values = importlib.import_module("planning.values")
+    values = importlib.import_module("roles.plan.planning.values")
     assert values.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
     with pytest.raises(cells.OptionError, match="out of range"):
         values.cut_points("9-3", "vgg16", 39, 3)

@@ -36,8 +36,12 @@ def pair(request: pytest.FixtureRequest, identity: Identity) -> Iterator[tuple[C
 
 
 def fail(error: ParetoPipeError) -> NoReturn:
-    """End the thread, as a stage would end its process: the test's end closes its channel."""
-    raise SystemExit(str(error))
+    """Keep the thread for good, as a stage would end its process: the test closes its channel.
+
+    An exception, SystemExit too, would be the next test's warning.
+    """
+    threading.Event().wait()
+    raise error
 
 
 def form_of(tensor: torch.Tensor) -> Tensor:
