@@ -125,6 +125,7 @@ LAYERS = (
     ("reports.cli", "reports.__main__"),
 )
 REPORTS = [path for path in SOURCES if path.is_relative_to(ROOT / "reports")]
+RUNTIME = [path for path in SOURCES if path.is_relative_to(ROOT / "paretopipe_runtime")]
 
 
 def imported(path: Path) -> set[str]:
@@ -145,7 +146,7 @@ def module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = {module(path): path for path in REPORTS}
+MODULES = {module(path): path for path in (*REPORTS, *RUNTIME)}
 
 
 def layer(name: str) -> int:
@@ -161,8 +162,18 @@ def test_the_report_imports_downwards_only(path: Path) -> None:
     assert [name for name in imported(path) if layer(name) > layer(module(path))] == []
 
 
-def test_no_module_of_the_report_imports_itself_by_way_of_others() -> None:
+def test_no_module_imports_itself_by_way_of_others() -> None:
     left = {name: imported(path) for name, path in MODULES.items()}
     while free := {name for name, needs in left.items() if not needs & left.keys()}:
         left = {name: needs for name, needs in left.items() if name not in free}
     assert left == {}
+
+
+def test_no_backend_imports_another() -> None:
+    """What they share is in `backend`; RPC is one backend in several files."""
+    folder = "paretopipe_runtime.worker.backends"
+    for name, path in MODULES.items():
+        if within(folder, name) and not name.endswith(".backend"):
+            others = {other for other in imported(path) if within(folder, other)}
+            rpc = {other for other in others if other in RPC_MODULES and name in RPC_MODULES}
+            assert others - rpc <= {f"{folder}.backend"}, name
