@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import parts
 from benchmarks.runs import Laboratory
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.sweep import COMPLETE, INCOMPLETE, INTERRUPTED
+from paretopipe_runtime.orchestrator.loop import COMPLETE, INCOMPLETE, INTERRUPTED
 from paretopipe_runtime.version import version
 
 SCHEMA_VERSION = 1

@@ -17,10 +17,10 @@ from paretopipe_runtime.orchestrator import record
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import BACKENDS, Plan, read_plan
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.runs import expand
 from paretopipe_runtime.wire.opening import Keys
 
 #: What an `alone` run is invalid for, and may be: nothing crosses the link.

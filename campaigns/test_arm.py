@@ -30,7 +30,7 @@ from campaigns.emulated_pi import (
     environments,
 )
 from paretopipe_runtime import try_torch
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.weights import make_seeded_weights
 from tests.playbooks.conftest import run_playbook
 from tests.runtime.cluster import Cluster

@@ -13,7 +13,7 @@ import pytest
 from campaigns.conftest import Findings
 from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.models import MODEL_NAMES, model_info
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.plan import BACKENDS
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import runs, sweep

@@ -14,8 +14,8 @@ from paretopipe_runtime.models import MODEL_NAMES, model_info
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import prepare
+from paretopipe_runtime.orchestrator.runs import Run
 from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import Run
 from tests.runtime.cluster import Cluster
 
 MIB = 2**20

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.atomic import write_json
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import write_json
 from paretopipe_runtime.weights import WeightsManifest, block_path, verify_block
 
 SCHEMA_VERSION = 1

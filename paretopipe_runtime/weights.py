@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from paretopipe_runtime.atomic import partial, settle, write_json
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import partial, settle, write_json
 from paretopipe_runtime.models import build_blocks, model_info
 from paretopipe_runtime.models.initial import initial_tensors
 from paretopipe_runtime.origin import Origin

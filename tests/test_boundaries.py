@@ -30,7 +30,7 @@ SOURCES = sorted(
     ("modules", "forbidden"),
     [
         (
-            "paretopipe_runtime.orchestrator.sweep, paretopipe_runtime.orchestrator.outlook, "
+            "paretopipe_runtime.orchestrator.loop, paretopipe_runtime.orchestrator.forecast, "
             "paretopipe_runtime.worker.agent, paretopipe_runtime.cli",
             CONTROLLER_ONLY | {"torch"},
         ),
@@ -41,7 +41,7 @@ SOURCES = sorted(
             "paretopipe_runtime.relay.probe",
             CONTROLLER_ONLY | {"torch", "numpy", "psutil", "safetensors", "xxhash"},
         ),
-        ("reports.cli", {"torch", "torchvision", "ansible", "paretopipe_runtime"}),
+        ("reports.cli, reports.statistics.judge", {"torch", "torchvision", "ansible"}),
     ],
     ids=["measuring process", "stage process", "socket backend", "relay", "report"],
 )
@@ -57,6 +57,31 @@ def test_imports_stay_on_their_side(modules: str, forbidden: set[str]) -> None:
 def within(module: str, name: str) -> bool:
     """Whether a dotted name is a module or something inside it."""
     return f"{name}.".startswith(f"{module}.")
+
+
+def imported(folder: str) -> set[str]:
+    """Every module that the files of a folder import, at any place."""
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_the_report_takes_only_what_is_shared_from_the_runtime() -> None:
+    shared = {f"paretopipe_runtime.{name}" for name in ("contract", "judging")}
+    of_runtime = {name for name in imported("reports") if within("paretopipe_runtime", name)}
+    assert {n for n in of_runtime if not any(within(known, n) for known in shared)} == set()
+
+
+def test_judging_needs_numpy_and_itself() -> None:
+    needed = {name.partition(".")[0] for name in imported("paretopipe_runtime/judging")}
+    assert needed - sys.stdlib_module_names == {"numpy", "paretopipe_runtime"}
+    own = {n for n in imported("paretopipe_runtime/judging") if within("paretopipe_runtime", n)}
+    assert all(within("paretopipe_runtime.judging", name) for name in own)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

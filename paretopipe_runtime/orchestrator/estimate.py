@@ -16,9 +16,9 @@ from pathlib import Path
 from paretopipe_runtime import forked
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared
+from paretopipe_runtime.orchestrator.runs import Run
 from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import Plan, Worker
-from paretopipe_runtime.runs import Run
 from paretopipe_runtime.wire.opening import Keys
 
 LAUNCH_S = 0.3

@@ -16,9 +16,7 @@ from typing import Any
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
-from paretopipe_runtime.orchestrator.progress import Progress
-from paretopipe_runtime.orchestrator.sample import Sample
-from paretopipe_runtime.orchestrator.sweep import (
+from paretopipe_runtime.orchestrator.loop import (
     COMPLETE,
     GIVE_UP_AFTER,
     INCOMPLETE,
@@ -27,6 +25,8 @@ from paretopipe_runtime.orchestrator.sweep import (
     SweepFiles,
     stop_on_signal,
 )
+from paretopipe_runtime.orchestrator.progress import Progress
+from paretopipe_runtime.orchestrator.sample import Sample
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.opening import Keys
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.models import model_info
-from paretopipe_runtime.orchestrator.aftermath import explained
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
+from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import (
     INPUT_BATCHES,
     INPUT_SEED,

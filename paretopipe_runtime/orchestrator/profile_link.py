@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.orchestrator.aftermath import explained
 from paretopipe_runtime.orchestrator.estimate import LAUNCH_S, launch_round_trips
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
+from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
 from paretopipe_runtime.orchestrator.record import security, was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled

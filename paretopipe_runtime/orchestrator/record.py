@@ -13,9 +13,9 @@ from paretopipe_runtime.engines import ENGINES
 from paretopipe_runtime.models import model_info
 from paretopipe_runtime.orchestrator import boots
 from paretopipe_runtime.orchestrator.prepared import Prepared
+from paretopipe_runtime.orchestrator.runs import Run
 from paretopipe_runtime.partition import stage_ranges
 from paretopipe_runtime.plan import Plan
-from paretopipe_runtime.runs import Run
 
 WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scipy.special import stdtrit
 
-from reports.statistics.blocks import Fit, Run, fit
+from paretopipe_runtime.judging.model import Fit, Run, fit
 
 if TYPE_CHECKING:
     from reports.data.cells import Value

@@ -7,9 +7,9 @@ far from all others, splits with too many invalid attempts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import expm1, sqrt
+from math import expm1, log, sqrt
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
@@ -17,8 +17,8 @@ import moocore
 import numpy as np
 from scipy.special import stdtrit
 
-from reports.statistics.blocks import Fit, fit_splits
-from reports.statistics.membership import membership
+from paretopipe_runtime.judging.membership import membership
+from paretopipe_runtime.judging.model import Fit, Run, fit
 from reports.statistics.pareto import front
 
 if TYPE_CHECKING:
@@ -92,6 +92,19 @@ def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
         outliers=_outliers(model),
         unreliable=_unreliable(cell),
     )
+
+
+def fit_splits(splits: Iterable[Split]) -> Fit | None:
+    """Fit the logarithms of the latency and throughput of splits; None where none has a run."""
+    runs = {
+        split.cuts: [
+            Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
+            for value in split.values
+        ]
+        for split in splits
+        if split.values
+    }
+    return fit(runs) if runs else None
 
 
 def hypervolume(points: Mapping[Cuts, tuple[float, float]]) -> float | None:

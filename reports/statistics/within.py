@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from scipy.special import stdtrit
 
-from reports.statistics.blocks import Fit, fit_splits
+from paretopipe_runtime.judging.model import Fit
 from reports.statistics.difference import CONFIDENCE
+from reports.statistics.judge import fit_splits
 
 if TYPE_CHECKING:
     from reports.data.cells import Cell

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from paretopipe_runtime import cli
-from paretopipe_runtime.orchestrator import lease, outlook, pipeline, prepared
+from paretopipe_runtime.orchestrator import forecast, lease, pipeline, prepared
 from paretopipe_runtime.version import version
 from tests.kills import disks, phases, stub
 from tests.kills.zygote import ROOT
@@ -40,7 +40,7 @@ def collect_records() -> ModuleType:
 def warm(*, stub: bool) -> None:
     """Do once what every forked process would do again."""
     version()
-    assert outlook
+    assert forecast
     if stub:
         _use_the_stub()
 

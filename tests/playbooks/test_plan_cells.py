@@ -12,8 +12,8 @@ import pytest
 from paretopipe_runtime import engines
 from paretopipe_runtime import plan as runtime_plan
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
 HOSTS = {

@@ -20,7 +20,7 @@ from paretopipe_runtime.finetune.evaluation import evaluate
 from paretopipe_runtime.finetune.progress import Progress, Work
 from paretopipe_runtime.golden import TOLERANCE, compare, input_batches
 from paretopipe_runtime.models import model_info
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.published import Published, read
 from paretopipe_runtime.weights import block_path, load_stage, make_seeded_weights
 from tests.effort import trials

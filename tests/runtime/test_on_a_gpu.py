@@ -16,7 +16,7 @@ from paretopipe_runtime import engines, golden
 from paretopipe_runtime.engines import ENGINES, StageToLoad
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import MODEL_NAMES, model_info
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.partition import boundary_shapes
 from paretopipe_runtime.weights import make_seeded_weights
 from paretopipe_runtime.wire.tensor import Tensor

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.runs import Run, expand
 from paretopipe_runtime.plan import Cuts, read_plan
-from paretopipe_runtime.runs import Run, expand
 from tests.trained import named, unwritten
 
 

@@ -23,16 +23,12 @@ cases, with the Student-t in 2 %. ``docs/statistics.md`` has the operating chara
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from reports.data.cells import Split
 
 Cuts = tuple[int, ...]
 Floats = NDArray[np.float64]
@@ -80,19 +76,6 @@ class Fit:
     def deviation(self) -> Floats:
         """The standard deviation of one undisturbed run, a CV as long as it is small."""
         return np.sqrt(np.diag(self.covariance))
-
-
-def fit_splits(splits: Iterable[Split]) -> Fit | None:
-    """Fit the logarithms of the latency and throughput of splits; None where none has a run."""
-    runs = {
-        split.cuts: [
-            Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
-            for value in split.values
-        ]
-        for split in splits
-        if split.values
-    }
-    return fit(runs) if runs else None
 
 
 def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:

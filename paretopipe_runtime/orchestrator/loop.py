@@ -17,7 +17,13 @@ from typing import Any
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import boots, record
-from paretopipe_runtime.orchestrator.blocks import (
+from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.estimate import load_estimate
+from paretopipe_runtime.orchestrator.lease import Lease
+from paretopipe_runtime.orchestrator.pace import learned
+from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.orchestrator.progress import Progress
+from paretopipe_runtime.orchestrator.rounds import (
     Drift,
     Log,
     Step,
@@ -28,15 +34,9 @@ from paretopipe_runtime.orchestrator.blocks import (
     outstanding,
     steps,
 )
-from paretopipe_runtime.orchestrator.drive import drive
-from paretopipe_runtime.orchestrator.estimate import load_estimate
-from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.pace import learned
-from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
-from paretopipe_runtime.orchestrator.progress import Progress
+from paretopipe_runtime.orchestrator.runs import Run, expand
 from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.runs import Run, expand
 from paretopipe_runtime.wire.opening import Keys
 
 MAX_ATTEMPTS = 2  # of one run within one pass of its block and one sweep

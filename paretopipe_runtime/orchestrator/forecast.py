@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.orchestrator import estimate
-from paretopipe_runtime.orchestrator.blocks import Log, blocks_of, continued, needed, outstanding
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.pace import Pace, learned
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.orchestrator.profile import samples_of
+from paretopipe_runtime.orchestrator.rounds import Log, blocks_of, continued, needed, outstanding
+from paretopipe_runtime.orchestrator.runs import Run, expand
 from paretopipe_runtime.plan import Plan, Worker, read_plan
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.runs import Run, expand
 from paretopipe_runtime.wire.opening import Keys
 
 GUESS = 0.5  # the deviation of what a profile takes, for it is known only roughly before
