@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.runtime.test_blocks import MANY, plan_runs
 
 from campaigns.conftest import Findings
 from paretopipe_runtime.orchestrator.rounds import Drift, Log, Shift, blocks_of
+from tests.runtime.test_rounds import MANY, plan_runs
 
 CELLS = 400
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.10)

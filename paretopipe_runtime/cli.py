@@ -100,14 +100,13 @@ def _measure(
     measure: Callable[..., tuple[int, str]], options: argparse.Namespace, **more: Any
 ) -> int:
     from paretopipe_runtime import job
-    from paretopipe_runtime.orchestrator.lease import Lease
     from paretopipe_runtime.orchestrator.loop import SweepFiles
 
     files = SweepFiles(
         options.records,
         options.merge,
         options.progress,
-        Lease(options.lease, options.lease_seconds),
+        job.Lease(options.lease, options.lease_seconds),
         options.state_dir,
     )
     plan, keys = _read_plan(options.plan), _keys(options)
@@ -129,11 +128,10 @@ def _finetune(options: argparse.Namespace) -> int:
     from paretopipe_runtime import job
     from paretopipe_runtime.finetune.job import Files, finetune
     from paretopipe_runtime.finetune.settings import Settings
-    from paretopipe_runtime.orchestrator.lease import Lease
 
     given = {name: getattr(options, name, None) for name in Settings.__dataclass_fields__}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    lease = Lease(options.lease, options.lease_seconds)
+    lease = job.Lease(options.lease, options.lease_seconds)
     with job.hold(options.state_dir, f"paretopipe finetune {settings.model}"):
         code, sentence = finetune(settings, Files(options.state_dir, lease, options.progress))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)

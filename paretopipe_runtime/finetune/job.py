@@ -28,8 +28,7 @@ from paretopipe_runtime.finetune.result import Result, store_blocks
 from paretopipe_runtime.finetune.schedule import best
 from paretopipe_runtime.finetune.settings import Recipe, Settings
 from paretopipe_runtime.finetune.training import Training
-from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.loop import COMPLETE, INTERRUPTED, stop_on_signal
+from paretopipe_runtime.job import COMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.origin import Origin
 from paretopipe_runtime.partition import boundary_shapes
 from paretopipe_runtime.published import Published, publish

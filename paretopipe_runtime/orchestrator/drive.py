@@ -13,9 +13,8 @@ import time
 from typing import Any
 
 from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.orchestrator.boots import Boots
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
-from paretopipe_runtime.orchestrator.postmortem import explained
+from paretopipe_runtime.orchestrator.postmortem import Boots, explained
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
 from paretopipe_runtime.orchestrator.runs import Run
 from paretopipe_runtime.partition import stage_ranges

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.job import Lease
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
-from paretopipe_runtime.orchestrator.lease import Lease
 from paretopipe_runtime.orchestrator.loop import SweepFiles
 from paretopipe_runtime.orchestrator.loop import sweep as measure
 from paretopipe_runtime.orchestrator.runs import expand
