@@ -1,4 +1,4 @@
-"""What only a GPU can show. Run it first on a host that has one: see "A GPU" in the README.
+"""What only a GPU can show. Run it first on a host that has one: see "A GPU" in docs/lab.md.
 
 No such host could be had while this was written, so that these tests themselves have never run.
 """
