@@ -34,7 +34,7 @@ SOURCES = sorted(
     ("modules", "forbidden"),
     [
         (
-            "paretopipe_runtime.orchestrator.sweep, paretopipe_runtime.orchestrator.outlook, "
+            "paretopipe_runtime.orchestrator.loop, paretopipe_runtime.orchestrator.forecast, "
             "paretopipe_runtime.worker.agent, paretopipe_runtime.cli",
             CONTROLLER_ONLY | {"torch"},
         ),
@@ -45,7 +45,7 @@ SOURCES = sorted(
             "paretopipe_runtime.relay.probe",
             CONTROLLER_ONLY | {"torch", "numpy", "psutil", "safetensors", "xxhash"},
         ),
-        ("reports.cli", {"torch", "torchvision", "ansible"}),
+        ("reports.cli, reports.statistics.judge", {"torch", "torchvision", "ansible"}),
     ],
     ids=["measuring process", "stage process", "socket backend", "relay", "report"],
 )
@@ -87,6 +87,14 @@ def test_reports_and_planning_know_of_the_runtime_what_the_contract_says(folder:
 def within(module: str, name: str) -> bool:
     """Whether a dotted name is a module or something inside it."""
     return f"{name}.".startswith(f"{module}.")
+
+
+def test_judging_needs_numpy_and_itself() -> None:
+    for path in (ROOT / "paretopipe_runtime/judging").glob("*.py"):
+        for name in imports_of(path):
+            ours = within("paretopipe_runtime.judging", name)
+            known = {"numpy", *sys.stdlib_module_names}
+            assert ours or name.split(".")[0] in known, f"{path.name}: {name}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
