@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from paretopipe_runtime.atomic import partial, settle, write_json
 from paretopipe_runtime.contract.weights import (
     BlockWeights,
     Published,
@@ -27,6 +26,7 @@ from paretopipe_runtime.contract.weights import (
     check_name,
 )
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import partial, settle, write_json
 from paretopipe_runtime.models import build_blocks
 from paretopipe_runtime.models.initial import initial_tensors
 

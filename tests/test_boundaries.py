@@ -34,7 +34,7 @@ SOURCES = sorted(
     ("modules", "forbidden"),
     [
         (
-            "paretopipe_runtime.orchestrator.sweep, paretopipe_runtime.orchestrator.outlook, "
+            "paretopipe_runtime.orchestrator.loop, paretopipe_runtime.orchestrator.forecast, "
             "paretopipe_runtime.worker.agent, paretopipe_runtime.cli",
             CONTROLLER_ONLY | {"torch"},
         ),
@@ -45,7 +45,7 @@ SOURCES = sorted(
             "paretopipe_runtime.relay.probe",
             CONTROLLER_ONLY | {"torch", "numpy", "psutil", "safetensors", "xxhash"},
         ),
-        ("reports.cli", {"torch", "torchvision", "ansible"}),
+        ("reports.cli, reports.statistics.judge", {"torch", "torchvision", "ansible"}),
     ],
     ids=["measuring process", "stage process", "socket backend", "relay", "report"],
 )
@@ -89,6 +89,14 @@ def within(module: str, name: str) -> bool:
     return f"{name}.".startswith(f"{module}.")
 
 
+def test_judging_needs_numpy_and_itself() -> None:
+    for path in (ROOT / "paretopipe_runtime/judging").glob("*.py"):
+        for name in imports_of(path):
+            ours = within("paretopipe_runtime.judging", name)
+            known = {"numpy", *sys.stdlib_module_names}
+            assert ours or name.split(".")[0] in known, f"{path.name}: {name}"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_deserialises_code(path: Path) -> None:
     allowed = {RPC} if path in RPC_FILES else set()
@@ -114,6 +122,7 @@ def test_nothing_deserialises_code(path: Path) -> None:
 
 # Each may import what stands before it, and its own kind. The longest name that fits counts.
 LAYERS = (
+    ("paretopipe_runtime",),
     ("reports.errors", "reports.words", "reports.parallel", "reports.paper"),
     ("reports.data",),
     ("reports.statistics",),
@@ -125,6 +134,7 @@ LAYERS = (
     ("reports.cli", "reports.__main__"),
 )
 REPORTS = [path for path in SOURCES if path.is_relative_to(ROOT / "reports")]
+RUNTIME = [path for path in SOURCES if path.is_relative_to(ROOT / "paretopipe_runtime")]
 
 
 def imported(path: Path) -> set[str]:
@@ -145,7 +155,7 @@ def module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = {module(path): path for path in REPORTS}
+MODULES = {module(path): path for path in (*REPORTS, *RUNTIME)}
 
 
 def layer(name: str) -> int:
@@ -161,8 +171,18 @@ def test_the_report_imports_downwards_only(path: Path) -> None:
     assert [name for name in imported(path) if layer(name) > layer(module(path))] == []
 
 
-def test_no_module_of_the_report_imports_itself_by_way_of_others() -> None:
+def test_no_module_imports_itself_by_way_of_others() -> None:
     left = {name: imported(path) for name, path in MODULES.items()}
     while free := {name for name, needs in left.items() if not needs & left.keys()}:
         left = {name: needs for name, needs in left.items() if name not in free}
     assert left == {}
+
+
+def test_no_backend_imports_another() -> None:
+    """What they share is in `backend`; RPC is one backend in several files."""
+    folder = "paretopipe_runtime.worker.backends"
+    for name, path in MODULES.items():
+        if within(folder, name) and not name.endswith(".backend"):
+            others = {other for other in imported(path) if within(folder, other)}
+            rpc = {other for other in others if other in RPC_MODULES and name in RPC_MODULES}
+            assert others - rpc <= {f"{folder}.backend"}, name

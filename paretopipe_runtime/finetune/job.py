@@ -29,9 +29,8 @@ from paretopipe_runtime.finetune.result import Result, store_blocks
 from paretopipe_runtime.finetune.schedule import best
 from paretopipe_runtime.finetune.settings import Recipe, Settings
 from paretopipe_runtime.finetune.training import Training
+from paretopipe_runtime.job import COMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.models.boundaries import boundary_shapes
-from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.sweep import COMPLETE, INTERRUPTED, stop_on_signal
 from paretopipe_runtime.version import version
 from paretopipe_runtime.weights import load_stage, publish
 

@@ -14,9 +14,9 @@ from typing import Any
 from paretopipe_runtime.contract.factors import ENGINES, FACTORS, stated
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan, read_plan
-from paretopipe_runtime.orchestrator.aftermath import explained
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
+from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import (
     INPUT_BATCHES,
     INPUT_SEED,

@@ -12,7 +12,7 @@ import pytest
 
 from paretopipe_runtime.contract.factors import BACKEND, ENGINES
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from tests.campaigns.conftest import Findings
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import runs, sweep

@@ -14,7 +14,7 @@ from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.runs import Run
+from paretopipe_runtime.orchestrator.runs import Run
 from tests.campaigns.conftest import Findings
 from tests.runtime.cluster import Cluster
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from paretopipe_runtime import lock
+from paretopipe_runtime import job
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.weights import read_published
 from paretopipe_runtime.finetune.network import Network
@@ -115,7 +115,7 @@ def test_a_full_disk_is_one_line(folder: Path, processes: Processes, place: str)
 
 
 def test_nothing_is_trained_where_something_is_measured(folder: Path, processes: Processes) -> None:
-    with lock.hold(folder / "state", "paretopipe sweep x"):
+    with job.hold(folder / "state", "paretopipe sweep x"):
         done = processes.train(folder)
     assert done.status == 75
     assert done.stderr.startswith("E_BUSY: this host is measuring already: `paretopipe sweep x`")

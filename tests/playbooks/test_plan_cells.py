@@ -13,7 +13,7 @@ from paretopipe_runtime.contract import factors
 from paretopipe_runtime.contract import plan as runtime_plan
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
 HOSTS = {

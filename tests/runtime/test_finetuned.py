@@ -21,7 +21,7 @@ from paretopipe_runtime.finetune.datasets import open_dataset
 from paretopipe_runtime.finetune.evaluation import evaluate
 from paretopipe_runtime.finetune.progress import Progress, Work
 from paretopipe_runtime.golden import TOLERANCE, compare, input_batches
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.weights import block_path, check_store, load_stage, make_seeded_weights
 from tests.effort import trials
 from tests.finetune.made import Processes

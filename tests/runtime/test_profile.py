@@ -16,7 +16,7 @@ import pytest
 
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.orchestrator.outlook import (
+from paretopipe_runtime.orchestrator.forecast import (
     VISIT_S,
     prepare_cells,
     table,

@@ -14,7 +14,7 @@ from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, Pipeline
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.record import success
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
 from tests.runtime.test_plan import document

@@ -20,8 +20,8 @@ from paretopipe_runtime.orchestrator import record
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.runs import expand
 from paretopipe_runtime.wire.connect import Keys
 
 #: What an `alone` run is invalid for, and may be: nothing crosses the link.
