@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
 from reports.data.cells import Cell, Drift
 from reports.data.lines import Record
 from reports.page import notes
@@ -12,7 +13,7 @@ from reports.page.figures import margin
 from reports.page.sheet import Section, Sheet
 from reports.prediction.predictor import Predictor
 from reports.statistics.interval import coverage_percent
-from reports.statistics.judge import DRAWS, INVALID_SHARE, OFF_TO, ON_FROM, OUTLYING
+from reports.statistics.judge import INVALID_SHARE, OUTLYING
 from reports.words import count, listing, percent
 
 
