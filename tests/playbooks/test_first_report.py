@@ -27,7 +27,6 @@ STAND_INS = {
     "playbooks/tasks/network.yml": NOTE.replace("LINE", "{{ asked.delay | default('bare') }}")
     + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "playbooks/tasks/profile.yml": NOTE.replace("LINE", "profile"),
-    "playbooks/tasks/refine.yml": NOTE.replace("LINE", "refine"),
     "playbooks/tasks/plan.yml": "[]",
     "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}"),
     "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
@@ -87,7 +86,7 @@ def run(
     ]
     planned = {
         **{"sweep": "demo", "first_report": first, "scenarios": scenarios},
-        "options": {"profile": True, "refine": False, "dominance": 0.02, "repeats": 3},
+        "options": {"profile": True, "dominance": 0.02, "repeats": 3},
         **rounds_of(first, scenarios, [cell("p")], []),
     }
     given = {"planned": planned, **more}
