@@ -15,7 +15,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.version import version
 
 if TYPE_CHECKING:
-    from paretopipe_runtime.wire.opening import Keys
+    from paretopipe_runtime.wire.connect import Keys
     from paretopipe_runtime.wire.tls import Identity
 
 USER_ERROR = 2
@@ -156,7 +156,7 @@ def _probe(options: argparse.Namespace) -> int:
 
 
 def _models(_options: argparse.Namespace) -> int:
-    from paretopipe_runtime.models import MODEL_NAMES, model_info
+    from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 
     for name in MODEL_NAMES:
         info = model_info(name)
@@ -166,8 +166,8 @@ def _models(_options: argparse.Namespace) -> int:
 
 
 def _keys(options: argparse.Namespace) -> Keys:
+    from paretopipe_runtime.wire.connect import Keys
     from paretopipe_runtime.wire.handshake import read_key
-    from paretopipe_runtime.wire.opening import Keys
 
     return Keys(read_key(options.key_file), _identity(options))
 

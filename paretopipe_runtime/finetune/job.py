@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from paretopipe_runtime.contract.weights import Origin, Published
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import result
 from paretopipe_runtime.finetune.base import Base, open_base
@@ -29,11 +30,9 @@ from paretopipe_runtime.finetune.schedule import best
 from paretopipe_runtime.finetune.settings import Recipe, Settings
 from paretopipe_runtime.finetune.training import Training
 from paretopipe_runtime.job import COMPLETE, INTERRUPTED, Lease, stop_on_signal
-from paretopipe_runtime.origin import Origin
-from paretopipe_runtime.partition import boundary_shapes
-from paretopipe_runtime.published import Published, publish
+from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.version import version
-from paretopipe_runtime.weights import load_stage
+from paretopipe_runtime.weights import load_stage, publish
 
 
 @dataclass(frozen=True)

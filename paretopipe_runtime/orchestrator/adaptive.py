@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from math import log
 from typing import Any
 
+from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging import model
 from paretopipe_runtime.judging.membership import decide
 from paretopipe_runtime.orchestrator.runs import More, expand, run_of
-from paretopipe_runtime.plan import Cuts, Plan
 from paretopipe_runtime.records import Records
 
 LIMIT = 20  # repeats; what is undecided after them stays so

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import adaptive, record
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.pace import load_estimate
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.runs import More, Run, Work, expand
-from paretopipe_runtime.plan import Plan, read_plan
-from paretopipe_runtime.records import Record, Records
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.records import Records
+from paretopipe_runtime.wire.connect import Keys
 
 
 def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work:

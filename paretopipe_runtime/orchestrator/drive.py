@@ -14,20 +14,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.orchestrator.orders import Model, orders_of, parts_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, launch, worker_of
 from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
-from paretopipe_runtime.plan import Plan
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.worker.order import StageOrder
 
 
 @contextmanager
 def launched(
-    orders: list[Launch], plan: Plan, keys: Keys, expected: Expected, deadlines: Deadlines
+    orders: list[StageOrder], plan: Plan, keys: Keys, expected: Expected, deadlines: Deadlines
 ) -> Iterator[Driver]:
     """Launch the stages and yield what drives them; nothing is left running on any worker.
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.plan import Plan, Worker, read_plan
+from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator import adaptive
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
@@ -23,10 +25,8 @@ from paretopipe_runtime.orchestrator.pipeline import launch_s
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.rounds import Log, Round, needed, outstanding, rounds_of
 from paretopipe_runtime.orchestrator.runs import Run, expand
-from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Plan, Worker, read_plan
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 GUESS = 0.5  # the deviation of what a profile takes, for it is known only roughly before
 VISIT_S = 8.0  # that playbooks take to begin and end one visit to a cell, about

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from paretopipe_runtime.contract.plan import Plan, Worker
+from paretopipe_runtime.contract.splits import Cuts, stage_ranges
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
-from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Cuts, Plan, Worker
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.launch import HUB, Launch
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.order import HUB, StageOrder
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def orders_of(
     run_id: str,
     deadlines: Deadlines,
     profile_batches: int = 0,
-) -> list[Launch]:
+) -> list[StageOrder]:
     """Return an order for each of the workers, and the last for the plan's hub if it has one."""
 
-    def order(stage: int, worker: Worker, part: Part) -> Launch:
-        return Launch(
+    def order(stage: int, worker: Worker, part: Part) -> StageOrder:
+        return StageOrder(
             run_id=run_id,
             stage=stage,
             stages=len(parts),

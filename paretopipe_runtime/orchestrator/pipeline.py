@@ -16,15 +16,13 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.contract.plan import Plan, Worker
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.postmortem import Boots
-from paretopipe_runtime.plan import Plan, Worker
-from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.worker.order import StageOrder
 
 COMPUTE_ALLOWANCE_S = 120.0  # the longest one batch may compute before its stage counts as frozen
 UNKNOWN_RATE_MBIT = 10.0
@@ -78,14 +76,14 @@ class Pipeline:
     ready: list[dict[str, Any]]
 
 
-def worker_of(plan: Plan, order: Launch) -> Worker:
+def worker_of(plan: Plan, order: StageOrder) -> Worker:
     """Return the host that an order goes to."""
     worker = plan.hub if order.is_hub else plan.workers[order.stage]
     assert worker is not None
     return worker
 
 
-def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
+def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
     """Launch a fresh process for every order, on the plan's workers and hub; return them ready.
 
     Into `boots` goes which boot of each host took the launch.
@@ -98,11 +96,11 @@ def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeli
     channels: list[Channel] = []
     abandoned = threading.Event()
 
-    def start(order: Launch) -> dict[str, Any]:
+    def start(order: StageOrder) -> dict[str, Any]:
         worker = worker_of(plan, order)
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
         timeout = CONNECT_S + 4 * plan.rtt_s
-        channel, agent = opening.connect(
+        channel, agent = open_channel(
             *(worker.host, (worker.address, worker.port), keys, hello),
             transport=worker.transport,
             timeout=timeout,

@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from paretopipe_runtime.contract.plan import Worker
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import Worker
-from paretopipe_runtime.wire import opening
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys, open_channel
 
 # A silent host delays the run's record by no more than this; on a slow link it is told some round
 # trips instead. One that has proved itself lives, and may be busy: it gets longer for its answer.
@@ -87,7 +86,7 @@ def end(
         What the connection has to say.
     """
     hello = {"role": "end", "run_id": run_id}
-    channel, agent = opening.connect(
+    channel, agent = open_channel(
         *(worker.host, (worker.address, worker.port), keys, hello),
         transport=worker.transport,
         timeout=timeout,

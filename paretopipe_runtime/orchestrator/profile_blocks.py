@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.models import model_info
+from paretopipe_runtime.contract.factors import ENGINES, FACTORS, stated
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import launched
 from paretopipe_runtime.orchestrator.orders import Model, orders_of, parts_of
@@ -25,9 +26,8 @@ from paretopipe_runtime.orchestrator.record import (
     unproved,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
-from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.weights import tensor_nbytes
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 #: What the first sample is guessed by: a small processor's operations a second.
 GUESSED_FLOPS = 10e9
@@ -82,21 +82,18 @@ def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Plan:
 
 
 def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
-    device = plan.workers[0].device
+    values = {**plan.variant, **plan.workers[0].variant}
     return {
         "model": plan.model,
         "classes": plan.classes,
         "image_px": plan.image_px,
         "batch_size": plan.batch_size,
-        "engine": plan.engine,
+        **stated((factor for factor in FACTORS if factor.computes), values),
         "host": plan.workers[0].host,
-        "allocator": plan.workers[0].allocator,
         "repeat": repeat,
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         **plan.weights_factors,
-        **plan.emulation_factors,
-        **({} if device == "cpu" else {"device": device}),  # see runs.py
     }
 
 

@@ -10,6 +10,8 @@ import time
 from typing import Any
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.contract.factors import in_key
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.orchestrator.drive import launched
 from paretopipe_runtime.orchestrator.orders import Model, Part, orders_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected, launch_s
@@ -22,9 +24,8 @@ from paretopipe_runtime.orchestrator.record import (
     unproved,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
-from paretopipe_runtime.plan import Plan, read_plan
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.frames import Tensor
 
 FLOAT_NBYTES = 4
 ANSWER = Tensor((1, 1), "float32", FLOAT_NBYTES)
@@ -89,8 +90,10 @@ def _guess_s(plan: Plan, nbytes: int) -> float:
 def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
     factors = {
         "hosts": [worker.host for worker in plan.workers],
-        "allocators": [worker.allocator for worker in plan.workers],
-        "backend": plan.backend,
+        **in_key(
+            *(plan.variant, [worker.variant for worker in plan.workers], len(plan.workers)),
+            only=lambda factor: factor.moves,
+        ),
         "scenario": plan.scenario,
         "netem": plan.netem,
         "repeat": repeat,
@@ -98,10 +101,7 @@ def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         "window": plan.window,
-        **plan.emulation_factors,
     }
-    if plan.transport != "plain":  # see runs.py
-        factors["transport"] = plan.transport
     return {**factors, "hub": plan.hub.host} if plan.hub else factors
 
 

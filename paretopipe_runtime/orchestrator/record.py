@@ -10,13 +10,13 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.models import model_info
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan, Worker
+from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
-from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Plan, Worker
 
 WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
 

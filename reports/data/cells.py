@@ -1,4 +1,4 @@
-"""Cells and their splits: medians with ranges, what is missing, and who is on the front."""
+"""Cells and their splits: medians with ranges, and what is missing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data import plans
 from reports.data.drifts import Drift as Drift
@@ -17,11 +18,9 @@ from reports.data.groups import Spread as Spread
 from reports.data.groups import Value as Value
 from reports.data.groups import spread as spread
 from reports.data.kinds import variant_rank
-from reports.data.lines import Record
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name
-from reports.statistics.pareto import front
 from reports.words import pairing_rank, slug
 
 Cuts = tuple[int, ...]
@@ -66,7 +65,6 @@ class Split:
     phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
     attempts: int
     invalid: int  # of the attempts: those that failed or may not count, whatever came of a rerun
-    on_front: bool
     values: tuple[Value, ...] = ()  # one a counted run, by block
 
     @property
@@ -121,12 +119,6 @@ class Cell:
             split.name for split in self.splits if split.cuts in self.planned and not split.runs
         )
 
-    @property
-    def front(self) -> tuple[Split, ...]:
-        """The strict front of medians, by latency."""
-        members = (split for split in self.measured if split.on_front)
-        return tuple(sorted(members, key=lambda split: (split.latency, split.cuts)))
-
 
 def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) -> list[Cell]:
     """Return a cell for every plan and every run seen, in the paper's order."""
@@ -166,9 +158,6 @@ def _cell(
     scenario = plan.get("scenario") or factors.get("scenario")
     netem = scenario.get("netem") if isinstance(scenario, dict) else None
     splits = [_split(groups, key) for key in groups.of(cell_id, SPLIT)]
-    done = [split for split in splits if split.runs]
-    marks = front([split.latency for split in done], [split.throughput for split in done])
-    on_front = {split.cuts for split, mark in zip(done, marks, strict=True) if mark}
     planned = plans.cuts(plan, blocks.get(model) or paper.block_count(model))
     seen = {split.cuts for split in splits}
     # A planned split without a record gets a row that says so, not no row.
@@ -190,10 +179,7 @@ def _cell(
         settings=factors,
         unlocked=groups.unlocked(cell_id),
         plan=plan,
-        splits=tuple(
-            replace(split, on_front=split.cuts in on_front)
-            for split in sorted(splits, key=lambda split: split.cuts)
-        ),
+        splits=tuple(sorted(splits, key=lambda split: split.cuts)),
         planned=planned,
         end_points=tuple(sorted(ends, key=lambda split: split.cuts)),
     )
@@ -227,7 +213,6 @@ def _split(groups: Groups, key: Key) -> Split:
         phases=groups.phases(key),
         attempts=groups.attempts(key),
         invalid=groups.invalid(key),
-        on_front=False,
         values=groups.values(key),
     )
 

@@ -1,13 +1,14 @@
-"""Measured figures in a sentence: a median with its range, a ratio, a list of splits."""
+"""Figures in a sentence: a median with its range, a ratio, a list of splits, a tally of runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 from markupsafe import Markup
 
 from reports.data.cells import Cell, Split, Spread
-from reports.words import decimals, number, percent
+from reports.words import count, decimals, listing, number, percent, power
 
 LATENCY, THROUGHPUT = "s", "images/s"
 
@@ -87,3 +88,46 @@ def links(splits: Sequence[Split], limit: int = 6) -> Markup:
 def margin(delta: float) -> str:
     """Return a chosen margin as it was chosen: 2 %, not 2.0 %."""
     return f"{100 * delta:g}\N{NO-BREAK SPACE}%"
+
+
+def point_id(row_id: str) -> str:
+    """Return the id of the point that stands for a row, for the way back."""
+    return f"at-{row_id.removeprefix('row-')}"
+
+
+def mebibytes(value: float) -> str:
+    """Return bytes as MiB: three digits for the small, whole ones for the large."""
+    amount = value / 2**20
+    return number(amount) if amount < 100 else f"{amount:,.0f}"
+
+
+def error(counted: pd.DataFrame) -> str:
+    """Return the largest error of these runs and the one that their engine is allowed."""
+    largest = pd.to_numeric(counted["max_rel_err"], errors="coerce").max()
+    limit = pd.to_numeric(counted["tolerance"], errors="coerce").max()
+    allowed = f" (allowed: {power(limit)})" if pd.notna(limit) else ""
+    return f"{power(largest)}{allowed}" if pd.notna(largest) else "not recorded"
+
+
+# Why attempts do not count, by how the reason begins; the rest failed or are invalid.
+_OTHERS = {
+    "sentinel": "watched a block",
+    "superseded": "measured again later",
+    "settings": "under other settings",
+    "skipped": "skipped",
+}
+
+
+def tally(frame: pd.DataFrame) -> str:
+    """Return '400 runs count, of 442 attempts: 40 watched a block, 2 failed or are invalid'."""
+    counted = int(frame["counted"].sum())
+    text = f"{count(counted, 'run')} count, of {count(len(frame), 'attempt')}"
+    kinds = frame.loc[~frame["counted"], "excluded"].str.extract("^([a-z]+)")[0]
+    parts = [
+        f"{number:,} {said}"
+        for key, said in _OTHERS.items()
+        if (number := int((kinds == key).sum()))
+    ]
+    if bad := int((~kinds.isin([*_OTHERS])).sum()):
+        parts.append(f"{bad:,} failed or are invalid")
+    return f"{text}: {listing(parts)}" if parts else text

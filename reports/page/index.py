@@ -14,13 +14,13 @@ from reports import paper
 from reports.data.cells import Cell, Split
 from reports.data.kinds import variant_rank
 from reports.data.naming import Naming
-from reports.page import multiples, pays, provenance
-from reports.page.figures import busiest, fastest
-from reports.page.sections import models
+from reports.page.draw import multiples
+from reports.page.figures import busiest, fastest, tally
+from reports.page.sections import models, provenance
+from reports.page.sections.verdict import splitting as pays
+from reports.page.sections.verdict.answer import compromise
 from reports.page.sheet import Sheet
 from reports.page.tables import Column, Entry, Row, Table
-from reports.page.tally import tally
-from reports.page.verdict import compromise
 from reports.words import count, listing, number, pairing_name, pairing_rank, slug
 
 
@@ -126,7 +126,15 @@ def _place(
         "asked": "; ".join(asked),
         "chart": multiples.fronts(
             f"{key}-{first.scenario}",
-            [(order[sheet.model], cell, files[sheet.model]) for sheet, cell in ready],
+            [
+                (
+                    order[sheet.model],
+                    paper.model_name(sheet.model),
+                    sheet.judgements[cell.id].front(cell),
+                    files[sheet.model],
+                )
+                for sheet, cell in ready
+            ],
         )
         if ready
         else "",

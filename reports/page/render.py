@@ -7,14 +7,14 @@ from functools import cache, partial
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import apart, paper
+from reports import paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
-from reports.garbage import unsought
-from reports.page import index, memory, provenance, sections
-from reports.page.sections import downloads
+from reports.page import index, sections
+from reports.page.figures import mebibytes, tally
+from reports.page.sections import downloads, provenance
 from reports.page.sheet import DELTA, Sheet
-from reports.page.tally import tally
+from reports.parallel import gc_paused, map_forked
 from reports.words import number, slug
 
 INDEX, TABLE = "index.html", "runs.csv"
@@ -41,7 +41,7 @@ def pages(
     tell
         Is told what is done, in a few words.
     """
-    with unsought():
+    with gc_paused():
         frame = tidy(records.runs)
     sheets = Sheet.each(records, delta, frame, processes)
     names = file_names(sheets)
@@ -56,7 +56,7 @@ def pages(
     def table() -> None:  # by this process: sent from another, it would take thrice its size
         found[TABLE] = csv(frame)
 
-    made = apart.each(_done, [*jobs.values()], processes, meanwhile=table)
+    made = map_forked(_done, [*jobs.values()], processes, meanwhile=table)
     for name, text in zip(jobs, made, strict=True):
         found[name] = text
         if name in models:
@@ -87,13 +87,13 @@ def file_names(sheets: Sequence[Sheet]) -> dict[str, str]:
 def environment() -> Environment:
     """Return the templates, with what they may call; those used before are compiled."""
     found = Environment(
-        loader=PackageLoader("reports.page"),
+        loader=PackageLoader("reports.page", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(mebibytes=memory.mebibytes, number=number)
+    found.filters.update(mebibytes=mebibytes, number=number)
     return found
 
 
@@ -105,7 +105,7 @@ def _index(sheets: Sequence[Sheet], names: Mapping[str, str]) -> str:
     return index.page(environment(), sheets, names)
 
 
-@unsought()
+@gc_paused()
 def _page(sheet: Sheet, several: bool) -> str:
     template = environment().get_template("report.html.j2")
     built = sections.build(sheet)

@@ -11,13 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from reports import apart, paper
+from paretopipe_runtime.contract.lines import Record
+from reports import paper
 from reports.data.cells import Cell, build
 from reports.data.naming import Naming
 from reports.data.profiles import Link, Profile, links, profiles
-from reports.data.records import Record, Records
+from reports.data.records import Records
 from reports.data.tidy import csv, tidy
-from reports.garbage import unsought
+from reports.parallel import gc_paused, map_forked
 from reports.prediction.predictor import Predictor
 from reports.statistics.judge import Judgement, judge
 from reports.statistics.within import Contest
@@ -46,7 +47,7 @@ class Sheet:
     predictors: Mapping[str, Predictor | str]  # by cell id; a text says what there is none for
 
     @classmethod
-    @unsought()
+    @gc_paused()
     def each(
         cls,
         records: Records,
@@ -61,7 +62,7 @@ class Sheet:
         """
         frame = tidy(records.runs) if frame is None else frame
         cells = build(records.plans, records.runs, frame)
-        judged = apart.each(partial(_judged, delta=delta), cells, processes)
+        judged = map_forked(partial(_judged, delta=delta), cells, processes)
         said = {cell.id: both for cell, both in zip(cells, judged, strict=True)}
         blocks, moved = profiles(records), links(records)
         models = dict.fromkeys([*(cell.model for cell in cells), *(p.model for p in blocks)])

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from reports.data.cells import Cell, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
-from reports.page.figures import spread
-from reports.page.membership import SIGNS, VERDICTS, against, said
-from reports.page.svg import point_id
+from reports.page.figures import point_id, spread
+from reports.page.goals import SIGNS, VERDICTS, against, said
 from reports.statistics.judge import Judgement
 from reports.words import number
 
@@ -123,9 +122,10 @@ def _row(split: Split, judgement: Judgement, cell: Cell, valid: Valid) -> Row:
     blocks = "; ".join(f"{before} → {after}" for before, after in split.cut_blocks if known)
     # Block names sort like text: features.10 before features.2. The cut's place is meant.
     place = ".".join(f"{cut:04d}" for cut in split.cuts)
+    strict = split.cuts in judgement.strict
     entries = (
         _front(split, judgement, cell),
-        Entry("yes" if split.on_front else "–", "0" if split.on_front else "1"),
+        Entry("yes" if strict else "–", "0" if strict else "1"),
         Entry(blocks or "–", place),
         _range(split.latency_s),
         _range(split.throughput_img_s),

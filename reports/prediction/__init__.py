@@ -4,5 +4,5 @@
 into coefficients, ``pipeline`` lets batches flow through stages and hops, ``predictor`` puts these
 together for one cell, ``errors`` holds it against what was measured, ``best`` asks it where to
 split. All numbers, no words of a page: those are in ``page/sections/whatif.py``, and
-``page/templates/whatif.js`` has the same arithmetic. See docs/prediction.md.
+``page/sections/whatif.js`` has the same arithmetic. See docs/prediction.md.
 """

@@ -19,14 +19,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log, log1p, sqrt
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from scipy.special import stdtrit
 
 from paretopipe_runtime.judging.model import Fit, Run, fit
-
-if TYPE_CHECKING:
-    from reports.data.cells import Value
+from reports.data.cells import Value
 
 Cuts = tuple[int, ...]
 # Of the runs of a split: the number of the block, and what was measured in it (positive).

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import expm1, log, sqrt
 from statistics import median
-from typing import TYPE_CHECKING
 
 import moocore
 import numpy as np
@@ -19,10 +18,8 @@ from scipy.special import stdtrit
 
 from paretopipe_runtime.judging.membership import Decision, decide
 from paretopipe_runtime.judging.model import Cuts, Fit, Run, fit
+from reports.data.cells import Cell, Split
 from reports.statistics.pareto import front
-
-if TYPE_CHECKING:
-    from reports.data.cells import Cell, Split
 
 OUTLYING = 5.0
 INVALID_SHARE = 0.2
@@ -40,6 +37,11 @@ class Judgement(Decision):
     hypervolume: float | None
     outliers: tuple[tuple[Cuts, int, float], ...]  # split, block, robust z; flagged and counted
     unreliable: frozenset[Cuts]  # more than a fifth of the attempts were invalid
+
+    def front(self, cell: Cell) -> tuple[Split, ...]:
+        """Return the splits on the strict front of medians, by latency."""
+        members = (split for split in cell.measured if split.cuts in self.strict)
+        return tuple(sorted(members, key=lambda split: (split.latency, split.cuts)))
 
 
 def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
@@ -59,19 +61,6 @@ def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
         outliers=_outliers(model),
         unreliable=_unreliable(cell),
     )
-
-
-def fit_splits(splits: Iterable[Split]) -> Fit | None:
-    """Fit the logarithms of the latency and throughput of splits; None where none has a run."""
-    runs = {
-        split.cuts: [
-            Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
-            for value in split.values
-        ]
-        for split in splits
-        if split.values
-    }
-    return fit(runs) if runs else None
 
 
 def hypervolume(points: Mapping[Cuts, tuple[float, float]]) -> float | None:
@@ -121,3 +110,16 @@ def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
         (model.splits[model.of_split[run]], model.blocks[model.of_block[run]], float(z[run]))
         for run in np.flatnonzero(np.abs(z) > OUTLYING)
     )
+
+
+def fit_splits(splits: Iterable[Split]) -> Fit | None:
+    """Fit the logarithms of the latency and throughput of splits; None where none has a run."""
+    runs = {
+        split.cuts: [
+            Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
+            for value in split.values
+        ]
+        for split in splits
+        if split.values
+    }
+    return fit(runs) if runs else None

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log1p, sqrt
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from scipy.special import stdtrit
 
 from paretopipe_runtime.judging.model import Fit
+from reports.data.cells import Cell
 from reports.statistics.difference import CONFIDENCE
 from reports.statistics.judge import fit_splits
-
-if TYPE_CHECKING:
-    from reports.data.cells import Cell
 
 Cuts = tuple[int, ...]
 Goal = Literal["latency", "throughput"]

@@ -34,7 +34,7 @@ def _plugin(path: str) -> ModuleType:
 
 def collect_records() -> ModuleType:
     """The plugin. Not before the first controller: after Ansible, torch cannot be imported."""
-    return _plugin("plugins/action/collect_records.py")
+    return _plugin("roles/sweep/action_plugins/collect_records.py")
 
 
 def warm(*, stub: bool) -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import job
+from paretopipe_runtime.contract.lines import canonical
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.orchestrator.runs import expand
-from paretopipe_runtime.plan import canonical, read_plan
 from tests.kills.zygote import Zygote
 from tests.runtime.cluster import Cluster
 

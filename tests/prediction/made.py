@@ -88,7 +88,7 @@ def split(name: str, cuts: Cuts, latency_s: float, throughput_img_s: float) -> S
         **{"name": name, "cuts": cuts, "row_id": name, "cut_blocks": ()},
         **{"latency_s": spread(latency_s), "throughput_img_s": spread(throughput_img_s)},
         **{"steady_img_s": None, "network_s": None, "stages": (), "hops": ()},
-        **{"phases": ("2", "5", "16"), "attempts": 5, "invalid": 0, "on_front": False},
+        **{"phases": ("2", "5", "16"), "attempts": 5, "invalid": 0},
     )
 
 

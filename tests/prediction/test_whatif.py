@@ -23,7 +23,7 @@ from tests.chromium import headless
 from tests.prediction import made
 from tests.reports import synthetic_sweep
 
-TEMPLATES = Path(whatif.__file__).parents[1] / "templates"
+SECTIONS = Path(whatif.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def section(sheet: Sheet) -> Section:
 def html(section: Section) -> str:
     """Return a page with this section alone."""
     body = environment().get_template("sections/whatif.html.j2").render(section=section)
-    style = "".join((TEMPLATES / name).read_text() for name in ("report.css", "whatif.css"))
-    script = (TEMPLATES / "whatif.js").read_text()
+    style = (SECTIONS.parent / "report.css").read_text() + (SECTIONS / "whatif.css").read_text()
+    script = (SECTIONS / "whatif.js").read_text()
     return (
         '<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">'
         f"<style>{style}</style><main>{body}</main><script>{script}</script></html>"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from reports.data.records import read
+from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
-from reports.page.verdict import Sentence
 from tests.reports import synthetic_sweep as synthetic
 
 Point = tuple[float, float]  # latency in seconds, throughput in images/s

@@ -10,8 +10,9 @@ import pytest
 
 from reports.data.kinds import devices_name
 from reports.data.records import read
-from reports.page import compare, contrast, provenance
-from reports.page.sections.comparisons import build as comparisons
+from reports.page.sections import provenance
+from reports.page.sections.comparisons import compare, contrast
+from reports.page.sections.comparisons.section import build as comparisons
 from reports.page.sections.resources import build as resources
 from reports.page.sheet import Sheet
 from reports.prediction import matching

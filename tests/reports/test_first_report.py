@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from reports.page.notes import notes
+from reports.page.sections.verdict.notes import notes
 from reports.page.sheet import Sheet
 from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic

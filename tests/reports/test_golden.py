@@ -12,6 +12,7 @@ import pytest
 
 from reports.data import cells, naming, profiles, tidy
 from reports.data.records import Records, read
+from reports.statistics.judge import judge
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = GOLDEN / "expected"
@@ -67,7 +68,7 @@ def summaries(records: Records) -> dict[str, Any]:
     return {
         cell.id: {
             "name": names.place(cell),
-            "front": [split.name for split in cell.front],
+            "front": [split.name for split in judge(cell).front(cell)],
             "missing": list(cell.missing),
             "splits": {
                 split.name: [split.runs, split.latency, split.throughput]

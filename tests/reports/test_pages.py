@@ -98,7 +98,11 @@ def test_points_and_rows_of_the_index_lead_to_the_splits_they_name(
     link = r'href="([^"#]+)#([^"]+)"[^>]*>(?:<title>\w+ )?(\w+)'
     drawn = [found for chart in charts for found in re.findall(link, chart)]
     told = [found for table in tables for found in re.findall(link, table)]
-    front = {(file, split.row_id) for file, cell in cells for split in cell.front}
+    front = {
+        (file, split.row_id)
+        for file, cell in cells
+        for split in sheets[file].judgements[cell.id].front(cell)
+    }
     assert sorted((file, row) for file, row, _ in drawn) == sorted(front)
     # The quickest, the busiest and the balanced split of every cell.
     assert len(told) == 3 * len(cells)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime.models.registry import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from reports import paper
 from reports.data.cells import Cell
 from reports.data.records import read
-from reports.page import standing
 from reports.page.render import pages
+from reports.page.sections import resources
 from reports.page.sheet import Sheet
 from reports.paper.highlights import LATENCY, ONLY, THROUGHPUT, highlights
+from reports.statistics.judge import Judgement
 from tests.reports import pi4b
 from tests.reports.synthetic_sweep import seal
 
@@ -49,6 +50,11 @@ def cell(sheets: dict[str, Sheet], model: str) -> Cell:
     """Return the only cell of a model."""
     [found] = sheets[model].cells
     return found
+
+
+def judgement(sheets: dict[str, Sheet], model: str) -> Judgement:
+    """Return what was judged of that cell."""
+    return sheets[model].judgements[cell(sheets, model).id]
 
 
 def text(markup: object) -> str:
@@ -103,7 +109,10 @@ def test_every_row_of_the_file_is_a_run() -> None:
 
 
 def test_six_fronts(sheets: dict[str, Sheet]) -> None:
-    fronts = {model: [split.name for split in cell(sheets, model).front] for model in sheets}
+    fronts = {
+        model: [split.name for split in judgement(sheets, model).front(cell(sheets, model))]
+        for model in sheets
+    }
     assert fronts == {
         "alexnet": ["P6", "P8", "P11", "P10", "P9"],
         "inceptionv3": ["P19", "P17", "P14", "P10"],
@@ -124,7 +133,7 @@ def test_the_papers_points_against_the_computed_front(sheets: dict[str, Sheet]) 
     on = {
         (model, found.highlight.name): found.by is None
         for model in sheets
-        for found in standing.standings(cell(sheets, model))
+        for found in resources.standings(cell(sheets, model))
     }
     assert [place for place, holds in on.items() if not holds] == [
         ("mobilenetv2", "P17"),
@@ -168,7 +177,9 @@ def test_the_papers_points_against_the_computed_front(sheets: dict[str, Sheet]) 
 def test_a_sentence_for_each_point_that_differs(
     sheets: dict[str, Sheet], model: str, expected: list[str]
 ) -> None:
-    assert [text(said) for said in standing.sentences(cell(sheets, model))] == expected
+    assert [
+        text(said) for said in resources.sentences(cell(sheets, model), judgement(sheets, model))
+    ] == expected
 
 
 def test_pages_show_ours_beside_the_papers(made: dict[str, str]) -> None:

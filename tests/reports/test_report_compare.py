@@ -11,14 +11,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from paretopipe_runtime.contract.lines import Record
 from reports.data.cells import Cell, build
 from reports.data.naming import Naming
-from reports.data.records import Record, read
+from reports.data.records import read
 from reports.data.tidy import tidy
-from reports.page import breakdown, compare, contrast, memory
-from reports.page.notes import notes, proof
 from reports.page.render import pages
-from reports.page.sections.comparisons import build as comparisons
+from reports.page.sections import memory
+from reports.page.sections.comparisons import breakdown, compare, contrast
+from reports.page.sections.comparisons.section import build as comparisons
+from reports.page.sections.methods import proof
+from reports.page.sections.verdict.notes import notes
 from reports.page.sheet import Sheet
 from tests.reports import synthetic_sweep as synthetic
 from tests.reports.conftest import MODEL
@@ -253,7 +256,7 @@ def test_memory_is_set_against_weights_and_the_empty_process(tmp_path: Path) -> 
     assert first.held.ratio == pytest.approx(360 / (17 + 240))
     assert (first.highest_at, first.highest) == ("P3", pytest.approx(360 / 243))
     assert second.stage == "stage 2, pi2"
-    row = memory.build(cell).rows[0]
+    row = memory.table(cell).rows[0]
     texts = [entry.text for entry in row.entries]
     assert texts == ["3.00", "240", "360", "1.48", "18.0", "240", "360", "1.40"]
 

@@ -12,10 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from reports.data.records import read
-from reports.page import charts, labels, tables
+from reports.page import tables
+from reports.page.draw import charts, labels
+from reports.page.draw.svg import point_id
 from reports.page.sections import fronts, methods, splits
 from reports.page.sheet import Sheet
-from reports.page.svg import point_id
 from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic
 
@@ -100,11 +101,12 @@ def test_one_run_of_each_decides_nothing_and_says_why(tmp_path: Path) -> None:
 
 def test_front_line_is_the_strict_one(plain: Sheet) -> None:
     [cell] = plain.cells
-    svg = charts.pareto(cell, plain.judgements[cell.id])
+    judgement = plain.judgements[cell.id]
+    svg = charts.pareto(cell, judgement)
     [line] = re.findall(r"<path [^>]*stroke-dasharray[^>]*>", svg)
     assert line.count("M") == 1
     assert len(re.findall(r"-?\d*\.?\d+", re.search(r' d="([^"]+)"', line)[1])) == 2 * len(  # type: ignore[index]
-        cell.front
+        judgement.front(cell)
     )
 
 

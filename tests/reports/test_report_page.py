@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from reports.data.records import read
+from reports.page.draw.svg import point_id
 from reports.page.render import pages
-from reports.page.svg import point_id
 from tests.reports import synthetic_sweep as synthetic
 from tests.reports.conftest import MODEL
 
@@ -218,7 +218,7 @@ def test_numbers_on_the_axes_survive_the_clean_up(tmp_path: Path) -> None:
 
 
 def test_colours_have_contrast_in_light_and_dark() -> None:
-    css = (ROOT / "reports/page/templates/report.css").read_text(encoding="utf-8")
+    css = (ROOT / "reports/page/report.css").read_text(encoding="utf-8")
     light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
     for theme in (light, dark):
         colours = dict(re.findall(r"--(\w+): (#\w{6})", theme))
@@ -242,5 +242,5 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_the_script_is_short() -> None:
-    script = (ROOT / "reports/page/templates/report.js").read_text(encoding="utf-8")
+    script = (ROOT / "reports/page/report.js").read_text(encoding="utf-8")
     assert len(script.splitlines()) <= 150

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from paretopipe_runtime.contract.lines import Record, checksum
 from reports.data.cells import Drift, Spread, build
 from reports.data.profiles import links, profiles
-from reports.data.records import Record, Records, checksum, read
+from reports.data.records import Records, read
 from reports.data.tidy import tidy
 from reports.errors import ReportError
+from reports.statistics.judge import judge
 from tests.reports import synthetic_sweep as synthetic
 
 
@@ -178,7 +180,7 @@ def test_end_points_are_measured_and_are_no_splits(tmp_path: Path) -> None:
     frame = tidy(records.runs)
     cell = build(records.plans, records.runs, frame)[0]
     assert [split.name for split in cell.splits] == ["P3", "P9", "P17"]
-    assert {split.name for split in cell.front} <= {"P3", "P9", "P17"}
+    assert {split.name for split in judge(cell).front(cell)} <= {"P3", "P9", "P17"}
     assert [(end.name, end.cuts, end.runs) for end in cell.end_points] == [
         ("all on pi1", (), 2),
         ("all on pi2", (0,), 2),

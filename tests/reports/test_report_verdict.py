@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from reports.page.notes import notes
-from reports.page.verdict import sentences
+from reports.page.sections.verdict.answer import sentences
+from reports.page.sections.verdict.notes import notes
 from reports.words import number
 from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.page import changes, summary
+from reports.page.sections.verdict import changes, summary
 from reports.page.sheet import Sheet
 from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic

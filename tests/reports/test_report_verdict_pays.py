@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.page import pays
+from reports.page.sections.verdict import splitting as pays
 from tests.reports import known_cells as known
 
 SPLITS = {3: (1.0, 16.0), 9: (1.2, 20.0)}

@@ -11,8 +11,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.page import paths
-from reports.page.svg import INK, Point, inline
+from reports.page.draw import paths
+from reports.page.draw.svg import INK, Point, inline
 
 
 @pytest.fixture(autouse=True)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.job import Lease
 from paretopipe_runtime.orchestrator import adaptive, loop
 from paretopipe_runtime.orchestrator import cell as cell_work
 from paretopipe_runtime.orchestrator.runs import More, Run, Work, expand
-from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 from reports.data.cells import build
 from reports.data.records import read
 from reports.data.tidy import tidy

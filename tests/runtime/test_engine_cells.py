@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime.engines import ENGINES
+from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from tests.runtime.cluster import ADDRESSES, Cluster

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.orchestrator.rounds import (
     Drift,
     Log,
@@ -25,7 +26,6 @@ from paretopipe_runtime.orchestrator.rounds import (
     steps,
 )
 from paretopipe_runtime.orchestrator.runs import More, Run, expand
-from paretopipe_runtime.plan import read_plan
 from tests.runtime.test_plan import document, hops
 
 Outcome = Callable[[Run, int, int], tuple[str, float]]

@@ -17,7 +17,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import postmortem
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.wire import handshake
-from paretopipe_runtime.worker.socket_backend import CHAIN_TIMEOUT_S
+from paretopipe_runtime.worker.backends.backend import CHAIN_TIMEOUT_S
 from tests.effort import some
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import no_stage_left, wait_until

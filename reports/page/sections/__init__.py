@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from reports.page.sections import (
     blocks,
-    comparisons,
     downloads,
     excluded,
     fronts,
@@ -19,9 +18,10 @@ from reports.page.sections import (
     resources,
     splits,
     time,
-    verdict,
     whatif,
 )
+from reports.page.sections.comparisons import section as comparisons
+from reports.page.sections.verdict import section as verdict
 from reports.page.sheet import Section, Sheet
 
 _ORDER = (

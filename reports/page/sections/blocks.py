@@ -1,15 +1,25 @@
-"""What each block takes on each host (the paper's Fig. 2), from profiles."""
+"""What each block of a model takes on each host (the paper's Fig. 2): charts, table, sentences."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from reports import paper
-from reports.data.kinds import allocator_name, engine_name
-from reports.data.profiles import Profile
+from reports.data.groups import Spread
+from reports.data.kinds import allocator_name, emulation_name, engine_name
+from reports.data.profiles import Block, Profile
 from reports.data.repeat import to_profile
-from reports.page import blocks
+from reports.page.draw import bars
+from reports.page.figures import mebibytes, spread
 from reports.page.sheet import Section, Sheet
+from reports.page.tables import Column, Entry, Row, Table
+from reports.words import count, listing, number, percent, slug
+
+_MS = 1000
+HALF = 0.5
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -39,14 +49,137 @@ def _group(profiles: list[Profile], several: bool) -> dict[str, Any]:
         "measured": f"{kind}, {sizes}",
         "hosts": [
             {
-                "name": blocks.label(profile),
+                "name": label(profile),
                 "runs": "1 fresh process"
                 if profile.runs == 1
                 else f"{profile.runs} fresh processes",
-                "sentences": blocks.sentences(profile),
-                "chart": blocks.chart(profile),
+                "sentences": sentences(profile),
+                "chart": chart(profile),
             }
             for profile in profiles
         ],
-        "table": blocks.table(profiles),
+        "table": table(profiles),
     }
+
+
+def label(profile: Profile) -> str:
+    """Return the host, with what computed where that is not its processor."""
+    what = [profile.device] * (profile.device not in ("", "cpu"))
+    what += [emulation_name(profile.emulation, brief=True)] if profile.emulation else []
+    return f"{profile.host} ({', '.join(what)})" if what else profile.host
+
+
+def sentences(profile: Profile) -> list[Markup]:
+    """Say where a host's time goes, what cutting costs it, and what the first batch costs."""
+    warm = [block.compute_s.median for block in profile.blocks]
+    total = sum(warm)
+    ordered = sorted(profile.blocks, key=lambda block: (-block.compute_s.median, block.index))
+    heavy: list[Block] = []
+    while sum(block.compute_s.median for block in heavy) < HALF * total:
+        heavy.append(ordered[len(heavy)])
+    named = listing([block.name for block in sorted(heavy, key=lambda block: block.index)])
+    told = [
+        Markup("{} of {} take half of the time: {}.").format(
+            len(heavy), count(len(profile.blocks), "block"), named
+        )
+    ]
+    if profile.whole_s is not None:
+        whole = profile.whole_s.median
+        apart = (total - whole) / whole
+        told.append(
+            Markup("The model in one piece takes {}; its blocks one by one add up to {}{}.").format(
+                spread(profile.whole_s, "s"),
+                f"{number(total)}\N{NO-BREAK SPACE}s",
+                f", {percent(apart)} {'more' if apart > 0 else 'less'}"
+                if abs(apart) > 5e-4
+                else "",
+            )
+        )
+    cold = sum(block.first_s.median for block in profile.blocks)
+    told.append(
+        Markup("The first batch of a fresh process takes {}, {} times the warm ones.").format(
+            f"{number(cold)}\N{NO-BREAK SPACE}s", number(cold / total, 2)
+        )
+    )
+    return told
+
+
+def chart(profile: Profile) -> Markup:
+    """Draw the warm time of every block, a bar each, with its lowest and highest process."""
+    return bars.draw(
+        f"blocks-{_name(profile)}",
+        [block.name for block in profile.blocks],
+        [_scaled(block.compute_s) for block in profile.blocks],
+        "time of a batch, warm (ms)",
+    )
+
+
+def table(profiles: Sequence[Profile]) -> Table:
+    """Return one row a block: what it is, then what it takes on each host."""
+    columns = [
+        Column("Block", ""),
+        Column("Parameters", ""),
+        Column("Arithmetic", "GFLOP a batch"),
+        Column("Output", "MB a batch"),
+        Column("Output shape", "", numeric=False),
+    ]
+    for profile in profiles:
+        host = label(profile)
+        columns += [
+            Column("Warm", f"ms, {host}"),
+            Column("Share of the model", f"%, {host}"),
+            Column("Cold", f"ms, {host}"),
+            Column("Peak memory", f"MiB, {host}"),
+        ]
+    longest = max((profile.blocks for profile in profiles), key=len)
+    rows = [
+        Row(
+            id=f"block-{_name(profiles[0])}-{block.index + 1}",
+            name=f"{block.index + 1}. {block.name}",
+            on_front=False,
+            entries=(*_facts(block), *(e for p in profiles for e in _times(p, block.index))),
+        )
+        for block in longest
+    ]
+    return Table(tuple(columns), tuple(rows))
+
+
+def _facts(block: Block) -> tuple[Entry, ...]:
+    shape = "×".join(map(str, block.output_shape))
+    return (
+        Entry(f"{block.parameters:,}", str(block.parameters)),
+        _plain(number(block.flops / 1e9)),
+        _plain(number(block.output_bytes / 1e6)),
+        Entry(shape, str(block.output_bytes)),
+    )
+
+
+def _times(profile: Profile, index: int) -> tuple[Entry, ...]:
+    if index >= len(profile.blocks):
+        return (Entry("–", ""),) * 4
+    block = profile.blocks[index]
+    total = sum(other.compute_s.median for other in profile.blocks)
+    warm, cold, peak = block.compute_s, block.first_s, block.peak_rss_bytes
+    share = 100 * warm.median / total if total else 0.0
+    return (
+        Entry(spread(_scaled(warm)), f"{warm.median * _MS:.6g}"),
+        _plain(f"{share:.1f}"),
+        _plain(number(cold.median * _MS)),
+        _plain(mebibytes(peak.median)) if peak else Entry("–", ""),
+    )
+
+
+def _plain(text: str) -> Entry:
+    """Return a number that sorts by what is printed; a comma of thousands would not."""
+    return Entry(text, text.replace(",", ""))
+
+
+def _scaled(value: Spread) -> Spread:
+    return Spread(value.median * _MS, value.low * _MS, value.high * _MS, value.n)
+
+
+def _name(profile: Profile) -> str:
+    sizes = f"{profile.image_px}-{profile.batch_size}-{profile.classes}"
+    device = "" if profile.device in ("", "cpu") else f"{profile.device}-"
+    emulation = f"{profile.emulation}-" if profile.emulation else ""
+    return slug(f"{profile.host}-{device}{emulation}{profile.engine}-{profile.allocator}-{sizes}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from reports.data.cells import Cell
-from reports.page import charts, membership, provenance
+from reports.page import goals
+from reports.page.draw import charts
 from reports.page.figures import latency, link, links, margin, throughput
+from reports.page.sections import provenance
 from reports.page.sheet import Section, Sheet
 from reports.statistics.judge import Judgement
 from reports.words import count, percent
@@ -34,12 +36,12 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         **place,
         "pareto": charts.pareto(cell, judgement),
         "members": [
-            (membership.SIGNS[verdict], verdict, links(splits, limit=12))
+            (goals.SIGNS[verdict], verdict, links(splits, limit=12))
             for verdict in ("on", "undecided")
-            if (splits := membership.of(judgement, verdict, cell))
+            if (splits := goals.of(judgement, verdict, cell))
         ],
-        "off": count(len(membership.of(judgement, "off", cell)), "split"),
-        "strict": links(cell.front, limit=12),
+        "off": count(len(goals.of(judgement, "off", cell)), "split"),
+        "strict": links(judgement.front(cell), limit=12),
         "worth": _worth(cell, judgement),
         "afar": [
             (link(end), latency(end), throughput(end))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+import pandas as pd
+
+from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
 from reports.data.cells import Cell, Drift
-from reports.data.lines import Record
-from reports.page import notes
-from reports.page.figures import margin
+from reports.data.kinds import engine_name
+from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.prediction.predictor import Predictor
 from reports.statistics.interval import coverage_percent
@@ -24,7 +26,7 @@ def build(sheet: Sheet) -> list[Section]:
     return [
         {
             **{"id": "methods", "title": "Methods", "template": "methods"},
-            "proof": notes.proof(sheet.frame),
+            "proof": proof(sheet.frame),
             "repeats": listing([f"{runs} ({coverage_percent(runs):g} %)" for runs in repeats])
             if repeats
             else "",
@@ -101,3 +103,23 @@ def _shift(drift: Drift) -> float | None:
     if drift.latency is None or drift.throughput is None:
         return None
     return max(abs(drift.latency), abs(drift.throughput))
+
+
+def proof(frame: pd.DataFrame) -> str:
+    """Say what the proofs of equal output amount to, over the runs that count."""
+    counted = frame.loc[frame["counted"], ["engine", "max_rel_err", "tolerance", "argmax_equal"]]
+    errors = pd.to_numeric(counted["max_rel_err"], errors="coerce").dropna()
+    if counted.empty or errors.empty:
+        return "No counted run carries a proof of equal output."
+    same = int(counted["argmax_equal"].eq(True).sum())
+    engines = [*dict.fromkeys(str(engine) for engine in counted["engine"].unique())]
+    parts = [
+        (f" with {engine_name(engine)}" if len(engines) > 1 else "")
+        + f" is {error(counted[counted['engine'] == engine])}"
+        for engine in engines
+    ]
+    return (
+        f"{len(errors):,} of {count(len(counted), 'counted run')} carry the proof: the largest "
+        f"relative error against the unsplit model{listing(parts)}, and the "
+        f"predicted classes are the same in {same:,} of them."
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reports import paper
 from reports.data.trained import every
-from reports.page.memory import mebibytes
+from reports.page.figures import mebibytes
 from reports.page.sheet import Section, Sheet
 
 _UNKNOWN = "not recorded"

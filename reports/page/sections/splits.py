@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reports.page import charts, tables
+from reports.page import tables
+from reports.page.draw import charts
 from reports.page.sheet import Section, Sheet
 
 

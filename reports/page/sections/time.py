@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.data.cells import Cell
-from reports.page import canvas, charts, provenance
+from reports.page.draw import canvas, charts
+from reports.page.sections import provenance
 from reports.page.sheet import Section, Sheet
 
 

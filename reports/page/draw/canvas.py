@@ -1,0 +1,122 @@
+"""An empty chart, and what charts have in common: style, rows with names, room for words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from reports.page.draw.svg import FAINT, INK
+
+PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
+STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])
+
+# Any: matplotlib types every key on its own, which a mixed mapping cannot satisfy.
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "paretopipe",
+    "hatch.linewidth": 0.8,
+    "path.simplify": False,  # it would drop the lines without length that are dots
+    "font.size": 14,
+    "axes.labelsize": 14,
+    "xtick.labelsize": 13,
+    "ytick.labelsize": 13,
+    **{key: INK for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")},
+    "axes.edgecolor": FAINT,
+    "hatch.color": INK,
+}
+
+
+def empty(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height))
+    figure.patch.set_alpha(0)
+    axes = figure.subplots()
+    axes.patch.set_alpha(0)
+    axes.set_axisbelow(True)
+    sns.despine(ax=axes)
+    return figure, axes
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name rows from the top, each at its left, where a tick would have its number.
+
+    A tick is five things to draw, and a chart of forty takes thrice as long with them.
+    """
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks([])
+    beside, _, _ = axes.get_yaxis_text1_transform(mpl.rcParams["ytick.major.pad"])
+    for row, name in enumerate(names):
+        axes.text(
+            *(0, row, name),
+            transform=beside,
+            horizontalalignment="right",
+            verticalalignment="center_baseline",
+            fontsize=mpl.rcParams["ytick.labelsize"],
+            zorder=axes.yaxis.get_zorder() + 0.1,  # under the bars, as the axis is
+        )
+
+
+def fit(figure: Figure, axes: Axes, names: Sequence[str] | None = None) -> None:
+    """Give the axes' own words the room they need; call it when limits and ticks are set.
+
+    matplotlib's layout engines draw everything twice to find this out.
+
+    Parameters
+    ----------
+    names
+        Of the rows, where they have some; else what is beside the vertical axis are numbers.
+    """
+    width, height = figure.get_size_inches() * 72
+    if names is None:
+        names = axes.yaxis.get_major_formatter().format_ticks([*axes.get_yticks()])
+    left = max(map(_wide, names), default=0.0) + (36 if axes.get_ylabel() else 12)
+    figure.subplots_adjust(left / width, 48 / height, 1 - 14 / width, 1 - 8 / height)
+
+
+@cache
+def _wide(name: str) -> float:
+    """Return how wide a tick's name is, in points."""
+    outline = TextPath((0, 0), name, prop=FontProperties(size=STYLE["ytick.labelsize"])).vertices
+    return float(np.max(outline[:, 0])) if len(outline) else 0.0
+
+
+def rows(left: Sequence[float], width: Sequence[float], **style: Any) -> PathPatch:
+    """Return horizontal bars, one below the other, as one path."""
+    bars = [
+        (start, row - 0.36, start + length, row + 0.36)
+        for row, (start, length) in enumerate(zip(left, width, strict=True))
+    ]
+    corners = [
+        corner
+        for x0, y0, x1, y1 in bars
+        for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
+    ]
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(bars)
+    return PathPatch(Path(corners, codes), **style)
+
+
+def spread_out(axes: Axes, values: Sequence[float]) -> str:
+    """Make the horizontal axis logarithmic if need be; return what its label has to say then.
+
+    A few splits that are many times slower would otherwise squeeze the rest, the front among
+    them, into a corner. A front's throughput stays linear: there the front is at the wide end.
+    """
+    if max(values) <= 5 * min(values):
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        return ""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    return ", log scale"

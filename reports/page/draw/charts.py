@@ -1,0 +1,203 @@
+"""Charts as inline SVG: the Pareto panel of a cell, and where its time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import nan
+
+import matplotlib as mpl
+import seaborn as sns
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from reports.data.cells import Cell, Split
+from reports.page.draw.canvas import PALETTE, STAGES, STYLE, fit, name_rows, spread_out
+from reports.page.draw.canvas import empty as empty
+from reports.page.draw.canvas import rows as rows
+from reports.page.draw.labels import Label, place
+from reports.page.draw.svg import FAINT, INK, Point, inline
+from reports.page.figures import spread
+from reports.page.goals import SIGNS, against
+from reports.statistics.judge import Judgement
+from reports.words import slug
+
+NETWORK = PALETTE[7]
+MEMBERS = {"off": PALETTE[0], "undecided": PALETTE[4], "on": PALETTE[3]}  # the last on top
+# More dots than these of one split hide each other, and make a page too large to mail.
+DOTS = 20
+
+
+def stage_colour(number: int) -> str:
+    """Return the colour of stage 1, 2, …, the same in every chart."""
+    return STAGES[(number - 1) % len(STAGES)]
+
+
+def pareto(cell: Cell, judgement: Judgement) -> Markup:
+    """Draw latency against throughput: splits, runs, end points, and who is on the front."""
+    splits, ends = cell.measured, near(cell)
+    verdicts = [judgement.verdict[split.cuts] for split in splits]
+    with mpl.rc_context(STYLE):
+        figure, axes = empty(6.0, 4.5)
+        for verdict, colour in MEMBERS.items():
+            group = [split for split in splits if judgement.verdict[split.cuts] == verdict]
+            _dots(axes, group, colour)
+            _whiskers(axes, group, colour)
+        _dots(axes, ends, INK)
+        line = [(split.latency, split.throughput) for split in judgement.front(cell)]
+        axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
+        # Axes with a label are not asked by seaborn for their ticks, which it would draw for that.
+        axes.set(xlabel="latency of a batch (s)", ylabel="throughput (images/s)")
+        sns.scatterplot(
+            x=[split.latency for split in splits],
+            y=[split.throughput for split in splits],
+            hue=verdicts,
+            style=verdicts,
+            size=verdicts,
+            sizes={"on": 80, "undecided": 70, "off": 42},
+            palette=MEMBERS,
+            markers={"on": "D", "undecided": "^", "off": "o"},
+            linewidth=0,
+            legend=False,
+            zorder=4,
+            ax=axes,
+        )
+        axes.collections[-1].set_urls([f"#{split.row_id}" for split in splits])
+        if ends:
+            places = [split.latency for split in ends], [split.throughput for split in ends]
+            squares = axes.scatter(
+                *places, s=62, marker="s", facecolors="none", edgecolors=INK, linewidths=1.6
+            )
+            squares.set(urls=[f"#{split.row_id}" for split in ends], zorder=4)
+        axes.margins(0.16, 0.12)  # room for the names of the outermost points
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        scale = spread_out(axes, [split.latency for split in (*splits, *ends)])
+        axes.set(xlabel=f"latency of a batch (s{scale})")
+        axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
+        fit(figure, axes)
+        place(axes, _labels(splits, ends, judgement), line)
+        points = {
+            split.row_id: Point(_spoken(split, judgement, cell), split.cuts in judgement.strict)
+            for split in (*splits, *ends)
+        }
+        return inline(figure, f"pareto-{slug(cell.id)}", points)
+
+
+def drawn(cell: Cell) -> tuple[Split, ...]:
+    """Return what has a point in the cell's chart."""
+    return (*cell.measured, *near(cell)) if cell.measured else ()
+
+
+def near(cell: Cell) -> tuple[Split, ...]:
+    """Return the measured end points that can be drawn without squeezing the splits.
+
+    Nearer to them than they are to each other, in both measures; the others are named beside
+    the chart.
+    """
+    ends = [split for split in cell.end_points if split.runs]
+    speeds = [split.latency for split in cell.measured]
+    rates = [split.throughput for split in cell.measured]
+    return tuple(
+        end for end in ends if _within(end.latency, speeds) and _within(end.throughput, rates)
+    )
+
+
+def _within(value: float, values: Sequence[float]) -> bool:
+    low, high = min(values), max(values)
+    reach = max(high - low, 0.1 * high)
+    return low - reach <= value <= high + reach
+
+
+def phases(cell: Cell, judgement: Judgement) -> Markup:
+    """Draw the median time of each stage and of the network: one bar a split or end point."""
+    signs = {
+        cuts: SIGNS[verdict] for cuts, verdict in judgement.verdict.items() if verdict != "off"
+    }
+    names = [f"{signs.get(split.cuts, '')} {split.name}".strip() for split in cell.measured]
+    ends = near(cell)
+    names += [f"□ {end.name}" for end in ends]
+    return parts(f"phases-{slug(cell.id)}", names, (*cell.measured, *ends))
+
+
+def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
+    """Draw what a batch's time is made of, one bar a split."""
+    with mpl.rc_context(STYLE):
+        figure, axes = empty(6.0, 0.9 + 0.27 * len(splits))
+        left = [0.0] * len(splits)
+        for values, colour, hatch in segments(splits):
+            axes.add_artist(rows(left, values, facecolor=colour, hatch=hatch, linewidth=0))
+            left = [start + value for start, value in zip(left, values, strict=True)]
+        axes.set_xlim(0, 1.05 * max(left))
+        axes.set(xlabel="time of a batch (s)")
+        axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        name_rows(axes, names)
+        fit(figure, axes, names)
+        return inline(figure, key, {})
+
+
+def segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None]]:
+    """Return the bars' pieces in the order that a batch passes them."""
+    depth = max(len(split.stages) for split in splits)
+    pieces: list[tuple[list[float], str, str | None]] = []
+    for index in range(depth):
+        pieces.append(
+            ([_stage_time(split, index) for split in splits], stage_colour(index + 1), None)
+        )
+    network = [split.network_s.median if split.network_s else 0.0 for split in splits]
+    pieces.insert(1, (network, NETWORK, "////"))
+    return pieces
+
+
+def _stage_time(split: Split, index: int) -> float:
+    value = split.stages[index].compute_s if index < len(split.stages) else None
+    return value.median if value else 0.0
+
+
+def _dots(axes: Axes, splits: Sequence[Split], colour: str) -> None:
+    """Draw every counted run, as one path: lines without length, with round ends.
+
+    Of a split with more than `DOTS` runs only the range is drawn.
+    """
+    runs = [value for split in splits if split.runs <= DOTS for value in split.values]
+    x = [place for value in runs for place in (value.latency_s, value.latency_s, nan)]
+    y = [place for value in runs for place in (value.throughput_img_s,) * 2 + (nan,)]
+    axes.plot(x, y, color=colour, linewidth=3.6, alpha=0.4, solid_capstyle="round", zorder=2)
+
+
+def _whiskers(axes: Axes, splits: Sequence[Split], colour: str) -> None:
+    """Draw the lowest to the highest run of both measures, as one path."""
+    x: list[float] = []
+    y: list[float] = []
+    for split in splits:
+        latency, throughput = split.latency_s, split.throughput_img_s
+        if latency and throughput:
+            x += [latency.low, latency.high, nan, latency.median, latency.median, nan]
+            y += [throughput.median, throughput.median, nan, throughput.low, throughput.high, nan]
+    axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.55, zorder=2)
+
+
+def _labels(splits: Sequence[Split], ends: Sequence[Split], judgement: Judgement) -> list[Label]:
+    """Name what is on the front and the end points, what is undecided where there is room."""
+    labels = []
+    for split in splits:
+        verdict = judgement.verdict[split.cuts]
+        name = "" if verdict == "off" else split.name
+        labels.append(Label(split.latency, split.throughput, name, needed=verdict == "on"))
+    return labels + [Label(end.latency, end.throughput, end.name, bold=False) for end in ends]
+
+
+def _spoken(split: Split, judgement: Judgement, cell: Cell) -> str:
+    measured = (
+        f"latency {spread(split.latency_s, 's')}, "
+        f"throughput {spread(split.throughput_img_s, 'images/s')}, "
+        f"{split.runs} runs of {split.attempts} attempts"
+    )
+    if split.cuts not in judgement.verdict:
+        return f"{split.name}, not a split: {measured}"
+    verdict = judgement.verdict[split.cuts]
+    place = "undecided" if verdict == "undecided" else f"{verdict} the front"
+    others = against(judgement, split, cell.measured)
+    sure = judgement.membership.get(split.cuts)
+    doubt = "" if sure is None else f"; probability {sure:.2f}"
+    return f"{split.name}, {place}: {measured}{doubt}{', ' if others else ''}{others}"

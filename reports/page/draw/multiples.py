@@ -1,0 +1,100 @@
+"""The models' fronts in one chart, each model with its colour and its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from reports.data.cells import Split
+from reports.page.draw import canvas
+from reports.page.draw.svg import FAINT, Point, inline
+from reports.page.figures import latency, throughput
+from reports.words import slug
+
+# Indices of the palette, and shapes: together they tell more models apart than there are.
+_COLOURS = (0, 1, 2, 3, 4, 8, 5, 6)
+_SHAPES = (
+    ("o", "M20 3a5 5 0 1 0 .01 0z"),
+    ("s", "M15 3h10v10h-10z"),
+    ("^", "M20 2l6 11h-12z"),
+    ("D", "M20 1l7 7-7 7-7-7z"),
+    ("v", "M20 14l6-11h-12z"),
+    ("P", "M18 2h4v4h4v4h-4v4h-4v-4h-4v-4h4z"),
+    ("X", "M16 2l4 3 4-3 3 3-3 3 3 3-3 3-4-3-4 3-3-3 3-3-3-3z"),
+)
+
+
+def legend(names: Sequence[str]) -> list[dict[str, object]]:
+    """Return the name, colour and shape of each model, in order."""
+    return [
+        {"name": name, "colour": _colour(place), "shape": _SHAPES[place % len(_SHAPES)][1]}
+        for place, name in enumerate(names)
+    ]
+
+
+def fronts(key: str, shown: Sequence[tuple[int, str, Sequence[Split], str]]) -> Markup:
+    """Draw the strict fronts of several models; each point leads to its row on its own page.
+
+    Parameters
+    ----------
+    key
+        Names the chart in the page.
+    shown
+        Of each model its place in the legend, its name, its front and its page.
+    """
+    points: dict[str, Point] = {}
+    with mpl.rc_context(canvas.STYLE):
+        figure, axes = canvas.empty(6.0, 4.5)
+        for place, name, front, file in shown:
+            line = [(split.latency, split.throughput) for split in front]
+            colour = canvas.PALETTE[_colour(place)]
+            axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.2, zorder=2)
+            marks = axes.scatter(
+                [split.latency for split in front],
+                [split.throughput for split in front],
+                color=colour,
+                marker=_SHAPES[place % len(_SHAPES)][0],
+                s=48,
+            )
+            links = {f"{file}#{split.row_id}": split for split in front}
+            marks.set(urls=[*links], zorder=3)
+            points |= {
+                link: Point(f"{name} {s.name}: {latency(s)}, {throughput(s)}", True)
+                for link, s in links.items()
+            }
+        axes.margins(0.08, 0.08)
+        ends = [split for _, _, front, _ in shown for split in front]
+        across, up = (_wide([s.latency for s in ends]), _wide([s.throughput for s in ends]))
+        axes.set(xscale="log" if across else "linear", yscale="log" if up else "linear")
+        for axis, wide in ((axes.xaxis, across), (axes.yaxis, up)):
+            _numbered(axis, wide)
+        scales = [", log scale" if wide else "" for wide in (across, up)]
+        axes.set(
+            xlabel=f"latency of a batch (s{scales[0]})",
+            ylabel=f"throughput (images/s{scales[1]})",
+        )
+        axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
+        canvas.fit(figure, axes)
+        return inline(figure, f"fronts-{slug(key)}", points)
+
+
+def _colour(place: int) -> int:
+    return _COLOURS[place % len(_COLOURS)]
+
+
+def _wide(values: Sequence[float]) -> bool:
+    """Whether models are so far apart that only a logarithmic axis shows each one's front."""
+    return max(values) > 5 * min(values)
+
+
+def _numbered(axis: Axis, wide: bool) -> None:
+    if not wide:
+        axis.set_major_locator(MaxNLocator(5))
+        return
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())

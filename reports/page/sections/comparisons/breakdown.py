@@ -1,0 +1,108 @@
+"""The paper's Fig. 7 for the backends measured here: what a batch takes where it flows fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from reports.data.cells import Cell, Split, Spread
+from reports.page.draw import charts
+from reports.page.figures import LATENCY, THROUGHPUT, busiest, link, spread
+from reports.page.sections.comparisons.compare import Comparison
+from reports.words import count, percent, slug
+
+# Section V-C: what its sockets are of its RPC, MobileNetV2 on two Pis.
+PAPER_LATENCY, PAPER_THROUGHPUT = 0.76, 0.53
+_SAID = (
+    f"The paper, of its two Pis: with sockets, latency {percent(PAPER_LATENCY)} lower and "
+    f"throughput {percent(PAPER_THROUGHPUT)} higher than with its RPC."
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One backend at the split with its highest throughput."""
+
+    name: str
+    split: Split
+    runs: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured quantity of every backend, as text."""
+
+    label: str
+    unit: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """All backends of a comparison beside each other."""
+
+    kinds: tuple[Kind, ...]
+    lines: tuple[Line, ...]
+    sentences: tuple[Markup, ...]
+    chart: Markup
+    paper: str  # what the paper says, where this is the case that it shows
+
+
+def of(comparison: Comparison) -> Breakdown:
+    """Return each backend at its own split of highest throughput, as in the paper."""
+    cells = (comparison.cell, *(rival.cell for rival in comparison.rivals))
+    splits = [busiest(cell) for cell in cells]
+    names = [name for name, _ in comparison.columns]
+    kinds = tuple(
+        Kind(name, split, count(split.runs, "run"))
+        for name, split in zip(names, splits, strict=True)
+    )
+    return Breakdown(
+        kinds,
+        tuple(_lines(comparison.cell, splits)),
+        tuple(_against(kinds[0], other) for other in kinds[1:]),
+        charts.parts(f"breakdown-{slug(comparison.cell.id)}", names, splits),
+        _SAID if _shown(comparison.cell) else "",
+    )
+
+
+def _shown(cell: Cell) -> bool:
+    return (cell.model, cell.pairing) == ("mobilenetv2", "pi_to_pi") and cell.asked is None
+
+
+def _lines(cell: Cell, splits: Sequence[Split]) -> list[Line]:
+    def line(label: str, unit: str, value: Callable[[Split], Spread | None]) -> Line:
+        return Line(label, unit, tuple(spread(value(split)) for split in splits))
+
+    stages = list(enumerate(cell.hosts))
+    return [
+        *(line(f"Stage {k + 1} compute, {host}", "s", _compute(k)) for k, host in stages),
+        line("Network, all hops", "s", lambda split: split.network_s),
+        *(line(f"Stage {k + 1} CPU, {host}", "%", _cpu(k)) for k, host in stages),
+        line("Latency", LATENCY, lambda split: split.latency_s),
+        line("Throughput", THROUGHPUT, lambda split: split.throughput_img_s),
+    ]
+
+
+def _compute(index: int) -> Callable[[Split], Spread | None]:
+    return lambda split: split.stages[index].compute_s
+
+
+def _cpu(index: int) -> Callable[[Split], Spread | None]:
+    return lambda split: split.stages[index].cpu_percent
+
+
+def _against(one: Kind, other: Kind) -> Markup:
+    return Markup("{} at {} against {} at {}: latency {}, throughput {}.").format(
+        *(one.name, link(one.split), other.name, link(other.split)),
+        _change(one.split.latency / other.split.latency - 1),
+        _change(one.split.throughput / other.split.throughput - 1),
+    )
+
+
+def _change(change: float) -> str:
+    if abs(change) < 5e-4:
+        return "the same"
+    return f"{percent(change)} {'higher' if change > 0 else 'lower'}"

@@ -1,0 +1,162 @@
+"""What a comparison comes to: per split a ratio with its interval and verdict, and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import pandas as pd
+from markupsafe import Markup
+
+from reports.data.cells import Cell, Cuts, Spread
+from reports.page.figures import spread
+from reports.page.sections.comparisons.compare import Comparison, Measure, Rival
+from reports.page.tables import Column, Entry, Row, Table
+from reports.statistics.difference import Difference, ratios
+from reports.words import between, count, decimals, listing, number, percent, slug
+
+VERDICTS = ("equal", "lower", "higher", "undecided")
+_SIGNS = {"equal": "=", "lower": "↓", "higher": "↑", "undecided": "?"}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A comparison with what the runs allow to say about it."""
+
+    comparison: Comparison
+    delta: float
+    found: Mapping[tuple[str, str], Mapping[Cuts, Difference]]  # by rival's cell and measure
+
+    def of(self, rival: Rival, measure: Measure) -> dict[Cuts, Difference]:
+        """Return the rival over the reference, at every split that both measured alike."""
+        known = self.found[rival.cell.id, measure.key]
+        return {
+            split.cuts: known[split.cuts]
+            for split, beside in zip(self.comparison.splits, rival.splits, strict=True)
+            if beside is not None and split.cuts in known
+        }
+
+
+def draw(comparison: Comparison, frame: pd.DataFrame, delta: float) -> Contrast:
+    """Compare every rival with the reference; the spread is pooled over all splits of a cell."""
+    return Contrast(
+        comparison,
+        delta,
+        {
+            (rival.cell.id, measure.key): ratios(
+                _values(comparison.cell, frame, measure), _values(rival.cell, frame, measure), delta
+            )
+            for rival in comparison.rivals
+            for measure in comparison.measures
+        },
+    )
+
+
+def _values(
+    cell: Cell, frame: pd.DataFrame, measure: Measure
+) -> dict[Cuts, list[tuple[int, float]]]:
+    """Return block and value of every counted run of every split."""
+    if measure.column not in frame:
+        return {}
+    own = (frame["cell_id"] == cell.id) & frame["counted"] & (frame["role"] == "split")
+    rows = frame.loc[own, ["cuts", "repeat", measure.column]]
+    numbers = pd.to_numeric(rows[measure.column], errors="coerce")
+    found: dict[Cuts, list[tuple[int, float]]] = {}
+    columns = (part.tolist() for part in (rows["cuts"], rows["repeat"], numbers))
+    for cuts, block, value in zip(*columns, strict=True):
+        if value > 0:
+            place = tuple(int(cut) for cut in str(cuts).split("-") if cut)
+            found.setdefault(place, []).append((int(block), float(value)))
+    return found
+
+
+def sentences(contrast: Contrast) -> list[Markup]:
+    """Say of each rival what its numbers are of the reference's: one paragraph each."""
+    comparison = contrast.comparison
+    told = []
+    for rival in comparison.rivals:
+        every = (_sentence(contrast, rival, measure) for measure in comparison.measures)
+        said = ["the " + " The ".join(text for text in every if text)]
+        other = [
+            split.name
+            for split, beside in zip(comparison.splits, rival.splits, strict=True)
+            if beside is None
+        ]
+        if other:
+            were = "were" if len(other) > 1 else "was"
+            said.append(f"{listing(other)} {were} not measured alike, and so not compared.")
+        told.append(Markup("With {}, {}").format(rival.name, " ".join(said)))
+    return told
+
+
+def _sentence(contrast: Contrast, rival: Rival, measure: Measure) -> str:
+    found = contrast.of(rival, measure)
+    if not found:
+        return ""
+    values = [difference.ratio for difference in found.values()]
+    times = between(values)
+    whole = f"{measure.label} is {times} times that with {contrast.comparison.name}"
+    if len(found) == 1:
+        [difference] = found.values()
+        return f"{whole}, measured at one split: {_named(difference.verdict, contrast.delta)}."
+    middle = f" (median {number(median(values))})" if " to " in times else ""
+    names = {split.cuts: split.name for split in contrast.comparison.splits}
+    parts = []
+    for verdict in VERDICTS:
+        places = [
+            names[cuts] for cuts, difference in found.items() if difference.verdict == verdict
+        ]
+        if places:
+            where = "all of them" if len(places) == len(found) else _where(places)
+            parts.append(f"{_named(verdict, contrast.delta)} at {where}")
+    return f"{whole} over {count(len(found), 'split')}{middle}: {', '.join(parts)}."
+
+
+def _where(places: Sequence[str]) -> str:
+    return listing(places) if len(places) <= 3 else str(len(places))
+
+
+def _named(verdict: str, delta: float) -> str:
+    return f"equal within {percent(delta)}" if verdict == "equal" else verdict
+
+
+def table(contrast: Contrast) -> Table:
+    """Return every common split: each kind's median and range, then each rival's ratio."""
+    comparison = contrast.comparison
+    columns = [Column("Split", "")]
+    for measure in comparison.measures:
+        heading = measure.label[0].upper() + measure.label[1:]
+        columns += [Column(heading, f"{measure.unit}, {name}") for name, _ in comparison.columns]
+        columns += [
+            Column(f"{heading}, ratio", f"{r.name} / {comparison.name}") for r in comparison.rivals
+        ]
+    rows = []
+    for index, split in enumerate(comparison.splits):
+        entries: list[Entry] = []
+        for measure in comparison.measures:
+            for _, column in comparison.columns:
+                known = column[index]
+                entries.append(_figure(measure.of(known) if known else None))
+            entries += [
+                _ratio(contrast.of(rival, measure).get(split.cuts)) for rival in comparison.rivals
+            ]
+        place = f"{comparison.factor}-{slug(comparison.cell.id)}-{slug(split.name)}"
+        rows.append(Row(place, split.name, False, tuple(entries)))
+    return Table(tuple(columns), tuple(rows))
+
+
+def _figure(value: Spread | None) -> Entry:
+    return Entry(spread(value), f"{value.median:.6g}") if value else Entry("–", "")
+
+
+def _ratio(difference: Difference | None) -> Entry:
+    """Return '↑ higher 1.20 [1.10, 1.31]'; without an interval where the spread is not known."""
+    if difference is None:
+        return Entry("–", "")
+    text = f"{_SIGNS[difference.verdict]} {difference.verdict} {number(difference.ratio)}"
+    if difference.low is not None and difference.high is not None:
+        places = decimals(float(f"{difference.ratio:.2e}"))  # as many as the ratio itself shows
+        low, high = (f"{end:,.{places}f}" for end in (difference.low, difference.high))
+        text += f" [{low},\N{NO-BREAK SPACE}{high}]"
+    return Entry(text, f"{difference.ratio:.6g}")

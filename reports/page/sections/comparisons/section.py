@@ -1,0 +1,135 @@
+"""The sections that set backends, transports, engines, allocators and devices beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from reports import paper
+from reports.data.cells import Cell
+from reports.data.naming import Naming
+from reports.page.draw import canvas
+from reports.page.draw.charts import stage_colour
+from reports.page.figures import error
+from reports.page.sections.comparisons import breakdown, chart, compare, contrast
+from reports.page.sections.comparisons.chart import MARKERS
+from reports.page.sections.comparisons.compare import Comparison
+from reports.page.sheet import Section, Sheet
+from reports.words import listing, pairing_name, percent
+
+_SECTIONS = {
+    "backend": (
+        "backends",
+        "Backends compared",
+        "The same splits, moved by another backend. The paper makes this comparison in its Fig. 7 "
+        f"and reports {percent(breakdown.PAPER_LATENCY)} less latency and "
+        f"{percent(breakdown.PAPER_THROUGHPUT)} more throughput "
+        "with sockets. Those figures measure how its RPC was written: every tensor took the way "
+        "through the orchestrator, logging ran along, and one batch was under way at a time. Here "
+        "the stages hand tensors to each other, and throughput is measured with several batches "
+        "in flight, whichever the backend; only what is named as going through the orchestrator "
+        "has the paper's layout. "
+        "Where compute takes most of the time, expect them to be close.",
+    ),
+    "transport": (
+        "transports",
+        "Plain and encrypted compared",
+        "The same splits on the same hosts, moved over plain TCP and over TLS 1.3, which encrypts "
+        "every byte between the hosts and proves that none was altered. Either host encrypts and "
+        "decrypts beside computing, and a tensor counts as arrived when it is decrypted. Which "
+        "cipher was agreed on stands under provenance.",
+    ),
+    "engine": (
+        "engines",
+        "Engines compared",
+        "The same blocks on the same hosts, computed by another engine. Every engine's output is "
+        "compared with that of the unsplit model in PyTorch eager, and has its own tolerance.",
+    ),
+    "allocators": (
+        "allocators",
+        "Allocators compared",
+        "The same code under two settings of the C library's malloc. Tuned, it keeps the memory of "
+        "a batch for the next one instead of giving it back to the kernel: time saved for memory "
+        "kept.",
+    ),
+    "devices": (
+        "devices",
+        "Devices compared",
+        "The same blocks on the same hosts, computed by a GPU or by the processor. A GPU's compute "
+        "time has the copies to it and back.",
+    ),
+}
+# What a comparison is by, as a cell's name has it.
+_NAMED = {"backend": "backends", "transport": "transports", "engine": "engines"}
+
+
+def build(sheet: Sheet) -> list[Section]:
+    """Return a section for each factor in which these cells can be compared."""
+    cells = sheet.cells
+    sections = []
+    for factor, (name, title, lead) in _SECTIONS.items():
+        found = compare.find(cells, factor)
+        missed = compare.apart(_could(cells, factor), factor) if factor in _NAMED else []
+        if found or missed:
+            sections.append(
+                {
+                    **{"id": name, "title": title, "lead": lead, "apart": missed},
+                    "template": "comparisons/section",
+                    "delta": percent(sheet.delta),
+                    "items": [
+                        _item(comparison, sheet.frame, sheet.naming, sheet.delta)
+                        for comparison in found
+                    ],
+                }
+            )
+    return sections
+
+
+def _could(cells: Sequence[Cell], factor: str) -> list[Cell]:
+    """Return the cells that may have a counterpart: PyTorch RPC has no other transport."""
+    return [cell for cell in cells if factor != "transport" or cell.backend == "socket"]
+
+
+def _item(
+    comparison: Comparison, frame: pd.DataFrame, naming: Naming, delta: float
+) -> dict[str, Any]:
+    cell = comparison.cell
+    drawn = contrast.draw(comparison, frame, delta)
+    kinds = (cell, *(rival.cell for rival in comparison.rivals))
+    # What is compared is named in the legend; the heading has what is equal.
+    equal = _NAMED.get(comparison.factor, comparison.factor)
+    over = replace(naming, **{equal: False}).over(cell)
+    place = f"{paper.model_name(cell.model)}, {pairing_name(cell.pairing)}, {cell.scenario}"
+    return {
+        "title": place,
+        "over": over,
+        "sentences": contrast.sentences(drawn),
+        "proofs": _proofs(comparison, frame) if comparison.factor == "engine" else "",
+        "legend": [
+            {
+                "marker": MARKERS[number % len(MARKERS)],
+                "colour": canvas.PALETTE.index(stage_colour(number + 1)),
+                "name": compare.NAMES[comparison.factor](kind),
+                "unlocked": kind.unlocked,
+            }
+            for number, kind in enumerate(kinds)
+        ],
+        "charts": [
+            (measure.label, chart.contrast(comparison, measure)) for measure in comparison.measures
+        ],
+        "table": contrast.table(drawn),
+        "breakdown": breakdown.of(comparison) if comparison.factor == "backend" else None,
+    }
+
+
+def _proofs(comparison: Comparison, frame: pd.DataFrame) -> str:
+    counted = frame.loc[frame["counted"], ["cell_id", "max_rel_err", "tolerance"]]
+    ids = (comparison.cell.id, *(rival.cell.id for rival in comparison.rivals))
+    said = [
+        f"{name} {error(counted[counted['cell_id'] == cell_id])}"
+        for cell_id, (name, _) in zip(ids, comparison.columns, strict=True)
+    ]
+    return f"Largest relative error of the output against the unsplit model: {listing(said)}."

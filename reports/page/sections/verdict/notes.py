@@ -1,0 +1,215 @@
+"""What a reader must know before believing the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import pandas as pd
+
+from reports import paper
+from reports.data.cells import Cell
+from reports.data.kinds import backend_name, emulation_name, engine_name, transport_name
+from reports.data.naming import Naming
+from reports.data.records import Records, host_facts
+from reports.words import count, listing, pairing_name
+
+_PROOF = ["max_rel_err", "tolerance", "argmax_equal"]
+_ATTEMPT = ["cell_id", "run_key", "attempt"]
+
+
+def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[str]:
+    """Return the warnings of a report, most important first; often there is none."""
+    naming = Naming.of(cells)
+    return [
+        *_demo(cells),
+        *_stand_ins(records),
+        *_one_machine(records),
+        *_unproven(frame),
+        *_changed(cells, frame, naming),
+        *_restarted(records, cells, frame, naming),
+        *_gaps(cells, naming),
+        *_unplanned(cells),
+        *_damage(records),
+    ]
+
+
+def _demo(cells: Sequence[Cell]) -> list[str]:
+    told: dict[str, None] = {}
+    for cell in cells:
+        known = {**cell.plan, **cell.settings}
+        px, expected = known.get("image_px"), paper.image_px(cell.model)
+        batch = known.get("batch_size")
+        parts = []
+        if px and expected and px != expected:
+            parts.append(f"images of {px}×{px} instead of {expected}×{expected}")
+        if batch and batch != paper.BATCH_SIZE:
+            parts.append(f"batches of {batch} instead of {paper.BATCH_SIZE} images")
+        if parts:
+            name = paper.model_name(cell.model)
+            told[
+                f"{name} was measured with {' and '.join(parts)}: chosen so that a sweep is "
+                "short and light. The numbers are not comparable with the paper's."
+            ] = None
+    return list(told)
+
+
+def _stand_ins(records: Records) -> list[str]:
+    """Name the hosts that are called Pi and are none."""
+    found: dict[str, str] = {}
+    for name, answers in host_facts(records.runs).items():
+        for facts in answers:
+            machine = str(facts.get("machine") or "")
+            if str(name).startswith("pi") and machine and not machine.startswith(("aarch", "arm")):
+                found[str(name)] = machine
+    if not found:
+        return []
+    names, machines = listing(sorted(found)), listing(sorted(set(found.values())))
+    return [
+        f"{names} {'stand' if len(found) > 1 else 'stands'} in for a Raspberry Pi on {machines}: "
+        "the shape of a curve may carry over, the seconds do not."
+    ]
+
+
+def _one_machine(records: Records) -> list[str]:
+    """Name hosts that started together: containers of one machine, not machines."""
+    kernels: dict[str, set[str]] = {}
+    for name, answers in host_facts(records.runs).items():
+        for facts in answers:
+            if facts.get("boot_id"):
+                kernels.setdefault(str(facts["boot_id"]), set()).add(str(name))
+    shared = dict.fromkeys(listing(sorted(names)) for names in kernels.values() if len(names) > 1)
+    return [
+        f"{names} are one machine: they share its processors, and slow each other down."
+        for names in shared
+    ]
+
+
+def _unproven(frame: pd.DataFrame) -> list[str]:
+    counted = frame.loc[frame["counted"], _PROOF]
+    errors = pd.to_numeric(counted["max_rel_err"], errors="coerce")
+    limits = pd.to_numeric(counted["tolerance"], errors="coerce")
+    proven = errors.le(limits) & counted["argmax_equal"].eq(True)
+    lacking = int((~proven).sum())
+    if not lacking:
+        return []
+    return [
+        f"{count(lacking, 'counted run')} cannot show that its output equals the whole model's."
+    ]
+
+
+def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list[str]:
+    """Name the cells whose files also hold valid runs under settings that are not shown."""
+    told = []
+    for cell in cells:
+        left_out = frame.loc[frame["cell_id"] == cell.id, "excluded"]
+        other = left_out[left_out.str.startswith("settings:")].str.removeprefix("settings:")
+        if len(other):
+            reasons = [*dict.fromkeys(other)]
+            more = f" / {len(reasons) - 3} more" if len(reasons) > 3 else ""
+            told.append(
+                f"{naming.place(cell)}: {count(len(other), 'valid run')} under other settings "
+                f"left out, never mixed in ({' / '.join(reasons[:3])}{more})."
+            )
+    return told
+
+
+def _restarted(
+    records: Records, cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming
+) -> list[str]:
+    """Name the hosts whose counted runs in one cell are of several boots."""
+    counted = set(frame.loc[frame["counted"], _ATTEMPT].itertuples(index=False, name=None))
+    boots: dict[str, dict[str, set[str]]] = {}
+    for run in records.runs:
+        if tuple(run[key] for key in _ATTEMPT) not in counted:
+            continue
+        for name, facts in (run.get("hosts") or {}).items():
+            if facts.get("boot_id"):
+                seen = boots.setdefault(run["cell_id"], {}).setdefault(str(name), set())
+                seen.add(str(facts["boot_id"]))
+    told = []
+    for cell in cells:
+        names = sorted(name for name, seen in boots.get(cell.id, {}).items() if len(seen) > 1)
+        if names:
+            told.append(
+                f"{naming.place(cell)}: {listing(names)} {'were' if len(names) > 1 else 'was'} "
+                "restarted between these runs: what a restart changes may have changed too."
+            )
+    return told
+
+
+def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
+    told, begun = [], []
+    for cell in cells:
+        place = naming.place(cell)
+        repeats = cell.plan.get("repeats")
+        short = [split for split in cell.measured if repeats and split.runs < repeats]
+        if cell.missing:
+            told.append(f"{place}: no valid run for {listing(cell.missing)}.")
+        if short and len(short) == len(cell.measured):
+            most = max(split.runs for split in short)
+            begun.append((place, f"{most} of {repeats} runs of each split so far"))
+        elif short:
+            names = listing([split.name for split in short])
+            told.append(f"{place}: fewer than {repeats} valid runs for {names}.")
+    alike = {so_far for _, so_far in begun}
+    if len(begun) == len(cells) and len(alike) == 1:
+        told.append(
+            f"This sweep is not over: {alike.pop()}. The same command goes on, and writes this "
+            "report again."
+        )
+    else:
+        told += [f"{place}: {so_far}." for place, so_far in begun]
+    return told
+
+
+def _unplanned(cells: Sequence[Cell]) -> list[str]:
+    """Name the combinations that the options ask for and no file holds yet."""
+    absent: dict[tuple[str, str, str, str, str], dict[str, None]] = {}
+    have = {
+        (c.model, c.emulation, c.backend, c.transport, c.engine, c.pairing, c.scenario)
+        for c in cells
+    }
+    for cell in cells:
+        wanted = product(
+            [cell.model],
+            [cell.emulation],
+            _asked(cell, "backend") or [cell.backend],
+            _asked(cell, "transport") or [cell.transport],
+            _asked(cell, "engine") or [cell.engine],
+            _asked(cell, "pairings") or [cell.pairing],
+            _asked(cell, "scenarios") or [cell.scenario],
+        )
+        for *how, pairing, scenario in wanted:
+            if (*how, pairing, scenario) not in have:
+                model, emulation, backend, transport, engine = how
+                place = f"{pairing_name(pairing)} under {scenario}"
+                key = (model, emulation, backend, transport, engine)
+                absent.setdefault(key, {})[place] = None
+    return [
+        f"{paper.model_name(model)} over {backend_name(backend)}"
+        f"{'' if transport == 'plain' else f' with {transport_name(transport)}'}"
+        f"{'' if engine == 'eager' else f' with {engine_name(engine)}'}"
+        f"{f' of {emulation_name(emulation, brief=True)}' if emulation else ''}: "
+        f"no records of {listing([*places])} in this folder."
+        for (model, emulation, backend, transport, engine), places in absent.items()
+    ]
+
+
+def _asked(cell: Cell, key: str) -> list[str]:
+    value = ((cell.plan.get("provenance") or {}).get("options") or {}).get(key) or []
+    names = value.split(",") if isinstance(value, str) else value
+    return [str(name).strip() for name in names]
+
+
+def _damage(records: Records) -> list[str]:
+    told = []
+    for file in records.files:
+        if file.torn:
+            told.append(f"{file.name}: the last line is torn (its run was being written).")
+        if file.damaged:
+            lines = listing([str(number) for number in file.damaged])
+            told.append(
+                f"{file.name}: {count(len(file.damaged), 'damaged line')} left out ({lines})."
+            )
+    return told

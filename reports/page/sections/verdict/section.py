@@ -1,0 +1,44 @@
+"""The first screen: what to do, and what to know before believing it."""
+
+from __future__ import annotations
+
+from reports.page.figures import margin
+from reports.page.sections import provenance
+from reports.page.sections.verdict import changes, notes, summary
+from reports.page.sections.verdict.answer import sentences
+from reports.page.sheet import Section, Sheet
+
+
+def build(sheet: Sheet) -> list[Section]:
+    """Return the verdict: a table of all answers, then one card a cell."""
+    groups = [
+        {
+            **sheet.heading(group),
+            "lines": [*summary.lines(group, sheet.contests), *summary.whichever(group)],
+            "changes": [
+                *changes.one_for_all(group),
+                *changes.between(group, sheet.contests),
+                *changes.predicted(group, sheet.predictors),
+            ],
+            "cells": [
+                {
+                    "scenario": cell.scenario,
+                    "asked": provenance.asked(cell.asked),
+                    "sentences": sentences(
+                        cell, sheet.judgements[cell.id], sheet.contests[cell.id]
+                    ),
+                }
+                for cell in group
+            ],
+        }
+        for group in sheet.groups
+    ]
+    return [
+        {
+            **{"id": "verdict", "title": "Verdict", "template": "verdict/section"},
+            "notes": notes.notes(sheet.records, sheet.cells, sheet.frame),
+            "groups": groups,
+            "unlocked": any(cell.unlocked for cell in sheet.cells),
+            "delta": margin(sheet.delta),
+        }
+    ]

@@ -1,0 +1,80 @@
+"""Map a function over items in forked processes, and pause the garbage collector meanwhile."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_jobs: Sequence[Callable[[], Any]] = ()  # of a forked process: inherited, not sent
+
+
+def map_forked(
+    work: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    processes: int,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Iterator[_Result]:
+    """Yield the results in the items' order, however many processes there are.
+
+    Parameters
+    ----------
+    meanwhile
+        Called once by this process while the others work.
+    """
+    # A fork shares what is known and the imports; elsewhere starting costs more than it saves.
+    if min(processes, len(items)) < 2 or sys.platform != "linux":
+        meanwhile()
+        return map(work, items)
+    return _forked([partial(work, item) for item in items], processes, meanwhile)
+
+
+def _forked(
+    jobs: Sequence[Callable[[], _Result]], processes: int, meanwhile: Callable[[], None]
+) -> Iterator[_Result]:
+    # Garbage is looked for in what a process makes itself; looking elsewhere would copy it.
+    gc.freeze()
+    try:
+        with ProcessPoolExecutor(
+            min(processes, len(jobs)),
+            mp_context=multiprocessing.get_context("fork"),
+            initializer=_inherit,
+            initargs=(jobs,),
+        ) as pool:
+            found = pool.map(_numbered, range(len(jobs)))
+            meanwhile()
+            yield from found
+    finally:
+        gc.unfreeze()
+
+
+def _inherit(jobs: Sequence[Callable[[], Any]]) -> None:
+    global _jobs
+    _jobs = jobs
+
+
+def _numbered(job: int) -> Any:
+    return _jobs[job]()
+
+
+@contextmanager
+def gc_paused() -> Iterator[None]:
+    """Pause the garbage collector while long-lived objects are built.
+
+    It would go through hundreds of thousands of small objects again and again, a fifth of the
+    time of making them, and none of them is garbage.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
