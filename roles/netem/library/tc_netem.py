@@ -23,38 +23,24 @@ options:
   interface: {type: str, required: true, description: Interface whose traffic is shaped.}
   state: {type: str, default: present, choices: [present, absent], description: Wanted state.}
   lease_s: {type: int, default: 7200, description: Seconds until the shaping ends by itself.}
-  direction:
-    type: str
-    default: egress
-    choices: [egress, symmetric]
-    description: Whether only what leaves is shaped, or what comes from the peers as well.
   peers:
     type: list
     elements: str
     default: []
     description: >-
       Addresses of the other hosts; needed where the interface also carries SSH, or for symmetric.
-  delay_s: {type: float, default: 0, description: Delay in seconds.}
-  jitter_s: {type: float, default: 0, description: Spread of the delay in seconds.}
-  delay_correlation: {type: float, default: 0, description: With the packet before, 0 to 1.}
-  distribution:
-    type: str
-    default: ""
-    choices: ["", normal, pareto, paretonormal]
-    description: Of the delay; without one it is uniform, the spread to either side.
-  loss: {type: float, default: 0, description: Share of packets lost, 0 to 1.}
-  loss_correlation: {type: float, default: 0, description: With the packet before, 0 to 1.}
-  rate_bit: {type: float, default: 0, description: Rate in bit/s; 0 is no limit.}
+  asked:
+    type: dict
+    default: {}
+    description: What netem is to do, as plain numbers (shaping/conditions.py of the role).
   limit: {type: int, default: 0, description: Packets in flight; 0 sizes it for delay and rate.}
 """
 ARGUMENTS = {
     "interface": {"type": "str", "required": True},
     "state": {"default": "present", "choices": ["present", "absent"]},
     "lease_s": {"type": "int", "default": 7200},
-    "direction": {"default": "egress", "choices": ["egress", "symmetric"]},
     "peers": {"type": "list", "elements": "str", "default": []},
-    "distribution": {"default": "", "choices": ["", "normal", "pareto", "paretonormal"]},
-    **{key: {"type": "float", "default": 0.0} for key in netem_qdisc.SLACK},
+    "asked": {"type": "dict", "default": {}},
     "limit": {"type": "int", "default": 0},
 }
 # What tc and ip say where a part of the kernel is not there.
