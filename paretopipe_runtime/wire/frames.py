@@ -34,6 +34,10 @@ MAX_PAYLOAD = 256 * 1024 * 1024
 MAX_MESSAGE = 4 * 1024 * 1024
 MAX_ERROR = 512
 MAX_FRAMES = 1_000_000  # on one connection
+SMALL = 64 * 1024  # up to here a payload is sent, or read, with its digest in one call
+# A larger payload is sent or read, and hashed, piece by piece: a piece is in the cache for the
+# second, and the other end is busy meanwhile.
+PIECE = 1024 * 1024
 _LAYOUT = struct.Struct("<4sBBBBIIQQ16s8I12s")
 _CRC = struct.Struct("<I")
 _NUMBER = struct.Struct("<IQ")  # seq and batch_id: all that differs between frames of one form

@@ -16,6 +16,8 @@ from typing import NoReturn
 import torch
 
 from paretopipe_runtime import engines, weights
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import accept_channel
@@ -94,7 +96,7 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
     allocator.apply(order.allocator)
     device = open_device(order.device)
     telemetry = Telemetry()
-    layout = engines.ENGINES[order.engine].layout
+    layout = ENGINES[order.engine].layout
     context = Context(node, order, control, links, layout, fail, device.pinned)
     finished = threading.Event()
     if not order.is_entry:
@@ -102,7 +104,7 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
     with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
         connected = connecting.submit(backend.connect, context)
         if order.first < order.end:
-            manifest = weights.WeightsManifest.from_json(order.manifest)
+            manifest = WeightsManifest.from_json(order.manifest)
             weights.verify_stage(manifest, node.store, order.first, order.end)
         began = time.perf_counter()
         loaded = _computation(node, order, control, device)
@@ -151,7 +153,7 @@ def _computation(node: Node, order: StageOrder, control: Channel, device: Device
     """Return what this stage does with a tensor that is on its device."""
     if order.first == order.end:
         return functools.partial(_hand_on, order.gives.shape)
-    manifest = weights.WeightsManifest.from_json(order.manifest)
+    manifest = WeightsManifest.from_json(order.manifest)
 
     def load(first: int, end: int, takes: Tensor) -> Compute:
         stage = engines.StageToLoad(

@@ -11,13 +11,13 @@ from typing import NoReturn
 import pytest
 import torch
 
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.wire.tls import Identity
-from paretopipe_runtime.worker.backends.backend import Batch
-from paretopipe_runtime.worker.backends.socket import TensorSink, TensorSource, kernel_holds
+from paretopipe_runtime.worker.backends.backend import Batch, TensorSink
+from paretopipe_runtime.worker.backends.socket import TensorSource, kernel_holds
 from paretopipe_runtime.worker.devices import memory
 from tests.wire.cuts import tcp_pair
 from tests.wire.encrypted import encrypted

@@ -14,7 +14,7 @@ from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames, handshake, strict
-from paretopipe_runtime.wire.channel import MESSAGE_DEPTH
+from paretopipe_runtime.wire.receiving import MESSAGE_DEPTH
 
 FOLDER = Path(__file__).parent.parent / "corpus"
 

@@ -20,7 +20,7 @@ from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
 from paretopipe_runtime.worker import deploy
-from paretopipe_runtime.worker.backends.socket import link_from_previous
+from paretopipe_runtime.worker.backends.backend import link_from_previous
 from paretopipe_runtime.worker.complaints import BURST, Complaints
 from paretopipe_runtime.worker.order import StageOrder
 from paretopipe_runtime.worker.pending import Pending

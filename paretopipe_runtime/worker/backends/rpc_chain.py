@@ -13,10 +13,17 @@ from collections.abc import Iterator
 import torch
 from torch.distributed import rpc
 
-from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends, Sink
+from paretopipe_runtime.worker.backends.backend import (
+    Batch,
+    Context,
+    Ends,
+    ResidentSource,
+    Sink,
+    TensorSink,
+    nothing,
+)
 from paretopipe_runtime.worker.backends.rpc_calls import Inbox, deliver, serve
 from paretopipe_runtime.worker.backends.rpc_group import Group, explain, name_of
-from paretopipe_runtime.worker.backends.socket import TensorSink, resident_source
 from paretopipe_runtime.worker.devices import memory
 
 CALLS = 2  # one whose tensor travels, one whose tensor waits to be computed
@@ -32,8 +39,8 @@ def connect(context: Context) -> Ends:
         group.join()
     sink: Sink = LastSink(context, group) if order.next_stage is None else CallSink(context, group)
     if order.stage == 0:
-        source, digest = resident_source(context)
-        return Ends(source, sink, digest)
+        resident = ResidentSource(context)
+        return Ends(resident, sink, resident.input_digest)
     return Ends(CalledSource(inbox), sink)
 
 
@@ -53,7 +60,7 @@ class CalledSource:
             call.answer.set_result(None)
             tensor = call.tensor
             assert tensor is not None
-            batch = Batch(call.batch_id, tensor, None, _nothing)
+            batch = Batch(call.batch_id, tensor, None, nothing)
             del call, tensor  # or they would stay in memory while the next one arrives
             yield batch
             del batch
@@ -113,7 +120,3 @@ class LastSink(TensorSink):
         """End the run for the group and the stream of predictions."""
         self._group.finish()
         super().finish()
-
-
-def _nothing() -> None:
-    """RPC frees its own buffers."""

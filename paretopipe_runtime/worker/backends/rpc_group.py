@@ -28,9 +28,9 @@ from torch.distributed import rpc
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.worker.backends.backend import Context
-from paretopipe_runtime.worker.backends.socket import (
+from paretopipe_runtime.worker.backends.backend import (
     CHAIN_TIMEOUT_S,
+    Context,
     link_from_previous,
     link_to_next,
 )

@@ -15,22 +15,25 @@ import torch
 from torch.distributed import rpc
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends
+from paretopipe_runtime.worker.backends.backend import (
+    Batch,
+    Context,
+    Ends,
+    nothing,
+    requests,
+    resident_inputs,
+)
 from paretopipe_runtime.worker.backends.rpc_calls import Call, Inbox, deliver, serve
 from paretopipe_runtime.worker.backends.rpc_chain import LastSink
 from paretopipe_runtime.worker.backends.rpc_group import Group, explain, name_of
-from paretopipe_runtime.worker.backends.socket import resident_inputs
 from paretopipe_runtime.worker.devices import memory
-from paretopipe_runtime.worker.order import StageOrder
 
 MOST_AT_ONCE = 16  # batches on their way; more requests wait
 
 
 def connect_hub(context: Context) -> Ends:
     """Join as the hub: requests and predictions are the orchestrator's, the stages compute."""
-    group = Group(context, on_end=_nothing)
+    group = Group(context, on_end=nothing)
     group.join()
     return Ends(RelayedSource(context), LastSink(context, group))
 
@@ -62,13 +65,13 @@ class RelayedSource:
         threading.Thread(target=self._read_requests, args=(coming,), daemon=True).start()
         while (request := coming.get()) is not None:
             batch_id, prediction = request
-            yield Batch(batch_id, prediction.result(), None, _nothing)
+            yield Batch(batch_id, prediction.result(), None, nothing)
 
     def _read_requests(
         self, coming: queue.SimpleQueue[tuple[int, Future[torch.Tensor]] | None]
     ) -> None:
         try:
-            while (batch_id := _next_request(self._control, self._order)) is not None:
+            for batch_id in requests(self._control, self._order.idle_timeout_s):
                 coming.put((batch_id, self._relays.submit(self._relay, batch_id)))
             coming.put(None)
         except ParetoPipeError as error:
@@ -107,7 +110,7 @@ class AskedSource:
     def __iter__(self) -> Iterator[Batch]:
         while (call := self._inbox.take()) is not None:
             self._answers[call.batch_id] = call.answer
-            batch = Batch(call.batch_id, self._input(call), None, _nothing)
+            batch = Batch(call.batch_id, self._input(call), None, nothing)
             del call  # or its tensor would stay in memory while the next one arrives
             yield batch
             del batch
@@ -141,17 +144,3 @@ class AnswerSink:
     def finish(self) -> None:
         """The hub has every answer, or it would not have ended the run: pass that on."""
         self._group.finish()
-
-
-def _next_request(control: Channel, order: StageOrder) -> int | None:
-    """Wait for the orchestrator's next request; return its batch, None at the end of the run."""
-    header = control.receive_header(order.idle_timeout_s)
-    if header.type is FrameType.END:
-        return None
-    if header.type is not FrameType.REQUEST:
-        raise ParetoPipeError("E_ORDER", f"{header.type.name} came, expected REQUEST")
-    return header.batch_id
-
-
-def _nothing() -> None:
-    """RPC frees its own buffers, and nobody ends the hub's run but the orchestrator."""

@@ -13,15 +13,20 @@ from collections.abc import Iterator
 import torch
 
 from paretopipe_runtime import golden, weights
-from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends, Sink, Source
-from paretopipe_runtime.worker.backends.socket import (
+from paretopipe_runtime.worker.backends.backend import (
+    Batch,
+    Context,
+    Ends,
+    ResidentSource,
+    Sink,
     TensorSink,
     link_from_previous,
     link_to_next,
-    resident_source,
+    nothing,
+    requests,
 )
 
 
@@ -39,11 +44,10 @@ def connect(context: Context) -> Ends:
     else:
         sink = HeaderSink(link_to_next(context.node, order), order.io_timeout_s)
     if order.stage == 0:
-        source, digest = resident_source(context)
-        return Ends(source, sink, digest)
+        resident = ResidentSource(context)
+        return Ends(resident, sink, resident.input_digest)
     link = link_from_previous(context.links, order)
-    told: Source = HeaderSource(link, boundary_tensors(context), order.idle_timeout_s)
-    return Ends(told, sink)
+    return Ends(HeaderSource(link, boundary_tensors(context), order.idle_timeout_s), sink)
 
 
 def boundary_tensors(context: Context) -> list[torch.Tensor]:
@@ -52,7 +56,7 @@ def boundary_tensors(context: Context) -> list[torch.Tensor]:
     inputs = golden.input_batches(
         order.takes.shape[0], order.image_px, order.input_batches, order.input_seed
     )
-    manifest = weights.WeightsManifest.from_json(order.manifest)
+    manifest = WeightsManifest.from_json(order.manifest)
     before = weights.load_stage(
         order.model, order.classes, manifest, context.node.store, 0, order.first
     )
@@ -69,20 +73,14 @@ class HeaderSource:
     payload_received = 0
 
     def __init__(self, link: Channel, tensors: list[torch.Tensor], idle_timeout_s: float) -> None:
-        self._link = link
+        self._batch_ids = requests(link, idle_timeout_s)
         self._tensors = tensors
-        self._idle_timeout_s = idle_timeout_s
 
     def __iter__(self) -> Iterator[Batch]:
-        while True:
-            header = self._link.receive_header(self._idle_timeout_s)
-            if header.type is FrameType.END:
-                return
-            if header.type is not FrameType.REQUEST:
-                raise ParetoPipeError("E_ORDER", f"{header.type.name} came, expected REQUEST")
+        for batch_id in self._batch_ids:
             # A stage's first block may work in place: the resident tensor must stay as it is.
-            tensor = self._tensors[header.batch_id % len(self._tensors)].clone()
-            yield Batch(header.batch_id, tensor, 0.0, lambda: None)
+            tensor = self._tensors[batch_id % len(self._tensors)].clone()
+            yield Batch(batch_id, tensor, 0.0, nothing)
 
 
 class HeaderSink:

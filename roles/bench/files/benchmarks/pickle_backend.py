@@ -19,12 +19,15 @@ from collections.abc import Iterator
 import torch
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.worker.backends.backend import Batch, Context, Ends, Sink, Source
-from paretopipe_runtime.worker.backends.socket import (
+from paretopipe_runtime.worker.backends.backend import (
+    Batch,
+    Context,
+    Ends,
+    ResidentSource,
+    Sink,
     TensorSink,
     link_from_previous,
     link_to_next,
-    resident_source,
 )
 
 _LENGTH = struct.Struct(">Q")
@@ -44,11 +47,10 @@ def connect(context: Context) -> Ends:
     else:
         sink = PickleSink(link_to_next(context.node, order).sock, order.io_timeout_s)
     if order.stage == 0:
-        source, digest = resident_source(context)
-        return Ends(source, sink, digest)
+        resident = ResidentSource(context)
+        return Ends(resident, sink, resident.input_digest)
     link = link_from_previous(context.links, order)
-    arriving: Source = PickleSource(link.sock, order.idle_timeout_s)
-    return Ends(arriving, sink)
+    return Ends(PickleSource(link.sock, order.idle_timeout_s), sink)
 
 
 def send_pickled(sock: socket.socket, message: object) -> None:

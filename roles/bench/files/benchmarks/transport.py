@@ -33,8 +33,8 @@ from benchmarks.pickle_backend import receive_pickled, send_pickled
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import accept_channel, open_channel
-from paretopipe_runtime.worker.backends.backend import Batch
-from paretopipe_runtime.worker.backends.socket import TensorSink, TensorSource
+from paretopipe_runtime.worker.backends.backend import Batch, TensorSink
+from paretopipe_runtime.worker.backends.socket import TensorSource
 from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.node import Node
 
