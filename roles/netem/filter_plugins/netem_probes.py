@@ -18,6 +18,7 @@ from typing import Any
 # Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
+from paretopipe_runtime.contract import units
 from roles.netem.shaping import conditions
 
 #: The standard deviation of a delay, for a jitter of 1.
@@ -29,11 +30,9 @@ LOSS_DEVIATIONS, LOSS_PACKETS = 3.3, 1.0
 #: Pings without jitter or loss are few. With them: seconds they may take, how many, how dense.
 PING_EVERY_S, PING_BITS = 0.05, 8 * 98
 MANY_S, MOST, LEAST, DENSEST_S = 10.0, 500, 50, 0.02
-#: Of a segment's 1514 bytes on the wire 1448 are payload (TCP with timestamps).
-WIRE_PER_PAYLOAD = 1514 / 1448
 #: Linux's first congestion window in bits; the smallest buffer that a socket is given here, and the
 #: largest that every host allows: asked for more, it would get no more, and fill no fast link.
-FIRST_BITS, BUFFER_LEAST, BUFFER_MOST = 8 * 10 * 1448, 16_384, 400_000
+FIRST_BITS, BUFFER_LEAST, BUFFER_MOST = 80 * units.SEGMENT_BYTES, 16_384, 400_000
 
 
 def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def netem_seen(probed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         host: {
             **netem_pinged(seen["pinged"]),
             **{
-                name: round(each["bit_s"] * WIRE_PER_PAYLOAD / 1e6, 3)
+                name: round(each["bit_s"] * units.WIRE_PER_PAYLOAD / 1e6, 3)
                 for name, each in seen["rates"].items()
             },
         }

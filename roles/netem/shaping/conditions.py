@@ -6,19 +6,17 @@ playbooks/netem.yml; what it does to round trips is in filter_plugins/netem_prob
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-TIME = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-LEASE = {"s": 1.0, "min": 60.0, "h": 3600.0}
-RATE = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
-SHARE = {"%": 0.01}
+from paretopipe_runtime.contract import units
+
+RATE = {unit: 1e6 * mbit for unit, mbit in units.RATE.items()}
 #: The options that are numbers: the name of the plain one, the units, and how to write it.
-NUMBERS: dict[str, tuple[str, Mapping[str, float], str]] = {
-    "delay": ("delay_s", TIME, "200ms"),
-    "jitter": ("jitter_s", TIME, "5ms"),
-    "loss": ("loss", SHARE, "1%"),
+NUMBERS: dict[str, tuple[str, dict[str, float], str]] = {
+    "delay": ("delay_s", units.TIME, "200ms"),
+    "jitter": ("jitter_s", units.TIME, "5ms"),
+    "loss": ("loss", units.SHARE, "1%"),
     "rate": ("rate_bit", RATE, "5mbit"),
 }
 #: The options that are words: the first one holds where nothing is said.
@@ -42,14 +40,14 @@ def numbers(asked: Mapping[str, str]) -> dict[str, Any]:
      'distribution': '', 'direction': 'egress'}
     """
     values = {
-        name: _number(asked.get(key), units) or 0.0 for key, (name, units, _) in NUMBERS.items()
+        name: _number(asked.get(key), known) or 0.0 for key, (name, known, _) in NUMBERS.items()
     }
     return {**values, **{key: asked.get(key) or choices[0] for key, choices in WORDS.items()}}
 
 
 def lease_seconds(text: str) -> int:
     """Return ``"2h"`` as 7200."""
-    return round(_number(text, LEASE) or 0)
+    return round(_number(text, units.LEASE) or 0)
 
 
 def refused(option: str) -> str:
@@ -66,10 +64,10 @@ def mistakes(asked: Mapping[str, str], lease: str, relayed: bool = False) -> lis
     """
     said = {option: str(value).strip() for option, value in asked.items() if value}
     unknown = [sentence for option in said if (sentence := refused(option))]
-    written = {**NUMBERS, "netem_lease": ("lease_s", LEASE, "30min")}
-    for option, (_, units, example) in written.items():
+    written = {**NUMBERS, "netem_lease": ("lease_s", units.LEASE, "30min")}
+    for option, (_, known, example) in written.items():
         text = {**said, "netem_lease": lease}.get(option, "")
-        if _number(text, units) is None:
+        if _number(text, known) is None:
             unknown.append(f"{option}={text} is not understood: write e.g. {option}={example}")
     for option, choices in WORDS.items():
         if option in said and said[option] not in choices:
@@ -109,9 +107,7 @@ def relayable(option: str, value: str) -> bool:
     return option in RELAYED or nothing or not value
 
 
-def _number(text: Any, units: Mapping[str, float]) -> float | None:
+def _number(text: Any, known: dict[str, float]) -> float | None:
     """Return a number in its base unit: 0 where none is said, None where it is not understood."""
-    if not (words := str(text or "").strip()):
-        return 0.0
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-z%]+)", words)
-    return float(match[1]) * units[match[2]] if match and match[2] in units else None
+    words = str(text or "").strip()
+    return units.number(words.replace(" ", ""), known) if words else 0.0
