@@ -8,6 +8,7 @@ mode tells the truth. Nothing is shaped before the timer that ends it is armed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils import netem_lease, netem_qdisc
@@ -34,6 +35,11 @@ options:
     default: {}
     description: What netem is to do, as plain numbers (shaping/conditions.py of the role).
   limit: {type: int, default: 0, description: Packets in flight; 0 sizes it for delay and rate.}
+  sandbox:
+    type: list
+    elements: str
+    default: []
+    description: Lines of the unit that ends the shaping.
 """
 ARGUMENTS = {
     "interface": {"type": "str", "required": True},
@@ -42,6 +48,7 @@ ARGUMENTS = {
     "peers": {"type": "list", "elements": "str", "default": []},
     "asked": {"type": "dict", "default": {}},
     "limit": {"type": "int", "default": 0},
+    "sandbox": {"type": "list", "elements": "str", "default": []},
 }
 # What tc and ip say where a part of the kernel is not there.
 LACKING = (
@@ -53,13 +60,13 @@ LACKING = (
 class Changes:
     """What is done to the host, so that a failure half-way leaves nothing behind."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, sandbox: Sequence[str] = ()) -> None:
+        self._host, self._sandbox = host, sandbox
 
     def arm(self, seconds: int, description: str) -> None:
         """Arm the lease anew; where that fails there is no shaping either."""
         self.disarm()
-        status, said = self._host.ask(*self._host.lease.arm(seconds, description))
+        status, said = self._host.ask(*self._host.lease.arm(seconds, description, self._sandbox))
         if status or self._host.armed() != description:
             self.revert()
             raise NetemError(
@@ -114,7 +121,7 @@ def plain(complaint: str, step: Step) -> str:
 
 def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
     """Shape the interface under a new lease, or only renew the lease; return what came of it."""
-    shaping, changes = Shaping(host, params), Changes(host)
+    shaping, changes = Shaping(host, params), Changes(host, params["sandbox"])
     shaping.refuse()
     changed = not (shaping.ours and shaping.fits() and shaping.described())
     armed = netem_lease.describe(shaping.what) if changed else host.armed()
