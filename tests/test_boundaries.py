@@ -17,6 +17,9 @@ UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "os.system"}
 RPC_FILES = set((ROOT / "paretopipe_runtime/worker/backends").glob("rpc*.py"))
 RPC_MODULES = {f"paretopipe_runtime.worker.backends.{path.stem}" for path in RPC_FILES}
 TRAINING = {"paretopipe_runtime.finetune"}  # it may start CUDA and reads foreign files
+# What reports and planning may import of the runtime; errors has one class.
+ERRORS = "paretopipe_runtime.errors"
+OPEN = ("paretopipe_runtime.contract", "paretopipe_runtime.judging", ERRORS)
 # The one file that reads a state dict as PyTorch writes them; see what is asked of its call below.
 STATE_DICT = ROOT / "paretopipe_runtime/finetune/state_dict.py"
 SOURCES = sorted(
@@ -31,7 +34,7 @@ SOURCES = sorted(
     ("modules", "forbidden"),
     [
         (
-            "paretopipe_runtime.orchestrator.sweep, paretopipe_runtime.orchestrator.outlook, "
+            "paretopipe_runtime.orchestrator.loop, paretopipe_runtime.orchestrator.forecast, "
             "paretopipe_runtime.worker.agent, paretopipe_runtime.cli",
             CONTROLLER_ONLY | {"torch"},
         ),
@@ -42,7 +45,7 @@ SOURCES = sorted(
             "paretopipe_runtime.relay.probe",
             CONTROLLER_ONLY | {"torch", "numpy", "psutil", "safetensors", "xxhash"},
         ),
-        ("reports.cli", {"torch", "torchvision", "ansible", "paretopipe_runtime"}),
+        ("reports.cli, reports.statistics.judge", {"torch", "torchvision", "ansible"}),
     ],
     ids=["measuring process", "stage process", "socket backend", "relay", "report"],
 )
@@ -55,9 +58,43 @@ def test_imports_stay_on_their_side(modules: str, forbidden: set[str]) -> None:
     assert not forbidden & set(done.stdout.split())
 
 
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file names in an import, as far as it is named."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module))
+    return names
+
+
+def test_the_contract_needs_python_s_own_library_only() -> None:
+    for path in (ROOT / "paretopipe_runtime/contract").glob("*.py"):
+        for name in imports_of(path):
+            ours = within("paretopipe_runtime.contract", name) or name == ERRORS
+            assert ours or name.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("folder", ["reports", "roles/plan"])
+def test_reports_and_planning_know_of_the_runtime_what_the_contract_says(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        for name in imports_of(path):
+            if within("paretopipe_runtime", name):
+                assert any(within(package, name) for package in OPEN), f"{path}: {name}"
+
+
 def within(module: str, name: str) -> bool:
     """Whether a dotted name is a module or something inside it."""
     return f"{name}.".startswith(f"{module}.")
+
+
+def test_judging_needs_numpy_and_itself() -> None:
+    for path in (ROOT / "paretopipe_runtime/judging").glob("*.py"):
+        for name in imports_of(path):
+            ours = within("paretopipe_runtime.judging", name)
+            known = {"numpy", *sys.stdlib_module_names}
+            assert ours or name.split(".")[0] in known, f"{path.name}: {name}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -85,6 +122,7 @@ def test_nothing_deserialises_code(path: Path) -> None:
 
 # Each may import what stands before it, and its own kind. The longest name that fits counts.
 LAYERS = (
+    ("paretopipe_runtime",),
     ("reports.errors", "reports.words", "reports.parallel", "reports.paper"),
     ("reports.data",),
     ("reports.statistics",),

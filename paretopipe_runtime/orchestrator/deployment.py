@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.plan import Worker
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import Worker
 from paretopipe_runtime.wire.connect import Keys, open_channel
 from paretopipe_runtime.wire.frames import FrameType
 

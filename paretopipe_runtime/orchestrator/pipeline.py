@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.boots import Boots
-from paretopipe_runtime.plan import Plan
+from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import Keys, open_channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
@@ -26,6 +26,9 @@ from paretopipe_runtime.worker.order import StageOrder
 
 COMPUTE_ALLOWANCE_S = 120.0  # the longest one batch may compute before its stage counts as frozen
 UNKNOWN_RATE_MBIT = 10.0
+LAUNCH_S = 0.3
+LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meets through a store
+TLS_ROUND_TRIPS = 4  # two to agree, on the orchestrator's connection and on the stages'
 CONNECT_S = 10.0  # for an agent to take a launch's connection and prove itself, plus round trips
 
 
@@ -128,6 +131,12 @@ def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pi
     entry = ordered[-1] if plan.hub else ordered[0]
     stages = [answer for answer, order in zip(ready, orders, strict=True) if not order.is_hub]
     return Pipeline(entry, ordered[-1], ordered, stages)
+
+
+def launch_s(plan: Plan) -> float:
+    """Return how long a launch should take: it waits often for an answer from far away."""
+    round_trips = LAUNCH_ROUND_TRIPS[plan.backend] + TLS_ROUND_TRIPS * (plan.transport == "tls")
+    return LAUNCH_S + round_trips * plan.rtt_s
 
 
 def finish(pipeline: Pipeline, deadlines: Deadlines) -> list[dict[str, Any]]:

@@ -64,7 +64,8 @@ def warm() -> None:
     and start no thread, which a process that forks must not have.
     """
     # Not at the top: an import error is to reach the journal after the agent's settings.
-    from paretopipe_runtime.models import MODEL_NAMES, keep_built, model_info
+    from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+    from paretopipe_runtime.models import keep_built
     from paretopipe_runtime.worker import stage as stage  # imported to be inherited
 
     for name in MODEL_NAMES:

@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
+from paretopipe_runtime.contract.factors import ALLOCATOR, ENGINE, TRANSPORT
+from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import ALLOCATORS, TRANSPORTS, canonical
 from paretopipe_runtime.wire.frames import Tensor
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -133,10 +133,9 @@ def _check_kinds(message: dict[str, Any]) -> None:
         kinds, value = _KINDS.get(str(field.type)), message.get(field.name, field.default)
         if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
             raise TypeError(f"{field.name} is {type(value).__name__}")
-    if message["engine"] not in ENGINES or message["allocator"] not in ALLOCATORS:
-        raise ValueError("no such engine or allocator")
-    if message.get("transport", "plain") not in TRANSPORTS:
-        raise ValueError("no such transport")
+    for factor in (ENGINE, ALLOCATOR, TRANSPORT):
+        if not factor.knows(message.get(factor.option, factor.default)):
+            raise ValueError(f"no such {factor.option}")
     if not HUB <= message["stage"] < message["stages"]:
         raise ValueError("no such stage")
     if not 0 <= message["first"] <= message["end"]:

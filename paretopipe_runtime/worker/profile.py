@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from paretopipe_runtime.partition import boundary_shapes
+from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.order import StageOrder
 from paretopipe_runtime.worker.usage.telemetry import peak_rss

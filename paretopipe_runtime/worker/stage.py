@@ -16,6 +16,8 @@ from typing import NoReturn
 import torch
 
 from paretopipe_runtime import engines, weights
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import accept_channel
@@ -94,7 +96,7 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
     allocator.apply(order.allocator)
     device = open_device(order.device)
     telemetry = Telemetry()
-    layout = engines.ENGINES[order.engine].layout
+    layout = ENGINES[order.engine].layout
     context = Context(node, order, control, links, layout, fail, device.pinned)
     finished = threading.Event()
     if not order.is_entry:
@@ -103,7 +105,7 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
         connected = connecting.submit(backend.connect, context)
         manifest = None
         if order.first < order.end:
-            manifest = weights.WeightsManifest.from_json(order.manifest)
+            manifest = WeightsManifest.from_json(order.manifest)
             weights.verify_stage(manifest, node.store, order.first, order.end)
         began = time.perf_counter()
         loaded = _computation(node, order, manifest, control, device)
@@ -151,7 +153,7 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
 def _computation(
     node: Node,
     order: StageOrder,
-    manifest: weights.WeightsManifest | None,
+    manifest: WeightsManifest | None,
     control: Channel,
     device: Device,
 ) -> Compute:

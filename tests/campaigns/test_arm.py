@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from paretopipe_runtime import try_torch
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.weights import make_seeded_weights
 from tests.campaigns.conftest import Findings
 from tests.campaigns.emulated_pi import (

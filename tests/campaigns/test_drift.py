@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paretopipe_runtime.orchestrator.blocks import Drift, Log, Shift, blocks_of
+from paretopipe_runtime.orchestrator.rounds import Drift, Log, Shift, blocks_of
 from tests.campaigns.conftest import Findings
-from tests.runtime.test_blocks import MANY, plan_runs
+from tests.runtime.test_rounds import MANY, plan_runs
 
 CELLS = 400
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.10)

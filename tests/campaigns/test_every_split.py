@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.models import MODEL_NAMES, model_info
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
-from paretopipe_runtime.plan import BACKENDS
+from paretopipe_runtime.contract.factors import BACKEND, ENGINES
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from tests.campaigns.conftest import Findings
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import runs, sweep
 
 VARIANTS = [
-    *((backend, "eager") for backend in BACKENDS),
+    *((backend, "eager") for backend in BACKEND.values),
     *(("socket", engine) for engine in ENGINES if engine != "eager"),
 ]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reports.data.records import Record
+from paretopipe_runtime.contract.lines import Record
 from tests.campaigns.conftest import Findings
 from tests.reports import synthetic_sweep as synthetic
 

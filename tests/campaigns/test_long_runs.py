@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime.plan import BACKENDS
+from paretopipe_runtime.contract.factors import BACKEND
 from tests.campaigns.conftest import Findings
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_soak import GROWTH_BYTES_A_BATCH, soak
@@ -14,7 +14,7 @@ from tests.runtime.test_soak import GROWTH_BYTES_A_BATCH, soak
 BATCHES = 2000
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKEND.values])
 def test_a_long_run_grows_by_nothing(
     cluster: Cluster, tmp_path: Path, findings: Findings, backend: str
 ) -> None:

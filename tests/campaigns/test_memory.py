@@ -9,12 +9,12 @@ from __future__ import annotations
 import pytest
 
 from paretopipe_runtime import forked
-from paretopipe_runtime.models import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import Run
+from paretopipe_runtime.orchestrator.runs import Run
 from tests.campaigns.conftest import Findings
 from tests.runtime.cluster import Cluster
 

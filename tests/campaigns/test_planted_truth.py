@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.statistics import blocks
+from paretopipe_runtime.judging import model
 from reports.statistics.interval import coverage_percent
 from tests.campaigns.conftest import Findings
 from tests.reports import pi4b
@@ -56,11 +56,11 @@ def test_verdicts_by_model_of_the_noise(
     findings: Findings, monkeypatch: pytest.MonkeyPatch, nu: float
 ) -> None:
     name, pairing = "Pi to Pi", worlds.PAIRINGS["Pi to Pi"]
-    kind = "Student-t" if nu == blocks._NU else "normal"
+    kind = "Student-t" if nu == model._NU else "normal"
     if kind == "normal":
         # Of so many degrees of freedom the Student-t is a normal distribution.
-        monkeypatch.setattr(blocks, "_NU", nu)
-        monkeypatch.setattr(blocks, "_STUDENT", {2: (1.0, 1.0)})
+        monkeypatch.setattr(model, "_NU", nu)
+        monkeypatch.setattr(model, "_STUDENT", {2: (1.0, 1.0)})
     for told, scatter in (
         ("no run disturbed", {"slow": 0.0}),
         ("3 % disturbed", {"slow": 0.03}),
@@ -73,12 +73,12 @@ def test_verdicts_by_model_of_the_noise(
 
 def test_verdicts_on_the_times_of_real_pis(findings: Findings) -> None:
     true: dict[str, list[tuple[float, float]]] = {}
-    for model, _, (first, second, network) in pi4b.rows():
+    for name, _, (first, second, network) in pi4b.rows():
         known = first + second + network, pi4b.BATCH / max(first, second, network)
-        true.setdefault(model, []).append(known)
+        true.setdefault(name, []).append(known)
     for cv in CVS:
         of_all = []
-        for model, points in sorted(true.items()):
+        for name, points in sorted(true.items()):
             logs = np.log(np.array(points))
             means = characteristics.mean(
                 [
@@ -86,7 +86,7 @@ def test_verdicts_on_the_times_of_real_pis(findings: Findings) -> None:
                     for seed in range(FEWER // 2)
                 ]
             )
-            findings.add(_line(f"Pi 4B, {model}", cv, 5, means))
+            findings.add(_line(f"Pi 4B, {name}", cv, 5, means))
             of_all.append(means)
         findings.add(_line("Pi 4B, all six models", cv, 5, characteristics.mean(of_all)))
 

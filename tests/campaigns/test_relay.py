@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from paretopipe_runtime.contract.units import transfer_s
 from paretopipe_runtime.relay.probe import probe
-from paretopipe_runtime.units import transfer_s
 from tests.campaigns.conftest import Findings
 from tests.relay.conftest import OTHER, started
 

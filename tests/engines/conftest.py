@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from paretopipe_runtime import engines, golden, partition
-from paretopipe_runtime.engines import ENGINES, StageToLoad
-from paretopipe_runtime.models import model_info
+from paretopipe_runtime import engines, golden
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.engines import StageToLoad
+from paretopipe_runtime.models import boundaries as partition
 from paretopipe_runtime.weights import make_seeded_weights
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.devices import memory

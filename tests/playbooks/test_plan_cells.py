@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime import engines
-from paretopipe_runtime import plan as runtime_plan
+from paretopipe_runtime.contract import factors
+from paretopipe_runtime.contract import plan as runtime_plan
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
 HOSTS = {
@@ -115,14 +115,11 @@ def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) ->
 def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
     choice = importlib.import_module("roles.plan.planning.choice")
     assert cells
-    assert choice.BACKENDS == runtime_plan.BACKENDS
-    assert choice.ALLOCATORS == runtime_plan.ALLOCATORS
-    assert choice.TRANSPORTS == runtime_plan.TRANSPORTS
-    assert (
-        importlib.import_module("roles.plan.planning.cells").EMULATIONS == runtime_plan.EMULATIONS
-    )
-    assert tuple(engines.ENGINES) == choice.ENGINES
-    assert tuple(name for name, e in engines.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
+    assert tuple(factors.BACKEND.values) == choice.BACKENDS
+    assert tuple(factors.ALLOCATOR.values) == choice.ALLOCATORS
+    assert tuple(factors.TRANSPORT.values) == choice.TRANSPORTS
+    assert tuple(factors.ENGINES) == choice.ENGINES
+    assert tuple(name for name, e in factors.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
 
 
 def on(**devices: str) -> dict[str, Any]:

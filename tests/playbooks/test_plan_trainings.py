@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime import plan as runtime_plan
-from paretopipe_runtime.published import publish
+from paretopipe_runtime.contract import plan as runtime_plan
+from paretopipe_runtime.weights import publish
 from tests.trained import unwritten
 
 ROOT = Path(__file__).resolve().parents[2]

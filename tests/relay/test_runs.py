@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import Plan, read_plan
+from paretopipe_runtime.contract.units import transfer_s
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.job import Lease
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
-from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
-from paretopipe_runtime.orchestrator.sweep import SweepFiles
-from paretopipe_runtime.orchestrator.sweep import sweep as measure
-from paretopipe_runtime.plan import Plan, read_plan
-from paretopipe_runtime.runs import expand
-from paretopipe_runtime.units import transfer_s
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from paretopipe_runtime.orchestrator.loop import SweepFiles
+from paretopipe_runtime.orchestrator.loop import sweep as measure
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.order import StageOrder

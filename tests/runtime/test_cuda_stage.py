@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import profile_blocks, record
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import DTYPE_CODES, FrameType, Header, Tensor

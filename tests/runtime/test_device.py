@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from paretopipe_runtime.engines import ENGINES, check_device
+from paretopipe_runtime.contract.factors import ENGINES, check_device
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.devices import cuda
 from paretopipe_runtime.worker.devices.device import Cpu, open_device

@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 import torch
 
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import Tensor

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from paretopipe_runtime import environment
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.record import was_throttled
 from paretopipe_runtime.worker.usage import throttling
 from paretopipe_runtime.worker.usage.throttling import Throttling

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator import aftermath, pipeline, profile_link
+from paretopipe_runtime.orchestrator import pipeline, postmortem, profile_link
 from paretopipe_runtime.orchestrator.drive import drive
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire import connect, handshake
 from paretopipe_runtime.wire.connect import Keys
 from tests.certificates import Authority
@@ -173,7 +173,7 @@ def test_a_stranger_with_a_client_hello_costs_what_any_other_does(
             sock.sendall(hello.read() if sock is socks[0] else b"\x16\x03\x01" + more)
         # A peer is let in meanwhile, over TLS.
         worker = read_plan(cluster.plan(transport="tls")).workers[0]
-        assert aftermath.end(worker, "nobody", cluster.keys, 10)[0] == []
+        assert postmortem.end(worker, "nobody", cluster.keys, 10)[0] == []
         for sock in socks:
             heard = b"?"
             with contextlib.suppress(ConnectionResetError):

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import drive as driving
 from paretopipe_runtime.orchestrator import profile_blocks
-from paretopipe_runtime.orchestrator.boots import Boots
 from paretopipe_runtime.orchestrator.pipeline import Pipeline
-from paretopipe_runtime.plan import Plan
+from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.worker import stage

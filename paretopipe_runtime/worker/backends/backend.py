@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn, Protocol
 import torch
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import tcp
 from paretopipe_runtime.wire.channel import Channel

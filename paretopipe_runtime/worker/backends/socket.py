@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.channel import Channel

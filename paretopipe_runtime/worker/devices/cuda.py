@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.devices import memory

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.wire.frames import Tensor
 
 if TYPE_CHECKING:

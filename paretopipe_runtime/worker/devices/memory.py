@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.frames import Tensor
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 
 from paretopipe_runtime import golden, weights
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.worker.backends.backend import (
@@ -55,7 +56,7 @@ def boundary_tensors(context: Context) -> list[torch.Tensor]:
     inputs = golden.input_batches(
         order.takes.shape[0], order.image_px, order.input_batches, order.input_seed
     )
-    manifest = weights.WeightsManifest.from_json(order.manifest)
+    manifest = WeightsManifest.from_json(order.manifest)
     before = weights.load_stage(
         order.model, order.classes, manifest, context.node.store, 0, order.first
     )

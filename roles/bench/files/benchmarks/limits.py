@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime.units import transfer_s
+from paretopipe_runtime.contract.units import transfer_s
 
 Row = dict[str, Any]
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from benchmarks.form import TIMEOUT_S, Form
 from benchmarks.node import peer_port
 from benchmarks.runs import Case, Laboratory
-from paretopipe_runtime.engines import ENGINES
+from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel

@@ -16,7 +16,8 @@ from typing import Any
 from benchmarks import parts
 from benchmarks.runs import Laboratory
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.sweep import COMPLETE, INCOMPLETE, INTERRUPTED
+from paretopipe_runtime.files import offer_json
+from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease
 from paretopipe_runtime.version import version
 
 SCHEMA_VERSION = 1
@@ -28,7 +29,7 @@ class Progress:
     """The progress file, as the role `sweep` follows it; the time left is the parts' budgets'."""
 
     def __init__(
-        self, path: Path | None, lease: Path | None, budgets_s: dict[str, float], at_most: int
+        self, path: Path | None, lease: Lease, budgets_s: dict[str, float], at_most: int
     ) -> None:
         self._path = path
         self._lease = lease
@@ -49,7 +50,7 @@ class Progress:
         """Say what is measured now; return whether it should be."""
         self._steps += 1
         self._write(what, finished=False)
-        self.stopped = self._lease is not None and _expired(self._lease)
+        self.stopped = self._lease.is_old()
         return not self.stopped
 
     def finish(self) -> None:
@@ -70,9 +71,7 @@ class Progress:
             "elapsed_s": round(now - self._began, 1),
             "left_s": round(left_s, 1),
         }
-        partial = self._path.with_name(self._path.name + ".partial")
-        partial.write_text(json.dumps(state))
-        partial.rename(self._path)
+        offer_json(self._path, state)
 
 
 def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str]:
@@ -87,7 +86,9 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
     wanted = [part for part in ("transport", *CASE_PARTS) if document.get(part)]
     budgets_s = {part: float(document[part]["budget_s"]) for part in wanted}
     at_most = sum(parts.steps(part, document[part]) for part in wanted)
-    progress = Progress(_path(document, "progress"), _path(document, "lease"), budgets_s, at_most)
+    progress = Progress(
+        _path(document, "progress"), Lease(_path(document, "lease"), LEASE_S), budgets_s, at_most
+    )
     laboratory = Laboratory(document, key, state_dir)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -225,10 +226,3 @@ def _write_result(
 
 def _path(document: dict[str, Any], name: str) -> Path | None:
     return Path(document[name]) if document.get(name) else None
-
-
-def _expired(lease: Path) -> bool:
-    try:
-        return time.time() - lease.stat().st_mtime > LEASE_S
-    except FileNotFoundError:
-        return True

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.factors import BACKEND, Variant
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan, read_plan
+from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import model_info
 from paretopipe_runtime.orchestrator import record
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
-from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import BACKENDS, Plan, read_plan
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.runs import expand
 from paretopipe_runtime.wire.connect import Keys
 
 #: What an `alone` run is invalid for, and may be: nothing crosses the link.
@@ -134,7 +135,7 @@ class Laboratory:
                 "classes": info.default_classes,
                 "image_px": int(self._document.get("image_px") or info.image_px),
                 "batch_size": int(self._document["batch_size"]),
-                "backend": case.backend if case.backend in BACKENDS else "socket",
+                "backend": case.backend if case.backend in BACKEND.values else "socket",
                 "engine": case.engine,
                 "pairing": "bench",
                 "scenario": network,
@@ -151,7 +152,7 @@ class Laboratory:
                 "hub": self._document["hub"],
             }
         )
-        return dataclasses.replace(plan, backend=case.backend)
+        return dataclasses.replace(plan, variant=Variant(plan.variant, backend=case.backend))
 
 
 def summary(

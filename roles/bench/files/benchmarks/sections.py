@@ -22,7 +22,7 @@ from benchmarks.limits import (
     resting_latency_ratio,
     throughput_ratio,
 )
-from paretopipe_runtime.units import WIRE_PER_PAYLOAD
+from paretopipe_runtime.contract.units import WIRE_PER_PAYLOAD
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

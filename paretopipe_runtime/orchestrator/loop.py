@@ -6,18 +6,22 @@ State is derived from the records file. Stopping at any point loses at most the 
 from __future__ import annotations
 
 import secrets
-import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator import boots, record
-from paretopipe_runtime.orchestrator.blocks import (
+from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, stop_on_signal
+from paretopipe_runtime.orchestrator import postmortem, record
+from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.pace import learned, load_estimate
+from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.orchestrator.progress import Progress
+from paretopipe_runtime.orchestrator.rounds import (
     Drift,
     Log,
     Step,
@@ -28,23 +32,14 @@ from paretopipe_runtime.orchestrator.blocks import (
     outstanding,
     steps,
 )
-from paretopipe_runtime.orchestrator.drive import drive
-from paretopipe_runtime.orchestrator.estimate import load_estimate
-from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.pace import learned
-from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
-from paretopipe_runtime.orchestrator.progress import Progress
-from paretopipe_runtime.plan import Plan, read_plan
+from paretopipe_runtime.orchestrator.runs import Run, expand
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.runs import Run, expand
 from paretopipe_runtime.wire.connect import Keys
 
 MAX_ATTEMPTS = 2  # of one run within one pass of its block and one sweep
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky
 # A split that does not fit a host says nothing of the next one.
 ITS_OWN_FAULT = frozenset({"failed:E_OOM", "failed:E_MEMORY"})
-
-COMPLETE, INCOMPLETE, INTERRUPTED = 0, 1, 75
 
 
 @dataclass(frozen=True)
@@ -138,12 +133,12 @@ class _Cell:
             plan.cell_id,
             runs,
             {run.key: records.done[run.key] for run in runs if run.key not in left},
-            load_estimate(plan, files.state_dir),
+            load_estimate(files.state_dir, plan.cell_id),
             [*learned(files.state_dir, cells).values()],
         )
         self._foresee()
         self._stopping = stop_on_signal()
-        self._boots = boots.Known()
+        self._boots = postmortem.Known()
         self._failed_in_a_row = 0
         self.last_failure = ""
 
@@ -247,21 +242,9 @@ def _measure(plan: Plan, run: Run, prepared: Prepared, keys: Keys) -> dict[str, 
     try:
         return {**row, **forked.call(fresh)}
     except ParetoPipeError as error:
-        status = boots.STATUS if error.code == boots.CODE else f"failed:{error.code}"
+        status = (
+            postmortem.NODE_REBOOTED
+            if error.code == postmortem.REBOOTED
+            else f"failed:{error.code}"
+        )
         return {**row, "status": status, "message": error.message}
-
-
-def stop_on_signal() -> list[int]:
-    """Let SIGTERM and SIGINT end the sweep; the list fills then.
-
-    systemd and a terminal signal the run under way as well, which ends at once; a signal to this
-    process alone lets it finish.
-    """
-    seen: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        seen.append(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
-    return seen

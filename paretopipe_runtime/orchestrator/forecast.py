@@ -1,20 +1,30 @@
-"""Prepare a sweep's cells and say how long they will take, before anything is measured."""
+"""Prepare a sweep's cells and say how long they will take, before anything is measured.
+
+A short probe runs the whole model on each worker once (a plan with no cut), which gives the node's
+speed; each block's share of the work spreads it over the splits; bytes over rate gives the wire.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import secrets
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.orchestrator import estimate
-from paretopipe_runtime.orchestrator.blocks import Log, blocks_of, continued, needed, outstanding
+from paretopipe_runtime import forked
+from paretopipe_runtime.contract.plan import Plan, Worker, read_plan
+from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator.deployment import deploy
-from paretopipe_runtime.orchestrator.pace import Pace, learned
-from paretopipe_runtime.orchestrator.prepared import prepare
+from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.pace import Pace, learned, save_estimate
+from paretopipe_runtime.orchestrator.pipeline import launch_s
+from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.profile import samples_of
-from paretopipe_runtime.plan import Plan, Worker, read_plan
+from paretopipe_runtime.orchestrator.rounds import Log, blocks_of, continued, needed, outstanding
+from paretopipe_runtime.orchestrator.runs import Run, expand
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.runs import Run, expand
 from paretopipe_runtime.wire.connect import Keys
 
 GUESS = 0.5  # the deviation of what a profile takes, for it is known only roughly before
@@ -69,7 +79,7 @@ def prepare_cells(
             load = _workload(plan, worker)
             if load not in probed:
                 sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
-                probed[load] = estimate.probe(plan, worker, prepared, keys)
+                probed[load] = probe(plan, worker, prepared, keys)
                 say(
                     f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {plan.model} takes "
                     f"{probed[load]:.3f} s a batch there with engine {plan.engine}"
@@ -101,9 +111,41 @@ def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
     return Records(path) if path and path.exists() else None
 
 
+def probe(plan: Plan, worker: Worker, prepared: Prepared, keys: Keys) -> float:
+    """Return the seconds that one batch of the whole model takes on `worker`, warm."""
+    alone = dataclasses.replace(plan, workers=(worker,), window=1)
+    run = Run((), (worker,), 0, 0, 1, 2, 1, {})
+
+    def fresh() -> float:
+        seen = drive(alone, run, prepared, keys, f"probe-{secrets.token_hex(4)}")
+        computed = [float(compute_s) for _, _, compute_s in seen["reports"][0]["batches"]]
+        return statistics.median(computed[1:])
+
+    return float(forked.call(fresh))
+
+
+def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, float]) -> float:
+    """Return how long `run` should take.
+
+    latency = compute + transfers + round trip; the saturated phase goes at the pace of its slowest
+    stage or hop, after one batch has filled the pipe.
+    """
+    ranges = stage_ranges(run.cuts, len(prepared.work))
+    compute_s = [
+        whole_s[worker.host] * sum(prepared.work[first:end])
+        for worker, (first, end) in zip(run.workers, ranges, strict=True)
+    ]
+    # Only what leaves the first worker is shaped; predictions are small in any case.
+    transfer_s = plan.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0
+    one_s = sum(compute_s) + transfer_s + plan.rtt_s
+    pace_s = max(*compute_s, transfer_s)
+    alone = run.warmup_batches + run.latency_batches + 1
+    return launch_s(plan) + alone * one_s + (run.throughput_batches - 1) * pace_s
+
+
 def _row(
     plan: Plan,
-    prepared: Any,
+    prepared: Prepared,
     speeds: dict[str, float],
     state_dir: Path,
     log: Log,
@@ -113,8 +155,8 @@ def _row(
     blocks = blocks_of(expand(plan, prepared.hop_bytes))
     runs = [run for block in blocks for run in needed(block, log)]
     left = outstanding(blocks, log)
-    seconds = {run.split: estimate.run_seconds(plan, run, prepared, speeds) for run in runs}
-    estimate.save_estimate(plan, state_dir, seconds)
+    seconds = {run.split: run_seconds(plan, run, prepared, speeds) for run in runs}
+    save_estimate(state_dir, plan.cell_id, seconds)
     watched = plan.sentinel and plan.drift_limit > 0
     to_come = sum(not log.when(block.closing, 1) for block in blocks) if watched else 0
     left_s, left_sd_s = pace.foresee(sum(seconds[run.split] for run in left), to_come)

@@ -1,15 +1,14 @@
-"""Where a model can be cut, and what crosses each cut. torch is imported only to find shapes."""
+"""What a model's blocks compute and hand on, without running them; needs torch to find out."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import build_blocks, model_info
+from paretopipe_runtime.models import build_blocks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,46 +22,6 @@ class Boundary:
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
-
-
-def all_splits(name: str) -> list[tuple[int, ...]]:
-    """Return every way to cut a model into two stages: ``[(1,), …, (n-1,)]``."""
-    return [(cut,) for cut in range(1, model_info(name).blocks)]
-
-
-def stage_ranges(cuts: Sequence[int], blocks: int) -> list[tuple[int, int]]:
-    """Return each stage's blocks as [first, end).
-
-    >>> stage_ranges((3, 9), 21)
-    [(0, 3), (3, 9), (9, 21)]
-    """
-    edges = [0, *cuts, blocks]
-    return list(itertools.pairwise(edges))
-
-
-def validate_cuts(name: str, cuts: Sequence[int]) -> tuple[int, ...]:
-    """Return the cut points as a tuple; none at all means a model that is not cut.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_SPLIT`` unless they are within 1 … blocks-1 and strictly increasing.
-    """
-    blocks = model_info(name).blocks
-    for cut in cuts:
-        if isinstance(cut, bool) or not isinstance(cut, int) or not 1 <= cut < blocks:
-            raise ParetoPipeError(
-                "E_SPLIT",
-                f"split {cut!r} of {name} is out of range: valid cut points are 1…{blocks - 1} "
-                "— choose among them with -e splits=…, or all of them with -e splits=all",
-            )
-    if any(here >= after for here, after in itertools.pairwise(cuts)):
-        raise ParetoPipeError(
-            "E_SPLIT",
-            f"cut points {list(cuts)} of {name} do not increase: every stage needs a block of its "
-            "own — list each cut point once, the smallest first",
-        )
-    return tuple(cuts)
 
 
 def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[Boundary]:
@@ -112,3 +71,22 @@ def _trace(blocks: list[nn.Module], batch: int, image_px: int) -> list[tuple[int
     except RuntimeError:
         return None
     return shapes
+
+
+def block_flops(name: str, classes: int, batch: int, image_px: int) -> list[int]:
+    """Return each block's floating-point operations for one batch, two a multiply-add.
+
+    Counted by PyTorch's `FlopCounterMode` on meta tensors: convolutions and matrix products only,
+    as is usual. A block of activations or pooling has none by this count, and yet takes time.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    flops = []
+    tensor = torch.empty(batch, 3, image_px, image_px, device="meta")
+    with torch.inference_mode():
+        for _, block in build_blocks(name, classes, device="meta"):
+            with FlopCounterMode(display=False) as counter:
+                tensor = block(tensor)
+            flops.append(int(counter.get_total_flops()))
+    return flops

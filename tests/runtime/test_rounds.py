@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paretopipe_runtime.orchestrator.blocks import (
+from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.orchestrator.rounds import (
     Drift,
     Log,
     Shift,
@@ -25,8 +26,7 @@ from paretopipe_runtime.orchestrator.blocks import (
     remaining,
     steps,
 )
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import Run, expand
+from paretopipe_runtime.orchestrator.runs import Run, expand
 from tests.runtime.test_plan import document, hops
 
 Outcome = Callable[[Run, int, int], tuple[str, float]]

@@ -1,7 +1,7 @@
-"""One measurement at a time on a host: a lock that the kernel frees when its holder dies.
+"""What every long command does: hold the host's lock, end when told to, say how it ended.
 
-What the file says of the holder is for people. Whether it is held, only the kernel tells: nothing
-has to be tidied after a crash, and nothing can be left behind that blocks the next sweep.
+What the lock's file says of its holder is for people. Whether it is held, only the kernel tells:
+nothing has to be tidied after a crash, and nothing can be left behind that blocks the next sweep.
 """
 
 from __future__ import annotations
@@ -10,20 +10,27 @@ import fcntl
 import getpass
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
+
+#: Exit codes; 75 is EX_TEMPFAIL of sysexits.h: the same command goes on.
+COMPLETE, INCOMPLETE, INTERRUPTED = 0, 1, 75
 
 NAME = "sweep.lock"
 #: A holder that was killed lets go within this time, and a new one has written who it is.
 PATIENCE_S = 0.3
 _POLL_S = 0.02
+SECOND_LOOK_S = 5.0  # a controller renews its lease every 2 s
 
 
 @contextmanager
@@ -106,3 +113,50 @@ def _in_use(path: Path) -> str:
         "sure that nobody needs it, stop it with playbooks/reset.yml, or end that process: the "
         "lock goes with it"
     )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A file that whoever started a job touches again and again: without it the job ends.
+
+    Without a path there is nobody to wait for.
+    """
+
+    path: Path | None
+    seconds: float
+
+    def expired(self) -> bool:
+        """Whether whoever holds it has stopped touching it.
+
+        A clock that was set, either way, makes a lease look old until it is touched the next time,
+        so an old one is looked at twice.
+        """
+        if not self.is_old():
+            return False
+        time.sleep(SECOND_LOOK_S)
+        return self.is_old()
+
+    def is_old(self) -> bool:
+        """Whether it looks so now: enough to doubt a run, not to end a sweep."""
+        if self.path is None:
+            return False
+        try:
+            return abs(time.time() - self.path.stat().st_mtime) > self.seconds
+        except FileNotFoundError:
+            return True
+
+
+def stop_on_signal() -> list[int]:
+    """Let SIGTERM and SIGINT fill the list in place of ending the process.
+
+    systemd and a terminal signal the child under way as well, which ends at once; a signal to this
+    process alone lets it finish.
+    """
+    seen: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    return seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -33,6 +34,18 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     with partial(path.parent) as unfinished:
         unfinished.write_text(json.dumps(document, indent=1) + "\n")
         settle(unfinished, path)
+
+
+def offer_json(path: Path, value: Any) -> None:
+    """Replace `path` by JSON that nobody depends on: a disk too full for it ends no job.
+
+    It hides no error of the records either, which say the same of the disk in a sentence.
+    """
+    unfinished = path.with_name(path.name + ".partial")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(value))
+        unfinished.replace(path)
 
 
 def _sync(path: Path) -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from reports.statistics import blocks
-from reports.statistics.blocks import Run, fit
+from paretopipe_runtime.judging.model import _NU, _STUDENT, Run, fit
 from tests.statistics import worlds
 
 
@@ -110,8 +109,8 @@ def test_nothing_is_refused() -> None:
 @pytest.mark.parametrize("variables", [1, 2])
 def test_constants_of_the_students_t(variables: int) -> None:
     density = stats.chi2(variables).pdf
-    scale, caution = blocks._STUDENT[variables]
-    nu = blocks._NU
+    scale, caution = _STUDENT[variables]
+    nu = _NU
 
     def weight(q: float) -> float:
         return (nu + variables) / (nu + q * scale)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime import lock
+from paretopipe_runtime import job
 from paretopipe_runtime.errors import ParetoPipeError
 
 
@@ -17,7 +17,7 @@ def held_by_a_child(folder: Path) -> int:
     ready, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with lock.hold(folder, "paretopipe sweep a cell"):
+        with job.hold(folder, "paretopipe sweep a cell"):
             os.write(tell, b"1")
             signal.pause()
     os.read(ready, 1)
@@ -29,7 +29,7 @@ def test_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
     try:
         with (
             pytest.raises(ParetoPipeError, match=r"E_BUSY.*a cell.*reset\.yml") as told,
-            lock.hold(tmp_path, "another"),
+            job.hold(tmp_path, "another"),
         ):
             raise AssertionError
         assert f"process {pid} of" in told.value.message
@@ -37,18 +37,18 @@ def test_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    with lock.hold(tmp_path, "the next"):
+    with job.hold(tmp_path, "the next"):
         pass
 
 
 def test_a_file_that_says_nothing_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / lock.NAME).write_text("not JSON")
-    with lock.hold(tmp_path, "one"):
+    (tmp_path / job.NAME).write_text("not JSON")
+    with job.hold(tmp_path, "one"):
         pass
     pid = held_by_a_child(tmp_path)
     try:
-        (tmp_path / lock.NAME).write_text("not JSON")
-        with pytest.raises(ParetoPipeError, match=r"E_BUSY.*fuser"), lock.hold(tmp_path, "two"):
+        (tmp_path / job.NAME).write_text("not JSON")
+        with pytest.raises(ParetoPipeError, match=r"E_BUSY.*fuser"), job.hold(tmp_path, "two"):
             raise AssertionError
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -57,5 +57,5 @@ def test_a_file_that_says_nothing_is_no_obstacle(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ParetoPipeError, match="E_DISK"), lock.hold(tmp_path / "file" / "x", "one"):
+    with pytest.raises(ParetoPipeError, match="E_DISK"), job.hold(tmp_path / "file" / "x", "one"):
         raise AssertionError

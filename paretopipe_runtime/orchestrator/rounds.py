@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime.runs import Run
+from paretopipe_runtime.orchestrator.runs import Run
 
 #: Robust standard deviations of the difference between two runs of one split; beyond them is drift.
 DEVIATIONS = 3.0

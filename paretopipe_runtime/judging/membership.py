@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.statistics.blocks import Fit, Floats
+from paretopipe_runtime.judging.model import Fit, Floats
 
 
 @dataclass(frozen=True)

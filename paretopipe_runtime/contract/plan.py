@@ -5,28 +5,26 @@ A *cell* is model x backend x engine x pairing x scenario.
 
 from __future__ import annotations
 
-import json
 import math
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime import published, units
-from paretopipe_runtime.engines import ENGINES, check_device
+from paretopipe_runtime.contract import units
+from paretopipe_runtime.contract import weights as published
+from paretopipe_runtime.contract.factors import (
+    DEVICE,
+    OF_CELL,
+    OF_WORKER,
+    Factor,
+    Variant,
+    check_device,
+)
+from paretopipe_runtime.contract.lines import SCHEMA_VERSION
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.splits import Cuts, all_splits, split_name, validate_cuts
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.partition import all_splits, validate_cuts
 
-SCHEMA_VERSION = 1
-BACKENDS = ("socket", "rpc", "rpc_hub")
-ALLOCATORS = ("tuned", "default")
-TRANSPORTS = ("plain", "tls")
-#: What hosts may be that are none.
-EMULATIONS = ("processes",)
-#: Devices by the names that PyTorch has for them; ``cuda`` is ``cuda:0``.
-DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
-
-Cuts = tuple[int, ...]
 Address = tuple[str, int]
 
 
@@ -34,16 +32,24 @@ Address = tuple[str, int]
 class Worker:
     """A host that runs a stage, where its agent listens, and what its stages compute with.
 
-    `allocator` is how they get their memory, `device` where they compute: ``cpu``, ``cuda`` or
-    ``cuda:N``. `transport` is how everything that belongs to the plan goes there.
+    `variant` has each factor that is a host's own, `transport` is the plan's.
     """
 
     host: str
     address: str
     port: int
-    allocator: str = "tuned"
-    device: str = "cpu"
+    variant: Variant
     transport: str = "plain"
+
+    @property
+    def allocator(self) -> str:
+        """How the stages get their memory."""
+        return str(self.variant["allocator"])
+
+    @property
+    def device(self) -> str:
+        """Where the stages compute."""
+        return str(self.variant["device"])
 
 
 @dataclass(frozen=True)
@@ -74,14 +80,13 @@ class More:
 class Plan:
     """One cell's plan; `document` is the JSON it was read from, kept for provenance.
 
-    `transport` is ``plain``, or ``tls`` where every connection of the cell is encrypted.
+    `variant` has each factor of `contract.factors` that is not a host's own.
     `hub` is where every tensor passes through, None where the stages are chained.
     `end_points`: whether each block has everything on the first host, and on the last.
     `sentinel`: whether the same split opens and closes each block; where it shifts by more than
     `drift_limit` in between, as a ratio less 1, the block is measured once more. 0: never.
     `weights`: a published set; None for random ones made from `weights_seed`.
-    `emulation`: ``processes`` where the hosts are those of one machine, None where they are hosts;
-    such a network is shaped by `relay`.
+    `relay` shapes the network where the hosts are processes of one machine.
     """
 
     document: dict[str, Any]
@@ -90,14 +95,11 @@ class Plan:
     classes: int
     image_px: int
     batch_size: int
-    backend: str
-    transport: str
-    engine: str
+    variant: Variant
     pairing: str
     scenario: str
     netem: dict[str, Any] | None
     measured: dict[str, Any] | None
-    emulation: str | None
     relay: Relay | None
     workers: tuple[Worker, ...]
     hub: Worker | None
@@ -116,16 +118,31 @@ class Plan:
     weights: published.Published | None
 
     @property
+    def backend(self) -> str:
+        """Which backend moves tensors."""
+        return str(self.variant["backend"])
+
+    @property
+    def transport(self) -> str:
+        """``plain``, or ``tls`` where every connection of the cell is encrypted."""
+        return str(self.variant["transport"])
+
+    @property
+    def engine(self) -> str:
+        """Which engine computes."""
+        return str(self.variant["engine"])
+
+    @property
+    def emulation(self) -> str:
+        """``processes`` where the hosts are those of one machine, empty where they are hosts."""
+        return str(self.variant["emulation"])
+
+    @property
     def weights_factors(self) -> dict[str, Any]:
         """Which weights: the seed they are made from, or the set's name and what it stands for."""
         if self.weights is None:
             return {"weights_seed": self.weights_seed}
         return {"weights": self.weights.name, "weights_digest": self.weights.manifest.digest}
-
-    @property
-    def emulation_factors(self) -> dict[str, Any]:
-        """What the hosts are: not named where they are hosts, so that keys stay what they were."""
-        return {"emulation": self.emulation} if self.emulation else {}
 
     def via(self, to: Worker, after: Worker | None = None) -> Address | None:
         """Return by what way to reach a worker from the one before, or from the orchestrator.
@@ -175,17 +192,6 @@ class Plan:
         return units.transfer_s(nbytes, self.asked_rate_mbit)
 
 
-def split_name(cuts: Cuts) -> str:
-    """Return ``P`` and the cut points; ``P0`` stands for a model that is not cut."""
-    return "P" + ("-".join(map(str, cuts)) or "0")
-
-
-def canonical(value: Any) -> bytes:
-    """Return the one JSON form that digests are taken over."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
-
-
 def read_plan(document: dict[str, Any]) -> Plan:
     """Check a plan and return it.
 
@@ -209,22 +215,21 @@ def _read(document: dict[str, Any]) -> Plan:
     if document["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema_version {document['schema_version']}, this is {SCHEMA_VERSION}")
     model = model_info(document["model"])
-    for name, known in (("backend", BACKENDS), ("engine", tuple(ENGINES))):
-        _check_known(name, document[name], known)
-    transport = _transport(document)
-    workers = tuple(_worker(fields, transport) for fields in document["workers"])
+    variant = _variant(OF_CELL, document)
+    _check_encryption(variant)
+    workers = tuple(_worker(fields, variant) for fields in document["workers"])
     for worker in workers:
-        check_device(document["engine"], worker.device, worker.host)
-    hub = _worker(document["hub"], transport) if document["backend"] == "rpc_hub" else None
+        check_device(variant["engine"], worker.device, worker.host)
+    hub = _worker(document["hub"], variant) if variant["backend"] == "rpc_hub" else None
     if document["splits"] == "all":
-        splits = list(all_splits(document["model"]))
+        splits = all_splits(model.blocks)
     else:
         splits = list(map(_cuts, document["splits"]))
     if not splits:
         raise ValueError("it names no split")
     more = tuple(_more(entry) for entry in document.get("more", ()))
     for cuts in (*splits, *(cuts for entry in more for cuts in entry.splits)):
-        validate_cuts(model.name, cuts)
+        validate_cuts(model.name, model.blocks, cuts)
         if len(cuts) != len(workers) - 1:
             raise ParetoPipeError(
                 "E_SPLIT",
@@ -251,14 +256,11 @@ def _read(document: dict[str, Any]) -> Plan:
         classes=int(document["classes"]),
         image_px=int(document["image_px"]),
         batch_size=int(document["batch_size"]),
-        backend=document["backend"],
-        transport=transport,
-        engine=document["engine"],
+        variant=variant,
         pairing=document["pairing"],
         scenario=scenario["name"],
         netem=scenario.get("netem") or None,
         measured=scenario.get("measured") or None,
-        emulation=_emulation(document),
         relay=_relay(document, workers),
         workers=workers,
         hub=hub,
@@ -280,7 +282,7 @@ def _read(document: dict[str, Any]) -> Plan:
 
 def _weights(document: dict[str, Any]) -> published.Published | None:
     """The set that the plan names, which has to be of the plan's model and classes."""
-    weights = published.read(document)
+    weights = published.read_published(document)
     if weights is None:
         return None
     manifest = weights.manifest
@@ -292,13 +294,6 @@ def _weights(document: dict[str, Any]) -> published.Published | None:
             "or fine-tune with as many",
         )
     return weights
-
-
-def _emulation(document: dict[str, Any]) -> str | None:
-    emulation = document.get("emulation")
-    if emulation is not None:
-        _check_known("emulation", emulation, EMULATIONS)
-    return emulation
 
 
 def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | None:
@@ -336,35 +331,35 @@ def _drift_limit(document: dict[str, Any]) -> float:
     return limit
 
 
-def _transport(document: dict[str, Any]) -> str:
-    """How the tensors go; plans from before there was a choice say nothing of it."""
-    transport, backend = document.get("transport", "plain"), document["backend"]
-    _check_known("transport", transport, TRANSPORTS)
+def _variant(factors: Sequence[Factor], fields: dict[str, Any]) -> Variant:
+    """Return what is said of these factors, checked; what is not said is the default."""
+    # Those of a cell that are always named must be; workers did not have allocators at first.
+    said = {
+        factor.option: fields[factor.option]
+        if factor.always and not factor.per_host
+        else fields.get(factor.option, factor.default)
+        for factor in factors
+    }
+    return Variant({factor.option: factor.check(said[factor.option]) for factor in factors})
+
+
+def _check_encryption(variant: Variant) -> None:
+    transport, backend = variant["transport"], variant["backend"]
     if transport == "tls" and backend != "socket":
         raise ParetoPipeError(
             "E_TRANSPORT",
             f"transport tls with backend {backend}: PyTorch RPC cannot be encrypted, backend "
             "socket can — choose -e backend=socket, or -e transport=plain",
         )
-    return str(transport)
 
 
-def _worker(fields: dict[str, Any], transport: str) -> Worker:
-    allocator = fields.get("allocator", "tuned")
-    _check_known("allocator", allocator, ALLOCATORS)
-    host, device = fields["host"], str(fields.get("device", "cpu"))
-    if not DEVICE.fullmatch(device):
+def _worker(fields: dict[str, Any], variant: Variant) -> Worker:
+    host, device = fields["host"], str(fields.get("device", DEVICE.default))
+    if not DEVICE.knows(device):
         raise ParetoPipeError(
             "E_DEVICE",
             f"unknown device {device!r} for {host}: known are cpu, cuda and cuda:N — set "
             "worker_device in the inventory",
         )
-    return Worker(host, fields["address"], int(fields["port"]), allocator, device, transport)
-
-
-def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise ParetoPipeError(
-            f"E_{kind.upper()}",
-            f"unknown {kind} {name!r}: known are {', '.join(known)} — choose one with -e {kind}=…",
-        )
+    own, transport = _variant(OF_WORKER, fields), variant["transport"]
+    return Worker(host, fields["address"], int(fields["port"]), own, transport)

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from paretopipe_runtime.plan import Cuts, Plan, Worker, canonical, split_name
+from paretopipe_runtime.contract.factors import in_key
+from paretopipe_runtime.contract.lines import canonical
+from paretopipe_runtime.contract.plan import Plan, Worker
+from paretopipe_runtime.contract.splits import Cuts, split_name
 
 #: Most seconds that one phase of a run spends on the wire before its batches are cut down.
 TRANSFER_BUDGET_S = 60.0
@@ -131,11 +134,9 @@ def _run(
         "classes": plan.classes,
         "image_px": plan.image_px,
         "batch_size": plan.batch_size,
-        "backend": plan.backend,
-        "engine": plan.engine,
+        **in_key(plan.variant, [worker.variant for worker in plan.workers], len(workers)),
         "pairing": plan.pairing,
         "hosts": [worker.host for worker in workers],
-        "allocators": [worker.allocator for worker in workers],
         "scenario": plan.scenario,
         "netem": plan.netem,
         "cuts": list(cuts),
@@ -146,15 +147,8 @@ def _run(
         "throughput_batches": throughput,
         "window": plan.window,
         **plan.weights_factors,
-        **plan.emulation_factors,
         "input": "resident",
     }
-    # Not named where nobody has a GPU: runs from before there were devices keep their keys.
-    if any(worker.device != "cpu" for worker in plan.workers):
-        factors["devices"] = [worker.device for worker in workers]
-    # As well: runs from before there was TLS keep theirs.
-    if plan.transport != "plain":
-        factors["transport"] = plan.transport
     if plan.hub:
         factors["hub"] = plan.hub.host
     if role == "end_point":
