@@ -79,7 +79,13 @@ def _code() -> str:
     """A digest of what decides an entry here: the engines and the models, nothing else."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for path in sorted([*package.glob("engines/*.py"), *package.glob("models/*.py")]):
+    for path in sorted(
+        [
+            *package.glob("engines/*.py"),
+            *package.glob("models/*.py"),
+            package / "contract/models.py",
+        ]
+    ):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -20,6 +20,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import write_json
 from paretopipe_runtime.wire.frames import Tensor
 
 INPUT_BATCHES = 2
@@ -95,12 +96,7 @@ def _facts(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
         made = {"flops": forked.call(lambda: _flops(plan))}
     if made:
         facts |= made
-        partial = folder / "facts.partial"
-        with partial.open("w") as file:
-            json.dump(facts, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
+        write_json(path, facts)
     return facts
 
 

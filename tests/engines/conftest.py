@@ -40,7 +40,7 @@ def stage(store: Path, tmp_path: Path) -> Stage:
             store=store,
             first=first,
             end=model_info(name).blocks if end is None else end,
-            takes=Tensor(takes.shape, takes.dtype, takes.nbytes),
+            takes=takes,
             cache=tmp_path / "cache",
         )
 
@@ -48,7 +48,7 @@ def stage(store: Path, tmp_path: Path) -> Stage:
 
 
 @functools.cache
-def boundaries(name: str, batch: int) -> list[partition.Boundary]:
+def boundaries(name: str, batch: int) -> list[Tensor]:
     """The tensors at every boundary of a model with small images."""
     return partition.boundary_shapes(name, 10, batch, small(name))
 
