@@ -7,7 +7,7 @@ import getpass
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,23 +84,9 @@ def _prepare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sweep(options: argparse.Namespace) -> int:
-    from paretopipe_runtime.orchestrator.loop import sweep
-
-    return _measure(sweep, options, first=options.blocks)
-
-
-def _profile(options: argparse.Namespace) -> int:
-    from paretopipe_runtime.orchestrator.profile import profile
-
-    return _measure(profile, options)
-
-
-def _measure(
-    measure: Callable[..., tuple[int, str]], options: argparse.Namespace, **more: Any
-) -> int:
+def _measure(options: argparse.Namespace) -> int:
     from paretopipe_runtime import job
-    from paretopipe_runtime.orchestrator.loop import SweepFiles
+    from paretopipe_runtime.orchestrator.loop import SweepFiles, measure
 
     files = SweepFiles(
         options.records,
@@ -110,8 +96,8 @@ def _measure(
         options.state_dir,
     )
     plan, keys = _read_plan(options.plan), _keys(options)
-    with job.hold(options.state_dir, f"paretopipe {measure.__name__} {plan.get('cell_id')}"):
-        code, sentence = measure(plan, files, keys, **more)
+    with job.hold(options.state_dir, f"paretopipe {options.command} {plan.get('cell_id')}"):
+        code, sentence = measure(plan, files, keys, options.rounds)
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -249,14 +235,14 @@ def _parser() -> argparse.ArgumentParser:
         "--outlook", type=Path, metavar="FILE", help="write there what the live lines need of it"
     )
     prepare.add_argument(
-        "--first", type=int, default=0, help="blocks of each cell that a first report is made of"
+        "--first", type=int, default=0, help="rounds of each cell that a first report is made of"
     )
     _common(prepare)
     prepare.set_defaults(run=_prepare)
 
-    for name, run, help_ in (
-        ("sweep", _sweep, "measure what is missing of one cell"),
-        ("profile", _profile, "measure what is missing of a model's block times, or of a link's"),
+    for name, help_ in (
+        ("sweep", "measure what is missing of one cell"),
+        ("profile", "measure what is missing of a model's block times, or of a link's"),
     ):
         measure = commands.add_parser(
             name,
@@ -270,12 +256,13 @@ def _parser() -> argparse.ArgumentParser:
         measure.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
         _followed(measure)
         _common(measure)
-        measure.set_defaults(run=run)
-        if run is _sweep:
+        measure.set_defaults(run=_measure, command=name, rounds=None)
+        if name == "sweep":
             measure.add_argument(
                 "--blocks",
+                dest="rounds",
                 type=int,
-                help="only so many of the plan's blocks, for a first look; without it, the rest",
+                help="only so many of the plan's rounds, for a first look; without it, the rest",
             )
 
     withdraw = commands.add_parser(

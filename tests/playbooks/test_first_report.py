@@ -26,7 +26,6 @@ STAND_INS = {
     "playbooks/tasks/network.yml": NOTE.replace("LINE", "{{ asked.delay | default('bare') }}")
     + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "playbooks/tasks/profile.yml": NOTE.replace("LINE", "profile"),
-    "playbooks/tasks/refine.yml": NOTE.replace("LINE", "refine"),
     "roles/plan/tasks/cells.yml": "[]",
     "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}"),
     "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
@@ -85,7 +84,7 @@ def run(
     ]
     planned = {
         **{"sweep": "demo", "first_report": first, "scenarios": scenarios},
-        "options": {"profile": True, "refine": False, "dominance": 0.02, "repeats": 3},
+        "options": {"profile": True, "dominance": 0.02, "repeats": 3},
         **rounds_of(first, scenarios, [cell("p")], []),
     }
     given = {"planned": planned, **more}

@@ -285,6 +285,8 @@ def test_what_the_report_and_the_playbook_need_is_among_the_options(plan: Any) -
     assert (options["dominance"], options["refine"], options["profile"]) == (0.02, False, True)
     told = plan(model="vgg16", dominance="0.05", refine="true", profile="false")
     assert (told["options"]["dominance"], told["options"]["refine"]) == (0.05, True)
+    assert runtime_plan.read_plan(plans(told)[0]).refine == 0.05
+    assert "refine" not in plans(plan(model="vgg16"))[0]
     assert (told["profiles"], told["links"]) == ([], [])
     assert plans(told)[0]["provenance"]["options"]["dominance"] == 0.05
 

@@ -9,12 +9,13 @@ import pandas as pd
 
 from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
 from reports.data.cells import Cell, Drift
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.prediction.predictor import Predictor
 from reports.statistics.interval import coverage_percent
-from reports.statistics.judge import DRAWS, INVALID_SHARE, OFF_TO, ON_FROM, OUTLYING
+from reports.statistics.judge import INVALID_SHARE, OUTLYING
 from reports.words import count, listing, percent
 
 

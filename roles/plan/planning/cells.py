@@ -224,6 +224,7 @@ class _Plans:
             "end_points": choice.end_points,
             "sentinel": choice.sentinel,
             "drift_limit": choice.drift_limit,
+            **({"refine": choice.dominance} if choice.refine else {}),
         }
 
     def _common(self, model: Model) -> Plan:
