@@ -135,7 +135,7 @@ def _relay(options: argparse.Namespace) -> int:
     from paretopipe_runtime.relay.serve import Relay, Renewed
 
     hops = asked.hops(options.towards, options.back)
-    shaping = asked.shaping(options.delay, options.rate, options.direction, vars(options))
+    shaping = asked.shaping(options.delay, options.rate, options.direction)
     lease = Renewed(options.lease, options.lease_seconds)
     relay = Relay(hops, shaping)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -331,8 +331,6 @@ def _parser() -> argparse.ArgumentParser:
     relay.add_argument(
         "--towards", action="append", default=[], metavar="HOP", help="from it to another; repeated"
     )
-    for name in ("jitter", "loss", "delay-correlation", "loss-correlation", "distribution"):
-        relay.add_argument(f"--{name}", default="", help=f"refused: a relay has no {name}")
     _leased(relay, required=True)
     relay.set_defaults(run=_relay)
 
