@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _agent(options: argparse.Namespace) -> int:
-    from paretopipe_runtime.wire.handshake import read_key
-    from paretopipe_runtime.worker.agent import Agent, AgentOptions
+    from paretopipe_runtime.worker.agent import Agent
+    from paretopipe_runtime.worker.node import Node
 
     if options.allow_insecure_rpc:
         print(
@@ -44,17 +44,8 @@ def _agent(options: argparse.Namespace) -> int:
             file=sys.stderr,
             flush=True,
         )
-    Agent(
-        AgentOptions(
-            options.node,
-            options.address,
-            options.port,
-            read_key(options.key_file),
-            options.state_dir,
-            options.allow_insecure_rpc,
-            identity=_identity(options),
-        )
-    ).serve()
+    given = options.node, options.address, _keys(options), options.state_dir
+    Agent(Node(*given, options.allow_insecure_rpc), options.port).serve()
     return 0
 
 
