@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.measures import REPORTED
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Chain, Plan, Worker
 from paretopipe_runtime.contract.splits import stage_ranges
@@ -145,7 +146,6 @@ def _stages(
         {
             "index": index + 1,
             "host": worker.host,
-            "device": report["device"],
             "first_block": first,
             "end_block": end,
             "block_names": list(names[first:end]),
@@ -153,11 +153,9 @@ def _stages(
             "partition_bytes": sum(block["nbytes"] for block in blocks[first:end]),
             "load_s": answer["load_s"],
             "compute_s": _by_phase([(b, c) for b, _, c in report["batches"]], phase_of),
-            "cpu_percent": report["cpu_percent"],
             "cpu_s": report["cpu_s"],
-            "baseline_rss_bytes": report["baseline_rss_bytes"],
-            "peak_rss_bytes": report["peak_rss_bytes"],
             "allocator": worker.allocator,
+            **{name: report[name] for name in REPORTED},
             "threads": report["threads"],
             **_gpu(report, phase_of),
         }

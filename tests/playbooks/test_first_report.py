@@ -74,7 +74,7 @@ def run(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     shutil.copy(ROOT / "playbooks/measure.yml", folder / "playbooks")
-    for name in ("scenario", "unshaped", "cell", "first_report"):
+    for name in ("scenario", "unshaped", "cell", "first_report", "report"):
         shutil.copy(TASKS / f"{name}.yml", folder / "playbooks/tasks")
     (folder / "hosts").write_text(INVENTORY)
     (folder / "ansible.cfg").write_text("[defaults]\nroles_path = roles\n")

@@ -248,7 +248,7 @@ def test_a_full_gpu_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     control = Channel(ours, "server")
     control.send_message(order.to_message(), timeout=5)
     with pytest.raises(SystemExit), socket.socket() as links:
-        stage.main(Node("server", "127.0.0.1", b"", tmp_path), theirs, links)
+        stage.main(Node("server", "127.0.0.1", Keys(b""), tmp_path), theirs, links)
     with pytest.raises(ParetoPipeError, match=r"E_MEMORY: server: the GPU is out of memory — end"):
         control.receive_message(5)
     control.close()

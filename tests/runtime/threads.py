@@ -141,7 +141,7 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
 
     def run(order: StageOrder, control: socket.socket, log: Log) -> None:
         mine.log = log
-        node = Node(f"host{order.stage}", "127.0.0.1", b"", folder)
+        node = Node(f"host{order.stage}", "127.0.0.1", Keys(b""), folder)
         channel = Channel(control, "orchestrator")
 
         def fail(error: ParetoPipeError) -> NoReturn:
