@@ -29,18 +29,19 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
     """
     plan = read_plan(document)
     _see_reached(plan)
-    prepared = prepare(plan, state_dir)
+    prepared = prepare(plan.workload, state_dir)
     more = adaptive.begun(plan, prepared.hop_bytes, records)
     return _work(plan, prepared, load_estimate(state_dir, plan.cell_id), more)
 
 
 def _see_reached(plan: Plan) -> None:
     """Refuse to measure processes as a network that nothing shapes, and the other way round."""
-    relayed = bool(plan.emulation and plan.netem)
-    if relayed != bool(plan.relay):
+    relay, scenario = plan.chain.relay, plan.network.scenario
+    relayed = bool(plan.chain.variant["emulation"] and plan.network.netem)
+    if relayed != bool(relay):
         raise ParetoPipeError(
             "E_PLAN",
-            f"the plan names {'a' if plan.relay else 'no'} relay, and its scenario {plan.scenario} "
+            f"the plan names {'a' if relay else 'no'} relay, and its scenario {scenario} "
             f"is {'one' if relayed else 'none'} that a relay shapes — playbooks/measure.yml starts "
             "it for those, and names it",
         )
@@ -53,9 +54,9 @@ def _work(
         return record.success(plan, run, prepared, drive(plan, run, prepared, keys, run_id))
 
     def about(run: Run) -> dict[str, Any]:
-        network = {"asked": plan.netem, "measured": plan.measured}
-        weights = {"weights": plan.weights.facts()} if plan.weights else {}
-        return {"order": run.order, "network": network, **weights}
+        weights = plan.workload.weights
+        known = {"weights": weights.facts()} if weights else {}
+        return {"order": run.order, "network": plan.network.facts, **known}
 
     def enlarged(records: Sequence[Record]) -> Work | None:
         if plan.refine is None:
@@ -75,7 +76,7 @@ def _work(
         measure=measure,
         about=about,
         estimate_s=estimate_s,
-        shaped=plan.netem is not None,
+        shaped=plan.network.netem is not None,
         repeats=plan.repeats,
         drift_limit=plan.drift_limit if plan.sentinel else 0.0,
         more=enlarged,

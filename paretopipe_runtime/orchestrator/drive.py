@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from paretopipe_runtime.contract.factors import ENGINES
-from paretopipe_runtime.contract.plan import Plan
-from paretopipe_runtime.orchestrator.orders import Model, orders_of, parts_of
-from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, launch, worker_of
+from paretopipe_runtime.contract.plan import Chain, Plan
+from paretopipe_runtime.orchestrator.orders import orders_of, parts_of
+from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, launch
 from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
@@ -27,7 +27,7 @@ from paretopipe_runtime.worker.order import StageOrder
 
 @contextmanager
 def launched(
-    orders: list[StageOrder], plan: Plan, keys: Keys, expected: Expected, deadlines: Deadlines
+    orders: list[StageOrder], chain: Chain, keys: Keys, expected: Expected, deadlines: Deadlines
 ) -> Iterator[Driver]:
     """Launch the stages and yield what drives them; nothing is left running on any worker.
 
@@ -36,9 +36,9 @@ def launched(
     ParetoPipeError
         Whatever went wrong, here or in a stage.
     """
-    workers = [worker_of(plan, order) for order in orders]
-    with explained(workers, orders[0].run_id, keys, plan.rtt_s) as boots:
-        pipeline = launch(orders, plan, keys, boots)
+    workers = [chain.at(order.stage) for order in orders]
+    with explained(workers, orders[0].run_id, keys, chain.network.rtt_s) as boots:
+        pipeline = launch(orders, chain, keys, boots)
         try:
             yield Driver(pipeline, expected, deadlines)
         finally:
@@ -54,19 +54,20 @@ def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> 
     ParetoPipeError
         As `launched`.
     """
-    deadlines = Deadlines.of(plan, prepared.hop_bytes(run.cuts))
-    model = Model(plan.model, plan.classes, plan.engine, prepared.manifest, plan.image_px)
+    chain, workload, window = plan.chain, plan.workload, plan.phases.window
+    deadlines = Deadlines.of(chain, prepared.hop_bytes(run.cuts), window)
     parts = parts_of(prepared, run.cuts)
-    orders = orders_of(plan, run.workers, parts, model, run_id, deadlines)
-    expected = Expected(prepared.boundaries[-1], prepared.reference, ENGINES[plan.engine].tolerance)
+    orders = orders_of(chain, parts, run_id, deadlines, workload, prepared.manifest)
+    tolerance = ENGINES[workload.engine].tolerance
+    expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance)
     began = time.perf_counter()
-    with launched(orders, plan, keys, expected, deadlines) as driver:
+    with launched(orders, chain, keys, expected, deadlines) as driver:
         launched_at = time.perf_counter()
         phases: dict[str, Any] = {"warmup": driver.one_in_flight(run.warmup_batches)}
         warm = time.perf_counter()
         phases["latency"] = driver.one_in_flight(run.latency_batches)
         timed = time.perf_counter()
-        phases["throughput"] = driver.saturated(run.throughput_batches, plan.window)
+        phases["throughput"] = driver.saturated(run.throughput_batches, window)
         saturated = time.perf_counter()
         reports = driver.finish()
         proof = driver.proof()

@@ -71,16 +71,17 @@ def prepare_cells(
     rows = []
     known = learned(state_dir, (plan.cell_id for plan in plans))
     for plan, records in zip(plans, logs, strict=True):
-        prepared = prepare(plan, state_dir)
+        workload = plan.workload
+        prepared = prepare(workload, state_dir)
         speeds: dict[str, float] = {}
-        for worker in plan.workers:
+        for worker in plan.chain.workers:
             load = _workload(plan, worker)
             if load not in probed:
                 sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
                 probed[load] = probe(plan, worker, prepared, keys)
                 say(
-                    f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {plan.model} takes "
-                    f"{probed[load]:.3f} s a batch there with engine {plan.engine}"
+                    f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {workload.model} "
+                    f"takes {probed[load]:.3f} s a batch there with engine {workload.engine}"
                 )
             speeds[worker.host] = probed[load]
         more = adaptive.begun(plan, prepared.hop_bytes, records) if records else ()
@@ -99,11 +100,8 @@ def prepare_cells(
 
 def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
     """What one probe shows to work, and how fast: the backend is part of it for the former."""
-    return (
-        *(plan.model, plan.classes, plan.image_px, plan.batch_size),
-        *(*plan.weights_factors.values(), plan.backend, plan.transport, plan.engine),
-        *(worker.host, worker.allocator, worker.device),
-    )
+    chosen = {**plan.workload.factors, **plan.chain.variant, **worker.variant}
+    return (worker.host, *chosen.items())
 
 
 def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
@@ -113,7 +111,7 @@ def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
 
 def probe(plan: Plan, worker: Worker, prepared: Prepared, keys: Keys) -> float:
     """Return the seconds that one batch of the whole model takes on `worker`, warm."""
-    alone = dataclasses.replace(plan, workers=(worker,), window=1)
+    alone = dataclasses.replace(plan, chain=dataclasses.replace(plan.chain, workers=(worker,)))
     run = Run((), (worker,), 0, 0, 1, 2, 1, {})
 
     def fresh() -> float:
@@ -136,11 +134,11 @@ def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, flo
         for worker, (first, end) in zip(run.workers, ranges, strict=True)
     ]
     # Only what leaves the first worker is shaped; predictions are small in any case.
-    transfer_s = plan.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0
-    one_s = sum(compute_s) + transfer_s + plan.rtt_s
+    transfer_s = plan.network.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0
+    one_s = sum(compute_s) + transfer_s + plan.network.rtt_s
     pace_s = max(*compute_s, transfer_s)
     alone = run.warmup_batches + run.latency_batches + 1
-    return launch_s(plan) + alone * one_s + (run.throughput_batches - 1) * pace_s
+    return launch_s(plan.chain) + alone * one_s + (run.throughput_batches - 1) * pace_s
 
 
 def _row(

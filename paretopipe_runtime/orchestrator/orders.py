@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime.contract.plan import Plan, Worker
+from paretopipe_runtime.contract.plan import Chain, Workload
 from paretopipe_runtime.contract.splits import Cuts, stage_ranges
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.order import HUB, StageOrder
 
-
-@dataclass(frozen=True)
-class Model:
-    """What the stages compute and are fed with; by default nothing, and just numbers."""
-
-    name: str = ""
-    classes: int = 0
-    engine: str = "eager"
-    manifest: dict[str, Any] = field(default_factory=dict)
-    image_px: int = 0
+NOTHING = Workload(model="", classes=0, image_px=0, batch_size=0, engine="eager")
 
 
 @dataclass(frozen=True)
@@ -43,45 +34,48 @@ def parts_of(prepared: Prepared, cuts: Cuts) -> list[Part]:
 
 
 def orders_of(
-    plan: Plan,
-    workers: Sequence[Worker],
+    chain: Chain,
     parts: Sequence[Part],
-    model: Model,
     run_id: str,
     deadlines: Deadlines,
+    workload: Workload = NOTHING,
+    manifest: dict[str, Any] | None = None,
     profile_batches: int = 0,
 ) -> list[StageOrder]:
-    """Return an order for each of the workers, and the last for the plan's hub if it has one."""
+    """Return an order for each part, from the first host on, and the last for the chain's hub.
 
-    def order(stage: int, worker: Worker, part: Part) -> StageOrder:
+    Parts of nothing move just numbers: they need neither a workload nor its manifest.
+    """
+
+    def order(stage: int, part: Part) -> StageOrder:
+        worker = chain.at(stage)
         return StageOrder(
             run_id=run_id,
             stage=stage,
             stages=len(parts),
-            backend=plan.backend,
-            transport=plan.transport,
-            engine=model.engine,
+            backend=chain.backend,
+            transport=chain.transport,
+            engine=workload.engine,
             allocator=worker.allocator,
-            model=model.name,
-            classes=model.classes,
-            manifest=model.manifest,
+            model=workload.model,
+            classes=workload.classes,
+            manifest=manifest or {},
             first=part.first,
             end=part.end,
             takes=part.takes,
             gives=part.gives,
-            **plan.onward(tuple(workers), stage),
+            **chain.onward(stage, len(parts)),
             input_batches=INPUT_BATCHES,
             input_seed=INPUT_SEED,
-            image_px=model.image_px,
+            image_px=workload.image_px,
             io_timeout_s=deadlines.io_s,
             idle_timeout_s=deadlines.batch_s + 60,
             profile_batches=profile_batches,
             device=worker.device if part.first < part.end else "cpu",
         )
 
-    stages = zip(workers, parts, strict=True)
-    orders = [order(stage, worker, part) for stage, (worker, part) in enumerate(stages)]
-    if plan.hub:  # it computes no block, and what it sends are the predictions
+    orders = [order(stage, part) for stage, part in enumerate(parts)]
+    if chain.hub:  # it computes no block, and what it sends are the predictions
         end, gives = parts[-1].end, parts[-1].gives
-        orders.append(order(HUB, plan.hub, Part(end, end, gives, gives)))
+        orders.append(order(HUB, Part(end, end, gives, gives)))
     return orders

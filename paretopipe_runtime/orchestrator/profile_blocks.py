@@ -12,10 +12,10 @@ from typing import Any
 
 from paretopipe_runtime.contract.factors import ENGINES, FACTORS, stated
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Plan, read_plan
+from paretopipe_runtime.contract.plan import Chain, Workload, read_chain, read_workload
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import launched
-from paretopipe_runtime.orchestrator.orders import Model, orders_of, parts_of
+from paretopipe_runtime.orchestrator.orders import orders_of, parts_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.record import (
@@ -46,76 +46,75 @@ def work_of(document: dict[str, Any], state_dir: Path) -> Work:
     for count in ("warmup_batches", "batches"):  # the first batch is the cold one
         if int(document[count]) < 1:
             raise ValueError(f"{count} {document[count]}, expected 1 or more")
-    plans = {worker["host"]: _alone(document, worker) for worker in document["workers"]}
-    plan = next(iter(plans.values()))
-    prepared = prepare(plan, state_dir)
-    warmup, batches = plan.warmup_batches, plan.latency_batches
+    warmup, batches = int(document["warmup_batches"]), int(document["batches"])
+    workload = read_workload(document)
+    chains = {worker["host"]: _alone(document, worker) for worker in document["workers"]}
+    prepared = prepare(workload, state_dir)
     guess_s = 1 + 2 * (warmup + batches) * sum(prepared.flops) / GUESSED_FLOPS
+    seed, cell_id = int(document["seed"]), document["cell_id"]
 
-    def run(own: Plan, repeat: int) -> Run:
-        factors = _factors(own, repeat)
-        return Run((), own.workers, repeat, 0, warmup, batches, batches, factors)
+    def run(chain: Chain, repeat: int) -> Run:
+        factors = {
+            **workload.factors,
+            **stated(
+                (factor for factor in FACTORS if factor.computes),
+                {**chain.variant, **chain.workers[0].variant},
+            ),
+            "host": chain.workers[0].host,
+            "repeat": repeat,
+            "warmup_batches": warmup,
+            "batches": batches,
+        }
+        return Run((), chain.workers, repeat, 0, warmup, batches, 0, factors)
 
     def measure(run: Run, keys: Keys, run_id: str) -> dict[str, Any]:
-        return _measure(plans[run.split], prepared, state_dir / "weights", keys, run_id)
+        store = state_dir / "weights"
+        return _measure(workload, chains[run.split], run, prepared, store, keys, run_id)
 
     return Work(
         kind="profile",
         document=document,
         runs=[
-            run(own, repeat)
-            for repeat in range(1, plan.repeats + 1)
-            for own in shuffled(plan, repeat, [*plans.values()])
+            run(chain, repeat)
+            for repeat in range(1, int(document["repeats"]) + 1)
+            for chain in shuffled(seed, cell_id, repeat, [*chains.values()])
         ],
         measure=measure,
-        about=lambda _: {"weights": plan.weights.facts()} if plan.weights else {},
-        estimate_s=dict.fromkeys(plans, guess_s),
+        about=lambda _: {"weights": workload.weights.facts()} if workload.weights else {},
+        estimate_s=dict.fromkeys(chains, guess_s),
     )
 
 
-def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Plan:
-    """Return the plan of one worker that has the whole model."""
-    unused = {"pairing": "", "scenario": {"name": ""}, "throughput_batches": 1, "window": 1}
-    batches = {"latency_batches": document["batches"]}
-    alone = {"splits": [[]], "workers": [worker], "backend": "socket"}
-    return read_plan({**document, **unused, **batches, **alone})
-
-
-def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
-    values = {**plan.variant, **plan.workers[0].variant}
-    return {
-        "model": plan.model,
-        "classes": plan.classes,
-        "image_px": plan.image_px,
-        "batch_size": plan.batch_size,
-        **stated((factor for factor in FACTORS if factor.computes), values),
-        "host": plan.workers[0].host,
-        "repeat": repeat,
-        "warmup_batches": plan.warmup_batches,
-        "batches": plan.latency_batches,
-        **plan.weights_factors,
-    }
+def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Chain:
+    """Return the chain of one worker that has the whole model, and no network to speak of."""
+    alone = {"backend": "socket", "scenario": {"name": ""}, "workers": [worker]}
+    return read_chain({**document, **alone})
 
 
 def _measure(
-    plan: Plan, prepared: Prepared, store: Path, keys: Keys, run_id: str
+    workload: Workload,
+    chain: Chain,
+    run: Run,
+    prepared: Prepared,
+    store: Path,
+    keys: Keys,
+    run_id: str,
 ) -> dict[str, Any]:
-    deploy(plan.workers[0], prepared.manifest, store, keys)  # no preparation has to come first
+    deploy(chain.workers[0], prepared.manifest, store, keys)  # no preparation has to come first
     began = time.perf_counter()
-    batches = plan.warmup_batches + plan.latency_batches
-    deadlines = Deadlines.of(plan, prepared.hop_bytes(()))
-    tolerance = ENGINES[plan.engine].tolerance
+    batches = run.warmup_batches + run.latency_batches
+    deadlines = Deadlines.of(chain, prepared.hop_bytes(()))
+    tolerance = ENGINES[workload.engine].tolerance
     expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance)
-    model = Model(plan.model, plan.classes, plan.engine, prepared.manifest, plan.image_px)
-    parts = parts_of(prepared, ())
-    orders = orders_of(plan, plan.workers, parts, model, run_id, deadlines, batches)
-    with launched(orders, plan, keys, expected, deadlines) as driver:
+    parts, manifest = parts_of(prepared, ()), prepared.manifest
+    orders = orders_of(chain, parts, run_id, deadlines, workload, manifest, batches)
+    with launched(orders, chain, keys, expected, deadlines) as driver:
         driver.one_in_flight(2 * batches)
         (report,) = driver.finish()
         proof = driver.proof()
     (ready,) = driver.ready
-    blocks = _blocks(plan, prepared, store, report)
-    hosts = hosts_of(plan.workers, [ready], [report])
+    blocks = _blocks(workload.model, run.warmup_batches, prepared, store, report)
+    hosts = hosts_of(chain.workers, [ready], [report])
     checks = {
         **unproved(proof, tolerance, 2 * batches),
         "input_mismatch": ready["input_digest"] != prepared.input_digest,
@@ -126,9 +125,9 @@ def _measure(
     return {
         "status": status_of(checks),
         "input_bytes": prepared.boundaries[0].nbytes,
-        "whole_s": report["whole_s"][plan.warmup_batches :],
+        "whole_s": report["whole_s"][run.warmup_batches :],
         "blocks": blocks,
-        "proof": proof_of(plan, prepared, driver.ready, proof),
+        "proof": proof_of(workload.engine, prepared, driver.ready, proof),
         "device": report["device"],
         "load_s": ready["load_s"],
         "cpu_percent": report["cpu_percent"],
@@ -140,9 +139,9 @@ def _measure(
 
 
 def _blocks(
-    plan: Plan, prepared: Prepared, store: Path, report: dict[str, Any]
+    model: str, warmup: int, prepared: Prepared, store: Path, report: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    names = model_info(plan.model).block_names
+    names = model_info(model).block_names
     weights = prepared.manifest["blocks"]
     return [
         {
@@ -153,7 +152,7 @@ def _blocks(
             "flops": prepared.flops[index],
             "output_shape": list(prepared.boundaries[index + 1].shape),
             "output_bytes": prepared.boundaries[index + 1].nbytes,
-            "compute_s": seen["compute_s"][plan.warmup_batches :],
+            "compute_s": seen["compute_s"][warmup:],
             "first_s": seen["compute_s"][0],
             "rss_before_bytes": seen["rss_before_bytes"],
             "peak_rss_bytes": seen["peak_rss_bytes"],

@@ -13,7 +13,7 @@ from typing import Any
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.measures import REPORTED
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Plan, Worker
+from paretopipe_runtime.contract.plan import Chain, Plan, Worker
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
@@ -27,6 +27,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     batches = run.warmup_batches + run.latency_batches + run.throughput_batches
     phase_of = ["warmup"] * run.warmup_batches + ["latency"] * run.latency_batches
     phase_of += ["throughput"] * run.throughput_batches
+    engine = plan.workload.engine
     reports, ready = seen["reports"], seen["ready"]
     stages = _stages(plan, run, prepared, seen, phase_of)
     hops = _hops(plan, run, prepared, seen, phase_of)
@@ -35,7 +36,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         sum(times) for times in zip(*(s["compute_s"]["latency"] for s in stages), strict=True)
     ]
     record = {
-        "security": security(plan),
+        "security": security(plan.chain),
         "warmup": seen["warmup"],
         "latency": {"batch_s": latency_s, "median_s": statistics.median(latency_s)},
         "throughput": _throughput(plan, seen["throughput"]),
@@ -44,7 +45,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "network_s": {
             "latency": [whole - part for whole, part in zip(latency_s, compute_s, strict=True)]
         },
-        "proof": proof_of(plan, prepared, ready, seen["proof"]),
+        "proof": proof_of(engine, prepared, ready, seen["proof"]),
         "phases_s": seen["phases_s"],
         "wall_s": seen["wall_s"],
         "hosts": hosts_of(run.workers, ready, reports),
@@ -52,13 +53,13 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     again = _rebooted(run, seen)
     if again:
         record["message"] = rebooted(", ".join(again)).message
-    encrypted = plan.transport != "tls" or all(hop["cipher"] for hop in hops)
+    encrypted = plan.chain.transport != "tls" or all(hop["cipher"] for hop in hops)
     bytes_equal = all(
         hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in hops
     )
     checks = {
         "node_rebooted": bool(again),
-        **unproved(seen["proof"], ENGINES[plan.engine].tolerance, batches),
+        **unproved(seen["proof"], ENGINES[engine].tolerance, batches),
         "unencrypted": not encrypted,
         "input_mismatch": ready[0]["input_digest"] != prepared.input_digest,
         "bytes_mismatch": not bytes_equal,
@@ -69,12 +70,12 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
 
 
 def proof_of(
-    plan: Plan, prepared: Prepared, ready: list[dict[str, Any]], seen: dict[str, Any]
+    engine: str, prepared: Prepared, ready: list[dict[str, Any]], seen: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what a record keeps of the outputs' proof, and what they were compared with."""
     return {
         **{key: seen[key] for key in ("max_rel_err", "argmax_equal", "batches_checked")},
-        "tolerance": ENGINES[plan.engine].tolerance,
+        "tolerance": ENGINES[engine].tolerance,
         "weights_digest": prepared.weights_digest,
         "input_digest": ready[0]["input_digest"],
         "reference_digest": prepared.reference_digest,
@@ -107,11 +108,11 @@ def unproved(proof: dict[str, Any], tolerance: float, batches: int) -> dict[str,
     }
 
 
-def security(plan: Plan) -> str:
+def security(chain: Chain) -> str:
     """What protected a run's connections: ``hmac`` their set-up, ``tls`` every byte."""
-    if plan.backend != "socket":
+    if chain.backend != "socket":
         return "rpc-insecure"
-    return "tls" if plan.transport == "tls" else "hmac"
+    return "tls" if chain.transport == "tls" else "hmac"
 
 
 def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
@@ -122,9 +123,9 @@ def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
     completions: nearer the truth where they come evenly, too high where they bunch.
     """
     completions = phase["completion_s"]
-    images = plan.batch_size * len(completions)
+    images = plan.workload.batch_size * len(completions)
     between = completions[-1] - completions[0]
-    steady = plan.batch_size * (len(completions) - 1) / between if between > 0 else None
+    steady = plan.workload.batch_size * (len(completions) - 1) / between if between > 0 else None
     return {**phase, "img_s": images / completions[-1], "steady_img_s": steady}
 
 
@@ -138,7 +139,7 @@ def _by_phase(values: list[tuple[int, float]], phase_of: list[str]) -> dict[str,
 def _stages(
     plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any], phase_of: list[str]
 ) -> list[dict[str, Any]]:
-    names = model_info(plan.model).block_names
+    names = model_info(plan.workload.model).block_names
     blocks = prepared.manifest["blocks"]
     ranges = stage_ranges(run.cuts, len(names))
     return [
@@ -196,15 +197,15 @@ def _hops(
             "bytes_planned": tensor.nbytes * len(phase_of),
             "bytes_sent": reports[index]["payload_sent"],
         }
-        if plan.hub:
-            hop["via"] = plan.hub.host
+        if plan.chain.hub:
+            hop["via"] = plan.chain.hub.host
         if index + 1 < len(reports):
             arrivals = [(b, r) for b, r, _ in reports[index + 1]["batches"] if r is not None]
             hop["bytes_received"] = reports[index + 1]["payload_received"]
             hop["receive_s"] = _by_phase(arrivals, phase_of)
         else:
             hop["bytes_received"] = seen["proof"]["payload_received"]
-        if plan.transport == "tls":  # as agreed on by the two ends
+        if plan.chain.transport == "tls":  # as agreed on by the two ends
             arrived = reports[index + 1] if index + 1 < len(reports) else seen["proof"]
             hop["cipher"] = arrived.get("cipher")
         hops.append(hop)
@@ -239,8 +240,8 @@ def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
     """
     if len(record["stages"]) < 2:
         return False
-    if min(record["latency"]["batch_s"]) * WIRE_SLACK < plan.least_delay_s:
+    if min(record["latency"]["batch_s"]) * WIRE_SLACK < plan.network.least_delay_s:
         return True
     batches = len(record["throughput"]["completion_s"])
-    least_s = plan.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
+    least_s = plan.network.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
     return bool(record["throughput"]["completion_s"][-1] * WIRE_SLACK < least_s)

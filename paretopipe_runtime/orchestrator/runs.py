@@ -132,18 +132,18 @@ def expand(
         ends = end_points(plan) if repeat <= plan.repeats else ()
         if plan.sentinel:
             add(sentinel_cuts(plan), repeat, "open")
-        for cuts in shuffled(plan, repeat, [*splits, *ends]):
+        for cuts in shuffled(plan.seed, plan.cell_id, repeat, [*splits, *ends]):
             add(cuts, repeat, "end_point" if cuts in ends else "split")
         if plan.sentinel:
             add(sentinel_cuts(plan), repeat, "close")
     return runs
 
 
-def shuffled(plan: Plan, repeat: int, members: Sequence[Member]) -> list[Member]:
+def shuffled(seed: int, cell_id: str, repeat: int, members: Sequence[Member]) -> list[Member]:
     """Return `members` in the order of one repeat: seeded, so that drift favours none of them."""
     order = list(members)
-    seed = f"{plan.seed}|{plan.cell_id}|{repeat}"
-    random.Random(seed).shuffle(order)  # nosec B311 # an order that anyone may foretell
+    source = random.Random(f"{seed}|{cell_id}|{repeat}")  # nosec B311 # anyone may foretell it
+    source.shuffle(order)
     return order
 
 
@@ -152,7 +152,7 @@ def end_points(plan: Plan) -> tuple[Cuts, ...]:
 
     On the last: the stages before have no block and send the input on, for it is made at the edge.
     """
-    return ((), (0,) * (len(plan.workers) - 1)) if plan.end_points else ()
+    return ((), (0,) * (len(plan.chain.workers) - 1)) if plan.end_points else ()
 
 
 def sentinel_cuts(plan: Plan) -> Cuts:
@@ -182,35 +182,32 @@ def run_of(
     role: Role = "split",
 ) -> Run:
     """Return the run that a plan has for some cut points in some round, under its key."""
-    workers = plan.workers[: len(cuts) + 1]
-    transfer_s = max(map(plan.transfer_s, hop_bytes(cuts)))
+    chain, phases = plan.chain, plan.phases
+    workers = chain.workers[: len(cuts) + 1]
+    transfer_s = max(map(chain.network.transfer_s, hop_bytes(cuts)))
     affordable = TRANSFER_BUDGET_S / transfer_s if transfer_s else float("inf")
-    warmup = max(1, int(min(plan.warmup_batches, affordable)))
-    latency = max(min(2, plan.latency_batches), int(min(plan.latency_batches, affordable)))
-    least = min(plan.window + 2, plan.throughput_batches)
-    throughput = max(least, int(min(plan.throughput_batches, affordable)))
+    warmup = max(1, int(min(phases.warmup, affordable)))
+    latency = max(min(2, phases.latency), int(min(phases.latency, affordable)))
+    least = min(phases.window + 2, phases.throughput)
+    throughput = max(least, int(min(phases.throughput, affordable)))
     factors = {
-        "model": plan.model,
-        "classes": plan.classes,
-        "image_px": plan.image_px,
-        "batch_size": plan.batch_size,
-        **in_key(plan.variant, [worker.variant for worker in plan.workers], len(workers)),
+        **plan.workload.factors,
+        **in_key(chain.variant, [worker.variant for worker in chain.workers], len(workers)),
         "pairing": plan.pairing,
         "hosts": [worker.host for worker in workers],
-        "scenario": plan.scenario,
-        "netem": plan.netem,
+        "scenario": chain.network.scenario,
+        "netem": chain.network.netem,
         "cuts": list(cuts),
         "split": f"all on {workers[-1].host}" if role == "end_point" else split_name(cuts),
         "repeat": repeat,
         "warmup_batches": warmup,
         "latency_batches": latency,
         "throughput_batches": throughput,
-        "window": plan.window,
-        **plan.weights_factors,
+        "window": phases.window,
         "input": "resident",
     }
-    if plan.hub:
-        factors["hub"] = plan.hub.host
+    if chain.hub:
+        factors["hub"] = chain.hub.host
     if role == "end_point":
         factors["role"] = role
     elif role != "split":

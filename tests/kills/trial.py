@@ -88,7 +88,7 @@ class Bench:
 def keys(document: dict[str, Any], state_dir: Path) -> frozenset[str]:
     """The keys of every run of a prepared plan."""
     plan = read_plan(document)
-    return frozenset(run.key for run in expand(plan, prepare(plan, state_dir).hop_bytes))
+    return frozenset(run.key for run in expand(plan, prepare(plan.workload, state_dir).hop_bytes))
 
 
 def command(cluster: Cluster, name: str, plan: Path | None = None) -> list[str]:

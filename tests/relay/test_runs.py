@@ -122,9 +122,9 @@ def test_only_the_shaped_host_s_connections_go_through_it(
     hosts: tuple[str, ...], control: list[int | None], links: list[int | None]
 ) -> None:
     plan = chain(*hosts)
-    ways = [plan.via(worker) for worker in plan.workers]
+    ways = [plan.chain.via(worker) for worker in plan.chain.workers]
     assert [way and way[1] for way in ways] == control
-    onward = [plan.onward(plan.workers, stage) for stage in range(len(hosts))]
+    onward = [plan.chain.onward(stage, len(hosts)) for stage in range(len(hosts))]
     assert [told["via"] and told["via"][1] for told in onward[:-1]] == links
     # Who has to be at the other end does not change by the way to it.
     assert [told["next_stage"][:2] for told in onward[:-1]] == [
@@ -135,7 +135,7 @@ def test_only_the_shaped_host_s_connections_go_through_it(
 
 def test_the_hub_s_order_leads_to_the_first_stage() -> None:
     plan = chain("pi1", "pi2", scenario={"name": "baseline", "netem": None})
-    assert plan.onward(plan.workers, -1) == {"next_stage": ("pi1", "192.0.2.9", 1), "via": None}
+    assert plan.chain.onward(-1, 2) == {"next_stage": ("pi1", "192.0.2.9", 1), "via": None}
 
 
 def test_a_relay_that_does_not_fit_the_plan_is_refused() -> None:

@@ -65,7 +65,7 @@ def test_a_run_proves_itself_and_says_what_ran_where(
     tmp_path: Path, document: dict[str, Any], engine: str
 ) -> None:
     plan = read_plan({**document, "engine": engine})
-    prepared = prepare(plan, tmp_path)
+    prepared = prepare(plan.workload, tmp_path)
     (run,) = expand(plan, prepared.hop_bytes)
     with in_threads(tmp_path, devices(Watch())) as logs:
         seen = drive(plan, run, prepared, Keys(b""), "run")
@@ -125,7 +125,7 @@ def test_everything_on_one_host_leaves_the_gpu_of_the_other_alone(
     """A stage without blocks hands on what it takes, and needs no GPU for it."""
     document["workers"].reverse()  # the GPU is the first host's
     plan = read_plan({**document, "end_points": True})
-    prepared = prepare(plan, tmp_path)
+    prepared = prepare(plan.workload, tmp_path)
     runs = {run.cuts: run for run in expand(plan, prepared.hop_bytes)}
     for cuts, on in (((0,), ["cpu", "cpu"]), ((), ["cuda"])):
         run = runs[cuts]

@@ -25,7 +25,8 @@ def keys(document: dict[str, Any]) -> list[str]:
     if document.get("kind") == "link":
         return [run.key for run in profile_link.work_of(document).runs]
     plan = read_plan(document)
-    shapes = boundary_shapes(plan.model, plan.classes, plan.batch_size, plan.image_px)
+    work = plan.workload
+    shapes = boundary_shapes(work.model, work.classes, work.batch_size, work.image_px)
     more = [*map(More.from_json, document.get("more", ()))]
     runs = expand(plan, lambda cuts: [shapes[cut].nbytes for cut in (*cuts, -1)], more)
     return [run.key for run in runs]

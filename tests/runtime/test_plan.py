@@ -218,17 +218,17 @@ def test_more_than_there_is_already_adds_nothing() -> None:
 def test_both_ways_delay_a_round_trip_twice() -> None:
     netem = {"delay": "100ms", "jitter": "0ms", "direction": "symmetric"}
     plan = read_plan(document(scenario={"name": "far", "netem": netem, "measured": None}))
-    assert plan.rtt_s == pytest.approx(0.2)
-    assert plan.least_delay_s == pytest.approx(0.1)
+    assert plan.network.rtt_s == pytest.approx(0.2)
+    assert plan.network.least_delay_s == pytest.approx(0.1)
     netem["jitter"] = "5ms"
-    assert plan.least_delay_s == 0
+    assert plan.network.least_delay_s == 0
 
 
 def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
     wan = {"name": "wan", "netem": {"delay": "200ms", "rate": "5mbit"}, "measured": None}
     plan = read_plan(document(model="vgg16", scenario=wan, splits=[[1], [14], [38]]))
-    assert plan.rtt_s == plan.least_delay_s == pytest.approx(0.2)
-    assert plan.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
+    assert plan.network.rtt_s == plan.network.least_delay_s == pytest.approx(0.2)
+    assert plan.network.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
     sizes = {(1,): [102_760_448, 320], (14,): [25_690_112, 320], (38,): [131_072, 320]}
     first, middle, last = sorted(expand(plan, sizes.__getitem__)[:3], key=lambda run: run.cuts)
     assert (first.warmup_batches, first.latency_batches, first.throughput_batches) == (1, 2, 6)

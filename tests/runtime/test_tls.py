@@ -102,7 +102,7 @@ def test_pytorch_rpc_cannot_have_it(cluster: Cluster, backend: str) -> None:
 def failure(cluster: Cluster, document: dict[str, Any], keys: Keys) -> ParetoPipeError:
     """Return how one run fails."""
     plan = read_plan(document)
-    prepared = prepare(plan, cluster.state_dir)
+    prepared = prepare(plan.workload, cluster.state_dir)
     (run, *_) = expand(plan, prepared.hop_bytes)
     with pytest.raises(ParetoPipeError) as caught:
         drive(plan, run, prepared, keys, secrets.token_hex(8))

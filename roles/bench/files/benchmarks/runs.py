@@ -13,7 +13,7 @@ from typing import Any
 from paretopipe_runtime import forked
 from paretopipe_runtime.contract.factors import BACKEND, Variant
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Plan, read_plan
+from paretopipe_runtime.contract.plan import Network, Plan, read_plan
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import record
@@ -72,8 +72,8 @@ class Laboratory:
     def prepare(self, model: str) -> None:
         """Make the model's weights and reference answers, and bring the weights to the nodes."""
         plan = self._plan(Case("", model, 1, "socket"))
-        self._prepared[model] = prepare(plan, self._state_dir)
-        for worker in plan.workers:
+        self._prepared[model] = prepare(plan.workload, self._state_dir)
+        for worker in plan.chain.workers:
             deploy(worker, self._prepared[model].manifest, self._state_dir / "weights", self._keys)
 
     def measure(self, case: Case, round_: int) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Laboratory:
             "variant": case.variant,
             "engine": case.engine,
             "round": round_,
-            "batch": plan.batch_size,
+            "batch": plan.workload.batch_size,
         }
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -109,7 +109,7 @@ class Laboratory:
             "started_at": started,
             "cell_id": plan.cell_id,
             "factors": run.factors,
-            "network": {"asked": plan.netem, "measured": plan.measured},
+            "network": plan.network.facts,
             "message": "",
         }
         self._records.append({**head, **seen})
@@ -118,8 +118,7 @@ class Laboratory:
 
     def link(self) -> dict[str, float | None]:
         """Return the rate in Mbit/s and the one-way delay in seconds that are asked of the link."""
-        plan = self._plan(Case("", "mobilenetv2", 1, "socket"))
-        asked = dataclasses.replace(plan, measured=None)  # only one direction is delayed
+        asked = Network(netem=self._document["network"]["netem"])  # only one direction is delayed
         return {"rate_mbit": asked.asked_rate_mbit, "delay_s": asked.rtt_s}
 
     def _plan(self, case: Case) -> Plan:
@@ -152,7 +151,8 @@ class Laboratory:
                 "hub": self._document["hub"],
             }
         )
-        return dataclasses.replace(plan, variant=Variant(plan.variant, backend=case.backend))
+        variant = Variant(plan.chain.variant, backend=case.backend)
+        return dataclasses.replace(plan, chain=dataclasses.replace(plan.chain, variant=variant))
 
 
 def summary(
