@@ -14,12 +14,10 @@ import orjson
 
 from paretopipe_runtime.contract import measures
 from paretopipe_runtime.contract.lines import Record
-from paretopipe_runtime.contract.measures import Figure
 from reports.data import shape
 from reports.data.text import MESSAGE, amount, clean, is_number, number
 
-_RUN, _STAGE, _HOP = measures.of("run"), measures.of("stage"), measures.of("hop")
-MEASURED = tuple(figure.name for figure in _RUN)
+MEASURED = tuple(figure.name for figure in measures.of("run"))
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # what a run is measured for
 # Counted by every run anew; as part of a host's description they would make each one unique.
 _PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
@@ -132,26 +130,33 @@ class Reducer:
         shape.expect_list("stages", stages)
         shape.expect_list("hops", hops)
         hosts = record.get("hosts") or {}
-        values = [self._value(figure, record) for figure in _RUN]
+        values = self._values(_RUN, record)
         for stage in stages:
-            host = hosts.get(str(stage.get("host"))) or {}
-            values += [self._value(f, host if f.on_host else stage) for f in _STAGE]
+            values += self._values(_STAGE, stage, hosts.get(str(stage.get("host"))) or {})
         for hop in hops:
-            values += [self._value(figure, hop) for figure in _HOP]
+            values += self._values(_HOP, hop)
         size = len(stages), len(hops)
         if size not in self._names:
             self._names[size] = (
                 *MEASURED,
-                *(f"stage{k}_{f.name}" for k in range(1, size[0] + 1) for f in _STAGE),
-                *(f"hop{k}_{f.name}" for k in range(1, size[1] + 1) for f in _HOP),
+                *(
+                    f"stage{k}_{f.name}"
+                    for k in range(1, size[0] + 1)
+                    for f in measures.of("stage")
+                ),
+                *(f"hop{k}_{f.name}" for k in range(1, size[1] + 1) for f in measures.of("hop")),
             )
         return self._names[size], tuple(values)
 
-    def _value(self, figure: Figure, part: Record) -> Any:
-        *way, last = figure.path
-        for key in way:
-            part = part.get(key) or {}
-        return _READ[figure.kind](self, part.get(last))
+    def _values(self, figures: Sequence[_Reading], part: Record, host: Any = None) -> list[Any]:
+        values: list[Any] = []
+        for on_host, first, rest, text, read in figures:
+            value = (host if on_host else part).get(first)
+            for key in rest:
+                value = (value or {}).get(key)
+            value = read(value)
+            values.append(self._name(value) if text else value)
+        return values
 
     def _name(self, value: Any) -> str | None:
         if value is None:
@@ -161,18 +166,6 @@ class Reducer:
         if known is None:
             known = self._clean[text] = clean(text)
         return known
-
-
-_READ: dict[str, Callable[[Reducer, Any], Any]] = {
-    "text": Reducer._name,
-    "first": lambda reducer, names: reducer._name(names[0]) if names else None,
-    "last": lambda reducer, names: reducer._name(names[-1]) if names else None,
-    "flag": lambda _, value: value if isinstance(value, bool) else None,
-    "number": lambda _, value: amount(value),
-    "signed": lambda _, value: number(value),
-    "median": lambda _, values: amount(_median(values)),
-    "signed median": lambda _, values: _median(values),
-}
 
 
 def _key(value: Any) -> bytes:
@@ -216,3 +209,21 @@ def _end_block(record: Record) -> int | None:
     stages = record.get("stages")
     end = stages[-1].get("end_block") if stages else None
     return end if shape.cut_points([end]) else None
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "text": lambda value: value,
+    "first": lambda names: names[0] if names else None,
+    "last": lambda names: names[-1] if names else None,
+    "flag": lambda value: value if isinstance(value, bool) else None,
+    "number": amount,
+    "signed": number,
+    "median": lambda values: amount(_median(values)),
+    "signed median": _median,
+}
+#: Whether it is the host's, the first key, the other keys, whether it is text, what reads it.
+_Reading = tuple[bool, str, tuple[str, ...], bool, Callable[[Any], Any]]
+_RUN, _STAGE, _HOP = (
+    [(f.on_host, f.path[0], f.path[1:], f.is_text, _READ[f.kind]) for f in figures]
+    for figures in (measures.of("run"), measures.of("stage"), measures.of("hop"))
+)

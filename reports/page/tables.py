@@ -67,14 +67,15 @@ def build(cell: Cell, judgement: Judgement, valid: Valid) -> Table:
     hosts = [stage.host for stage in model.stages] if model else []
     hops = [hop for hop, _ in model.hops] if model else []
     for figure in _SHOWN:
-        unit, heading = figure.shown_unit, figure.heading
+        heading, unit = figure.heading, [figure.shown_unit] * bool(figure.shown_unit)
         if figure.of == "run":
-            columns.append(Column(heading, unit))
+            columns.append(Column(heading, "".join(unit)))
         elif figure.of == "hop":
-            columns += [Column(heading, f"{unit}, {hop}") for hop in hops]
+            columns += [Column(heading, ", ".join([*unit, hop])) for hop in hops]
         else:
             columns += [
-                Column(f"Stage {k} {heading}", f"{unit}, {h}") for k, h in enumerate(hosts, 1)
+                Column(f"Stage {k} {heading}", ", ".join([*unit, host]))
+                for k, host in enumerate(hosts, start=1)
             ]
     columns.append(Column("Runs", "counted / valid / attempted"))
     rows = tuple(_row(split, judgement, cell, valid) for split in cell.splits)
