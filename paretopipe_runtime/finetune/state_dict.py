@@ -7,7 +7,6 @@ is read once, on the host that fine-tunes; everything after it is safetensors.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import digest_of
 
 _SAFE_SINCE = (2, 6)
 
@@ -29,8 +29,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
         ``E_PRETRAINED`` for a file that holds anything else.
     """
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = digest_of(path)
         tensors = load_file(path) if path.suffix == ".safetensors" else _load(path)
         _check(tensors)
     except (OSError, SafetensorError, ValueError) as error:

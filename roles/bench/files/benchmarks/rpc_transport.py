@@ -8,13 +8,16 @@ from __future__ import annotations
 import queue
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch.distributed import rpc
 
 from benchmarks.form import TIMEOUT_S, Form
 from benchmarks.transport import fail
+from paretopipe_runtime.contract.factors import Variant
+from paretopipe_runtime.contract.plan import Chain, Worker
+from paretopipe_runtime.orchestrator.orders import Part, orders_of
+from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.worker.backends.backend import Batch, Context
 from paretopipe_runtime.worker.backends.rpc_calls import Inbox, serve
@@ -22,7 +25,9 @@ from paretopipe_runtime.worker.backends.rpc_chain import CalledSource, CallSink
 from paretopipe_runtime.worker.backends.rpc_group import Group
 from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.node import Node
-from paretopipe_runtime.worker.order import StageOrder
+
+Place = tuple[str, str, int]  # host, address, port
+NOWHERE: Place = ("", "", 0)
 
 #: Answers of `told`; global because RPC finds the function by its module.
 _told: queue.SimpleQueue[float] = queue.SimpleQueue()
@@ -94,9 +99,9 @@ class Called:
         raise NotImplementedError
 
 
-def sending_end(form: Form, node: Node, to: tuple[str, str, int], control: Channel) -> Caller:
+def sending_end(form: Form, node: Node, to: Place, control: Channel) -> Caller:
     """Join the RPC group with the peer ``to`` (host, address, port)."""
-    context = _context(form, node, control, None, next_stage=to)
+    context = _context(form, node, control, socket.socket(), 0, to)
     group = Group(context, lambda: None)
     group.join()
     return Caller(form, context, group)
@@ -107,7 +112,7 @@ def receiving_end(form: Form, node: Node, link: socket.socket) -> Called:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # Stands in for the stage's connection to the orchestrator.
     control = Channel(ours, "orchestrator")
-    context = _context(form, node, control, theirs, next_stage=None)
+    context = _context(form, node, control, theirs, 1)
     plan = context.order.link_digest(after=False)
     socket.send_fds(ours, [plan.encode()], [link.fileno()])  # as the agent does for a stage
     inbox = Inbox(context.order.takes, context.fail)
@@ -118,32 +123,13 @@ def receiving_end(form: Form, node: Node, link: socket.socket) -> Called:
 
 
 def _context(
-    form: Form,
-    node: Node,
-    control: Channel,
-    links: socket.socket | None,
-    *,
-    next_stage: tuple[str, str, int] | None,
+    form: Form, node: Node, control: Channel, links: socket.socket, stage: int, to: Place = NOWHERE
 ) -> Context:
-    order: dict[str, Any] = {
-        "run_id": form.name,
-        "stage": 0 if next_stage else 1,
-        "stages": 2,
-        "backend": "rpc",
-        "engine": "eager",
-        "allocator": form.allocator,
-        "model": "",
-        "classes": 0,
-        "manifest": {},
-        "first": 0,
-        "end": 0,
-        "takes": form.tensor,
-        "gives": form.tensor,
-        "next_stage": next_stage,
-        "input_batches": 0,
-        "input_seed": 0,
-        "image_px": 0,
-        "io_timeout_s": TIMEOUT_S,
-        "idle_timeout_s": TIMEOUT_S,
-    }
-    return Context(node, StageOrder(**order), control, links or socket.socket(), "contiguous", fail)
+    own = Variant(allocator=form.allocator)
+    chain = Chain(
+        tuple(Worker(*place, own) for place in (NOWHERE, to)),
+        Variant(backend="rpc", transport="plain"),
+    )
+    parts = [Part(0, 0, form.tensor, form.tensor)] * len(chain.workers)
+    order = orders_of(chain, parts, form.name, Deadlines(TIMEOUT_S, TIMEOUT_S))[stage]
+    return Context(node, order, control, links, "contiguous", fail)
