@@ -1,4 +1,4 @@
-"""Files that appear under their name whole, or not at all."""
+"""Files: their digests, and writing that shows them under their name whole or not at all."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
         settle(unfinished, path)
 
 
+def digest_of(path: Path) -> str:
+    """Return the sha256 of a file's content in hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def offer_json(path: Path, value: Any) -> None:
     """Replace `path` by JSON that nobody depends on: a disk too full for it ends no job.
 
@@ -47,12 +53,6 @@ def offer_json(path: Path, value: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(json.dumps(value))
         unfinished.replace(path)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the digest of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

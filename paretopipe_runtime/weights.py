@@ -25,7 +25,7 @@ from paretopipe_runtime.contract.weights import (
     check_name,
 )
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import partial, settle, sha256_of, write_json
+from paretopipe_runtime.files import digest_of, partial, settle, write_json
 from paretopipe_runtime.models import build_blocks
 from paretopipe_runtime.models.initial import initial_tensors
 
@@ -53,7 +53,7 @@ def verify_block(store: Path, sha256: str) -> bool:
     Reads the whole file.
     """
     try:
-        return sha256_of(block_path(store, sha256)) == sha256
+        return digest_of(block_path(store, sha256)) == sha256
     except FileNotFoundError:
         return False
 
@@ -73,7 +73,7 @@ def verify_stage(manifest: WeightsManifest, store: Path, first: int, end: int) -
     for block in manifest.blocks[first:end]:
         path = block_path(store, block.sha256)
         try:
-            seen = sha256_of(path)
+            seen = digest_of(path)
         except OSError as error:
             seen = error.strerror or "unreadable"
         if seen != block.sha256:
@@ -171,7 +171,7 @@ def write_block(
     """Put one block's tensors, by their names within it, into the store."""
     with partial(store) as unfinished:
         save_file(dict(tensors), unfinished)
-        sha256 = sha256_of(unfinished)
+        sha256 = digest_of(unfinished)
         settle(unfinished, block_path(store, sha256))
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return BlockWeights(block, sha256, block_path(store, sha256).stat().st_size, parameters)

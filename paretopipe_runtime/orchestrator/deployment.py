@@ -7,7 +7,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.plan import Worker
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import sha256_of
+from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.wire.connect import Keys, open_channel
 from paretopipe_runtime.wire.frames import FrameType
 
@@ -61,9 +61,9 @@ def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:
 
 
 def _check(store: Path, name: str) -> None:
-    """See that what leaves is what its name says; a file that is not goes, to be made again."""
+    """Verify a file against its sha256 name; delete it on mismatch, to be made again."""
     path = store / f"{name}.safetensors"
-    if sha256_of(path) != name:
+    if digest_of(path) != name:
         path.unlink()
         raise ParetoPipeError(
             "E_WEIGHTS",

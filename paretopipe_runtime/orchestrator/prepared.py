@@ -56,15 +56,7 @@ class Prepared:
 
 def prepare(workload: Workload, state_dir: Path) -> Prepared:
     """Return what `workload` needs, making what the state folder does not have yet."""
-    inputs = {"seed": INPUT_SEED, "count": INPUT_BATCHES}
-    wanted = {
-        "model": workload.model,
-        "classes": workload.classes,
-        "image_px": workload.image_px,
-        "batch_size": workload.batch_size,
-        **workload.weights_factors,
-        "inputs": inputs,
-    }
+    wanted = {**workload.factors, "inputs": {"seed": INPUT_SEED, "count": INPUT_BATCHES}}
     folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
