@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -14,13 +14,13 @@ from reports.data.drifts import Drift as Drift
 from reports.data.drifts import drifts
 from reports.data.groups import Groups, Key
 from reports.data.groups import Spread as Spread
-from reports.data.groups import Value as Value
 from reports.data.groups import spread as spread
 from reports.data.kinds import variant_rank
 from reports.data.lines import Record
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name
+from reports.objectives import OBJECTIVES, Objective
 from reports.words import pairing_rank, slug
 
 Cuts = tuple[int, ...]
@@ -56,8 +56,7 @@ class Split:
     cuts: Cuts
     row_id: str
     cut_blocks: tuple[tuple[str, str], ...]  # last block before and first after each cut
-    latency_s: Spread | None
-    throughput_img_s: Spread | None
+    figures: Mapping[str, Spread]  # of the objectives, as far as they were measured
     steady_img_s: Spread | None
     network_s: Spread | None
     stages: tuple[Stage, ...]
@@ -65,22 +64,29 @@ class Split:
     phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
     attempts: int
     invalid: int  # of the attempts: those that failed or may not count, whatever came of a rerun
-    values: tuple[Value, ...] = ()  # one a counted run, by block
+    # By figure one value a counted run, and the `repeat` of each.
+    values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def runs(self) -> int:
         """How many runs the medians stand on."""
-        return self.latency_s.n if self.latency_s else 0
+        return max((value.n for value in self.figures.values()), default=0)
 
-    @property
-    def latency(self) -> float:
-        """The median latency in seconds of a measured split."""
-        return _middle(self.latency_s)
+    def of(self, objective: Objective) -> Spread | None:
+        """Return what was measured of an objective."""
+        return self.figures.get(objective.figure)
 
-    @property
-    def throughput(self) -> float:
-        """The median throughput in images per second of a measured split."""
-        return _middle(self.throughput_img_s)
+    def median(self, objective: Objective) -> float:
+        """Return the median of an objective that was measured."""
+        return self.figures[objective.figure].median
+
+    def rank(self, *objectives: Objective) -> tuple[float, ...]:
+        """Return what sorts the best split first, by the first objective, then by the next."""
+        return tuple(self.median(o) if o.lower else -self.median(o) for o in objectives)
+
+    def loss(self, objective: Objective, best: Split) -> float:
+        """Return by how much less, as a ratio - 1, this split is than another: 0.28 for 28 %."""
+        return objective.gain(best.median(objective), self.median(objective)) - 1
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,22 @@ class Cell:
     def measured(self) -> tuple[Split, ...]:
         """The splits with at least one counted run."""
         return tuple(split for split in self.splits if split.runs)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives that every counted run has a positive number of."""
+        done = [split for split in (*self.splits, *self.end_points) if split.runs]
+
+        def whole(objective: Objective) -> bool:
+            known = zip([split.of(objective) for split in done], done, strict=True)
+            return bool(done) and all(v and v.n == s.runs and v.low > 0 for v, s in known)
+
+        return tuple(one for one in OBJECTIVES if one.required or whole(one))
+
+    def best(self, objective: Objective) -> Split:
+        """Return the measured split with the best median; of equal ones the better otherwise."""
+        rest = [other for other in self.objectives if other is not objective]
+        return min(self.measured, key=lambda split: (split.rank(objective, *rest), split.cuts))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -201,8 +223,7 @@ def _split(groups: Groups, key: Key) -> Split:
             )
             for k in stages[:-1]
         ),
-        latency_s=groups.spread(key, "latency_s"),
-        throughput_img_s=groups.spread(key, "throughput_img_s"),
+        figures=groups.figures(key),
         steady_img_s=groups.spread(key, "throughput_steady_img_s"),
         network_s=groups.spread(key, "network_s"),
         stages=tuple(_stage(groups, key, k) for k in stages),
@@ -246,9 +267,3 @@ def _hop(groups: Groups, key: Key, number: int) -> str:
 
 def _dashed(cuts: Cuts) -> str:
     return "-".join(map(str, cuts))
-
-
-def _middle(value: Spread | None) -> float:
-    if value is None:
-        raise ValueError("a split without counted runs has no median")
-    return value.median

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from reports.data.reduce import SENTINEL
 from reports.data.selection import PHASES
+from reports.objectives import OBJECTIVES
 
 Key = tuple[str, str, str]  # cell id, role, cut points joined by dashes
 _KEYS = ["cell_id", "role", "cuts"]
@@ -27,14 +28,6 @@ class Spread:
     low: float
     high: float
     n: int
-
-
-class Value(NamedTuple):
-    """One counted run: the number of its block, and what it measured."""
-
-    block: int
-    latency_s: float
-    throughput_img_s: float
 
 
 class Groups:
@@ -55,11 +48,10 @@ class Groups:
         grouped = numbers.groupby([counted[key] for key in _KEYS], sort=False)
         sums = (grouped.median(), grouped.min(), grouped.max(), grouped.count())
         self._spreads = [_table(part) for part in sums]
-        self._values: dict[Key, list[Value]] = defaultdict(list)
-        columns = (*_KEYS, "repeat", "latency_s", "throughput_img_s")
+        self._values: dict[Key, list[tuple[float, ...]]] = defaultdict(list)
+        columns = (*_KEYS, "repeat", *_FIGURES)
         for cell, role, cuts, *rest in zip(*(counted[k].tolist() for k in columns), strict=True):
-            block, latency, throughput = rest
-            self._values[cell, role, cuts].append(Value(int(block), latency, throughput))
+            self._values[cell, role, cuts].append(tuple(rest))
         cells: dict[str, list[Key]] = defaultdict(list)
         for key in self._first:
             cells[key[0]].append(key)
@@ -85,9 +77,15 @@ class Groups:
             return None
         return Spread(float(median), float(low), float(high), int(n))
 
-    def values(self, key: Key) -> tuple[Value, ...]:
-        """Return the counted runs, by block."""
-        return tuple(sorted(self._values.get(key, ()), key=lambda value: value.block))
+    def figures(self, key: Key) -> dict[str, Spread]:
+        """Return the objectives' medians and ranges, where anything was measured."""
+        found = {figure: self.spread(key, figure) for figure in _FIGURES}
+        return {figure: value for figure, value in found.items() if value}
+
+    def values(self, key: Key) -> dict[str, tuple[float, ...]]:
+        """Return the objectives of every counted run, and its ``repeat``: by that."""
+        rows = sorted(self._values.get(key, ()), key=lambda row: row[0])
+        return dict(zip(("repeat", *_FIGURES), zip(*rows, strict=True), strict=False))
 
     def attempts(self, key: Key) -> int:
         """Return how many times this was tried, under whatever came of it."""
@@ -114,7 +112,8 @@ def spread(rows: pd.DataFrame, column: str) -> Spread | None:
 
 _NAMED = ("_host", "_device", "_block", "_allocator", "_from", "_to", "_via", "_cipher")
 _OF_PARTS = ("stage", "hop")
-_OF_ALL = ["latency_s", "throughput_img_s", "throughput_steady_img_s", "network_s"]
+_FIGURES = [objective.figure for objective in OBJECTIVES]
+_OF_ALL = [*_FIGURES, "throughput_steady_img_s", "network_s"]
 
 
 def _texts(frame: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -14,13 +15,14 @@ from reports import paper
 from reports.data.cells import Cell, Split
 from reports.data.kinds import variant_rank
 from reports.data.naming import Naming
+from reports.objectives import OBJECTIVES, Objective
 from reports.page.draw import multiples
-from reports.page.figures import busiest, fastest, tally
+from reports.page.figures import tally
 from reports.page.sections import models, provenance
-from reports.page.sections.verdict import splitting as pays
+from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
 from reports.page.sheet import Sheet
-from reports.page.tables import Column, Entry, Row, Table
+from reports.page.tables import Column, Entry, Row, Table, objective_column
 from reports.words import count, listing, number, pairing_name, pairing_rank, slug
 
 
@@ -112,6 +114,8 @@ def _place(
         for sheet in sheets
         if sheet.model in cells and cells[sheet.model].measured
     ]
+    known = {objective for sheet in sheets for objective in sheet.objectives}
+    objectives = [objective for objective in OBJECTIVES if objective in known]
     how = (first.backend, *_named(first.transport), first.engine, *first.allocators, *first.devices)
     # What the hosts are is part of its name only where they are none: places keep theirs.
     key = slug(".".join((*how, *filter(None, [first.emulation]), first.pairing)))
@@ -139,7 +143,8 @@ def _place(
         if ready
         else "",
         "table": Table(
-            _COLUMNS, tuple(_row(sheet, cell, files[sheet.model]) for sheet, cell in ready)
+            _columns(objectives),
+            tuple(_row(sheet, cell, objectives, files[sheet.model]) for sheet, cell in ready),
         ),
         "lacking": _lacking(cells, sheets),
         "sizes": _sizes([cell for _, cell in ready]),
@@ -151,20 +156,19 @@ def _named(transport: str) -> list[str]:
     return [] if transport == "plain" else [transport]
 
 
-_COLUMNS = (
-    Column("Model", ""),
-    Column("Parameters", ""),
-    Column("Lowest latency", "split", numeric=False),
-    Column("Latency", "s"),
-    Column("Highest throughput", "split", numeric=False),
-    Column("Throughput", "images/s"),
-    Column("Balanced", "split", numeric=False),
-    Column("Does splitting pay?", "", numeric=False),
-)
+def _columns(objectives: Sequence[Objective]) -> tuple[Column, ...]:
+    return (
+        Column("Model", ""),
+        Column("Parameters", ""),
+        *chain.from_iterable(
+            (Column(one.title, "split", numeric=False), objective_column(one)) for one in objectives
+        ),
+        Column("Balanced", "split", numeric=False),
+        Column("Does splitting pay?", "", numeric=False),
+    )
 
 
-def _row(sheet: Sheet, cell: Cell, file: str) -> Row:
-    fast, busy = fastest(cell), busiest(cell)
+def _row(sheet: Sheet, cell: Cell, objectives: Sequence[Objective], file: str) -> Row:
     parameters = models.parameters(sheet)
     return Row(
         id=f"model-{slug(cell.id)}",
@@ -172,14 +176,19 @@ def _row(sheet: Sheet, cell: Cell, file: str) -> Row:
         on_front=False,
         entries=(
             Entry(f"{parameters:,}", str(parameters)) if parameters else Entry("–", ""),
-            _split(fast, file),
-            Entry(number(fast.latency), f"{fast.latency:.6g}"),
-            _split(busy, file),
-            Entry(number(busy.throughput), f"{busy.throughput:.6g}"),
+            *chain.from_iterable(_best(cell, one, file) for one in objectives),
             _split(compromise(cell), file),
-            _text(pays.short(cell, sheet.contests[cell.id])),
+            _text(splitting.short(cell, sheet.contests[cell.id])),
         ),
     )
+
+
+def _best(cell: Cell, objective: Objective, file: str) -> tuple[Entry, Entry]:
+    if objective not in cell.objectives:
+        return Entry("–", ""), Entry("–", "")
+    best = cell.best(objective)
+    value = best.median(objective)
+    return _split(best, file), Entry(number(value), f"{value:.6g}")
 
 
 def _split(split: Split, file: str) -> Entry:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from reports.data.cells import Cell, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
+from reports.objectives import Objective
 from reports.page.figures import point_id, spread
-from reports.page.goals import SIGNS, VERDICTS, against, said
+from reports.page.verdicts import SIGNS, VERDICTS, against, said
 from reports.statistics.judge import Judgement
 from reports.words import number
 
@@ -59,8 +60,7 @@ def build(cell: Cell, judgement: Judgement, valid: Valid) -> Table:
         Column("Front", "probability", numeric=False),
         Column("Strict front", "as in the paper", numeric=False),
         Column("Cut between blocks", "", numeric=False),
-        Column("Latency", "s"),
-        Column("Throughput", "images/s"),
+        *map(objective_column, cell.objectives),
         Column("Between completions", "images/s"),
     ]
     model = next(iter(cell.measured), next(iter(cell.splits), None))
@@ -80,8 +80,7 @@ def end_points(cell: Cell, valid: Valid) -> Table:
     """Return the table of everything on one host: no splits, so a table of their own."""
     columns = (
         Column("Not split", ""),
-        Column("Latency", "s"),
-        Column("Throughput", "images/s"),
+        *map(objective_column, cell.objectives),
         Column("Compute", "s, all stages"),
         Column("Network", "s"),
         Column("Runs", "counted / valid / attempted"),
@@ -94,8 +93,7 @@ def end_points(cell: Cell, valid: Valid) -> Table:
                 end.name,
                 False,
                 (
-                    _range(end.latency_s),
-                    _range(end.throughput_img_s),
+                    *(_range(end.of(one)) for one in cell.objectives),
                     _compute(end),
                     _entry(end.network_s, _plain),
                     _runs(end, valid[cell.id, END_POINT, dashed(end)]),
@@ -104,6 +102,11 @@ def end_points(cell: Cell, valid: Valid) -> Table:
             for end in cell.end_points
         ),
     )
+
+
+def objective_column(objective: Objective) -> Column:
+    """Return the column of an objective's medians."""
+    return Column(objective.heading, objective.unit)
 
 
 def with_points(table: Table, drawn: frozenset[str]) -> Table:
@@ -127,8 +130,7 @@ def _row(split: Split, judgement: Judgement, cell: Cell, valid: Valid) -> Row:
         _front(split, judgement, cell),
         Entry("yes" if strict else "–", "0" if strict else "1"),
         Entry(blocks or "–", place),
-        _range(split.latency_s),
-        _range(split.throughput_img_s),
+        *(_range(split.of(one)) for one in cell.objectives),
         _entry(split.steady_img_s, _plain),
         *(_entry(stage.compute_s, _plain) for stage in split.stages),
         _entry(split.network_s, _plain),

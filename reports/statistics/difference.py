@@ -23,7 +23,6 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from reports.data.cells import Value
 from reports.statistics.blocks import Fit, Run, fit
 
 Cuts = tuple[int, ...]
@@ -43,25 +42,6 @@ class Difference:
     verdict: Literal["equal", "lower", "higher", "undecided"]
 
 
-@dataclass(frozen=True)
-class Differences:
-    """Both objectives of one split."""
-
-    latency: Difference
-    throughput: Difference
-
-
-def differences(
-    a: Mapping[Cuts, Sequence[Value]], b: Mapping[Cuts, Sequence[Value]], delta: float = 0.02
-) -> dict[Cuts, Differences]:
-    """Return b over a for every split that both have runs of."""
-    latency = ratios(_quantities(a, "latency_s"), _quantities(b, "latency_s"), delta)
-    throughput = ratios(
-        _quantities(a, "throughput_img_s"), _quantities(b, "throughput_img_s"), delta
-    )
-    return {cuts: Differences(latency[cuts], throughput[cuts]) for cuts in latency}
-
-
 def ratios(
     a: Mapping[Cuts, Quantity], b: Mapping[Cuts, Quantity], delta: float = 0.02
 ) -> dict[Cuts, Difference]:
@@ -79,14 +59,6 @@ class _Level:
 
     mean: float
     parts: tuple[tuple[float, int], ...]  # empty: not known
-
-
-def _quantities(
-    values: Mapping[Cuts, Sequence[Value]], name: str
-) -> dict[Cuts, list[tuple[int, float]]]:
-    return {
-        cuts: [(run.block, getattr(run, name)) for run in runs] for cuts, runs in values.items()
-    }
 
 
 def _fit(quantities: Mapping[Cuts, Quantity]) -> Fit:

@@ -86,7 +86,7 @@ def split(name: str, cuts: Cuts, latency_s: float, throughput_img_s: float) -> S
     """Return a measured split."""
     return Split(
         **{"name": name, "cuts": cuts, "row_id": name, "cut_blocks": ()},
-        **{"latency_s": spread(latency_s), "throughput_img_s": spread(throughput_img_s)},
+        figures={"latency_s": spread(latency_s), "throughput_img_s": spread(throughput_img_s)},
         **{"steady_img_s": None, "network_s": None, "stages": (), "hops": ()},
         **{"phases": ("2", "5", "16"), "attempts": 5, "invalid": 0},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from reports.data.cells import Cell
 from reports.statistics.judge import judge
 from reports.statistics.undecided import undecided
 from tests.statistics import worlds
@@ -12,11 +13,11 @@ from tests.statistics import worlds
 TRUE = np.log(np.array([[1.0, 10.0], [1.0, 10.2], [3.0, 2.0]]))
 
 
-def _cell(blocks: int, true: np.ndarray = TRUE) -> worlds.Cell:
+def _cell(blocks: int, true: np.ndarray = TRUE) -> Cell:
     return worlds.cell(worlds.runs(np.random.default_rng(1), true, 0.01, blocks, slow=0))
 
 
-def _asked(cell: worlds.Cell, **limit: int) -> list[dict]:
+def _asked(cell: Cell, **limit: int) -> list[dict]:
     return undecided([cell], {cell.id: judge(cell)}, **limit)
 
 

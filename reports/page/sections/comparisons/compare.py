@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from reports.data.cells import Cell, Split, Spread, Stage
 from reports.data.kinds import (
@@ -15,8 +16,7 @@ from reports.data.kinds import (
     transport_name,
 )
 from reports.data.selection import said
-from reports.page.figures import LATENCY, THROUGHPUT
-from reports.words import listing, pairing_name
+from reports.words import listing, pairing_name, slug
 
 # What a comparison is by, and what each kind of it is called.
 NAMES: dict[str, Callable[[Cell], str]] = {
@@ -154,13 +154,10 @@ def _differences(one: Cell, other: Cell, factor: str) -> list[str]:
     ]
 
 
-def _whole(_: Cell) -> tuple[Measure, ...]:
-    return (
-        Measure("latency", "latency", LATENCY, lambda split: split.latency_s, "latency_s"),
-        Measure(
-            *("throughput", "throughput", THROUGHPUT),
-            *(lambda split: split.throughput_img_s, "throughput_img_s"),
-        ),
+def _whole(cell: Cell) -> tuple[Measure, ...]:
+    return tuple(
+        Measure(slug(one.name), one.name, one.unit, partial(Split.of, objective=one), one.figure)
+        for one in cell.objectives
     )
 
 
