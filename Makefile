@@ -27,13 +27,16 @@ TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 # What is installed by several at once says what it is doing, and the rest only where it fails.
 PIP := pip install --quiet --disable-pip-version-check
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
-# Folders of tests run side by side; what measures the virtual hosts runs alone, after them.
-BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=auto --maxprocesses=4
+# Tests run side by side; what measures the virtual hosts runs alone, after them.
+BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=3
+# Whole sweeps, kills and waits for deadlines: most of the clock, and not of every change's concern.
+SLOW := processes kills benchmarks relay finetune/test_resume.py runtime/test_soak.py \
+	wire/test_admission.py wire/test_faults.py wire/test_from_another_host.py wire/test_live_faults.py
 SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null || \
 	{ echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside; }; \
 	$(BIN)/pytest -m testbed && exit $$beside
 # What bandit reads: all Python that is not a test.
-SHIPPED := paretopipe_runtime reports plugins roles benchmarks
+SHIPPED := paretopipe_runtime reports roles
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-testbed demo-processes bench test quick check-all soak arm lint check setup \
@@ -63,20 +66,20 @@ bench: setup-testbed ## the data plane beside its limit, RPC and the paper's met
 test: setup-test ## the suite; the virtual testbed's tests where this machine can have one
 	@$(SUITE)
 
-quick: setup-dev ## the tests that need no testbed; those whose programs are missing are skipped
-	$(BESIDE)
+quick: setup-dev ## the tests without a testbed, whole sweeps, kills and waits: some minutes
+	$(BESIDE) $(SLOW:%=--ignore=tests/%)
 
 check-all: export THOROUGH := 1
 check-all: setup-test ## the suite in large numbers, with what is too slow or destructive for it
 	@$(SUITE)
 
 soak: setup-test ## the campaigns, slower still; findings go to docs/campaigns
-	$(BIN)/pytest campaigns -s
+	$(BIN)/pytest tests/campaigns -s
 
 arm: setup-test ## a Pi 4's processor, emulated: which PyTorch works there, and a split on to this machine
 	@scripts/packages $(ARM_PACKAGES)
-	@$(BIN)/python -m campaigns.emulated_pi
-	$(BIN)/pytest campaigns/test_arm.py -s
+	@$(BIN)/python -m tests.campaigns.emulated_pi
+	$(BIN)/pytest tests/campaigns/test_arm.py -s
 
 lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.version import version
 
 if TYPE_CHECKING:
-    from paretopipe_runtime.wire.opening import Keys
+    from paretopipe_runtime.wire.connect import Keys
     from paretopipe_runtime.wire.tls import Identity
 
 USER_ERROR = 2
@@ -59,12 +59,12 @@ def _agent(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from paretopipe_runtime import lock
-    from paretopipe_runtime.orchestrator import outlook
+    from paretopipe_runtime import job
+    from paretopipe_runtime.orchestrator import forecast
 
     keys, plans = _keys(options), _read_plans(options.plans)
-    with lock.hold(options.state_dir, f"paretopipe prepare {options.plans}"):
-        rows = outlook.prepare_cells(
+    with job.hold(options.state_dir, f"paretopipe prepare {options.plans}"):
+        rows = forecast.prepare_cells(
             plans,
             options.state_dir,
             keys,
@@ -72,10 +72,10 @@ def _prepare(options: argparse.Namespace) -> int:
             options.records,
             options.first,
         )
-    print(json.dumps(rows) if options.json else outlook.table(rows))
+    print(json.dumps(rows) if options.json else forecast.table(rows))
     if options.outlook:
         try:
-            options.outlook.write_text(json.dumps(outlook.visits(rows)))
+            options.outlook.write_text(json.dumps(forecast.visits(rows)))
         except OSError as error:
             raise ParetoPipeError(
                 "E_DISK",
@@ -85,7 +85,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from paretopipe_runtime.orchestrator.sweep import sweep
+    from paretopipe_runtime.orchestrator.loop import sweep
 
     return _measure(sweep, options, first=options.blocks)
 
@@ -99,19 +99,18 @@ def _profile(options: argparse.Namespace) -> int:
 def _measure(
     measure: Callable[..., tuple[int, str]], options: argparse.Namespace, **more: Any
 ) -> int:
-    from paretopipe_runtime import lock
-    from paretopipe_runtime.orchestrator.lease import Lease
-    from paretopipe_runtime.orchestrator.sweep import SweepFiles
+    from paretopipe_runtime import job
+    from paretopipe_runtime.orchestrator.loop import SweepFiles
 
     files = SweepFiles(
         options.records,
         options.merge,
         options.progress,
-        Lease(options.lease, options.lease_seconds),
+        job.Lease(options.lease, options.lease_seconds),
         options.state_dir,
     )
     plan, keys = _read_plan(options.plan), _keys(options)
-    with lock.hold(options.state_dir, f"paretopipe {measure.__name__} {plan.get('cell_id')}"):
+    with job.hold(options.state_dir, f"paretopipe {measure.__name__} {plan.get('cell_id')}"):
         code, sentence = measure(plan, files, keys, **more)
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
@@ -126,15 +125,14 @@ def _withdraw(options: argparse.Namespace) -> int:
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    from paretopipe_runtime import lock
+    from paretopipe_runtime import job
     from paretopipe_runtime.finetune.job import Files, finetune
     from paretopipe_runtime.finetune.settings import Settings
-    from paretopipe_runtime.orchestrator.lease import Lease
 
     given = {name: getattr(options, name, None) for name in Settings.__dataclass_fields__}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    lease = Lease(options.lease, options.lease_seconds)
-    with lock.hold(options.state_dir, f"paretopipe finetune {settings.model}"):
+    lease = job.Lease(options.lease, options.lease_seconds)
+    with job.hold(options.state_dir, f"paretopipe finetune {settings.model}"):
         code, sentence = finetune(settings, Files(options.state_dir, lease, options.progress))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
@@ -172,7 +170,7 @@ def _probe(options: argparse.Namespace) -> int:
 
 
 def _models(_options: argparse.Namespace) -> int:
-    from paretopipe_runtime.models import MODEL_NAMES, model_info
+    from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 
     for name in MODEL_NAMES:
         info = model_info(name)
@@ -182,8 +180,8 @@ def _models(_options: argparse.Namespace) -> int:
 
 
 def _keys(options: argparse.Namespace) -> Keys:
+    from paretopipe_runtime.wire.connect import Keys
     from paretopipe_runtime.wire.handshake import read_key
-    from paretopipe_runtime.wire.opening import Keys
 
     return Keys(read_key(options.key_file), _identity(options))
 

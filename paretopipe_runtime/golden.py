@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from paretopipe_runtime.models import model_info
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.models.initial import uniform
-from paretopipe_runtime.weights import WeightsManifest, load_stage
+from paretopipe_runtime.weights import load_stage
 
 #: Largest relative error of float32 logits that still counts as the same answer from one engine.
 TOLERANCE = 1e-5

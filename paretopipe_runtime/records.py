@@ -10,25 +10,28 @@ import contextlib
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.lines import (
+    DRIFT,
+    MEASURED,
+    PLAN,
+    SCHEMA_VERSION,
+    WITHDRAWAL,
+    Record,
+    intact,
+    sealed,
+)
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import SCHEMA_VERSION, canonical
-
-Record = dict[str, Any]
 
 _SHARED = (
     *("model", "classes", "image_px", "batch_size", "engine"),
     *("weights", "weights_digest", "weights_seed"),
     *("warmup_batches", "latency_batches", "throughput_batches", "window"),
 )
-MEASURED = ("run", "profile", "link")  # kinds of records that are attempts at a measurement
-WITHDRAWAL = "withdrawal"  # says of an earlier attempt that it does not count after all
-DRIFT = "drift"  # what the sentinels told of a cell's blocks, and by which limit
 _CLOSING_S = 3.0  # between a run's last time and its record, and what a second's rounding hides
 
 
@@ -62,15 +65,14 @@ class Records:
 
     def append(self, record: Record) -> None:
         """Write one record for good: a single write, then fsync."""
-        body = {"schema_version": SCHEMA_VERSION, **record}
-        body["crc32"] = f"{zlib.crc32(canonical(body)):08x}"
-        self._write(canonical(body) + b"\n")
+        body, line = sealed(record)
+        self._write(line)
         self._note(body)
 
     def append_plan(self, document: Record) -> None:
         """Write the plan unless the latest one in the file is the same."""
         if self._plan != document:
-            self.append({"kind": "plan", "plan": document})
+            self.append({"kind": PLAN, "plan": document})
 
     def append_drift(self, cell_id: str, verdict: Record) -> None:
         """Write what was found of the cell's drift unless the latest line of it says the same."""
@@ -102,7 +104,7 @@ class Records:
     def _note(self, record: Record | None) -> None:
         if record is None:
             return
-        if record.get("kind") == "plan":
+        if record.get("kind") == PLAN:
             more, before = record["plan"].get("more"), self._plan
             self._plan = record["plan"]
             if more or (before and _settings(before) != _settings(self._plan)):
@@ -207,10 +209,9 @@ def _parse(line: bytes, path: Path) -> Record | None:
     """Return the record on `line`; None where its checksum says it is damaged."""
     try:
         record = json.loads(line)
-        crc32 = record.pop("crc32")
-    except (ValueError, KeyError, AttributeError):
+    except ValueError:
         return None
-    if f"{zlib.crc32(canonical(record)):08x}" != crc32:
+    if not isinstance(record, dict) or not intact(line, record):
         return None
     if record["schema_version"] > SCHEMA_VERSION:
         raise ParetoPipeError(
@@ -218,4 +219,5 @@ def _parse(line: bytes, path: Path) -> Record | None:
             f"{path} has records of schema {record['schema_version']}, this version "
             f"reads up to {SCHEMA_VERSION} — install a newer ParetoPipe",
         )
-    return dict(record)
+    del record["crc32"]
+    return record

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,89 +19,21 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from paretopipe_runtime.atomic import partial, settle, write_json
+from paretopipe_runtime.contract.weights import (
+    BlockWeights,
+    Published,
+    WeightsManifest,
+    check_name,
+)
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import build_blocks, model_info
+from paretopipe_runtime.files import partial, settle, write_json
+from paretopipe_runtime.models import build_blocks
 from paretopipe_runtime.models.initial import initial_tensors
-from paretopipe_runtime.origin import Origin
 
 if TYPE_CHECKING:
     from torch import nn
 
-SCHEMA_VERSION = 2  # raise it for other initial values too, or a store's old ones stay in use
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class BlockWeights:
-    """One block's file: its sha256, its size, and how many parameters the block has."""
-
-    name: str
-    sha256: str
-    nbytes: int
-    parameters: int
-
-
-@dataclass(frozen=True)
-class WeightsManifest:
-    """Every block's weights of one model.
-
-    `source` says in a word where they come from: ``seeded:0``, or ``finetuned`` with the `origin`.
-    """
-
-    model: str
-    classes: int
-    source: str
-    blocks: tuple[BlockWeights, ...]
-    origin: Origin | None = None
-
-    @property
-    def digest(self) -> str:
-        """The sha256 over the manifest's canonical JSON: equal means the same weights."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the manifest as a JSON object."""
-        fields = asdict(self)
-        fields["blocks"] = list(fields["blocks"])
-        if self.origin is None:
-            del fields["origin"]
-        return {"schema_version": SCHEMA_VERSION, **fields}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> WeightsManifest:
-        """Check a JSON object and return the manifest in it.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_WEIGHTS`` unless it is this version's manifest of a known model, block for block.
-        """
-        try:
-            fields = dict(document)
-            version = fields.pop("schema_version")
-            if version != SCHEMA_VERSION:
-                raise ValueError(f"schema_version {version}, this is {SCHEMA_VERSION}")
-            fields["blocks"] = tuple(BlockWeights(**block) for block in fields["blocks"])
-            if "origin" in fields:
-                fields["origin"] = Origin.from_json(fields["origin"])
-            manifest = cls(**fields)
-            if (
-                tuple(block.name for block in manifest.blocks)
-                != model_info(manifest.model).block_names
-            ):
-                raise ValueError(f"its blocks are not those of {manifest.model}")
-            # The digest becomes a file name, so nothing else may pass for one.
-            if not all(_SHA256.fullmatch(block.sha256) for block in manifest.blocks):
-                raise ValueError("a block's sha256 is not one")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ParetoPipeError(
-                "E_WEIGHTS",
-                f"the weights' manifest is malformed: {error} — do both ends run the same version? "
-                "playbooks/provision.yml installs it",
-            ) from error
-        return manifest
+SET_SCHEMA_VERSION = 1  # of a set's file
 
 
 def block_path(store: Path, sha256: str) -> Path:
@@ -155,6 +85,60 @@ def verify_stage(manifest: WeightsManifest, store: Path, first: int, end: int) -
                 f"cannot load {manifest.model}'s block {block.name}: sha256 of {path} is "
                 f"{seen[:32]}, expected {block.sha256[:32]} — playbooks/prepare.yml sends it anew",
             )
+
+
+def check_store(published: Published, store: Path) -> None:
+    """Read every block's file and compare it with its digest.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_WEIGHTS`` for a file that is missing or has another content.
+    """
+    for block in published.manifest.blocks:
+        if not verify_block(store, block.sha256):
+            raise ParetoPipeError(
+                "E_WEIGHTS",
+                f"block {block.name} of {published.manifest.model}'s weights {published.name!r} is "
+                f"missing or damaged here ({block_path(store, block.sha256)}) — make them "
+                "again with playbooks/finetune.yml",
+            )
+
+
+def set_path(store: Path, name: str, model: str) -> Path:
+    """Return where a store says what a model's weights in a set are."""
+    return store / "sets" / name / f"{model}.json"
+
+
+def publish(store: Path, published: Published, made: dict[str, Any]) -> Path:
+    """Make the set's name mean these weights from now on; return the file that says so.
+
+    Parameters
+    ----------
+    made : dict
+        When, where and by what: for people, and no part of the digest.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_OPTION`` for a name that cannot be one, ``E_DISK``.
+    """
+    path = set_path(store, check_name(published.name), published.manifest.model)
+    document = {
+        "schema_version": SET_SCHEMA_VERSION,
+        "weights": published.name,
+        "weights_digest": published.manifest.digest,
+        "weights_manifest": published.manifest.to_json(),
+        "made": made,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, document)
+    except OSError as error:
+        raise ParetoPipeError(
+            "E_DISK", f"cannot write {path}: {error.strerror} — free some space there"
+        ) from error
+    return path
 
 
 def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> WeightsManifest:

@@ -14,15 +14,19 @@ CONTROLLER_ONLY = {"pandas", "seaborn", "matplotlib", "jinja2", "moocore", "ansi
 RPC = "torch.distributed"  # it unpickles whatever comes; torch imports it by itself
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", RPC}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "os.system"}
-RPC_FILES = set((ROOT / "paretopipe_runtime/worker").glob("rpc_*.py"))
-RPC_MODULES = {f"paretopipe_runtime.worker.{path.stem}" for path in RPC_FILES}
+RPC_FILES = set((ROOT / "paretopipe_runtime/worker/backends").glob("rpc*.py"))
+RPC_MODULES = {f"paretopipe_runtime.worker.backends.{path.stem}" for path in RPC_FILES}
 TRAINING = {"paretopipe_runtime.finetune"}  # it may start CUDA and reads foreign files
+# What reports and planning may import of the runtime; errors has one class.
+ERRORS = "paretopipe_runtime.errors"
+OPEN = ("paretopipe_runtime.contract", "paretopipe_runtime.judging", ERRORS)
 # The one file that reads a state dict as PyTorch writes them; see what is asked of its call below.
 STATE_DICT = ROOT / "paretopipe_runtime/finetune/state_dict.py"
 SOURCES = sorted(
     path
-    for folder in ("paretopipe_runtime", "reports", "plugins", "roles")
+    for folder in ("paretopipe_runtime", "reports", "roles")
     for path in (ROOT / folder).rglob("*.py")
+    if "benchmarks" not in path.parts  # it unpickles: see tests/benchmarks/test_boundaries.py
 )
 
 
@@ -30,18 +34,18 @@ SOURCES = sorted(
     ("modules", "forbidden"),
     [
         (
-            "paretopipe_runtime.orchestrator.sweep, paretopipe_runtime.orchestrator.outlook, "
+            "paretopipe_runtime.orchestrator.loop, paretopipe_runtime.orchestrator.forecast, "
             "paretopipe_runtime.worker.agent, paretopipe_runtime.cli",
             CONTROLLER_ONLY | {"torch"},
         ),
-        ("paretopipe_runtime.worker.preload", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
-        ("paretopipe_runtime.worker.socket_backend", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
+        ("paretopipe_runtime.worker.stage", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
+        ("paretopipe_runtime.worker.backends.socket", CONTROLLER_ONLY | RPC_MODULES | TRAINING),
         (
             "paretopipe_runtime.cli, paretopipe_runtime.relay.serve, "
             "paretopipe_runtime.relay.probe",
             CONTROLLER_ONLY | {"torch", "numpy", "psutil", "safetensors", "xxhash"},
         ),
-        ("reports.cli", {"torch", "torchvision", "ansible", "paretopipe_runtime"}),
+        ("reports.cli, reports.statistics.judge", {"torch", "torchvision", "ansible"}),
     ],
     ids=["measuring process", "stage process", "socket backend", "relay", "report"],
 )
@@ -54,9 +58,43 @@ def test_imports_stay_on_their_side(modules: str, forbidden: set[str]) -> None:
     assert not forbidden & set(done.stdout.split())
 
 
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file names in an import, as far as it is named."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module))
+    return names
+
+
+def test_the_contract_needs_python_s_own_library_only() -> None:
+    for path in (ROOT / "paretopipe_runtime/contract").glob("*.py"):
+        for name in imports_of(path):
+            ours = within("paretopipe_runtime.contract", name) or name == ERRORS
+            assert ours or name.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("folder", ["reports", "roles/plan"])
+def test_reports_and_planning_know_of_the_runtime_what_the_contract_says(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        for name in imports_of(path):
+            if within("paretopipe_runtime", name):
+                assert any(within(package, name) for package in OPEN), f"{path}: {name}"
+
+
 def within(module: str, name: str) -> bool:
     """Whether a dotted name is a module or something inside it."""
     return f"{name}.".startswith(f"{module}.")
+
+
+def test_judging_needs_numpy_and_itself() -> None:
+    for path in (ROOT / "paretopipe_runtime/judging").glob("*.py"):
+        for name in imports_of(path):
+            ours = within("paretopipe_runtime.judging", name)
+            known = {"numpy", *sys.stdlib_module_names}
+            assert ours or name.split(".")[0] in known, f"{path.name}: {name}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -84,6 +122,7 @@ def test_nothing_deserialises_code(path: Path) -> None:
 
 # Each may import what stands before it, and its own kind. The longest name that fits counts.
 LAYERS = (
+    ("paretopipe_runtime",),
     ("reports.errors", "reports.words", "reports.parallel", "reports.objectives"),
     ("reports.paper",),
     ("reports.data",),
@@ -96,6 +135,7 @@ LAYERS = (
     ("reports.cli", "reports.__main__"),
 )
 REPORTS = [path for path in SOURCES if path.is_relative_to(ROOT / "reports")]
+RUNTIME = [path for path in SOURCES if path.is_relative_to(ROOT / "paretopipe_runtime")]
 
 
 def imported(path: Path) -> set[str]:
@@ -116,7 +156,7 @@ def module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = {module(path): path for path in REPORTS}
+MODULES = {module(path): path for path in (*REPORTS, *RUNTIME)}
 
 
 def layer(name: str) -> int:
@@ -132,8 +172,18 @@ def test_the_report_imports_downwards_only(path: Path) -> None:
     assert [name for name in imported(path) if layer(name) > layer(module(path))] == []
 
 
-def test_no_module_of_the_report_imports_itself_by_way_of_others() -> None:
+def test_no_module_imports_itself_by_way_of_others() -> None:
     left = {name: imported(path) for name, path in MODULES.items()}
     while free := {name for name, needs in left.items() if not needs & left.keys()}:
         left = {name: needs for name, needs in left.items() if name not in free}
     assert left == {}
+
+
+def test_no_backend_imports_another() -> None:
+    """What they share is in `backend`; RPC is one backend in several files."""
+    folder = "paretopipe_runtime.worker.backends"
+    for name, path in MODULES.items():
+        if within(folder, name) and not name.endswith(".backend"):
+            others = {other for other in imported(path) if within(folder, other)}
+            rpc = {other for other in others if other in RPC_MODULES and name in RPC_MODULES}
+            assert others - rpc <= {f"{folder}.backend"}, name

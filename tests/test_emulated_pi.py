@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from campaigns import emulated_pi
-from campaigns.emulated_pi import Environment, NotMade, environments, make
+from tests.campaigns import emulated_pi
+from tests.campaigns.emulated_pi import Environment, NotMade, environments, make
 
 
 def test_a_release_comes_with_the_nodes_pins(tmp_path: Path) -> None:

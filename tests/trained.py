@@ -7,10 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.origin import Origin
-from paretopipe_runtime.published import Published
-from paretopipe_runtime.weights import BlockWeights, WeightsManifest, make_seeded_weights
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.weights import BlockWeights, Origin, Published, WeightsManifest
+from paretopipe_runtime.weights import make_seeded_weights
 
 ORIGIN = Origin(
     dataset="digits",

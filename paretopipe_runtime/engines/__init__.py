@@ -1,6 +1,7 @@
 """Execution engines: what computes a stage. A factor of the experiment, never mixed in a cell.
 
-``eager``, the paper's, is the default. An engine is one file here with a function::
+``eager``, the paper's, is the default. An engine is a row of `contract.factors.ENGINES` and one
+file here, of its name, with a function::
 
     load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]
 
@@ -14,35 +15,15 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.contract.factors import ENGINES
 
 if TYPE_CHECKING:
     import torch
 
-    from paretopipe_runtime.weights import WeightsManifest
-    from paretopipe_runtime.wire.tensor import Tensor
-
-#: How the elements of an image-like tensor (batch, channels, height, width) lie in memory.
-Layout = Literal["contiguous", "channels_last"]
-
-
-@dataclass(frozen=True)
-class Engine:
-    """An engine's name, its file, and what holds for it everywhere.
-
-    `tolerance` is the largest relative error of its logits against the unsplit eager model's that
-    still counts as the same answer. `layout` is how its stages take and give tensors, and so how
-    they travel. `cuda`: whether its stages can be moved to a GPU; the others are made for the
-    processor.
-    """
-
-    name: str
-    module: str
-    tolerance: float
-    layout: Layout = "contiguous"
-    cuda: bool = False
+    from paretopipe_runtime.contract.weights import WeightsManifest
+    from paretopipe_runtime.wire.frames import Tensor
 
 
 @dataclass(frozen=True)
@@ -62,35 +43,8 @@ class StageToLoad:
     cache: Path
 
 
-_PLACE = "paretopipe_runtime.engines"
-_KNOWN = (
-    Engine("eager", f"{_PLACE}.eager", 5e-5, cuda=True),
-    Engine("channels_last", f"{_PLACE}.channels_last", 1e-4, "channels_last", cuda=True),
-    Engine("onnxruntime", f"{_PLACE}.onnxruntime", 1e-4),
-    Engine("compile", f"{_PLACE}.compile", 1e-4, "channels_last"),
-)
-ENGINES = {engine.name: engine for engine in _KNOWN}
-
-
-def check_device(name: str, device: str, host: str) -> None:
-    """Refuse an engine on a device that it does not compute on.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_ENGINE``, which names the engines that do.
-    """
-    if device != "cpu" and not ENGINES[name].cuda:
-        able = " or ".join(f"-e engine={engine.name}" for engine in _KNOWN if engine.cuda)
-        raise ParetoPipeError(
-            "E_ENGINE",
-            f"engine {name} computes on processors only, and {host} is to compute on {device} — "
-            f"choose {able}, or set worker_device: cpu for {host} in the inventory",
-        )
-
-
 def load(name: str, stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the stage as a function from its input to its output, computed by engine `name`."""
-    module = importlib.import_module(ENGINES[name].module)
+    module = importlib.import_module(f"{__name__}.{ENGINES[name].name}")
     compute: Callable[[torch.Tensor], torch.Tensor] = module.load(stage)
     return compute

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.engines import StageToLoad
 from paretopipe_runtime.engines.channels_last import load_modules
-from paretopipe_runtime.weights import WeightsManifest
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 _PR_SET_PDEATHSIG = 1
 _OPTIONS = {

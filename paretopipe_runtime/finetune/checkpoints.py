@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from paretopipe_runtime.atomic import partial, settle, write_json
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import partial, settle, write_json
 from paretopipe_runtime.finetune.schedule import Epoch
 
 SCHEMA_VERSION = 1

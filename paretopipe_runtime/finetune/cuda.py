@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.worker.cuda import exact_float32
+from paretopipe_runtime.worker.devices.cuda import exact_float32
 
 
 def device_called(name: str) -> torch.device:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from paretopipe_runtime.contract.weights import Origin, Published
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import result
 from paretopipe_runtime.finetune.base import Base, open_base
@@ -28,13 +29,10 @@ from paretopipe_runtime.finetune.result import Result, store_blocks
 from paretopipe_runtime.finetune.schedule import best
 from paretopipe_runtime.finetune.settings import Recipe, Settings
 from paretopipe_runtime.finetune.training import Training
-from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.sweep import COMPLETE, INTERRUPTED, stop_on_signal
-from paretopipe_runtime.origin import Origin
-from paretopipe_runtime.partition import boundary_shapes
-from paretopipe_runtime.published import Published, publish
+from paretopipe_runtime.job import COMPLETE, INTERRUPTED, Lease, stop_on_signal
+from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.version import version
-from paretopipe_runtime.weights import load_stage
+from paretopipe_runtime.weights import load_stage, publish
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.files import offer_json
 from paretopipe_runtime.finetune.schedule import Epoch, best
 
 _EVERY_S = 1.0
@@ -98,10 +98,7 @@ class Progress:
             "left_s": None if (left := self.left_s()) is None else round(left, 1),
             "finished": finished,
         }
-        partial = self._path.with_name(self._path.name + ".partial")
-        with suppress(OSError):
-            partial.write_text(json.dumps(state))
-            partial.rename(self._path)
+        offer_json(self._path, state)
 
     def _done(self) -> int:
         before = max(0, self._epoch - 1) * self._work.train

@@ -9,10 +9,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from paretopipe_runtime.contract.weights import Published, WeightsManifest, read_published
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.network import Network
-from paretopipe_runtime.published import Published, publish, read, set_path
-from paretopipe_runtime.weights import WeightsManifest, write_block
+from paretopipe_runtime.weights import check_store, publish, set_path, write_block
 
 SOURCE = "finetuned"  # what manifests call it
 _NAME = "result"  # of a training, under whatever name it is published
@@ -30,10 +30,10 @@ def find(folder: Path, model: str, store: Path) -> Result | None:
     """Return what a training came to that was kept in `folder`, if the store has all of it."""
     try:
         document = json.loads(set_path(folder, _NAME, model).read_text())
-        result = read(document)
+        result = read_published(document)
         if result is None:  # a file that says so is not one of ours
             return None
-        result.check_store(store)
+        check_store(result, store)
     except (OSError, KeyError, ValueError, ParetoPipeError):
         return None
     return Result(result.manifest, document["made"])

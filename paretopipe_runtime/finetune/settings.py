@@ -7,12 +7,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from paretopipe_runtime.contract.lines import canonical
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.weights import check_name
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.base import Base
 from paretopipe_runtime.finetune.images import Dataset
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.plan import canonical
-from paretopipe_runtime.published import check_name
 
 #: Raise it when the same settings make other weights: a checkpoint of before is not continued then.
 RECIPE = 1

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.models.compat import allow_missing_extension
-from paretopipe_runtime.models.registry import model_info
 
 allow_missing_extension()
 from torchvision import models as zoo  # noqa: E402 - only importable after the line above

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from paretopipe_runtime.models.registry import model_info
+from paretopipe_runtime.contract.models import model_info
 
 if TYPE_CHECKING:
     from torch import nn

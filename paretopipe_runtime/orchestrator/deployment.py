@@ -6,11 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.plan import Worker
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import Worker
-from paretopipe_runtime.wire import opening
+from paretopipe_runtime.wire.connect import Keys, open_channel
 from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.wire.opening import Keys
 
 PIECE = 8 * 1024 * 1024
 TIMEOUT_S = 60.0
@@ -25,7 +24,7 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, keys: Keys) ->
         What the connection, the peer or its disk has to say.
     """
     sizes = _sizes(manifest, store)
-    channel, _ = opening.connect(
+    channel, _ = open_channel(
         *(worker.host, (worker.address, worker.port), keys, {"role": "deploy"}),
         transport=worker.transport,
         timeout=TIMEOUT_S,

@@ -12,16 +12,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.orchestrator.aftermath import explained
-from paretopipe_runtime.orchestrator.boots import Boots
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.plan import Plan, Worker
+from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
+from paretopipe_runtime.orchestrator.postmortem import Boots, explained
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
-from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Plan, Worker
-from paretopipe_runtime.runs import Run
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.worker.launch import HUB, Launch
+from paretopipe_runtime.orchestrator.runs import Run
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.worker.order import HUB, StageOrder
 
 
 def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> dict[str, Any]:
@@ -79,11 +78,11 @@ def _drive(
 
 def _orders(
     plan: Plan, run: Run, prepared: Prepared, run_id: str, deadlines: Deadlines
-) -> list[Launch]:
+) -> list[StageOrder]:
     ranges = stage_ranges(run.cuts, len(prepared.boundaries) - 1)
 
-    def order(stage: int, worker: Worker, first: int, end: int) -> Launch:
-        return Launch(
+    def order(stage: int, worker: Worker, first: int, end: int) -> StageOrder:
+        return StageOrder(
             run_id=run_id,
             stage=stage,
             stages=len(ranges),

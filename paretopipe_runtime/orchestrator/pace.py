@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from paretopipe_runtime.files import offer_json
+
 #: Standard deviations of logarithms: of an estimate that nothing has checked, of one cell against
 #: another, of one run (the first ones are slow), and of what a cell has yet to do against what it
 #: did.
@@ -31,13 +33,8 @@ class Learned:
     again: int = 0
 
     def save(self, state_dir: Path, cell_id: str) -> None:
-        """Keep it; a full disk is told of elsewhere."""
-        path = _path(state_dir, cell_id)
-        partial = path.with_name(path.name + ".partial")
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(asdict(self)))
-            partial.rename(path)
+        """Keep it."""
+        offer_json(_path(state_dir, cell_id, ".pace"), asdict(self))
 
 
 def learned(state_dir: Path, cell_ids: Iterable[str]) -> dict[str, Learned]:
@@ -45,7 +42,7 @@ def learned(state_dir: Path, cell_ids: Iterable[str]) -> dict[str, Learned]:
     found = {}
     for cell_id in cell_ids:
         with contextlib.suppress(OSError, TypeError, ValueError):
-            one = Learned(**json.loads(_path(state_dir, cell_id).read_text()))
+            one = Learned(**json.loads(_path(state_dir, cell_id, ".pace").read_text()))
             if one.ratio > 0:
                 found[cell_id] = one
     return found
@@ -88,5 +85,18 @@ class Pace:
         return once_s * (1 + self.again), math.hypot(self.spread * once_s, repeats_s)
 
 
-def _path(state_dir: Path, cell_id: str) -> Path:
-    return state_dir / "estimates" / f"{cell_id}.pace.json"
+def save_estimate(state_dir: Path, cell_id: str, split_s: dict[str, float]) -> None:
+    """Keep a cell's estimate, seconds by split name, for the sweep's progress line."""
+    offer_json(_path(state_dir, cell_id), split_s)
+
+
+def load_estimate(state_dir: Path, cell_id: str) -> dict[str, float]:
+    """Return seconds by split name; empty where nothing was estimated."""
+    try:
+        return dict(json.loads(_path(state_dir, cell_id).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _path(state_dir: Path, cell_id: str, what: str = "") -> Path:
+    return state_dir / "estimates" / f"{cell_id}{what}.json"

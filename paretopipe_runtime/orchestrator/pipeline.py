@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.boots import Boots
-from paretopipe_runtime.plan import Plan
-from paretopipe_runtime.wire import opening
+from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.worker.order import StageOrder
 
 COMPUTE_ALLOWANCE_S = 120.0  # the longest one batch may compute before its stage counts as frozen
 UNKNOWN_RATE_MBIT = 10.0
+LAUNCH_S = 0.3
+LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meets through a store
+TLS_ROUND_TRIPS = 4  # two to agree, on the orchestrator's connection and on the stages'
 CONNECT_S = 10.0  # for an agent to take a launch's connection and prove itself, plus round trips
 
 
@@ -75,8 +76,8 @@ class Pipeline:
     ready: list[dict[str, Any]]
 
 
-def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
-    """Launch a fresh process for every order, on the plan's workers and hub; return them ready.
+def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
+    """StageOrder a fresh process for every order, on the plan's workers and hub; return them ready.
 
     Into `boots` goes which boot of each host took the launch.
 
@@ -88,12 +89,12 @@ def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeli
     channels: list[Channel] = []
     abandoned = threading.Event()
 
-    def start(order: Launch) -> dict[str, Any]:
+    def start(order: StageOrder) -> dict[str, Any]:
         worker = plan.hub if order.is_hub else plan.workers[order.stage]
         assert worker is not None
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
         timeout = CONNECT_S + 4 * plan.rtt_s
-        channel, agent = opening.connect(
+        channel, agent = open_channel(
             *(worker.host, (worker.address, worker.port), keys, hello),
             transport=worker.transport,
             timeout=timeout,
@@ -130,6 +131,12 @@ def launch(orders: list[Launch], plan: Plan, keys: Keys, boots: Boots) -> Pipeli
     entry = ordered[-1] if plan.hub else ordered[0]
     stages = [answer for answer, order in zip(ready, orders, strict=True) if not order.is_hub]
     return Pipeline(entry, ordered[-1], ordered, stages)
+
+
+def launch_s(plan: Plan) -> float:
+    """Return how long a launch should take: it waits often for an answer from far away."""
+    round_trips = LAUNCH_ROUND_TRIPS[plan.backend] + TLS_ROUND_TRIPS * (plan.transport == "tls")
+    return LAUNCH_S + round_trips * plan.rtt_s
 
 
 def finish(pipeline: Pipeline, deadlines: Deadlines) -> list[dict[str, Any]]:

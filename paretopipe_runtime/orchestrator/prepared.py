@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.lines import canonical
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import Plan, canonical
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 
 INPUT_BATCHES = 2
 INPUT_SEED = 0
@@ -132,12 +133,12 @@ def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
     import torch
 
     from paretopipe_runtime import golden, weights
-    from paretopipe_runtime.partition import boundary_shapes
+    from paretopipe_runtime.models.boundaries import boundary_shapes
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     store = state_dir / "weights"
     if plan.weights:
-        plan.weights.check_store(store)
+        weights.check_store(plan.weights, store)
         manifest = plan.weights.manifest
     else:
         manifest = weights.make_seeded_weights(plan.model, plan.classes, plan.weights_seed, store)
@@ -162,6 +163,6 @@ def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
 
 def _flops(plan: Plan) -> list[int]:
     """In a child, too."""
-    from paretopipe_runtime.workload import block_flops
+    from paretopipe_runtime.models.boundaries import block_flops
 
     return block_flops(plan.model, plan.classes, plan.batch_size, plan.image_px)

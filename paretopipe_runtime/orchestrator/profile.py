@@ -15,20 +15,13 @@ from typing import Any
 
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, stop_on_signal
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
+from paretopipe_runtime.orchestrator.loop import GIVE_UP_AFTER, MAX_ATTEMPTS, SweepFiles
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.orchestrator.sample import Sample
-from paretopipe_runtime.orchestrator.sweep import (
-    COMPLETE,
-    GIVE_UP_AFTER,
-    INCOMPLETE,
-    INTERRUPTED,
-    MAX_ATTEMPTS,
-    SweepFiles,
-    stop_on_signal,
-)
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 
 
 def profile(document: dict[str, Any], files: SweepFiles, keys: Keys) -> tuple[int, str]:

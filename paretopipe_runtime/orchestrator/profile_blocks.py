@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.orchestrator.aftermath import explained
+from paretopipe_runtime.contract.factors import ENGINES, FACTORS, stated
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
+from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import (
     INPUT_BATCHES,
     INPUT_SEED,
@@ -24,10 +25,9 @@ from paretopipe_runtime.orchestrator.prepared import (
 )
 from paretopipe_runtime.orchestrator.record import was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
-from paretopipe_runtime.plan import Plan, read_plan
 from paretopipe_runtime.weights import tensor_nbytes
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.worker.order import StageOrder
 
 #: What the first sample is guessed by: a small processor's operations a second.
 GUESSED_FLOPS = 10e9
@@ -72,21 +72,18 @@ def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Plan:
 
 
 def _factors(plan: Plan, repeat: int) -> dict[str, Any]:
-    device = plan.workers[0].device
+    values = {**plan.variant, **plan.workers[0].variant}
     return {
         "model": plan.model,
         "classes": plan.classes,
         "image_px": plan.image_px,
         "batch_size": plan.batch_size,
-        "engine": plan.engine,
+        **stated((factor for factor in FACTORS if factor.computes), values),
         "host": plan.workers[0].host,
-        "allocator": plan.workers[0].allocator,
         "repeat": repeat,
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         **plan.weights_factors,
-        **plan.emulation_factors,
-        **({} if device == "cpu" else {"device": device}),  # see runs.py
     }
 
 
@@ -136,8 +133,8 @@ def _measure(
 
 def _order(
     plan: Plan, prepared: Prepared, deadlines: Deadlines, batches: int, run_id: str
-) -> Launch:
-    return Launch(
+) -> StageOrder:
+    return StageOrder(
         run_id=run_id,
         stage=0,
         stages=1,

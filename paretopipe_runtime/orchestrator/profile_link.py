@@ -11,16 +11,23 @@ import time
 from typing import Any
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.orchestrator.aftermath import explained
-from paretopipe_runtime.orchestrator.estimate import LAUNCH_S, launch_round_trips
-from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
+from paretopipe_runtime.contract.factors import in_key
+from paretopipe_runtime.contract.plan import Plan, read_plan
+from paretopipe_runtime.orchestrator.pipeline import (
+    Deadlines,
+    Driver,
+    Expected,
+    finish,
+    launch,
+    launch_s,
+)
+from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
 from paretopipe_runtime.orchestrator.record import security, was_throttled
 from paretopipe_runtime.orchestrator.sample import Sample, shuffled
-from paretopipe_runtime.plan import Plan, read_plan
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.launch import HUB, Launch
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.order import HUB, StageOrder
 
 FLOAT_NBYTES = 4
 ANSWER = Tensor((1, 1), "float32", FLOAT_NBYTES)
@@ -77,16 +84,17 @@ def samples(document: dict[str, Any]) -> list[Sample]:
 
 def _guess_s(plan: Plan, nbytes: int) -> float:
     transfer_s = nbytes * 8e-6 / (plan.rate_mbit or GUESSED_RATE_MBIT)
-    launch_s = LAUNCH_S + launch_round_trips(plan) * plan.rtt_s
     alone = plan.warmup_batches + plan.latency_batches
-    return launch_s + alone * (transfer_s + plan.rtt_s) + plan.latency_batches * transfer_s
+    return launch_s(plan) + alone * (transfer_s + plan.rtt_s) + plan.latency_batches * transfer_s
 
 
 def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
     factors = {
         "hosts": [worker.host for worker in plan.workers],
-        "allocators": [worker.allocator for worker in plan.workers],
-        "backend": plan.backend,
+        **in_key(
+            *(plan.variant, [worker.variant for worker in plan.workers], len(plan.workers)),
+            only=lambda factor: factor.moves,
+        ),
         "scenario": plan.scenario,
         "netem": plan.netem,
         "repeat": repeat,
@@ -94,10 +102,7 @@ def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
         "warmup_batches": plan.warmup_batches,
         "batches": plan.latency_batches,
         "window": plan.window,
-        **plan.emulation_factors,
     }
-    if plan.transport != "plain":  # see runs.py
-        factors["transport"] = plan.transport
     return {**factors, "hub": plan.hub.host} if plan.hub else factors
 
 
@@ -166,9 +171,9 @@ def _move(plan: Plan, nbytes: int, keys: Keys, run_id: str) -> dict[str, Any]:
     }
 
 
-def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> list[Launch]:
-    def order(stage: int, allocator: str, takes: Tensor, gives: Tensor) -> Launch:
-        return Launch(
+def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> list[StageOrder]:
+    def order(stage: int, allocator: str, takes: Tensor, gives: Tensor) -> StageOrder:
+        return StageOrder(
             run_id=run_id,
             stage=stage,
             stages=len(plan.workers),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import statistics
 import time
@@ -11,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from paretopipe_runtime.files import offer_json
 from paretopipe_runtime.orchestrator.pace import STEADY, Learned, Pace
 
 
@@ -178,12 +177,7 @@ class Progress:
         later = Pace.of([*self._others, self.learned])
         self._state["left_s"], self._state["left_sd_s"] = round(left_s, 1), round(deviation_s, 1)
         self._state["later"] = {"ratio": round(later.ratio, 3), "spread": round(later.spread, 3)}
-        partial = self._path.with_name(self._path.name + ".partial")
-        # It tells people how far the sweep is; a disk too full for that ends none, and hides no
-        # error of the records, which say the same of the disk in a sentence.
-        with contextlib.suppress(OSError):
-            partial.write_text(json.dumps(self._state))
-            partial.rename(self._path)
+        offer_json(self._path, self._state)
 
 
 def _figures(row: dict[str, Any]) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.orchestrator import boots
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.splits import stage_ranges
+from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
-from paretopipe_runtime.partition import stage_ranges
-from paretopipe_runtime.plan import Plan
-from paretopipe_runtime.runs import Run
+from paretopipe_runtime.orchestrator.runs import Run
 
 WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
 
@@ -61,7 +61,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     }
     reasons = _reasons(plan, prepared, seen, record, batches)
     if again := _rebooted(run, seen):
-        record["message"] = boots.rebooted(", ".join(again)).message
+        record["message"] = rebooted(", ".join(again)).message
         reasons = ["node_rebooted", *reasons]
     return {"status": f"invalid:{','.join(reasons)}" if reasons else "ok", **record}
 
@@ -205,14 +205,14 @@ def was_throttled(host: dict[str, Any]) -> bool:
 def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
     """Hosts whose boot at the end of the run is another one than at its beginning."""
 
-    def told(answers: list[dict[str, Any]]) -> boots.Boots:
+    def told(answers: list[dict[str, Any]]) -> Boots:
         names = (worker.host for worker in run.workers)
         return {
             name: answer["host"].get("boot_id") for name, answer in zip(names, answers, strict=True)
         }
 
     before, after = told(seen["ready"]), told(seen["reports"])
-    return boots.changed(before, before, after)
+    return changed(before, before, after)
 
 
 def _within(proof: dict[str, Any]) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from paretopipe_runtime.plan import Plan, canonical
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.contract.lines import canonical
+from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.wire.connect import Keys
 
 Member = TypeVar("Member")
 

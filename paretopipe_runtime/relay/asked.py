@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from paretopipe_runtime import units
+from paretopipe_runtime.contract import units
 from paretopipe_runtime.errors import ParetoPipeError
 
 Address = tuple[str, int]

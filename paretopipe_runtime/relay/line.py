@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from paretopipe_runtime.units import transfer_s
+from paretopipe_runtime.contract.units import transfer_s
 
 #: Bytes; none of them is the end of a stream, None that it broke off.
 Piece = bytes | None

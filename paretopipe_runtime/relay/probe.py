@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from paretopipe_runtime.contract.units import WIRE_PER_PAYLOAD
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.relay.asked import Address
-from paretopipe_runtime.units import WIRE_PER_PAYLOAD
 
 PINGS, PING_EVERY_S, PING_NBYTES = 10, 0.05, 64
 #: For how long the rate is measured, and in how many pieces at least on a way that is very slow.

@@ -16,11 +16,14 @@ Layout (offset, size, field)::
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import struct
 import zlib
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from paretopipe_runtime.errors import ParetoPipeError
 
@@ -31,10 +34,15 @@ MAX_PAYLOAD = 256 * 1024 * 1024
 MAX_MESSAGE = 4 * 1024 * 1024
 MAX_ERROR = 512
 MAX_FRAMES = 1_000_000  # on one connection
+SMALL = 64 * 1024  # up to here a payload is sent, or read, with its digest in one call
+# A larger payload is sent or read, and hashed, piece by piece: a piece is in the cache for the
+# second, and the other end is busy meanwhile.
+PIECE = 1024 * 1024
 _LAYOUT = struct.Struct("<4sBBBBIIQQ16s8I12s")
 _CRC = struct.Struct("<I")
 _NUMBER = struct.Struct("<IQ")  # seq and batch_id: all that differs between frames of one form
 _NUMBER_AT = 12
+_CODE = re.compile(r"E_[A-Z0-9_]{1,40}")
 HEADER_SIZE = _LAYOUT.size + _CRC.size
 
 
@@ -163,3 +171,74 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
     if is_tensor and nbytes != math.prod(shape) * ITEMSIZE[dtype]:
         raise ParetoPipeError("E_SIZE", f"frame {seq}: {nbytes} B do not fit its shape {shape}")
     return Header(known, seq, nbytes, batch_id, dtype, shape)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Shape (batch first), element type (numpy's name) and size in bytes."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+
+    @classmethod
+    def checked(cls, shape: list[Any], dtype: str, nbytes: int) -> Self:
+        """Return the form that a peer's order names, once it is one that a frame can have.
+
+        Raises
+        ------
+        ValueError
+            For a size that is not the shape's.
+        """
+        sizes = all(type(size) is int and 0 <= size < 2**32 for size in shape)
+        if not sizes or len(shape) > MAX_DIMS or dtype not in DTYPE_CODES:
+            raise ValueError(f"{str(dtype)[:20]} of {len(shape)} dimensions is no tensor's form")
+        if nbytes != math.prod(shape) * ITEMSIZE[DTYPE_CODES[dtype]]:
+            raise ValueError(f"a tensor of {nbytes} B that its shape does not make")
+        return cls(tuple(shape), dtype, nbytes)
+
+    def check(self, header: Header, peer: str) -> None:
+        """Refuse a frame that is not exactly this tensor, before anything is read or allocated.
+
+        Raises
+        ------
+        ParetoPipeError
+            ``E_ORDER`` for another kind of frame, ``E_SHAPE`` for another tensor.
+        """
+        if header.type is not FrameType.TENSOR:
+            raise ParetoPipeError("E_ORDER", f"{peer}: {header.type.name} came, expected TENSOR")
+        came = (header.shape, DTYPES[header.dtype], header.payload_nbytes)
+        if came != (self.shape, self.dtype, self.nbytes):
+            raise ParetoPipeError(
+                "E_SHAPE",
+                f"batch {header.batch_id} from {peer}: got {came[1]}{list(came[0])}, plan says "
+                f"{self.dtype}{list(self.shape)} — the nodes disagree; run playbooks/provision.yml",
+            )
+
+
+def error_payload(error: ParetoPipeError) -> bytes:
+    """Return `error` as an ERROR frame carries it, its sentence cut to what fits."""
+    message = error.message
+    while True:
+        fields = {"code": error.code, "message": message}
+        data = json.dumps(fields, ensure_ascii=False).encode(errors="backslashreplace")
+        over = len(data) - MAX_ERROR
+        if over <= 0:
+            return data
+        message = message[: -max(over // 4, 1)]
+
+
+def read_error(fields: dict[str, Any], peer: str) -> ParetoPipeError:
+    """Return the error that `peer` tells of, fit for a log and a record."""
+    code, message = fields.get("code"), fields.get("message")
+    if not (isinstance(code, str) and _CODE.fullmatch(code) and isinstance(message, str)):
+        return ParetoPipeError("E_MESSAGE", f"{peer}: an ERROR without code and sentence")
+    return ParetoPipeError(code, _escaped(message))
+
+
+def _escaped(text: str) -> str:
+    """Return `text` without anything that a terminal would obey."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

@@ -1,14 +1,22 @@
-"""What every TCP connection of ours is set to, and what the kernel knows of it."""
+"""TCP: the options of every connection, the kernel's deadlines, and its errors as ours."""
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+import time
+from collections.abc import Sequence
+
+from paretopipe_runtime.errors import ParetoPipeError
 
 #: A peer that acknowledges nothing for so long is lost, unless the plan gives it longer.
 LOST_S = 30.0
+LATE_S = 1.0  # by so much the kernel may end a read or a write after its deadline
 _RTT = struct.Struct("@I")
 _RTT_AT = 68  # tcpi_rtt in Linux's struct tcp_info, in microseconds
+_TIMEVAL = struct.Struct("@ll")
+Bytes = bytes | bytearray | memoryview
 
 
 def tune(sock: socket.socket) -> None:
@@ -18,11 +26,11 @@ def tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
-    bear(sock, LOST_S)
+    set_user_timeout(sock, LOST_S)
 
 
-def bear(sock: socket.socket, seconds: float) -> None:
-    """Let the peer take nothing for so long before the connection counts as lost.
+def set_user_timeout(sock: socket.socket, seconds: float) -> None:
+    """Set TCP_USER_TIMEOUT: seconds without acknowledgement until the connection fails.
 
     Linux ends a connection after this also where the peer lives but does not read, as a stage does
     that computes: so it has to be longer than any batch may take there.
@@ -31,6 +39,57 @@ def bear(sock: socket.socket, seconds: float) -> None:
 
 
 def round_trip_s(sock: socket.socket) -> float:
-    """Return the round-trip time as the kernel has measured it on this connection."""
+    """Read the round-trip time that the kernel has measured on this connection."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_AT + _RTT.size)
     return float(_RTT.unpack_from(info, _RTT_AT)[0]) / 1e6
+
+
+def rest(parts: Sequence[Bytes], count: int) -> list[memoryview]:
+    """Return `parts` without their first `count` bytes."""
+    while count >= len(parts[0]):
+        count -= len(parts[0])
+        parts = parts[1:]
+    return [memoryview(parts[0])[count:], *(memoryview(part) for part in parts[1:])]
+
+
+class Deadlines:
+    """The kernel's time limits on one socket, one for each direction.
+
+    A time-out of Python's would bind both. Without one a read is a single system call, with no
+    poll before it. `option` is SO_RCVTIMEO or SO_SNDTIMEO throughout.
+    """
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        sock.setblocking(True)
+        self._sock = sock
+        self._peer = peer
+        self._limits: dict[int, float] = {}
+
+    def limit(self, option: int, seconds: float) -> None:
+        """Let the kernel end each read or write after `seconds`."""
+        if self._limits.get(option) != seconds:
+            whole = int(seconds)
+            part = max(int((seconds - whole) * 1e6), 0 if whole else 1)  # zero means no limit
+            self._sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(whole, part))
+            self._limits[option] = seconds
+
+    def hurry(self, option: int, deadline: float) -> None:
+        """Give what is still to come only the time that is left: a peer must not trickle."""
+        left = deadline - time.monotonic()
+        if left < 0:
+            raise TimeoutError
+        if left + LATE_S < self._limits[option]:
+            self.limit(option, left + LATE_S / 2)
+
+    def silent(self, done: int, size: int) -> TimeoutError:
+        """Return the error for a read that the limit has ended."""
+        waited = self._limits[socket.SO_RCVTIMEO]
+        return TimeoutError(f"no byte for {waited:.1f} s at {done}/{size} B")
+
+    def failure(self, doing: str, timeout: float, error: OSError) -> ParetoPipeError:
+        """Translate an error of the operating system: E_STALL or E_PEER_LOST."""
+        # ETIMEDOUT is a TimeoutError for Python, and the kernel's word that nobody answers.
+        if isinstance(error, TimeoutError | BlockingIOError) and error.errno != errno.ETIMEDOUT:
+            what = f"not done in {timeout:.1f} s" if error.errno or not error.args else str(error)
+            return ParetoPipeError("E_STALL", f"{self._peer}: {doing}: {what}")
+        return ParetoPipeError("E_PEER_LOST", f"{self._peer}: {doing}: {error.strerror or error}")

@@ -33,8 +33,9 @@ from typing import Any
 
 from paretopipe_runtime import environment
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import handshake, opening
+from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.connect import accept_channel, agent_hello, client_certificate
 from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker import deploy
 from paretopipe_runtime.worker.complaints import Complaints
@@ -85,7 +86,7 @@ class Agent:
         self._stages: dict[tuple[str, int], socket.socket] = {}
         self._ends: dict[tuple[str, int], dict[str, Any] | None] = {}  # None: it lives
         self._stage_arrived = threading.Condition()
-        self._greeting = opening.greeting(options.node, options.identity)
+        self._greeting = agent_hello(options.node, options.identity)
         self._listener = _bind(options.address, options.port)
         self._fork_server = _start_fork_server(options)
         self._listener.listen(_BACKLOG)  # from now on a launch is fast
@@ -132,7 +133,7 @@ class Agent:
             sock.close()  # a stage that took the connection over has its own descriptor
 
     def _route(self, sock: socket.socket, hello: dict[str, Any]) -> None:
-        named = opening.promised(hello)
+        named = client_certificate(hello)
         match hello.get("role"):
             case "run":
                 self._launch(sock, _stage(hello), named)
@@ -148,7 +149,7 @@ class Agent:
                 raise ParetoPipeError("E_ROLE", f"peer asks for role {str(other)[:40]!r}")
 
     def _channel(self, sock: socket.socket, named: str | None) -> Channel:
-        return opening.accepted(sock, "orchestrator", named, self.options.identity)
+        return accept_channel(sock, "orchestrator", named, self.options.identity)
 
     def _launch(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

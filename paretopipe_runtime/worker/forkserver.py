@@ -6,6 +6,7 @@ safe nothing here starts a thread: no tensor is touched before the fork.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -19,8 +20,9 @@ from pathlib import Path
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.tls import Identity
-from paretopipe_runtime.worker import oom
 from paretopipe_runtime.worker.node import Node
+
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass
@@ -47,10 +49,7 @@ def main(descriptor: int) -> None:
         settings["backends"],
         Identity(*map(Path, settings["identity"])) if settings["identity"] else None,
     )
-    # Imported here so that an import error reaches the journal after the agent's settings.
-    from paretopipe_runtime.worker import preload
-
-    preload.warm()
+    warm()
     gc.collect()
     gc.freeze()  # keeps the garbage collector from copying shared pages in every child
     agent.send(b"ready")
@@ -66,6 +65,22 @@ def main(descriptor: int) -> None:
                     for stage in children.values():
                         os.kill(stage.pid, signal.SIGKILL)
                     return
+
+
+def warm() -> None:
+    """Import the stage's code and build each architecture once, on the meta device, for a stage.
+
+    The builds import torchvision's model files and fill its caches. Meta tensors have no memory
+    and start no thread, which a process that forks must not have.
+    """
+    # Not at the top: an import error is to reach the journal after the agent's settings.
+    from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+    from paretopipe_runtime.models import keep_built
+    from paretopipe_runtime.worker import stage as stage  # imported to be inherited
+
+    for name in MODEL_NAMES:
+        for classes in {10, model_info(name).default_classes}:
+            keep_built(name, classes)
 
 
 def _launch(
@@ -92,7 +107,7 @@ def _launch(
     control.close()
     links.close()
     pidfd = os.pidfd_open(pid)
-    children[pidfd] = _Stage(pid, asked["run_id"], asked["stage"], oom.kills())
+    children[pidfd] = _Stage(pid, asked["run_id"], asked["stage"], oom_kills())
     selector.register(pidfd, selectors.EVENT_READ)
     return True
 
@@ -132,9 +147,34 @@ def _reap(agent: socket.socket, pidfd: int, stage: _Stage) -> None:
         "run_id": stage.run_id,
         "stage": stage.stage,
         "signal": -code if killed else 0,
-        "oom": killed and -code == signal.SIGKILL and oom.kills() > stage.oom_kills,
+        "oom": killed and -code == signal.SIGKILL and oom_kills() > stage.oom_kills,
     }
     agent.send(json.dumps(ended).encode())
+
+
+def oom_kills() -> int:
+    """Count the kernel's kills for want of memory, on this host and in this process's cgroup.
+
+    The host's own count is not to be seen from every container, the cgroup's not on every kernel.
+    """
+    return _count(Path("/proc/vmstat")) + _count(_cgroup() / "memory.events")
+
+
+def _cgroup() -> Path:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            if line.startswith("0::"):
+                return _CGROUPS / line.removeprefix("0::").strip("/")
+    return _CGROUPS
+
+
+def _count(path: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return int(value)
+    return 0
 
 
 if __name__ == "__main__":

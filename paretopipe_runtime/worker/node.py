@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.tls import Identity
 
 #: Where each backend's `connect` is. A backend is imported by the first run that asks for it.
 BACKENDS = {
-    "socket": "paretopipe_runtime.worker.socket_backend",
-    "rpc": "paretopipe_runtime.worker.rpc_backend",
-    "rpc_hub": "paretopipe_runtime.worker.rpc_backend",
+    "socket": "paretopipe_runtime.worker.backends.socket",
+    "rpc": "paretopipe_runtime.worker.backends.rpc",
+    "rpc_hub": "paretopipe_runtime.worker.backends.rpc",
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from paretopipe_runtime.models import MODEL_NAMES, keep_built, model_info
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.models import keep_built
 from paretopipe_runtime.worker import stage as stage  # imported to be inherited
 
 

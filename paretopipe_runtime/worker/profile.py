@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from paretopipe_runtime.partition import boundary_shapes
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.launch import Launch
-from paretopipe_runtime.worker.telemetry import peak_rss
+from paretopipe_runtime.models.boundaries import boundary_shapes
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.order import StageOrder
+from paretopipe_runtime.worker.usage.telemetry import peak_rss
 
 Compute = Callable[[torch.Tensor], torch.Tensor]
 #: Loads the blocks [first, end), which take tensors of this form.
@@ -40,7 +40,7 @@ class Profile:
 
     Parameters
     ----------
-    order : Launch
+    order : StageOrder
     load : callable
         Loads blocks with the order's engine.
     loaded : callable
@@ -51,7 +51,7 @@ class Profile:
 
     def __init__(
         self,
-        order: Launch,
+        order: StageOrder,
         load: Load,
         loaded: Callable[[], None],
         synchronize: Callable[[], None],

@@ -16,17 +16,20 @@ from typing import NoReturn
 import torch
 
 from paretopipe_runtime import engines, weights
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire import opening
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker import allocator, backend
-from paretopipe_runtime.worker.backend import Context, Fail
-from paretopipe_runtime.worker.device import Device, open_device
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import accept_channel
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker import allocator
+from paretopipe_runtime.worker.backends import backend
+from paretopipe_runtime.worker.backends.backend import Context, Fail
+from paretopipe_runtime.worker.devices.device import Device, open_device
 from paretopipe_runtime.worker.node import Node
+from paretopipe_runtime.worker.order import StageOrder
 from paretopipe_runtime.worker.profile import Compute, Profile
-from paretopipe_runtime.worker.telemetry import Telemetry
+from paretopipe_runtime.worker.usage.telemetry import Telemetry
 
 ORDER_TIMEOUT_S = 10.0
 OUT_OF_MEMORY = "out of memory — a split that leaves less here, or a smaller -e batch=…, may fit"
@@ -51,7 +54,7 @@ def main(
     certificate : str, optional
         Fingerprint of what the orchestrator shows, where it wants TLS.
     """
-    control = opening.accepted(control_socket, "orchestrator", certificate, node.identity)
+    control = accept_channel(control_socket, "orchestrator", certificate, node.identity)
 
     def fail(error: ParetoPipeError) -> NoReturn:
         """Tell the orchestrator and go: a stage has nothing worth saving."""
@@ -62,7 +65,7 @@ def main(
 
     try:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        order = Launch.from_message(control.receive_message(ORDER_TIMEOUT_S))
+        order = StageOrder.from_message(control.receive_message(ORDER_TIMEOUT_S))
         if (order.transport == "tls") != (control.cipher is not None):
             raise ParetoPipeError(
                 "E_TRANSPORT",
@@ -89,11 +92,11 @@ def main(
         fail(ParetoPipeError("E_STAGE", f"{type(error).__name__}: {error}"))
 
 
-def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail: Fail) -> None:
+def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, fail: Fail) -> None:
     allocator.apply(order.allocator)
     device = open_device(order.device)
     telemetry = Telemetry()
-    layout = engines.ENGINES[order.engine].layout
+    layout = ENGINES[order.engine].layout
     context = Context(node, order, control, links, layout, fail, device.pinned)
     finished = threading.Event()
     if not order.is_entry:
@@ -101,7 +104,7 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
     with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
         connected = connecting.submit(backend.connect, context)
         if order.first < order.end:
-            manifest = weights.WeightsManifest.from_json(order.manifest)
+            manifest = WeightsManifest.from_json(order.manifest)
             weights.verify_stage(manifest, node.store, order.first, order.end)
         began = time.perf_counter()
         loaded = _computation(node, order, control, device)
@@ -146,11 +149,11 @@ def _run(node: Node, order: Launch, control: Channel, links: socket.socket, fail
     )
 
 
-def _computation(node: Node, order: Launch, control: Channel, device: Device) -> Compute:
+def _computation(node: Node, order: StageOrder, control: Channel, device: Device) -> Compute:
     """Return what this stage does with a tensor that is on its device."""
     if order.first == order.end:
         return functools.partial(_hand_on, order.gives.shape)
-    manifest = weights.WeightsManifest.from_json(order.manifest)
+    manifest = WeightsManifest.from_json(order.manifest)
 
     def load(first: int, end: int, takes: Tensor) -> Compute:
         stage = engines.StageToLoad(
@@ -178,7 +181,7 @@ def _hand_on(shape: tuple[int, ...], tensor: torch.Tensor) -> torch.Tensor:
     return tensor.flatten()[: math.prod(shape)].reshape(shape).clone()
 
 
-def _watch(control: Channel, order: Launch, finished: threading.Event, fail: Fail) -> None:
+def _watch(control: Channel, order: StageOrder, finished: threading.Event, fail: Fail) -> None:
     """Stages without requests hear nothing from the orchestrator until it goes: they go too."""
     try:
         control.receive_header(order.idle_timeout_s)

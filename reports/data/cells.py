@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data import plans
 from reports.data.drifts import Drift as Drift
@@ -16,7 +17,6 @@ from reports.data.groups import Groups, Key
 from reports.data.groups import Spread as Spread
 from reports.data.groups import spread as spread
 from reports.data.kinds import variant_rank
-from reports.data.lines import Record
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from math import comb
 
-from reports.data.lines import Record
+from paretopipe_runtime.contract.lines import Record
 from reports.data.selection import PHASES
 
 _WEIGHTS = "weights_digest"

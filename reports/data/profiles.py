@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
+from paretopipe_runtime.contract.lines import Record
 from reports.data import shape
 from reports.data.groups import Spread
-from reports.data.lines import Record
 from reports.data.records import Records
 from reports.data.text import amount, clean, is_count, is_name, is_number
 

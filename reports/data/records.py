@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paretopipe_runtime.contract.lines import MEASURED, PLAN, SCHEMA_VERSION, Record, intact
 from reports.data import shape
-from reports.data.lines import Record as Record
-from reports.data.lines import checksum as checksum
-from reports.data.lines import intact, lines, parse
+from reports.data.lines import lines, parse
 from reports.data.reduce import Reducer
 from reports.data.text import clean
 from reports.errors import ReportError
 from reports.parallel import gc_paused, map_forked
 
-SCHEMA_VERSION = 1
 _LARGE = 20e6  # bytes; less is read before processes have started
 
 
@@ -178,7 +176,7 @@ class _Found:
             return "damaged", []
         if kind not in _KINDS:
             return "unknown", []
-        place = _place(record) if kind in _ATTEMPTS else None
+        place = _place(record) if kind in MEASURED else None
         if place and self.seen.get(place):
             return "repeated", []
         models = _KINDS[kind](self, record)
@@ -186,7 +184,7 @@ class _Found:
             self.seen[place] = models is not None
         if models is None:
             return "damaged", []
-        return "kept" if kind in _ATTEMPTS else kind, models
+        return "kept" if kind in MEASURED else kind, models
 
     def _plan(self, record: Record) -> list[str] | None:
         plan = record.get("plan")
@@ -256,7 +254,6 @@ _KINDS: dict[str, Callable[[_Found, Record], list[str] | None]] = {
     "withdrawal": _Found._withdrawal,
     "drift": _Found._drift,
 }
-_ATTEMPTS = {"run", "profile", "link"}  # kinds of which each is there once
 
 
 def _kind(line: bytes, record: Record, path: Path, number: int) -> str | None:
@@ -270,7 +267,7 @@ def _kind(line: bytes, record: Record, path: Path, number: int) -> str | None:
         )
     kind = record.get("kind")
     # A plan line is a copy of what Ansible wrote and may carry no checksum.
-    sealed = kind != "plan" or "crc32" in record
+    sealed = kind != PLAN or "crc32" in record
     if (
         type(version) is not int
         or version != SCHEMA_VERSION

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
+from paretopipe_runtime.contract.lines import Record
 from reports.data import shape
-from reports.data.lines import Record
 from reports.data.text import MESSAGE, amount, clean, is_number, number
 
 MEASURED = (

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from reports.data.lines import Record
+from paretopipe_runtime.contract.lines import Record
 from reports.data.reduce import END_POINT, SENTINEL, SPLIT
 from reports.data.text import clean
 

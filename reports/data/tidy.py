@@ -10,7 +10,7 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.data.lines import Record
+from paretopipe_runtime.contract.lines import Record
 from reports.data.reduce import MEASURED
 from reports.data.selection import PHASES, exclusions
 from reports.data.text import clean

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from reports.data.lines import Record
+from paretopipe_runtime.contract.lines import Record
 from reports.data.text import clean, is_count, is_name, is_number
 
 _DATASETS = {

@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data.cells import Cell, build
 from reports.data.naming import Naming
 from reports.data.profiles import Link, Profile, links, profiles
-from reports.data.records import Record, Records
+from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.objectives import OBJECTIVES, Objective
 from reports.parallel import gc_paused, map_forked

@@ -7,13 +7,14 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from itertools import combinations, pairwise
 
+from paretopipe_runtime.contract.units import transfer_s
 from reports.data.cells import Cell, Cuts
 from reports.data.profiles import Link, Profile
 from reports.prediction import matching
 from reports.prediction.compute import corrected, running_total
 from reports.prediction.pipeline import Station, latency_s, least_s, makespan_s
 from reports.prediction.transport import MESSAGE, Transport
-from reports.prediction.wire import slow_start_s, window_pace_s, window_s, wire_s
+from reports.prediction.wire import slow_start_s, window_pace_s, window_s
 
 ON_FIRST: Cuts = ()  # the end point with every block on the first host
 # What the page embeds: more than any measurement has, and the same on both sides.
@@ -204,7 +205,7 @@ class Predictor:
         self, place: int, payload: int, final: bool, rtt_s: float, rate_mbit: float | None
     ) -> Station:
         used = self._transport(place)
-        on_wire_s = wire_s(payload, rate_mbit)
+        on_wire_s = transfer_s(payload, rate_mbit)
         # The request and the predictions, or this hop: each a message of the whole way.
         fixed_s = 2 * MESSAGE * self.transports[0].fixed_s if final else MESSAGE * used.fixed_s
         return Station(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from paretopipe_runtime.contract.units import transfer_s
 from reports.data.profiles import Link
-from reports.prediction.wire import wire_s
 
 #: Of the three messages that a batch takes (request, tensor, predictions), what one of them costs.
 MESSAGE = 1 / 3
@@ -70,7 +70,7 @@ def _occupancy(
         return (sends[0] / first, sends[1] / first), (receives[0] / last, receives[1] / last)
     # Records without processor times: under a wire that holds everything up, what the processors
     # do cannot be seen, and above it all of a byte's time is theirs.
-    bound_by_cpu = pace_byte_s > _CPU_BOUND * wire_s(1, link.rate_mbit)
+    bound_by_cpu = pace_byte_s > _CPU_BOUND * transfer_s(1, link.rate_mbit)
     both = (0.0, pace_byte_s if bound_by_cpu else 0.0)
     return both, both
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 
-#: Payload bytes of a full TCP segment: 1500 of Ethernet, less 20 of IPv4, 20 of TCP and 12 of time
-#: stamps (RFC 791, 9293, 7323).
-SEGMENT_BYTES = 1448
-#: Frame bytes for each payload byte: a segment's 1500 and 14 of Ethernet header (IEEE 802.3),
-#: which is what ``tc`` counts; preamble, checksum and gap (24 more) are outside its rate.
-WIRE_PER_PAYLOAD = 1514 / SEGMENT_BYTES
+from paretopipe_runtime.contract.units import SEGMENT_BYTES, transfer_s
+
 #: Segments that TCP sends before the first acknowledgement (RFC 6928).
 INITIAL_WINDOW = 10
 #: The least that Linux adds to a round trip before it takes a segment for lost (TCP_RTO_MIN).
@@ -17,17 +13,6 @@ RTO_MIN_S = 0.2
 #: Payload bytes that can be under way unacknowledged: Linux's largest automatic send buffer, the
 #: third number of ``net.ipv4.tcp_wmem`` (kernel documentation, ip-sysctl).
 WINDOW_BYTES = 4 * 1024 * 1024
-
-
-def wire_s(payload_bytes: float, rate_mbit: float | None) -> float:
-    """Return the seconds that a payload's frames take at `rate_mbit`; 0 where no rate limits.
-
-    Examples
-    --------
-    >>> round(wire_s(1_448_000, 10), 6)
-    1.2112
-    """
-    return payload_bytes * WIRE_PER_PAYLOAD * 8e-6 / rate_mbit if rate_mbit else 0.0
 
 
 def slow_start_s(
@@ -46,7 +31,7 @@ def slow_start_s(
         Seconds without a segment sent before this payload.
     """
     segments = math.ceil(payload_bytes / SEGMENT_BYTES)
-    segment_s = wire_s(SEGMENT_BYTES, rate_mbit)
+    segment_s = transfer_s(SEGMENT_BYTES, rate_mbit)
     halvings = math.floor(paused_s / (rtt_s + RTO_MIN_S))
     window = max(INITIAL_WINDOW, math.floor(segments / 2.0 ** min(halvings, 60)))
     idle_s = 0.0
@@ -65,7 +50,7 @@ def window_s(payload_bytes: int, rtt_s: float, rate_mbit: float | None) -> float
     if payload_bytes <= WINDOW_BYTES:
         return 0.0
     rounds = payload_bytes / WINDOW_BYTES - 1
-    return rounds * max(0.0, rtt_s - wire_s(WINDOW_BYTES, rate_mbit))
+    return rounds * max(0.0, rtt_s - transfer_s(WINDOW_BYTES, rate_mbit))
 
 
 def window_pace_s(payload_bytes: int, rtt_s: float) -> float:

@@ -23,7 +23,7 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from reports.statistics.blocks import Fit, Run, fit
+from paretopipe_runtime.judging.model import Fit, Run, fit
 
 Cuts = tuple[int, ...]
 # Of the runs of a split: the number of the block, and what was measured in it (positive).

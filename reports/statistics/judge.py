@@ -17,10 +17,10 @@ import moocore
 import numpy as np
 from scipy.special import stdtrit
 
+from paretopipe_runtime.judging.membership import Aim, membership
+from paretopipe_runtime.judging.model import Fit, Run, fit
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
-from reports.statistics.blocks import Fit, Run, fit
-from reports.statistics.membership import Aim, membership
 from reports.statistics.pareto import front
 
 Cuts = tuple[int, ...]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import benchmarks
 from benchmarks.node import peer_port
 from tests.runtime.cluster import ADDRESSES, Cluster
 
+FILES = Path(benchmarks.__file__).parents[1]
 BARE = "pi3"  # has no certificate
 
 
@@ -32,7 +36,11 @@ class BenchmarkCluster(Cluster):
         ]
         log = (self.folder / f"{name}.log").open("ab")
         self.agents[name] = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": f"{FILES}:."},
         )
         log.close()
         for port in (self.port, peer_port(self.port)):

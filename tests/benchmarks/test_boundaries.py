@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -28,7 +29,12 @@ def test_the_product_does_not_know_it() -> None:
 def test_the_process_that_measures_stays_free_of_torch_and_pickle_of_its_own() -> None:
     code = "import sys, benchmarks.runner, benchmarks.tables; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "roles/bench/files:."},
     )
     assert done.returncode == 0, done.stderr
     assert not {"torch", "benchmarks.pickle_backend"} & set(done.stdout.split())

@@ -11,9 +11,9 @@ import yaml
 import benchmarks
 from benchmarks import parts, runner
 from benchmarks.node import BENCHMARK_BACKENDS
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.partition import validate_cuts
-from paretopipe_runtime.plan import ALLOCATORS
+from paretopipe_runtime.contract.factors import ALLOCATOR
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.splits import validate_cuts
 
 SETTINGS = yaml.safe_load((Path(benchmarks.__file__).parent / "settings.yml").read_text())
 PARTS = ("pipeline", "engines", "memory")
@@ -40,9 +40,9 @@ def test_what_they_name_exists(name: str) -> None:
     for part in PARTS:
         for group in parts.cases(part, settings[part]) if part in settings else ():
             for case in group:
-                validate_cuts(case.model, (case.cut,))
+                validate_cuts(case.model, model_info(case.model).blocks, (case.cut,))
                 assert case.backend in BENCHMARK_BACKENDS
-                assert case.allocator in ALLOCATORS
+                assert case.allocator in ALLOCATOR.values
                 assert case.engine in parts.engines(["all"])
                 assert model_info(case.model)
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from paretopipe_runtime import engines, golden, partition
-from paretopipe_runtime.engines import ENGINES, StageToLoad
-from paretopipe_runtime.models import model_info
+from paretopipe_runtime import engines, golden
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.engines import StageToLoad
+from paretopipe_runtime.models import boundaries as partition
 from paretopipe_runtime.weights import make_seeded_weights
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker import memory
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.devices import memory
 from tests.shared import one_thread as one_thread
 from tests.shared import store as store
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from paretopipe_runtime import engines
-from paretopipe_runtime.models import MODEL_NAMES
+from paretopipe_runtime.contract.models import MODEL_NAMES
 from tests.engines.conftest import Stage, inputs
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from paretopipe_runtime import engines, golden
-from paretopipe_runtime.engines import ENGINES, StageToLoad
-from paretopipe_runtime.models import MODEL_NAMES, model_info
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.engines import StageToLoad
+from paretopipe_runtime.wire.frames import Tensor
 from tests.effort import THOROUGH, some
 from tests.engines.conftest import Stage, boundaries, compute, inputs
 

@@ -112,8 +112,8 @@ import sys
 from pathlib import Path
 from paretopipe_runtime import engines
 from paretopipe_runtime.engines import StageToLoad
-from paretopipe_runtime.weights import WeightsManifest
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.contract.weights import WeightsManifest
+from paretopipe_runtime.wire.frames import Tensor
 manifest = WeightsManifest.from_json({one.manifest.to_json()!r})
 takes = Tensor({one.takes.shape!r}, "float32", 0)
 store, cache = Path({str(one.store)!r}), Path({str(one.cache)!r})

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
+from paretopipe_runtime.contract.models import MODEL_NAMES
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import base, state_dict
 from paretopipe_runtime.finetune.base import open_base
 from paretopipe_runtime.finetune.network import Network
-from paretopipe_runtime.models import MODEL_NAMES
 from paretopipe_runtime.models.compat import allow_missing_extension
 
 allow_missing_extension()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from paretopipe_runtime import lock
+from paretopipe_runtime import job
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.weights import read_published
 from paretopipe_runtime.finetune.network import Network
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.published import read
 from paretopipe_runtime.weights import load_stage
 from tests.finetune import made
 from tests.finetune.made import Processes
@@ -47,7 +47,7 @@ def test_no_epoch_at_all_publishes_what_it_started_from(folder: Path, processes:
     torch.save(network.tensors(), folder / "own.pth")
     done = processes.train(folder, "--epochs", "0", "--pretrained", str(folder / "own.pth"))
     assert done.status == 0, done.stderr
-    weights = read(published(folder))
+    weights = read_published(published(folder))
     assert weights is not None
     origin = weights.manifest.origin
     assert origin is not None
@@ -115,7 +115,7 @@ def test_a_full_disk_is_one_line(folder: Path, processes: Processes, place: str)
 
 
 def test_nothing_is_trained_where_something_is_measured(folder: Path, processes: Processes) -> None:
-    with lock.hold(folder / "state", "paretopipe sweep x"):
+    with job.hold(folder / "state", "paretopipe sweep x"):
         done = processes.train(folder)
     assert done.status == 75
     assert done.stderr.startswith("E_BUSY: this host is measuring already: `paretopipe sweep x`")

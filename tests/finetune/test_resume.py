@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.published import read
+from paretopipe_runtime.contract.weights import read_published
+from paretopipe_runtime.weights import check_store
 from tests.finetune import made
 from tests.finetune.made import Processes
 
@@ -63,9 +64,9 @@ POINTS = {
 def published(folder: Path) -> dict[str, Any]:
     path = folder / "state/weights/sets/finetuned/mobilenetv2.json"
     document: dict[str, Any] = json.loads(path.read_text())
-    weights = read(document)
+    weights = read_published(document)
     assert weights is not None
-    weights.check_store(folder / "state/weights")
+    check_store(weights, folder / "state/weights")
     return document
 
 

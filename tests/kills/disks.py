@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import cli
-from paretopipe_runtime.orchestrator import sweep
-from paretopipe_runtime.runs import Run
+from paretopipe_runtime.orchestrator import loop
+from paretopipe_runtime.orchestrator.runs import Run
 from tests.kills import trial
 
 _CLONE_NEWNS = 0x00020000
@@ -80,7 +80,7 @@ def fill(
     report: str,
 ) -> int:
     """For each level: a disk with so many bytes free, a sweep on to it, room again, the rest."""
-    sweep._measure = made_up
+    loop._measure = made_up
     disk = Path(folder)
     mounted(disk, size)
     counts = {"trials": 0, "stopped": 0, "torn": 0}
@@ -167,7 +167,7 @@ def broken(fault: Fault, code: int, folder: Path) -> Iterator[Callable[[], bool]
 
 def fail(command: list[str], folder: str, *, plan: str, state_dir: str, report: str) -> int:
     """Every call of one sweep that opens, writes or syncs its records fails once, in every way."""
-    sweep._measure = made_up
+    loop._measure = made_up
     counts = {"trials": 0, "calls": 0}
     keys = trial.keys(json.loads(Path(plan).read_text()), Path(state_dir))
     for call, short, truncate in FAULTS:

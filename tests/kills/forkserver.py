@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import types
 
 from tests.kills import mini_torch, stub
 
@@ -12,13 +11,12 @@ from tests.kills import mini_torch, stub
 def main() -> None:
     mini_torch.install()
     stub.install_engine()
-    from paretopipe_runtime import environment, worker
-    from paretopipe_runtime.worker import forkserver, socket_backend, stage
+    from paretopipe_runtime import environment
+    from paretopipe_runtime.worker import forkserver, stage
+    from paretopipe_runtime.worker.backends import socket as socket_backend
 
     environment.BOOT_ID = os.environ["PARETOPIPE_TEST_BOOT_ID"]  # see `agent.own_boot`
-    preload = types.ModuleType("preload")
-    preload.warm = lambda: (stage, socket_backend)
-    sys.modules["paretopipe_runtime.worker.preload"] = worker.preload = preload
+    forkserver.warm = lambda: (stage, socket_backend)
     forkserver.main(int(sys.argv[1]))
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from paretopipe_runtime import cli
-from paretopipe_runtime.orchestrator import lease, outlook, pipeline, prepared
+from paretopipe_runtime import cli, job
+from paretopipe_runtime.orchestrator import forecast, pipeline, prepared
 from paretopipe_runtime.version import version
 from tests.kills import disks, phases, stub
 from tests.kills.zygote import ROOT
@@ -34,13 +34,13 @@ def _plugin(path: str) -> ModuleType:
 
 def collect_records() -> ModuleType:
     """The plugin. Not before the first controller: after Ansible, torch cannot be imported."""
-    return _plugin("plugins/action/collect_records.py")
+    return _plugin("roles/sweep/action_plugins/collect_records.py")
 
 
 def warm(*, stub: bool) -> None:
     """Do once what every forked process would do again."""
     version()
-    assert outlook
+    assert forecast
     if stub:
         _use_the_stub()
 
@@ -65,7 +65,7 @@ def measure(
 ) -> int:
     """Run `paretopipe sweep`, with a gate at one of its phases, and with other deadlines."""
     _redirect(log)
-    lease.SECOND_LOOK_S = 0.1
+    job.SECOND_LOOK_S = 0.1
     if deadlines:
         fixed = pipeline.Deadlines(*deadlines)
         pipeline.COMPUTE_ALLOWANCE_S = fixed.batch_s

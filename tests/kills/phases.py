@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime import lock, records
-from paretopipe_runtime.orchestrator import drive, sweep
+from paretopipe_runtime import job, records
+from paretopipe_runtime.orchestrator import drive, loop
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 
@@ -90,15 +90,15 @@ def hook(gate: Gate, file: Path) -> None:
     def next_run(*_: Any) -> None:
         gate.run += 1
 
-    around(lock, "_acquire", before=at("before_lock"), after=at("lock_taken"))
-    around(sweep, "read_plan", before=at("records_opened"))
-    around(sweep, "_measure", before=next_run, after=at("computed_not_written"))
+    around(job, "_acquire", before=at("before_lock"), after=at("lock_taken"))
+    around(loop, "read_plan", before=at("records_opened"))
+    around(loop, "_measure", before=next_run, after=at("computed_not_written"))
     around(socket, "create_connection", after=at("connected"))
     around(drive, "launch", after=at("workers_up"))
     around(drive.Driver, "one_in_flight", before=at("warm_up"))
     around(Channel, "receive_payload", before=at("mid_tensor", _is_tensor))
     around(drive.Driver, "_receive", after=at("between_batches", _nth(3)))
-    around(sweep, "drive", after=at("torn_down"))
+    around(loop, "drive", after=at("torn_down"))
     around(records.Records, "append", after=at("synced_not_pulled", _is_run))
 
     proofs = threading.local()  # each connection is made in a thread of its own

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden, weights
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.weights import BlockWeights, WeightsManifest
 from paretopipe_runtime.engines import StageToLoad
-from paretopipe_runtime.models import model_info
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
-from paretopipe_runtime.plan import Plan
 from tests.kills.mini_torch import Tensor
 
 WIDTH = 16384  # elements an image between blocks: 128 KiB a batch of two, more than one small frame
@@ -54,8 +55,8 @@ def make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
         content = f"the weights of {name}".encode() + b"\n" * 50
         sha256 = hashlib.sha256(content).hexdigest()
         weights.block_path(store, sha256).write_bytes(content)
-        blocks.append(weights.BlockWeights(name, sha256, len(content), 1))
-    manifest = weights.WeightsManifest(plan.model, plan.classes, "stub", tuple(blocks))
+        blocks.append(BlockWeights(name, sha256, len(content), 1))
+    manifest = WeightsManifest(plan.model, plan.classes, "stub", tuple(blocks))
     batches = golden.input_batches(plan.batch_size, plan.image_px, INPUT_BATCHES, INPUT_SEED)
     logits = [compute(batch, 0, BLOCKS, plan.classes) for batch in batches]
     np.save(folder / "reference.npy", np.stack(logits), allow_pickle=False)

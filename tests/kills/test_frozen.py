@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator import aftermath
+from paretopipe_runtime.orchestrator import postmortem
 from paretopipe_runtime.wire import handshake
 from tests.effort import some, trials
 from tests.kills import trial
@@ -158,7 +158,7 @@ def test_a_frozen_node_is_told_by_its_deadline(bench: Bench, tmp_path: Path, pro
     assert first["status"] in {"failed:E_STALL", "failed:E_AUTH_TIMEOUT"}
     assert "key" not in first["message"], "it has the right one"
     # A frozen agent answers no greeting, and cannot be asked what became of the run, either.
-    more = GREETING_S + aftermath.TIMEOUT_S if process == "agent" else 0
+    more = GREETING_S + postmortem.TIMEOUT_S if process == "agent" else 0
     assert took < DEADLINES[1] + GRACE_S + more
     bench.zygote.status(controller)
     bench.settle()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime.worker import oom
+from paretopipe_runtime.worker import forkserver
 from tests.kills import trial
 from tests.kills.trial import Bench
 from tests.kills.zygote import children
@@ -56,7 +56,7 @@ def test_out_of_memory_is_called_so_and_the_sweep_goes_on(bench: Bench, tmp_path
     splits = [[3], [8], [12]]
     plan.write_text(json.dumps({**bench.plan, "image_px": WIDE_PX, "splits": splits}))
     (fork_server,) = children(bench.cluster.agents["pi1"].pid)
-    before = oom.kills()
+    before = forkserver.oom_kills()
     with limited(fork_server):
         pid = bench.zygote.fork(
             "measure",
@@ -67,7 +67,7 @@ def test_out_of_memory_is_called_so_and_the_sweep_goes_on(bench: Bench, tmp_path
         assert bench.zygote.status(pid) == 1
         bench.settle()
     rows = [json.loads(line) for line in records.read_text().splitlines()][1:]
-    assert oom.kills() > before
+    assert forkserver.oom_kills() > before
     assert {row["status"] for row in rows} == {"failed:E_OOM"}
     assert sorted(row["attempt"] for row in rows) == [1] * len(splits) + [2] * len(splits)
     assert "pi1: its stage 1 was killed for want of memory" in rows[0]["message"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime.orchestrator import boots
+from paretopipe_runtime.orchestrator import postmortem
 from tests.kills import trial
 from tests.kills.test_frozen import rows
 from tests.kills.trial import Bench
@@ -44,7 +44,7 @@ def test_a_reboot_in_a_run_spoils_it_and_the_next_row_has_the_new_boot(
     assert bench.zygote.status(controller) == 0, (tmp_path / "log").read_text()
     bench.settle()
     first, *others = rows(tmp_path)
-    assert first["status"] == boots.STATUS == "invalid:node_rebooted", first["message"]
+    assert first["status"] == postmortem.NODE_REBOOTED == "invalid:node_rebooted", first["message"]
     assert first["message"].startswith("pi2 was rebooted while the run was measured")
     assert [row["status"] for row in others] == ["ok", "ok"]
     assert sorted(row["attempt"] for row in others) == [1, 2], "tried again once, and gone on"
@@ -68,7 +68,7 @@ def test_a_reboot_between_runs_is_in_the_next_row(bench: Bench, tmp_path: Path) 
 
 
 def test_what_is_not_known_is_no_reboot() -> None:
-    assert boots.changed(["a"], {"a": None}, {"a": "x"}) == []
-    assert boots.changed(["a"], {}, {"a": "x"}) == []
-    assert boots.changed(["a"], {"a": "x"}, {}) == []
-    assert boots.changed(["a", "b"], {"a": "x", "b": "y"}, {"a": "x", "b": "z"}) == ["b"]
+    assert postmortem.changed(["a"], {"a": None}, {"a": "x"}) == []
+    assert postmortem.changed(["a"], {}, {"a": "x"}) == []
+    assert postmortem.changed(["a"], {"a": "x"}, {}) == []
+    assert postmortem.changed(["a", "b"], {"a": "x", "b": "y"}, {"a": "x", "b": "z"}) == ["b"]

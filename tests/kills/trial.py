@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime import lock
+from paretopipe_runtime import job
+from paretopipe_runtime.contract.lines import canonical
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import canonical, read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 from tests.kills.zygote import Zygote
 from tests.runtime.cluster import Cluster
 
@@ -184,7 +185,7 @@ def _sound(line: bytes) -> dict[str, Any]:
 
 
 def assert_free(state_dir: Path) -> None:
-    with (state_dir / lock.NAME).open("r+b") as file:
+    with (state_dir / job.NAME).open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

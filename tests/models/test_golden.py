@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.golden import compare, input_batches, input_digest, reference_logits
-from paretopipe_runtime.models import MODEL_NAMES, model_info
 from paretopipe_runtime.weights import make_seeded_weights
 
 REFERENCE = np.array([[1.0, 3.0, 2.0], [-4.0, 0.5, 0.0]], np.float32)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.splits import all_splits, stage_ranges, validate_cuts
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import MODEL_NAMES, build_blocks, model_info
-from paretopipe_runtime.partition import (
-    Boundary,
-    all_splits,
-    boundary_shapes,
-    stage_ranges,
-    validate_cuts,
-)
+from paretopipe_runtime.models import build_blocks
+from paretopipe_runtime.models.boundaries import Boundary, boundary_shapes
 
 SMALLEST_PX = {
     "mobilenetv2": 1,
@@ -26,8 +22,8 @@ SMALLEST_PX = {
 
 
 def test_every_inner_boundary_is_a_split() -> None:
-    assert all_splits("resnet18") == [(cut,) for cut in range(1, 14)]
-    assert sum(len(all_splits(name)) for name in MODEL_NAMES) == 133
+    assert all_splits(model_info("resnet18").blocks) == [(cut,) for cut in range(1, 14)]
+    assert sum(len(all_splits(model_info(name).blocks)) for name in MODEL_NAMES) == 133
 
 
 def test_stage_ranges_cover_all_blocks() -> None:
@@ -37,20 +33,20 @@ def test_stage_ranges_cover_all_blocks() -> None:
 
 
 def test_valid_cuts_come_back_as_a_tuple() -> None:
-    assert validate_cuts("vgg16", [1, 38]) == (1, 38)
-    assert validate_cuts("vgg16", []) == ()
+    assert validate_cuts("vgg16", 39, [1, 38]) == (1, 38)
+    assert validate_cuts("vgg16", 39, []) == ()
 
 
 @pytest.mark.parametrize("cuts", [[0], [39], [40], [-1], [True], [1.0], ["3"], [5, 39]])
 def test_cuts_out_of_range_are_refused(cuts: list[int]) -> None:
     with pytest.raises(ParetoPipeError, match=r"^E_SPLIT: split .* of vgg16 .* 1…38 — "):
-        validate_cuts("vgg16", cuts)
+        validate_cuts("vgg16", 39, cuts)
 
 
 @pytest.mark.parametrize("cuts", [[3, 3], [9, 3]])
 def test_cuts_that_do_not_increase_are_refused(cuts: list[int]) -> None:
     with pytest.raises(ParetoPipeError, match=r"^E_SPLIT: cut points .* do not increase"):
-        validate_cuts("vgg16", cuts)
+        validate_cuts("vgg16", 39, cuts)
 
 
 def test_boundaries_of_the_paper_are_known() -> None:

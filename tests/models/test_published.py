@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.weights import Origin, Published, WeightsManifest, read_published
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.origin import Origin
-from paretopipe_runtime.published import Published, publish, read, set_path
-from paretopipe_runtime.weights import WeightsManifest, block_path
+from paretopipe_runtime.weights import block_path, check_store, publish, set_path
 from tests.trained import ORIGIN, named, unwritten, written
 
 
@@ -21,14 +20,14 @@ def test_a_set_is_read_as_it_was_published(tmp_path: Path) -> None:
     path = publish(tmp_path, weights, {"at": "2000-01-01"})
     assert path == set_path(tmp_path, "finetuned", "mobilenetv2")
     document = json.loads(path.read_text())
-    assert read(document) == weights
+    assert read_published(document) == weights
     assert document["made"] == {"at": "2000-01-01"}
     assert [file.name for file in path.parent.iterdir()] == ["mobilenetv2.json"]
 
 
 def test_seeded_weights_are_no_set() -> None:
-    assert read({}) is None
-    assert read({"weights": "seeded"}) is None
+    assert read_published({}) is None
+    assert read_published({"weights": "seeded"}) is None
 
 
 @pytest.mark.parametrize("name", ["seeded", "../x", "", "a b", ".x", "a" * 65])
@@ -83,21 +82,21 @@ def test_a_changed_manifest_is_not_the_set_that_was_named() -> None:
     document = named(unwritten())
     document["weights_manifest"]["origin"]["accuracy"] = 1.0
     with pytest.raises(ParetoPipeError, match=r"^E_WEIGHTS: .* has been changed: its digest is "):
-        read(document)
+        read_published(document)
 
 
 def test_the_store_s_files_are_read_and_compared(tmp_path: Path) -> None:
     weights = written(tmp_path)
-    weights.check_store(tmp_path)
+    check_store(weights, tmp_path)
     path = block_path(tmp_path, weights.manifest.blocks[3].sha256)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(ParetoPipeError, match=r"^E_WEIGHTS: block features\.3 of .*damaged here"):
-        weights.check_store(tmp_path)
+        check_store(weights, tmp_path)
     path.unlink()
     with pytest.raises(ParetoPipeError, match=r"make them again with playbooks/finetune\.yml"):
-        weights.check_store(tmp_path)
+        check_store(weights, tmp_path)
 
 
 def test_a_record_says_what_the_weights_are() -> None:

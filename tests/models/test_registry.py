@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import MODEL_NAMES, build_blocks, model_info, parameter_count
+from paretopipe_runtime.models import build_blocks, parameter_count
 
 ROOT = Path(__file__).parents[2]
 # Model: blocks, classes, parameters, image.

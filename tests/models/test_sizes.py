@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from paretopipe_runtime.models import MODEL_NAMES, build_blocks, model_info
-from plugins.preflight import sizes
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.models import build_blocks
+from roles.preflight.judging import sizes
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)

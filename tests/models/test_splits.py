@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.splits import all_splits, stage_ranges
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.golden import compare, input_batches, reference_logits
-from paretopipe_runtime.models import MODEL_NAMES, build_blocks, model_info
+from paretopipe_runtime.models import build_blocks
 from paretopipe_runtime.models.architectures import build_model
-from paretopipe_runtime.partition import all_splits, boundary_shapes, stage_ranges
-from paretopipe_runtime.weights import WeightsManifest, load_stage, make_seeded_weights
+from paretopipe_runtime.models.boundaries import boundary_shapes
+from paretopipe_runtime.weights import load_stage, make_seeded_weights
 from tests.effort import some
 
 TOLERANCE = 1e-5
@@ -49,7 +52,7 @@ def test_splits_equal_the_unsplit_model(name: str, store: Path) -> None:
     inputs = input_batches(batch, px, 1, seed=0)
     reference = reference_logits(name, classes, manifest, store, inputs)[0]
     boundaries = boundary_shapes(name, classes, batch, px)
-    for cuts in some(list(all_splits(name)), 4):
+    for cuts in some(all_splits(model_info(name).blocks), 4):
         crossing, logits = _pipeline(name, manifest, store, cuts, inputs[0])
         boundary = boundaries[cuts[0]]
         assert crossing.shape == boundary.shape, cuts

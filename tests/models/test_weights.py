@@ -12,16 +12,12 @@ import torch
 from safetensors import SafetensorError
 
 from paretopipe_runtime import weights
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import MODEL_NAMES, model_info, parameter_count
+from paretopipe_runtime.models import parameter_count
 from paretopipe_runtime.models.initial import initial_tensors, uniform
-from paretopipe_runtime.weights import (
-    WeightsManifest,
-    block_path,
-    load_stage,
-    make_seeded_weights,
-    verify_block,
-)
+from paretopipe_runtime.weights import block_path, load_stage, make_seeded_weights, verify_block
 
 SMALL = "mobilenetv2"
 BLOCKS = model_info(SMALL).blocks

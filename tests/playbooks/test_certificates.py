@@ -36,13 +36,13 @@ PLAYBOOK = """
 
 @pytest.fixture(scope="module")
 def action(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/issue_certificate.py")
+    return plugin("roles/runtime/action_plugins/issue_certificate.py")
 
 
 @pytest.fixture(scope="module")
 def certificates(action: ModuleType) -> ModuleType:
     assert action
-    return importlib.import_module("provisioning.certificates")  # found since then
+    return importlib.import_module("roles.runtime.provisioning.certificates")
 
 
 @pytest.fixture

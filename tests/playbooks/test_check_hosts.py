@@ -15,7 +15,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def check(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/check_hosts.py")
+    return plugin("roles/preflight/action_plugins/check_hosts.py")
 
 
 @pytest.fixture

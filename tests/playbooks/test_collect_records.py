@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 @pytest.fixture(scope="module")
 def collect(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/collect_records.py")
+    return plugin("roles/sweep/action_plugins/collect_records.py")
 
 
 def test_a_file_that_has_all_of_ours_replaces_it(collect: ModuleType) -> None:

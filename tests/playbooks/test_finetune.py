@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.published import Published, read
+from paretopipe_runtime.contract.weights import Published, read_published
 
 pytestmark = [pytest.mark.testbed, pytest.mark.thorough, pytest.mark.timeout(1200)]
 
@@ -73,7 +73,7 @@ def test_weights_are_trained_killed_resumed_measured_and_reported(
     assert done.status == 0, done.output
     assert f"of digits right; measure with -e weights={NAME}" in " ".join(done.output.split())
     assert testbed("server", "systemctl is-active paretopipe-sweep; true") == "inactive"
-    weights = read(json.loads(HOME.read_text()))
+    weights = read_published(json.loads(HOME.read_text()))
     assert weights is not None
     origin = weights.manifest.origin
     assert origin is not None

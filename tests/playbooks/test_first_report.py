@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ STAND_INS = {
     + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "playbooks/tasks/profile.yml": NOTE.replace("LINE", "profile"),
     "playbooks/tasks/refine.yml": NOTE.replace("LINE", "refine"),
-    "playbooks/tasks/plan.yml": "[]",
+    "roles/plan/tasks/cells.yml": "[]",
     "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}"),
     "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
     "roles/sweep/tasks/main.yml": NOTE.replace(
@@ -57,10 +56,9 @@ Measure = Callable[..., tuple[int, list[str]]]
 
 
 @pytest.fixture(scope="module")
-def measure(plugin: Callable[[str], ModuleType]) -> Measure:
+def measure() -> Measure:
     """Run the real measure.yml with stand-ins; return its exit status and what they noted."""
-    plugin("plugins/action/plan_cells.py")  # puts its own on the path
-    rounds_of = importlib.import_module("planning.cells").rounds_of
+    rounds_of = importlib.import_module("roles.plan.planning.cells").rounds_of
 
     def measured(
         folder: Path, first: int, left: dict[str, float], **more: Any

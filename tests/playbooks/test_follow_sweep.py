@@ -24,7 +24,7 @@ PROGRESS = {
 
 @pytest.fixture(scope="module")
 def follow(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/follow_sweep.py")
+    return plugin("roles/job/action_plugins/follow_sweep.py")
 
 
 NOON = 12 * 3600.0  # UTC, of a Thursday
@@ -89,7 +89,7 @@ def test_an_end_is_a_range_and_a_time_of_day(
 def test_the_estimate_before_a_sweep_has_a_time_of_day_and_the_first_report(
     plugin: Callable[[str], ModuleType],
 ) -> None:
-    foretell = plugin("plugins/action/foretell_sweep.py")
+    foretell = plugin("roles/sweep/action_plugins/foretell_sweep.py")
     visits = {"a first": 100.0, "b first": 100.0, "a": 400.0, "b": 400.0}
     words = foretell.lines("a table", {"visits_s": visits, "left_sd_s": 100.0}).splitlines()
     assert words[0] == "a table"

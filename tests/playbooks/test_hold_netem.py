@@ -39,13 +39,13 @@ PLAYBOOK = """
 
 @pytest.fixture(scope="module")
 def hold(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/hold_netem.py")
+    return plugin("roles/netem/action_plugins/hold_netem.py")
 
 
 @pytest.fixture(scope="module")
 def guards(hold: ModuleType) -> ModuleType:
     assert hold
-    return importlib.import_module("shaping.guard")  # found since the plugin was loaded
+    return importlib.import_module("roles.netem.shaping.guard")
 
 
 @pytest.fixture
@@ -192,6 +192,7 @@ def controller(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
                 *("-e", f"ansible_python_interpreter={sys.executable}"),
             ],
             cwd=ROOT,
+            env={**os.environ, "ANSIBLE_ACTION_PLUGINS": "roles/netem/action_plugins"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

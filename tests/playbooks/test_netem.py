@@ -129,7 +129,7 @@ def test_apply_twice_then_reset_twice(module: Any, host: FakeHost) -> None:
 def test_a_host_without_anything_of_ours_needs_no_module_to_see_that(
     module: Any, host: FakeHost, plugin: Callable[[str], ModuleType]
 ) -> None:
-    line = plugin("plugins/action/tc_netem.py").clear_command(INTERFACE)
+    line = plugin("roles/netem/action_plugins/tc_netem.py").clear_command(INTERFACE)
     assert shell(host, line) == "clear"
     host.set(qdiscs={INTERFACE: [FOREIGN]})
     assert shell(host, line) == "clear", "it is none of our business"

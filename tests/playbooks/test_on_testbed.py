@@ -125,13 +125,8 @@ def test_only_a_host_that_is_not_as_it_was_left_is_provisioned(
 def test_netem_measures_what_was_asked_and_reset_takes_it_back(
     provisioned: On, playbook: Run
 ) -> None:
-    playbook("reset")
     before = provisioned("wan", QDISC)
-    asked = ["-e", "delay=200ms rate=5mbit"]
-
-    assert playbook("netem", *asked, "--check").changed == 1
-    assert provisioned("wan", QDISC) == before
-    first = playbook("netem", *asked)
+    first = playbook("netem", "-e", "delay=200ms rate=5mbit")
     assert first.status == 0, first.output
     assert first.changed == 1
     for peer in ("pi2", "server"):
@@ -142,13 +137,27 @@ def test_netem_measures_what_was_asked_and_reset_takes_it_back(
     assert "up0 of wan stays shaped until" in first.output
     assert "netem 5a5a:" in provisioned("wan", QDISC)
     assert "paretopipe-netem-revert-up0.timer" in provisioned("wan", TIMER)
-    assert playbook("netem", *asked).changed == 0
-
-    assert playbook("reset", "--check").changed == 1
     assert playbook("reset").changed == 1
     assert provisioned("wan", QDISC) == before
     assert provisioned("wan", TIMER) == ""
+
+
+@pytest.mark.thorough
+def test_netem_and_reset_change_what_is_not_so_yet_and_nothing_in_check_mode(
+    provisioned: On, playbook: Run
+) -> None:
+    playbook("reset")
+    before = provisioned("wan", QDISC)
+    asked = ["-e", "delay=200ms rate=5mbit"]
+    assert playbook("netem", *asked, "--check").changed == 1
+    assert provisioned("wan", QDISC) == before
+    assert playbook("netem", *asked).changed == 1
+    assert playbook("netem", *asked).changed == 0
+    assert playbook("reset", "--check").changed == 1
+    assert "netem 5a5a:" in provisioned("wan", QDISC)
+    assert playbook("reset").changed == 1
     assert playbook("reset").changed == 0
+    assert provisioned("wan", QDISC) == before
 
 
 @pytest.mark.thorough
@@ -356,16 +365,26 @@ OURS = (
 )
 
 
-def test_deprovision_leaves_nothing(provisioned: On, playbook: Run) -> None:
+@pytest.mark.thorough
+def test_deprovision_in_check_mode_takes_nothing(provisioned: On, playbook: Run) -> None:
     hosts = ("pi1", "pi2", "server", "wan")
-    assert all(provisioned(host, OURS) for host in hosts[:3])
     before = {host: provisioned(host, OURS) for host in hosts}
     assert playbook("deprovision", "--check").changed > 0
     assert {host: provisioned(host, OURS) for host in hosts} == before
+
+
+def test_deprovision_leaves_nothing(provisioned: On, playbook: Run) -> None:
+    hosts = ("pi1", "pi2", "server", "wan")
+    assert all(provisioned(host, OURS) for host in hosts[:3])
     done = playbook("deprovision")
     assert done.status == 0, done.output
     assert {host: provisioned(host, OURS) for host in hosts} == dict.fromkeys(hosts, "")
     assert provisioned("pi1", "sysctl -n net.ipv4.tcp_slow_start_after_idle") == "1"
+
+
+@pytest.mark.thorough
+def test_deprovisioned_it_can_be_again_and_provisioned_anew(testbed: On, playbook: Run) -> None:
+    assert testbed("pi1", OURS) == ""
     assert playbook("deprovision").changed == 0
     # A virtual host got its environment from the testbed, which makes it anew.
     again = playbook("testbed")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime import engines
-from paretopipe_runtime import plan as runtime_plan
+from paretopipe_runtime.contract import factors
+from paretopipe_runtime.contract import plan as runtime_plan
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
 HOSTS = {
@@ -24,7 +24,7 @@ HOSTS = {
 
 @pytest.fixture(scope="module")
 def cells(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/plan_cells.py")
+    return plugin("roles/plan/action_plugins/plan_cells.py")
 
 
 @pytest.fixture
@@ -113,14 +113,13 @@ def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) ->
 
 
 def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
-    choice = importlib.import_module("planning.choice")  # found since the plugin was loaded
+    choice = importlib.import_module("roles.plan.planning.choice")
     assert cells
-    assert choice.BACKENDS == runtime_plan.BACKENDS
-    assert choice.ALLOCATORS == runtime_plan.ALLOCATORS
-    assert choice.TRANSPORTS == runtime_plan.TRANSPORTS
-    assert importlib.import_module("planning.cells").EMULATIONS == runtime_plan.EMULATIONS
-    assert tuple(engines.ENGINES) == choice.ENGINES
-    assert tuple(name for name, e in engines.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
+    assert tuple(factors.BACKEND.values) == choice.BACKENDS
+    assert tuple(factors.ALLOCATOR.values) == choice.ALLOCATORS
+    assert tuple(factors.TRANSPORT.values) == choice.TRANSPORTS
+    assert tuple(factors.ENGINES) == choice.ENGINES
+    assert tuple(name for name, e in factors.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
 
 
 def on(**devices: str) -> dict[str, Any]:
@@ -488,7 +487,7 @@ def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any
 
 
 def test_three_stages_take_two_cut_points(cells: ModuleType) -> None:
-    values = importlib.import_module("planning.values")
+    values = importlib.import_module("roles.plan.planning.values")
     assert values.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
     with pytest.raises(cells.OptionError, match="out of range"):
         values.cut_points("9-3", "vgg16", 39, 3)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime import plan as runtime_plan
-from paretopipe_runtime.published import publish
+from paretopipe_runtime.contract import plan as runtime_plan
+from paretopipe_runtime.weights import publish
 from tests.trained import unwritten
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ HOSTS = {
 
 @pytest.fixture(scope="module")
 def trainings(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/plan_trainings.py")
+    return plugin("roles/plan/action_plugins/plan_trainings.py")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def cells(
     plugin: Callable[[str], ModuleType], experiments: dict[str, Any], tmp_path: Path
 ) -> Callable[..., list[dict[str, Any]]]:
     """Return the function that plans cells with the sets that were brought home to a folder."""
-    module = plugin("plugins/action/plan_cells.py")
+    module = plugin("roles/plan/action_plugins/plan_cells.py")
 
     def planned(**options: str) -> list[dict[str, Any]]:
         sets = module.read_sets(tmp_path, module.set_name(options))

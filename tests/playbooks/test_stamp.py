@@ -28,7 +28,7 @@ PACKAGES = f"{HOME}/venv/lib/python3.11/site-packages"
 
 @pytest.fixture(scope="module")
 def action(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("plugins/action/stamp_host.py")
+    return plugin("roles/runtime/action_plugins/stamp_host.py")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def look(action: ModuleType) -> ModuleType:
 @pytest.fixture(scope="module")
 def inputs(action: ModuleType) -> ModuleType:
     assert action
-    return importlib.import_module("provisioning.inputs")
+    return importlib.import_module("roles.runtime.provisioning.inputs")
 
 
 def below(root: Path, value: Any) -> Any:
@@ -421,7 +421,7 @@ def decide(inputs: ModuleType, checkout: Path) -> Callable[..., dict[str, str]]:
             "renew_days": changed.pop("renew_days", 60),
         }
         if not (checkout / "tls").exists():
-            made = importlib.import_module("provisioning.certificates")
+            made = importlib.import_module("roles.runtime.provisioning.certificates")
             words = {key: value for key, value in certificate.items() if key != "folder"}
             made.issue(made.Store(checkout / "tls"), **words)
         laid_from = {
@@ -461,8 +461,8 @@ def test_every_input_of_the_roles_counts(
         ("roles/worker/templates/paretopipe-worker.service.j2", "the roles"),
         ("roles/worker/templates/paretopipe-governor.service.j2", "the roles"),
         ("roles/worker/handlers/main.yml", "the roles"),
-        ("plugins/provisioning/look.py", "the roles"),
-        ("plugins/action/issue_certificate.py", "the roles"),
+        ("roles/runtime/provisioning/look.py", "the roles"),
+        ("roles/runtime/action_plugins/issue_certificate.py", "the roles"),
         ("playbooks/provision.yml", "the roles"),
         ("paretopipe_runtime/cli.py", "the code"),
         ("key", "the key"),

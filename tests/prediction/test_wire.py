@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from paretopipe_runtime.contract.units import transfer_s
 from reports.prediction import wire
 
 
 def test_a_payload_takes_its_frames_at_the_rate() -> None:
     # 1,000 segments of 1448 bytes are 1,514,000 bytes of frames: 12.112 Mbit.
-    assert wire.wire_s(1_448_000, 5) == pytest.approx(2.4224)
-    assert wire.wire_s(1_448_000, None) == 0
+    assert transfer_s(1_448_000, 5) == pytest.approx(2.4224)
+    assert transfer_s(1_448_000, None) == 0
 
 
 def test_slow_start_sends_ten_twenty_forty_segments_a_round_trip() -> None:
@@ -36,7 +37,7 @@ def test_a_pause_halves_the_window_once_a_time_out(paused_s: float, rounds: int)
 
 
 def test_more_than_the_window_waits_for_acknowledgements() -> None:
-    window_s = wire.wire_s(wire.WINDOW_BYTES, 1000)
+    window_s = transfer_s(wire.WINDOW_BYTES, 1000)
     assert wire.window_s(wire.WINDOW_BYTES, 0.2, 1000) == 0
     assert wire.window_s(wire.WINDOW_BYTES * 3, 0.2, 1000) == pytest.approx(2 * (0.2 - window_s))
     assert wire.window_s(wire.WINDOW_BYTES * 3, 0.01, 1000) == 0  # acknowledged before it is full
@@ -55,7 +56,7 @@ def test_tcp_takes_about_as_long_as_it_took(
 ) -> None:
     # Linux 6.18, cubic, 200 ms one way, about 1.1 Gbit/s; see docs/prediction.md.
     size = int(megabytes * 1e6)
-    found = 0.2 + wire.wire_s(size, 1100) + wire.window_s(size, 0.2, 1100)
+    found = 0.2 + transfer_s(size, 1100) + wire.window_s(size, 0.2, 1100)
     if paused_s:
         found += wire.slow_start_s(size, 0.2, 1100, paused_s)
     assert found == pytest.approx(seen_s, rel=0.25)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugins.preflight.findings import Asked, Host, Load
+from roles.preflight.judging.findings import Asked, Host, Load
 
 MIB, GIB = 2**20, 2**30
 FACTS: dict[str, Any] = {

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from plugins.preflight.findings import Asked, Finding, Host
-from plugins.preflight.judge import judge
+from roles.preflight.judging.findings import Asked, Finding, Host
+from roles.preflight.judging.judge import judge
 from tests.preflight import real
 from tests.preflight.good import ASKED, FACTS, GIB, MIB, host
 
@@ -51,7 +51,7 @@ def seen(look: Callable[[Path], dict[str, Any]], **duty: Any) -> Plant:
 
 
 def asking(sentence: Callable[[Path], str]) -> Plant:
-    """Plant something real that plugins/action/check_hosts.py finds, before anything logs in."""
+    """Plant something real that check_hosts finds, before anything logs in."""
     return lambda folder: [Finding("reachable", "stop", "", sentence(folder))]
 
 

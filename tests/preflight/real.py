@@ -27,7 +27,7 @@ import paramiko
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = ROOT / "roles/preflight/library/look_at_host.py"
-CHECK_HOSTS = ROOT / "plugins/action/check_hosts.py"
+CHECK_HOSTS = ROOT / "roles/preflight/action_plugins/check_hosts.py"
 ADDRESS = "10.99.0.1"  # in a namespace of its own
 NOTHING = {"bits": None, "sampled": False}
 Facts = dict[str, Any]

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from plugins.preflight import hardware, network, sizes
-from plugins.preflight.asked import asked_of
-from plugins.preflight.findings import Asked, Load
-from plugins.preflight.judge import judge
-from plugins.preflight.text import lines, stops
+from roles.preflight.judging import hardware, network, sizes
+from roles.preflight.judging.asked import asked_of
+from roles.preflight.judging.findings import Asked, Load
+from roles.preflight.judging.judge import judge
+from roles.preflight.judging.text import lines, stops
 from tests.preflight.good import ASKED, LOADS, MIB, host
 from tests.preflight.planted import found
-from tests.preflight.real import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,8 +81,7 @@ def test_people_read_a_line_a_host_and_what_is_wrong_below() -> None:
 
 
 def test_what_is_asked_comes_from_the_plans() -> None:
-    load(ROOT / "plugins/action/plan_cells.py")  # makes `planning` importable
-    cells = importlib.import_module("planning.cells")
+    cells = importlib.import_module("roles.plan.planning.cells")
     yaml = importlib.import_module("yaml")
     files = {
         name: yaml.safe_load((ROOT / f"experiments/{name}.yml").read_text())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.preflight.judge import judge
+from roles.preflight.judging.judge import judge
 from tests import namespaces
 from tests.preflight import table
 from tests.preflight.good import ASKED, host

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import Plan, read_plan
+from paretopipe_runtime.contract.units import transfer_s
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.job import Lease
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
-from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
-from paretopipe_runtime.orchestrator.sweep import SweepFiles
-from paretopipe_runtime.orchestrator.sweep import sweep as measure
-from paretopipe_runtime.plan import Plan, read_plan
-from paretopipe_runtime.runs import expand
-from paretopipe_runtime.units import transfer_s
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from paretopipe_runtime.orchestrator.loop import SweepFiles
+from paretopipe_runtime.orchestrator.loop import sweep as measure
+from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.order import StageOrder
 from tests.relay.conftest import started
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import runs, sweep
@@ -170,7 +170,7 @@ def test_profiles_of_processes_are_keyed_apart(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_order_keeps_its_way() -> None:
     form = Tensor((1, 1), "float32", 4)
-    order = Launch(
+    order = StageOrder(
         **{"run_id": "r", "stage": 0, "stages": 2, "backend": "socket", "engine": "eager"},
         **{"allocator": "tuned", "model": "mobilenetv2", "classes": 10, "manifest": {}},
         **{"first": 0, "end": 1, "takes": form, "gives": form, "input_batches": 1},
@@ -178,7 +178,7 @@ def test_an_order_keeps_its_way() -> None:
         **{"next_stage": ("pi2", "192.0.2.12", 5), "via": ("127.0.0.1", 6)},
     )
     message = order.to_message()
-    assert Launch.from_message(message) == order
+    assert StageOrder.from_message(message) == order
     for wrong in ("127.0.0.1:6", ["127.0.0.1"], ["127.0.0.1", "x"], 5):
         with pytest.raises(ParetoPipeError, match="E_LAUNCH"):
-            Launch.from_message({**message, "via": wrong})
+            StageOrder.from_message({**message, "via": wrong})

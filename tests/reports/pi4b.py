@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from paretopipe_runtime.models.registry import model_info
-from reports.data.records import Record
+from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.models import model_info
 from tests.reports.synthetic_sweep import write_cell
 
 SOURCE = Path(__file__).parent / "data" / "pi4b_to_pi4b_batch8.csv"

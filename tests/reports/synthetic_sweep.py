@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from paretopipe_runtime.contract.lines import Record, checksum
 from reports import paper
-from reports.data.records import Record, checksum
 
 NAMES = [f"features.{k}" for k in range(19)] + ["pool", "classifier"]
 CHANNELS = [32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320, 1280, 1280]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from paretopipe_runtime.contract.lines import Record
 from reports.data.profiles import links, profiles
-from reports.data.records import Record, read
+from reports.data.records import read
 from reports.page.index import Place
 from reports.page.render import pages
 from reports.page.sheet import Sheet

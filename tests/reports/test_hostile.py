@@ -17,11 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from paretopipe_runtime.contract import lines as contract
+from paretopipe_runtime.contract.lines import Record
 from reports.cli import main
 from reports.data import lines as reading
 from reports.data.cells import Cell, build
 from reports.data.profiles import links, profiles
-from reports.data.records import Record, Records, read
+from reports.data.records import Records, read
 from reports.data.text import LARGEST, MESSAGE, NAME
 from reports.data.tidy import csv, tidy
 from reports.errors import ReportError
@@ -90,7 +92,7 @@ def test_a_line_in_the_written_form_is_believed_without_being_written_again(
         raise AssertionError("summed up by writing it again")
 
     write(tmp_path, some_cell())
-    monkeypatch.setattr(reading, "checksum", never)
+    monkeypatch.setattr(contract, "checksum", never)
     assert len(read(tmp_path).runs) == 4
 
 
@@ -102,9 +104,9 @@ def test_the_checksum_holds_wherever_it_stands_and_fails_for_one_changed_digit(
     sealed = synthetic.seal({"kind": "run", "a": 1.5})
     record = {"crc32": sealed["crc32"], **sealed} if first else sealed
     line = json.dumps(record, separators=None if spaced else (",", ":")).encode()
-    assert reading.intact(line, record)
+    assert contract.intact(line, record)
     other = line.replace(b"1.5", b"1.6")
-    assert not reading.intact(other, json.loads(other))
+    assert not contract.intact(other, json.loads(other))
 
 
 def test_not_a_number_is_no_number_but_the_line_is_whole(tmp_path: Path) -> None:

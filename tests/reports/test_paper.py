@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime.models.registry import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from reports import paper
 from reports.data.cells import Cell
 from reports.data.records import read

@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from paretopipe_runtime.contract.lines import Record
 from reports.data.cells import Cell, build
 from reports.data.naming import Naming
-from reports.data.records import Record, read
+from reports.data.records import read
 from reports.data.tidy import tidy
 from reports.page.render import pages
 from reports.page.sections import memory

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from paretopipe_runtime.contract.lines import Record, checksum
 from reports.data.cells import Drift, Spread, build
 from reports.data.profiles import links, profiles
-from reports.data.records import Record, Records, checksum, read
+from reports.data.records import Records, read
 from reports.data.tidy import tidy
 from reports.errors import ReportError
 from reports.statistics.judge import judge

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.lines import Record
 from reports.data.plans import in_force
-from reports.data.records import Record, read
+from reports.data.records import read
 from reports.data.trained import trained
 from reports.page.render import pages
 from tests.reports import synthetic_sweep as synthetic

@@ -13,21 +13,22 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import profile_blocks, record
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import DTYPE_CODES, FrameType, Header
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker import memory, socket_backend, stage
-from paretopipe_runtime.worker.cuda import OUTPUTS, exact_float32
-from paretopipe_runtime.worker.device import Cpu
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.frames import DTYPE_CODES, FrameType, Header, Tensor
+from paretopipe_runtime.worker import stage
+from paretopipe_runtime.worker.backends import socket as socket_backend
+from paretopipe_runtime.worker.devices import memory
+from paretopipe_runtime.worker.devices.cuda import OUTPUTS, exact_float32
+from paretopipe_runtime.worker.devices.device import Cpu
 from paretopipe_runtime.worker.node import Node
+from paretopipe_runtime.worker.order import StageOrder
 from tests.runtime.cluster import Cluster
 from tests.runtime.threads import Copies, FakeCuda, Log, LoggedCuda, in_threads, tcp_pair
 
@@ -237,7 +238,7 @@ def test_a_full_gpu_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     ours, theirs = tcp_pair()
     form = Tensor((1, 1), "float32", 4)
-    order = Launch(
+    order = StageOrder(
         **{"run_id": "run", "stage": 0, "stages": 1, "backend": "socket", "engine": "eager"},
         **{"allocator": "default", "model": "", "classes": 1, "manifest": {}, "first": 0, "end": 1},
         **{"takes": form, "gives": form, "next_stage": None, "input_batches": 1, "input_seed": 0},

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from paretopipe_runtime.engines import ENGINES, check_device
+from paretopipe_runtime.contract.factors import ENGINES, check_device
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker import cuda
-from paretopipe_runtime.worker.device import Cpu, open_device
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.devices import cuda
+from paretopipe_runtime.worker.devices.device import Cpu, open_device
 from tests.runtime.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +28,8 @@ def refuse(*_, **__):
 
 for name in ("is_available", "init", "device_count", "current_device", "_lazy_init"):
     setattr(torch.cuda, name, refuse)
-from paretopipe_runtime.worker import forkserver, preload
-preload.warm()
+from paretopipe_runtime.worker import forkserver
+forkserver.warm()
 assert not torch.cuda.is_initialized()
 print(*sys.modules)
 """
@@ -59,7 +59,8 @@ def test_the_fork_server_never_touches_cuda() -> None:
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert "paretopipe_runtime.worker.stage" in loaded
-    assert not {"paretopipe_runtime.worker.cuda", "paretopipe_runtime.worker.nvml"} & loaded
+    for name in ("devices.cuda", "usage.nvml"):
+        assert f"paretopipe_runtime.worker.{name}" not in loaded
     assert "pynvml" not in loaded
 
 

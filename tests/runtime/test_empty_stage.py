@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import runs, sweep
 from tests.runtime.test_profile import link_of, profile, samples

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.orchestrator.outlook import prepare_cells, visits
+from paretopipe_runtime.orchestrator.forecast import prepare_cells, visits
 from paretopipe_runtime.orchestrator.pace import learned
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import runs, sweep

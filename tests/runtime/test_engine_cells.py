@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from paretopipe_runtime.engines import ENGINES
+from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import runs, sweep
 

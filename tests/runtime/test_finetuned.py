@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.weights import Published, read_published
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.datasets import open_dataset
 from paretopipe_runtime.finetune.evaluation import evaluate
 from paretopipe_runtime.finetune.progress import Progress, Work
 from paretopipe_runtime.golden import TOLERANCE, compare, input_batches
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
-from paretopipe_runtime.published import Published, read
-from paretopipe_runtime.weights import block_path, load_stage, make_seeded_weights
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from paretopipe_runtime.weights import block_path, check_store, load_stage, make_seeded_weights
 from tests.effort import trials
 from tests.finetune.made import Processes
 from tests.runtime.cluster import Cluster
@@ -55,7 +55,7 @@ def document(cluster: Cluster) -> dict[str, Any]:
 
 @pytest.fixture
 def weights(document: dict[str, Any]) -> Published:
-    found = read(document)
+    found = read_published(document)
     assert found is not None
     return found
 
@@ -139,7 +139,7 @@ def test_a_sweep_proves_that_it_ran_those_weights(
     for host in cluster.agents:
         # The workers hold every block by its digest, and what they hold is as good.
         store = cluster.folder / host / "weights"
-        weights.check_store(store)
+        check_store(weights, store)
         assert accuracy(weights, store) == origin.accuracy
     seeded = make_seeded_weights("mobilenetv2", 10, 0, cluster.state_dir / "weights")
     assert rows[0]["proof"]["weights_digest"] != seeded.digest

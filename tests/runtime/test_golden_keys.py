@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
-from paretopipe_runtime.partition import boundary_shapes
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 
 GOLDEN = Path(__file__).parents[1] / "reports/golden"
 KEYS: dict[str, list[str]] = json.loads((GOLDEN / "keys.json").read_text())

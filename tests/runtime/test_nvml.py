@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.worker import nvml
+from paretopipe_runtime.worker.usage import nvml
 
 UUID = "8f3c1f2e-0000-0000-0000-000000000001"
 

@@ -13,15 +13,16 @@ import pytest
 import torch
 
 from paretopipe_runtime import engines, golden
-from paretopipe_runtime.engines import ENGINES, StageToLoad
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.engines import StageToLoad
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import MODEL_NAMES, model_info
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
-from paretopipe_runtime.partition import boundary_shapes
+from paretopipe_runtime.models.boundaries import boundary_shapes
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.weights import make_seeded_weights
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker import memory
-from paretopipe_runtime.worker.cuda import Cuda, open_gpu
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.devices import memory
+from paretopipe_runtime.worker.devices.cuda import Cuda, open_gpu
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import runs, sweep
 from tests.runtime.test_profile import plan_of, profile, samples

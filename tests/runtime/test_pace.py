@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.orchestrator.blocks import Block, Drift, Log, blocks_of
 from paretopipe_runtime.orchestrator.pace import Learned, Pace, learned
 from paretopipe_runtime.orchestrator.progress import Progress
+from paretopipe_runtime.orchestrator.rounds import Block, Drift, Log, blocks_of
 
 REAL = Path(__file__).parent / "data" / "demo_timings.json"
 SURE = 1.28  # deviations that a live line tells to either side

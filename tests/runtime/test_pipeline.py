@@ -16,8 +16,8 @@ import pytest
 
 from paretopipe_runtime.cli import main
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.lease import Lease
-from paretopipe_runtime.orchestrator.outlook import prepare_cells, table
+from paretopipe_runtime.job import Lease
+from paretopipe_runtime.orchestrator.forecast import prepare_cells, table
 from paretopipe_runtime.worker.agent import Agent, AgentOptions
 from tests.runtime.cluster import ADDRESSES, Cluster
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import Cuts, read_plan
-from paretopipe_runtime.runs import Run, expand
+from paretopipe_runtime.orchestrator.runs import Run, expand
 from tests.trained import named, unwritten
 
 

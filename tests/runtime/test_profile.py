@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from paretopipe_runtime.engines import ENGINES
-from paretopipe_runtime.models import model_info
-from paretopipe_runtime.orchestrator.outlook import (
+from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.orchestrator.forecast import (
     VISIT_S,
     prepare_cells,
     table,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.models import model_info
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.models.boundaries import block_flops
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.workload import block_flops
 from tests.runtime.cluster import Cluster
 
 #: AlexNet's multiply-adds for one image of 224 px: output pixels x filters x inputs of a filter.

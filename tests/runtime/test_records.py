@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.cli import main
+from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.plan import canonical
 from paretopipe_runtime.records import Records
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import command, no_stage_left, runs, sweep, wait_until
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.tensor import Tensor
-from paretopipe_runtime.worker import rpc_backend
-from paretopipe_runtime.worker.backend import Context
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.backends import rpc
+from paretopipe_runtime.worker.backends.backend import Context
+from paretopipe_runtime.worker.backends.rpc_calls import Call, Inbox
+from paretopipe_runtime.worker.backends.rpc_group import explain, interface_of
 from paretopipe_runtime.worker.node import Node
-from paretopipe_runtime.worker.rpc_calls import Call, Inbox
-from paretopipe_runtime.worker.rpc_group import explain, interface_of
 
 FORM = Tensor((2, 3), "float32", 24)
 
@@ -36,13 +36,13 @@ def context(*, allowed: bool) -> Context:
 
 def test_it_is_off_unless_the_node_allows_it() -> None:
     with pytest.raises(ParetoPipeError, match=r"E_RPC_OFF.*reaches 127\.0\.77\.11.*provision"):
-        rpc_backend.connect(context(allowed=False))
+        rpc.connect(context(allowed=False))
 
 
 def test_a_torch_without_rpc_is_told_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.distributed.rpc, "is_available", lambda: False)
     with pytest.raises(ParetoPipeError, match=r"E_RPC_UNAVAILABLE.*use backend=socket"):
-        rpc_backend.connect(context(allowed=True))
+        rpc.connect(context(allowed=True))
 
 
 def test_calls_are_taken_up_in_the_order_of_their_batches() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import command, no_stage_left, runs, wait_until
 

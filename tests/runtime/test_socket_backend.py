@@ -11,14 +11,14 @@ from typing import NoReturn
 import pytest
 import torch
 
-from paretopipe_runtime.engines import Layout
+from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.wire.tls import Identity
-from paretopipe_runtime.worker import memory
-from paretopipe_runtime.worker.backend import Batch
-from paretopipe_runtime.worker.socket_backend import TensorSink, TensorSource, kernel_holds
+from paretopipe_runtime.worker.backends.backend import Batch, TensorSink
+from paretopipe_runtime.worker.backends.socket import TensorSource, kernel_holds
+from paretopipe_runtime.worker.devices import memory
 from tests.wire.cuts import tcp_pair
 from tests.wire.encrypted import encrypted
 
@@ -36,8 +36,12 @@ def pair(request: pytest.FixtureRequest, identity: Identity) -> Iterator[tuple[C
 
 
 def fail(error: ParetoPipeError) -> NoReturn:
-    """End the thread, as a stage would end its process: the test's end closes its channel."""
-    raise SystemExit(str(error))
+    """Keep the thread for good, as a stage would end its process: the test closes its channel.
+
+    An exception, SystemExit too, would be the next test's warning.
+    """
+    threading.Event().wait()
+    raise error
 
 
 def form_of(tensor: torch.Tensor) -> Tensor:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from paretopipe_runtime import environment
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.record import was_throttled
-from paretopipe_runtime.worker import throttling
-from paretopipe_runtime.worker.throttling import Throttling
+from paretopipe_runtime.worker.usage import throttling
+from paretopipe_runtime.worker.usage.throttling import Throttling
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import runs, sweep
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator import aftermath, pipeline, profile_link
+from paretopipe_runtime.orchestrator import pipeline, postmortem, profile_link
 from paretopipe_runtime.orchestrator.drive import drive
-from paretopipe_runtime.orchestrator.outlook import prepare_cells
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
-from paretopipe_runtime.wire import handshake, opening
-from paretopipe_runtime.wire.opening import Keys
+from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.wire import connect, handshake
+from paretopipe_runtime.wire.connect import Keys
 from tests.certificates import Authority
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import no_stage_left, runs, sweep, wait_until
@@ -141,14 +141,13 @@ def test_a_plan_is_not_obeyed_over_the_other_transport(
     used: str,
 ) -> None:
     """An orchestrator that says one thing and does the other, as if someone had talked it into."""
-
-    connect = opening.connect
+    really = connect.open_channel
 
     def otherwise(*arguments: Any, transport: str, **others: Any) -> Any:
         assert transport == planned
-        return connect(*arguments, transport=used, **others)
+        return really(*arguments, transport=used, **others)
 
-    monkeypatch.setattr(pipeline.opening, "connect", otherwise)
+    monkeypatch.setattr(pipeline, "open_channel", otherwise)
     document = plan if planned == "tls" else cluster.plan()
     error = failure(cluster, document, cluster.keys)
     assert error.code == "E_TRANSPORT", error
@@ -174,7 +173,7 @@ def test_a_stranger_with_a_client_hello_costs_what_any_other_does(
             sock.sendall(hello.read() if sock is socks[0] else b"\x16\x03\x01" + more)
         # A peer is let in meanwhile, over TLS.
         worker = read_plan(cluster.plan(transport="tls")).workers[0]
-        assert aftermath.end(worker, "nobody", cluster.keys, 10)[0] == []
+        assert postmortem.end(worker, "nobody", cluster.keys, 10)[0] == []
         for sock in socks:
             heard = b"?"
             with contextlib.suppress(ConnectionResetError):
@@ -191,10 +190,10 @@ def test_who_has_the_key_and_stalls_before_tls_is_given_up(cluster: Cluster) -> 
     sock, _ = handshake.connect(address, cluster.key, hello, timeout=5)
     began = time.monotonic()
     with sock:
-        sock.settimeout(opening.TLS_TIMEOUT_S + 10)
+        sock.settimeout(connect.TLS_TIMEOUT_S + 10)
         assert sock.recv(1) == b""
     closed = time.monotonic()
-    assert closed - began < opening.TLS_TIMEOUT_S + 3
+    assert closed - began < connect.TLS_TIMEOUT_S + 3
     while "had not agreed on TLS" not in cluster.log("pi1"):  # said after it is closed
         assert time.monotonic() < closed + 5, cluster.log("pi1")
         time.sleep(0.05)

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, Pipeline
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.record import success
-from paretopipe_runtime.plan import read_plan
-from paretopipe_runtime.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import FrameType, Tensor
 from tests.runtime.test_plan import document
 
 LOGITS = Tensor((8, 10), "float32", 320)

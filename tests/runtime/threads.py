@@ -13,18 +13,19 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import drive as driving
 from paretopipe_runtime.orchestrator import profile_blocks
-from paretopipe_runtime.orchestrator.boots import Boots
 from paretopipe_runtime.orchestrator.pipeline import Pipeline
-from paretopipe_runtime.plan import Plan
+from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.opening import Keys
-from paretopipe_runtime.worker import socket_backend, stage
-from paretopipe_runtime.worker.cuda import Cuda
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.worker import stage
+from paretopipe_runtime.worker.backends import socket as socket_backend
+from paretopipe_runtime.worker.devices.cuda import Cuda
 from paretopipe_runtime.worker.node import Node
+from paretopipe_runtime.worker.order import StageOrder
 
 Log = list[str]
 
@@ -121,7 +122,7 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
         cleanup.enter_context(other)
         return one, other
 
-    def launch(orders: list[Launch], plan: Plan, _keys: Keys, _boots: Boots) -> Pipeline:
+    def launch(orders: list[StageOrder], plan: Plan, _keys: Keys, _boots: Boots) -> Pipeline:
         for order in orders[1:]:
             links[order.stage] = pair()
         channels = []
@@ -139,7 +140,7 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
             ready.append(answer)
         return Pipeline(channels[0], channels[-1], channels, ready)
 
-    def run(order: Launch, control: socket.socket, log: Log) -> None:
+    def run(order: StageOrder, control: socket.socket, log: Log) -> None:
         mine.log = log
         node = Node(f"host{order.stage}", "127.0.0.1", b"", folder)
         channel = Channel(control, "orchestrator")
@@ -163,10 +164,10 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
         mine.log.append("send")
         real_send(sink, batch, output)
 
-    def link_to_next(_node: Node, order: Launch) -> Channel:
+    def link_to_next(_node: Node, order: StageOrder) -> Channel:
         return Channel(links[order.stage + 1][0], "next")
 
-    def link_from_previous(_links: socket.socket, order: Launch, _identity: None) -> Channel:
+    def link_from_previous(_links: socket.socket, order: StageOrder, _identity: None) -> Channel:
         return Channel(links[order.stage][1], "previous")
 
     with cleanup, pytest.MonkeyPatch.context() as patch:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
-from paretopipe_runtime.plan import Plan, read_plan
-from paretopipe_runtime.runs import Run
+from paretopipe_runtime.orchestrator.runs import Run
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
 from tests.runtime.cluster import Cluster

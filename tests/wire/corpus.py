@@ -1,8 +1,8 @@
-"""Hostile inputs, a file each under tests/corpus: what every later campaign tries first.
+"""Hostile inputs, by what they are given to, under tests/corpus: each campaign tries them first.
 
-A file says what it is given to, which error has to come of it (``null``: it is accepted; of an
-agent: how it ends the conversation), and why it was kept. What a peer with the key says begins with
-its HELLO, without version and nonce, on a line.
+Each says which error has to come of it (``null``: it is accepted; of an agent: how it ends the
+conversation), and why it was kept. What a peer with the key says begins with its HELLO, without
+version and nonce, on a line.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames, handshake, strict
-from paretopipe_runtime.wire.channel import MESSAGE_DEPTH
+from paretopipe_runtime.wire.receiving import MESSAGE_DEPTH
 
 FOLDER = Path(__file__).parent.parent / "corpus"
 
@@ -30,24 +31,32 @@ class Case:
 
 
 def cases(*targets: str) -> list[Case]:
-    """Return the kept inputs to `targets`, in order of their names."""
-    found = []
-    for path in sorted(FOLDER.glob("*.json")):
-        kept = json.loads(path.read_text())
-        if kept["target"] in targets:
-            data = bytes.fromhex("".join(kept["hex"]))
-            found.append(Case(path.stem, kept["target"], kept["expect"], kept["why"], data))
-    return found
+    """Return the kept inputs to `targets`, in order of targets and names."""
+    return [
+        Case(name, target, kept["expect"], kept["why"], bytes.fromhex("".join(kept["hex"])))
+        for target in targets
+        for name, kept in sorted(_kept(target).items())
+    ]
 
 
 def keep(case: Case) -> Path:
     """Write `case` down."""
     text = case.data.hex()
     lines = [text[at : at + 80] for at in range(0, len(text), 80)]
-    kept = {"target": case.target, "expect": case.expect, "why": case.why, "hex": lines}
-    path = FOLDER / f"{case.name}.json"
+    kept = _kept(case.target) | {case.name: {"expect": case.expect, "why": case.why, "hex": lines}}
+    path = _path(case.target)
     path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def _path(target: str) -> Path:
+    return FOLDER / f"{target.replace(' ', '_')}.json"
+
+
+def _kept(target: str) -> dict[str, Any]:
+    path = _path(target)
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return kept
 
 
 def outcome(target: str, data: bytes) -> tuple[str | None, object]:

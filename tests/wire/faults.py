@@ -59,7 +59,7 @@ def transfer(
     for sock in (left, right):
         tcp.tune(sock)
     if lost_s is not None:
-        tcp.bear(left, lost_s)
+        tcp.set_user_timeout(left, lost_s)
     sender, receiver = Channel(left, "receiver"), Channel(right, "sender")
     payload = np.random.default_rng(seed).integers(0, 256, nbytes, dtype=np.uint8)
     buffer = bytearray(nbytes)
@@ -119,7 +119,7 @@ def frozen(sent_nbytes: int, of_nbytes: int, deadline_s: float) -> tuple[str, fl
     ours, theirs = tcp_pair()
     for sock in (ours, theirs):
         tcp.tune(sock)
-        tcp.bear(sock, deadline_s / 2)
+        tcp.set_user_timeout(sock, deadline_s / 2)
     header = Header(FrameType.BLOB, 0, of_nbytes)
     first = (frames.encode(header) + bytes(of_nbytes))[:sent_nbytes]
     command = [sys.executable, "-c", _FREEZES, str(theirs.fileno())]

@@ -18,13 +18,12 @@ import pytest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType
-from paretopipe_runtime.wire.tensor import Tensor
+from paretopipe_runtime.wire.frames import FrameType, Tensor
 from paretopipe_runtime.worker import deploy
+from paretopipe_runtime.worker.backends.backend import link_from_previous
 from paretopipe_runtime.worker.complaints import BURST, Complaints
-from paretopipe_runtime.worker.launch import Launch
+from paretopipe_runtime.worker.order import StageOrder
 from paretopipe_runtime.worker.pending import Pending
-from paretopipe_runtime.worker.socket_backend import link_from_previous
 from tests.runtime.test_pipeline import wait_until
 from tests.wire import strangers
 from tests.wire.conftest import Live
@@ -89,7 +88,7 @@ def test_a_flood_of_refusals_is_a_few_lines_and_a_count() -> None:
     assert lines[-1] == "E_AUTH: later"
 
 
-def order(**changes: Any) -> Launch:
+def order(**changes: Any) -> StageOrder:
     form = Tensor((2, 10), "float32", 80)
     fields: dict[str, Any] = {
         **{"run_id": "x", "stage": 1, "stages": 2, "backend": "socket", "engine": "eager"},
@@ -98,7 +97,7 @@ def order(**changes: Any) -> Launch:
         **{"input_batches": 1, "input_seed": 0, "image_px": 0, "io_timeout_s": 2.0},
         **{"idle_timeout_s": 2.0},
     }
-    return Launch(**{**fields, **changes})
+    return StageOrder(**{**fields, **changes})
 
 
 @pytest.mark.parametrize(
@@ -162,9 +161,9 @@ def test_a_link_is_encrypted_where_the_plan_says_so_and_nowhere_else(
 )
 def test_an_order_is_taken_only_as_a_whole(wrong: dict[str, Any]) -> None:
     message = json.loads(json.dumps(order().to_message()))
-    assert Launch.from_message(message) == order()
+    assert StageOrder.from_message(message) == order()
     with pytest.raises(ParetoPipeError, match="E_LAUNCH"):
-        Launch.from_message({**message, **wrong})
+        StageOrder.from_message({**message, **wrong})
 
 
 def test_a_stage_that_ends_before_it_takes_its_link(live: Live) -> None:

@@ -120,6 +120,6 @@ def test_every_connection_has_what_notices_a_dead_peer() -> None:
         tcp.tune(one)
         assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
-        tcp.bear(one, 185.5)
+        tcp.set_user_timeout(one, 185.5)
         assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 185_500
         assert 0 < tcp.round_trip_s(one) < 1

@@ -14,10 +14,10 @@ from contextlib import AbstractContextManager
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator import aftermath
+from paretopipe_runtime.orchestrator import postmortem
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.wire import handshake
-from paretopipe_runtime.worker.socket_backend import CHAIN_TIMEOUT_S
+from paretopipe_runtime.worker.backends.backend import CHAIN_TIMEOUT_S
 from tests.effort import some
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import no_stage_left, wait_until
@@ -27,7 +27,7 @@ from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
 
 DEADLINE_S = 6.0  # of a batch: what a plan gives, but for the two minutes that it may compute
 # Afterwards every worker is asked what is left of the run; one that is out of reach says nothing.
-ASKED_S = aftermath.TIMEOUT_S
+ASKED_S = postmortem.TIMEOUT_S
 LATE_S = 4.0 + ASKED_S  # two seconds, and slack for a machine that does other things meanwhile
 CONNECT_S = 10.0
 LONG = 100_000  # batches: until something breaks

@@ -7,9 +7,9 @@ from statistics import median
 
 import pandas as pd
 
+from paretopipe_runtime.contract.lines import Record
 from reports.data.cells import Cell, Drift
 from reports.data.kinds import engine_name
-from reports.data.lines import Record
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.prediction.predictor import Predictor

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data import repeat
 from reports.data.cells import Cell, spread
@@ -21,7 +22,7 @@ from reports.data.kinds import (
     transport_name,
 )
 from reports.data.naming import Naming
-from reports.data.records import Record, host_facts
+from reports.data.records import host_facts
 from reports.data.trained import every
 from reports.page.figures import spread as spread_text
 from reports.page.sheet import Section, Sheet

@@ -96,7 +96,10 @@ def rate(source: str, peer: str, port: int, told: dict[str, Any]) -> dict[str, A
     while True:
         try:
             connection = socket.create_connection((peer, port), SILENCE_S, (source, 0))
-            break
+            # Where nobody listens on the caller's own host, TCP may connect a port to itself.
+            if connection.getsockname() != connection.getpeername():
+                break
+            part(connection)
         except OSError as error:
             if time.monotonic() > deadline:
                 return {"error": f"{error.strerror or error}"}

@@ -1,0 +1,365 @@
+"""The plan of one cell: what to run, as read from JSON and checked. Data in, data out.
+
+A *cell* is model x backend x engine x pairing x scenario.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paretopipe_runtime.contract import units
+from paretopipe_runtime.contract import weights as published
+from paretopipe_runtime.contract.factors import (
+    DEVICE,
+    OF_CELL,
+    OF_WORKER,
+    Factor,
+    Variant,
+    check_device,
+)
+from paretopipe_runtime.contract.lines import SCHEMA_VERSION
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.splits import Cuts, all_splits, split_name, validate_cuts
+from paretopipe_runtime.errors import ParetoPipeError
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A host that runs a stage, where its agent listens, and what its stages compute with.
+
+    `variant` has each factor that is a host's own, `transport` is the plan's.
+    """
+
+    host: str
+    address: str
+    port: int
+    variant: Variant
+    transport: str = "plain"
+
+    @property
+    def allocator(self) -> str:
+        """How the stages get their memory."""
+        return str(self.variant["allocator"])
+
+    @property
+    def device(self) -> str:
+        """Where the stages compute."""
+        return str(self.variant["device"])
+
+
+@dataclass(frozen=True)
+class Relay:
+    """What stands for traffic control where hosts are processes: ways by which `host` is shaped.
+
+    `ways` has where to connect for a host, by its name: from `host`, or from anywhere to `host`.
+    """
+
+    host: str
+    ways: dict[str, Address]
+
+    def via(self, to: Worker, after: Worker | None) -> Address | None:
+        """Return the way to a worker from the one before; None where neither is shaped."""
+        shaped = self.host == to.host or (after is not None and self.host == after.host)
+        return self.ways[to.host] if shaped else None
+
+
+@dataclass(frozen=True)
+class More:
+    """Splits that are brought to `repeats` repeats, in further blocks of their own."""
+
+    splits: tuple[Cuts, ...]
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One cell's plan; `document` is the JSON it was read from, kept for provenance.
+
+    `variant` has each factor of `contract.factors` that is not a host's own.
+    `hub` is where every tensor passes through, None where the stages are chained.
+    `end_points`: whether each block has everything on the first host, and on the last.
+    `sentinel`: whether the same split opens and closes each block; where it shifts by more than
+    `drift_limit` in between, as a ratio less 1, the block is measured once more. 0: never.
+    `weights`: a published set; None for random ones made from `weights_seed`.
+    `relay` shapes the network where the hosts are processes of one machine.
+    """
+
+    document: dict[str, Any]
+    cell_id: str
+    model: str
+    classes: int
+    image_px: int
+    batch_size: int
+    variant: Variant
+    pairing: str
+    scenario: str
+    netem: dict[str, Any] | None
+    measured: dict[str, Any] | None
+    relay: Relay | None
+    workers: tuple[Worker, ...]
+    hub: Worker | None
+    splits: tuple[Cuts, ...]
+    repeats: int
+    more: tuple[More, ...]
+    end_points: bool
+    sentinel: bool
+    drift_limit: float
+    seed: int
+    warmup_batches: int
+    latency_batches: int
+    throughput_batches: int
+    window: int
+    weights_seed: int
+    weights: published.Published | None
+
+    @property
+    def backend(self) -> str:
+        """Which backend moves tensors."""
+        return str(self.variant["backend"])
+
+    @property
+    def transport(self) -> str:
+        """``plain``, or ``tls`` where every connection of the cell is encrypted."""
+        return str(self.variant["transport"])
+
+    @property
+    def engine(self) -> str:
+        """Which engine computes."""
+        return str(self.variant["engine"])
+
+    @property
+    def emulation(self) -> str:
+        """``processes`` where the hosts are those of one machine, empty where they are hosts."""
+        return str(self.variant["emulation"])
+
+    @property
+    def weights_factors(self) -> dict[str, Any]:
+        """Which weights: the seed they are made from, or the set's name and what it stands for."""
+        if self.weights is None:
+            return {"weights_seed": self.weights_seed}
+        return {"weights": self.weights.name, "weights_digest": self.weights.manifest.digest}
+
+    def via(self, to: Worker, after: Worker | None = None) -> Address | None:
+        """Return by what way to reach a worker from the one before, or from the orchestrator.
+
+        None is straight to its own address.
+        """
+        return self.relay.via(to, after) if self.relay else None
+
+    def onward(self, workers: tuple[Worker, ...], stage: int) -> dict[str, Any]:
+        """Return what a stage's `StageOrder` says of the next one; a hub's is the first."""
+        if stage + 1 == len(workers):
+            return {"next_stage": None}
+        to, after = workers[stage + 1], workers[stage] if stage >= 0 else None
+        return {"next_stage": (to.host, to.address, to.port), "via": self.via(to, after)}
+
+    @property
+    def asked_rate_mbit(self) -> float | None:
+        """The rate that the scenario asks for; None where it does not limit it."""
+        return units.mbit((self.netem or {}).get("rate"))
+
+    @property
+    def asked_delay_s(self) -> float:
+        """The delay one way, in seconds, that the scenario asks for; 0 where it asks for none."""
+        return units.seconds((self.netem or {}).get("delay")) or 0.0
+
+    @property
+    def least_delay_s(self) -> float:
+        """What every packet is delayed by at least, as far as what is asked tells."""
+        varies = units.seconds((self.netem or {}).get("jitter"))
+        return 0.0 if varies else self.asked_delay_s
+
+    @property
+    def rate_mbit(self) -> float | None:
+        """The link's rate: as measured, else as asked for, else None (unshaped, unmeasured)."""
+        measured = self.measured and self.measured.get("rate_mbit")
+        return float(measured) if measured else self.asked_rate_mbit
+
+    @property
+    def rtt_s(self) -> float:
+        """The round-trip time in seconds: as measured, else as asked for, else 0."""
+        if self.measured and self.measured.get("rtt_ms"):
+            return float(self.measured["rtt_ms"]) / 1000
+        return self.asked_delay_s * (2 if (self.netem or {}).get("direction") == "symmetric" else 1)
+
+    def transfer_s(self, nbytes: int) -> float:
+        """Seconds that `nbytes` of payload take at the asked rate; 0 where none is asked for."""
+        return units.transfer_s(nbytes, self.asked_rate_mbit)
+
+
+def read_plan(document: dict[str, Any]) -> Plan:
+    """Check a plan and return it.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_PLAN``, ``E_MODEL``, ``E_SPLIT``, ``E_BACKEND``, ``E_TRANSPORT``, ``E_DEVICE``,
+        ``E_ENGINE``: what was seen, what was expected.
+    """
+    try:
+        return _read(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ParetoPipeError(
+            "E_PLAN",
+            f"the plan is malformed: {type(error).__name__} {error} — it is written by "
+            "playbooks/measure.yml",
+        ) from error
+
+
+def _read(document: dict[str, Any]) -> Plan:
+    if document["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema_version {document['schema_version']}, this is {SCHEMA_VERSION}")
+    model = model_info(document["model"])
+    variant = _variant(OF_CELL, document)
+    _check_encryption(variant)
+    workers = tuple(_worker(fields, variant) for fields in document["workers"])
+    for worker in workers:
+        check_device(variant["engine"], worker.device, worker.host)
+    hub = _worker(document["hub"], variant) if variant["backend"] == "rpc_hub" else None
+    if document["splits"] == "all":
+        splits = all_splits(model.blocks)
+    else:
+        splits = list(map(_cuts, document["splits"]))
+    if not splits:
+        raise ValueError("it names no split")
+    more = tuple(_more(entry) for entry in document.get("more", ()))
+    for cuts in (*splits, *(cuts for entry in more for cuts in entry.splits)):
+        validate_cuts(model.name, model.blocks, cuts)
+        if len(cuts) != len(workers) - 1:
+            raise ParetoPipeError(
+                "E_SPLIT",
+                f"split {split_name(cuts)} makes {len(cuts) + 1} stages, pairing "
+                f"{document['pairing']} has {len(workers)} hosts — give one cut point fewer",
+            )
+    counts = (
+        "image_px",
+        "batch_size",
+        "repeats",
+        "latency_batches",
+        "throughput_batches",
+        "window",
+        "classes",
+    )
+    for name in counts:
+        if int(document[name]) < 1:
+            raise ParetoPipeError("E_PLAN", f"{name} is {document[name]}, expected 1 or more")
+    scenario = document["scenario"]
+    return Plan(
+        document=document,
+        cell_id=document["cell_id"],
+        model=model.name,
+        classes=int(document["classes"]),
+        image_px=int(document["image_px"]),
+        batch_size=int(document["batch_size"]),
+        variant=variant,
+        pairing=document["pairing"],
+        scenario=scenario["name"],
+        netem=scenario.get("netem") or None,
+        measured=scenario.get("measured") or None,
+        relay=_relay(document, workers),
+        workers=workers,
+        hub=hub,
+        splits=tuple(dict.fromkeys(splits)),
+        repeats=int(document["repeats"]),
+        more=more,
+        end_points=bool(document.get("end_points", False)),
+        sentinel=bool(document.get("sentinel", False)),
+        drift_limit=_drift_limit(document),
+        seed=int(document["seed"]),
+        warmup_batches=int(document["warmup_batches"]),
+        latency_batches=int(document["latency_batches"]),
+        throughput_batches=int(document["throughput_batches"]),
+        window=int(document["window"]),
+        weights_seed=int(document["weights_seed"]),
+        weights=_weights(document),
+    )
+
+
+def _weights(document: dict[str, Any]) -> published.Published | None:
+    """The set that the plan names, which has to be of the plan's model and classes."""
+    weights = published.read_published(document)
+    if weights is None:
+        return None
+    manifest = weights.manifest
+    if (manifest.model, manifest.classes) != (document["model"], int(document["classes"])):
+        raise ParetoPipeError(
+            "E_WEIGHTS",
+            f"weights {weights.name!r} are {manifest.model}'s with {manifest.classes} classes, the "
+            f"plan asks for {document['model']} with {document['classes']} — leave classes=… out, "
+            "or fine-tune with as many",
+        )
+    return weights
+
+
+def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | None:
+    fields = document["scenario"].get("relay")
+    if fields is None:
+        return None
+    if document["backend"] != "socket":
+        raise ParetoPipeError(
+            "E_BACKEND",
+            f"backend {document['backend']} through a relay: PyTorch RPC connects on its own, past "
+            "it — choose -e backend=socket, or an unshaped scenario",
+        )
+    ways = {name: (str(address), int(port)) for name, (address, port) in fields["ways"].items()}
+    relay = Relay(fields["host"], ways)
+    for after, to in zip((None, *workers), workers, strict=False):
+        relay.via(to, after)  # a KeyError where there is no way
+    return relay
+
+
+def _cuts(fields: list[Any]) -> Cuts:
+    return tuple(int(cut) for cut in fields)
+
+
+def _more(fields: dict[str, Any]) -> More:
+    splits = tuple(dict.fromkeys(map(_cuts, fields["splits"])))
+    if not splits:
+        raise ValueError("more names no split")
+    return More(splits, int(fields["repeats"]))
+
+
+def _drift_limit(document: dict[str, Any]) -> float:
+    limit = float(document.get("drift_limit", 0))
+    if not (math.isfinite(limit) and limit >= 0):
+        raise ValueError(f"drift_limit {limit}, expected 0 (never repeat a block) or more")
+    return limit
+
+
+def _variant(factors: Sequence[Factor], fields: dict[str, Any]) -> Variant:
+    """Return what is said of these factors, checked; what is not said is the default."""
+    # Those of a cell that are always named must be; workers did not have allocators at first.
+    said = {
+        factor.option: fields[factor.option]
+        if factor.always and not factor.per_host
+        else fields.get(factor.option, factor.default)
+        for factor in factors
+    }
+    return Variant({factor.option: factor.check(said[factor.option]) for factor in factors})
+
+
+def _check_encryption(variant: Variant) -> None:
+    transport, backend = variant["transport"], variant["backend"]
+    if transport == "tls" and backend != "socket":
+        raise ParetoPipeError(
+            "E_TRANSPORT",
+            f"transport tls with backend {backend}: PyTorch RPC cannot be encrypted, backend "
+            "socket can — choose -e backend=socket, or -e transport=plain",
+        )
+
+
+def _worker(fields: dict[str, Any], variant: Variant) -> Worker:
+    host, device = fields["host"], str(fields.get("device", DEVICE.default))
+    if not DEVICE.knows(device):
+        raise ParetoPipeError(
+            "E_DEVICE",
+            f"unknown device {device!r} for {host}: known are cpu, cuda and cuda:N — set "
+            "worker_device in the inventory",
+        )
+    own, transport = _variant(OF_WORKER, fields), variant["transport"]
+    return Worker(host, fields["address"], int(fields["port"]), own, transport)

@@ -1,0 +1,240 @@
+"""Prepare a sweep's cells and say how long they will take, before anything is measured.
+
+A short probe runs the whole model on each worker once (a plan with no cut), which gives the node's
+speed; each block's share of the work spreads it over the splits; bytes over rate gives the wire.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from paretopipe_runtime import forked
+from paretopipe_runtime.contract.plan import Plan, Worker, read_plan
+from paretopipe_runtime.contract.splits import stage_ranges
+from paretopipe_runtime.orchestrator.deployment import deploy
+from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.pace import Pace, learned, save_estimate
+from paretopipe_runtime.orchestrator.pipeline import launch_s
+from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.orchestrator.profile import samples_of
+from paretopipe_runtime.orchestrator.rounds import Log, blocks_of, continued, needed, outstanding
+from paretopipe_runtime.orchestrator.runs import Run, expand
+from paretopipe_runtime.records import Records
+from paretopipe_runtime.wire.connect import Keys
+
+GUESS = 0.5  # the deviation of what a profile takes, for it is known only roughly before
+VISIT_S = 8.0  # that playbooks take to begin and end one visit to a cell, about
+Say = Callable[[str], None]
+
+
+def prepare_cells(
+    documents: list[dict[str, Any]],
+    state_dir: Path,
+    keys: Keys,
+    say: Say,
+    records_dir: Path | None = None,
+    first: int = 0,
+) -> list[dict[str, Any]]:
+    """Make and deploy the weights, probe the workers, and return one estimate a cell or profile.
+
+    What is measured already takes no time: an interrupted sweep's estimate is of what is left. How
+    far off the estimates of measured cells were is taken into account.
+
+    Parameters
+    ----------
+    documents : list of dict
+        The plans of cells, and of profiles of blocks and of links.
+    say : callable
+        Takes a line of progress.
+    records_dir : Path, optional
+        Where the cells' records are, if they have any.
+    first : int
+        Blocks of each cell that are measured for a first report, if there is to be one.
+
+    Returns
+    -------
+    list of dict
+        ``cell_id``, ``runs``, and of those that are ``left``: ``left_s`` with the blocks that may
+        be measured again, its standard deviation ``left_sd_s``, ``first_s`` of it for a first
+        report, ``bytes_on_wire``, and ``longest_split`` and ``longest_s`` of all.
+    """
+    cells = [document for document in documents if "kind" not in document]
+    logs = [_records(document, records_dir) for document in cells]
+    plans = [
+        read_plan(continued(document, records.more if records else []))
+        for document, records in zip(cells, logs, strict=True)
+    ]
+    probed: dict[Any, float] = {}
+    rows = []
+    known = learned(state_dir, (plan.cell_id for plan in plans))
+    for plan, records in zip(plans, logs, strict=True):
+        prepared = prepare(plan, state_dir)
+        speeds: dict[str, float] = {}
+        for worker in plan.workers:
+            load = _workload(plan, worker)
+            if load not in probed:
+                sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
+                probed[load] = probe(plan, worker, prepared, keys)
+                say(
+                    f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {plan.model} takes "
+                    f"{probed[load]:.3f} s a batch there with engine {plan.engine}"
+                )
+            speeds[worker.host] = probed[load]
+        log = Log(records.runs if records else [])
+        cell = known.get(plan.cell_id)
+        others = [found for found in known.values() if found is not cell]
+        pace = Pace.of(others, cell)
+        rows.append(_row(plan, prepared, speeds, state_dir, log, pace, first))
+    return rows + [
+        _profile_row(document, state_dir, _records(document, records_dir))
+        for document in documents
+        if "kind" in document
+    ]
+
+
+def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
+    """What one probe shows to work, and how fast: the backend is part of it for the former."""
+    return (
+        *(plan.model, plan.classes, plan.image_px, plan.batch_size),
+        *(*plan.weights_factors.values(), plan.backend, plan.transport, plan.engine),
+        *(worker.host, worker.allocator, worker.device),
+    )
+
+
+def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
+    path = folder / f"{document.get('cell_id')}.jsonl" if folder else None
+    return Records(path) if path and path.exists() else None
+
+
+def probe(plan: Plan, worker: Worker, prepared: Prepared, keys: Keys) -> float:
+    """Return the seconds that one batch of the whole model takes on `worker`, warm."""
+    alone = dataclasses.replace(plan, workers=(worker,), window=1)
+    run = Run((), (worker,), 0, 0, 1, 2, 1, {})
+
+    def fresh() -> float:
+        seen = drive(alone, run, prepared, keys, f"probe-{secrets.token_hex(4)}")
+        computed = [float(compute_s) for _, _, compute_s in seen["reports"][0]["batches"]]
+        return statistics.median(computed[1:])
+
+    return float(forked.call(fresh))
+
+
+def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, float]) -> float:
+    """Return how long `run` should take.
+
+    latency = compute + transfers + round trip; the saturated phase goes at the pace of its slowest
+    stage or hop, after one batch has filled the pipe.
+    """
+    ranges = stage_ranges(run.cuts, len(prepared.work))
+    compute_s = [
+        whole_s[worker.host] * sum(prepared.work[first:end])
+        for worker, (first, end) in zip(run.workers, ranges, strict=True)
+    ]
+    # Only what leaves the first worker is shaped; predictions are small in any case.
+    transfer_s = plan.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0
+    one_s = sum(compute_s) + transfer_s + plan.rtt_s
+    pace_s = max(*compute_s, transfer_s)
+    alone = run.warmup_batches + run.latency_batches + 1
+    return launch_s(plan) + alone * one_s + (run.throughput_batches - 1) * pace_s
+
+
+def _row(
+    plan: Plan,
+    prepared: Prepared,
+    speeds: dict[str, float],
+    state_dir: Path,
+    log: Log,
+    pace: Pace,
+    first: int,
+) -> dict[str, Any]:
+    blocks = blocks_of(expand(plan, prepared.hop_bytes))
+    runs = [run for block in blocks for run in needed(block, log)]
+    left = outstanding(blocks, log)
+    seconds = {run.split: run_seconds(plan, run, prepared, speeds) for run in runs}
+    save_estimate(state_dir, plan.cell_id, seconds)
+    watched = plan.sentinel and plan.drift_limit > 0
+    to_come = sum(not log.when(block.closing, 1) for block in blocks) if watched else 0
+    left_s, left_sd_s = pace.foresee(sum(seconds[run.split] for run in left), to_come)
+    look_s = sum(seconds[run.split] for run in outstanding(blocks[:first], log))
+    longest = max(seconds, key=lambda split: seconds[split])
+
+    def sent(run: Run) -> int:
+        batches = run.warmup_batches + run.latency_batches + run.throughput_batches
+        return int(prepared.hop_bytes(run.cuts)[0]) * batches
+
+    return {
+        "cell_id": plan.cell_id,
+        "runs": len(runs),
+        "left": len(left),
+        "left_s": left_s,
+        "left_sd_s": left_sd_s,
+        "first_s": pace.ratio * look_s,
+        "longest_split": longest,
+        "longest_s": pace.ratio * seconds[longest],
+        "bytes_on_wire": sum(map(sent, left)),
+    }
+
+
+def _profile_row(
+    document: dict[str, Any], state_dir: Path, records: Records | None
+) -> dict[str, Any]:
+    _, samples = samples_of(document, state_dir)
+    left = [sample for sample in samples if not records or sample.key not in records.done]
+    longest = max(samples, key=lambda sample: sample.guess_s)
+    left_s = sum(sample.guess_s for sample in left)
+    return {
+        **{"cell_id": document["cell_id"], "runs": len(samples), "left": len(left)},
+        **{"left_s": left_s, "left_sd_s": GUESS * left_s, "first_s": 0.0, "bytes_on_wire": 0},
+        **{"longest_split": longest.split, "longest_s": longest.guess_s},
+    }
+
+
+def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the controller's clock needs: seconds of each visit to a cell, how sure they are.
+
+    A visit that has nothing left takes no time. Cells are off together: their deviations add up.
+    """
+    first = {f"{row['cell_id']} first": row["first_s"] for row in rows if row["first_s"]}
+    rest = {row["cell_id"]: row["left_s"] - row["first_s"] for row in rows}
+    return {
+        "visits_s": {name: s and s + VISIT_S for name, s in {**first, **rest}.items()},
+        "left_sd_s": sum(row["left_sd_s"] for row in rows),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the estimates as lines of text, the sum below."""
+    resumed = any(row["left"] < row["runs"] for row in rows)
+    total = {key: sum(row[key] for row in rows) for key in ("runs", "left", "left_s")}
+
+    def count(row: dict[str, Any]) -> str:
+        return f"{row['left']} of {row['runs']}" if resumed else str(row["runs"])
+
+    title = "runs left" if resumed else "runs"
+    longest = [f"{row['longest_split']} {duration(row['longest_s']):>9}" for row in rows]
+    width = max(len("together"), *(len(row["cell_id"]) for row in rows))
+    many = max(len(title), *(len(count(row)) for row in [*rows, total]))
+    wide = max(len("longest run"), *map(len, longest))
+    over = f"{'longest run':>{wide}}  {'in all':>10}"
+    lines = [f"{'cell':<{width}}  {title:>{many}}  over the wire  {over}"]
+    lines += [
+        f"{row['cell_id']:<{width}}  {count(row):>{many}}  {row['bytes_on_wire'] / 1e9:>10.2f} GB  "
+        f"{text:>{wide}}  {duration(row['left_s']):>10}"
+        for row, text in zip(rows, longest, strict=True)
+    ]
+    together = duration(total["left_s"])
+    lines.append(f"{'together':<{width}}  {count(total):>{many}}{together:>{wide + 29}}")
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Return ``50 s``, ``12 min`` or ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,151 @@
+"""After a failed run: nothing of it stays on a worker, and what was killed is called so.
+
+To the orchestrator a process that was killed is a connection that ended. Its node knows better. A
+host that was restarted is not the one that a run began on: its boot id tells.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from paretopipe_runtime.contract.plan import Worker
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.connect import Keys, open_channel
+
+# A silent host delays the run's record by no more than this; on a slow link it is told some round
+# trips instead. One that has proved itself lives, and may be busy: it gets longer for its answer.
+TIMEOUT_S = 1.5
+ANSWER_S = 3.0
+
+Boots = dict[str, str | None]  # by host; None where its kernel does not say
+REBOOTED = "E_REBOOTED"
+NODE_REBOOTED = "invalid:node_rebooted"
+
+
+@contextmanager
+def explained(workers: Iterable[Worker], run_id: str, keys: Keys, rtt_s: float) -> Iterator[Boots]:
+    """Where the block fails, end what is left of its run on the workers, and say what was behind.
+
+    A worker that does not answer changes nothing. What is yielded takes which boot of each host the
+    run was launched in.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_OOM`` for a process that the kernel killed for want of memory, ``E_KILLED`` for any
+        other that a signal ended, ``E_REBOOTED`` for a host that has been restarted meanwhile, else
+        what the block raised.
+    """
+    boots: Boots = {}
+    try:
+        yield boots
+    except ParetoPipeError as error:
+        raise _behind(error, workers, run_id, keys, rtt_s, boots) from error
+
+
+def _behind(
+    error: ParetoPipeError,
+    workers: Iterable[Worker],
+    run_id: str,
+    keys: Keys,
+    rtt_s: float,
+    boots: Boots,
+) -> ParetoPipeError:
+    nodes = {(worker.address, worker.port): worker for worker in workers}
+
+    def ask(worker: Worker) -> list[ParetoPipeError]:
+        try:
+            killed, boot = end(worker, run_id, keys, max(TIMEOUT_S, 1 + 4 * rtt_s))
+        except ParetoPipeError:
+            return []
+        if changed([worker.host], boots, {worker.host: boot}):
+            return [rebooted(worker.host)]
+        return [_death(worker, one, error) for one in killed]
+
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        deaths = [death for found in pool.map(ask, nodes.values()) for death in found]
+    # Where one has run out of memory, others may have been killed for it.
+    grave = (death for code in (REBOOTED, "E_OOM") for death in deaths if death.code == code)
+    return next(grave, (*deaths, error)[0])
+
+
+def end(
+    worker: Worker, run_id: str, keys: Keys, timeout: float
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Let `worker` end every process of a run; return those that a signal had ended, and its boot.
+
+    It has `timeout` seconds to prove itself.
+
+    Raises
+    ------
+    ParetoPipeError
+        What the connection has to say.
+    """
+    hello = {"role": "end", "run_id": run_id}
+    channel, agent = open_channel(
+        *(worker.host, (worker.address, worker.port), keys, hello),
+        transport=worker.transport,
+        timeout=timeout,
+    )
+    try:
+        return channel.receive_message(timeout + ANSWER_S)["killed"], agent.get("boot_id")
+    finally:
+        channel.close()
+
+
+def _death(worker: Worker, one: dict[str, Any], error: ParetoPipeError) -> ParetoPipeError:
+    number = int(one["signal"])
+    who = "its hub" if one["stage"] < 0 else f"its stage {int(one['stage']) + 1}"
+    if one["oom"]:
+        return ParetoPipeError(
+            "E_OOM",
+            f"{worker.host}: {who} was killed for want of memory — a split that leaves less there, "
+            "a smaller -e batch=… or a larger worker_memory_max needs to be chosen",
+        )
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = "an unknown one"
+    return ParetoPipeError(
+        "E_KILLED",
+        f"{worker.host}: {who} was killed by signal {number} ({name}) — see `journalctl -u "
+        f"paretopipe-worker` there; seen here as {error}",
+    )
+
+
+def status(error: ParetoPipeError) -> str:
+    """Return a run's status after an error; a reboot says nothing of its split."""
+    return NODE_REBOOTED if error.code == REBOOTED else f"failed:{error.code}"
+
+
+def rebooted(host: str) -> ParetoPipeError:
+    """Return what is said of a run during which `host` was restarted."""
+    return ParetoPipeError(
+        REBOOTED,
+        f"{host} was rebooted while the run was measured — the run does not count and is measured "
+        f"again; if nobody did it, see `journalctl --boot=-1` there, and its power supply",
+    )
+
+
+def changed(hosts: Iterable[str], before: Boots, after: Boots) -> list[str]:
+    """Return those of `hosts` that are known to be in another boot than before."""
+    pairs = {host: (before.get(host), after.get(host)) for host in hosts}
+    return [host for host, (old, new) in pairs.items() if old and new and old != new]
+
+
+class Known:
+    """Which boot every host of a cell was last seen in."""
+
+    def __init__(self) -> None:
+        self._boots: Boots = {}
+
+    def note(self, row: dict[str, Any]) -> dict[str, list[str]]:
+        """Take note of a run's hosts; return what its record says of those restarted before it."""
+        seen = {host: facts.get("boot_id") for host, facts in row.get("hosts", {}).items()}
+        again = changed(seen, self._boots, seen)
+        self._boots |= {host: boot for host, boot in seen.items() if boot}
+        return {"rebooted_before": again} if again else {}

@@ -1,0 +1,130 @@
+"""From a connection to a channel: as it is, or over TLS where the plan says so.
+
+The key is proved first in either case: who cannot do that never reaches TLS, and costs what it
+costs without. Which of the two it is to be stands in the client's HELLO, which that proof covers,
+and in the plan that either end was told.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire import handshake, tls
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.tls import Identity
+
+TLS_TIMEOUT_S = 10.0  # for who has proved the key to agree on TLS
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What one node proves itself with to another: the shared key and, for TLS, a certificate."""
+
+    shared: bytes = field(repr=False)
+    identity: Identity | None = None
+
+
+def open_channel(
+    host: str,
+    address: tuple[str, int],
+    keys: Keys,
+    hello: dict[str, Any],
+    *,
+    transport: str,
+    timeout: float,
+    via: tuple[str, int] | None = None,
+) -> tuple[Channel, dict[str, Any]]:
+    """Connect to a node's agent, authenticate, and encrypt where `transport` is ``tls``.
+
+    With `via` the connection is made there, and passed on: who has to be at its end stays the same.
+
+    Returns
+    -------
+    Channel, dict
+        The way to the agent, and what its HELLO says.
+
+    Raises
+    ------
+    ParetoPipeError
+        What `handshake.connect` raises; ``E_TLS`` where one of the two has no certificate, or does
+        not believe the other's.
+    """
+    identity: Identity | None = None
+    if transport != "plain":
+        identity = _needed(keys.identity, "this host")
+        hello = {**hello, "transport": transport, "certificate": identity.fingerprint}
+    try:
+        sock, server = handshake.connect(via or address, keys.shared, hello, timeout=timeout)
+    except ParetoPipeError as error:
+        if via is None or error.code != "E_CONNECT":
+            raise
+        raise ParetoPipeError(
+            "E_CONNECT",
+            f"the relay at {via[0]}:{via[1]} gives no connection to {host}: it has ended with its "
+            f"lease, or {host}'s agent does not run — give the same command again, which starts "
+            f"both; {error.message}",
+        ) from error
+    if identity is None:
+        return Channel(sock, host), server
+    named = server.get("certificate")
+    if not isinstance(named, str):
+        sock.close()
+        raise _lacking(host)
+    encrypted = tls.connect(sock, identity, named, timeout=timeout, address=address[0])
+    return Channel(encrypted, host), server
+
+
+def agent_hello(node: str, identity: Identity | None) -> dict[str, Any]:
+    """Return what a node's HELLO says of itself to whoever connects."""
+    return {"node": node, **({"certificate": identity.fingerprint} if identity else {})}
+
+
+def client_certificate(hello: dict[str, Any]) -> str | None:
+    """Return the fingerprint of what a client is about to show; None where it wants no TLS.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_TRANSPORT`` for a HELLO that says neither.
+    """
+    transport, named = hello.get("transport", "plain"), hello.get("certificate")
+    if transport == "plain":
+        return None
+    if transport != "tls" or not (isinstance(named, str) and _FINGERPRINT.fullmatch(named)):
+        raise ParetoPipeError(
+            "E_TRANSPORT", f"peer asks for transport {str(transport)[:20]!r} without a certificate"
+        )
+    return named
+
+
+def accept_channel(
+    sock: socket.socket, peer: str, named: str | None, identity: Identity | None
+) -> Channel:
+    """Return the channel over a connection that was let in; `named` as of `client_certificate`.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_TLS`` where TLS does not come about; the connection is closed then.
+    """
+    if named is None:
+        return Channel(sock, peer)
+    known = _needed(identity, "this node")
+    return Channel(tls.accept(sock, known, named, timeout=TLS_TIMEOUT_S), peer)
+
+
+def _needed(identity: Identity | None, who: str) -> Identity:
+    if identity is None:
+        raise _lacking(who)
+    return identity
+
+
+def _lacking(who: str) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_TLS", f"{who} was given no certificate, transport tls needs one — {tls.AGAIN}"
+    )

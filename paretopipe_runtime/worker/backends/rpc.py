@@ -1,0 +1,51 @@
+"""The RPC backends: PyTorch RPC (TensorPipe) behind the same interface as our own.
+
+``rpc``
+    stage i calls stage i+1 with its output;
+``rpc_hub``
+    the paper's way: a further process on the orchestrator's host calls one stage after the other,
+    and every tensor goes through it.
+
+Requests and predictions travel on the orchestrator's control connections as with any backend.
+PyTorch RPC unpickles whatever reaches it, so it is off unless the node allows it.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.worker.backends.backend import Context, Ends
+from paretopipe_runtime.worker.node import Node
+
+
+def connect(context: Context) -> Ends:
+    """Join the run's RPC group and return the ends that this stage, or the hub, works with.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_RPC_OFF`` where the node does not allow it, ``E_RPC_UNAVAILABLE`` where this torch has
+        none, and what joining the group has to say.
+    """
+    _check_allowed(context.node)
+    # Not before it is allowed: a torch without RPC lacks what these files need.
+    from paretopipe_runtime.worker.backends import rpc_chain, rpc_hub
+
+    if context.order.backend == "rpc":
+        return rpc_chain.connect(context)
+    return rpc_hub.connect_hub(context) if context.order.is_hub else rpc_hub.connect_stage(context)
+
+
+def _check_allowed(node: Node) -> None:
+    if not node.allow_insecure_rpc:
+        raise ParetoPipeError(
+            "E_RPC_OFF",
+            "PyTorch RPC is off here: it has no authentication, so any host that reaches "
+            f"{node.address} could run code — if only your own hosts do, run "
+            "playbooks/provision.yml -e allow_insecure_rpc=true",
+        )
+    if not (torch.distributed.is_available() and torch.distributed.rpc.is_available()):
+        raise ParetoPipeError(
+            "E_RPC_UNAVAILABLE", "this torch was built without RPC — use backend=socket"
+        )

@@ -1,0 +1,86 @@
+"""What a stage is called with: tensors, ordered by their batch, each with the answer it waits for.
+
+RPC runs calls in a pool of threads, in any order. Nothing waits in those: a call is put down here
+and answered later, by whoever has the answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import torch
+from torch.distributed import rpc
+
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.backends.backend import Fail
+from paretopipe_runtime.worker.devices import memory
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A batch to compute; `tensor` is None where its input is here already."""
+
+    batch_id: int
+    tensor: torch.Tensor | None
+    answer: torch.futures.Future[torch.Tensor | None]
+
+
+class Inbox:
+    """Calls that wait to be taken up; how many there can be is up to the caller."""
+
+    def __init__(self, expected: Tensor, fail: Fail) -> None:
+        self._expected = expected
+        self._fail = fail
+        self._calls: dict[int, Call] = {}
+        self._changed = threading.Condition()
+        self._next_id = 0
+        self._closed = False
+        self.payload_received = 0
+
+    def put(self, call: Call) -> None:
+        """Keep a call until its turn comes; a tensor that is not the plan's ends the stage."""
+        if call.tensor is not None:
+            try:
+                memory.check_form(call.tensor, self._expected, call.batch_id)
+            except ParetoPipeError as error:
+                self._fail(error)
+        with self._changed:
+            self.payload_received += 0 if call.tensor is None else call.tensor.nbytes
+            self._calls[call.batch_id] = call
+            self._changed.notify()
+
+    def take(self) -> Call | None:
+        """Wait for the next batch's call and return it, None at the end of the run."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._next_id in self._calls or self._closed)
+            call = self._calls.pop(self._next_id, None)
+            self._next_id += 1
+            return call
+
+    def close(self) -> None:
+        """Nothing comes any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+
+#: The inbox that `deliver` fills. RPC finds what it calls by its name in a module, so the one thing
+#: it works on has to be found from there too. A stage process serves one run.
+_inbox: list[Inbox] = []
+
+
+def serve(inbox: Inbox) -> None:
+    """Let `inbox` have the calls to this process."""
+    _inbox[:] = [inbox]
+
+
+@rpc.functions.async_execution  # type: ignore[untyped-decorator]
+def deliver(
+    batch_id: int, tensor: torch.Tensor | None
+) -> torch.futures.Future[torch.Tensor | None]:
+    """Run in the process that is called: put the tensor down and promise an answer."""
+    answer: torch.futures.Future[torch.Tensor | None] = torch.futures.Future()
+    _inbox[0].put(Call(batch_id, tensor, answer))
+    return answer

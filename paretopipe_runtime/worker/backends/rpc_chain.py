@@ -1,0 +1,122 @@
+"""The chain: each stage calls the next one with its output.
+
+A call is answered when the stage that was called takes the tensor up. At most `CALLS` wait for
+their answer, so that a slow stage holds the one before it back and memory stays bounded, while one
+tensor travels and another is ready to be computed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import torch
+from torch.distributed import rpc
+
+from paretopipe_runtime.worker.backends.backend import (
+    Batch,
+    Context,
+    Ends,
+    ResidentSource,
+    Sink,
+    TensorSink,
+    nothing,
+)
+from paretopipe_runtime.worker.backends.rpc_calls import Inbox, deliver, serve
+from paretopipe_runtime.worker.backends.rpc_group import Group, explain, name_of
+from paretopipe_runtime.worker.devices import memory
+
+CALLS = 2  # one whose tensor travels, one whose tensor waits to be computed
+
+
+def connect(context: Context) -> Ends:
+    """Join the chain; its first stage holds the input, its last answers the orchestrator."""
+    order = context.order
+    inbox = Inbox(order.takes, context.fail)
+    group = Group(context, inbox.close)
+    serve(inbox)
+    if order.stages > 1:  # a probe runs a whole model in one stage
+        group.join()
+    sink: Sink = LastSink(context, group) if order.next_stage is None else CallSink(context, group)
+    if order.stage == 0:
+        resident = ResidentSource(context)
+        return Ends(resident, sink, resident.input_digest)
+    return Ends(CalledSource(inbox), sink)
+
+
+class CalledSource:
+    """Tensors that the stage before calls with; RPC does not tell when one began to arrive."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    @property
+    def payload_received(self) -> int:
+        """Tensor bytes received so far."""
+        return self._inbox.payload_received
+
+    def __iter__(self) -> Iterator[Batch]:
+        while (call := self._inbox.take()) is not None:
+            call.answer.set_result(None)
+            tensor = call.tensor
+            assert tensor is not None
+            batch = Batch(call.batch_id, tensor, None, nothing)
+            del call, tensor  # or they would stay in memory while the next one arrives
+            yield batch
+            del batch
+
+
+class CallSink:
+    """Calls the next stage with each output."""
+
+    def __init__(self, context: Context, group: Group) -> None:
+        self._order = context.order
+        self._fail = context.fail
+        self._group = group
+        self._next = name_of(context.order.stage + 1)
+        self._room = threading.Semaphore(CALLS)
+        self.payload_sent = 0
+
+    def send(self, batch: Batch, output: torch.Tensor) -> None:
+        """Call with one output; blocks while `CALLS` calls wait for their answer."""
+        memory.check_form(output, self._order.gives, batch.batch_id)
+        self._room.acquire()
+        try:
+            answer = rpc.rpc_async(self._next, deliver, args=(batch.batch_id, output))
+        except RuntimeError as error:
+            raise explain(error, f"calling {self._next}") from error
+        self.payload_sent += output.nbytes
+        answer.add_done_callback(self._answered)
+
+    def finish(self) -> None:
+        """Wait until every output was taken up, then end the run for the stages behind."""
+        for _ in range(CALLS):
+            self._room.acquire()
+        self._group.finish()
+
+    def _answered(self, answer: torch.futures.Future[None]) -> None:
+        try:
+            answer.value()
+        except Exception as error:  # of any kind: it may be another process's
+            self._fail(explain(error, f"calling {self._next}"))
+        self._room.release()
+
+
+class LastSink(TensorSink):
+    """Sends predictions to the orchestrator; then the run is over for the group too."""
+
+    def __init__(self, context: Context, group: Group) -> None:
+        order = context.order
+        super().__init__(
+            context.control,
+            order.gives,
+            layout=context.layout,
+            io_timeout_s=order.io_timeout_s,
+            fail=context.fail,
+        )
+        self._group = group
+
+    def finish(self) -> None:
+        """End the run for the group and the stream of predictions."""
+        self._group.finish()
+        super().finish()

@@ -1,0 +1,156 @@
+"""The socket backend: raw tensor bytes in frames, moved while the stage computes.
+
+Whatever the kernel can do alone needs no thread, and a thread that is not needed is a hand-over
+saved. A batch of up to 1 MiB arrives in the receive buffer during the computation, so
+the stage reads it itself; such an output goes to the kernel from the stage's own hands as far as it
+takes it. Larger ones have a thread at their end that moves them during the computation: at most one
+batch waits there, so that a slow stage holds the one before it back and memory stays at two
+activations an end.
+
+Receive buffers are allocated once and used in turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import torch
+
+from paretopipe_runtime.contract.factors import Layout
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire import frames
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.worker.backends.backend import (
+    Batch,
+    Context,
+    Ends,
+    Fail,
+    ResidentSource,
+    TensorSink,
+    link_from_previous,
+    link_to_next,
+)
+from paretopipe_runtime.worker.devices import memory
+
+SMALL_NBYTES = 1024 * 1024  # up to here a hand-over to a thread costs more than it saves
+BUFFERS = 2  # one that the stage works on, one that fills meanwhile
+
+
+def connect(context: Context) -> Ends:
+    """Connect to the stages before and after; the last one answers the orchestrator.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_SIZE`` for a tensor that no frame may carry, and whatever the connections raise.
+    """
+    order = context.order
+    arriving_nbytes = order.takes.nbytes if order.stage else 0
+    if arriving_nbytes > frames.MAX_PAYLOAD:
+        raise ParetoPipeError(
+            "E_SIZE",
+            f"a batch of {arriving_nbytes} B between two hosts, at most {frames.MAX_PAYLOAD} B — "
+            "choose a smaller -e batch=…",
+        )
+    last = order.next_stage is None
+    downstream = context.control if last else link_to_next(context.node, order)
+    sink = TensorSink(
+        downstream,
+        order.gives,
+        layout=context.layout,
+        # Who takes it may be computing and read nothing meanwhile, for as long as a batch may take.
+        io_timeout_s=order.idle_timeout_s,
+        fail=context.fail,
+    )
+    if order.stage == 0:
+        resident = ResidentSource(context)
+        return Ends(resident, sink, resident.input_digest)
+    link = link_from_previous(context.links, order, context.node.identity)
+    arriving = TensorSource(
+        link,
+        order.takes,
+        layout=context.layout,
+        io_timeout_s=order.io_timeout_s,
+        idle_timeout_s=order.idle_timeout_s,
+        fail=context.fail,
+        pinned=context.pinned,
+    )
+    return Ends(arriving, sink, cipher=link.cipher)
+
+
+class TensorSource:
+    """A later stage's source: tensors of exactly the planned form, from the stage before."""
+
+    def __init__(
+        self,
+        link: Channel,
+        expected: Tensor,
+        *,
+        layout: Layout,
+        io_timeout_s: float,
+        idle_timeout_s: float,
+        fail: Fail,
+        pinned: bool = False,
+    ) -> None:
+        self._link = link
+        self._expected = expected
+        self._io_timeout_s = io_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._fail = fail
+        self._free: queue.SimpleQueue[tuple[torch.Tensor, memoryview]] = queue.SimpleQueue()
+        for _ in range(BUFFERS):
+            self._free.put(memory.empty(expected, layout, pinned=pinned))
+        alone = expected.nbytes <= SMALL_NBYTES and kernel_holds(link.sock, expected.nbytes)
+        self.overlaps_by_thread = not alone
+
+    @property
+    def payload_received(self) -> int:
+        """Tensor bytes received so far."""
+        return self._link.payload_received
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.overlaps_by_thread:
+            return self._read_ahead()
+        return iter(self._receive_one, None)
+
+    def _read_ahead(self) -> Iterator[Batch]:
+        arrived: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()  # bounded by the buffers
+        threading.Thread(target=self._receive, args=(arrived.put,), daemon=True).start()
+        while (batch := arrived.get()) is not None:
+            yield batch
+
+    def _receive(self, put: Callable[[Batch | None], None]) -> None:
+        try:
+            while (batch := self._receive_one()) is not None:
+                put(batch)
+            put(None)
+        except ParetoPipeError as error:
+            self._fail(error)
+
+    def _receive_one(self) -> Batch | None:
+        tensor, buffer = self._free.get()
+        header = self._link.receive_header(self._idle_timeout_s)
+        if header.type is FrameType.END:
+            return None
+        self._expected.check(header, self._link.peer)
+        receive_s = self._link.receive_payload(header, buffer, self._io_timeout_s)
+        return Batch(header.batch_id, tensor, receive_s, lambda: self._free.put((tensor, buffer)))
+
+
+def kernel_holds(sock: socket.socket, nbytes: int) -> bool:
+    """Let the kernel make room for one whole frame on `sock`; return whether it has.
+
+    A low-water mark makes Linux grow the receive buffer at once, up to half of ``tcp_rmem``'s
+    maximum, without privileges and without turning its auto-tuning off as SO_RCVBUF would. Half of
+    a buffer is bookkeeping.
+    """
+    frame = nbytes + frames.HEADER_SIZE + 8
+    with contextlib.suppress(OSError):  # a kernel or a socket without it: then a thread reads
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(frame, 2**31 - 1))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+    return frame <= sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2

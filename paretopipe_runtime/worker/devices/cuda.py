@@ -1,0 +1,239 @@
+"""A stage on an NVIDIA GPU: its weights stay there, each batch goes there and comes back.
+
+A batch takes three steps on one stream, which runs them in order: the copy to the GPU, the kernels,
+the copy back. The host hands them over without waiting in between and waits once, at the end; only
+then may a timer stop or a byte be sent. What the rules rest on:
+
+- Kernels and copies run after the call that asks for them has returned, so that time is measured
+  by synchronising first, or with events: "Asynchronous execution" in
+  https://docs.pytorch.org/docs/stable/notes/cuda.html
+- A copy is asynchronous only from or to page-locked memory, `pin_memory`; one to the host has to be
+  waited for before its bytes are read: "Use pinned memory buffers" there, and
+  https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html
+- Page-locked memory comes from a cache of PyTorch's that does not hand a block out again while a
+  tensor holds it, or while a copy still uses it: an output may be on its way to the next host for
+  as long as that takes.
+- A process that has used CUDA cannot fork one that does: "CUDA in multiprocessing" in
+  https://docs.pytorch.org/docs/stable/notes/multiprocessing.html
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from paretopipe_runtime.contract.factors import Layout
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.devices import memory
+from paretopipe_runtime.worker.usage import nvml
+
+Compute = Callable[[torch.Tensor], torch.Tensor]
+#: Outputs in page-locked memory at a time: one that is sent, one that waits, one that is made.
+OUTPUTS = 3
+
+
+class Cuda:
+    """One GPU, for the one stage of this process.
+
+    Parameters
+    ----------
+    name : str
+        As the plan calls it.
+    device : torch.device
+    facts : dict
+        What it is, JSON-ready.
+    gpu : nvml.Gpu, optional
+        What tells its load; None where NVML does not.
+    open_s : float
+        Seconds that starting CUDA took; part of a launch.
+    api : module
+        ``torch.cuda``, or what stands for it in a test.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        device: torch.device,
+        facts: dict[str, Any],
+        gpu: nvml.Gpu | None,
+        *,
+        open_s: float,
+        api: Any = torch.cuda,
+    ) -> None:
+        self.name = name
+        self.facts = facts
+        self.pinned = device.type == "cuda"
+        self._device = device
+        self._gpu = gpu
+        self._open_s = open_s
+        self._api = api
+        self._stage: _FromHost | None = None
+
+    def place(self, compute: Compute) -> Compute:
+        """Move an engine's modules, weights and all; see `engines.check_device` on which can be."""
+        assert isinstance(compute, nn.Module)
+        return compute.to(self._device)
+
+    def from_host(self, compute: Compute, gives: Tensor, layout: Layout) -> Compute:
+        """Return `compute` with the copies before and after it, and a wait at the end."""
+        # The first batches would otherwise lock the memory of their outputs, which is slow. What is
+        # let go of here stays in PyTorch's cache.
+        kept = [memory.empty(gives, layout, pinned=self.pinned) for _ in range(OUTPUTS)]
+        del kept
+        self._stage = _FromHost(self, compute, layout, self._device, self._api)
+        return self._stage
+
+    def synchronize(self) -> None:
+        """Wait for all kernels and copies on this GPU."""
+        self._api.synchronize(self._device)
+
+    def start(self) -> None:
+        """Begin to sample its load."""
+        if self._gpu is not None:
+            self._gpu.start()
+
+    def report(self) -> dict[str, Any]:
+        """Return its load, its memory, and where each batch's time went, in the batches' order."""
+        used = self._gpu.stop() if self._gpu is not None else {}
+        allocated = self._api.max_memory_allocated(self._device)
+        return {
+            "gpu": {**used, "peak_allocated_bytes": allocated, "open_s": self._open_s},
+            "gpu_s": self._stage.seconds if self._stage is not None else {},
+        }
+
+
+class _FromHost:
+    """One stage's computation between two tensors in host memory.
+
+    `seconds` has how long each batch's steps took on the GPU's own clock, by events on its stream.
+    They add up to less than the whole: what comes before the first event and after the last, such
+    as reading these clocks, is the host's. ``kernels`` is from the first to the last of them, with
+    the gaps in which the GPU waits to be told of the next.
+    """
+
+    def __init__(
+        self, cuda: Cuda, compute: Compute, layout: Layout, device: torch.device, api: Any
+    ) -> None:
+        self._cuda = cuda
+        self._compute = compute
+        self._layout = layout
+        self._device = device
+        self._marks = [api.Event(enable_timing=True) for _ in range(4)]
+        self.seconds: dict[str, list[float]] = {"copy_in": [], "kernels": [], "copy_out": []}
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        start, there, computed, back = self._marks
+        start.record()
+        given = tensor.to(self._device, non_blocking=True)
+        there.record()
+        output = self._compute(given)
+        del given  # its memory may be reused from here on
+        # Laid out as it travels while it is still on the GPU: then the copy is one transfer.
+        output = output.contiguous(memory_format=memory.format_of(output.dim(), self._layout))
+        computed.record()
+        host = memory.allocate(output.shape, output.dtype, self._layout, pinned=self._cuda.pinned)
+        host.copy_(output, non_blocking=True)
+        back.record()
+        self._cuda.synchronize()
+        for step, (begin, end) in zip(
+            self.seconds.values(),
+            ((start, there), (there, computed), (computed, back)),
+            strict=True,
+        ):
+            step.append(begin.elapsed_time(end) / 1000)
+        return host
+
+
+def open_gpu(name: str) -> Cuda:
+    """Start CUDA in this process on the GPU called ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_DEVICE``: no CUDA in this torch, no GPU to be seen, none of this number, or one that
+        this torch has no kernels for.
+    """
+    began = time.perf_counter()
+    device = torch.device("cuda", int(name.partition(":")[2] or 0))
+    if torch.version.cuda is None:
+        raise _absent(
+            name,
+            "it was built without CUDA",
+            "name a CUDA build for this host in the inventory, runtime_versions with torch's +cu… "
+            "and runtime_pip_index_url, and run playbooks/provision.yml",
+        )
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        count = torch.cuda.device_count()
+    except (AssertionError, RuntimeError) as error:
+        raise _absent(
+            name,
+            f"it finds no GPU ({_first_line(error)})",
+            "see that `nvidia-smi` works on this host, and run playbooks/provision.yml with "
+            "worker_device: cuda there, so that the agent may use the GPU",
+        ) from error
+    if device.index >= count:
+        raise _absent(
+            name, f"it finds {count}, counted from cuda:0", "set worker_device to one of them"
+        )
+    exact_float32()
+    try:
+        torch.cuda.set_device(device)
+        torch.ones(1, device=device).add_(1)
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        raise _absent(
+            name,
+            f"a first sum on the GPU fails ({_first_line(error)})",
+            "name a build of torch for this GPU and its driver in runtime_versions",
+        ) from error
+    properties = torch.cuda.get_device_properties(device)
+    gpu, told = nvml.find(str(properties.uuid))
+    facts = {
+        "gpu": properties.name,
+        "gpu_capability": f"{properties.major}.{properties.minor}",
+        "gpu_memory_bytes": properties.total_memory,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "tf32": _said(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        "cudnn_benchmark": _said(torch.backends.cudnn.benchmark),
+        **told,
+    }
+    return Cuda(name, device, facts, gpu, open_s=time.perf_counter() - began)
+
+
+def exact_float32() -> None:
+    """Compute float32 as float32, and choose algorithms the same way in every launch.
+
+    TF32 keeps 10 bits of the mantissa, and PyTorch lets cuDNN's convolutions use it by default: no
+    split would then equal the unsplit model on the CPU. `cudnn.benchmark` would try algorithms at
+    the first batch and choose by the clock, another one from launch to launch.
+
+    See "TensorFloat-32 (TF32) on Ampere (and later) devices" in
+    https://docs.pytorch.org/docs/stable/notes/cuda.html, which forbids to mix its two interfaces:
+    this is the older one, which every release since 1.7 has.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+
+
+def _said(setting: bool) -> str:
+    return "on" if setting else "off"
+
+
+def _absent(name: str, why: str, remedy: str) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_DEVICE",
+        f"asked for {name}, and torch {torch.__version__} has none here: {why} — {remedy}; or set "
+        "worker_device: cpu",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

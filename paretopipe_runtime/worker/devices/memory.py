@@ -1,0 +1,70 @@
+"""Tensors as bytes: where a received one lands and what of one is sent, without needless copies."""
+
+from __future__ import annotations
+
+import torch
+
+from paretopipe_runtime.contract.factors import Layout
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.frames import Tensor
+
+
+def empty(form: Tensor, layout: Layout, *, pinned: bool = False) -> tuple[torch.Tensor, memoryview]:
+    """Return an uninitialised tensor of this form, and its memory as bytes to receive into.
+
+    Pinned memory is page-locked: a GPU reads it and writes to it without the processor.
+    """
+    tensor = allocate(form.shape, getattr(torch, form.dtype), layout, pinned=pinned)
+    return tensor, as_bytes(tensor, layout)
+
+
+def allocate(
+    shape: tuple[int, ...], dtype: torch.dtype, layout: Layout, *, pinned: bool
+) -> torch.Tensor:
+    """Return an uninitialised tensor in host memory."""
+    order = format_of(len(shape), layout)
+    return torch.empty(shape, dtype=dtype, memory_format=order, pin_memory=pinned)
+
+
+def format_of(dimensions: int, layout: Layout) -> torch.memory_format:
+    """Return what PyTorch calls this layout of a tensor with so many dimensions."""
+    if layout == "channels_last" and dimensions == 4:
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def as_bytes(tensor: torch.Tensor, layout: Layout) -> memoryview:
+    """Return a tensor's elements in the order of `layout`.
+
+    A view of the tensor's own memory where it lies in that order on the CPU; else a copy's.
+    """
+    if layout == "channels_last" and tensor.dim() == 4:
+        tensor = tensor.permute(0, 2, 3, 1)
+    if tensor.requires_grad or not tensor.is_cpu:
+        tensor = tensor.detach().cpu()
+    tensor = tensor.contiguous()
+    if tensor.dtype == torch.bfloat16 or not tensor.numel():  # numpy has no bfloat16
+        return tensor.view(-1).view(torch.uint8).numpy().data
+    return tensor.numpy().data.cast("B")
+
+
+def check_form(tensor: torch.Tensor, promised: Tensor, batch_id: int) -> None:
+    """Refuse an output that is not what the plan promised to the next stage.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_SHAPE`` for another shape or element type.
+    """
+    if tensor.shape != promised.shape or tensor.dtype is not getattr(torch, promised.dtype):
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        raise ParetoPipeError(
+            "E_SHAPE",
+            f"batch {batch_id}: the stage made {dtype}{list(tensor.shape)}, the plan says "
+            f"{promised.dtype}{list(promised.shape)}",
+        )
+
+
+def shares_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors lie in the same storage, as a view and its base do."""
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

@@ -1,0 +1,5 @@
+"""Meters of what a stage process uses: processor, memory, network, GPU, and who is held back.
+
+One module per source of figures (psutil, the firmware, NVML), each with `start` and `stop`, which
+returns JSON-ready figures with units in their names. They import nothing of the worker's.
+"""

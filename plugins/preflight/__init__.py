@@ -1,1 +1,0 @@
-"""From what hosts are to what speaks against a sweep on them; plugins/action/judge_hosts.py."""

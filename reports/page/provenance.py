@@ -1,0 +1,258 @@
+"""Where the numbers come from: code, options, hosts, and the network asked and measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from paretopipe_runtime.contract.lines import Record
+from reports import paper
+from reports.data.cells import Cell, spread
+from reports.data.kinds import (
+    allocators_name,
+    backend_name,
+    devices_name,
+    emulation_name,
+    engine_name,
+    transport_name,
+)
+from reports.data.naming import Naming
+from reports.data.records import host_facts
+from reports.data.trained import every
+from reports.page.figures import spread as spread_text
+from reports.words import listing, moment, number, pairing_name
+
+_HOST = {
+    "deployment": "Deployment",
+    "cpu_model": "CPU",
+    "cpu_count": "CPU cores",
+    "cpu_affinity": "CPU cores allowed to a stage",
+    "memory_bytes": "Memory",
+    "machine": "Architecture",
+    "os": "System",
+    "kernel": "Kernel",
+    "python": "Python",
+    "torch": "PyTorch",
+    "torchvision": "torchvision",
+    "onnxruntime": "ONNX Runtime",
+    "runtime": "ParetoPipe runtime",
+    "gpu": "GPU",
+    "gpu_memory_bytes": "GPU memory",
+    "gpu_capability": "CUDA capability of the GPU",
+    "gpu_driver": "GPU driver",
+    "nvml": "GPU load is not known",
+    "cuda": "CUDA of PyTorch",
+    "cudnn": "cuDNN",
+    "tf32": "TF32 on the GPU",
+    "cudnn_benchmark": "Benchmark mode of cuDNN",
+    "governor": "CPU governor",
+    "congestion_control": "Congestion control",
+    "slow_start_after_idle": "Slow start after idle",
+    "libc": "C library",
+    "temperature_c": "Temperature (°C)",
+    "throttled": "Throttle bits at the end",
+    "throttled_live": "Throttled while measured",
+}
+_SETTINGS = {
+    "repeats": "Repeats per split",
+    "warmup_batches": "Warm-up batches per run",
+    "latency_batches": "Batches for latency",
+    "throughput_batches": "Batches for throughput",
+    "window": "Batches in flight for throughput",
+    "batch_size": "Images per batch",
+    "image_px": "Image side (pixels)",
+    "classes": "Classes",
+    "input": "Input",
+    "seed": "Seed of the order",
+    "weights_seed": "Seed of the weights",
+}
+_DIGESTS = {"weights_digest": "Weights", "input_digest": "Model input"}
+_UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One cell's network: what was asked for and what was measured during its runs."""
+
+    pairing: str
+    over: str
+    scenario: str
+    asked: str
+    rtt_ms: str
+    rate_mbit: str
+
+
+def when(frame: pd.DataFrame) -> str:
+    """Return the period of the measurements, from the records alone."""
+    stamps = [*map(str, frame["started_at"].dropna().tolist())]
+    if not stamps:
+        return "nothing yet" if frame.empty else "at a time that is not recorded"
+    first, last = moment(min(stamps)), moment(max(stamps))
+    if first == last:
+        return first
+    # One day: name it once.
+    return f"{first[:-4]} to {last[11:] if first[:10] == last[:10] else last}"
+
+
+def emulated(cells: Sequence[Cell]) -> str:
+    """Return the sentence that heads a page of cells whose hosts are none, or nothing."""
+    kinds = {cell.emulation for cell in cells}
+    if not kinds - {""}:
+        return ""
+    named = listing([emulation_name(kind) for kind in sorted(kinds - {""})])
+    return f"{named[0].upper()}{named[1:]}." if "" not in kinds else f"In part: {named}."
+
+
+def code(plans: Sequence[Record]) -> str:
+    """Return the commits that measured, with a word where the tree was not clean."""
+    found = []
+    for line in plans:
+        source = line["plan"].get("provenance") or {}
+        commit = source.get("commit") or _UNKNOWN
+        found.append(f"{commit}{', with uncommitted changes' if source.get('dirty') else ''}")
+    return _distinct(found)
+
+
+def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
+    """Return how it was measured; values that differ between cells are all named.
+
+    Parameters
+    ----------
+    cells
+        Every cell shown.
+    runs
+        The runs that count: others may have had other settings.
+    """
+    shared = {id(run["factors"]): run["factors"] for run in runs}
+    known = [*(_stated(cell.plan) for cell in cells), *shared.values()]
+    found = {
+        **{
+            label: _distinct(source[key] for source in known if key in source)
+            for key, label in _SETTINGS.items()
+        },
+        "Weights": _distinct(trained.told for trained in every(runs)),
+        "Backend": _distinct(backend_name(cell.backend) for cell in cells),
+        "Transport": _distinct(transport_name(cell.transport) for cell in cells),
+        "Engine": _distinct(engine_name(cell.engine) for cell in cells),
+        "Memory allocator": _distinct(
+            allocators_name(cell.allocators, cell.hosts) for cell in cells if cell.allocators
+        ),
+        **_emulations(cells),
+        "Computed on": _distinct(devices_name(cell.devices, cell.hosts) for cell in cells),
+    }
+    return {label: text for label, text in found.items() if text != _UNKNOWN}
+
+
+def _emulations(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return what the hosts are, where they are not all hosts."""
+    if not any(cell.emulation for cell in cells):
+        return {}
+    return {"Hosts": _distinct(emulation_name(cell.emulation) or "hosts" for cell in cells)}
+
+
+def _stated(plan: Record) -> Record:
+    """What a plan says of its settings; a seed says nothing where weights are named."""
+    return {key: plan[key] for key in plan if key != "weights_seed" or not plan.get("weights")}
+
+
+def options(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return the effective options and the controller's versions, as the plans state them."""
+    found: dict[str, list[Any]] = {}
+    for cell in cells:
+        source = cell.plan.get("provenance") or {}
+        for key, value in (source.get("options") or {}).items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            if isinstance(value, dict):
+                text = ", ".join(f"{item} on {host}" for host, item in sorted(value.items()))
+            found.setdefault(str(key), []).append(text)
+        for key, value in (source.get("controller") or {}).items():
+            found.setdefault(f"controller: {key}", []).append(value)
+    return {key: _distinct(values) for key, values in sorted(found.items())}
+
+
+def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
+    """Return per cell the network asked for, and measured (median [min, max] over its runs)."""
+    found = []
+    naming = Naming.of(cells)
+    several = len({cell.model for cell in cells}) > 1
+    for cell in cells:
+        rows = frame.loc[frame["cell_id"] == cell.id, ["rtt_ms", "rate_mbit"]]
+        planned = (cell.plan.get("scenario") or {}).get("measured") or {}
+        measured = {}
+        for key in ("rtt_ms", "rate_mbit"):
+            value = spread(rows, key)
+            if value and value.low < value.high:
+                measured[key] = spread_text(value)
+            else:  # measured once, before the runs
+                known = value.median if value else planned.get(key)
+                measured[key] = number(known) if known is not None else _UNKNOWN
+        whole = f"{paper.model_name(cell.model)}, " if several else ""
+        pairing = f"{whole}{pairing_name(cell.pairing)}"
+        place = (pairing, naming.over(cell), cell.scenario, asked(cell.asked))
+        found.append(Condition(*place, **measured))
+    return found
+
+
+_DIRECTIONS = {"egress": "egress only", "symmetric": "each way"}
+
+
+def asked(netem: dict[str, Any] | None) -> str:
+    """Return the network asked for in words; settings that do nothing are left out."""
+    if not netem:
+        return "network as it is"
+    said = []
+    for key, value in netem.items():
+        text = re.sub(r"(?<=\d)(?=[a-z%])", " ", str(value)).replace("mbit", "Mbit/s")
+        if key == "direction":
+            said.append(_DIRECTIONS.get(text, text))
+        elif not re.match(r"0(\D|$)", text):
+            said.append(f"{key.replace('_', ' ')} {text}")
+    return ", ".join(said)
+
+
+def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return the hosts' names and, per property, what each of them reported."""
+    seen = host_facts(runs)
+    names = tuple(sorted(seen, key=lambda name: (name.startswith("server"), name)))
+    table = {}
+    for key, label in _HOST.items():
+        if any(key in facts for name in names for facts in seen[name]):
+            table[label] = tuple(_fact(key, [f.get(key) for f in seen[name]]) for name in names)
+    return names, table
+
+
+def digests(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the sha256 digests of what was computed, of the runs that count."""
+    counted = frame["counted"]
+    return {
+        label: _distinct(frame.loc[counted, column].dropna().unique())
+        for column, label in _DIGESTS.items()
+        if column in frame
+    }
+
+
+def ciphers(frame: pd.DataFrame) -> dict[str, str]:
+    """Return what encrypted the tensors of the runs that count; nothing where nothing did."""
+    counted = frame.loc[frame["counted"], [c for c in frame if str(c).endswith("_cipher")]]
+    used = {str(value) for column in counted for value in counted[column].dropna().unique()}
+    return {"Encryption": _distinct(sorted(used))} if used else {}
+
+
+def _fact(key: str, values: Sequence[Any]) -> str:
+    known = [value for value in values if value is not None]
+    if key in ("memory_bytes", "gpu_memory_bytes"):
+        return _distinct(f"{value / 2**30:.1f} GiB" for value in known)
+    if key == "slow_start_after_idle":
+        known = [{"0": "off", "1": "on"}.get(str(value), value) for value in known]
+    if key == "temperature_c" and known:
+        return f"{min(known):.0f} to {max(known):.0f}"
+    return _distinct(known) if known else "not available"
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    """Join different values in order of appearance; usually there is one."""
+    return "; ".join(dict.fromkeys(str(value) for value in values)) or _UNKNOWN

@@ -1,0 +1,50 @@
+"""What a node runs for the benchmark: an agent with two more backends, and the transport peer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.worker.agent import Agent, AgentOptions
+from paretopipe_runtime.worker.node import BACKENDS, Node
+
+#: The product's backends, the paper's method, and the pipeline without its payload.
+BENCHMARK_BACKENDS = {
+    **BACKENDS,
+    "pickle": "benchmarks.pickle_backend",
+    "alone": "benchmarks.alone_backend",
+}
+
+
+def peer_port(port: int) -> int:
+    """Return the transport peer's port, given the agent's."""
+    return port + 1
+
+
+def serve(name: str, address: str, port: int, keys: Keys, state_dir: Path) -> None:
+    """Serve until killed; whoever kills this kills the peer with it (one unit, one group)."""
+    if os.fork() == 0:  # before the agent starts threads, and so that torch stays out of it
+        from benchmarks import peer
+
+        node = Node(
+            name,
+            address,
+            keys.shared,
+            state_dir,
+            allow_insecure_rpc=True,
+            identity=keys.identity,
+        )
+        peer.serve(node, peer_port(port))
+    Agent(
+        AgentOptions(
+            node=name,
+            address=address,
+            port=port,
+            key=keys.shared,
+            state_dir=state_dir,
+            allow_insecure_rpc=True,
+            backends=BENCHMARK_BACKENDS,
+            identity=keys.identity,
+        )
+    ).serve()

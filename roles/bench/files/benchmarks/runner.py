@@ -1,0 +1,228 @@
+"""The orchestrator's part: all that is measured under one network condition, from one document.
+
+The document is JSON, written by the role `bench`: the network and who is in it, and for each part
+its settings from `settings.yml`. The answer is JSON too. Like a sweep it keeps a progress file for
+whoever follows, and stops when its lease is not renewed any more.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import parts
+from benchmarks.runs import Laboratory
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import offer_json
+from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease
+from paretopipe_runtime.version import version
+
+SCHEMA_VERSION = 1
+LEASE_S = 60.0
+CASE_PARTS = ("pipeline", "engines", "memory")
+
+
+class Progress:
+    """The progress file, as the role `sweep` follows it; the time left is the parts' budgets'."""
+
+    def __init__(
+        self, path: Path | None, lease: Lease, budgets_s: dict[str, float], at_most: int
+    ) -> None:
+        self._path = path
+        self._lease = lease
+        self._at_most = at_most
+        self._began = time.monotonic()
+        self._steps = 0
+        self._budgets_s = dict(budgets_s)
+        self._part_began = self._began
+        self._part_s = 0.0
+        self.stopped = False
+
+    def begin(self, part: str) -> None:
+        """Another part begins; the time of those before it is over."""
+        self._part_began = time.monotonic()
+        self._part_s = self._budgets_s.pop(part)
+
+    def step(self, what: str) -> bool:
+        """Say what is measured now; return whether it should be."""
+        self._steps += 1
+        self._write(what, finished=False)
+        self.stopped = self._lease.is_old()
+        return not self.stopped
+
+    def finish(self) -> None:
+        """Say that it is over."""
+        self._write("", finished=True)
+
+    def _write(self, what: str, *, finished: bool) -> None:
+        print(what or "done", flush=True)
+        if self._path is None:
+            return
+        now = time.monotonic()
+        left_s = max(0.0, self._part_s - (now - self._part_began)) + sum(self._budgets_s.values())
+        state = {
+            "runs_done": self._steps - (not finished),
+            "runs_total": self._at_most,
+            "current": what,
+            "finished": finished,
+            "elapsed_s": round(now - self._began, 1),
+            "left_s": round(left_s, 1),
+        }
+        offer_json(self._path, state)
+
+
+def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str]:
+    """Measure what `document` asks for; return an exit status and a closing sentence.
+
+    Raises
+    ------
+    ParetoPipeError
+        For a node that does not answer, a key that is not shared, a disk that is full.
+    """
+    document = narrowed(document)
+    wanted = [part for part in ("transport", *CASE_PARTS) if document.get(part)]
+    budgets_s = {part: float(document[part]["budget_s"]) for part in wanted}
+    at_most = sum(parts.steps(part, document[part]) for part in wanted)
+    progress = Progress(
+        _path(document, "progress"), Lease(_path(document, "lease"), LEASE_S), budgets_s, at_most
+    )
+    laboratory = Laboratory(document, key, state_dir)
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    began = time.monotonic()
+    for model in models(document):
+        if progress.step(f"preparing {model}"):
+            laboratory.prepare(model)
+    for part in wanted:
+        if progress.stopped:
+            break
+        progress.begin(part)
+        if part == "transport":
+            part_rows, part_notes = parts.measure_transport(document, key, progress.step)
+        else:
+            part_rows, part_notes = parts.measure_cases(
+                laboratory, part, document[part], progress.step
+            )
+        rows += part_rows
+        notes += part_notes
+        _write_result(document, laboratory, rows, notes, time.monotonic() - began)
+    progress.finish()
+    if progress.stopped:
+        return INTERRUPTED, "the benchmark lost its controller and stopped"
+    if not rows:
+        return INCOMPLETE, f"nothing could be measured: {'; '.join(notes) or 'no reason'}"
+    return COMPLETE, f"{len(rows)} rows measured, {len(notes)} notes"
+
+
+def prepare(document: dict[str, Any], state_dir: Path, key: bytes) -> None:
+    """Make and deploy the weights of every model that `document` wants: before a link is slow."""
+    document = narrowed(document)
+    laboratory = Laboratory(document, key, state_dir)
+    for model in models(document):
+        print(f"preparing {model}", flush=True)
+        laboratory.prepare(model)
+
+
+def document_of(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the document to measure by, from what the role writes.
+
+    Parameters
+    ----------
+    request : dict
+        A network's `settings`, the names of its two `workers` and of the `hub`'s host, everyone's
+        `addresses` and the agents' `port`, and what goes into the result as it is.
+    """
+    settings = dict(request["settings"])
+    netem = settings.pop("netem", None)
+    bucket = settings.pop("bucket", None)
+    spelled = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
+    if netem and netem.get("delay"):
+        about = f"netem: {netem['delay']} one way, {netem['rate']}"
+    elif bucket:
+        about = f"token bucket: {bucket['rate']}, burst {bucket['burst']}"
+    else:
+        about = "as it is"
+
+    def at(host: str) -> dict[str, Any]:
+        return {"host": host, "address": request["addresses"][host], "port": request["port"]}
+
+    return {
+        **{key: value for key, value in request.items() if key not in ("settings", "addresses")},
+        **settings,
+        "network": {
+            "name": request["name"],
+            "about": about,
+            "netem": {**spelled, **netem} if netem else None,
+            "measured": request.get("measured"),
+        },
+        "workers": [at(host) for host in request["workers"]],
+        "hub": at(request["hub"]),
+    }
+
+
+def narrowed(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with what its ``quick`` and ``models`` leave of it.
+
+    Quick is one round on small images: it shows that everything works, and no number to keep.
+    """
+    quick, only = bool(document.get("quick")), set(document.get("models") or ())
+    less = dict(document)
+    if quick:
+        less["image_px"] = 64
+    for part in ("transport", *CASE_PARTS):
+        if not document.get(part):
+            continue
+        settings = dict(document[part])
+        if quick:
+            settings["rounds"] = 1
+        if only and part != "transport":
+            settings["cases"] = [case for case in settings["cases"] if case["model"] in only]
+        less[part] = settings
+    return less
+
+
+def models(document: dict[str, Any]) -> list[str]:
+    """Return the models that `document` wants."""
+    wanted = (document[part] for part in CASE_PARTS if document.get(part))
+    return sorted({case["model"] for settings in wanted for case in settings["cases"]})
+
+
+def _write_result(
+    document: dict[str, Any],
+    laboratory: Laboratory,
+    rows: list[dict[str, Any]],
+    notes: list[str],
+    wall_s: float,
+) -> None:
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "network": document["network"],
+        "link": laboratory.link(),
+        "quick": bool(document.get("quick")),
+        "workers": [worker["host"] for worker in document["workers"]],
+        "measured_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "runtime": version(),
+        "provenance": document.get("provenance", {}),
+        "batch_size": document["batch_size"],
+        "window": document["window"],
+        "wall_s": round(wall_s, 1),
+        "hosts": laboratory.hosts,
+        "rows": rows,
+        "notes": notes,
+    }
+    path = Path(document["result"])
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(json.dumps(result))
+        partial.rename(path)
+    except OSError as error:
+        raise ParetoPipeError(
+            "E_DISK", f"cannot write {path}: {error.strerror} — free some space there"
+        ) from error
+
+
+def _path(document: dict[str, Any], name: str) -> Path | None:
+    return Path(document[name]) if document.get(name) else None

@@ -1,0 +1,199 @@
+"""One proved run of the benchmark: a plan, a drive, a record, and the row that the tables need."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import statistics
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from paretopipe_runtime import forked
+from paretopipe_runtime.contract.factors import BACKEND, Variant
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan, read_plan
+from paretopipe_runtime.contract.splits import stage_ranges
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator import record
+from paretopipe_runtime.orchestrator.deployment import deploy
+from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.records import Records
+from paretopipe_runtime.wire.connect import Keys
+
+#: What an `alone` run is invalid for, and may be: nothing crosses the link.
+_ALONE = {"bytes_mismatch", "exceeds_wire"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one kind of run measures, under which `part` of the benchmark it is filed."""
+
+    part: str
+    model: str
+    cut: int
+    variant: str
+    engine: str = "eager"
+    warmup: int = 1
+    latency: int = 3
+    throughput: int = 8
+
+    @property
+    def backend(self) -> str:
+        """``pickle`` of ``pickle/default``."""
+        return self.variant.partition("/")[0]
+
+    @property
+    def allocator(self) -> str:
+        """``default`` of ``pickle/default``; tuned unless said."""
+        return self.variant.partition("/")[2] or "tuned"
+
+    @property
+    def label(self) -> str:
+        """What the progress line calls it."""
+        engine = "" if self.engine == "eager" else f" {self.engine}"
+        return f"{self.part}: {self.model} P{self.cut} {self.variant}{engine}"
+
+
+class Laboratory:
+    """The nodes under one network condition: prepares models, and measures cases."""
+
+    def __init__(self, document: dict[str, Any], key: bytes, state_dir: Path) -> None:
+        self._document = document
+        self._keys = Keys(key)
+        self._state_dir = state_dir
+        self._records = Records(Path(document["records"]))
+        self._prepared: dict[str, Prepared] = {}
+        self.hosts: dict[str, Any] = {}
+
+    def prepare(self, model: str) -> None:
+        """Make the model's weights and reference answers, and bring the weights to the nodes."""
+        plan = self._plan(Case("", model, 1, "socket"))
+        self._prepared[model] = prepare(plan, self._state_dir)
+        for worker in plan.workers:
+            deploy(worker, self._prepared[model].manifest, self._state_dir / "weights", self._keys)
+
+    def measure(self, case: Case, round_: int) -> dict[str, Any]:
+        """Run `case` once, in fresh processes; a failure is a row too."""
+        plan = self._plan(case)
+        prepared = self._prepared[case.model]
+        (run,) = expand(plan, prepared.hop_bytes)
+        row: dict[str, Any] = {
+            "network": self._document["network"]["name"],
+            "part": case.part,
+            "model": case.model,
+            "split": run.split,
+            "variant": case.variant,
+            "engine": case.engine,
+            "round": round_,
+            "batch": plan.batch_size,
+        }
+        started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+        def fresh() -> Any:
+            run_id = f"bench-{secrets.token_hex(8)}"
+            seen = drive(plan, run, prepared, self._keys, run_id)
+            return record.success(plan, run, prepared, seen)
+
+        try:
+            seen = forked.call(fresh)
+        except ParetoPipeError as error:
+            return {**row, "status": f"failed:{error.code}", "message": error.message}
+        head = {
+            "kind": "run",
+            "run_key": f"{run.key}-{case.part}-{round_}",
+            "attempt": 1,
+            "started_at": started,
+            "cell_id": plan.cell_id,
+            "factors": run.factors,
+            "network": {"asked": plan.netem, "measured": plan.measured},
+            "message": "",
+        }
+        self._records.append({**head, **seen})
+        self.hosts.update(seen["hosts"])
+        return {**row, **summary(seen, prepared, run.cuts, case)}
+
+    def link(self) -> dict[str, float | None]:
+        """Return the rate in Mbit/s and the one-way delay in seconds that are asked of the link."""
+        plan = self._plan(Case("", "mobilenetv2", 1, "socket"))
+        asked = dataclasses.replace(plan, measured=None)  # only one direction is delayed
+        return {"rate_mbit": asked.asked_rate_mbit, "delay_s": asked.rtt_s}
+
+    def _plan(self, case: Case) -> Plan:
+        """A plan for a backend that the product knows, then for the one that is wanted."""
+        info = model_info(case.model)
+        network = self._document["network"]
+        workers = [{**worker, "allocator": case.allocator} for worker in self._document["workers"]]
+        plan = read_plan(
+            {
+                "schema_version": 1,
+                "cell_id": f"bench.{network['name']}.{case.part}",
+                "model": info.name,
+                "classes": info.default_classes,
+                "image_px": int(self._document.get("image_px") or info.image_px),
+                "batch_size": int(self._document["batch_size"]),
+                "backend": case.backend if case.backend in BACKEND.values else "socket",
+                "engine": case.engine,
+                "pairing": "bench",
+                "scenario": network,
+                "workers": workers,
+                "splits": [[case.cut]],
+                "repeats": 1,
+                "seed": 0,
+                "warmup_batches": case.warmup,
+                "latency_batches": case.latency,
+                "throughput_batches": case.throughput,
+                "window": int(self._document["window"]),
+                "weights_seed": 0,
+                "provenance": self._document.get("provenance", {}),
+                "hub": self._document["hub"],
+            }
+        )
+        return dataclasses.replace(plan, variant=Variant(plan.variant, backend=case.backend))
+
+
+def summary(
+    seen: dict[str, Any], prepared: Prepared, cuts: tuple[int, ...], case: Case
+) -> dict[str, Any]:
+    """Return the few figures of a record that the tables need, rounded to microseconds."""
+    status = seen["status"]
+    if case.backend == "alone" and set(status.removeprefix("invalid:").split(",")) <= _ALONE:
+        status = "ok"
+    completions = seen["throughput"]["completion_s"]
+    compute = [
+        {phase: _median(stage["compute_s"][phase]) for phase in ("latency", "throughput")}
+        for stage in seen["stages"]
+    ]
+    ranges = stage_ranges(cuts, len(prepared.boundaries) - 1)
+    return {
+        "status": status,
+        "max_rel_err": seen["proof"]["max_rel_err"],
+        "latency_s": round(seen["latency"]["median_s"], 6),
+        "network_s": _median(seen["network_s"]["latency"]),
+        "receive_s": _median(seen["hops"][0].get("receive_s", {}).get("latency", [])),
+        "batches": len(completions),
+        "makespan_s": round(completions[-1], 6),
+        "img_s": round(seen["throughput"]["img_s"], 4),
+        "steady_img_s": seen["throughput"]["steady_img_s"],
+        "compute_s": compute,
+        "hop_bytes": seen["hops"][0]["bytes_per_batch"],
+        "launch_s": round(seen["phases_s"]["launch"], 6),
+        "load_s": [round(stage["load_s"], 6) for stage in seen["stages"]],
+        "peak_rss": [stage["peak_rss_bytes"] for stage in seen["stages"]],
+        "baseline_rss": [stage["baseline_rss_bytes"] for stage in seen["stages"]],
+        "partition_bytes": [stage["partition_bytes"] for stage in seen["stages"]],
+        "two_activations": [two_largest(prepared, first, end) for first, end in ranges],
+    }
+
+
+def two_largest(prepared: Prepared, first: int, end: int) -> int:
+    """Return the bytes of the two largest tensors at the boundaries of the blocks [first, end)."""
+    sizes = sorted(boundary.nbytes for boundary in prepared.boundaries[first : end + 1])
+    return sum(sizes[-2:])
+
+
+def _median(values: list[float]) -> float | None:
+    return round(statistics.median(values), 6) if values else None

@@ -1,0 +1,245 @@
+"""What a sweep is to measure: the experiment's keys with the user's put over them, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .sets import Weights, of_model, set_name
+from .values import OptionError, flag, fraction, known, listed, whole
+
+BACKENDS = ("socket", "rpc", "rpc_hub")
+ENGINES = ("eager", "channels_last", "onnxruntime", "compile")
+#: Those that can compute on a GPU.
+CUDA_ENGINES = ("eager", "channels_last")
+ALLOCATORS = ("tuned", "default")
+TRANSPORTS = ("plain", "tls")
+CLASSES = (10, 1000)
+#: Warm batches in each process of a profile.
+PROFILE_BATCHES = 10
+#: What every experiment says, and the user may say otherwise.
+_KEYS = (
+    *("pairings", "scenarios", "backend", "engine", "batch", "splits", "seed", "weights_seed"),
+    *("repeats", "warmup_batches", "latency_batches", "throughput_batches", "window"),
+    *("end_points", "sentinel", "drift_limit", "dominance", "refine", "profile"),
+)
+_COUNTS = ("repeats", "warmup_batches", "latency_batches", "throughput_batches", "window")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as it is to be measured; without `weights` those are seeded."""
+
+    name: str
+    blocks: int
+    classes: int
+    image: int
+    weights: Weights | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A sweep's effective options.
+
+    `pairings` has the chain of hosts of each; `allocators` and `devices` have one of every worker;
+    `counts` and `seeds` are plain numbers by their names in a plan. `drift_limit` and `dominance`
+    are fractions. After `first_report` blocks of every cell there is a report; 0: none before all.
+    """
+
+    sweep: str
+    models: tuple[Model, ...]
+    scenarios: tuple[str, ...]
+    pairings: Mapping[str, tuple[str, ...]]
+    backends: tuple[str, ...]
+    transports: tuple[str, ...]
+    engines: tuple[str, ...]
+    allocators: Mapping[str, str]
+    devices: Mapping[str, str]
+    weights: str
+    batch: int
+    counts: Mapping[str, int]
+    seeds: Mapping[str, int]
+    splits: Any
+    end_points: bool
+    sentinel: bool
+    drift_limit: float
+    dominance: float
+    refine: bool
+    profile: bool
+    first_report: int
+    profile_batches: int
+
+    def options(self, *models: Model) -> dict[str, Any]:
+        """Return the options under the names the user types, as they hold for `models`."""
+
+        def one_or_all(key: str) -> Any:
+            values = [getattr(model, key) for model in models]
+            return values[0] if len(values) == 1 else values
+
+        return {
+            "sweep": self.sweep,
+            "model": one_or_all("name"),
+            "classes": one_or_all("classes"),
+            "image": one_or_all("image"),
+            "weights": self.weights,
+            "batch": self.batch,
+            "repeats": self.counts["repeats"],
+            "scenarios": list(self.scenarios),
+            "pairings": list(self.pairings),
+            "backend": list(self.backends),
+            **({} if self.transports == ("plain",) else {"transport": list(self.transports)}),
+            "engine": list(self.engines),
+            "allocator": dict(self.allocators),
+            **({} if set(self.devices.values()) <= {"cpu"} else {"device": dict(self.devices)}),
+            "splits": self.splits,
+            "end_points": self.end_points,
+            "sentinel": self.sentinel,
+            "drift_limit": self.drift_limit,
+            "dominance": self.dominance,
+            "refine": self.refine,
+            "profile": self.profile,
+        }
+
+
+def choose(
+    options: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    models: Mapping[str, Any],
+    scenarios: Mapping[str, Any],
+    hosts: Mapping[str, Mapping[str, Any]],
+    sets: Mapping[str, Weights],
+) -> Choice:
+    """Return what `options` over `experiment` come to; see `planning.cells.plan_cells`."""
+    chosen = {**experiment, **options}
+    for key in _KEYS:
+        if key not in chosen:
+            raise OptionError(
+                f"the experiment has no {key}: copy the key from experiments/full.yml"
+            )
+    wanted_models = tuple(
+        _model(name, options, experiment, models[name], of_model(name, chosen, sets))
+        for name in _model_names(chosen, models)
+    )
+    pairings: Mapping[str, list[str]] = experiment["pairings"]
+    choice = Choice(
+        sweep=_sweep(chosen, [model.name for model in wanted_models], list(models)),
+        models=wanted_models,
+        pairings={
+            name: tuple(pairings[name])
+            for name in known("pairing", listed(chosen["pairings"]), list(pairings))
+        },
+        scenarios=tuple(known("scenario", listed(chosen["scenarios"]), list(scenarios))),
+        backends=tuple(known("backend", listed(chosen["backend"]), BACKENDS)),
+        # Experiments from before there was a choice do not name it.
+        transports=tuple(known("transport", listed(chosen.get("transport", "plain")), TRANSPORTS)),
+        engines=tuple(known("engine", listed(chosen["engine"]), ENGINES)),
+        allocators={
+            host: known(
+                "allocator", [str(options.get("allocator", facts["allocator"]))], ALLOCATORS
+            )[0]
+            for host, facts in hosts.items()
+        },
+        devices={host: _device(host, str(facts["device"])) for host, facts in hosts.items()},
+        weights=set_name(chosen),
+        batch=whole("batch", chosen["batch"]),
+        counts={name: whole(name, chosen[name]) for name in _COUNTS},
+        seeds={name: int(chosen[name]) for name in ("seed", "weights_seed")},
+        splits=chosen["splits"],
+        drift_limit=fraction("drift_limit", chosen["drift_limit"]),
+        dominance=fraction("dominance", chosen["dominance"]),
+        **{
+            name: flag(name, chosen[name])
+            for name in ("end_points", "sentinel", "refine", "profile")
+        },
+        # As well.
+        first_report=whole("first_report", chosen.get("first_report", 0), least=0),
+        profile_batches=whole("profile_batches", chosen.get("profile_batches", PROFILE_BATCHES)),
+    )
+    for backend in choice.backends:
+        if backend != "socket" and "tls" in choice.transports:
+            raise OptionError(
+                f"E_TRANSPORT: transport tls with backend {backend}: PyTorch RPC cannot be "
+                "encrypted, backend socket can; measure them in two sweeps, one with "
+                "-e backend=socket -e transport=tls"
+            )
+    if any(backend.startswith("rpc") for backend in choice.backends):
+        for host, facts in hosts.items():
+            _refuse_without_leave(host, bool(facts["allow_insecure_rpc"]))
+    for name, chain in choice.pairings.items():
+        for host in chain:
+            if host not in hosts:
+                raise OptionError(
+                    f"pairing {name} needs host '{host}', which is no worker in this inventory: "
+                    f"workers are {', '.join(hosts)}"
+                )
+            for engine in choice.engines:
+                _refuse_on_a_gpu(engine, host, choice.devices[host])
+    return choice
+
+
+def _model_names(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> list[str]:
+    if "model" not in chosen:
+        raise OptionError(f"no model given: choose with -e model=… from {', '.join(models)}")
+    names = listed(chosen["model"])
+    return list(models) if names == ["all"] else known("model", names, list(models))
+
+
+def _model(
+    name: str,
+    options: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    weights: Weights | None,
+) -> Model:
+    # An experiment's image size is meant for its own models: 32 px is too small for others.
+    chosen = {**experiment, **options}
+    own = chosen if "image" in options or name in listed(experiment.get("model", ())) else facts
+    default = weights.classes if weights else facts["classes"]
+    classes = whole("classes", chosen.get("classes", default))
+    if weights and classes != weights.classes:
+        raise OptionError(
+            f"weights={weights.name} of {name} have {weights.classes} classes, not {classes}: "
+            f"leave classes out, or fine-tune with -e classes={classes}"
+        )
+    if not weights and classes not in CLASSES:
+        raise OptionError(f"classes={classes} is not offered: choose 10 or 1000")
+    image = whole("image", own.get("image", facts["image"]))
+    return Model(name, facts["blocks"], classes, image, weights)
+
+
+def _sweep(chosen: Mapping[str, Any], names: list[str], every: list[str]) -> str:
+    default = "all" if len(names) > 1 and set(names) == set(every) else "-".join(names)
+    sweep = str(chosen.get("sweep", default))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", sweep):
+        raise OptionError(f"sweep={sweep} cannot name a folder: use letters, digits, '-' and '_'")
+    return sweep
+
+
+def _device(host: str, name: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?", name):
+        raise OptionError(
+            f"worker_device of {host} is '{name}': set it to cpu, to cuda, or to cuda:1 for the "
+            "second GPU"
+        )
+    return name
+
+
+def _refuse_on_a_gpu(engine: str, host: str, device: str) -> None:
+    """Refuse an engine that computes on processors only where a GPU was asked for."""
+    if device != "cpu" and engine not in CUDA_ENGINES:
+        raise OptionError(
+            f"engine {engine} computes on processors only, and {host} has worker_device {device}: "
+            f"choose engine={' or engine='.join(CUDA_ENGINES)}, or add -e worker_device=cpu"
+        )
+
+
+def _refuse_without_leave(host: str, allowed: bool) -> None:
+    """Refuse PyTorch RPC on a host whose inventory does not allow it."""
+    if not allowed:
+        raise OptionError(
+            f"backend rpc is off on {host}: PyTorch RPC has no authentication, so any host that "
+            "reaches the experiment network could run code there. If only your own hosts do, add "
+            "-e allow_insecure_rpc=true, or set it in the inventory"
+        )

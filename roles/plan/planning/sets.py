@@ -1,0 +1,68 @@
+"""Published weights: what playbooks/finetune.yml brought home, and what plans say of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .values import OptionError
+
+SEEDED, DEFAULT = "seeded", "finetuned"
+_PARTS = ("weights", "weights_digest", "weights_manifest")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One model's weights in a set; `plan` is what a plan of the runtime says of them."""
+
+    name: str
+    classes: int
+    plan: Mapping[str, Any]
+
+
+def set_name(options: Mapping[str, Any]) -> str:
+    """Return the name of the set that is asked for; ``seeded`` stands for none."""
+    name = str(options.get("weights", SEEDED))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise OptionError(f"weights={name} cannot name a set: use letters, digits, '-' and '_'")
+    return name
+
+
+def read_sets(folder: Path, name: str) -> dict[str, Weights]:
+    """Return the weights of each model in the set called `name`.
+
+    Raises
+    ------
+    OptionError
+        For a file that is not what finetune.yml leaves there.
+    """
+    found = {}
+    for path in sorted((folder / name).glob("*.json")) if name != SEEDED else ():
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            plan = {part: document[part] for part in _PARTS}
+            found[path.stem] = Weights(name, int(plan["weights_manifest"]["classes"]), plan)
+            whole = (plan["weights"], plan["weights_manifest"]["model"]) == (name, path.stem)
+        except (KeyError, OSError, TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise OptionError(f"{path} is damaged: remove it and run playbooks/finetune.yml again")
+    return found
+
+
+def of_model(model: str, options: Mapping[str, Any], sets: Mapping[str, Weights]) -> Weights | None:
+    """Return a model's weights in the set that is asked for; None where seeded ones are."""
+    name = set_name(options)
+    if name == SEEDED:
+        return None
+    if model not in sets:
+        more = "" if name == DEFAULT else f" -e weights={name}"
+        raise OptionError(
+            f"there are no weights '{name}' for {model}: make them with ansible-playbook "
+            f"playbooks/finetune.yml -e model={model}{more}"
+        )
+    return sets[model]

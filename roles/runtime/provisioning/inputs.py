@@ -1,0 +1,103 @@
+"""What decides on the controller how a host is provisioned, as one digest a thing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .certificates import Store, issue
+
+#: Both roles that provision a host, and what else decides about it; below the checkout.
+ROLES = ("runtime", "worker")
+SOURCES = (*(f"roles/{role}" for role in ROLES), "playbooks/provision.yml")
+#: Options that name places on the controller: what is in them counts, not where they are.
+PLACES = {
+    *("runtime_source", "runtime_requirements", "runtime_engine_requirements"),
+    *("runtime_cuda_requirements", "runtime_wheelhouse"),
+}
+
+
+def options(root: Path) -> list[str]:
+    """Return the names of the roles' inputs that count by themselves."""
+    found: set[str] = set()
+    for role in ROLES:
+        text = (root / f"roles/{role}/meta/argument_specs.yml").read_text()
+        found |= yaml.safe_load(text)["argument_specs"]["main"]["options"].keys()
+    return sorted(found - PLACES)
+
+
+def inputs(
+    root: Path, value_of: Callable[[str], Any], laid_from: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return a digest of each input.
+
+    Parameters
+    ----------
+    root : Path
+        The checkout.
+    value_of : callable
+        The value that a role's input has for the host; None where it has none.
+    laid_from : mapping
+        What the runtime role says of its sources: `requirements`, `wheelhouse`, `key`,
+        `certificate` (the arguments of issue_certificate) and `installed` files.
+    """
+    values: dict[str, Any] = {name: value_of(name) for name in options(root)}
+    values["the roles"] = [_content(path, root) for path in _files(root, SOURCES)]
+    values["the packages"] = laid_from["requirements"]
+    values["the code"] = _version(Path(laid_from["source"]))
+    values["the key"] = _content(Path(laid_from["key"]))
+    values["the wheelhouse"] = [
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns)
+        for path in _files(Path(laid_from["wheelhouse"] or "/nowhere"), ["."])
+    ]
+    values["the certificate"] = certificate(laid_from["certificate"])
+    return {
+        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+        for name, value in values.items()
+    }
+
+
+def certificate(wanted: Mapping[str, Any]) -> list[str]:
+    """Return digests of the host's certificate, key and authority; none where another is due."""
+    if not wanted["address"]:
+        return ["none"]
+    folder, name = Path(wanted["folder"]), wanted["name"]
+    store = Store(folder, dry=True)
+    days, renew_days = int(wanted["days"]), int(wanted["renew_days"])
+    issue(store, name, wanted["node"], wanted["address"], days, renew_days)
+    if store.changed:
+        return []
+    return [_content(folder / each) for each in (f"{name}.key", f"{name}.pem", "authority.pem")]
+
+
+def _files(root: Path, names: Iterable[str]) -> list[Path]:
+    found: set[Path] = set()
+    for name in names:
+        path = root / name
+        found |= {path} if path.is_file() else {each for each in path.rglob("*") if each.is_file()}
+    return sorted(path for path in found if path.suffix not in {".pyc", ".md"})
+
+
+def _content(path: Path, root: Path | None = None) -> str:
+    name = path.relative_to(root).as_posix() if root else ""
+    try:
+        return f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except FileNotFoundError:
+        return f"{name} missing"
+
+
+def _version(source: Path) -> str:
+    """Return the identity of the checkout's code, by its own rule and without importing more."""
+    path = source / "paretopipe_runtime/version.py"
+    spec = importlib.util.spec_from_file_location("paretopipe_version", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.version())

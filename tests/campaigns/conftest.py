@@ -1,0 +1,61 @@
+"""Campaigns: too slow for the suite, run by `make soak`; what they found is kept as text."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from paretopipe_runtime import environment
+from paretopipe_runtime.version import version
+from tests.runtime.cluster import Cluster
+from tests.runtime.test_rpc import rpc_cluster as rpc_cluster
+
+DOCS = Path(__file__).parents[2] / "docs" / "campaigns"
+
+
+class Findings:
+    """Lines of text under a title, written to ``docs/campaigns/NAME.txt``."""
+
+    def __init__(self, name: str, title: str) -> None:
+        self._path = DOCS / f"{name}.txt"
+        host = environment.describe_host()
+        self._lines = [
+            title,
+            "",
+            f"{datetime.now(UTC):%Y-%m-%d}, runtime {version()}, torch {torch.__version__}, "
+            f"Python {platform.python_version()}",
+            f"{host['cpu_model']}, {psutil.cpu_count()} cores, "
+            f"{psutil.virtual_memory().total / 2**30:.0f} GiB, Linux {platform.release()}",
+            "",
+        ]
+
+    def add(self, line: str) -> None:
+        """Keep a line, and show it."""
+        print(line, flush=True)
+        self._lines.append(line.rstrip())
+
+    def write(self) -> None:
+        """Write what there is."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text("\n".join(self._lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def cluster(rpc_cluster: Cluster) -> Cluster:
+    """Two agents on loopback that let PyTorch RPC in."""
+    return rpc_cluster
+
+
+@pytest.fixture(scope="module")
+def findings(request: pytest.FixtureRequest) -> Iterator[Findings]:
+    """The module's findings: its name without ``test_``, its docstring's first line as title."""
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
+    kept = Findings(name, request.module.__doc__.splitlines()[0])
+    yield kept
+    kept.write()

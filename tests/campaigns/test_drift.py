@@ -1,0 +1,114 @@
+"""Planted drift and planted noise: how often a block is measured again, rightly and for nothing.
+
+Cells of 20 splits, two end points and both sentinels. Latency and throughput scatter log-normally
+and against each other, splits differ in how much (a log-normal factor, 0.3), blocks differ by 1 %,
+and 3 % of all runs, sentinels included, are 1.3 times slower, so that 6 % of quiet blocks have such
+a sentinel. A drift is a step at a random place of one block: its runs after it are slower so much.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+import numpy as np
+import pytest
+
+from paretopipe_runtime.orchestrator.rounds import Drift, Log, Shift, blocks_of
+from tests.campaigns.conftest import Findings
+from tests.runtime.test_rounds import MANY, plan_runs
+
+CELLS = 400
+SPREADS = (0.01, 0.02, 0.03, 0.05, 0.10)
+STEPS = (0.10, 0.25, 0.50)
+#: The standard deviation of the middle of three runs over that of one.
+OF_THREE = 0.67
+_AGAINST = np.linalg.cholesky(np.array([[1.0, -0.6], [-0.6, 1.0]]))
+
+
+def measured(rng: np.random.Generator, repeats: int, cv: float, step: float) -> list[Any]:
+    """Return a cell's records, those of block 1 across a step, and three more of each sentinel."""
+    runs = plan_runs(repeats=repeats, **MANY)
+    own = {run.cuts: math.exp(0.3 * rng.standard_normal()) for run in runs}
+    level = {run.repeat: 0.01 * rng.standard_normal() for run in runs}
+    place = rng.integers(1, len(runs) // repeats)  # between the sentinels
+    rows = []
+    for run in runs:
+        late = run.repeat == 1 and run.order >= place
+        for _ in range(3 if run.role in ("open", "close") else 1):
+            slow, fast = cv * own[run.cuts] * (_AGAINST @ rng.standard_normal(2))
+            both = level[run.repeat] + (math.log1p(step) if late else 0)
+            both += math.log(1.3) if rng.random() < 0.03 else 0
+            rows.append(
+                {
+                    **{"run_key": run.key, "status": "ok", "block_pass": 1},
+                    "latency": {"median_s": math.exp(slow + both)},
+                    "throughput": {"img_s": math.exp(fast - both)},
+                }
+            )
+    return rows
+
+
+def again(rows: list[Any], repeats: int) -> dict[str, list[int]]:
+    """Return the blocks that each rule measures again."""
+    blocks = blocks_of(plan_runs(repeats=repeats, **MANY))
+    keys: dict[str, list[Any]] = {}
+    for row in rows:
+        keys.setdefault(row["run_key"], []).append(row)
+    log = Log(found[0] for found in keys.values())
+    found = Drift.of(blocks, log, 0.05, repeats)
+    middle = Log(
+        {
+            **some[0],
+            "latency": {"median_s": statistics.median(r["latency"]["median_s"] for r in some)},
+            "throughput": {"img_s": statistics.median(r["throughput"]["img_s"] for r in some)},
+        }
+        for some in keys.values()
+    )
+    narrow = Shift(*(max(0.05, math.expm1(OF_THREE * math.log1p(x))) for x in limits(found)))
+    rules = {
+        "5 % whatever the scatter": (log, Shift(0.05, 0.05)),
+        "25 % whatever the scatter": (log, Shift(0.25, 0.25)),
+        "three deviations of the cell's scatter": (log, found.limit),
+        "as that, medians of three sentinels": (middle, narrow),
+    }
+    return {
+        name: [b.number for b in blocks if (s := seen.shift(b, 1)) and s.beyond(limit)]
+        for name, (seen, limit) in rules.items()
+    }
+
+
+def limits(drift: Drift) -> tuple[float, float]:
+    return drift.limit.latency, drift.limit.throughput
+
+
+@pytest.mark.parametrize("repeats", [3, 5])
+def test_what_is_measured_again(repeats: int, findings: Findings) -> None:
+    rng = np.random.default_rng(repeats)
+    nothing: dict[str, list[float]] = {}
+    right: dict[str, list[float]] = {}
+    for cv in SPREADS:
+        quiet = [again(measured(rng, repeats, cv, 0), repeats) for _ in range(CELLS // repeats)]
+        for name in quiet[0]:
+            share = sum(len(found[name]) for found in quiet) / len(quiet) / repeats
+            nothing.setdefault(name, []).append(share)
+        for step in STEPS:
+            seen = [again(measured(rng, repeats, cv, step), repeats) for _ in range(CELLS // 4)]
+            for name in quiet[0]:
+                share = sum(1 in found[name] for found in seen) / len(seen)
+                right.setdefault(name, []).append(share)
+    findings.add(f"{repeats} blocks; run-to-run CV {', '.join(f'{cv:.0%}' for cv in SPREADS)}:")
+    findings.add(f"{'':40}  for nothing, % of blocks    a step of 10/25/50 % found, %")
+    for name, shares in nothing.items():
+        found = right[name]
+        triples = [found[k : k + len(STEPS)] for k in range(0, len(found), len(STEPS))]
+        findings.add(
+            f"{name:40}  "
+            + " ".join(f"{100 * share:4.0f}" for share in shares)
+            + "    "
+            + "  ".join("/".join(f"{100 * x:.0f}" for x in triple) for triple in triples)
+        )
+    ours = nothing["three deviations of the cell's scatter"]
+    # Half of it is what was planted: a block with a slow sentinel.
+    assert max(ours) <= 0.12
