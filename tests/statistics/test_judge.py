@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from reports.data.cells import Cell
-from reports.statistics.judge import hypervolume, judge
+from reports.objectives import LATENCY, OBJECTIVES
+from reports.statistics.judge import Judgement, hypervolume, judge
 from tests.statistics import worlds
 
 # Latency and throughput: a trade of two, one beaten at both, one beaten by less than 2 % only.
@@ -30,6 +31,28 @@ def test_verdicts_of_a_plain_cell() -> None:
     assert said.strict == {(1,), (2,)}
     assert said.reason == ""
     assert said.delta == 0.02
+
+
+def test_a_third_objective_puts_on_the_front_who_is_best_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    energy = replace(LATENCY, name="energy", figure="energy_j", unit="J", required=False)
+    three = (*OBJECTIVES, energy)
+    monkeypatch.setattr("reports.data.cells.OBJECTIVES", three)
+    monkeypatch.setattr("tests.statistics.worlds.OBJECTIVES", three)
+    logs = worlds.runs(np.random.default_rng(1), np.log([*POINTS.values()]), 0.002, 5, slow=0)
+    jitter = np.random.default_rng(2).normal(0, 0.002, (4, 5))
+
+    def judged(joules: float) -> Judgement:
+        spent = np.log([3.0, 3.0, joules, 3.0])[:, None] + jitter
+        cell = worlds.cell(np.concatenate([logs, spent[..., None]], axis=2))
+        assert cell.objectives == three
+        return judge(cell)
+
+    frugal = judged(2.0)
+    assert frugal.verdict == {(1,): "on", (2,): "on", (3,): "on", (4,): "on"}
+    assert len(frugal.detectable) == 3
+    assert judged(3.0).verdict[3,] == "off"
 
 
 def test_a_smaller_margin_decides_differently() -> None:
