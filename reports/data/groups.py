@@ -48,10 +48,12 @@ class Groups:
         grouped = numbers.groupby([counted[key] for key in _KEYS], sort=False)
         sums = (grouped.median(), grouped.min(), grouped.max(), grouped.count())
         self._spreads = [_table(part) for part in sums]
-        self._values: dict[Key, list[tuple[float, ...]]] = defaultdict(list)
-        columns = (*_KEYS, "repeat", *_FIGURES)
-        for cell, role, cuts, *rest in zip(*(counted[k].tolist() for k in columns), strict=True):
-            self._values[cell, role, cuts].append(tuple(rest))
+        own = ["repeat", *_FIGURES]
+        ordered = counted[[*_KEYS, *own]].sort_values("repeat", kind="stable")
+        self._values = {
+            key: {name: tuple(part[name].tolist()) for name in own}
+            for key, part in ordered.groupby(_KEYS, sort=False)
+        }
         cells: dict[str, list[Key]] = defaultdict(list)
         for key in self._first:
             cells[key[0]].append(key)
@@ -84,8 +86,7 @@ class Groups:
 
     def values(self, key: Key) -> dict[str, tuple[float, ...]]:
         """Return the objectives of every counted run, and its ``repeat``: by that."""
-        rows = sorted(self._values.get(key, ()), key=lambda row: row[0])
-        return dict(zip(("repeat", *_FIGURES), zip(*rows, strict=True), strict=False))
+        return self._values.get(key, {})
 
     def attempts(self, key: Key) -> int:
         """Return how many times this was tried, under whatever came of it."""

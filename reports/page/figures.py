@@ -72,9 +72,14 @@ def links(splits: Sequence[Split], limit: int = 6) -> Markup:
     shown = [link(split) for split in splits[: limit if len(splits) <= limit else limit - 1]]
     if len(shown) < len(splits):
         shown.append(Markup("{} more").format(len(splits) - len(shown)))
-    if len(shown) == 1:
-        return shown[0]
-    return Markup("{} and {}").format(Markup(", ").join(shown[:-1]), shown[-1])
+    return prose(shown)
+
+
+def prose(parts: Sequence[Markup]) -> Markup:
+    """Return 'one, another and a third'."""
+    if len(parts) == 1:
+        return parts[0]
+    return Markup("{} and {}").format(Markup(", ").join(parts[:-1]), parts[-1])
 
 
 def margin(delta: float) -> str:

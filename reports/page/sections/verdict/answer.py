@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
-from reports.page.figures import behind, link, links, margin, say
+from reports.page.figures import behind, link, links, margin, prose, say
 from reports.page.sections.verdict import splitting
 from reports.statistics.judge import Judgement
 from reports.statistics.regret import balanced
@@ -73,7 +73,7 @@ def _balance(cell: Cell) -> Markup:
         for objective, best in bests
         if best is not middle
     ]
-    return Markup("{} has {}.").format(link(middle), Markup(" and ").join(lost))
+    return Markup("{} has {}.").format(link(middle), prose(lost))
 
 
 def _doubts(cell: Cell, judgement: Judgement) -> list[Sentence]:
