@@ -1,20 +1,20 @@
 """What a split is to be good at: the list that fronts, verdicts, tables and charts work on.
 
-A new objective is a row of `OBJECTIVES`, and the figure that it names (``data/reduce.py``).
+A new objective is a row of `OBJECTIVES`, and the figure of ``contract.measures`` that it names.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from paretopipe_runtime.contract import measures
+
 
 @dataclass(frozen=True)
 class Objective:
     """One figure of a run, which way is better, and how to say it."""
 
-    name: str  # "latency", as in "28 % more latency than"
-    figure: str  # its column in the table of all attempts
-    unit: str
+    figure: str  # of `contract.measures`: what a run has of it
     lower: bool  # whether less is better
     axis: str  # of a chart, without the unit
     toward: str  # which splits lie at its good end: "answers sooner"
@@ -23,6 +23,16 @@ class Objective:
     than: str  # "1.8 times as fast as P9"
     required: bool = False  # whether a run without it does not count
     margin: float | None = None  # a difference that does not matter; None: the report's own
+
+    @property
+    def name(self) -> str:
+        """Return 'latency', as in '28 % more latency than'."""
+        return measures.named(self.figure).label
+
+    @property
+    def unit(self) -> str:
+        """The unit of its figure."""
+        return measures.named(self.figure).unit
 
     @property
     def title(self) -> str:
@@ -44,9 +54,7 @@ class Objective:
 
 
 LATENCY = Objective(
-    name="latency",
     figure="latency_s",
-    unit="s",
     lower=True,
     axis="latency of a batch",
     toward="answers sooner",
@@ -56,9 +64,7 @@ LATENCY = Objective(
     required=True,
 )
 THROUGHPUT = Objective(
-    name="throughput",
     figure="throughput_img_s",
-    unit="images/s",
     lower=False,
     axis="throughput",
     toward="moves more images",

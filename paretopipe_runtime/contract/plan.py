@@ -69,14 +69,6 @@ class Relay:
 
 
 @dataclass(frozen=True)
-class More:
-    """Splits that are brought to `repeats` repeats, in further blocks of their own."""
-
-    splits: tuple[Cuts, ...]
-    repeats: int
-
-
-@dataclass(frozen=True)
 class Plan:
     """One cell's plan; `document` is the JSON it was read from, kept for provenance.
 
@@ -85,6 +77,8 @@ class Plan:
     `end_points`: whether each block has everything on the first host, and on the last.
     `sentinel`: whether the same split opens and closes each block; where it shifts by more than
     `drift_limit` in between, as a ratio less 1, the block is measured once more. 0: never.
+    `refine`: how little splits may differ to count as equal where further rounds are to decide
+    about the others, as a ratio; None: there are none.
     `weights`: a published set; None for random ones made from `weights_seed`.
     `relay` shapes the network where the hosts are processes of one machine.
     """
@@ -105,10 +99,10 @@ class Plan:
     hub: Worker | None
     splits: tuple[Cuts, ...]
     repeats: int
-    more: tuple[More, ...]
     end_points: bool
     sentinel: bool
     drift_limit: float
+    refine: float | None
     seed: int
     warmup_batches: int
     latency_batches: int
@@ -227,8 +221,7 @@ def _read(document: dict[str, Any]) -> Plan:
         splits = list(map(_cuts, document["splits"]))
     if not splits:
         raise ValueError("it names no split")
-    more = tuple(_more(entry) for entry in document.get("more", ()))
-    for cuts in (*splits, *(cuts for entry in more for cuts in entry.splits)):
+    for cuts in splits:
         validate_cuts(model.name, model.blocks, cuts)
         if len(cuts) != len(workers) - 1:
             raise ParetoPipeError(
@@ -266,10 +259,10 @@ def _read(document: dict[str, Any]) -> Plan:
         hub=hub,
         splits=tuple(dict.fromkeys(splits)),
         repeats=int(document["repeats"]),
-        more=more,
         end_points=bool(document.get("end_points", False)),
         sentinel=bool(document.get("sentinel", False)),
         drift_limit=_drift_limit(document),
+        refine=_refine(document),
         seed=int(document["seed"]),
         warmup_batches=int(document["warmup_batches"]),
         latency_batches=int(document["latency_batches"]),
@@ -317,11 +310,11 @@ def _cuts(fields: list[Any]) -> Cuts:
     return tuple(int(cut) for cut in fields)
 
 
-def _more(fields: dict[str, Any]) -> More:
-    splits = tuple(dict.fromkeys(map(_cuts, fields["splits"])))
-    if not splits:
-        raise ValueError("more names no split")
-    return More(splits, int(fields["repeats"]))
+def _refine(document: dict[str, Any]) -> float | None:
+    margin = document.get("refine")
+    if margin is not None and not 0 <= float(margin) < 1:
+        raise ValueError(f"refine {margin}, expected a ratio from 0 to below 1")
+    return None if margin is None else float(margin)
 
 
 def _drift_limit(document: dict[str, Any]) -> float:

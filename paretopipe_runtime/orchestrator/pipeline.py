@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.plan import Plan, Worker
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
@@ -76,8 +76,15 @@ class Pipeline:
     ready: list[dict[str, Any]]
 
 
+def worker_of(plan: Plan, order: StageOrder) -> Worker:
+    """Return the host that an order goes to."""
+    worker = plan.hub if order.is_hub else plan.workers[order.stage]
+    assert worker is not None
+    return worker
+
+
 def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
-    """StageOrder a fresh process for every order, on the plan's workers and hub; return them ready.
+    """Launch a fresh process for every order, on the plan's workers and hub; return them ready.
 
     Into `boots` goes which boot of each host took the launch.
 
@@ -90,8 +97,7 @@ def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pi
     abandoned = threading.Event()
 
     def start(order: StageOrder) -> dict[str, Any]:
-        worker = plan.hub if order.is_hub else plan.workers[order.stage]
-        assert worker is not None
+        worker = worker_of(plan, order)
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
         timeout = CONNECT_S + 4 * plan.rtt_s
         channel, agent = open_channel(
@@ -139,22 +145,12 @@ def launch_s(plan: Plan) -> float:
     return LAUNCH_S + round_trips * plan.rtt_s
 
 
-def finish(pipeline: Pipeline, deadlines: Deadlines) -> list[dict[str, Any]]:
-    """End the run; return the stages' reports, the hub's left out."""
-    pipeline.entry.send(FrameType.END, timeout=deadlines.io_s)
-    last = pipeline.exit
-    header = last.receive_header(deadlines.batch_s)
-    if header.type is not FrameType.END:
-        raise ParetoPipeError("E_ORDER", f"{last.peer}: {header.type.name} came, expected END")
-    reports = [channel.receive_message(deadlines.io_s) for channel in pipeline.channels]
-    return reports[: len(pipeline.ready)]
-
-
 class Driver:
     """Sends requests in, takes predictions out, and keeps the times."""
 
     def __init__(self, pipeline: Pipeline, expected: Expected, deadlines: Deadlines) -> None:
-        self._entry, self._exit = pipeline.entry, pipeline.exit
+        self._entry, self._exit, self._channels = pipeline.entry, pipeline.exit, pipeline.channels
+        self.ready = pipeline.ready
         self._expected = expected
         self._deadlines = deadlines
         self._logits: list[np.ndarray] = []
@@ -185,6 +181,17 @@ class Driver:
             self._receive()
             completions.append(time.perf_counter() - zero)
         return {"start_s": starts, "completion_s": completions, "window": window}
+
+    def finish(self) -> list[dict[str, Any]]:
+        """End the run; return the stages' reports, the hub's left out."""
+        self._entry.send(FrameType.END, timeout=self._deadlines.io_s)
+        header = self._exit.receive_header(self._deadlines.batch_s)
+        if header.type is not FrameType.END:
+            raise ParetoPipeError(
+                "E_ORDER", f"{self._exit.peer}: {header.type.name} came, expected END"
+            )
+        reports = [channel.receive_message(self._deadlines.io_s) for channel in self._channels]
+        return reports[: len(self.ready)]
 
     def proof(self) -> dict[str, Any]:
         """Compare every prediction of the run with the unsplit model's."""

@@ -6,7 +6,6 @@ the blocks one by one, half through the model in one piece.
 
 from __future__ import annotations
 
-import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,26 @@ from paretopipe_runtime.contract.factors import ENGINES, FACTORS, stated
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.orchestrator.deployment import deploy
-from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
-from paretopipe_runtime.orchestrator.postmortem import explained
-from paretopipe_runtime.orchestrator.prepared import (
-    INPUT_BATCHES,
-    INPUT_SEED,
-    Prepared,
-    prepare,
+from paretopipe_runtime.orchestrator.drive import launched
+from paretopipe_runtime.orchestrator.orders import Model, orders_of, parts_of
+from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected
+from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.orchestrator.record import (
+    hosts_of,
+    proof_of,
+    status_of,
+    throttled,
+    unproved,
 )
-from paretopipe_runtime.orchestrator.record import was_throttled
-from paretopipe_runtime.orchestrator.sample import Sample, shuffled
+from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
 from paretopipe_runtime.weights import tensor_nbytes
 from paretopipe_runtime.wire.connect import Keys
-from paretopipe_runtime.worker.order import StageOrder
 
 #: What the first sample is guessed by: a small processor's operations a second.
 GUESSED_FLOPS = 10e9
 
 
-def samples(document: dict[str, Any], state_dir: Path) -> list[Sample]:
+def work_of(document: dict[str, Any], state_dir: Path) -> Work:
     """Return the samples of a profile: in each repeat every worker once, in a random order.
 
     Raises
@@ -46,21 +46,31 @@ def samples(document: dict[str, Any], state_dir: Path) -> list[Sample]:
     for count in ("warmup_batches", "batches"):  # the first batch is the cold one
         if int(document[count]) < 1:
             raise ValueError(f"{count} {document[count]}, expected 1 or more")
-    plans = [_alone(document, worker) for worker in document["workers"]]
-    prepared = prepare(plans[0], state_dir)
-    batches = plans[0].warmup_batches + plans[0].latency_batches
-    return [
-        Sample(
-            plan.workers[0].host,
-            repeat,
-            _factors(plan, repeat),
-            functools.partial(_measure, plan, prepared, state_dir / "weights"),
-            guess_s=1 + 2 * batches * sum(prepared.flops) / GUESSED_FLOPS,
-            about={"weights": plan.weights.facts()} if plan.weights else {},
-        )
-        for repeat in range(1, plans[0].repeats + 1)
-        for plan in shuffled(plans[0], repeat, plans)
-    ]
+    plans = {worker["host"]: _alone(document, worker) for worker in document["workers"]}
+    plan = next(iter(plans.values()))
+    prepared = prepare(plan, state_dir)
+    warmup, batches = plan.warmup_batches, plan.latency_batches
+    guess_s = 1 + 2 * (warmup + batches) * sum(prepared.flops) / GUESSED_FLOPS
+
+    def run(own: Plan, repeat: int) -> Run:
+        factors = _factors(own, repeat)
+        return Run((), own.workers, repeat, 0, warmup, batches, batches, factors)
+
+    def measure(run: Run, keys: Keys, run_id: str) -> dict[str, Any]:
+        return _measure(plans[run.split], prepared, state_dir / "weights", keys, run_id)
+
+    return Work(
+        kind="profile",
+        document=document,
+        runs=[
+            run(own, repeat)
+            for repeat in range(1, plan.repeats + 1)
+            for own in shuffled(plan, repeat, [*plans.values()])
+        ],
+        measure=measure,
+        about=lambda _: {"weights": plan.weights.facts()} if plan.weights else {},
+        estimate_s=dict.fromkeys(plans, guess_s),
+    )
 
 
 def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Plan:
@@ -94,70 +104,39 @@ def _measure(
     began = time.perf_counter()
     batches = plan.warmup_batches + plan.latency_batches
     deadlines = Deadlines.of(plan, prepared.hop_bytes(()))
-    expected = Expected(prepared.boundaries[-1], prepared.reference, ENGINES[plan.engine].tolerance)
-    with explained(plan.workers[:1], run_id, keys, plan.rtt_s) as boots:
-        pipeline = launch([_order(plan, prepared, deadlines, batches, run_id)], plan, keys, boots)
-        try:
-            driver = Driver(pipeline, expected, deadlines)
-            driver.one_in_flight(2 * batches)
-            (report,) = finish(pipeline, deadlines)
-            proof = driver.proof()
-        finally:
-            for channel in pipeline.channels:
-                channel.close()
-    (ready,) = pipeline.ready
-    record = {
+    tolerance = ENGINES[plan.engine].tolerance
+    expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance)
+    model = Model(plan.model, plan.classes, plan.engine, prepared.manifest, plan.image_px)
+    parts = parts_of(prepared, ())
+    orders = orders_of(plan, plan.workers, parts, model, run_id, deadlines, batches)
+    with launched(orders, plan, keys, expected, deadlines) as driver:
+        driver.one_in_flight(2 * batches)
+        (report,) = driver.finish()
+        proof = driver.proof()
+    (ready,) = driver.ready
+    blocks = _blocks(plan, prepared, store, report)
+    hosts = hosts_of(plan.workers, [ready], [report])
+    checks = {
+        **unproved(proof, tolerance, 2 * batches),
+        "input_mismatch": ready["input_digest"] != prepared.input_digest,
+        "shape_mismatch": [seen["output_shape"] for seen in report["blocks"]]
+        != [block["output_shape"] for block in blocks],
+        "throttled": throttled(hosts),
+    }
+    return {
+        "status": status_of(checks),
         "input_bytes": prepared.boundaries[0].nbytes,
         "whole_s": report["whole_s"][plan.warmup_batches :],
-        "blocks": _blocks(plan, prepared, store, report),
-        "proof": {
-            "max_rel_err": proof["max_rel_err"],
-            "argmax_equal": proof["argmax_equal"],
-            "batches_checked": proof["batches_checked"],
-            "tolerance": expected.tolerance,
-            "weights_digest": prepared.weights_digest,
-            "input_digest": ready["input_digest"],
-            "reference_digest": prepared.reference_digest,
-        },
+        "blocks": blocks,
+        "proof": proof_of(plan, prepared, driver.ready, proof),
         "device": report["device"],
         "load_s": ready["load_s"],
         "cpu_percent": report["cpu_percent"],
         **({"gpu": report["gpu"]} if "gpu" in report else {}),
         "threads": report["threads"],
-        "hosts": {plan.workers[0].host: {**ready["host"], **report["host"]}},
+        "hosts": hosts,
         "wall_s": time.perf_counter() - began,
     }
-    reasons = _reasons(prepared, report, record, proof, 2 * batches)
-    return {"status": f"invalid:{','.join(reasons)}" if reasons else "ok", **record}
-
-
-def _order(
-    plan: Plan, prepared: Prepared, deadlines: Deadlines, batches: int, run_id: str
-) -> StageOrder:
-    return StageOrder(
-        run_id=run_id,
-        stage=0,
-        stages=1,
-        backend=plan.backend,
-        transport=plan.transport,
-        engine=plan.engine,
-        allocator=plan.workers[0].allocator,
-        model=plan.model,
-        classes=plan.classes,
-        manifest=prepared.manifest,
-        first=0,
-        end=len(prepared.flops),
-        takes=prepared.boundaries[0],
-        gives=prepared.boundaries[-1],
-        next_stage=None,
-        input_batches=INPUT_BATCHES,
-        input_seed=INPUT_SEED,
-        image_px=plan.image_px,
-        io_timeout_s=deadlines.io_s,
-        idle_timeout_s=deadlines.batch_s + 60,
-        profile_batches=batches,
-        device=plan.workers[0].device,
-    )
 
 
 def _blocks(
@@ -181,27 +160,3 @@ def _blocks(
         }
         for index, (name, seen) in enumerate(zip(names, report["blocks"], strict=True))
     ]
-
-
-def _reasons(
-    prepared: Prepared,
-    report: dict[str, Any],
-    record: dict[str, Any],
-    proof: dict[str, Any],
-    batches: int,
-) -> list[str]:
-    """Why a sample does not count; never for the times it saw."""
-    error = proof["max_rel_err"]
-    shapes = [seen["output_shape"] for seen in report["blocks"]]
-    (host,) = record["hosts"].values()
-    checks = {
-        "non_finite": not proof["finite"],
-        "output_mismatch": error is None
-        or error > record["proof"]["tolerance"]
-        or not proof["argmax_equal"],
-        "unchecked_batches": proof["batches_checked"] != batches,
-        "input_mismatch": record["proof"]["input_digest"] != prepared.input_digest,
-        "shape_mismatch": shapes != [block["output_shape"] for block in record["blocks"]],
-        "throttled": was_throttled(host),
-    }
-    return [reason for reason, holds in checks.items() if holds]

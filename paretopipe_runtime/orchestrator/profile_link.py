@@ -6,28 +6,26 @@ first number. What remains of a run is the wire, the system calls and the backen
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import Any
 
 from paretopipe_runtime import golden
 from paretopipe_runtime.contract.factors import in_key
 from paretopipe_runtime.contract.plan import Plan, read_plan
-from paretopipe_runtime.orchestrator.pipeline import (
-    Deadlines,
-    Driver,
-    Expected,
-    finish,
-    launch,
-    launch_s,
-)
-from paretopipe_runtime.orchestrator.postmortem import explained
+from paretopipe_runtime.orchestrator.drive import launched
+from paretopipe_runtime.orchestrator.orders import Model, Part, orders_of
+from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected, launch_s
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
-from paretopipe_runtime.orchestrator.record import security, was_throttled
-from paretopipe_runtime.orchestrator.sample import Sample, shuffled
+from paretopipe_runtime.orchestrator.record import (
+    hosts_of,
+    security,
+    status_of,
+    throttled,
+    unproved,
+)
+from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
-from paretopipe_runtime.worker.order import HUB, StageOrder
 
 FLOAT_NBYTES = 4
 ANSWER = Tensor((1, 1), "float32", FLOAT_NBYTES)
@@ -45,7 +43,7 @@ _UNUSED = {
 }
 
 
-def samples(document: dict[str, Any]) -> list[Sample]:
+def work_of(document: dict[str, Any]) -> Work:
     """Return the samples of a link, one a repeat; each moves every size of payload.
 
     Raises
@@ -57,29 +55,30 @@ def samples(document: dict[str, Any]) -> list[Sample]:
         raise ValueError("workers has fewer than two hosts, and a link has two ends")
     if int(document["batches"]) < 2:
         raise ValueError(f"batches {document['batches']}, expected 2: a pace is between two")
-    plan = read_plan(
-        {
-            **document,
-            **_UNUSED,
-            "latency_batches": document["batches"],
-            "splits": [list(range(1, len(document["workers"])))],
-        }
-    )
+    cuts = tuple(range(1, len(document["workers"])))
+    latency = {"latency_batches": document["batches"], "splits": [list(cuts)]}
+    plan = read_plan({**document, **_UNUSED, **latency})
     payloads = [int(nbytes) for nbytes in document["payload_bytes"]]
     if not payloads or any(nbytes < FLOAT_NBYTES or nbytes % FLOAT_NBYTES for nbytes in payloads):
         raise ValueError(f"payload_bytes {payloads}, expected multiples of {FLOAT_NBYTES}")
-    network = {"asked": plan.netem, "measured": plan.measured}
-    return [
-        Sample(
-            "link",
-            repeat,
-            _factors(plan, payloads, repeat),
-            functools.partial(_measure, plan, payloads, repeat),
-            guess_s=sum(_guess_s(plan, nbytes) for nbytes in payloads),
-            about={"network": network},
-        )
-        for repeat in range(1, plan.repeats + 1)
-    ]
+    warmup, batches = plan.warmup_batches, plan.latency_batches
+
+    def run(repeat: int) -> Run:
+        factors = _factors(plan, payloads, repeat)
+        return Run(cuts, plan.workers, repeat, 0, warmup, batches, batches, factors)
+
+    def measure(run: Run, keys: Keys, run_id: str) -> dict[str, Any]:
+        return _measure(plan, payloads, run.repeat, keys, run_id)
+
+    runs = [run(repeat) for repeat in range(1, plan.repeats + 1)]
+    return Work(
+        kind="link",
+        document=document,
+        runs=runs,
+        measure=measure,
+        about=lambda _: {"network": {"asked": plan.netem, "measured": plan.measured}},
+        estimate_s={runs[0].split: sum(_guess_s(plan, nbytes) for nbytes in payloads)},
+    )
 
 
 def _guess_s(plan: Plan, nbytes: int) -> float:
@@ -115,9 +114,9 @@ def _measure(
         nbytes: _move(plan, nbytes, keys, f"{run_id}-{nbytes}")
         for nbytes in shuffled(plan, repeat, payloads)
     }
-    reasons = sorted({reason for moved in seen.values() for reason in moved["reasons"]})
+    checks = [moved["checks"] for moved in seen.values()]
     return {
-        "status": f"invalid:{','.join(reasons)}" if reasons else "ok",
+        "status": status_of({reason: any(c[reason] for c in checks) for reason in checks[0]}),
         "security": security(plan),
         "transfers": [
             {
@@ -138,69 +137,28 @@ def _move(plan: Plan, nbytes: int, keys: Keys, run_id: str) -> dict[str, Any]:
     deadlines = Deadlines.of(plan, [nbytes] * len(plan.workers))
     numbers = golden.random_batches(payload.shape, INPUT_BATCHES, INPUT_SEED)
     expected = Expected(ANSWER, tuple(batch[:, :1] for batch in numbers), tolerance=0.0)
-    workers = (*plan.workers, *([plan.hub] if plan.hub else []))
-    with explained(workers, run_id, keys, plan.rtt_s) as boots:
-        pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, keys, boots)
-        try:
-            driver = Driver(pipeline, expected, deadlines)
-            driver.one_in_flight(plan.warmup_batches)
-            alone = driver.one_in_flight(plan.latency_batches)
-            full = driver.saturated(plan.latency_batches, plan.window)
-            reports = finish(pipeline, deadlines)
-            proof = driver.proof()
-        finally:
-            for channel in pipeline.channels:
-                channel.close()
+    parts = [Part(0, 0, payload, payload)] * (len(plan.workers) - 1)
+    parts += [Part(0, 0, payload, ANSWER)]
+    orders = orders_of(plan, plan.workers, parts, Model(), run_id, deadlines)
+    with launched(orders, plan, keys, expected, deadlines) as driver:
+        driver.one_in_flight(plan.warmup_batches)
+        alone = driver.one_in_flight(plan.latency_batches)
+        full = driver.saturated(plan.latency_batches, plan.window)
+        reports = driver.finish()
+        proof = driver.proof()
     batches = plan.warmup_batches + 2 * plan.latency_batches
     moved = [report["payload_sent"] for report in reports[:-1]]
     moved += [report["payload_received"] for report in reports[1:]]
-    wrong = proof["max_rel_err"] != 0 or proof["batches_checked"] != batches
     completions = full["completion_s"]
-    hosts = {
-        worker.host: {**answer["host"], **report["host"]}
-        for worker, answer, report in zip(plan.workers, pipeline.ready, reports, strict=True)
-    }
+    hosts = hosts_of(plan.workers, driver.ready, reports)
     return {
         "latency_s": alone["batch_s"],
         "pace_s": (completions[-1] - completions[0]) / (len(completions) - 1),
         "cpu_s": [report["cpu_s"] / batches for report in reports],  # of each stage's process
-        "reasons": ["output_mismatch"] * wrong
-        + ["bytes_mismatch"] * any(total != nbytes * batches for total in moved)
-        + ["throttled"] * any(map(was_throttled, hosts.values())),
+        "checks": {
+            **unproved(proof, expected.tolerance, batches),
+            "bytes_mismatch": any(total != nbytes * batches for total in moved),
+            "throttled": throttled(hosts),
+        },
         "hosts": hosts,
     }
-
-
-def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> list[StageOrder]:
-    def order(stage: int, allocator: str, takes: Tensor, gives: Tensor) -> StageOrder:
-        return StageOrder(
-            run_id=run_id,
-            stage=stage,
-            stages=len(plan.workers),
-            backend=plan.backend,
-            transport=plan.transport,
-            engine=plan.engine,
-            allocator=allocator,
-            model=plan.model,
-            classes=plan.classes,
-            manifest={},
-            first=0,
-            end=0,
-            takes=takes,
-            gives=gives,
-            **plan.onward(plan.workers, stage),
-            input_batches=INPUT_BATCHES,
-            input_seed=INPUT_SEED,
-            image_px=0,
-            io_timeout_s=deadlines.io_s,
-            idle_timeout_s=deadlines.batch_s + 60,
-        )
-
-    last = len(plan.workers) - 1
-    orders = [
-        order(stage, worker.allocator, payload, ANSWER if stage == last else payload)
-        for stage, worker in enumerate(plan.workers)
-    ]
-    if plan.hub:
-        orders.append(order(HUB, plan.hub.allocator, ANSWER, ANSWER))
-    return orders

@@ -5,28 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from paretopipe_runtime.files import offer_json
 from paretopipe_runtime.orchestrator.pace import STEADY, Learned, Pace
-
-
-class Step(Protocol):
-    """What is measured in one go and becomes one record."""
-
-    @property
-    def key(self) -> str:
-        """Its identity."""
-
-    @property
-    def split(self) -> str:
-        """What the progress line calls it."""
-
-    @property
-    def repeat(self) -> int:
-        """Which of its repeats it is."""
+from paretopipe_runtime.orchestrator.runs import Run
 
 
 class Progress:
@@ -34,15 +19,15 @@ class Progress:
 
     The time left is the plan's estimate for the runs to come, scaled by how measured runs compared
     with theirs, here and in the cells before; a split that has been measured stands for itself.
-    Blocks that drifted count once more, and of those to come some do.
+    Rounds that drifted count once more, and of those to come some do.
 
     Parameters
     ----------
     path : Path or None
         Where to keep it; None keeps none.
     cell_id : str
-    steps : list of Step
-        All that the plan has: runs, or samples of a profile.
+    runs : list of Run
+        All that the plan has.
     done : dict
         The valid records of those that need not be measured, by key.
     estimate_s : dict
@@ -55,7 +40,7 @@ class Progress:
         self,
         path: Path | None,
         cell_id: str,
-        steps: Sequence[Step],
+        runs: Sequence[Run],
         done: dict[str, dict[str, Any]],
         estimate_s: dict[str, float],
         others: Sequence[Learned] = (),
@@ -65,17 +50,17 @@ class Progress:
         self._waiting, self._to_come, self._judged, self._drifted = 0, 0, 0, 0
         self._estimate_s = estimate_s
         self._measured_s: dict[str, list[float]] = {}
-        self._left = {step.key: step.split for step in steps if step.key not in done}
-        self._repeats = max((step.repeat for step in steps), default=0)
-        self._block = [step.split for step in steps if step.repeat == 1]
-        reused = len(steps) - len(self._left)
+        self._left = {run.key: run.split for run in runs if run.key not in done}
+        self._repeats = max((run.repeat for run in runs), default=0)
+        self._round = [run.split for run in runs if run.repeat == 1]
+        reused = len(runs) - len(self._left)
         self._began = time.monotonic()
-        for step in steps:
-            if row := done.get(step.key):
-                self._measured_s.setdefault(step.split, []).append(row["wall_s"])
+        for run in runs:
+            if row := done.get(run.key):
+                self._measured_s.setdefault(run.split, []).append(row["wall_s"])
         self._state: dict[str, Any] = {
             "cell_id": cell_id,
-            "runs_total": len(steps),
+            "runs_total": len(runs),
             "runs_done": reused,
             "runs_reused": reused,
             "failed": 0,
@@ -88,7 +73,7 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """How many runs there are, those of a repeated block twice."""
+        """How many runs there are, those of a repeated round twice."""
         return int(self._state["runs_total"])
 
     @property
@@ -96,14 +81,15 @@ class Progress:
         """How many runs have no valid record yet."""
         return len(self._left)
 
-    def add(self, steps: Iterable[Step]) -> None:
+    def add(self, runs: Sequence[Run]) -> None:
         """Take in what is to be measured once more."""
-        added = {step.key: step.split for step in steps if step.key not in self._left}
+        added = {run.key: run.split for run in runs if run.key not in self._left}
+        self._repeats = max(self._repeats, *(run.repeat for run in runs), 0)
         self._left.update(added)
         self._state["runs_total"] += len(added)
 
     def foresee(self, waiting: int, to_come: int, judged: int, drifted: int) -> None:
-        """Take in how many blocks wait to be measured again, or are to come and may have to be.
+        """Take in how many rounds wait to be measured again, or are to come and may have to be.
 
         And of how many that have been looked at how many drifted.
         """
@@ -114,23 +100,23 @@ class Progress:
             drifted,
         )
 
-    def begin(self, step: Step, again: str = "") -> None:
+    def begin(self, run: Run, again: str = "") -> None:
         """Say what is measured now, and why if it is measured once more."""
-        place = f", {again}" if again else f" repeat {step.repeat}/{self._repeats}"
-        self._state["current"] = f"{step.split}{place}"
+        place = f", {again}" if again else f" repeat {run.repeat}/{self._repeats}"
+        self._state["current"] = f"{run.split}{place}"
         self.write()
 
-    def end(self, step: Step, row: dict[str, Any]) -> None:
+    def end(self, run: Run, row: dict[str, Any]) -> None:
         """Take in one record."""
         status = row["status"]
         if status == "ok":
-            self._left.pop(step.key, None)
-            self._measured_s.setdefault(step.split, []).append(row["wall_s"])
+            self._left.pop(run.key, None)
+            self._measured_s.setdefault(run.split, []).append(row["wall_s"])
             self._state["runs_done"] += 1
-            self._state["last"] = f"ok {step.split} {_figures(row)}".strip()
+            self._state["last"] = f"ok {run.split} {_figures(row)}".strip()
         else:
             self._state["failed" if status.startswith("failed") else "invalid"] += 1
-            self._state["last"] = f"{status} {step.split} {row['message']}".strip()
+            self._state["last"] = f"{status} {run.split} {row['message']}".strip()
         self.write()
 
     @property
@@ -154,11 +140,11 @@ class Progress:
                 known_s += self._seconds(split, pace)
             else:
                 guessed_s += self._seconds(split, pace)
-        block_s = sum(self._seconds(split, pace) for split in self._block)
+        round_s = sum(self._seconds(split, pace) for split in self._round)
         likely = self._waiting + self._to_come * pace.again
         unsure = math.sqrt(self._to_come * pace.again * (1 - pace.again))
-        several = STEADY * (known_s + self._waiting * block_s) + pace.spread * guessed_s
-        return known_s + guessed_s + likely * block_s, math.hypot(several, unsure * block_s)
+        several = STEADY * (known_s + self._waiting * round_s) + pace.spread * guessed_s
+        return known_s + guessed_s + likely * round_s, math.hypot(several, unsure * round_s)
 
     def _pace(self) -> Pace:
         return Pace.of(self._others, self.learned)

@@ -7,11 +7,13 @@ covariates, never at the latency or throughput they would excuse; one catches wh
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.measures import REPORTED
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.plan import Plan, Worker
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
@@ -32,15 +34,6 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     compute_s = [
         sum(times) for times in zip(*(s["compute_s"]["latency"] for s in stages), strict=True)
     ]
-    proof = {
-        "max_rel_err": seen["proof"]["max_rel_err"],
-        "argmax_equal": seen["proof"]["argmax_equal"],
-        "batches_checked": seen["proof"]["batches_checked"],
-        "tolerance": ENGINES[plan.engine].tolerance,
-        "weights_digest": prepared.weights_digest,
-        "input_digest": ready[0]["input_digest"],
-        "reference_digest": prepared.reference_digest,
-    }
     record = {
         "security": security(plan),
         "warmup": seen["warmup"],
@@ -51,19 +44,67 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "network_s": {
             "latency": [whole - part for whole, part in zip(latency_s, compute_s, strict=True)]
         },
-        "proof": proof,
+        "proof": proof_of(plan, prepared, ready, seen["proof"]),
         "phases_s": seen["phases_s"],
         "wall_s": seen["wall_s"],
-        "hosts": {
-            worker.host: {**answer["host"], **report["host"]}
-            for worker, answer, report in zip(run.workers, ready, reports, strict=True)
-        },
+        "hosts": hosts_of(run.workers, ready, reports),
     }
-    reasons = _reasons(plan, prepared, seen, record, batches)
-    if again := _rebooted(run, seen):
+    again = _rebooted(run, seen)
+    if again:
         record["message"] = rebooted(", ".join(again)).message
-        reasons = ["node_rebooted", *reasons]
-    return {"status": f"invalid:{','.join(reasons)}" if reasons else "ok", **record}
+    encrypted = plan.transport != "tls" or all(hop["cipher"] for hop in hops)
+    bytes_equal = all(
+        hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in hops
+    )
+    checks = {
+        "node_rebooted": bool(again),
+        **unproved(seen["proof"], ENGINES[plan.engine].tolerance, batches),
+        "unencrypted": not encrypted,
+        "input_mismatch": ready[0]["input_digest"] != prepared.input_digest,
+        "bytes_mismatch": not bytes_equal,
+        "exceeds_wire": _exceeds_wire(plan, record),
+        "throttled": throttled(record["hosts"]),
+    }
+    return {"status": status_of(checks), **record}
+
+
+def proof_of(
+    plan: Plan, prepared: Prepared, ready: list[dict[str, Any]], seen: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a record keeps of the outputs' proof, and what they were compared with."""
+    return {
+        **{key: seen[key] for key in ("max_rel_err", "argmax_equal", "batches_checked")},
+        "tolerance": ENGINES[plan.engine].tolerance,
+        "weights_digest": prepared.weights_digest,
+        "input_digest": ready[0]["input_digest"],
+        "reference_digest": prepared.reference_digest,
+    }
+
+
+def hosts_of(
+    workers: Sequence[Worker], ready: list[dict[str, Any]], reports: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what the stages' hosts said of themselves, before and after."""
+    return {
+        worker.host: {**answer["host"], **report["host"]}
+        for worker, answer, report in zip(workers, ready, reports, strict=True)
+    }
+
+
+def status_of(checks: dict[str, bool]) -> str:
+    """Return ``ok``, or ``invalid:`` and every reason that holds; never for the times it saw."""
+    reasons = [reason for reason, holds in checks.items() if holds]
+    return f"invalid:{','.join(reasons)}" if reasons else "ok"
+
+
+def unproved(proof: dict[str, Any], tolerance: float, batches: int) -> dict[str, bool]:
+    """Return by reason what is wrong with the outputs of that many batches."""
+    error = proof["max_rel_err"]
+    return {
+        "non_finite": not proof["finite"],
+        "output_mismatch": error is None or error > tolerance or not proof["argmax_equal"],
+        "unchecked_batches": proof["batches_checked"] != batches,
+    }
 
 
 def security(plan: Plan) -> str:
@@ -104,7 +145,6 @@ def _stages(
         {
             "index": index + 1,
             "host": worker.host,
-            "device": report["device"],
             "first_block": first,
             "end_block": end,
             "block_names": list(names[first:end]),
@@ -112,11 +152,9 @@ def _stages(
             "partition_bytes": sum(block["nbytes"] for block in blocks[first:end]),
             "load_s": answer["load_s"],
             "compute_s": _by_phase([(b, c) for b, _, c in report["batches"]], phase_of),
-            "cpu_percent": report["cpu_percent"],
             "cpu_s": report["cpu_s"],
-            "baseline_rss_bytes": report["baseline_rss_bytes"],
-            "peak_rss_bytes": report["peak_rss_bytes"],
             "allocator": worker.allocator,
+            **{name: report[name] for name in REPORTED},
             "threads": report["threads"],
             **_gpu(report, phase_of),
         }
@@ -173,33 +211,12 @@ def _hops(
     return hops
 
 
-def _reasons(
-    plan: Plan, prepared: Prepared, seen: dict[str, Any], record: dict[str, Any], batches: int
-) -> list[str]:
-    proof = seen["proof"]
-    bytes_equal = all(
-        hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in record["hops"]
-    )
-    encrypted = plan.transport != "tls" or all(hop["cipher"] for hop in record["hops"])
-    checks = {
-        "non_finite": not proof["finite"],
-        "unencrypted": not encrypted,
-        "output_mismatch": not (_within(record["proof"]) and proof["argmax_equal"]),
-        "unchecked_batches": proof["batches_checked"] != batches,
-        "input_mismatch": seen["ready"][0]["input_digest"] != prepared.input_digest,
-        "bytes_mismatch": not bytes_equal,
-        "exceeds_wire": _exceeds_wire(plan, record),
-        "throttled": any(map(was_throttled, record["hosts"].values())),
-    }
-    return [reason for reason, holds in checks.items() if holds]
-
-
-def was_throttled(host: dict[str, Any]) -> bool:
-    """Whether a host was short of voltage, capped, throttled or near its limit while it measured.
+def throttled(hosts: dict[str, dict[str, Any]]) -> bool:
+    """Whether one was short of voltage, capped, throttled or near its limit while it measured.
 
     Only the bits that were live then count: those the firmware keeps tell of earlier times.
     """
-    return bool(int(host["throttled_live"] or "0", 16))
+    return any(int(host["throttled_live"] or "0", 16) for host in hosts.values())
 
 
 def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
@@ -213,10 +230,6 @@ def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
 
     before, after = told(seen["ready"]), told(seen["reports"])
     return changed(before, before, after)
-
-
-def _within(proof: dict[str, Any]) -> bool:
-    return proof["max_rel_err"] is not None and proof["max_rel_err"] <= proof["tolerance"]
 
 
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:

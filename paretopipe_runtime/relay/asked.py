@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paretopipe_runtime.contract import units
@@ -13,8 +13,6 @@ from paretopipe_runtime.errors import ParetoPipeError
 Address = tuple[str, int]
 DIRECTIONS = ("egress", "symmetric")
 _HOP = re.compile(r"([^=]+)=([0-9.]+):(\d{1,5})=([0-9.]+):(\d{1,5})")
-#: What netem does to packets, which no relay has.
-_IMPOSSIBLE = ("jitter", "loss", "delay_correlation", "loss_correlation", "distribution")
 _NOTHING = re.compile(r"(0(\.0+)?\s*(us|ms|s|%)?)?")
 
 
@@ -43,21 +41,14 @@ class Shaping:
     symmetric: bool
 
 
-def shaping(delay: str, rate: str, direction: str, others: Mapping[str, str]) -> Shaping:
+def shaping(delay: str, rate: str, direction: str) -> Shaping:
     """Return the shaping that these words, netem's, ask for.
 
     Raises
     ------
     ParetoPipeError
-        ``E_RELAY`` for what a relay cannot do, for a word that is none, for nothing at all.
+        ``E_RELAY`` for a word that is none, for nothing at all.
     """
-    for name in _IMPOSSIBLE:
-        if not _NOTHING.fullmatch(others.get(name, "").strip()):
-            raise _refusal(
-                f"{name.replace('_', ' ')} {others[name]} cannot be had from a relay, which sees "
-                "TCP's bytes and not its packets: it has a delay and a rate — choose a scenario "
-                "without, or real or virtual hosts"
-            )
     delay_s = _number("delay", delay, units.seconds(delay), "200ms")
     rate_mbit = _number("rate", rate, units.mbit(rate), "5mbit")
     if not delay_s and not rate_mbit:

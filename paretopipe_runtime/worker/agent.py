@@ -26,9 +26,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import environment
@@ -36,11 +33,10 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import accept_channel, agent_hello, client_certificate
-from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker import deploy
-from paretopipe_runtime.worker.complaints import Complaints
-from paretopipe_runtime.worker.node import BACKENDS
+from paretopipe_runtime.worker.node import Node
 from paretopipe_runtime.worker.pending import Pending
+from paretopipe_runtime.worker.refusals import RefusalLog
 
 LINK_WAIT_S = 10.0
 _BACKLOG = 128
@@ -50,23 +46,6 @@ GRACE_S = 0.5  # for the processes of a run that is given up to end by themselve
 # killed notices when it has done the batch.
 TURN_S = 30.0
 KNOWN_ENDS = 256  # how many ended stages are remembered
-
-
-@dataclass(frozen=True)
-class AgentOptions:
-    """Where the agent listens, what it may touch, and what it lets runs do.
-
-    Without `identity` it does no TLS.
-    """
-
-    node: str
-    address: str
-    port: int
-    key: bytes
-    state_dir: Path
-    allow_insecure_rpc: bool = False
-    backends: Mapping[str, str] = field(default_factory=lambda: BACKENDS)
-    identity: Identity | None = None
 
 
 class Agent:
@@ -79,38 +58,38 @@ class Agent:
         launches stages does not start.
     """
 
-    def __init__(self, options: AgentOptions) -> None:
-        self.options = options
+    def __init__(self, node: Node, port: int) -> None:
+        self._node = node
+        self._port = port
         self._pending = Pending()
-        self._complaints = Complaints()
+        self._refusals = RefusalLog()
         self._stages: dict[tuple[str, int], socket.socket] = {}
         self._ends: dict[tuple[str, int], dict[str, Any] | None] = {}  # None: it lives
         self._stage_arrived = threading.Condition()
-        self._greeting = agent_hello(options.node, options.identity)
-        self._listener = _bind(options.address, options.port)
-        self._fork_server = _start_fork_server(options)
+        self._greeting = agent_hello(node.name, node.keys.identity)
+        self._listener = _bind(node.address, port)
+        self._fork_server = _start_fork_server(node)
         self._listener.listen(_BACKLOG)  # from now on a launch is fast
 
     def serve(self) -> None:
         """Let peers in until the process ends."""
         threading.Thread(target=self._watch_fork_server, daemon=True).start()
         print(
-            f"paretopipe agent {self.options.node} serves {self.options.address}:"
-            f"{self.options.port}",
+            f"paretopipe agent {self._node.name} serves {self._node.address}:{self._port}",
             flush=True,
         )
         while True:
             try:
                 sock, (host, _) = self._listener.accept()
             except OSError as error:  # no descriptor left, or the peer has gone again
-                self._complaints.say(f"E_ACCEPT: {error.strerror}")
+                self._refusals.write(f"E_ACCEPT: {error.strerror}")
                 time.sleep(_NO_ROOM_S)
                 continue
             try:
                 self._pending.enter(sock, host)
                 threading.Thread(target=self._admit, args=(sock,), daemon=True).start()
             except RuntimeError as error:  # no thread left
-                self._complaints.say(f"E_ACCEPT: {host} not let in: {error}")
+                self._refusals.write(f"E_ACCEPT: {host} not let in: {error}")
                 self._pending.leave(sock)
                 sock.close()
                 time.sleep(_NO_ROOM_S)
@@ -120,7 +99,7 @@ class Agent:
             try:
                 hello = handshake.accept(
                     sock,
-                    self.options.key,
+                    self._node.keys.shared,
                     {**self._greeting, "boot_id": environment.boot_id()},
                     proved=lambda: self._pending.leave(sock),
                 )
@@ -128,7 +107,7 @@ class Agent:
                 self._pending.leave(sock)
             self._route(sock, hello)
         except ParetoPipeError as error:
-            self._complaints.say(str(error))
+            self._refusals.write(str(error))
         finally:
             sock.close()  # a stage that took the connection over has its own descriptor
 
@@ -141,7 +120,7 @@ class Agent:
                 self._pass_link(sock, _stage(hello), f"{str(hello.get('plan'))[:64]}{named or ''}")
             case "deploy":
                 with contextlib.closing(self._channel(sock, named)) as channel:
-                    deploy.serve(channel, self.options.state_dir)
+                    deploy.serve(channel, self._node.state_dir)
             case "end":
                 with contextlib.closing(self._channel(sock, named)) as channel:
                     self._end(channel, str(hello["run_id"]))
@@ -149,7 +128,7 @@ class Agent:
                 raise ParetoPipeError("E_ROLE", f"peer asks for role {str(other)[:40]!r}")
 
     def _channel(self, sock: socket.socket, named: str | None) -> Channel:
-        return accept_channel(sock, "orchestrator", named, self.options.identity)
+        return accept_channel(sock, "orchestrator", named, self._node.keys.identity)
 
     def _launch(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -200,7 +179,7 @@ class Agent:
             if not self._stage_arrived.wait_for(lambda: not others(), TURN_S):
                 busy = ParetoPipeError(
                     "E_BUSY",
-                    f"{self.options.node} is in the middle of another run ({others()[0]}) — does "
+                    f"{self._node.name} is in the middle of another run ({others()[0]}) — does "
                     "another orchestrator measure on it? Else restart paretopipe-worker there",
                 )
                 with contextlib.closing(self._channel(sock, named)) as channel:
@@ -271,7 +250,7 @@ def _bind(address: str, port: int) -> socket.socket:
     return sock
 
 
-def _start_fork_server(options: AgentOptions) -> socket.socket:
+def _start_fork_server(node: Node) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         subprocess.Popen(
@@ -282,20 +261,7 @@ def _start_fork_server(options: AgentOptions) -> socket.socket:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"},
         )
     # The key goes through the socket pair: never through arguments or the environment.
-    settings = {
-        "node": options.node,
-        "address": options.address,
-        "key": options.key.hex(),
-        "state_dir": str(options.state_dir),
-        "allow_insecure_rpc": options.allow_insecure_rpc,
-        "backends": dict(options.backends),
-        "identity": options.identity
-        and [
-            str(options.identity.certificate),
-            str(options.identity.authority),
-        ],
-    }
-    ours.send(json.dumps(settings).encode())
+    ours.send(node.to_json())
     if ours.recv(64) != b"ready":
         raise ParetoPipeError(
             "E_FORKSERVER", "the fork server did not start — see the lines above it in the journal"

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker.node import Node
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -39,16 +38,7 @@ class _Stage:
 def main(descriptor: int) -> None:
     """Serve launch requests on the inherited socket until the agent goes away."""
     agent = socket.socket(fileno=descriptor)
-    settings = json.loads(agent.recv(4096))
-    node = Node(
-        settings["node"],
-        settings["address"],
-        bytes.fromhex(settings["key"]),
-        Path(settings["state_dir"]),
-        settings["allow_insecure_rpc"],
-        settings["backends"],
-        Identity(*map(Path, settings["identity"])) if settings["identity"] else None,
-    )
+    node = Node.from_json(agent.recv(4096))
     warm()
     gc.collect()
     gc.freeze()  # keeps the garbage collector from copying shared pages in every child

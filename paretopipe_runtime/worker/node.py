@@ -1,10 +1,12 @@
-"""What a stage process knows of the node it runs on."""
+"""What every process of a worker knows of the node it runs on."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Self
 
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.tls import Identity
@@ -19,23 +21,29 @@ BACKENDS = {
 
 @dataclass(frozen=True)
 class Node:
-    """A node's name and address, its shared key, its state folder and what it lets runs do.
-
-    Without `identity` it does no TLS.
-    """
+    """A node's name, experiment address, keys and state folder, and what it lets runs do."""
 
     name: str
     address: str
-    key: bytes = field(repr=False)
+    keys: Keys
     state_dir: Path
     allow_insecure_rpc: bool = False
     backends: Mapping[str, str] = field(default_factory=lambda: BACKENDS)
-    identity: Identity | None = None
 
-    @property
-    def keys(self) -> Keys:
-        """What it proves itself with to another node."""
-        return Keys(self.key, self.identity)
+    def to_json(self) -> bytes:
+        """Encode all of it, the key included: for this node's own processes only."""
+        return json.dumps(
+            asdict(self), default=lambda value: value.hex() if type(value) is bytes else str(value)
+        ).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Decode what `to_json` encoded."""
+        given = json.loads(data)
+        shared, files = given["keys"]["shared"], given["keys"]["identity"]
+        identity = Identity(Path(files["certificate"]), Path(files["authority"])) if files else None
+        keys = Keys(bytes.fromhex(shared), identity)
+        return cls(**{**given, "keys": keys, "state_dir": Path(given["state_dir"])})
 
     @property
     def store(self) -> Path:

@@ -54,7 +54,7 @@ def main(
     certificate : str, optional
         Fingerprint of what the orchestrator shows, where it wants TLS.
     """
-    control = accept_channel(control_socket, "orchestrator", certificate, node.identity)
+    control = accept_channel(control_socket, "orchestrator", certificate, node.keys.identity)
 
     def fail(error: ParetoPipeError) -> NoReturn:
         """Tell the orchestrator and go: a stage has nothing worth saving."""
@@ -103,11 +103,12 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
         threading.Thread(target=_watch, args=(control, order, finished, fail), daemon=True).start()
     with ThreadPoolExecutor(1) as connecting:  # some round trips, while the weights load
         connected = connecting.submit(backend.connect, context)
+        manifest = None
         if order.first < order.end:
             manifest = WeightsManifest.from_json(order.manifest)
             weights.verify_stage(manifest, node.store, order.first, order.end)
         began = time.perf_counter()
-        loaded = _computation(node, order, control, device)
+        loaded = _computation(node, order, manifest, control, device)
         compute = device.from_host(loaded, order.gives, layout)
         load_s = time.perf_counter() - began
         ends = connected.result()
@@ -149,11 +150,16 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
     )
 
 
-def _computation(node: Node, order: StageOrder, control: Channel, device: Device) -> Compute:
-    """Return what this stage does with a tensor that is on its device."""
-    if order.first == order.end:
+def _computation(
+    node: Node,
+    order: StageOrder,
+    manifest: WeightsManifest | None,
+    control: Channel,
+    device: Device,
+) -> Compute:
+    """Load the stage's function of a tensor on its device; without a manifest it has no blocks."""
+    if manifest is None:
         return functools.partial(_hand_on, order.gives.shape)
-    manifest = WeightsManifest.from_json(order.manifest)
 
     def load(first: int, end: int, takes: Tensor) -> Compute:
         stage = engines.StageToLoad(

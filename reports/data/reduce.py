@@ -6,28 +6,20 @@ settings and hosts, is kept once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
 import orjson
 
+from paretopipe_runtime.contract import measures
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.measures import Figure
 from reports.data import shape
 from reports.data.text import MESSAGE, amount, clean, is_number, number
 
-MEASURED = (
-    *("latency_s", "throughput_img_s", "throughput_steady_img_s", "network_s", "wall_s"),
-    *("max_rel_err", "tolerance", "argmax_equal", "rtt_ms", "rate_mbit"),
-    *("weights_digest", "input_digest"),
-)
-STAGE = (
-    *("host", "device", "first_block", "last_block", "compute_s", "cpu_percent", "gpu_percent"),
-    *("host_cpu_percent", "host_memory_percent", "load_s", "parameters", "partition_bytes"),
-    *("baseline_rss_bytes", "peak_rss_bytes", "allocator"),
-    *("gpu_used_bytes", "gpu_others", "gpu_copy_in_s", "gpu_copy_out_s"),
-)
-HOP = ("from", "to", "via", "cipher", "bytes_per_batch")
+_RUN, _STAGE, _HOP = measures.of("run"), measures.of("stage"), measures.of("hop")
+MEASURED = tuple(figure.name for figure in _RUN)
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # what a run is measured for
 # Counted by every run anew; as part of a host's description they would make each one unique.
 _PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
@@ -136,68 +128,30 @@ class Reducer:
 
     def _measured(self, record: Record) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Flatten what a run measured; a failed run may have any part of it missing."""
-        throughput, proof = record.get("throughput") or {}, record.get("proof") or {}
-        network = (record.get("network") or {}).get("measured") or {}
-        equal = proof.get("argmax_equal")
-        values: list[Any] = [
-            number((record.get("latency") or {}).get("median_s")),
-            number(throughput.get("img_s")),
-            amount(throughput.get("steady_img_s")),
-            _median((record.get("network_s") or {}).get("latency")),
-            amount(record.get("wall_s")),
-            amount(proof.get("max_rel_err")),
-            amount(proof.get("tolerance")),
-            equal if isinstance(equal, bool) else None,
-            amount(network.get("rtt_ms")),
-            amount(network.get("rate_mbit")),
-            self._name(proof.get("weights_digest")),
-            self._name(proof.get("input_digest")),
-        ]
         stages, hops = record.get("stages") or [], record.get("hops") or []
         shape.expect_list("stages", stages)
         shape.expect_list("hops", hops)
         hosts = record.get("hosts") or {}
+        values = [self._value(figure, record) for figure in _RUN]
         for stage in stages:
-            values += self._stage(stage, hosts)
+            host = hosts.get(str(stage.get("host"))) or {}
+            values += [self._value(f, host if f.on_host else stage) for f in _STAGE]
         for hop in hops:
-            values += [self._name(hop.get(key)) for key in HOP[:-1]]
-            values.append(amount(hop.get("bytes_per_batch")))
+            values += [self._value(figure, hop) for figure in _HOP]
         size = len(stages), len(hops)
         if size not in self._names:
             self._names[size] = (
                 *MEASURED,
-                *(f"stage{k}_{key}" for k in range(1, size[0] + 1) for key in STAGE),
-                *(f"hop{k}_{key}" for k in range(1, size[1] + 1) for key in HOP),
+                *(f"stage{k}_{f.name}" for k in range(1, size[0] + 1) for f in _STAGE),
+                *(f"hop{k}_{f.name}" for k in range(1, size[1] + 1) for f in _HOP),
             )
         return self._names[size], tuple(values)
 
-    def _stage(self, stage: Record, hosts: Record) -> list[Any]:
-        names = stage.get("block_names") or []
-        host = hosts.get(str(stage.get("host"))) or {}
-        compute_s = _median((stage.get("compute_s") or {}).get("latency"))
-        return [
-            self._name(stage.get("host")),
-            self._name(stage.get("device")),
-            self._name(names[0]) if names else None,
-            self._name(names[-1]) if names else None,
-            amount(compute_s),
-            amount(stage.get("cpu_percent")),
-            amount(stage.get("gpu_percent")),
-            amount(host.get("cpu_percent")),
-            amount(host.get("memory_percent")),
-            amount(stage.get("load_s")),
-            amount(stage.get("parameters")),
-            amount(stage.get("partition_bytes")),
-            amount(stage.get("baseline_rss_bytes")),
-            amount(stage.get("peak_rss_bytes")),
-            self._name(stage.get("allocator")),
-            amount(stage.get("gpu_used_bytes")),
-            amount(stage.get("gpu_others")),
-            *(
-                amount(_median((stage.get(f"gpu_{way}_s") or {}).get("latency")))
-                for way in ("copy_in", "copy_out")
-            ),
-        ]
+    def _value(self, figure: Figure, part: Record) -> Any:
+        *way, last = figure.path
+        for key in way:
+            part = part.get(key) or {}
+        return _READ[figure.kind](self, part.get(last))
 
     def _name(self, value: Any) -> str | None:
         if value is None:
@@ -207,6 +161,18 @@ class Reducer:
         if known is None:
             known = self._clean[text] = clean(text)
         return known
+
+
+_READ: dict[str, Callable[[Reducer, Any], Any]] = {
+    "text": Reducer._name,
+    "first": lambda reducer, names: reducer._name(names[0]) if names else None,
+    "last": lambda reducer, names: reducer._name(names[-1]) if names else None,
+    "flag": lambda _, value: value if isinstance(value, bool) else None,
+    "number": lambda _, value: amount(value),
+    "signed": lambda _, value: number(value),
+    "median": lambda _, values: amount(_median(values)),
+    "signed median": lambda _, values: _median(values),
+}
 
 
 def _key(value: Any) -> bytes:

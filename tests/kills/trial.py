@@ -140,7 +140,13 @@ def kill_worker(bench: Bench, node: str) -> None:
 
 
 def reach(folder: Path, phase: str) -> None:
-    wait_until((folder / "reached").exists, 60, f"phase {phase} never came")
+    log, reached = folder / "log", folder / "reached"
+
+    def came_or_failed() -> bool:
+        return reached.exists() or (log.exists() and "Traceback" in log.read_text())
+
+    wait_until(came_or_failed, 60, f"phase {phase} never came")
+    assert reached.exists(), log.read_text()
 
 
 class Files:

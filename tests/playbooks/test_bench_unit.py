@@ -19,9 +19,11 @@ def command(**variables: str) -> list[str]:
         for task in yaml.safe_load(TASKS.read_text())
         if task["name"] == "present | Start the node"
     ]
-    expression = task["ansible.builtin.command"]["argv"].strip("{} ")
     told = {"bench_address": "192.0.2.11", "bench_peers": ["192.0.2.11"], **variables}
-    words = units.words("bench", expression, **units.trusted(task["vars"]), **told)
+    job = {
+        name: units.value("bench", text.strip("{} "), **told) for name, text in task["vars"].items()
+    }
+    words = units.words("job", "__job_start + job_command", **job, job_units="")
     return [str(word) for word in words]
 
 

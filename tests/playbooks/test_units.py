@@ -23,21 +23,19 @@ UNITS: dict[str, tuple[Callable[[], str], float]] = {
     "agent": (units.worker, NETWORK_FACING),
     "agent with RPC": (lambda: units.worker(worker_allow_insecure_rpc=True), NETWORK_FACING),
     "agent with a GPU": (lambda: units.worker(worker_device="cuda:1"), WITH_A_GPU),
-    "sweep": (lambda: units.transient(units.words("sweep", "__sweep_run", **SWEEP)), 2.0),
+    "sweep": (lambda: units.job("sweep", "__sweep_sandbox", **SWEEP), 2.0),
     # A GPU, any address of the internet, and a data set in /tmp or below somebody's home.
-    "training": (lambda: units.transient(units.words("sweep", "__sweep_run_keyless")), 2.5),
+    "training": (lambda: units.job("finetune", "__finetune_sandbox"), 2.5),
     "rate probe": (
         lambda: units.transient(units.words("netem", "__netem_probe_run", **PROBE)),
         NETWORK_FACING,
     ),
     "bench node": (
-        lambda: units.transient(
-            units.words("bench", "__bench_run_node", bench_peers=["192.0.2.11"])
-        ),
+        lambda: units.job("bench", "__bench_sandbox_node", bench_peers=["192.0.2.11"]),
         NETWORK_FACING,
     ),
     # It listens nowhere. Its agents' addresses are in a document that the role does not read.
-    "bench": (lambda: units.transient(units.words("bench", "__bench_run")), 2.0),
+    "bench": (lambda: units.job("bench", "__bench_sandbox"), 2.0),
     # Root, for it writes below /sys; no network.
     "governor": (
         lambda: units.written(
@@ -78,11 +76,10 @@ def test_no_role_starts_a_unit_that_is_not_rated() -> None:
         if role.name != "testbed" and path.is_file() and starts_a_unit(path)
     )
     assert found == [
-        "bench/vars/main.yml",
+        "job/vars/main.yml",
         "netem/library/tc_netem.py",
         "netem/module_utils/netem_lease.py",
         "netem/vars/main.yml",
-        "sweep/vars/main.yml",
         "worker/templates/paretopipe-governor.service.j2",
         "worker/templates/paretopipe-worker.service.j2",
     ]

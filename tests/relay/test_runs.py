@@ -15,8 +15,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import Lease
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
-from paretopipe_runtime.orchestrator.loop import SweepFiles
-from paretopipe_runtime.orchestrator.loop import sweep as measure
+from paretopipe_runtime.orchestrator.loop import SweepFiles, measure
 from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
@@ -158,11 +157,11 @@ def test_a_relay_is_in_no_key_and_what_the_hosts_are_is_in_every_one() -> None:
 def test_profiles_of_processes_are_keyed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile_blocks, "prepare", lambda *_: SimpleNamespace(flops=[1]))
     plan = {**Cluster(Path(), b"", 1).plan(), "batches": 2, "payload_bytes": [4096]}
-    for samples in (
-        lambda document: profile_link.samples({**document, "kind": "link"}),
-        lambda document: profile_blocks.samples({**document, "kind": "profile"}, Path()),
+    for work_of in (
+        lambda document: profile_link.work_of({**document, "kind": "link"}),
+        lambda document: profile_blocks.work_of({**document, "kind": "profile"}, Path()),
     ):
-        ordinary, emulated = samples(plan), samples({**plan, "emulation": "processes"})
+        ordinary, emulated = work_of(plan).runs, work_of({**plan, "emulation": "processes"}).runs
         assert not {sample.key for sample in ordinary} & {sample.key for sample in emulated}
         for one, other in zip(ordinary, emulated, strict=True):
             assert other.factors == {**one.factors, "emulation": "processes"}

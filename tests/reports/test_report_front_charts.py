@@ -187,8 +187,8 @@ def test_bars_add_up_to_what_was_measured(plain: Sheet) -> None:
     [cell] = plain.cells
     done = cell.measured
     whole = max(
-        sum(stage.compute_s.median for stage in split.stages if stage.compute_s)
-        + (split.network_s.median if split.network_s else 0)
+        sum(value.median for stage in split.stages if (value := stage["compute_s"]))
+        + (value.median if (value := split["network_s"]) else 0)
         for split in done
     )
     figure, axes = charts.empty(6, 3)

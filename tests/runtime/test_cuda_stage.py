@@ -101,13 +101,14 @@ def test_blocks_are_timed_to_their_end_and_the_copies_apart(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, document: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(profile_blocks, "deploy", lambda *_: 0)
-    (sample,) = profile_blocks.samples(
+    work = profile_blocks.work_of(
         {**document, "batches": 2, "workers": [document["workers"][1]]}, tmp_path
     )
+    (run,) = work.runs
     with in_threads(tmp_path, devices()) as logs:
-        row = sample.measure(Keys(b""), "run")
+        row = work.measure(run, Keys(b""), "run")
     assert row["status"] == "ok"
-    assert (row["device"], sample.factors["device"]) == ("cuda", "cuda")
+    assert (row["device"], run.factors["device"]) == ("cuda", "cuda")
     assert row["gpu"]["peak_allocated_bytes"] == 4096
     blocks = len(row["blocks"])
     one_by_one = ["copy in", "synchronize", *["kernels", "synchronize"] * blocks]
@@ -247,7 +248,7 @@ def test_a_full_gpu_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     control = Channel(ours, "server")
     control.send_message(order.to_message(), timeout=5)
     with pytest.raises(SystemExit), socket.socket() as links:
-        stage.main(Node("server", "127.0.0.1", b"", tmp_path), theirs, links)
+        stage.main(Node("server", "127.0.0.1", Keys(b""), tmp_path), theirs, links)
     with pytest.raises(ParetoPipeError, match=r"E_MEMORY: server: the GPU is out of memory — end"):
         control.receive_message(5)
     control.close()

@@ -18,7 +18,8 @@ from paretopipe_runtime.cli import main
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import Lease
 from paretopipe_runtime.orchestrator.forecast import prepare_cells, table
-from paretopipe_runtime.worker.agent import Agent, AgentOptions
+from paretopipe_runtime.worker.agent import Agent
+from paretopipe_runtime.worker.node import Node
 from tests.runtime.cluster import ADDRESSES, Cluster
 
 
@@ -343,6 +344,6 @@ def test_an_agent_listens_on_its_own_address_only(cluster: Cluster) -> None:
 
 
 def test_a_wildcard_address_is_refused(cluster: Cluster) -> None:
-    options = AgentOptions("pi1", "0.0.0.0", cluster.port, cluster.key, cluster.folder / "x")
+    node = Node("pi1", "0.0.0.0", cluster.keys, cluster.folder / "x")
     with pytest.raises(ParetoPipeError, match=r"E_BIND.*wildcard"):
-        Agent(options)
+        Agent(node, cluster.port)

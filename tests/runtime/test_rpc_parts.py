@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.backends import rpc
 from paretopipe_runtime.worker.backends.backend import Context
@@ -29,7 +30,7 @@ def call(batch_id: int, *shape: int) -> Call:
 
 
 def context(*, allowed: bool) -> Context:
-    node = Node("pi1", "127.0.77.11", bytes(32), Path(), allow_insecure_rpc=allowed)
+    node = Node("pi1", "127.0.77.11", Keys(bytes(32)), Path(), allow_insecure_rpc=allowed)
     nothing = cast(Any, None)
     return Context(node, nothing, nothing, nothing, "contiguous", stop)
 

@@ -75,9 +75,10 @@ def test_a_link_is_profiled_over_tls(cluster: Cluster) -> None:
         **{"kind": "link", "cell_id": "link.pi1-pi2.socket.tls", "repeats": 1, "batches": 4},
         "payload_bytes": [4096, 4 * 1024 * 1024],
     }
-    (sample,) = profile_link.samples(document)
-    assert sample.factors["transport"] == "tls"
-    row = sample.measure(cluster.keys, "link")
+    work = profile_link.work_of(document)
+    (run,) = work.runs
+    assert run.factors["transport"] == "tls"
+    row = work.measure(run, cluster.keys, "link")
     assert (row["status"], row["security"]) == ("ok", "tls")
 
 

@@ -16,7 +16,6 @@ from torch.overrides import TorchFunctionMode
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import drive as driving
-from paretopipe_runtime.orchestrator import profile_blocks
 from paretopipe_runtime.orchestrator.pipeline import Pipeline
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
@@ -142,7 +141,7 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
 
     def run(order: StageOrder, control: socket.socket, log: Log) -> None:
         mine.log = log
-        node = Node(f"host{order.stage}", "127.0.0.1", b"", folder)
+        node = Node(f"host{order.stage}", "127.0.0.1", Keys(b""), folder)
         channel = Channel(control, "orchestrator")
 
         def fail(error: ParetoPipeError) -> NoReturn:
@@ -172,7 +171,6 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
 
     with cleanup, pytest.MonkeyPatch.context() as patch:
         patch.setattr(driving, "launch", launch)
-        patch.setattr(profile_blocks, "launch", launch)
         patch.setattr(stage, "open_device", lambda name: devices[name](mine.log))
         patch.setattr(socket_backend.TensorSink, "send", send)
         patch.setattr(socket_backend, "link_to_next", link_to_next)

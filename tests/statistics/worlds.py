@@ -112,7 +112,7 @@ def split(cuts: Cuts, values: dict[str, tuple[float, ...]], attempts: int = 0) -
     tried = attempts or len(values["repeat"])
     return Split(
         **{"name": str(cuts), "cuts": cuts, "row_id": "", "cut_blocks": (), "figures": found},
-        **{"steady_img_s": None, "network_s": None, "stages": (), "hops": (), "phases": ()},
+        **{"stages": (), "hops": (), "phases": ()},
         **{"attempts": tried, "invalid": attempts, "values": values},
     )
 

@@ -21,9 +21,9 @@ from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
 from paretopipe_runtime.worker import deploy
 from paretopipe_runtime.worker.backends.backend import link_from_previous
-from paretopipe_runtime.worker.complaints import BURST, Complaints
 from paretopipe_runtime.worker.order import StageOrder
 from paretopipe_runtime.worker.pending import Pending
+from paretopipe_runtime.worker.refusals import BURST, RefusalLog
 from tests.runtime.test_pipeline import wait_until
 from tests.wire import strangers
 from tests.wire.conftest import Live
@@ -76,15 +76,15 @@ def test_a_crowd_makes_way_and_not_the_single_peer() -> None:
 def test_a_flood_of_refusals_is_a_few_lines_and_a_count() -> None:
     lines: list[str] = []
     now = [0.0]
-    complaints = Complaints(lines.append, lambda: now[0])
+    log = RefusalLog(lines.append, lambda: now[0])
     for number in range(1000):
-        complaints.say(f"E_MAGIC: {number}")
+        log.write(f"E_MAGIC: {number}")
     assert lines == [f"E_MAGIC: {number}" for number in range(BURST)]
     now[0] = 1.5
-    complaints.say("E_AUTH: once more")
+    log.write("E_AUTH: once more")
     assert lines[-1] == f"E_AUTH: once more (and {1000 - BURST} such lines before it were left out)"
     now[0] = 3600
-    complaints.say("E_AUTH: later")
+    log.write("E_AUTH: later")
     assert lines[-1] == "E_AUTH: later"
 
 

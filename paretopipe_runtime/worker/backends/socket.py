@@ -70,7 +70,7 @@ def connect(context: Context) -> Ends:
     if order.stage == 0:
         resident = ResidentSource(context)
         return Ends(resident, sink, resident.input_digest)
-    link = link_from_previous(context.links, order, context.node.identity)
+    link = link_from_previous(context.links, order, context.node.keys.identity)
     arriving = TensorSource(
         link,
         order.takes,

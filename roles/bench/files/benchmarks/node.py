@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from paretopipe_runtime.wire.connect import Keys
-from paretopipe_runtime.worker.agent import Agent, AgentOptions
+from paretopipe_runtime.worker.agent import Agent
 from paretopipe_runtime.worker.node import BACKENDS, Node
 
 #: The product's backends, the paper's method, and the pipeline without its payload.
@@ -24,27 +24,9 @@ def peer_port(port: int) -> int:
 
 def serve(name: str, address: str, port: int, keys: Keys, state_dir: Path) -> None:
     """Serve until killed; whoever kills this kills the peer with it (one unit, one group)."""
+    node = Node(name, address, keys, state_dir, True, BENCHMARK_BACKENDS)
     if os.fork() == 0:  # before the agent starts threads, and so that torch stays out of it
         from benchmarks import peer
 
-        node = Node(
-            name,
-            address,
-            keys.shared,
-            state_dir,
-            allow_insecure_rpc=True,
-            identity=keys.identity,
-        )
         peer.serve(node, peer_port(port))
-    Agent(
-        AgentOptions(
-            node=name,
-            address=address,
-            port=port,
-            key=keys.shared,
-            state_dir=state_dir,
-            allow_insecure_rpc=True,
-            backends=BENCHMARK_BACKENDS,
-            identity=keys.identity,
-        )
-    ).serve()
+    Agent(node, port).serve()

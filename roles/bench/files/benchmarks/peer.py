@@ -32,7 +32,7 @@ from paretopipe_runtime.worker.node import Node
 def serve(node: Node, port: int) -> None:
     """Serve until killed; torch is imported once, and no thread is started before a fork."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
-    greeting = agent_hello(node.name, node.identity)
+    greeting = agent_hello(node.name, node.keys.identity)
     with socket.create_server((node.address, port)) as listener:
         while True:
             sock, _ = listener.accept()
@@ -45,7 +45,7 @@ def serve(node: Node, port: int) -> None:
 def _child(node: Node, sock: socket.socket, greeting: dict[str, Any]) -> None:
     status = 1
     try:
-        hello = handshake.accept(sock, node.key, greeting)
+        hello = handshake.accept(sock, node.keys.shared, greeting)
         torch.set_num_threads(1)
         if hello["role"] == "send":
             _send(node, sock, hello)

@@ -95,7 +95,7 @@ def receiving_end(form: Form, node: Node, sock: socket.socket, named: str | None
         from benchmarks import rpc_transport
 
         return rpc_transport.receiving_end(form, node, sock)
-    return _ENDS[form.method][1](form, accept_channel(sock, "peer", named, node.identity))
+    return _ENDS[form.method][1](form, accept_channel(sock, "peer", named, node.keys.identity))
 
 
 def send_round(end: End, form: Form) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""The agent's log of what it refused: complete in peace, a few lines and a count in a flood."""
+"""Rate-limited log of refused connections.
+
+Kept beside journald's own limit: that would also drop what stages of the same unit say, and a
+worker without systemd writes to a file.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,22 @@ BURST = 20
 LINES_A_SECOND = 1.0
 
 
-class Complaints:
-    """Write lines: `BURST` at once, then `LINES_A_SECOND`; the next one counts those left out."""
+class RefusalLog:
+    """Writes `BURST` lines at once, then `LINES_A_SECOND`; the next one counts those left out."""
 
     def __init__(
         self,
-        write: Callable[[str], object] | None = None,
+        write: Callable[[str], object] = lambda line: print(line, file=sys.stderr, flush=True),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._write = write or _to_journal
+        self._write = write
         self._clock = clock
         self._lock = threading.Lock()
         self._room = float(BURST)
         self._at = clock()
         self._left_out = 0
 
-    def say(self, line: str) -> None:
+    def write(self, line: str) -> None:
         """Write one line, or only count it."""
         with self._lock:
             now = self._clock()
@@ -40,7 +44,3 @@ class Complaints:
                 line += f" (and {self._left_out} such lines before it were left out)"
                 self._left_out = 0
             self._write(line)
-
-
-def _to_journal(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
