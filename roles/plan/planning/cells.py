@@ -37,7 +37,6 @@ Labelled = dict[str, Any]  # {label, plan}
 def plan_cells(
     options: Mapping[str, Any],
     experiment: Mapping[str, Any],
-    models: Mapping[str, Any],
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
@@ -54,7 +53,7 @@ def plan_cells(
     ----------
     options : mapping
         What the user typed with ``-e``; anything absent comes from `experiment`.
-    experiment, models, scenarios : mapping
+    experiment, scenarios : mapping
         The parsed files of ``experiments/``.
     hosts : mapping
         What the inventory says of every worker: ``address`` on the experiment network,
@@ -73,7 +72,7 @@ def plan_cells(
     OptionError
         With one sentence, when a name is unknown or a number out of range.
     """
-    choice = choose(options, experiment, models, scenarios, hosts, sets or {})
+    choice = choose(options, experiment, scenarios, hosts, sets or {})
     plans = _Plans(choice, scenarios, hosts, provenance, orchestrator, emulation)
     planned: dict[str, Any] = {
         "scenarios": plans.by_scenario(),
