@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from paretopipe_runtime.contract.lines import (
     DRIFT,
@@ -27,11 +26,6 @@ from paretopipe_runtime.contract.lines import (
 )
 from paretopipe_runtime.errors import ParetoPipeError
 
-_SHARED = (
-    *("model", "classes", "image_px", "batch_size", "engine"),
-    *("weights", "weights_digest", "weights_seed"),
-    *("warmup_batches", "latency_batches", "throughput_batches", "window"),
-)
 _CLOSING_S = 3.0  # between a run's last time and its record, and what a second's rounding hides
 
 
@@ -54,9 +48,8 @@ class Records:
         except OSError as error:
             raise _disk(f"cannot open the records {path}", path, error) from error
         self._lines = set(_lines(path))
-        self._plan: Record | None = None
+        self.plan: Record | None = None  # the latest
         self._drift: Record = {}
-        self.more: list[Record] = []  # of the latest plan that asked for further blocks
         self.runs: list[Record] = []  # in the order they were measured in
         self.attempts: dict[str, int] = {}
         self.done: dict[str, Record] = {}
@@ -71,7 +64,7 @@ class Records:
 
     def append_plan(self, document: Record) -> None:
         """Write the plan unless the latest one in the file is the same."""
-        if self._plan != document:
+        if self.plan != document:
             self.append({"kind": PLAN, "plan": document})
 
     def append_drift(self, cell_id: str, verdict: Record) -> None:
@@ -105,10 +98,7 @@ class Records:
         if record is None:
             return
         if record.get("kind") == PLAN:
-            more, before = record["plan"].get("more"), self._plan
-            self._plan = record["plan"]
-            if more or (before and _settings(before) != _settings(self._plan)):
-                self.more = more or []  # of other settings, earlier ones are not continued
+            self.plan = record["plan"]
         elif record.get("kind") in MEASURED:
             key = record["run_key"]
             self.runs.append(record)
@@ -163,11 +153,6 @@ def _disk(what: str, path: Path, error: OSError) -> ParetoPipeError:
         f"{what}: {error.strerror}{free} — free some space there and give the same command again; "
         "every earlier record is safe",
     )
-
-
-def _settings(plan: Record) -> list[Any]:
-    """What all runs of a plan share, whichever and how many they are."""
-    return [plan.get(key) for key in _SHARED]
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -19,15 +18,11 @@ DELTA = 0.02
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the report, or print what needs more runs; return 0, or 2 after a user's error."""
+    """Write the report; return 0, or 2 after a user's error."""
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     parser.add_argument("results", type=Path, help="folder with one .jsonl file per cell")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, help="folder to write: index.html, a page a model, data")
-    what.add_argument(
-        "--undecided",
-        action="store_true",
-        help="print as JSON which splits more runs would decide, instead of writing a report",
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder to write: index.html, a page a model, data"
     )
     parser.add_argument(
         "--delta",
@@ -37,10 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         delta, processes = _ratio(options.delta), os.cpu_count() or 1
-        if options.undecided:
-            print(_undecided(read(options.results, processes), delta))
-        else:
-            print(_write(read(options.results, processes, _prepare), options.out, delta))
+        print(_write(read(options.results, processes, _prepare), options.out, delta))
     except ReportError as error:
         print(error, file=sys.stderr)
         return 2
@@ -57,17 +49,6 @@ def _ratio(text: str) -> float:
             f"E_DELTA: --delta is {text}, expected a ratio from 0 to below 1 — write 0.02 for 2 %"
         )
     return value
-
-
-def _undecided(records: Records, delta: float) -> str:
-    from reports.data.cells import build
-    from reports.data.tidy import tidy
-    from reports.statistics.judge import judge
-    from reports.statistics.undecided import undecided
-
-    cells = build(records.plans, records.runs, tidy(records.runs))
-    found = undecided(cells, {cell.id: judge(cell, delta) for cell in cells})
-    return json.dumps(found, indent=2)
 
 
 def _prepare() -> None:

@@ -76,7 +76,7 @@ def test_the_contract_needs_python_s_own_library_only() -> None:
             assert ours or name.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("folder", ["reports", "roles/plan"])
+@pytest.mark.parametrize("folder", ["reports", "roles/plan", "roles/netem"])
 def test_reports_and_planning_know_of_the_runtime_what_the_contract_says(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         for name in imports_of(path):
@@ -176,6 +176,14 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     while free := {name for name, needs in left.items() if not needs & left.keys()}:
         left = {name: needs for name, needs in left.items() if name not in free}
     assert left == {}
+
+
+def test_measuring_and_fine_tuning_share_the_job_and_nothing_of_each_other() -> None:
+    one, other = "paretopipe_runtime.orchestrator", "paretopipe_runtime.finetune"
+    for name, path in MODULES.items():
+        for here, there in ((one, other), (other, one)):
+            if within(here, name):
+                assert not [needed for needed in imported(path) if within(there, needed)], name
 
 
 def test_no_backend_imports_another() -> None:

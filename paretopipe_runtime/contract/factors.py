@@ -26,9 +26,10 @@ class Factor:
     for each; a `numbered` one can be followed by ``:N``. `title` heads it in the report.
 
     `always`: named in keys where it is the default too. What came later is not, so that older runs
-    keep their keys. `computes`, `moves`: whether a profile, or a link, depends on it.
-    `exceptional`: the report names it only where it is not the default. `of_hosts`: it says what
-    the hosts are, not how they work. `compared`: the figures it is compared by (see `measures`).
+    keep their keys. Where `typed`, users choose it with ``-e``, else it is the inventory's.
+    `suffix` follows it in the name of a cell. `computes`, `moves`: whether a profile, or a link,
+    depends on it. `exceptional`: the report names it only where it is not the default. `of_hosts`:
+    it says what the hosts are, not how they work. `compared`: the figures it is compared by.
     """
 
     key: str
@@ -37,6 +38,8 @@ class Factor:
     values: Mapping[str, str]
     always: bool = False
     per_host: bool = False
+    typed: bool = True
+    suffix: str = ""
     numbered: bool = False
     computes: bool = False
     moves: bool = False
@@ -48,6 +51,11 @@ class Factor:
     def default(self) -> str:
         """The value where nothing is said."""
         return next(iter(self.values))
+
+    def tags(self, values: Iterable[str]) -> list[str]:
+        """Return what these values add to the name of a cell: the default nothing."""
+        other = dict.fromkeys(value for value in values if value != self.default)
+        return [f"{value.replace(':', '')}{self.suffix}" for value in other]
 
     def knows(self, value: object) -> bool:
         """Whether a value is one of this factor's."""
@@ -151,6 +159,7 @@ ALLOCATOR = Factor(
     {"tuned": "tuned malloc", "default": "default malloc"},
     always=True,
     per_host=True,
+    suffix="_malloc",
     computes=True,
     moves=True,
     compared=("compute_s", "peak_rss_bytes"),
@@ -159,6 +168,7 @@ DEVICE = Factor(
     *("devices", "device", "Computed on"),
     {"cpu": "CPU", "cuda": "GPU"},  # by the names that PyTorch has; ``cuda`` is ``cuda:0``
     per_host=True,
+    typed=False,
     numbered=True,
     computes=True,
     exceptional=True,
@@ -167,6 +177,7 @@ DEVICE = Factor(
 EMULATION = Factor(
     *("emulation", "emulation", "Hosts"),
     {"": "hosts", "processes": "processes on one machine, link emulated in user space"},
+    typed=False,
     computes=True,
     moves=True,
     exceptional=True,
@@ -178,6 +189,9 @@ BY_HOSTS = tuple(sorted(FACTORS, key=lambda factor: not factor.of_hosts))
 #: Those that a plan, a link and a cell have one value of, and those of each worker.
 OF_CELL = tuple(factor for factor in FACTORS if not factor.per_host)
 OF_WORKER = tuple(factor for factor in FACTORS if factor.per_host)
+
+#: What an experiment can vary from cell to cell; what computes changes slowest.
+VARIED = tuple(sorted((f for f in OF_CELL if f.typed), key=lambda factor: not factor.computes))
 
 
 class Variant(dict[str, Any]):

@@ -14,6 +14,7 @@ from paretopipe_runtime.contract import units
 from paretopipe_runtime.contract import weights as published
 from paretopipe_runtime.contract.factors import (
     DEVICE,
+    ENGINE,
     OF_CELL,
     OF_WORKER,
     Factor,
@@ -69,73 +70,19 @@ class Relay:
 
 
 @dataclass(frozen=True)
-class More:
-    """Splits that are brought to `repeats` repeats, in further blocks of their own."""
+class Workload:
+    """What is computed, and by which engine.
 
-    splits: tuple[Cuts, ...]
-    repeats: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One cell's plan; `document` is the JSON it was read from, kept for provenance.
-
-    `variant` has each factor of `contract.factors` that is not a host's own.
-    `hub` is where every tensor passes through, None where the stages are chained.
-    `end_points`: whether each block has everything on the first host, and on the last.
-    `sentinel`: whether the same split opens and closes each block; where it shifts by more than
-    `drift_limit` in between, as a ratio less 1, the block is measured once more. 0: never.
     `weights`: a published set; None for random ones made from `weights_seed`.
-    `relay` shapes the network where the hosts are processes of one machine.
     """
 
-    document: dict[str, Any]
-    cell_id: str
     model: str
     classes: int
     image_px: int
     batch_size: int
-    variant: Variant
-    pairing: str
-    scenario: str
-    netem: dict[str, Any] | None
-    measured: dict[str, Any] | None
-    relay: Relay | None
-    workers: tuple[Worker, ...]
-    hub: Worker | None
-    splits: tuple[Cuts, ...]
-    repeats: int
-    more: tuple[More, ...]
-    end_points: bool
-    sentinel: bool
-    drift_limit: float
-    seed: int
-    warmup_batches: int
-    latency_batches: int
-    throughput_batches: int
-    window: int
-    weights_seed: int
-    weights: published.Published | None
-
-    @property
-    def backend(self) -> str:
-        """Which backend moves tensors."""
-        return str(self.variant["backend"])
-
-    @property
-    def transport(self) -> str:
-        """``plain``, or ``tls`` where every connection of the cell is encrypted."""
-        return str(self.variant["transport"])
-
-    @property
-    def engine(self) -> str:
-        """Which engine computes."""
-        return str(self.variant["engine"])
-
-    @property
-    def emulation(self) -> str:
-        """``processes`` where the hosts are those of one machine, empty where they are hosts."""
-        return str(self.variant["emulation"])
+    engine: str
+    weights_seed: int = 0
+    weights: published.Published | None = None
 
     @property
     def weights_factors(self) -> dict[str, Any]:
@@ -144,19 +91,30 @@ class Plan:
             return {"weights_seed": self.weights_seed}
         return {"weights": self.weights.name, "weights_digest": self.weights.manifest.digest}
 
-    def via(self, to: Worker, after: Worker | None = None) -> Address | None:
-        """Return by what way to reach a worker from the one before, or from the orchestrator.
+    @property
+    def factors(self) -> dict[str, Any]:
+        """What is computed, as keys name it; engines are named with the other factors."""
+        return {
+            "model": self.model,
+            "classes": self.classes,
+            "image_px": self.image_px,
+            "batch_size": self.batch_size,
+            **self.weights_factors,
+        }
 
-        None is straight to its own address.
-        """
-        return self.relay.via(to, after) if self.relay else None
 
-    def onward(self, workers: tuple[Worker, ...], stage: int) -> dict[str, Any]:
-        """Return what a stage's `StageOrder` says of the next one; a hub's is the first."""
-        if stage + 1 == len(workers):
-            return {"next_stage": None}
-        to, after = workers[stage + 1], workers[stage] if stage >= 0 else None
-        return {"next_stage": (to.host, to.address, to.port), "via": self.via(to, after)}
+@dataclass(frozen=True)
+class Network:
+    """A scenario: what is asked of the link, and what was measured of it."""
+
+    scenario: str = ""
+    netem: dict[str, Any] | None = None
+    measured: dict[str, Any] | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Both, as a record keeps them."""
+        return {"asked": self.netem, "measured": self.measured}
 
     @property
     def asked_rate_mbit(self) -> float | None:
@@ -192,6 +150,93 @@ class Plan:
         return units.transfer_s(nbytes, self.asked_rate_mbit)
 
 
+@dataclass(frozen=True)
+class Chain:
+    """Who computes one after the other, and how tensors get from one to the next.
+
+    `variant` has each factor of `contract.factors` that is not a host's own.
+    `hub` is where every tensor passes through, None where the stages are chained.
+    `relay` shapes the network where the hosts are processes of one machine.
+    """
+
+    workers: tuple[Worker, ...]
+    variant: Variant
+    hub: Worker | None = None
+    network: Network = Network()
+    relay: Relay | None = None
+
+    @property
+    def backend(self) -> str:
+        """Which backend moves tensors."""
+        return str(self.variant["backend"])
+
+    @property
+    def transport(self) -> str:
+        """``plain``, or ``tls`` where every connection is encrypted."""
+        return str(self.variant["transport"])
+
+    def at(self, stage: int) -> Worker:
+        """Return the host of a stage, the hub's for one before the first."""
+        worker = self.workers[stage] if stage >= 0 else self.hub
+        assert worker is not None
+        return worker
+
+    def via(self, to: Worker, after: Worker | None = None) -> Address | None:
+        """Return by what way to reach a worker from the one before, or from the orchestrator.
+
+        None is straight to its own address.
+        """
+        return self.relay.via(to, after) if self.relay else None
+
+    def onward(self, stage: int, stages: int) -> dict[str, Any]:
+        """Return what a `StageOrder` says of the stage after; after a hub comes the first."""
+        if stage + 1 == stages:
+            return {"next_stage": None}
+        to, after = self.workers[stage + 1], self.workers[stage] if stage >= 0 else None
+        return {"next_stage": (to.host, to.address, to.port), "via": self.via(to, after)}
+
+
+@dataclass(frozen=True)
+class Phases:
+    """How many batches each phase of a run has, and how many are in flight in the last."""
+
+    warmup: int
+    latency: int
+    throughput: int
+    window: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One cell's plan; `document` is the JSON it was read from, kept for provenance.
+
+    `end_points`: whether each round has everything on the first host, and on the last.
+    `sentinel`: whether the same split opens and closes each round; where it shifts by more than
+    `drift_limit` in between, as a ratio less 1, the round is measured once more. 0: never.
+    `refine`: how little splits may differ to count as equal where further rounds are to decide
+    about the others, as a ratio; None: there are none.
+    """
+
+    document: dict[str, Any]
+    cell_id: str
+    pairing: str
+    workload: Workload
+    chain: Chain
+    phases: Phases
+    splits: tuple[Cuts, ...]
+    repeats: int
+    end_points: bool
+    sentinel: bool
+    drift_limit: float
+    refine: float | None
+    seed: int
+
+    @property
+    def network(self) -> Network:
+        """The condition that the chain is measured under."""
+        return self.chain.network
+
+
 def read_plan(document: dict[str, Any]) -> Plan:
     """Check a plan and return it.
 
@@ -214,70 +259,76 @@ def read_plan(document: dict[str, Any]) -> Plan:
 def _read(document: dict[str, Any]) -> Plan:
     if document["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema_version {document['schema_version']}, this is {SCHEMA_VERSION}")
-    model = model_info(document["model"])
+    workload, chain = read_workload(document), read_chain(document)
+    blocks = model_info(workload.model).blocks
+    if document["splits"] == "all":
+        splits = all_splits(blocks)
+    else:
+        splits = list(map(_cuts, document["splits"]))
+    if not splits:
+        raise ValueError("it names no split")
+    for cuts in splits:
+        validate_cuts(workload.model, blocks, cuts)
+        if len(cuts) != len(chain.workers) - 1:
+            raise ParetoPipeError(
+                "E_SPLIT",
+                f"split {split_name(cuts)} makes {len(cuts) + 1} stages, pairing "
+                f"{document['pairing']} has {len(chain.workers)} hosts — give one cut point fewer",
+            )
+    return Plan(
+        document=document,
+        cell_id=document["cell_id"],
+        pairing=document["pairing"],
+        workload=workload,
+        chain=chain,
+        phases=Phases(
+            warmup=int(document["warmup_batches"]),
+            latency=_count(document, "latency_batches"),
+            throughput=_count(document, "throughput_batches"),
+            window=_count(document, "window"),
+        ),
+        splits=tuple(dict.fromkeys(splits)),
+        repeats=_count(document, "repeats"),
+        end_points=bool(document.get("end_points", False)),
+        sentinel=bool(document.get("sentinel", False)),
+        drift_limit=_drift_limit(document),
+        refine=_refine(document),
+        seed=int(document["seed"]),
+    )
+
+
+def read_workload(document: dict[str, Any]) -> Workload:
+    """Return what a plan has computed; the errors are those of `read_plan`."""
+    return Workload(
+        model=model_info(document["model"]).name,
+        classes=_count(document, "classes"),
+        image_px=_count(document, "image_px"),
+        batch_size=_count(document, "batch_size"),
+        engine=ENGINE.check(document["engine"]),
+        weights_seed=int(document["weights_seed"]),
+        weights=_weights(document),
+    )
+
+
+def read_chain(document: dict[str, Any]) -> Chain:
+    """Return a plan's chain of hosts with its network; the errors are those of `read_plan`."""
     variant = _variant(OF_CELL, document)
     _check_encryption(variant)
     workers = tuple(_worker(fields, variant) for fields in document["workers"])
     for worker in workers:
         check_device(variant["engine"], worker.device, worker.host)
     hub = _worker(document["hub"], variant) if variant["backend"] == "rpc_hub" else None
-    if document["splits"] == "all":
-        splits = all_splits(model.blocks)
-    else:
-        splits = list(map(_cuts, document["splits"]))
-    if not splits:
-        raise ValueError("it names no split")
-    more = tuple(_more(entry) for entry in document.get("more", ()))
-    for cuts in (*splits, *(cuts for entry in more for cuts in entry.splits)):
-        validate_cuts(model.name, model.blocks, cuts)
-        if len(cuts) != len(workers) - 1:
-            raise ParetoPipeError(
-                "E_SPLIT",
-                f"split {split_name(cuts)} makes {len(cuts) + 1} stages, pairing "
-                f"{document['pairing']} has {len(workers)} hosts — give one cut point fewer",
-            )
-    counts = (
-        "image_px",
-        "batch_size",
-        "repeats",
-        "latency_batches",
-        "throughput_batches",
-        "window",
-        "classes",
-    )
-    for name in counts:
-        if int(document[name]) < 1:
-            raise ParetoPipeError("E_PLAN", f"{name} is {document[name]}, expected 1 or more")
     scenario = document["scenario"]
-    return Plan(
-        document=document,
-        cell_id=document["cell_id"],
-        model=model.name,
-        classes=int(document["classes"]),
-        image_px=int(document["image_px"]),
-        batch_size=int(document["batch_size"]),
-        variant=variant,
-        pairing=document["pairing"],
-        scenario=scenario["name"],
-        netem=scenario.get("netem") or None,
-        measured=scenario.get("measured") or None,
-        relay=_relay(document, workers),
-        workers=workers,
-        hub=hub,
-        splits=tuple(dict.fromkeys(splits)),
-        repeats=int(document["repeats"]),
-        more=more,
-        end_points=bool(document.get("end_points", False)),
-        sentinel=bool(document.get("sentinel", False)),
-        drift_limit=_drift_limit(document),
-        seed=int(document["seed"]),
-        warmup_batches=int(document["warmup_batches"]),
-        latency_batches=int(document["latency_batches"]),
-        throughput_batches=int(document["throughput_batches"]),
-        window=int(document["window"]),
-        weights_seed=int(document["weights_seed"]),
-        weights=_weights(document),
+    network = Network(
+        scenario["name"], scenario.get("netem") or None, scenario.get("measured") or None
     )
+    return Chain(workers, variant, hub, network, _relay(document, workers))
+
+
+def _count(document: dict[str, Any], name: str) -> int:
+    if int(document[name]) < 1:
+        raise ParetoPipeError("E_PLAN", f"{name} is {document[name]}, expected 1 or more")
+    return int(document[name])
 
 
 def _weights(document: dict[str, Any]) -> published.Published | None:
@@ -317,11 +368,11 @@ def _cuts(fields: list[Any]) -> Cuts:
     return tuple(int(cut) for cut in fields)
 
 
-def _more(fields: dict[str, Any]) -> More:
-    splits = tuple(dict.fromkeys(map(_cuts, fields["splits"])))
-    if not splits:
-        raise ValueError("more names no split")
-    return More(splits, int(fields["repeats"]))
+def _refine(document: dict[str, Any]) -> float | None:
+    margin = document.get("refine")
+    if margin is not None and not 0 <= float(margin) < 1:
+        raise ValueError(f"refine {margin}, expected a ratio from 0 to below 1")
+    return None if margin is None else float(margin)
 
 
 def _drift_limit(document: dict[str, Any]) -> float:

@@ -1,14 +1,14 @@
-"""What a training starts from: torchvision's ImageNet weights, a file, or random values."""
+"""Starting values: torchvision's ImageNet weights, a file, or random ones."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.finetune import state_dict
 from paretopipe_runtime.finetune.datasets import called
 from paretopipe_runtime.finetune.downloads import fetching
@@ -18,8 +18,7 @@ allow_missing_extension()
 from torchvision import models as zoo  # noqa: E402 - only importable after the line above
 
 IMAGENET, NONE = "imagenet", "none"
-_DIGEST = re.compile(r"-([0-9a-f]{8,})\.")  # the sha256's first digits, in a file's name
-# Those that torchvision's `pretrained=True` always meant.
+_DIGEST = re.compile(r"-([0-9a-f]{8,})\.")  # torchvision puts the sha256's start in the name
 _WEIGHTS = {
     "mobilenetv2": zoo.MobileNet_V2_Weights.IMAGENET1K_V1,
     "resnet18": zoo.ResNet18_Weights.IMAGENET1K_V1,
@@ -32,7 +31,7 @@ _WEIGHTS = {
 
 @dataclass(frozen=True)
 class Base:
-    """The values that a training starts from; without `tensors`, random ones."""
+    """A training's starting values; random where `tensors` is None."""
 
     name: str
     sha256: str = ""
@@ -45,8 +44,7 @@ def open_base(pretrained: str, model: str, downloads: Path) -> Base:
     Parameters
     ----------
     pretrained : str
-        ``imagenet``, which is downloaded to `downloads` unless it is there; ``none``; or the path
-        of a file such as torchvision's.
+        ``imagenet`` (kept in `downloads`), ``none``, or the path of a state dict.
 
     Raises
     ------
@@ -66,17 +64,11 @@ def open_base(pretrained: str, model: str, downloads: Path) -> Base:
 
 
 def _fetch(model: str, downloads: Path) -> Path:
-    """torchvision's file, by torch's downloader, which compares it with the digest in its name."""
     url = _WEIGHTS[model].url
     path = downloads / Path(url).name
     match = _DIGEST.search(path.name)
     assert match is not None, path.name
     with fetching(url, downloads, "pretrained"):
-        if not (path.exists() and _sha256(path).startswith(match[1])):
+        if not (path.exists() and digest_of(path).startswith(match[1])):
             torch.hub.download_url_to_file(url, str(path), match[1], progress=False)
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

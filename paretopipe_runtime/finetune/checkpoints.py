@@ -1,13 +1,12 @@
-"""A training's state on disk: one complete one at any time, whenever the power goes.
+"""Crash-safe training checkpoints.
 
-``checkpoint.json`` says how far the training is and names the tensors' files with their digests;
-it is replaced once they are on the disk. Files it does not name are left over, and removed.
+``checkpoint.json`` names the tensor files by sha256. It is replaced only after they are synced;
+files it does not name are leftovers.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import re
@@ -21,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import partial, settle, write_json
+from paretopipe_runtime.files import digest_of, partial, settle, write_json
 from paretopipe_runtime.finetune.schedule import Epoch
 
 SCHEMA_VERSION = 1
@@ -32,7 +31,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class State:
-    """How far a training is: `step` steps into the epoch after the last one of `history`."""
+    """Training position: `step` steps into the epoch after the last in `history`."""
 
     history: tuple[Epoch, ...]
     step: int = 0
@@ -40,26 +39,21 @@ class State:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is under way or comes next."""
+        """The epoch under way or next."""
         return len(self.history)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state, the tensors it goes on with, and those of the best epoch."""
-
     state: State
     tensors: dict[str, torch.Tensor]
     best: dict[str, torch.Tensor]
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder of its own.
+    """One training's checkpoints, in its own folder.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DISK`` when one cannot be written, ``E_CHECKPOINT`` when one is damaged.
+    Raises ``E_DISK`` when one cannot be written, ``E_CHECKPOINT`` when one is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +62,7 @@ class Checkpoints:
         self._best_sha256 = ""
 
     def save(self, state: State, tensors: Tensors, best: Tensors | None) -> None:
-        """Make this the checkpoint; without `best`, the best epoch's tensors stay what they are."""
+        """Replace the checkpoint; without `best`, keep the best epoch's tensors."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if best is not None:
@@ -85,7 +79,6 @@ class Checkpoints:
             ) from error
 
     def load(self) -> Checkpoint | None:
-        """Return the checkpoint; None where there is none yet."""
         if not self._file.exists():
             return None
         try:
@@ -104,23 +97,22 @@ class Checkpoints:
         return Checkpoint(state, tensors, best)
 
     def remove(self) -> None:
-        """Remove what a training that is over no longer needs."""
-        self._file.unlink(missing_ok=True)  # first: it never names what is not there
+        self._file.unlink(missing_ok=True)  # first, so that it never names a missing file
         self._keep(set())
 
     def _write(self, tensors: Tensors) -> str:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with partial(self._folder) as unfinished:
             save_file(whole, unfinished)
-            sha256 = _digest(unfinished)
+            sha256 = digest_of(unfinished)
             settle(unfinished, self._path(sha256))
         return sha256
 
     def _read(self, sha256: Any) -> dict[str, torch.Tensor]:
-        # It becomes a file name, so nothing else may pass for one.
+        # Checked because it becomes a file name.
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
             raise ValueError("it names no file")
-        if _digest(self._path(sha256)) != sha256:
+        if digest_of(self._path(sha256)) != sha256:
             raise ValueError(f"{sha256}.safetensors has another content")
         return dict(load_file(self._path(sha256)))
 
@@ -142,8 +134,3 @@ def _state(document: dict[str, Any]) -> State:
     if state.step < 0 or not math.isfinite(state.loss_sum):
         raise ValueError("its step is none")
     return state
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

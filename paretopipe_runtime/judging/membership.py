@@ -8,11 +8,18 @@ dominates it most often is told.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from paretopipe_runtime.judging.model import Fit, Floats
+from paretopipe_runtime.judging.model import Cuts, Fit, Floats
+
+Verdict = Literal["on", "off", "undecided"]
+
+DRAWS = 4000
+ON_FROM, OFF_TO = 0.9, 0.1
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,56 @@ class Membership:
 
     on: Floats  # of each split
     dominated: Floats  # [i, j]: how often j dominates i
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the runs of one cell allow to say about its splits."""
+
+    reason: str  # why nothing could be decided; empty where it could
+    membership: Mapping[Cuts, float]  # how sure it is that a split is on; empty: nobody can know
+    verdict: Mapping[Cuts, Verdict]
+    dominator: Mapping[Cuts, Cuts]  # of every split that is off: who dominates it most often
+    rival: Mapping[Cuts, Cuts]  # of every undecided split: who decides about it
+
+
+def decide(model: Fit | None, delta: float, seed: int = 0) -> Decision:
+    """Say of every split of a model whether it is on the front, off it, or undecided."""
+    if model is None:
+        return Decision("no split was measured", {}, {}, {}, {})
+    reason = _reason(model)
+    sure: dict[Cuts, float] = {}
+    strongest: dict[Cuts, Cuts] = {}
+    if len(model.splits) == 1:
+        sure = {model.splits[0]: 1.0}
+    elif not reason:
+        found = membership(model, delta, seed, DRAWS)
+        sure = {cuts: float(on) for cuts, on in zip(model.splits, found.on, strict=True)}
+        strongest = {
+            cuts: model.splits[int(row.argmax())]
+            for cuts, row in zip(model.splits, found.dominated, strict=True)
+            if row.any()
+        }
+    verdict: dict[Cuts, Verdict] = {cuts: _verdict(sure.get(cuts)) for cuts in model.splits}
+
+    def who(wanted: Verdict) -> dict[Cuts, Cuts]:
+        return {c: strongest[c] for c, said in verdict.items() if said == wanted and c in strongest}
+
+    return Decision(reason, sure, verdict, who("off"), who("undecided"))
+
+
+def _reason(model: Fit) -> str:
+    if len(model.splits) == 1 or model.degrees:
+        return ""
+    if len(model.of_split) == len(model.splits):
+        return "one run of each split: how much runs differ is not known"
+    return "no two splits share two blocks: how much runs differ is not known"
+
+
+def _verdict(sure: float | None) -> Verdict:
+    if sure is None or OFF_TO < sure < ON_FROM:
+        return "undecided"
+    return "on" if sure >= ON_FROM else "off"
 
 
 def membership(model: Fit, delta: float, seed: int, draws: int) -> Membership:

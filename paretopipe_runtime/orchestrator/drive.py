@@ -10,17 +10,40 @@ theirs. No time stamp crosses a host.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from paretopipe_runtime.contract.factors import ENGINES
-from paretopipe_runtime.contract.plan import Plan, Worker
-from paretopipe_runtime.contract.splits import stage_ranges
-from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, finish, launch
-from paretopipe_runtime.orchestrator.postmortem import Boots, explained
-from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
+from paretopipe_runtime.contract.plan import Chain, Plan
+from paretopipe_runtime.orchestrator.orders import orders_of, parts_of
+from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, launch
+from paretopipe_runtime.orchestrator.postmortem import explained
+from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
 from paretopipe_runtime.wire.connect import Keys
-from paretopipe_runtime.worker.order import HUB, StageOrder
+from paretopipe_runtime.worker.order import StageOrder
+
+
+@contextmanager
+def launched(
+    orders: list[StageOrder], chain: Chain, keys: Keys, expected: Expected, deadlines: Deadlines
+) -> Iterator[Driver]:
+    """Launch the stages and yield what drives them; nothing is left running on any worker.
+
+    Raises
+    ------
+    ParetoPipeError
+        Whatever went wrong, here or in a stage.
+    """
+    workers = [chain.at(order.stage) for order in orders]
+    with explained(workers, orders[0].run_id, keys, chain.network.rtt_s) as boots:
+        pipeline = launch(orders, chain, keys, boots)
+        try:
+            yield Driver(pipeline, expected, deadlines)
+        finally:
+            for channel in pipeline.channels:
+                channel.close()
 
 
 def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> dict[str, Any]:
@@ -29,87 +52,37 @@ def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> 
     Raises
     ------
     ParetoPipeError
-        Whatever went wrong, here or in a stage; nothing is left running on any worker.
+        As `launched`.
     """
-    workers = (*run.workers, *([plan.hub] if plan.hub else []))
-    with explained(workers, run_id, keys, plan.rtt_s) as boots:
-        return _drive(plan, run, prepared, keys, run_id, boots)
-
-
-def _drive(
-    plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str, boots: Boots
-) -> dict[str, Any]:
-    deadlines = Deadlines.of(plan, prepared.hop_bytes(run.cuts))
+    chain, workload, window = plan.chain, plan.workload, plan.phases.window
+    deadlines = Deadlines.of(chain, prepared.hop_bytes(run.cuts), window)
+    parts = parts_of(prepared, run.cuts)
+    orders = orders_of(chain, parts, run_id, deadlines, workload, prepared.manifest)
+    tolerance = ENGINES[workload.engine].tolerance
+    expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance)
     began = time.perf_counter()
-    pipeline = launch(_orders(plan, run, prepared, run_id, deadlines), plan, keys, boots)
-    try:
-        launched = time.perf_counter()
-        expected = Expected(
-            prepared.boundaries[-1], prepared.reference, ENGINES[plan.engine].tolerance
-        )
-        driver = Driver(pipeline, expected, deadlines)
+    with launched(orders, chain, keys, expected, deadlines) as driver:
+        launched_at = time.perf_counter()
         phases: dict[str, Any] = {"warmup": driver.one_in_flight(run.warmup_batches)}
         warm = time.perf_counter()
         phases["latency"] = driver.one_in_flight(run.latency_batches)
         timed = time.perf_counter()
-        phases["throughput"] = driver.saturated(run.throughput_batches, plan.window)
+        phases["throughput"] = driver.saturated(run.throughput_batches, window)
         saturated = time.perf_counter()
-        reports = finish(pipeline, deadlines)
+        reports = driver.finish()
         proof = driver.proof()
-    finally:
-        for channel in pipeline.channels:
-            channel.close()
     ended = time.perf_counter()
     return {
         **phases,
         "reports": reports,
-        "ready": pipeline.ready,
+        "ready": driver.ready,
         "proof": proof,
         "phases_s": {
-            "launch": launched - began,
-            "warmup": warm - launched,
+            "launch": launched_at - began,
+            "warmup": warm - launched_at,
             "latency": timed - warm,
             "throughput": saturated - timed,
             "teardown": ended - saturated,
         },
         "wall_s": ended - began,
     }
-
-
-def _orders(
-    plan: Plan, run: Run, prepared: Prepared, run_id: str, deadlines: Deadlines
-) -> list[StageOrder]:
-    ranges = stage_ranges(run.cuts, len(prepared.boundaries) - 1)
-
-    def order(stage: int, worker: Worker, first: int, end: int) -> StageOrder:
-        return StageOrder(
-            run_id=run_id,
-            stage=stage,
-            stages=len(ranges),
-            backend=plan.backend,
-            transport=plan.transport,
-            engine=plan.engine,
-            allocator=worker.allocator,
-            model=plan.model,
-            classes=plan.classes,
-            manifest=prepared.manifest,
-            first=first,
-            end=end,
-            takes=prepared.boundaries[first],
-            gives=prepared.boundaries[end],
-            **plan.onward(run.workers, stage),
-            input_batches=INPUT_BATCHES,
-            input_seed=INPUT_SEED,
-            image_px=plan.image_px,
-            io_timeout_s=deadlines.io_s,
-            idle_timeout_s=deadlines.batch_s + 60,
-            device=worker.device if first < end else "cpu",
-        )
-
-    orders = [
-        order(stage, worker, first, end)
-        for stage, ((first, end), worker) in enumerate(zip(ranges, run.workers, strict=True))
-    ]
-    if plan.hub:  # it computes no block, and what it sends are the predictions
-        orders.append(order(HUB, plan.hub, ranges[-1][1], ranges[-1][1]))
-    return orders

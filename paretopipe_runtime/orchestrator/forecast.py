@@ -16,13 +16,14 @@ from typing import Any
 from paretopipe_runtime import forked
 from paretopipe_runtime.contract.plan import Plan, Worker, read_plan
 from paretopipe_runtime.contract.splits import stage_ranges
+from paretopipe_runtime.orchestrator import adaptive
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.loop import profile_of
 from paretopipe_runtime.orchestrator.pace import Pace, learned, save_estimate
 from paretopipe_runtime.orchestrator.pipeline import launch_s
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
-from paretopipe_runtime.orchestrator.profile import samples_of
-from paretopipe_runtime.orchestrator.rounds import Log, blocks_of, continued, needed, outstanding
+from paretopipe_runtime.orchestrator.rounds import Log, Round, needed, outstanding, rounds_of
 from paretopipe_runtime.orchestrator.runs import Run, expand
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
@@ -54,42 +55,42 @@ def prepare_cells(
     records_dir : Path, optional
         Where the cells' records are, if they have any.
     first : int
-        Blocks of each cell that are measured for a first report, if there is to be one.
+        Rounds of each cell that are measured for a first report, if there is to be one.
 
     Returns
     -------
     list of dict
-        ``cell_id``, ``runs``, and of those that are ``left``: ``left_s`` with the blocks that may
+        ``cell_id``, ``runs``, and of those that are ``left``: ``left_s`` with the rounds that may
         be measured again, its standard deviation ``left_sd_s``, ``first_s`` of it for a first
         report, ``bytes_on_wire``, and ``longest_split`` and ``longest_s`` of all.
     """
     cells = [document for document in documents if "kind" not in document]
     logs = [_records(document, records_dir) for document in cells]
-    plans = [
-        read_plan(continued(document, records.more if records else []))
-        for document, records in zip(cells, logs, strict=True)
-    ]
+    plans = [read_plan(document) for document in cells]
     probed: dict[Any, float] = {}
     rows = []
     known = learned(state_dir, (plan.cell_id for plan in plans))
     for plan, records in zip(plans, logs, strict=True):
-        prepared = prepare(plan, state_dir)
+        workload = plan.workload
+        prepared = prepare(workload, state_dir)
         speeds: dict[str, float] = {}
-        for worker in plan.workers:
+        for worker in plan.chain.workers:
             load = _workload(plan, worker)
             if load not in probed:
                 sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
                 probed[load] = probe(plan, worker, prepared, keys)
                 say(
-                    f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {plan.model} takes "
-                    f"{probed[load]:.3f} s a batch there with engine {plan.engine}"
+                    f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {workload.model} "
+                    f"takes {probed[load]:.3f} s a batch there with engine {workload.engine}"
                 )
             speeds[worker.host] = probed[load]
+        more = adaptive.begun(plan, prepared.hop_bytes, records) if records else ()
+        rounds = rounds_of(expand(plan, prepared.hop_bytes, more))
         log = Log(records.runs if records else [])
         cell = known.get(plan.cell_id)
         others = [found for found in known.values() if found is not cell]
         pace = Pace.of(others, cell)
-        rows.append(_row(plan, prepared, speeds, state_dir, log, pace, first))
+        rows.append(_row(plan, prepared, rounds, speeds, state_dir, log, pace, first))
     return rows + [
         _profile_row(document, state_dir, _records(document, records_dir))
         for document in documents
@@ -99,11 +100,8 @@ def prepare_cells(
 
 def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
     """What one probe shows to work, and how fast: the backend is part of it for the former."""
-    return (
-        *(plan.model, plan.classes, plan.image_px, plan.batch_size),
-        *(*plan.weights_factors.values(), plan.backend, plan.transport, plan.engine),
-        *(worker.host, worker.allocator, worker.device),
-    )
+    chosen = {**plan.workload.factors, **plan.chain.variant, **worker.variant}
+    return (worker.host, *chosen.items())
 
 
 def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
@@ -113,7 +111,7 @@ def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
 
 def probe(plan: Plan, worker: Worker, prepared: Prepared, keys: Keys) -> float:
     """Return the seconds that one batch of the whole model takes on `worker`, warm."""
-    alone = dataclasses.replace(plan, workers=(worker,), window=1)
+    alone = dataclasses.replace(plan, chain=dataclasses.replace(plan.chain, workers=(worker,)))
     run = Run((), (worker,), 0, 0, 1, 2, 1, {})
 
     def fresh() -> float:
@@ -136,31 +134,31 @@ def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, flo
         for worker, (first, end) in zip(run.workers, ranges, strict=True)
     ]
     # Only what leaves the first worker is shaped; predictions are small in any case.
-    transfer_s = plan.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0
-    one_s = sum(compute_s) + transfer_s + plan.rtt_s
+    transfer_s = plan.network.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0
+    one_s = sum(compute_s) + transfer_s + plan.network.rtt_s
     pace_s = max(*compute_s, transfer_s)
     alone = run.warmup_batches + run.latency_batches + 1
-    return launch_s(plan) + alone * one_s + (run.throughput_batches - 1) * pace_s
+    return launch_s(plan.chain) + alone * one_s + (run.throughput_batches - 1) * pace_s
 
 
 def _row(
     plan: Plan,
     prepared: Prepared,
+    rounds: list[Round],
     speeds: dict[str, float],
     state_dir: Path,
     log: Log,
     pace: Pace,
     first: int,
 ) -> dict[str, Any]:
-    blocks = blocks_of(expand(plan, prepared.hop_bytes))
-    runs = [run for block in blocks for run in needed(block, log)]
-    left = outstanding(blocks, log)
+    runs = [run for round_ in rounds for run in needed(round_, log)]
+    left = outstanding(rounds, log)
     seconds = {run.split: run_seconds(plan, run, prepared, speeds) for run in runs}
     save_estimate(state_dir, plan.cell_id, seconds)
     watched = plan.sentinel and plan.drift_limit > 0
-    to_come = sum(not log.when(block.closing, 1) for block in blocks) if watched else 0
+    to_come = sum(not log.when(round_.closing, 1) for round_ in rounds) if watched else 0
     left_s, left_sd_s = pace.foresee(sum(seconds[run.split] for run in left), to_come)
-    look_s = sum(seconds[run.split] for run in outstanding(blocks[:first], log))
+    look_s = sum(seconds[run.split] for run in outstanding(rounds[:first], log))
     longest = max(seconds, key=lambda split: seconds[split])
 
     def sent(run: Run) -> int:
@@ -183,14 +181,14 @@ def _row(
 def _profile_row(
     document: dict[str, Any], state_dir: Path, records: Records | None
 ) -> dict[str, Any]:
-    _, samples = samples_of(document, state_dir)
-    left = [sample for sample in samples if not records or sample.key not in records.done]
-    longest = max(samples, key=lambda sample: sample.guess_s)
-    left_s = sum(sample.guess_s for sample in left)
+    work = profile_of(document, state_dir)
+    left = [run for run in work.runs if not records or run.key not in records.done]
+    longest, longest_s = max(work.estimate_s.items(), key=lambda item: item[1])
+    left_s = sum(work.estimate_s[run.split] for run in left)
     return {
-        **{"cell_id": document["cell_id"], "runs": len(samples), "left": len(left)},
+        **{"cell_id": document["cell_id"], "runs": len(work.runs), "left": len(left)},
         **{"left_s": left_s, "left_sd_s": GUESS * left_s, "first_s": 0.0, "bytes_on_wire": 0},
-        **{"longest_split": longest.split, "longest_s": longest.guess_s},
+        **{"longest_split": longest, "longest_s": longest_s},
     }
 
 

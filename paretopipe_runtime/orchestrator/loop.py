@@ -1,4 +1,4 @@
-"""Measure what is missing of one cell: block by block, each run in fresh processes, each a record.
+"""Measure what is missing of a plan: round by round, each run in fresh processes, each a record.
 
 State is derived from the records file. Stopping at any point loses at most the run under way.
 """
@@ -13,30 +13,32 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import forked
-from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, stop_on_signal
-from paretopipe_runtime.orchestrator import postmortem, record
-from paretopipe_runtime.orchestrator.drive import drive
-from paretopipe_runtime.orchestrator.pace import learned, load_estimate
-from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
+from paretopipe_runtime.orchestrator import (
+    adaptive,
+    cell,
+    postmortem,
+    profile_blocks,
+    profile_link,
+)
+from paretopipe_runtime.orchestrator.pace import learned
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.orchestrator.rounds import (
     Drift,
     Log,
     Step,
     again,
-    blocks_of,
-    continued,
     needed,
     outstanding,
+    rounds_of,
     steps,
 )
-from paretopipe_runtime.orchestrator.runs import Run, expand
+from paretopipe_runtime.orchestrator.runs import Run, Work
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
-MAX_ATTEMPTS = 2  # of one run within one pass of its block and one sweep
+MAX_ATTEMPTS = 2  # of one run within one pass of its round and one command
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky
 # A split that does not fit a host says nothing of the next one.
 ITS_OWN_FAULT = frozenset({"failed:E_OOM", "failed:E_MEMORY"})
@@ -44,7 +46,7 @@ ITS_OWN_FAULT = frozenset({"failed:E_OOM", "failed:E_MEMORY"})
 
 @dataclass(frozen=True)
 class SweepFiles:
-    """Where a sweep reads and writes."""
+    """Where a sweep or a profile reads and writes."""
 
     records: Path
     merge: Path | None
@@ -53,12 +55,12 @@ class SweepFiles:
     state_dir: Path
 
 
-def sweep(
+def measure(
     document: dict[str, Any], files: SweepFiles, keys: Keys, first: int | None = None
 ) -> tuple[int, str]:
-    """Measure the cell that `document` plans; return the exit code and a closing sentence.
+    """Measure what `document` plans; return the exit code and a closing sentence.
 
-    With `first`, only so many of its blocks, for a first look: the rest, and whether one of them
+    With `first`, only so many of its rounds, for a first look: the rest, and whether one of them
     drifted, is left to a later call.
 
     Raises
@@ -69,102 +71,121 @@ def sweep(
     records = Records(files.records)
     if files.merge:
         records.merge(files.merge)
-    plan = read_plan(continued(document, records.more))
-    _see_reached(plan)
-    prepared = prepare(plan, files.state_dir)
-    cell = _Cell(plan, prepared, keys, records, files, first)
+    if "kind" in document:
+        work = profile_of(document, files.state_dir)
+    else:
+        work = cell.work_of(document, records, files.state_dir)
+    loop = _Loop(work, keys, records, files, first)
     try:
-        cell.complete()
+        loop.complete()
     except _Ended as ended:
-        return ended.code, ended.sentence
+        code, sentence = ended.args
+        return code, sentence
     finally:
-        cell.progress.write(finished=True)
-        cell.progress.learned.save(files.state_dir, plan.cell_id)
-    total, missing = cell.progress.total, cell.progress.left
+        loop.progress.write(finished=True)
+        if work.kind == "run":
+            loop.progress.learned.save(files.state_dir, document["cell_id"])
+    total, missing = f"{loop.progress.total} {loop.noun}", loop.progress.left
     if missing:
-        return INCOMPLETE, f"{missing} of {total} runs have no valid result: {cell.last_failure}"
-    return COMPLETE, f"all {total} runs measured"
+        return INCOMPLETE, f"{missing} of {total} have no valid result: {loop.last_failure}"
+    return COMPLETE, f"all {total} measured"
 
 
-def _see_reached(plan: Plan) -> None:
-    """Refuse to measure processes as a network that nothing shapes, and the other way round."""
-    relayed = bool(plan.emulation and plan.netem)
-    if relayed != bool(plan.relay):
+def profile_of(document: dict[str, Any], state_dir: Path) -> Work:
+    """Return what the plan of a profile has measured, of blocks or of a link.
+
+    Raises
+    ------
+    ParetoPipeError
+        For a plan that no run could do without.
+    """
+    kind = document["kind"]
+    try:
+        if kind == "profile":
+            return profile_blocks.work_of(document, state_dir)
+        if kind == "link":
+            return profile_link.work_of(document)
+    except (KeyError, TypeError, ValueError) as error:
         raise ParetoPipeError(
             "E_PLAN",
-            f"the plan names {'a' if plan.relay else 'no'} relay, and its scenario {plan.scenario} "
-            f"is {'one' if relayed else 'none'} that a relay shapes — playbooks/measure.yml starts "
-            "it for those, and names it",
-        )
+            f"the plan is malformed: {type(error).__name__} {error} — it is written by "
+            "playbooks/profile.yml",
+        ) from error
+    raise ParetoPipeError(
+        "E_PLAN", f"the plan's kind is {kind!r}, expected 'profile' or 'link', or none for a cell's"
+    )
 
 
 class _Ended(Exception):
-    """The sweep ends before its plan does."""
-
-    def __init__(self, code: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
+    """Ends the loop before its plan: an exit code and a closing sentence."""
 
 
-class _Cell:
-    """One cell under way: what its records say, how far it is, what failed last."""
+class _Loop:
+    """One plan under way."""
 
     def __init__(
-        self,
-        plan: Plan,
-        prepared: Prepared,
-        keys: Keys,
-        records: Records,
-        files: SweepFiles,
-        first: int | None,
+        self, work: Work, keys: Keys, records: Records, files: SweepFiles, first: int | None
     ) -> None:
-        self._plan, self._prepared, self._keys = plan, prepared, keys
-        self._records = records
-        self._lease = files.lease
+        self._work, self._keys, self._records, self._lease = work, keys, records, files.lease
+        self._whole = first is None
         self._log = log = Log(records.runs)
-        self._judged = first is None and plan.sentinel and plan.drift_limit > 0
-        self._blocks = blocks_of(expand(plan, prepared.hop_bytes))[:first]
-        runs = [run for block in self._blocks for run in needed(block, log)]
-        left = {run.key for run in outstanding(self._blocks, log)}
-        cells = {path.stem for path in files.records.parent.glob("*.jsonl")} - {plan.cell_id}
-        self.progress = Progress(
-            files.progress,
-            plan.cell_id,
-            runs,
-            {run.key: records.done[run.key] for run in runs if run.key not in left},
-            load_estimate(files.state_dir, plan.cell_id),
-            [*learned(files.state_dir, cells).values()],
-        )
+        self._rounds = rounds_of(work.runs)[:first]
+        runs = [run for round_ in self._rounds for run in needed(round_, log)]
+        left = {run.key for run in outstanding(self._rounds, log)}
+        done = {run.key: records.done[run.key] for run in runs if run.key not in left}
+        cell_id = work.document["cell_id"]
+        cells = {path.stem for path in files.records.parent.glob("*.jsonl")} - {cell_id}
+        others = [*learned(files.state_dir, cells).values()] if work.kind == "run" else []
+        self.progress = Progress(files.progress, cell_id, runs, done, work.estimate_s, others)
         self._foresee()
         self._stopping = stop_on_signal()
         self._boots = postmortem.Known()
         self._failed_in_a_row = 0
+        self.noun = "runs" if work.kind == "run" else "samples"
         self.last_failure = ""
 
     def complete(self) -> None:
-        """Measure what is missing, block by block, and once more the blocks that drifted."""
-        self._take(steps(self._blocks, self._log, MAX_ATTEMPTS))
-        if self._judged:
-            limit, repeats = self._plan.drift_limit, self._plan.repeats
-            drift = Drift.of(self._blocks, self._log, limit, repeats)
-            self._records.append_drift(self._plan.cell_id, drift.to_record())
-            self._take(again(self._blocks, self._log, drift, MAX_ATTEMPTS))
+        """Measure what is missing, then the further rounds that the records ask for."""
+        self._complete_rounds()
+        for _ in range(adaptive.TIMES if self._whole else 0):
+            work = self._work.more(self._records.runs)
+            if work is None:
+                return
+            self._work, self._rounds = work, rounds_of(work.runs)
+            self.progress.add(outstanding(self._rounds, self._log))
+            self._foresee()
+            self._complete_rounds()
+
+    def _complete_rounds(self) -> None:
+        """Measure what is missing, round by round, and once more the rounds that drifted."""
+        self._take(steps(self._rounds, self._log, MAX_ATTEMPTS))
+        if self._watched:
+            drift = self._drift()
+            self._records.append_drift(self._work.document["cell_id"], drift.to_record())
+            self._take(again(self._rounds, self._log, drift, MAX_ATTEMPTS))
+
+    @property
+    def _watched(self) -> bool:
+        return self._whole and self._work.drift_limit > 0
+
+    def _drift(self) -> Drift:
+        return Drift.of(self._rounds, self._log, self._work.drift_limit, self._work.repeats)
 
     def _take(self, todo: Iterable[Step]) -> None:
         for step in todo:
             self._stop_if_told()
-            if step.block_pass > self._log.block_pass(step.block):
-                self.progress.add(step.block.runs)
-            self._records.append_plan(self._plan.document)
-            self.progress.begin(step.run, _again(step))
-            row = _measure(self._plan, step.run, self._prepared, self._keys)
+            if step.round_pass > self._log.round_pass(step.round):
+                self.progress.add(step.round.runs)
+            self._records.append_plan(self._work.document)
+            self.progress.begin(step.run, step.again)
+            row = _measure(self._work, step.run, self._keys)
             if self._stopping and row["status"].startswith("failed"):
                 continue  # cut short by the same signal: not its fault
             row |= self._unheld(row["status"])
             row |= self._boots.note(row)
             row["attempt"] = self._records.attempts.get(step.run.key, 0) + 1
-            row["block_pass"] = step.block_pass
+            if self._work.kind == "run":
+                row["block_pass"] = step.round_pass
             self._records.append(row)
             self._log.add(row)
             self.progress.end(step.run, row)
@@ -173,33 +194,33 @@ class _Cell:
                 self._foresee()
 
     def _foresee(self) -> None:
-        """Tell the progress how many blocks seem to have drifted."""
-        if not self._judged:
+        """Tell the progress how many rounds seem to have drifted."""
+        if not self._watched:
             return
-        drift = Drift.of(self._blocks, self._log, self._plan.drift_limit, self._plan.repeats)
-        passes = {block.number: self._log.block_pass(block) for block in self._blocks}
-        closed = [block for block in self._blocks if self._log.when(block.closing, 1)]
-        waiting = sum(passes[number] == 1 for number in drift.beyond)
-        to_come = len(self._blocks) - len(closed)
-        self.progress.foresee(waiting, to_come, len(closed), len(drift.beyond))
+        beyond = self._drift().beyond
+        passes = {round_.number: self._log.round_pass(round_) for round_ in self._rounds}
+        closed = [round_ for round_ in self._rounds if self._log.when(round_.closing, 1)]
+        waiting = sum(passes[number] == 1 for number in beyond)
+        to_come = len(self._rounds) - len(closed)
+        self.progress.foresee(waiting, to_come, len(closed), len(beyond))
 
     def _unheld(self, status: str) -> dict[str, str]:
-        """What a run is that ended without anyone who would have noticed an unshaped network.
+        """Return an invalid status for a run that nobody watched the network of.
 
         Shaping ends by itself some time after whoever renews it has gone, but after this lease.
         """
-        if status != "ok" or self._plan.netem is None or not self._lease.is_old():
+        if status != "ok" or not self._work.shaped or not self._lease.is_old():
             return {}
         message = "the controller was gone when it ended, and the shaping may have been as well"
         return {"status": "invalid:network_unheld", "message": message}
 
     def _stop_if_told(self) -> None:
         if self._stopping or self._lease.expired():
-            left = self.progress.left
-            raise _Ended(INTERRUPTED, f"stopped with {left} runs to go; the same command goes on")
+            left = f"stopped with {self.progress.left} {self.noun} to go"
+            raise _Ended(INTERRUPTED, f"{left}; the same command goes on")
 
     def _note_failure(self, row: dict[str, Any]) -> None:
-        """Keep the last failure's words, and give up where nothing but failures comes."""
+        """Keep the last failure's words; give up after too many in a row."""
         if row["status"] == "ok":
             self._failed_in_a_row = 0
             return
@@ -208,43 +229,23 @@ class _Cell:
             return
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= GIVE_UP_AFTER:
-            count = self._failed_in_a_row
-            raise _Ended(
-                INCOMPLETE, f"gave up after {count} failures in a row: {self.last_failure}"
-            )
+            gave_up = f"gave up after {self._failed_in_a_row} failures in a row"
+            raise _Ended(INCOMPLETE, f"{gave_up}: {self.last_failure}")
 
 
-def _again(step: Step) -> str:
-    """Why a block is measured again, for the progress line."""
-    if step.shift is None:
-        return ""
-    return f"block {step.block.number} again: sentinel shifted {100 * step.shift.largest:.0f} %"
-
-
-def _measure(plan: Plan, run: Run, prepared: Prepared, keys: Keys) -> dict[str, Any]:
-    """Measure one run in a fresh process; a failure is a record too."""
+def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
+    """Return the record of one run in a fresh process, a failed one too."""
     row = {
-        "kind": "run",
+        "kind": work.kind,
         "run_key": run.key,
         "started_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "cell_id": plan.cell_id,
+        "cell_id": work.document["cell_id"],
         "factors": run.factors,
-        "order": run.order,
-        "network": {"asked": plan.netem, "measured": plan.measured},
-        **({"weights": plan.weights.facts()} if plan.weights else {}),
+        **work.about(run),
         "message": "",
     }
-
-    def fresh() -> dict[str, Any]:
-        run_id = f"{run.key}-{secrets.token_hex(4)}"
-        return record.success(plan, run, prepared, drive(plan, run, prepared, keys, run_id))
-
+    run_id = f"{run.key}-{secrets.token_hex(4)}"
     try:
-        return {**row, **forked.call(fresh)}
+        return {**row, **forked.call(lambda: work.measure(run, keys, run_id))}
     except ParetoPipeError as error:
-        status = (
-            postmortem.NODE_REBOOTED
-            if error.code == postmortem.REBOOTED
-            else f"failed:{error.code}"
-        )
-        return {**row, "status": status, "message": error.message}
+        return {**row, "status": postmortem.status(error), "message": error.message}

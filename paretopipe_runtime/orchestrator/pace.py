@@ -20,16 +20,16 @@ from paretopipe_runtime.files import offer_json
 #: another, of one run (the first ones are slow), and of what a cell has yet to do against what it
 #: did.
 UNCHECKED, CELLS, RUNS, STEADY = 0.20, 0.12, 0.30, 0.05
-_ONE_IN = 10  # blocks that are measured again, before any has been judged
+_ONE_IN = 10  # rounds that are measured again, before any has been judged
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a cell showed: runs took `ratio` of their estimate, `again` of `blocks` drifted."""
+    """What a cell showed: runs took `ratio` of their estimate, `again` of its rounds drifted."""
 
     ratio: float
     runs: int
-    blocks: int = 0
+    blocks: int = 0  # rounds, by the name that files have
     again: int = 0
 
     def save(self, state_dir: Path, cell_id: str) -> None:
@@ -52,7 +52,7 @@ def learned(state_dir: Path, cell_ids: Iterable[str]) -> dict[str, Learned]:
 class Pace:
     """What to expect: runs take `ratio` of their estimate, give or take the log-deviation `spread`.
 
-    A block is measured again with the probability `again`.
+    A round is measured again with the probability `again`.
     """
 
     ratio: float = 1.0
@@ -62,26 +62,26 @@ class Pace:
     @classmethod
     def of(cls, cells: Sequence[Learned], own: Learned | None = None) -> Pace:
         """Return what other cells, and the one itself as far as it is, let expect of it."""
-        blocks, again = (sum(getattr(cell, key) for cell in cells) for key in ("blocks", "again"))
+        rounds, again = (sum(getattr(cell, key) for cell in cells) for key in ("blocks", "again"))
         guesses = [(0.0, UNCHECKED)]
         if known := [math.log(cell.ratio) for cell in cells if cell.runs]:
             guesses = [(statistics.median(known), CELLS * math.sqrt(1 + 1 / len(known)))]
         if own and own.runs:
             guesses.append((math.log(own.ratio), math.hypot(STEADY, RUNS / math.sqrt(own.runs))))
-            blocks, again = blocks + own.blocks, again + own.again
+            rounds, again = rounds + own.blocks, again + own.again
         weights = [spread**-2 for _, spread in guesses]
         ratio = math.exp(statistics.fmean((guess for guess, _ in guesses), weights))
-        return cls(ratio, sum(weights) ** -0.5, (again + 1) / (blocks + _ONE_IN))
+        return cls(ratio, sum(weights) ** -0.5, (again + 1) / (rounds + _ONE_IN))
 
-    def foresee(self, estimate_s: float, blocks: int) -> tuple[float, float]:
+    def foresee(self, estimate_s: float, rounds: int) -> tuple[float, float]:
         """Return what takes that long by estimate, and its standard deviation.
 
-        With so many `blocks` in it, each of which may have to be measured again.
+        With so many `rounds` in it, each of which may have to be measured again.
         """
         once_s = self.ratio * estimate_s
-        if not blocks:
+        if not rounds:
             return once_s, self.spread * once_s
-        repeats_s = math.sqrt(self.again * (1 - self.again) / blocks) * once_s
+        repeats_s = math.sqrt(self.again * (1 - self.again) / rounds) * once_s
         return once_s * (1 + self.again), math.hypot(self.spread * once_s, repeats_s)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.plan import Chain
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
@@ -34,19 +34,19 @@ CONNECT_S = 10.0  # for an agent to take a launch's connection and prove itself,
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long things may take on this plan's link before a peer counts as frozen, in seconds."""
+    """How long things may take on this chain's link before a peer counts as frozen, in seconds."""
 
     io_s: float
     batch_s: float
 
     @classmethod
-    def of(cls, plan: Plan, hop_bytes: list[int]) -> Deadlines:
+    def of(cls, chain: Chain, hop_bytes: list[int], window: int = 1) -> Deadlines:
         """5 s + 4 round trips + twice the transfer; a batch may have a window before it."""
-        rate = plan.rate_mbit or UNKNOWN_RATE_MBIT
-        fixed = 5 + 4 * plan.rtt_s
+        rate = chain.network.rate_mbit or UNKNOWN_RATE_MBIT
+        fixed = 5 + 4 * chain.network.rtt_s
         io_s = fixed + 2 * max(hop_bytes) * 8e-6 / rate
-        all_hops = sum(hop_bytes) * (2 if plan.hub else 1)
-        batch_s = COMPUTE_ALLOWANCE_S + fixed + 2 * plan.window * all_hops * 8e-6 / rate
+        all_hops = sum(hop_bytes) * (2 if chain.hub else 1)
+        batch_s = COMPUTE_ALLOWANCE_S + fixed + 2 * window * all_hops * 8e-6 / rate
         return cls(io_s, batch_s)
 
 
@@ -76,8 +76,8 @@ class Pipeline:
     ready: list[dict[str, Any]]
 
 
-def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pipeline:
-    """StageOrder a fresh process for every order, on the plan's workers and hub; return them ready.
+def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> Pipeline:
+    """Launch a fresh process for every order, on the chain's hosts; return them ready.
 
     Into `boots` goes which boot of each host took the launch.
 
@@ -90,15 +90,14 @@ def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pi
     abandoned = threading.Event()
 
     def start(order: StageOrder) -> dict[str, Any]:
-        worker = plan.hub if order.is_hub else plan.workers[order.stage]
-        assert worker is not None
+        worker = chain.at(order.stage)
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
-        timeout = CONNECT_S + 4 * plan.rtt_s
+        timeout = CONNECT_S + 4 * chain.network.rtt_s
         channel, agent = open_channel(
             *(worker.host, (worker.address, worker.port), keys, hello),
             transport=worker.transport,
             timeout=timeout,
-            via=plan.via(worker),
+            via=chain.via(worker),
         )
         channels.append(channel)
         boots.setdefault(worker.host, agent.get("boot_id"))
@@ -128,33 +127,23 @@ def launch(orders: list[StageOrder], plan: Plan, keys: Keys, boots: Boots) -> Pi
             channel.close()
         raise
     ordered = [answer.pop("_channel") for answer in ready]
-    entry = ordered[-1] if plan.hub else ordered[0]
+    entry = ordered[-1] if chain.hub else ordered[0]
     stages = [answer for answer, order in zip(ready, orders, strict=True) if not order.is_hub]
     return Pipeline(entry, ordered[-1], ordered, stages)
 
 
-def launch_s(plan: Plan) -> float:
+def launch_s(chain: Chain) -> float:
     """Return how long a launch should take: it waits often for an answer from far away."""
-    round_trips = LAUNCH_ROUND_TRIPS[plan.backend] + TLS_ROUND_TRIPS * (plan.transport == "tls")
-    return LAUNCH_S + round_trips * plan.rtt_s
-
-
-def finish(pipeline: Pipeline, deadlines: Deadlines) -> list[dict[str, Any]]:
-    """End the run; return the stages' reports, the hub's left out."""
-    pipeline.entry.send(FrameType.END, timeout=deadlines.io_s)
-    last = pipeline.exit
-    header = last.receive_header(deadlines.batch_s)
-    if header.type is not FrameType.END:
-        raise ParetoPipeError("E_ORDER", f"{last.peer}: {header.type.name} came, expected END")
-    reports = [channel.receive_message(deadlines.io_s) for channel in pipeline.channels]
-    return reports[: len(pipeline.ready)]
+    round_trips = LAUNCH_ROUND_TRIPS[chain.backend] + TLS_ROUND_TRIPS * (chain.transport == "tls")
+    return LAUNCH_S + round_trips * chain.network.rtt_s
 
 
 class Driver:
     """Sends requests in, takes predictions out, and keeps the times."""
 
     def __init__(self, pipeline: Pipeline, expected: Expected, deadlines: Deadlines) -> None:
-        self._entry, self._exit = pipeline.entry, pipeline.exit
+        self._entry, self._exit, self._channels = pipeline.entry, pipeline.exit, pipeline.channels
+        self.ready = pipeline.ready
         self._expected = expected
         self._deadlines = deadlines
         self._logits: list[np.ndarray] = []
@@ -185,6 +174,17 @@ class Driver:
             self._receive()
             completions.append(time.perf_counter() - zero)
         return {"start_s": starts, "completion_s": completions, "window": window}
+
+    def finish(self) -> list[dict[str, Any]]:
+        """End the run; return the stages' reports, the hub's left out."""
+        self._entry.send(FrameType.END, timeout=self._deadlines.io_s)
+        header = self._exit.receive_header(self._deadlines.batch_s)
+        if header.type is not FrameType.END:
+            raise ParetoPipeError(
+                "E_ORDER", f"{self._exit.peer}: {header.type.name} came, expected END"
+            )
+        reports = [channel.receive_message(self._deadlines.io_s) for channel in self._channels]
+        return reports[: len(self.ready)]
 
     def proof(self) -> dict[str, Any]:
         """Compare every prediction of the run with the unsplit model's."""

@@ -18,8 +18,9 @@ import numpy as np
 
 from paretopipe_runtime import forked
 from paretopipe_runtime.contract.lines import canonical
-from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import write_json
 from paretopipe_runtime.wire.frames import Tensor
 
 INPUT_BATCHES = 2
@@ -53,25 +54,17 @@ class Prepared:
         return [self.boundaries[cut].nbytes for cut in (*cuts, len(self.boundaries) - 1)]
 
 
-def prepare(plan: Plan, state_dir: Path) -> Prepared:
-    """Return what `plan` needs, making what the state folder does not have yet."""
-    inputs = {"seed": INPUT_SEED, "count": INPUT_BATCHES}
-    wanted = {
-        "model": plan.model,
-        "classes": plan.classes,
-        "image_px": plan.image_px,
-        "batch_size": plan.batch_size,
-        **plan.weights_factors,
-        "inputs": inputs,
-    }
+def prepare(workload: Workload, state_dir: Path) -> Prepared:
+    """Return what `workload` needs, making what the state folder does not have yet."""
+    wanted = {**workload.factors, "inputs": {"seed": INPUT_SEED, "count": INPUT_BATCHES}}
     folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            return _load(folder, _facts(plan, state_dir, folder))
+            return _load(folder, _facts(workload, state_dir, folder))
         except (ValueError, KeyError, EOFError):  # damaged, as by a power cut
             (folder / "facts.json").unlink(missing_ok=True)
-            return _load(folder, _facts(plan, state_dir, folder))
+            return _load(folder, _facts(workload, state_dir, folder))
     except OSError as error:
         raise _disk(state_dir, error) from error
 
@@ -84,23 +77,18 @@ def _disk(state_dir: Path, error: OSError) -> ParetoPipeError:
     )
 
 
-def _facts(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
+def _facts(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
     """Return what `folder` says of the model, having made what is missing there."""
     path = folder / "facts.json"
     facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     made: dict[str, Any] = {}
     if not facts or not _has_weights(facts, state_dir / "weights"):
-        made = forked.call(lambda: _make(plan, state_dir, folder))
+        made = forked.call(lambda: _make(workload, state_dir, folder))
     elif "flops" not in facts:  # the folder of a version that kept shares of the work alone
-        made = {"flops": forked.call(lambda: _flops(plan))}
+        made = {"flops": forked.call(lambda: _flops(workload))}
     if made:
         facts |= made
-        partial = folder / "facts.partial"
-        with partial.open("w") as file:
-            json.dump(facts, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
+        write_json(path, facts)
     return facts
 
 
@@ -128,7 +116,7 @@ def _load(folder: Path, facts: dict[str, Any]) -> Prepared:
     )
 
 
-def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
+def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
     """In a child: torch is imported here and ends with the child."""
     import torch
 
@@ -137,14 +125,20 @@ def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     store = state_dir / "weights"
-    if plan.weights:
-        weights.check_store(plan.weights, store)
-        manifest = plan.weights.manifest
+    if workload.weights:
+        weights.check_store(workload.weights, store)
+        manifest = workload.weights.manifest
     else:
-        manifest = weights.make_seeded_weights(plan.model, plan.classes, plan.weights_seed, store)
-    shapes = boundary_shapes(plan.model, plan.classes, plan.batch_size, plan.image_px)
-    batches = golden.input_batches(plan.batch_size, plan.image_px, INPUT_BATCHES, INPUT_SEED)
-    logits = golden.reference_logits(plan.model, plan.classes, manifest, store, batches)
+        manifest = weights.make_seeded_weights(
+            workload.model, workload.classes, workload.weights_seed, store
+        )
+    shapes = boundary_shapes(
+        workload.model, workload.classes, workload.batch_size, workload.image_px
+    )
+    batches = golden.input_batches(
+        workload.batch_size, workload.image_px, INPUT_BATCHES, INPUT_SEED
+    )
+    logits = golden.reference_logits(workload.model, workload.classes, manifest, store, batches)
     try:
         with (folder / "reference.npy").open("wb") as file:
             np.save(file, np.stack(list(logits)), allow_pickle=False)
@@ -156,13 +150,13 @@ def _make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
         "manifest": manifest.to_json(),
         "weights_digest": manifest.digest,
         "boundaries": [(b.shape, b.dtype, b.nbytes) for b in shapes],
-        "flops": _flops(plan),
+        "flops": _flops(workload),
         "input_digest": golden.input_digest(batches),
     }
 
 
-def _flops(plan: Plan) -> list[int]:
+def _flops(workload: Workload) -> list[int]:
     """In a child, too."""
     from paretopipe_runtime.models.boundaries import block_flops
 
-    return block_flops(plan.model, plan.classes, plan.batch_size, plan.image_px)
+    return block_flops(workload.model, workload.classes, workload.batch_size, workload.image_px)

@@ -6,46 +6,33 @@ first number. What remains of a run is the wire, the system calls and the backen
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import Any
 
 from paretopipe_runtime import golden
 from paretopipe_runtime.contract.factors import in_key
-from paretopipe_runtime.contract.plan import Plan, read_plan
-from paretopipe_runtime.orchestrator.pipeline import (
-    Deadlines,
-    Driver,
-    Expected,
-    finish,
-    launch,
-    launch_s,
-)
-from paretopipe_runtime.orchestrator.postmortem import explained
+from paretopipe_runtime.contract.plan import Chain, read_chain
+from paretopipe_runtime.orchestrator.drive import launched
+from paretopipe_runtime.orchestrator.orders import NOTHING, Part, orders_of
+from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected, launch_s
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
-from paretopipe_runtime.orchestrator.record import security, was_throttled
-from paretopipe_runtime.orchestrator.sample import Sample, shuffled
+from paretopipe_runtime.orchestrator.record import (
+    hosts_of,
+    security,
+    status_of,
+    throttled,
+    unproved,
+)
+from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
-from paretopipe_runtime.worker.order import HUB, StageOrder
 
 FLOAT_NBYTES = 4
 ANSWER = Tensor((1, 1), "float32", FLOAT_NBYTES)
 GUESSED_RATE_MBIT = 900.0
-#: What an ordinary plan has and the plan of a link does without.
-_UNUSED = {
-    "model": "mobilenetv2",
-    "classes": 10,
-    "image_px": 1,
-    "batch_size": 1,
-    "engine": "eager",
-    "weights_seed": 0,
-    "pairing": "",
-    "throughput_batches": 1,
-}
 
 
-def samples(document: dict[str, Any]) -> list[Sample]:
+def work_of(document: dict[str, Any]) -> Work:
     """Return the samples of a link, one a repeat; each moves every size of payload.
 
     Raises
@@ -57,74 +44,69 @@ def samples(document: dict[str, Any]) -> list[Sample]:
         raise ValueError("workers has fewer than two hosts, and a link has two ends")
     if int(document["batches"]) < 2:
         raise ValueError(f"batches {document['batches']}, expected 2: a pace is between two")
-    plan = read_plan(
-        {
-            **document,
-            **_UNUSED,
-            "latency_batches": document["batches"],
-            "splits": [list(range(1, len(document["workers"])))],
-        }
+    chain = read_chain({"engine": NOTHING.engine, **document})
+    warmup, batches, window = (
+        int(document[count]) for count in ("warmup_batches", "batches", "window")
     )
     payloads = [int(nbytes) for nbytes in document["payload_bytes"]]
     if not payloads or any(nbytes < FLOAT_NBYTES or nbytes % FLOAT_NBYTES for nbytes in payloads):
         raise ValueError(f"payload_bytes {payloads}, expected multiples of {FLOAT_NBYTES}")
-    network = {"asked": plan.netem, "measured": plan.measured}
-    return [
-        Sample(
-            "link",
-            repeat,
-            _factors(plan, payloads, repeat),
-            functools.partial(_measure, plan, payloads, repeat),
-            guess_s=sum(_guess_s(plan, nbytes) for nbytes in payloads),
-            about={"network": network},
-        )
-        for repeat in range(1, plan.repeats + 1)
+    seed, cell_id = int(document["seed"]), document["cell_id"]
+
+    def run(repeat: int) -> Run:
+        factors = {
+            "hosts": [worker.host for worker in chain.workers],
+            **in_key(
+                *(chain.variant, [worker.variant for worker in chain.workers], len(chain.workers)),
+                only=lambda factor: factor.moves,
+            ),
+            "scenario": chain.network.scenario,
+            "netem": chain.network.netem,
+            "repeat": repeat,
+            "payload_bytes": payloads,
+            "warmup_batches": warmup,
+            "batches": batches,
+            "window": window,
+            **({"hub": chain.hub.host} if chain.hub else {}),
+        }
+        return Run((), chain.workers, repeat, 0, warmup, batches, batches, factors)
+
+    def measure(run: Run, keys: Keys, run_id: str) -> dict[str, Any]:
+        order = shuffled(seed, cell_id, run.repeat, payloads)
+        return _measure(chain, run, order, keys, run_id)
+
+    runs = [run(repeat) for repeat in range(1, int(document["repeats"]) + 1)]
+    alone = warmup + batches
+    transfers_s = [
+        nbytes * 8e-6 / (chain.network.rate_mbit or GUESSED_RATE_MBIT) for nbytes in payloads
     ]
+    guess_s = sum(
+        launch_s(chain) + alone * (transfer_s + chain.network.rtt_s) + batches * transfer_s
+        for transfer_s in transfers_s
+    )
+    return Work(
+        kind="link",
+        document=document,
+        runs=runs,
+        measure=measure,
+        about=lambda _: {"network": chain.network.facts},
+        estimate_s={"link": guess_s},
+    )
 
 
-def _guess_s(plan: Plan, nbytes: int) -> float:
-    transfer_s = nbytes * 8e-6 / (plan.rate_mbit or GUESSED_RATE_MBIT)
-    alone = plan.warmup_batches + plan.latency_batches
-    return launch_s(plan) + alone * (transfer_s + plan.rtt_s) + plan.latency_batches * transfer_s
-
-
-def _factors(plan: Plan, payloads: list[int], repeat: int) -> dict[str, Any]:
-    factors = {
-        "hosts": [worker.host for worker in plan.workers],
-        **in_key(
-            *(plan.variant, [worker.variant for worker in plan.workers], len(plan.workers)),
-            only=lambda factor: factor.moves,
-        ),
-        "scenario": plan.scenario,
-        "netem": plan.netem,
-        "repeat": repeat,
-        "payload_bytes": payloads,
-        "warmup_batches": plan.warmup_batches,
-        "batches": plan.latency_batches,
-        "window": plan.window,
-    }
-    return {**factors, "hub": plan.hub.host} if plan.hub else factors
-
-
-def _measure(
-    plan: Plan, payloads: list[int], repeat: int, keys: Keys, run_id: str
-) -> dict[str, Any]:
-    """Move every size of payload, each in fresh processes, in a random order."""
+def _measure(chain: Chain, run: Run, order: list[int], keys: Keys, run_id: str) -> dict[str, Any]:
+    """Move every size of payload in that order, each in fresh processes."""
     began = time.perf_counter()
-    seen = {
-        nbytes: _move(plan, nbytes, keys, f"{run_id}-{nbytes}")
-        for nbytes in shuffled(plan, repeat, payloads)
-    }
-    reasons = sorted({reason for moved in seen.values() for reason in moved["reasons"]})
+    seen = {nbytes: _move(chain, run, nbytes, keys, f"{run_id}-{nbytes}") for nbytes in order}
+    checks = [moved["checks"] for moved in seen.values()]
+    payloads = run.factors["payload_bytes"]
     return {
-        "status": f"invalid:{','.join(reasons)}" if reasons else "ok",
-        "security": security(plan),
+        "status": status_of({reason: any(c[reason] for c in checks) for reason in checks[0]}),
+        "security": security(chain),
         "transfers": [
             {
                 "payload_bytes": nbytes,
-                "latency_s": seen[nbytes]["latency_s"],
-                "pace_s": seen[nbytes]["pace_s"],
-                "cpu_s": seen[nbytes]["cpu_s"],
+                **{key: seen[nbytes][key] for key in ("latency_s", "pace_s", "cpu_s")},
             }
             for nbytes in payloads
         ],
@@ -133,74 +115,34 @@ def _measure(
     }
 
 
-def _move(plan: Plan, nbytes: int, keys: Keys, run_id: str) -> dict[str, Any]:
+def _move(chain: Chain, run: Run, nbytes: int, keys: Keys, run_id: str) -> dict[str, Any]:
     payload = Tensor((1, nbytes // FLOAT_NBYTES), "float32", nbytes)
-    deadlines = Deadlines.of(plan, [nbytes] * len(plan.workers))
+    window = run.factors["window"]
+    deadlines = Deadlines.of(chain, [nbytes] * len(chain.workers), window)
     numbers = golden.random_batches(payload.shape, INPUT_BATCHES, INPUT_SEED)
     expected = Expected(ANSWER, tuple(batch[:, :1] for batch in numbers), tolerance=0.0)
-    workers = (*plan.workers, *([plan.hub] if plan.hub else []))
-    with explained(workers, run_id, keys, plan.rtt_s) as boots:
-        pipeline = launch(_orders(plan, payload, deadlines, run_id), plan, keys, boots)
-        try:
-            driver = Driver(pipeline, expected, deadlines)
-            driver.one_in_flight(plan.warmup_batches)
-            alone = driver.one_in_flight(plan.latency_batches)
-            full = driver.saturated(plan.latency_batches, plan.window)
-            reports = finish(pipeline, deadlines)
-            proof = driver.proof()
-        finally:
-            for channel in pipeline.channels:
-                channel.close()
-    batches = plan.warmup_batches + 2 * plan.latency_batches
+    parts = [Part(0, 0, payload, payload)] * (len(chain.workers) - 1)
+    parts += [Part(0, 0, payload, ANSWER)]
+    orders = orders_of(chain, parts, run_id, deadlines)
+    with launched(orders, chain, keys, expected, deadlines) as driver:
+        driver.one_in_flight(run.warmup_batches)
+        alone = driver.one_in_flight(run.latency_batches)
+        full = driver.saturated(run.throughput_batches, window)
+        reports = driver.finish()
+        proof = driver.proof()
+    batches = run.warmup_batches + run.latency_batches + run.throughput_batches
     moved = [report["payload_sent"] for report in reports[:-1]]
     moved += [report["payload_received"] for report in reports[1:]]
-    wrong = proof["max_rel_err"] != 0 or proof["batches_checked"] != batches
     completions = full["completion_s"]
-    hosts = {
-        worker.host: {**answer["host"], **report["host"]}
-        for worker, answer, report in zip(plan.workers, pipeline.ready, reports, strict=True)
-    }
+    hosts = hosts_of(chain.workers, driver.ready, reports)
     return {
         "latency_s": alone["batch_s"],
         "pace_s": (completions[-1] - completions[0]) / (len(completions) - 1),
         "cpu_s": [report["cpu_s"] / batches for report in reports],  # of each stage's process
-        "reasons": ["output_mismatch"] * wrong
-        + ["bytes_mismatch"] * any(total != nbytes * batches for total in moved)
-        + ["throttled"] * any(map(was_throttled, hosts.values())),
+        "checks": {
+            **unproved(proof, expected.tolerance, batches),
+            "bytes_mismatch": any(total != nbytes * batches for total in moved),
+            "throttled": throttled(hosts),
+        },
         "hosts": hosts,
     }
-
-
-def _orders(plan: Plan, payload: Tensor, deadlines: Deadlines, run_id: str) -> list[StageOrder]:
-    def order(stage: int, allocator: str, takes: Tensor, gives: Tensor) -> StageOrder:
-        return StageOrder(
-            run_id=run_id,
-            stage=stage,
-            stages=len(plan.workers),
-            backend=plan.backend,
-            transport=plan.transport,
-            engine=plan.engine,
-            allocator=allocator,
-            model=plan.model,
-            classes=plan.classes,
-            manifest={},
-            first=0,
-            end=0,
-            takes=takes,
-            gives=gives,
-            **plan.onward(plan.workers, stage),
-            input_batches=INPUT_BATCHES,
-            input_seed=INPUT_SEED,
-            image_px=0,
-            io_timeout_s=deadlines.io_s,
-            idle_timeout_s=deadlines.batch_s + 60,
-        )
-
-    last = len(plan.workers) - 1
-    orders = [
-        order(stage, worker.allocator, payload, ANSWER if stage == last else payload)
-        for stage, worker in enumerate(plan.workers)
-    ]
-    if plan.hub:
-        orders.append(order(HUB, plan.hub.allocator, ANSWER, ANSWER))
-    return orders

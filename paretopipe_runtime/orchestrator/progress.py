@@ -1,32 +1,17 @@
-"""How far a sweep is, in a small JSON file that is replaced whole."""
+"""The progress file: how far a sweep is, and how long the rest should take."""
 
 from __future__ import annotations
 
 import math
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from paretopipe_runtime.files import offer_json
 from paretopipe_runtime.orchestrator.pace import STEADY, Learned, Pace
-
-
-class Step(Protocol):
-    """What is measured in one go and becomes one record."""
-
-    @property
-    def key(self) -> str:
-        """Its identity."""
-
-    @property
-    def split(self) -> str:
-        """What the progress line calls it."""
-
-    @property
-    def repeat(self) -> int:
-        """Which of its repeats it is."""
+from paretopipe_runtime.orchestrator.runs import Run
 
 
 class Progress:
@@ -34,15 +19,15 @@ class Progress:
 
     The time left is the plan's estimate for the runs to come, scaled by how measured runs compared
     with theirs, here and in the cells before; a split that has been measured stands for itself.
-    Blocks that drifted count once more, and of those to come some do.
+    Rounds that drifted count once more, and of those to come some do.
 
     Parameters
     ----------
     path : Path or None
         Where to keep it; None keeps none.
     cell_id : str
-    steps : list of Step
-        All that the plan has: runs, or samples of a profile.
+    runs : list of Run
+        All that the plan has.
     done : dict
         The valid records of those that need not be measured, by key.
     estimate_s : dict
@@ -55,7 +40,7 @@ class Progress:
         self,
         path: Path | None,
         cell_id: str,
-        steps: Sequence[Step],
+        runs: Sequence[Run],
         done: dict[str, dict[str, Any]],
         estimate_s: dict[str, float],
         others: Sequence[Learned] = (),
@@ -65,17 +50,17 @@ class Progress:
         self._waiting, self._to_come, self._judged, self._drifted = 0, 0, 0, 0
         self._estimate_s = estimate_s
         self._measured_s: dict[str, list[float]] = {}
-        self._left = {step.key: step.split for step in steps if step.key not in done}
-        self._repeats = max((step.repeat for step in steps), default=0)
-        self._block = [step.split for step in steps if step.repeat == 1]
-        reused = len(steps) - len(self._left)
+        self._left = {run.key: run.split for run in runs if run.key not in done}
+        self._repeats = max((run.repeat for run in runs), default=0)
+        self._round = [run.split for run in runs if run.repeat == 1]
+        reused = len(runs) - len(self._left)
         self._began = time.monotonic()
-        for step in steps:
-            if row := done.get(step.key):
-                self._measured_s.setdefault(step.split, []).append(row["wall_s"])
+        for run in runs:
+            if row := done.get(run.key):
+                self._measured_s.setdefault(run.split, []).append(row["wall_s"])
         self._state: dict[str, Any] = {
             "cell_id": cell_id,
-            "runs_total": len(steps),
+            "runs_total": len(runs),
             "runs_done": reused,
             "runs_reused": reused,
             "failed": 0,
@@ -88,54 +73,48 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """How many runs there are, those of a repeated block twice."""
+        """All runs, those of a repeated round twice."""
         return int(self._state["runs_total"])
 
     @property
     def left(self) -> int:
-        """How many runs have no valid record yet."""
+        """Runs without a valid record."""
         return len(self._left)
 
-    def add(self, steps: Iterable[Step]) -> None:
-        """Take in what is to be measured once more."""
-        added = {step.key: step.split for step in steps if step.key not in self._left}
+    def add(self, runs: Sequence[Run]) -> None:
+        """Add runs that the plan did not have at first, or that are measured once more."""
+        added = {run.key: run.split for run in runs if run.key not in self._left}
+        self._repeats = max(self._repeats, *(run.repeat for run in runs), 0)
         self._left.update(added)
         self._state["runs_total"] += len(added)
 
     def foresee(self, waiting: int, to_come: int, judged: int, drifted: int) -> None:
-        """Take in how many blocks wait to be measured again, or are to come and may have to be.
+        """Note how many rounds wait to be measured again, are to come, were judged, drifted."""
+        self._waiting, self._to_come = waiting, to_come
+        self._judged, self._drifted = judged, drifted
 
-        And of how many that have been looked at how many drifted.
-        """
-        self._waiting, self._to_come, self._judged, self._drifted = (
-            waiting,
-            to_come,
-            judged,
-            drifted,
-        )
-
-    def begin(self, step: Step, again: str = "") -> None:
-        """Say what is measured now, and why if it is measured once more."""
-        place = f", {again}" if again else f" repeat {step.repeat}/{self._repeats}"
-        self._state["current"] = f"{step.split}{place}"
+    def begin(self, run: Run, again: str = "") -> None:
+        """Show a run that starts, and why it is measured again."""
+        place = f", {again}" if again else f" repeat {run.repeat}/{self._repeats}"
+        self._state["current"] = f"{run.split}{place}"
         self.write()
 
-    def end(self, step: Step, row: dict[str, Any]) -> None:
-        """Take in one record."""
+    def end(self, run: Run, row: dict[str, Any]) -> None:
+        """Count a record."""
         status = row["status"]
         if status == "ok":
-            self._left.pop(step.key, None)
-            self._measured_s.setdefault(step.split, []).append(row["wall_s"])
+            self._left.pop(run.key, None)
+            self._measured_s.setdefault(run.split, []).append(row["wall_s"])
             self._state["runs_done"] += 1
-            self._state["last"] = f"ok {step.split} {_figures(row)}".strip()
+            self._state["last"] = f"ok {run.split} {_figures(row)}".strip()
         else:
             self._state["failed" if status.startswith("failed") else "invalid"] += 1
-            self._state["last"] = f"{status} {step.split} {row['message']}".strip()
+            self._state["last"] = f"{status} {run.split} {row['message']}".strip()
         self.write()
 
     @property
     def learned(self) -> Learned:
-        """What the cell has shown so far."""
+        """The cell's pace so far, for cells after it."""
         ratios = [
             statistics.median(times) / self._estimate_s[split]
             for split, times in self._measured_s.items()
@@ -146,22 +125,19 @@ class Progress:
         return Learned(ratio, runs, self._judged, self._drifted)
 
     def left_s(self) -> tuple[float, float]:
-        """Seconds that the rest will take, as far as can be told now, and their deviation."""
-        pace = self._pace()
+        """Return the seconds that the rest should take, and their deviation."""
+        pace = Pace.of(self._others, self.learned)
         known_s = guessed_s = 0.0
         for split in self._left.values():
             if split in self._measured_s:
                 known_s += self._seconds(split, pace)
             else:
                 guessed_s += self._seconds(split, pace)
-        block_s = sum(self._seconds(split, pace) for split in self._block)
+        round_s = sum(self._seconds(split, pace) for split in self._round)
         likely = self._waiting + self._to_come * pace.again
         unsure = math.sqrt(self._to_come * pace.again * (1 - pace.again))
-        several = STEADY * (known_s + self._waiting * block_s) + pace.spread * guessed_s
-        return known_s + guessed_s + likely * block_s, math.hypot(several, unsure * block_s)
-
-    def _pace(self) -> Pace:
-        return Pace.of(self._others, self.learned)
+        several = STEADY * (known_s + self._waiting * round_s) + pace.spread * guessed_s
+        return known_s + guessed_s + likely * round_s, math.hypot(several, unsure * round_s)
 
     def _seconds(self, split: str, pace: Pace) -> float:
         times = self._measured_s.get(split)

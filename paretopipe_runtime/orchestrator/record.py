@@ -1,4 +1,4 @@
-"""Turn what one run saw into its record, and judge whether it counts.
+"""Records: what one run saw, and whether it counts.
 
 A run that cannot prove its output is invalid, not slow. The rules look only at proofs and
 covariates, never at the latency or throughput they would excuse; one catches what no link can do.
@@ -7,11 +7,13 @@ covariates, never at the latency or throughput they would excuse; one catches wh
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.factors import ENGINES
+from paretopipe_runtime.contract.measures import REPORTED
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.plan import Chain, Plan, Worker
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
@@ -25,6 +27,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     batches = run.warmup_batches + run.latency_batches + run.throughput_batches
     phase_of = ["warmup"] * run.warmup_batches + ["latency"] * run.latency_batches
     phase_of += ["throughput"] * run.throughput_batches
+    engine = plan.workload.engine
     reports, ready = seen["reports"], seen["ready"]
     stages = _stages(plan, run, prepared, seen, phase_of)
     hops = _hops(plan, run, prepared, seen, phase_of)
@@ -32,17 +35,8 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     compute_s = [
         sum(times) for times in zip(*(s["compute_s"]["latency"] for s in stages), strict=True)
     ]
-    proof = {
-        "max_rel_err": seen["proof"]["max_rel_err"],
-        "argmax_equal": seen["proof"]["argmax_equal"],
-        "batches_checked": seen["proof"]["batches_checked"],
-        "tolerance": ENGINES[plan.engine].tolerance,
-        "weights_digest": prepared.weights_digest,
-        "input_digest": ready[0]["input_digest"],
-        "reference_digest": prepared.reference_digest,
-    }
     record = {
-        "security": security(plan),
+        "security": security(plan.chain),
         "warmup": seen["warmup"],
         "latency": {"batch_s": latency_s, "median_s": statistics.median(latency_s)},
         "throughput": _throughput(plan, seen["throughput"]),
@@ -51,26 +45,74 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "network_s": {
             "latency": [whole - part for whole, part in zip(latency_s, compute_s, strict=True)]
         },
-        "proof": proof,
+        "proof": proof_of(engine, prepared, ready, seen["proof"]),
         "phases_s": seen["phases_s"],
         "wall_s": seen["wall_s"],
-        "hosts": {
-            worker.host: {**answer["host"], **report["host"]}
-            for worker, answer, report in zip(run.workers, ready, reports, strict=True)
-        },
+        "hosts": hosts_of(run.workers, ready, reports),
     }
-    reasons = _reasons(plan, prepared, seen, record, batches)
-    if again := _rebooted(run, seen):
+    again = _rebooted(run, seen)
+    if again:
         record["message"] = rebooted(", ".join(again)).message
-        reasons = ["node_rebooted", *reasons]
-    return {"status": f"invalid:{','.join(reasons)}" if reasons else "ok", **record}
+    encrypted = plan.chain.transport != "tls" or all(hop["cipher"] for hop in hops)
+    bytes_equal = all(
+        hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in hops
+    )
+    checks = {
+        "node_rebooted": bool(again),
+        **unproved(seen["proof"], ENGINES[engine].tolerance, batches),
+        "unencrypted": not encrypted,
+        "input_mismatch": ready[0]["input_digest"] != prepared.input_digest,
+        "bytes_mismatch": not bytes_equal,
+        "exceeds_wire": _exceeds_wire(plan, record),
+        "throttled": throttled(record["hosts"]),
+    }
+    return {"status": status_of(checks), **record}
 
 
-def security(plan: Plan) -> str:
-    """What protected a run's connections: ``hmac`` their set-up, ``tls`` every byte."""
-    if plan.backend != "socket":
+def proof_of(
+    engine: str, prepared: Prepared, ready: list[dict[str, Any]], seen: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the outputs' proof for a record, with what they were compared with."""
+    return {
+        **{key: seen[key] for key in ("max_rel_err", "argmax_equal", "batches_checked")},
+        "tolerance": ENGINES[engine].tolerance,
+        "weights_digest": prepared.weights_digest,
+        "input_digest": ready[0]["input_digest"],
+        "reference_digest": prepared.reference_digest,
+    }
+
+
+def hosts_of(
+    workers: Sequence[Worker], ready: list[dict[str, Any]], reports: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return each host's description, with what it counted during the run."""
+    return {
+        worker.host: {**answer["host"], **report["host"]}
+        for worker, answer, report in zip(workers, ready, reports, strict=True)
+    }
+
+
+def status_of(checks: dict[str, bool]) -> str:
+    """Return ``ok``, or ``invalid:`` and every reason that holds."""
+    reasons = [reason for reason, holds in checks.items() if holds]
+    return f"invalid:{','.join(reasons)}" if reasons else "ok"
+
+
+def unproved(proof: dict[str, Any], tolerance: float, batches: int) -> dict[str, bool]:
+    """Check the outputs of so many batches, by the reason for which they do not count."""
+    error = proof["max_rel_err"]
+    return {
+        "non_finite": not proof["finite"],
+        "output_mismatch": error is None or error > tolerance or not proof["argmax_equal"],
+        "unchecked_batches": proof["batches_checked"] != batches,
+    }
+
+
+def security(chain: Chain) -> str:
+    """Return what protected a run's connections: ``hmac`` their set-up, ``tls`` every byte."""
+    if chain.backend != "socket":
         return "rpc-insecure"
-    return "tls" if plan.transport == "tls" else "hmac"
+    return "tls" if chain.transport == "tls" else "hmac"
 
 
 def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
@@ -81,9 +123,9 @@ def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
     completions: nearer the truth where they come evenly, too high where they bunch.
     """
     completions = phase["completion_s"]
-    images = plan.batch_size * len(completions)
+    images = plan.workload.batch_size * len(completions)
     between = completions[-1] - completions[0]
-    steady = plan.batch_size * (len(completions) - 1) / between if between > 0 else None
+    steady = plan.workload.batch_size * (len(completions) - 1) / between if between > 0 else None
     return {**phase, "img_s": images / completions[-1], "steady_img_s": steady}
 
 
@@ -97,14 +139,13 @@ def _by_phase(values: list[tuple[int, float]], phase_of: list[str]) -> dict[str,
 def _stages(
     plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any], phase_of: list[str]
 ) -> list[dict[str, Any]]:
-    names = model_info(plan.model).block_names
+    names = model_info(plan.workload.model).block_names
     blocks = prepared.manifest["blocks"]
     ranges = stage_ranges(run.cuts, len(names))
     return [
         {
             "index": index + 1,
             "host": worker.host,
-            "device": report["device"],
             "first_block": first,
             "end_block": end,
             "block_names": list(names[first:end]),
@@ -112,11 +153,9 @@ def _stages(
             "partition_bytes": sum(block["nbytes"] for block in blocks[first:end]),
             "load_s": answer["load_s"],
             "compute_s": _by_phase([(b, c) for b, _, c in report["batches"]], phase_of),
-            "cpu_percent": report["cpu_percent"],
             "cpu_s": report["cpu_s"],
-            "baseline_rss_bytes": report["baseline_rss_bytes"],
-            "peak_rss_bytes": report["peak_rss_bytes"],
             "allocator": worker.allocator,
+            **{name: report[name] for name in REPORTED},
             "threads": report["threads"],
             **_gpu(report, phase_of),
         }
@@ -127,7 +166,7 @@ def _stages(
 
 
 def _gpu(report: dict[str, Any], phase_of: list[str]) -> dict[str, Any]:
-    """What a stage on a GPU says beside the rest; `compute_s` has all of its three steps."""
+    """Return a GPU's own figures; `compute_s` has all of its three steps."""
     if "gpu" not in report:
         return {}
     batch_ids = [batch_id for batch_id, _, _ in report["batches"]]
@@ -158,52 +197,31 @@ def _hops(
             "bytes_planned": tensor.nbytes * len(phase_of),
             "bytes_sent": reports[index]["payload_sent"],
         }
-        if plan.hub:
-            hop["via"] = plan.hub.host
+        if plan.chain.hub:
+            hop["via"] = plan.chain.hub.host
         if index + 1 < len(reports):
             arrivals = [(b, r) for b, r, _ in reports[index + 1]["batches"] if r is not None]
             hop["bytes_received"] = reports[index + 1]["payload_received"]
             hop["receive_s"] = _by_phase(arrivals, phase_of)
         else:
             hop["bytes_received"] = seen["proof"]["payload_received"]
-        if plan.transport == "tls":  # as agreed on by the two ends
+        if plan.chain.transport == "tls":  # as agreed on by the two ends
             arrived = reports[index + 1] if index + 1 < len(reports) else seen["proof"]
             hop["cipher"] = arrived.get("cipher")
         hops.append(hop)
     return hops
 
 
-def _reasons(
-    plan: Plan, prepared: Prepared, seen: dict[str, Any], record: dict[str, Any], batches: int
-) -> list[str]:
-    proof = seen["proof"]
-    bytes_equal = all(
-        hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in record["hops"]
-    )
-    encrypted = plan.transport != "tls" or all(hop["cipher"] for hop in record["hops"])
-    checks = {
-        "non_finite": not proof["finite"],
-        "unencrypted": not encrypted,
-        "output_mismatch": not (_within(record["proof"]) and proof["argmax_equal"]),
-        "unchecked_batches": proof["batches_checked"] != batches,
-        "input_mismatch": seen["ready"][0]["input_digest"] != prepared.input_digest,
-        "bytes_mismatch": not bytes_equal,
-        "exceeds_wire": _exceeds_wire(plan, record),
-        "throttled": any(map(was_throttled, record["hosts"].values())),
-    }
-    return [reason for reason, holds in checks.items() if holds]
-
-
-def was_throttled(host: dict[str, Any]) -> bool:
-    """Whether a host was short of voltage, capped, throttled or near its limit while it measured.
+def throttled(hosts: dict[str, dict[str, Any]]) -> bool:
+    """Tell whether one was short of voltage, capped, throttled or near its limit meanwhile.
 
     Only the bits that were live then count: those the firmware keeps tell of earlier times.
     """
-    return bool(int(host["throttled_live"] or "0", 16))
+    return any(int(host["throttled_live"] or "0", 16) for host in hosts.values())
 
 
 def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
-    """Hosts whose boot at the end of the run is another one than at its beginning."""
+    """Return the hosts that were restarted during the run."""
 
     def told(answers: list[dict[str, Any]]) -> Boots:
         names = (worker.host for worker in run.workers)
@@ -215,19 +233,15 @@ def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
     return changed(before, before, after)
 
 
-def _within(proof: dict[str, Any]) -> bool:
-    return proof["max_rel_err"] is not None and proof["max_rel_err"] <= proof["tolerance"]
-
-
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
-    """Whether the shaped hop, the first, would have carried more than it can, or sooner.
+    """Tell whether the first hop, the shaped one, carried more than it can, or sooner.
 
     A chain of one has none: only predictions leave it, on a way that need not be shaped.
     """
     if len(record["stages"]) < 2:
         return False
-    if min(record["latency"]["batch_s"]) * WIRE_SLACK < plan.least_delay_s:
+    if min(record["latency"]["batch_s"]) * WIRE_SLACK < plan.network.least_delay_s:
         return True
     batches = len(record["throughput"]["completion_s"])
-    least_s = plan.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
+    least_s = plan.network.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
     return bool(record["throughput"]["completion_s"][-1] * WIRE_SLACK < least_s)

@@ -1,10 +1,10 @@
-"""What a relay was asked for, checked: one sentence for whatever it cannot do."""
+"""Parsing of a relay's options."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paretopipe_runtime.contract import units
@@ -13,17 +13,12 @@ from paretopipe_runtime.errors import ParetoPipeError
 Address = tuple[str, int]
 DIRECTIONS = ("egress", "symmetric")
 _HOP = re.compile(r"([^=]+)=([0-9.]+):(\d{1,5})=([0-9.]+):(\d{1,5})")
-#: What netem does to packets, which no relay has.
-_IMPOSSIBLE = ("jitter", "loss", "delay_correlation", "loss_correlation", "distribution")
 _NOTHING = re.compile(r"(0(\.0+)?\s*(us|ms|s|%)?)?")
 
 
 @dataclass(frozen=True)
 class Hop:
-    """One way: connections to `listen` go on to `target`, which is `name`'s.
-
-    `outward` is whether the shaped host makes them, so that what they send is what leaves it.
-    """
+    """Forwarding from `listen` to host `name` at `target`; `outward` if the shaped host dials."""
 
     name: str
     listen: Address
@@ -33,9 +28,9 @@ class Hop:
 
 @dataclass(frozen=True)
 class Shaping:
-    """What happens to what leaves the shaped host and, where `symmetric`, to what reaches it.
+    """One-way delay and rate of the shaped host's uplink and, if `symmetric`, its downlink.
 
-    `delay_s` is in seconds, one way; `rate_mbit` counts bytes on the wire, None is no limit.
+    `rate_mbit` counts bytes on the wire; None is no limit.
     """
 
     delay_s: float
@@ -43,21 +38,8 @@ class Shaping:
     symmetric: bool
 
 
-def shaping(delay: str, rate: str, direction: str, others: Mapping[str, str]) -> Shaping:
-    """Return the shaping that these words, netem's, ask for.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RELAY`` for what a relay cannot do, for a word that is none, for nothing at all.
-    """
-    for name in _IMPOSSIBLE:
-        if not _NOTHING.fullmatch(others.get(name, "").strip()):
-            raise _refusal(
-                f"{name.replace('_', ' ')} {others[name]} cannot be had from a relay, which sees "
-                "TCP's bytes and not its packets: it has a delay and a rate — choose a scenario "
-                "without, or real or virtual hosts"
-            )
+def shaping(delay: str, rate: str, direction: str) -> Shaping:
+    """Parse netem's words, or raise ``E_RELAY``."""
     delay_s = _number("delay", delay, units.seconds(delay), "200ms")
     rate_mbit = _number("rate", rate, units.mbit(rate), "5mbit")
     if not delay_s and not rate_mbit:
@@ -68,13 +50,7 @@ def shaping(delay: str, rate: str, direction: str, others: Mapping[str, str]) ->
 
 
 def hops(towards: Sequence[str], back: Sequence[str]) -> list[Hop]:
-    """Return the hops that these words say: one from the shaped host's own name, some to others.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RELAY`` where one is malformed, missing, named twice, or reaches beyond this machine.
-    """
+    """Parse one hop back to the shaped host and the hops to others, or raise ``E_RELAY``."""
     if len(back) != 1 or not towards:
         raise _refusal(
             f"{len(back)} hops --from and {len(towards)} --towards, expected one --from for "
@@ -89,13 +65,7 @@ def hops(towards: Sequence[str], back: Sequence[str]) -> list[Hop]:
 
 
 def loopback(text: str) -> Address:
-    """Return ``127.0.78.11:47470`` as a pair.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RELAY`` where it is no such address of this machine's loopback.
-    """
+    """Parse ``127.0.78.11:47470``, or raise ``E_RELAY``."""
     address, _, port = text.rpartition(":")
     if not port.isdecimal():
         raise _refusal(f"{text!r} is no address and port, expected for example 127.0.79.12:47510")
@@ -114,7 +84,7 @@ def _hop(text: str, *, outward: bool) -> Hop:
 
 
 def _own(address: str, port: str) -> Address:
-    """An address that no other machine can reach: a relay asks nobody who they are."""
+    """Accept loopback addresses only: a relay has no authentication."""
     try:
         known = ipaddress.IPv4Address(address)
     except ValueError as error:

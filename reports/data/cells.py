@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
+from paretopipe_runtime.contract import measures
+from paretopipe_runtime.contract.factors import Variant
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.splits import Cuts as Cuts
+from paretopipe_runtime.contract.splits import dashed, undashed
 from reports import paper
 from reports.data import plans
 from reports.data.drifts import Drift as Drift
 from reports.data.drifts import drifts
-from reports.data.groups import Groups, Key
+from reports.data.factors import rank, variant
+from reports.data.groups import OF_RUN, Groups, Key
 from reports.data.groups import Spread as Spread
 from reports.data.groups import Value as Value
 from reports.data.groups import spread as spread
-from reports.data.kinds import variant_rank
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name
 from reports.words import pairing_rank, slug
 
-Cuts = tuple[int, ...]
+_OF_STAGE = [figure.name for figure in measures.of("stage") if not figure.is_text]
 
 
 @dataclass(frozen=True)
@@ -31,21 +35,13 @@ class Stage:
     """What one stage of a split took on its host."""
 
     host: str
-    compute_s: Spread | None
-    cpu_percent: Spread | None  # of one core, by the stage's process
-    load_s: Spread | None
-    partition_bytes: Spread | None
-    baseline_rss_bytes: Spread | None
-    peak_rss_bytes: Spread | None
-    allocator: str  # empty where the records do not say
+    allocator: str = ""  # empty where the records do not say
     device: str = ""  # "cpu", "cuda", "cuda:1"; empty where the records do not say
-    gpu_percent: Spread | None = None
-    gpu_used_bytes: Spread | None = None  # of the GPU's memory, by the stage's process
-    gpu_others: Spread | None = None  # processes seen on the GPU beside it
-    gpu_copy_in_s: Spread | None = None  # of compute_s: the batch's way to the GPU, and back
-    gpu_copy_out_s: Spread | None = None
-    host_cpu_percent: Spread | None = None  # of all cores, by everything on the host
-    host_memory_percent: Spread | None = None
+    figures: Mapping[str, Spread | None] = field(default_factory=dict)
+
+    def __getitem__(self, figure: str) -> Spread | None:
+        """Return a figure of `contract.measures`."""
+        return self.figures[figure]
 
 
 @dataclass(frozen=True)
@@ -56,16 +52,27 @@ class Split:
     cuts: Cuts
     row_id: str
     cut_blocks: tuple[tuple[str, str], ...]  # last block before and first after each cut
-    latency_s: Spread | None
-    throughput_img_s: Spread | None
-    steady_img_s: Spread | None
-    network_s: Spread | None
+    figures: Mapping[str, Spread | None]
     stages: tuple[Stage, ...]
     hops: tuple[tuple[str, Spread | None], ...]  # between stages: label, bytes per batch
     phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
     attempts: int
     invalid: int  # of the attempts: those that failed or may not count, whatever came of a rerun
     values: tuple[Value, ...] = ()  # one a counted run, by block
+
+    def __getitem__(self, figure: str) -> Spread | None:
+        """Return a figure of `contract.measures`, of whole runs."""
+        return self.figures[figure]
+
+    @property
+    def latency_s(self) -> Spread | None:
+        """Seconds from a batch's start to its prediction, one batch in flight."""
+        return self.figures["latency_s"]
+
+    @property
+    def throughput_img_s(self) -> Spread | None:
+        """Images per second, a window of batches in flight."""
+        return self.figures["throughput_img_s"]
 
     @property
     def runs(self) -> int:
@@ -89,9 +96,7 @@ class Cell:
 
     id: str
     model: str
-    backend: str
-    engine: str
-    allocators: tuple[str, ...]  # of each stage; empty where the records do not say
+    variant: Variant  # how it is computed and moved, by the keys of `contract.factors`
     pairing: str
     hosts: tuple[str, ...]
     scenario: str
@@ -103,9 +108,6 @@ class Cell:
     planned: tuple[Cuts, ...]
     end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
     drifts: tuple[Drift, ...] = ()  # of every pass of every block that has sentinels
-    devices: tuple[str, ...] = ()  # of each stage; empty where all computed on the CPU
-    transport: str = "plain"  # what the records do not name was plain
-    emulation: str = ""  # what the hosts are; empty where they are hosts
 
     @property
     def measured(self) -> tuple[Split, ...]:
@@ -138,9 +140,8 @@ def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) 
 def _rank(cell: Cell) -> tuple[Any, ...]:
     # The undisturbed network first: everything else is read against it.
     conditioned = cell.asked is not None
-    variant = variant_rank(cell.backend, cell.transport, cell.engine, cell.allocators)
     place = (pairing_rank(cell.pairing), conditioned, cell.scenario)
-    return (cell.model, cell.emulation, *variant, cell.devices, *place)
+    return (cell.model, *rank(cell), *place)
 
 
 def _cell(
@@ -161,17 +162,12 @@ def _cell(
     planned = plans.cuts(plan, blocks.get(model) or paper.block_count(model))
     seen = {split.cuts for split in splits}
     # A planned split without a record gets a row that says so, not no row.
-    splits += [_split(groups, (cell_id, SPLIT, _dashed(c))) for c in planned if c not in seen]
+    splits += [_split(groups, (cell_id, SPLIT, dashed(c))) for c in planned if c not in seen]
     ends = (_split(groups, key) for key in groups.of(cell_id, END_POINT))
     return Cell(
         id=cell_id,
         model=model,
-        backend=str(known.get("backend")),
-        transport=str(known.get("transport") or "plain"),
-        emulation=str(known.get("emulation") or ""),
-        engine=str(known.get("engine") or "eager"),
-        allocators=plans.allocators(plan, factors),
-        devices=plans.devices(plan, factors),
+        variant=variant(plan, factors),
         pairing=str(known.get("pairing")),
         hosts=plans.hosts(plan, factors),
         scenario=scenario_name(scenario),
@@ -186,8 +182,8 @@ def _cell(
 
 
 def _split(groups: Groups, key: Key) -> Split:
-    cell_id, _, dashed = key
-    cuts = tuple(int(cut) for cut in dashed.split("-") if cut)
+    cell_id, _, name_of_cuts = key
+    cuts = undashed(name_of_cuts)
     name = groups.first(key, "split") or split_name({"cuts": cuts})
     stages = range(1, len(cuts) + 2)
     return Split(
@@ -201,10 +197,7 @@ def _split(groups: Groups, key: Key) -> Split:
             )
             for k in stages[:-1]
         ),
-        latency_s=groups.spread(key, "latency_s"),
-        throughput_img_s=groups.spread(key, "throughput_img_s"),
-        steady_img_s=groups.spread(key, "throughput_steady_img_s"),
-        network_s=groups.spread(key, "network_s"),
+        figures={name: groups.spread(key, name) for name in OF_RUN},
         stages=tuple(_stage(groups, key, k) for k in stages),
         hops=tuple(
             (_hop(groups, key, k), groups.spread(key, f"hop{k}_bytes_per_batch"))
@@ -221,31 +214,15 @@ def _stage(groups: Groups, key: Key, number: int) -> Stage:
     name = f"stage{number}"
     return Stage(
         host=groups.first(key, f"{name}_host") or "?",
-        compute_s=groups.spread(key, f"{name}_compute_s"),
-        cpu_percent=groups.spread(key, f"{name}_cpu_percent"),
-        load_s=groups.spread(key, f"{name}_load_s"),
-        partition_bytes=groups.spread(key, f"{name}_partition_bytes"),
-        baseline_rss_bytes=groups.spread(key, f"{name}_baseline_rss_bytes"),
-        peak_rss_bytes=groups.spread(key, f"{name}_peak_rss_bytes"),
         allocator=groups.first(key, f"{name}_allocator") or "",
         device=groups.first(key, f"{name}_device") or "",
-        gpu_percent=groups.spread(key, f"{name}_gpu_percent"),
-        gpu_used_bytes=groups.spread(key, f"{name}_gpu_used_bytes"),
-        gpu_others=groups.spread(key, f"{name}_gpu_others"),
-        gpu_copy_in_s=groups.spread(key, f"{name}_gpu_copy_in_s"),
-        gpu_copy_out_s=groups.spread(key, f"{name}_gpu_copy_out_s"),
-        host_cpu_percent=groups.spread(key, f"{name}_host_cpu_percent"),
-        host_memory_percent=groups.spread(key, f"{name}_host_memory_percent"),
+        figures={figure: groups.spread(key, f"{name}_{figure}") for figure in _OF_STAGE},
     )
 
 
 def _hop(groups: Groups, key: Key, number: int) -> str:
     start, via, end = (groups.first(key, f"hop{number}_{at}") for at in ("from", "via", "to"))
     return " → ".join([start or "?", *([via] if via else []), end or "?"])
-
-
-def _dashed(cuts: Cuts) -> str:
-    return "-".join(map(str, cuts))
 
 
 def _middle(value: Spread | None) -> float:

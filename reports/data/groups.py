@@ -6,12 +6,14 @@ second for all of them.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from paretopipe_runtime.contract import measures
 from reports.data.reduce import SENTINEL
 from reports.data.selection import PHASES
 
@@ -27,6 +29,10 @@ class Spread:
     low: float
     high: float
     n: int
+
+    def scaled(self, factor: float) -> Spread:
+        """Return the same in another unit."""
+        return Spread(self.median * factor, self.low * factor, self.high * factor, self.n)
 
 
 class Value(NamedTuple):
@@ -112,18 +118,22 @@ def spread(rows: pd.DataFrame, column: str) -> Spread | None:
     return Spread(float(values.median()), float(values.min()), float(values.max()), len(values))
 
 
-_NAMED = ("_host", "_device", "_block", "_allocator", "_from", "_to", "_via", "_cipher")
-_OF_PARTS = ("stage", "hop")
-_OF_ALL = ["latency_s", "throughput_img_s", "throughput_steady_img_s", "network_s"]
+_PART = re.compile(r"(?:stage|hop)\d+_(.+)")
+#: Figures of a whole run that a split has a median of.
+OF_RUN = [figure.name for figure in measures.of("run") if figure.heading]
 
 
 def _texts(frame: pd.DataFrame) -> list[str]:
-    return [c for c in frame.columns if c.startswith(_OF_PARTS) and c.endswith(_NAMED)]
+    return [
+        c for c in frame.columns if (part := _PART.match(c)) and measures.named(part[1]).is_text
+    ]
 
 
 def _numbers(frame: pd.DataFrame) -> list[str]:
-    parts = [c for c in frame.columns if c.startswith(_OF_PARTS) and not c.endswith(_NAMED)]
-    return [*_OF_ALL, *parts]
+    parts = [
+        c for c in frame.columns if (part := _PART.match(c)) and not measures.named(part[1]).is_text
+    ]
+    return [*OF_RUN, *parts]
 
 
 def _table(grouped: pd.DataFrame) -> dict[Key, dict[str, Any]]:

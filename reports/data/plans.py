@@ -45,21 +45,6 @@ def cuts(plan: Record, blocks: int | None) -> tuple[tuple[int, ...], ...]:
     return ()
 
 
-def allocators(plan: Record, factors: Record) -> tuple[str, ...]:
-    """Return the allocator of each stage; nothing where it was not recorded."""
-    # A plan may leave it unsaid, and then means what its runtime's default was: ask the runs.
-    stated = [worker.get("allocator") for worker in plan.get("workers") or []]
-    found = factors.get("allocators") if factors else stated
-    return tuple(str(allocator) for allocator in found or () if allocator)
-
-
-def devices(plan: Record, factors: Record) -> tuple[str, ...]:
-    """Return the device of each stage; nothing where all of them are processors."""
-    stated = [worker.get("device") or "cpu" for worker in plan.get("workers") or []]
-    found = tuple(map(str, (factors.get("devices") if factors else stated) or ()))
-    return found if set(found) - {"cpu"} else ()
-
-
 def hosts(plan: Record, factors: Record) -> tuple[str, ...]:
     """Return the host of each stage."""
     planned = [worker.get("host") for worker in plan.get("workers") or []]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
+from paretopipe_runtime.contract.factors import DEVICE, FACTORS, Factor, Variant
 from paretopipe_runtime.contract.lines import Record
 from reports.data import shape
 from reports.data.groups import Spread
@@ -42,8 +43,7 @@ class Profile:
 
     model: str
     host: str
-    engine: str
-    allocator: str
+    variant: Variant  # by the options of `contract.factors`; an empty device was not recorded
     classes: int
     image_px: int
     batch_size: int
@@ -52,8 +52,6 @@ class Profile:
     blocks: tuple[Block, ...]
     runs: int  # fresh processes that count
     attempts: int
-    device: str  # "cpu", "cuda", "cuda:1"; empty where the records do not say
-    emulation: str = ""  # what the host is; empty where it is one
     cpu_percent: Spread | None = None  # of one processor, what the process got of the host
 
 
@@ -72,20 +70,18 @@ class Link:
     """A pairing's way through stages that compute nothing; median network of its runs."""
 
     hosts: tuple[str, ...]
-    backend: str
+    variant: Variant  # of `contract.factors` by their options, what is not a host's own
     rtt_ms: float | None
     rate_mbit: float | None
     transfers: tuple[Transfer, ...]
     runs: int
-    transport: str = "plain"
-    emulation: str = ""
 
 
 def profiles(records: Records) -> tuple[Profile, ...]:
     """Return every profile with a valid measurement, by all that its blocks' times depend on."""
     groups: dict[str, list[Record]] = {}
     for record in records.profiles:
-        groups.setdefault(repr((_setting(record), _emulation(record))), []).append(record)
+        groups.setdefault(repr(_setting(record)), []).append(record)
     found = (
         _profile(_latest(group, _whole_profile), len(group)) for _, group in sorted(groups.items())
     )
@@ -96,29 +92,36 @@ def links(records: Records) -> tuple[Link, ...]:
     """Return every link with a valid measurement, by hosts, backend, transport and network."""
     groups: dict[str, list[Record]] = {}
     for record in records.links:
-        factors, network = record["factors"], record.get("network")
+        network = record.get("network")
         asked = network.get("asked") if isinstance(network, dict) else None
-        transport = factors.get("transport") or "plain"
-        how = (factors.get("backend"), transport, _emulation(record))
-        place = repr((factors.get("hosts"), *how, asked))
+        place = repr((record["factors"].get("hosts"), *_moved(record).values(), asked))
         groups.setdefault(place, []).append(record)
     found = (_link(_latest(group, _whole_link)) for _, group in sorted(groups.items()))
     return tuple(link for link in found if link)
 
 
+_SIZES = ("classes", "image_px", "batch_size")
+
+
 def _setting(record: Record) -> tuple[Any, ...]:
+    """Return all that a block's time depends on: sizes last, the factors before them."""
     factors = record["factors"]
-    return tuple(
-        factors.get(key) or default
-        for key, default in (
-            *(("model", ""), ("host", ""), ("engine", "eager"), ("allocator", "tuned")),
-            *(("device", "cpu"), ("classes", 0), ("image_px", 0), ("batch_size", 0)),
-        )
-    )
+    places = (factors.get("model") or "", factors.get("host") or "")
+    return (*places, *_computed(record).values(), *(factors.get(size) or 0 for size in _SIZES))
 
 
-def _emulation(record: Record) -> str:
-    return clean(record["factors"].get("emulation") or "")
+def _computed(record: Record) -> Variant:
+    return _variant(record, lambda factor: factor.computes)
+
+
+def _moved(record: Record) -> Variant:
+    return _variant(record, lambda factor: factor.moves and not factor.per_host)
+
+
+def _variant(record: Record, depends: Callable[[Factor], bool]) -> Variant:
+    stated = record["factors"]
+    found = {f.option: stated.get(f.option) or f.default for f in FACTORS if depends(f)}
+    return Variant({option: clean(value) for option, value in found.items()})
 
 
 def _latest(group: Sequence[Record], whole: Callable[[Record], bool]) -> list[Record]:
@@ -136,12 +139,12 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
     newest = max(runs, key=lambda run: str(run.get("started_at") or ""))
     # Of a model whose blocks have changed, only the processes that measured the same ones.
     runs = [run for run in runs if _outline(run) == _outline(newest)]
-    model, host, engine, allocator, _, classes, image_px, batch_size = _setting(newest)
+    model, host, *_, classes, image_px, batch_size = _setting(newest)
+    device = clean(newest.get("device") or newest["factors"].get(DEVICE.option) or "")
     return Profile(
         model=str(model),
         host=clean(host),
-        engine=str(engine),
-        allocator=clean(allocator),
+        variant=Variant(_computed(newest), device=device),
         classes=classes,
         image_px=image_px,
         batch_size=batch_size,
@@ -153,8 +156,6 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
         ),
         runs=len(runs),
         attempts=attempts,
-        device=clean(newest.get("device") or newest["factors"].get("device") or ""),
-        emulation=_emulation(newest),
         cpu_percent=_spread(amount(run.get("cpu_percent")) for run in runs),
     )
 
@@ -202,13 +203,11 @@ def _link(runs: Sequence[Record]) -> Link | None:
     )
     return Link(
         hosts=hosts,
-        backend=str(runs[0]["factors"].get("backend") or "socket"),
+        variant=_moved(runs[0]),
         rtt_ms=rtt.median if rtt else None,
         rate_mbit=rate.median if rate else None,
         transfers=tuple(transfers),
         runs=len(runs),
-        transport=str(runs[0]["factors"].get("transport") or "plain"),
-        emulation=_emulation(runs[0]),
     )
 
 
@@ -228,8 +227,8 @@ def _whole_profile(record: Record) -> bool:
     """Whether a profile has what a prediction and a table need of every block."""
     blocks = record.get("blocks")
     return (
-        all(map(is_name, _setting(record)[:5]))
-        and all(map(is_count, _setting(record)[5:]))
+        all(map(is_name, _setting(record)[:2]))
+        and all(map(is_count, _setting(record)[-len(_SIZES) :]))
         and isinstance(blocks, list)
         and bool(blocks)
         and is_count(record.get("input_bytes"))

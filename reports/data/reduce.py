@@ -6,28 +6,18 @@ settings and hosts, is kept once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
 import orjson
 
+from paretopipe_runtime.contract import measures
 from paretopipe_runtime.contract.lines import Record
 from reports.data import shape
 from reports.data.text import MESSAGE, amount, clean, is_number, number
 
-MEASURED = (
-    *("latency_s", "throughput_img_s", "throughput_steady_img_s", "network_s", "wall_s"),
-    *("max_rel_err", "tolerance", "argmax_equal", "rtt_ms", "rate_mbit"),
-    *("weights_digest", "input_digest"),
-)
-STAGE = (
-    *("host", "device", "first_block", "last_block", "compute_s", "cpu_percent", "gpu_percent"),
-    *("host_cpu_percent", "host_memory_percent", "load_s", "parameters", "partition_bytes"),
-    *("baseline_rss_bytes", "peak_rss_bytes", "allocator"),
-    *("gpu_used_bytes", "gpu_others", "gpu_copy_in_s", "gpu_copy_out_s"),
-)
-HOP = ("from", "to", "via", "cipher", "bytes_per_batch")
+MEASURED = tuple(figure.name for figure in measures.of("run"))
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # what a run is measured for
 # Counted by every run anew; as part of a host's description they would make each one unique.
 _PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
@@ -136,68 +126,37 @@ class Reducer:
 
     def _measured(self, record: Record) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Flatten what a run measured; a failed run may have any part of it missing."""
-        throughput, proof = record.get("throughput") or {}, record.get("proof") or {}
-        network = (record.get("network") or {}).get("measured") or {}
-        equal = proof.get("argmax_equal")
-        values: list[Any] = [
-            number((record.get("latency") or {}).get("median_s")),
-            number(throughput.get("img_s")),
-            amount(throughput.get("steady_img_s")),
-            _median((record.get("network_s") or {}).get("latency")),
-            amount(record.get("wall_s")),
-            amount(proof.get("max_rel_err")),
-            amount(proof.get("tolerance")),
-            equal if isinstance(equal, bool) else None,
-            amount(network.get("rtt_ms")),
-            amount(network.get("rate_mbit")),
-            self._name(proof.get("weights_digest")),
-            self._name(proof.get("input_digest")),
-        ]
         stages, hops = record.get("stages") or [], record.get("hops") or []
         shape.expect_list("stages", stages)
         shape.expect_list("hops", hops)
         hosts = record.get("hosts") or {}
+        values = self._values(_RUN, record)
         for stage in stages:
-            values += self._stage(stage, hosts)
+            values += self._values(_STAGE, stage, hosts.get(str(stage.get("host"))) or {})
         for hop in hops:
-            values += [self._name(hop.get(key)) for key in HOP[:-1]]
-            values.append(amount(hop.get("bytes_per_batch")))
+            values += self._values(_HOP, hop)
         size = len(stages), len(hops)
         if size not in self._names:
             self._names[size] = (
                 *MEASURED,
-                *(f"stage{k}_{key}" for k in range(1, size[0] + 1) for key in STAGE),
-                *(f"hop{k}_{key}" for k in range(1, size[1] + 1) for key in HOP),
+                *(
+                    f"stage{k}_{f.name}"
+                    for k in range(1, size[0] + 1)
+                    for f in measures.of("stage")
+                ),
+                *(f"hop{k}_{f.name}" for k in range(1, size[1] + 1) for f in measures.of("hop")),
             )
         return self._names[size], tuple(values)
 
-    def _stage(self, stage: Record, hosts: Record) -> list[Any]:
-        names = stage.get("block_names") or []
-        host = hosts.get(str(stage.get("host"))) or {}
-        compute_s = _median((stage.get("compute_s") or {}).get("latency"))
-        return [
-            self._name(stage.get("host")),
-            self._name(stage.get("device")),
-            self._name(names[0]) if names else None,
-            self._name(names[-1]) if names else None,
-            amount(compute_s),
-            amount(stage.get("cpu_percent")),
-            amount(stage.get("gpu_percent")),
-            amount(host.get("cpu_percent")),
-            amount(host.get("memory_percent")),
-            amount(stage.get("load_s")),
-            amount(stage.get("parameters")),
-            amount(stage.get("partition_bytes")),
-            amount(stage.get("baseline_rss_bytes")),
-            amount(stage.get("peak_rss_bytes")),
-            self._name(stage.get("allocator")),
-            amount(stage.get("gpu_used_bytes")),
-            amount(stage.get("gpu_others")),
-            *(
-                amount(_median((stage.get(f"gpu_{way}_s") or {}).get("latency")))
-                for way in ("copy_in", "copy_out")
-            ),
-        ]
+    def _values(self, figures: Sequence[_Reading], part: Record, host: Any = None) -> list[Any]:
+        values: list[Any] = []
+        for on_host, first, rest, text, read in figures:
+            value = (host if on_host else part).get(first)
+            for key in rest:
+                value = (value or {}).get(key)
+            value = read(value)
+            values.append(self._name(value) if text else value)
+        return values
 
     def _name(self, value: Any) -> str | None:
         if value is None:
@@ -250,3 +209,21 @@ def _end_block(record: Record) -> int | None:
     stages = record.get("stages")
     end = stages[-1].get("end_block") if stages else None
     return end if shape.cut_points([end]) else None
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "text": lambda value: value,
+    "first": lambda names: names[0] if names else None,
+    "last": lambda names: names[-1] if names else None,
+    "flag": lambda value: value if isinstance(value, bool) else None,
+    "number": amount,
+    "signed": number,
+    "median": lambda values: amount(_median(values)),
+    "signed median": _median,
+}
+#: Whether it is the host's, the first key, the other keys, whether it is text, what reads it.
+_Reading = tuple[bool, str, tuple[str, ...], bool, Callable[[Any], Any]]
+_RUN, _STAGE, _HOP = (
+    [(f.on_host, f.path[0], f.path[1:], f.is_text, _READ[f.kind]) for f in figures]
+    for figures in (measures.of("run"), measures.of("stage"), measures.of("hop"))
+)

@@ -8,15 +8,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
 from reports.data.cells import Cell
 
 _SAFE = re.compile(r"[A-Za-z0-9_.,:+-]+")
 _FIRST = (
     *("experiment", "model", "sweep", "scenarios", "pairings"),
-    *("backend", "transport", "engine", "splits"),
+    *(factor.option for factor in OF_CELL if not factor.of_hosts),
+    "splits",
 )
 # What no -e option sets: the playbook would take it from its experiment or from the inventory.
-_NOT_TYPED = {"allocator", "device"}
+_NOT_TYPED = {factor.option for factor in OF_WORKER}
 # What says nothing about profiles.
 _NOT_PROFILED = {
     *("scenarios", "splits", "repeats", "end_points", "sentinel", "drift_limit"),
@@ -27,7 +29,9 @@ _NOT_PROFILED = {
 def commands(cells: Sequence[Cell]) -> list[str]:
     """Return a command for each different set of options among the plans, in their order."""
     found = (
-        command(stated, emulation=cell.emulation) for cell in cells if (stated := _stated(cell))
+        command(stated, emulation=cell.variant["emulation"])
+        for cell in cells
+        if (stated := _stated(cell))
     )
     return [*dict.fromkeys(found)]
 
@@ -35,10 +39,13 @@ def commands(cells: Sequence[Cell]) -> list[str]:
 def to_profile(cell: Cell) -> str:
     """Return the command that profiles what a cell's stages compute and move."""
     stated = _stated(cell) or {"model": cell.model}
-    if not stated.get("engine") and cell.engine != "eager":
-        stated = {**stated, "engine": cell.engine}
+    for factor in OF_CELL:
+        value = cell.variant[factor.key]
+        unsaid = not stated.get(factor.option) and value != factor.default
+        if factor.computes and not factor.of_hosts and unsaid:
+            stated[factor.option] = value
     options = {key: value for key, value in stated.items() if key not in _NOT_PROFILED}
-    return command(options, "profile.yml", cell.emulation)
+    return command(options, "profile.yml", cell.variant["emulation"])
 
 
 def _stated(cell: Cell) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.factors import OF_WORKER
 from paretopipe_runtime.contract.lines import Record
 from reports.data.reduce import END_POINT, SENTINEL, SPLIT
 from reports.data.text import clean
@@ -13,7 +14,8 @@ from reports.data.text import clean
 # These differ between the runs of one cell; a change in anything else makes them incomparable.
 _PER_RUN = {"cuts", "split", "repeat", "role", "sentinel"}
 # Everything on the first host has no second one, and nothing to send through a hub.
-_PLACES = {"hosts", "allocators", "devices", "hub"}
+_BY_STAGE = ("hosts", *(factor.key for factor in OF_WORKER))
+_PLACES = {*_BY_STAGE, "hub"}
 # Where a link's rate is limited the runtime shortens the phases of splits that send much.
 PHASES = ("warmup_batches", "latency_batches", "throughput_batches")
 _WATCH = "sentinel:it watches its block for drift and is no replicate of its split"
@@ -93,7 +95,7 @@ def changes(run: Record, newest: Record) -> list[str]:
     own, current = settings(run), settings(newest)
     if run["role"] == END_POINT:
         current = {key: value for key, value in current.items() if key not in _PLACES}
-        places = [key for key in ("hosts", "allocators", "devices") if key in newest["factors"]]
+        places = [key for key in _BY_STAGE if key in newest["factors"]]
         own |= {key: run["factors"].get(key) for key in places}
         # Everything on the first host: as that host was in the splits.
         current |= {key: _first(newest["factors"][key], own[key]) for key in places}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
 from reports.data.text import LARGEST, NAME, is_count, is_name, is_number
 
 _STAGES = 16  # more than any pipeline of small devices
@@ -171,20 +172,15 @@ _SIZES: dict[str, Check] = {
 _NAMED: dict[str, Check] = {
     key: _text
     for key in (
-        *("model", "backend", "transport", "engine", "pairing", "split", "hub", "role", "input"),
-        *("weights", "weights_digest", "emulation"),
+        *(factor.key for factor in OF_CELL),
+        *("model", "pairing", "split", "hub", "role", "input", "weights", "weights_digest"),
     )
 }
 _FACTORS: dict[str, Check] = {
     **_SIZES,
     **_NAMED,
-    **{
-        "hosts": _names,
-        "allocators": _names,
-        "devices": _names,
-        "scenario": _scenario,
-        "netem": flat,
-    },
+    **{"hosts": _names, **{factor.key: _names for factor in OF_WORKER}},
+    **{"scenario": _scenario, "netem": flat},
     **{"cuts": cut_points, "sentinel": _text},
 }
 _PLAN: dict[str, Check] = {

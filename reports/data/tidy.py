@@ -10,34 +10,25 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
+from paretopipe_runtime.contract import splits
+from paretopipe_runtime.contract.factors import FACTORS, OF_CELL, OF_WORKER, Factor
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.splits import dashed
 from reports.data.reduce import MEASURED
 from reports.data.selection import PHASES, exclusions
 from reports.data.text import clean
 
-FACTORS = (
-    *("model", "classes", "image_px", "batch_size", "backend", "transport", "engine"),
-    "emulation",
-    *(
-        "allocators",
-        "weights",
-        "pairing",
-        "scenario",
-        "split",
-        "role",
-        "sentinel",
-        "cuts",
-        "repeat",
-        "window",
-        "input",
-        *PHASES,
-    ),
+COLUMNS_OF_FACTORS = (
+    *("model", "classes", "image_px", "batch_size"),
+    *(factor.key for factor in (*OF_CELL, *OF_WORKER)),
+    *("weights", "pairing", "scenario", "split", "role", "sentinel", "cuts", "repeat", "window"),
+    *("input", *PHASES),
 )
 _RUN = ("cell_id", "run_key", "attempt", "block_pass", "status", "message", "started_at", "order")
 _LABEL = 32  # characters of a split's name beside a chart
 _PIECE = 10_000  # rows; as text a large table takes as much memory again
 _SPECIAL = frozenset(',"\n\r')
-COLUMNS = (*FACTORS, *_RUN, "security", "counted", "excluded", *MEASURED)
+COLUMNS = (*COLUMNS_OF_FACTORS, *_RUN, "security", "counted", "excluded", *MEASURED)
 
 
 def tidy(runs: Sequence[Record]) -> pd.DataFrame:
@@ -71,8 +62,7 @@ def scenario_name(scenario: Any) -> str:
 
 def split_name(factors: Record) -> str:
     """Return the split's name: as recorded, or P and its cut points."""
-    name = str(factors.get("split") or "P" + "-".join(str(cut) for cut in factors["cuts"]))
-    return clean(name, _LABEL)
+    return clean(str(factors.get("split") or splits.split_name(factors["cuts"])), _LABEL)
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -124,7 +114,7 @@ def _settings(runs: Sequence[Record]) -> dict[str, Any]:
     shared = {id(run["factors"]): run for run in runs}
     place = {known: row for row, known in enumerate(shared)}
     rows = [_factors(run) for run in shared.values()]
-    keys = [key for key in FACTORS if key != "repeat"]
+    keys = [key for key in COLUMNS_OF_FACTORS if key != "repeat"]
     known = pd.DataFrame({key: [row[key] for row in rows] for key in keys})
     whole = known.take([place[id(run["factors"])] for run in runs])
     return {key: whole[key].array for key in keys}
@@ -134,16 +124,20 @@ def _factors(run: Record) -> Record:
     """Return the cells of a row that its settings fill."""
     factors = run["factors"]
     return {
-        **{key: factors.get(key) for key in FACTORS},
-        "transport": factors.get("transport") or "plain",
-        "engine": factors.get("engine") or "eager",
-        "allocators": "-".join(map(str, factors.get("allocators") or ())) or None,
+        **{key: factors.get(key) for key in COLUMNS_OF_FACTORS},
+        **{factor.key: _said(factor, factors.get(factor.key)) for factor in FACTORS},
         "weights": factors.get("weights") or ("seeded" if "weights_seed" in factors else None),
         "scenario": scenario_name(factors.get("scenario")),
-        "cuts": "-".join(str(cut) for cut in factors["cuts"]),
+        "cuts": dashed(factors["cuts"]),
         "split": split_name(factors),
         "role": run["role"],
     }
+
+
+def _said(factor: Factor, value: Any) -> str | None:
+    if factor.per_host:
+        return "-".join(map(str, value or ())) or None
+    return value or factor.default or None
 
 
 def _values(runs: Sequence[Record]) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.factors import Variant
 from reports import paper
 from reports.data.cells import Cell, Split
-from reports.data.kinds import variant_rank
-from reports.data.naming import Naming
+from reports.data.factors import Naming, place_name, rank
 from reports.page.draw import multiples
 from reports.page.figures import busiest, fastest, tally
 from reports.page.sections import models, provenance
@@ -22,26 +21,6 @@ from reports.page.sections.verdict.answer import compromise
 from reports.page.sheet import Sheet
 from reports.page.tables import Column, Entry, Row, Table
 from reports.words import count, listing, number, pairing_name, pairing_rank, slug
-
-
-@dataclass(frozen=True)
-class Place:
-    """A pairing under a network, computed and moved in one way: what models share."""
-
-    backend: str
-    transport: str
-    engine: str
-    allocators: tuple[str, ...]
-    devices: tuple[str, ...]
-    emulation: str
-    pairing: str
-    scenario: str
-
-    @classmethod
-    def of(cls, cell: Cell) -> Place:
-        """Return where a cell was measured."""
-        how = (cell.backend, cell.transport, cell.engine, cell.allocators, cell.devices)
-        return cls(*how, cell.emulation, cell.pairing, cell.scenario)
 
 
 def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
@@ -88,19 +67,19 @@ def _model(sheet: Sheet, file: str) -> dict[str, Any]:
 def _places(
     sheets: Sequence[Sheet], files: Mapping[str, str], naming: Naming
 ) -> list[dict[str, Any]]:
-    found: dict[Place, dict[str, Cell]] = {}
+    found: dict[tuple[Variant, str, str], dict[str, Cell]] = {}
     for sheet in sheets:
         for cell in sheet.cells:
-            found.setdefault(Place.of(cell), {})[sheet.model] = cell
+            place = cell.variant, cell.pairing, cell.scenario
+            found.setdefault(place, {})[sheet.model] = cell
     return [_place(cells, sheets, files, naming) for cells in sorted(found.values(), key=_rank)]
 
 
 def _rank(cells: Mapping[str, Cell]) -> tuple[Any, ...]:
     cell = next(iter(cells.values()))
     # The undisturbed network first, as on the models' pages.
-    variant = variant_rank(cell.backend, cell.transport, cell.engine, cell.allocators)
     place = (pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
-    return (cell.emulation, *variant, cell.devices, *place)
+    return (*rank(cell), *place)
 
 
 def _place(
@@ -112,9 +91,7 @@ def _place(
         for sheet in sheets
         if sheet.model in cells and cells[sheet.model].measured
     ]
-    how = (first.backend, *_named(first.transport), first.engine, *first.allocators, *first.devices)
-    # What the hosts are is part of its name only where they are none: places keep theirs.
-    key = slug(".".join((*how, *filter(None, [first.emulation]), first.pairing)))
+    key = slug(f"{place_name(first)}.{first.pairing}")
     asked = dict.fromkeys(provenance.asked(cell.asked) for cell in cells.values())
     # A model keeps its colour and shape whichever models a chart shows.
     order = {sheet.model: place for place, sheet in enumerate(sheets)}
@@ -144,11 +121,6 @@ def _place(
         "lacking": _lacking(cells, sheets),
         "sizes": _sizes([cell for _, cell in ready]),
     }
-
-
-def _named(transport: str) -> list[str]:
-    """Return what a transport adds to a place's name: places of before keep theirs."""
-    return [] if transport == "plain" else [transport]
 
 
 _COLUMNS = (

@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from paretopipe_runtime.contract.factors import Variant
 from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data.cells import Cell, build
-from reports.data.naming import Naming
+from reports.data.factors import Naming
 from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
@@ -135,16 +136,9 @@ def _judged(cell: Cell, delta: float) -> tuple[Judgement, Contest]:
 
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
-    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    groups: dict[tuple[Variant, str], list[Cell]] = {}
     for cell in cells:
-        key = (
-            cell.backend,
-            cell.transport,
-            cell.engine,
-            *(cell.allocators, cell.devices, cell.emulation),
-            cell.pairing,
-        )
-        groups.setdefault(key, []).append(cell)
+        groups.setdefault((cell.variant, cell.pairing), []).append(cell)
     return [*groups.values()]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from paretopipe_runtime.contract.measures import FIGURES, Figure, named
+from paretopipe_runtime.contract.splits import dashed
 from reports.data.cells import Cell, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.page.figures import point_id, spread
@@ -49,6 +51,7 @@ class Table:
     rows: tuple[Row, ...]
 
 
+_SHOWN = [figure for figure in FIGURES if figure.heading]
 Valid = Mapping[tuple[str, str, str], int]  # by cell id, role and dashed cuts
 
 
@@ -59,18 +62,21 @@ def build(cell: Cell, judgement: Judgement, valid: Valid) -> Table:
         Column("Front", "probability", numeric=False),
         Column("Strict front", "as in the paper", numeric=False),
         Column("Cut between blocks", "", numeric=False),
-        Column("Latency", "s"),
-        Column("Throughput", "images/s"),
-        Column("Between completions", "images/s"),
     ]
     model = next(iter(cell.measured), next(iter(cell.splits), None))
-    hosts = list(enumerate((stage.host for stage in model.stages) if model else (), start=1))
+    hosts = [stage.host for stage in model.stages] if model else []
     hops = [hop for hop, _ in model.hops] if model else []
-    columns += [Column(f"Stage {k} compute", f"s, {host}") for k, host in hosts]
-    columns.append(Column("Network", "s"))
-    columns += [Column("Sent per batch", f"MB, {hop}") for hop in hops]
-    columns += [Column(f"Stage {k} CPU", f"%, {host}") for k, host in hosts]
-    columns += [Column(f"Stage {k} peak memory", f"MiB, {host}") for k, host in hosts]
+    for figure in _SHOWN:
+        heading, unit = figure.heading, [figure.shown_unit] * bool(figure.shown_unit)
+        if figure.of == "run":
+            columns.append(Column(heading, "".join(unit)))
+        elif figure.of == "hop":
+            columns += [Column(heading, ", ".join([*unit, hop])) for hop in hops]
+        else:
+            columns += [
+                Column(f"Stage {k} {heading}", ", ".join([*unit, host]))
+                for k, host in enumerate(hosts, start=1)
+            ]
     columns.append(Column("Runs", "counted / valid / attempted"))
     rows = tuple(_row(split, judgement, cell, valid) for split in cell.splits)
     return Table(tuple(columns), rows)
@@ -94,11 +100,11 @@ def end_points(cell: Cell, valid: Valid) -> Table:
                 end.name,
                 False,
                 (
-                    _range(end.latency_s),
-                    _range(end.throughput_img_s),
+                    _entry(named("latency_s"), end.latency_s),
+                    _entry(named("throughput_img_s"), end.throughput_img_s),
                     _compute(end),
-                    _entry(end.network_s, _plain),
-                    _runs(end, valid[cell.id, END_POINT, dashed(end)]),
+                    _entry(named("network_s"), end["network_s"]),
+                    _runs(end, valid[cell.id, END_POINT, dashed(end.cuts)]),
                 ),
             )
             for end in cell.end_points
@@ -127,18 +133,22 @@ def _row(split: Split, judgement: Judgement, cell: Cell, valid: Valid) -> Row:
         _front(split, judgement, cell),
         Entry("yes" if strict else "–", "0" if strict else "1"),
         Entry(blocks or "–", place),
-        _range(split.latency_s),
-        _range(split.throughput_img_s),
-        _entry(split.steady_img_s, _plain),
-        *(_entry(stage.compute_s, _plain) for stage in split.stages),
-        _entry(split.network_s, _plain),
-        *(_entry(size, _megabytes) for _, size in split.hops),
-        *(_entry(stage.cpu_percent, _whole) for stage in split.stages),
-        *(_entry(stage.peak_rss_bytes, _mebibytes) for stage in split.stages),
-        _runs(split, valid[cell.id, SPLIT, dashed(split)], split.cuts in judgement.unreliable),
+        *(entry for figure in _SHOWN for entry in _entries(figure, split)),
+        _runs(split, valid[cell.id, SPLIT, dashed(split.cuts)], split.cuts in judgement.unreliable),
     )
     member = known and judgement.verdict[split.cuts] != "off"
     return Row(split.row_id, split.name, member, entries)
+
+
+def _entries(figure: Figure, split: Split) -> list[Entry]:
+    """Return what a split has of a figure: one, or one for each stage or hop."""
+    if figure.of == "run":
+        values = [split[figure.name]]
+    elif figure.of == "hop":
+        values = [size for _, size in split.hops]
+    else:
+        values = [stage[figure.name] for stage in split.stages]
+    return [_entry(figure, value) for value in values]
 
 
 def _front(split: Split, judgement: Judgement, cell: Cell) -> Entry:
@@ -152,48 +162,28 @@ def _front(split: Split, judgement: Judgement, cell: Cell) -> Entry:
     return Entry(text, f"{rank:.4f}")
 
 
-def dashed(split: Split) -> str:
-    """Return the cuts as the table of all attempts has them."""
-    return "-".join(map(str, split.cuts))
-
-
 def _runs(split: Split, valid: int, unreliable: bool = False) -> Entry:
     doubt = ", unreliable" if unreliable else ""
     return Entry(f"{split.runs} / {valid} / {split.attempts}{doubt}", str(split.runs))
 
 
 def _compute(split: Split) -> Entry:
-    known = [stage.compute_s.median for stage in split.stages if stage.compute_s]
+    known = [value.median for stage in split.stages if (value := stage["compute_s"])]
     return _figure(number(sum(known))) if known else _NOTHING
 
 
 _NOTHING = Entry("–", "")
 
 
-def _range(value: Spread | None) -> Entry:
-    return Entry(spread(value), f"{value.median:.6g}") if value else _NOTHING
-
-
-def _entry(value: Spread | None, say: Callable[[Spread], str]) -> Entry:
-    return _figure(say(value)) if value else _NOTHING
+def _entry(figure: Figure, value: Spread | None) -> Entry:
+    if value is None:
+        return _NOTHING
+    shown = value.scaled(figure.shown)
+    if figure.digits == "range":
+        return Entry(spread(shown), f"{shown.median:.6g}")
+    return _figure(f"{shown.median:,.0f}" if figure.digits == "whole" else number(shown.median))
 
 
 def _figure(text: str) -> Entry:
     """Return a figure that sorts as it reads: a page with many rows need not hold it twice."""
     return Entry(text, text.replace(",", ""))
-
-
-def _plain(value: Spread) -> str:
-    return number(value.median)
-
-
-def _whole(value: Spread) -> str:
-    return f"{value.median:,.0f}"
-
-
-def _megabytes(value: Spread) -> str:
-    return number(value.median / 1e6)
-
-
-def _mebibytes(value: Spread) -> str:
-    return f"{value.median / 2**20:,.0f}"

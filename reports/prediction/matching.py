@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.factors import BACKEND, DEVICE, FACTORS, TRANSPORT
 from reports import paper
 from reports.data.cells import Cell
-from reports.data.kinds import (
-    allocator_name,
-    backend_name,
-    devices_name,
-    engine_name,
-    transport_name,
-)
+from reports.data.factors import at_stage, phrase
 from reports.data.profiles import Link, Profile
 from reports.data.repeat import to_profile
 from reports.data.text import is_count
@@ -43,8 +38,11 @@ def profiles_of(cell: Cell, profiles: Sequence[Profile]) -> tuple[Profile, ...] 
     lacking = [
         host for host, profile in zip(cell.hosts, found, strict=True) if profile not in known
     ]
-    settings = [engine_name(cell.engine), *sorted({*map(allocator_name, cell.allocators)})]
-    settings += [devices_name(cell.devices, cell.hosts)] if cell.devices else []
+    settings = [
+        phrase(factor, cell)
+        for factor in FACTORS
+        if factor.computes and not factor.of_hosts and cell.variant[factor.key]
+    ]
     return (
         f"Nothing can be predicted here: the blocks of {paper.model_name(cell.model)} were not "
         f"profiled on {listing(list(dict.fromkeys(lacking)))} ({', '.join(settings)}). "
@@ -59,9 +57,9 @@ def links_of(cell: Cell, links: Sequence[Link]) -> tuple[Link | None, ...]:
             (
                 link
                 for link in links
-                if (link.hosts, link.backend, link.transport, link.emulation)
-                == (hop, cell.backend, cell.transport, cell.emulation)
+                if link.hosts == hop
                 and link.transfers
+                and all(cell.variant[key] == value for key, value in link.variant.items())
             ),
             key=lambda link: (link.rtt_ms or 0.0, -(link.rate_mbit or 0.0)),
             default=None,
@@ -73,19 +71,25 @@ def links_of(cell: Cell, links: Sequence[Link]) -> tuple[Link | None, ...]:
 def notes(cell: Cell, profiles: Sequence[Profile], links: Sequence[Link | None]) -> tuple[str, ...]:
     """Say what the predictions of a cell had to assume."""
     said = []
-    encrypted = "" if cell.transport == "plain" else f" with {transport_name(cell.transport)}"
+    how = f"over {BACKEND.word(cell.variant['backend'])}"
+    if cell.variant["transport"] != TRANSPORT.default:
+        how += f" with {TRANSPORT.word(cell.variant['transport'])}"
     hops = zip(cell.hosts, cell.hosts[1:], links, strict=False)
     if silent := [f"{one} to {other}" for one, other, link in hops if link is None]:
         said.append(
-            f"The transport from {listing(silent)} over {backend_name(cell.backend)}{encrypted} "
-            "was not measured: beside the wire it counts as free."
+            f"The transport from {listing(silent)} {how} was not "
+            "measured: beside the wire it counts as free."
         )
     if bare := [profile.host for profile in profiles if profile.whole_s is None]:
         said.append(
             f"The model in one piece was not timed on {listing(bare)}: block times are added as "
             "they are, each with the overhead of its own call."
         )
-    if copying := [profile.host for profile in profiles if profile.device not in ("", "cpu")]:
+    if copying := [
+        profile.host
+        for profile in profiles
+        if profile.variant["device"] not in ("", DEVICE.default)
+    ]:
         said.append(
             f"A batch's way to the GPU of {listing(copying)} and back is no part of a block's "
             "time: it is not predicted."
@@ -101,15 +105,11 @@ def setting(cell: Cell, name: str, otherwise: int) -> int:
 
 def _profile(cell: Cell, stage: int, profiles: Sequence[Profile]) -> Profile | None:
     known: dict[str, Any] = {**cell.plan, **cell.settings}
-    # Without a word in the records, what the runtime sets by itself.
-    allocator = cell.allocators[stage] if stage < len(cell.allocators) else "tuned"
-    device = cell.devices[stage] if stage < len(cell.devices) else "cpu"
+    wanted = [(f, at_stage(cell, f, stage)) for f in FACTORS if f.computes]
     for profile in profiles:
-        alike = (profile.model, profile.engine, profile.host, profile.allocator)
-        same = ((profile.device or "cpu"), profile.emulation) == (device, cell.emulation)
         if (
-            same
-            and alike == (cell.model, cell.engine, cell.hosts[stage], allocator)
+            (profile.model, profile.host) == (cell.model, cell.hosts[stage])
+            and all((profile.variant[f.option] or f.default) == value for f, value in wanted)
             and all(known.get(size) in (None, getattr(profile, size)) for size in _SIZES)
         ):
             return profile

@@ -11,38 +11,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import expm1, log, sqrt
 from statistics import median
-from typing import Literal
 
 import moocore
 import numpy as np
 from scipy.special import stdtrit
 
-from paretopipe_runtime.judging.membership import membership
-from paretopipe_runtime.judging.model import Fit, Run, fit
+from paretopipe_runtime.judging.membership import Decision, decide
+from paretopipe_runtime.judging.model import Cuts, Fit, Run, fit
 from reports.data.cells import Cell, Split
 from reports.statistics.pareto import front
 
-Cuts = tuple[int, ...]
-Verdict = Literal["on", "off", "undecided"]
-
-DRAWS = 4000
-ON_FROM, OFF_TO = 0.9, 0.1
 OUTLYING = 5.0
 INVALID_SHARE = 0.2
 _POWER, _LEVEL = 0.8, 0.05
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgement(Decision):
     """The verdicts on a cell's measured splits, with what they stand on."""
 
     delta: float
-    reason: str  # why nothing could be decided; empty where it could
     strict: frozenset[Cuts]  # the front of medians
-    membership: Mapping[Cuts, float]  # how sure it is that a split is on; empty: nobody can know
-    verdict: Mapping[Cuts, Verdict]
-    dominator: Mapping[Cuts, Cuts]  # of every split that is off: who dominates it most often
-    rival: Mapping[Cuts, Cuts]  # of every undecided split: who decides about it
     detectable_latency: float | None  # the smallest ratio - 1 between two splits likely to be seen
     detectable_throughput: float | None
     hypervolume: float | None
@@ -60,35 +49,12 @@ def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
     splits = cell.measured
     points = {split.cuts: (split.latency, split.throughput) for split in splits}
     marks = front([point[0] for point in points.values()], [point[1] for point in points.values()])
-    strict = frozenset(cuts for cuts, mark in zip(points, marks, strict=True) if mark)
     model = fit_splits(splits)
-    reason = _reason(splits, model)
-    sure: dict[Cuts, float] = {}
-    strongest: dict[Cuts, Cuts] = {}
-    if len(splits) == 1:
-        sure = {splits[0].cuts: 1.0}
-    elif model and not reason:
-        found = membership(model, delta, seed, DRAWS)
-        sure = {cuts: float(on) for cuts, on in zip(model.splits, found.on, strict=True)}
-        strongest = {
-            cuts: model.splits[int(row.argmax())]
-            for cuts, row in zip(model.splits, found.dominated, strict=True)
-            if row.any()
-        }
-    verdict: dict[Cuts, Verdict] = {cuts: _verdict(sure.get(cuts)) for cuts in sorted(points)}
     latency, throughput = _detectable(splits, model)
     return Judgement(
+        **vars(decide(model, delta, seed)),
         delta=delta,
-        reason=reason,
-        strict=strict,
-        membership=sure,
-        verdict=verdict,
-        dominator={cuts: strongest[cuts] for cuts in verdict if verdict[cuts] == "off"},
-        rival={
-            cuts: strongest[cuts]
-            for cuts in verdict
-            if verdict[cuts] == "undecided" and cuts in strongest
-        },
+        strict=frozenset(cuts for cuts, mark in zip(points, marks, strict=True) if mark),
         detectable_latency=latency,
         detectable_throughput=throughput,
         hypervolume=hypervolume(points),
@@ -111,22 +77,6 @@ def hypervolume(points: Mapping[Cuts, tuple[float, float]]) -> float | None:
     worst, best, most = known[:, 0].max(), known[:, 0].min(), known[:, 1].max()
     covered = moocore.hypervolume(known, ref=np.array([worst, 0.0]), maximise=[False, True])
     return float(covered / ((worst - best) * most))
-
-
-def _reason(splits: tuple[Split, ...], model: Fit | None) -> str:
-    if model is None:
-        return "no split was measured"
-    if len(splits) == 1 or model.degrees:
-        return ""
-    if all(split.runs == 1 for split in splits):
-        return "one run of each split: how much runs differ is not known"
-    return "no two splits share two blocks: how much runs differ is not known"
-
-
-def _verdict(sure: float | None) -> Verdict:
-    if sure is None or OFF_TO < sure < ON_FROM:
-        return "undecided"
-    return "on" if sure >= ON_FROM else "off"
 
 
 def _unreliable(cell: Cell) -> frozenset[Cuts]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paretopipe_runtime.orchestrator.rounds import Drift, Log, Shift, blocks_of
+from paretopipe_runtime.orchestrator.rounds import Drift, Log, Shift, rounds_of
 from tests.campaigns.conftest import Findings
 from tests.runtime.test_rounds import MANY, plan_runs
 
@@ -52,7 +52,7 @@ def measured(rng: np.random.Generator, repeats: int, cv: float, step: float) -> 
 
 def again(rows: list[Any], repeats: int) -> dict[str, list[int]]:
     """Return the blocks that each rule measures again."""
-    blocks = blocks_of(plan_runs(repeats=repeats, **MANY))
+    blocks = rounds_of(plan_runs(repeats=repeats, **MANY))
     keys: dict[str, list[Any]] = {}
     for row in rows:
         keys.setdefault(row["run_key"], []).append(row)

@@ -35,9 +35,9 @@ def peak_mib(
             **{"batch_size": batch, "engine": engine, "workers": [alone], "splits": [[]]},
         )
     )
-    prepared = prepare(plan, cluster.state_dir)
-    deploy(plan.workers[0], prepared.manifest, cluster.state_dir / "weights", cluster.keys)
-    run = Run((), plan.workers, 0, 0, 1, 2, 6, {})
+    prepared = prepare(plan.workload, cluster.state_dir)
+    deploy(plan.chain.workers[0], prepared.manifest, cluster.state_dir / "weights", cluster.keys)
+    run = Run((), plan.chain.workers, 0, 0, 1, 2, 6, {})
 
     def fresh() -> int:
         seen = drive(plan, run, prepared, cluster.key, f"memory-{model}-{batch}")

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import job, records
-from paretopipe_runtime.orchestrator import drive, loop
-from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.orchestrator import cell, drive, loop
 from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.receiving import Receiver
 
 PHASES = (
     *("before_lock", "lock_taken", "records_opened", "plan_written"),
@@ -91,14 +91,14 @@ def hook(gate: Gate, file: Path) -> None:
         gate.run += 1
 
     around(job, "_acquire", before=at("before_lock"), after=at("lock_taken"))
-    around(loop, "read_plan", before=at("records_opened"))
+    around(cell, "read_plan", before=at("records_opened"))
     around(loop, "_measure", before=next_run, after=at("computed_not_written"))
     around(socket, "create_connection", after=at("connected"))
     around(drive, "launch", after=at("workers_up"))
     around(drive.Driver, "one_in_flight", before=at("warm_up"))
-    around(Channel, "receive_payload", before=at("mid_tensor", _is_tensor))
+    around(Receiver, "receive_payload", before=at("mid_tensor", _is_tensor))
     around(drive.Driver, "_receive", after=at("between_batches", _nth(3)))
-    around(loop, "drive", after=at("torn_down"))
+    around(cell, "drive", after=at("torn_down"))
     around(records.Records, "append", after=at("synced_not_pulled", _is_run))
 
     proofs = threading.local()  # each connection is made in a thread of its own
@@ -146,7 +146,7 @@ def names(descriptor: int, file: Path) -> bool:
     return Path(f"/proc/self/fd/{descriptor}").readlink() == file
 
 
-def _is_tensor(_channel: Channel, header: Any, *_: Any, **__: Any) -> bool:
+def _is_tensor(_receiver: Receiver, header: Any, *_: Any, **__: Any) -> bool:
     return header.type is FrameType.TENSOR
 
 

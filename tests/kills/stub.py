@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from paretopipe_runtime import golden, weights
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.weights import BlockWeights, WeightsManifest
 from paretopipe_runtime.engines import StageToLoad
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
@@ -46,21 +47,26 @@ def load(stage: StageToLoad) -> Callable[[Any], Any]:
     return call
 
 
-def make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
+def make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
     """In place of `prepared._make`: the same facts of the stub's model, without torch."""
     store = state_dir / "weights"
     store.mkdir(parents=True, exist_ok=True)
     blocks = []
-    for name in model_info(plan.model).block_names:
+    for name in model_info(workload.model).block_names:
         content = f"the weights of {name}".encode() + b"\n" * 50
         sha256 = hashlib.sha256(content).hexdigest()
         weights.block_path(store, sha256).write_bytes(content)
         blocks.append(BlockWeights(name, sha256, len(content), 1))
-    manifest = WeightsManifest(plan.model, plan.classes, "stub", tuple(blocks))
-    batches = golden.input_batches(plan.batch_size, plan.image_px, INPUT_BATCHES, INPUT_SEED)
-    logits = [compute(batch, 0, BLOCKS, plan.classes) for batch in batches]
+    manifest = WeightsManifest(workload.model, workload.classes, "stub", tuple(blocks))
+    batches = golden.input_batches(
+        workload.batch_size, workload.image_px, INPUT_BATCHES, INPUT_SEED
+    )
+    logits = [compute(batch, 0, BLOCKS, workload.classes) for batch in batches]
     np.save(folder / "reference.npy", np.stack(logits), allow_pickle=False)
-    shapes = [shape(k, plan.batch_size, plan.image_px, plan.classes) for k in range(BLOCKS + 1)]
+    shapes = [
+        shape(k, workload.batch_size, workload.image_px, workload.classes)
+        for k in range(BLOCKS + 1)
+    ]
     return {
         "manifest": manifest.to_json(),
         "weights_digest": manifest.digest,
@@ -72,10 +78,7 @@ def make(plan: Plan, state_dir: Path, folder: Path) -> dict[str, Any]:
 
 def install_engine() -> None:
     """Let `eager` be the stub's engine in this process."""
-    from paretopipe_runtime import engines
-
-    eager = engines.ENGINES["eager"]
-    engines.ENGINES["eager"] = engines.Engine(eager.name, __name__, eager.tolerance)
+    sys.modules["paretopipe_runtime.engines.eager"] = sys.modules[__name__]
 
 
 def only_one_thread() -> None:

@@ -88,7 +88,7 @@ class Bench:
 def keys(document: dict[str, Any], state_dir: Path) -> frozenset[str]:
     """The keys of every run of a prepared plan."""
     plan = read_plan(document)
-    return frozenset(run.key for run in expand(plan, prepare(plan, state_dir).hop_bytes))
+    return frozenset(run.key for run in expand(plan, prepare(plan.workload, state_dir).hop_bytes))
 
 
 def command(cluster: Cluster, name: str, plan: Path | None = None) -> list[str]:
@@ -140,7 +140,13 @@ def kill_worker(bench: Bench, node: str) -> None:
 
 
 def reach(folder: Path, phase: str) -> None:
-    wait_until((folder / "reached").exists, 60, f"phase {phase} never came")
+    log, reached = folder / "log", folder / "reached"
+
+    def came_or_failed() -> bool:
+        return reached.exists() or (log.exists() and "Traceback" in log.read_text())
+
+    wait_until(came_or_failed, 60, f"phase {phase} never came")
+    assert reached.exists(), log.read_text()
 
 
 class Files:

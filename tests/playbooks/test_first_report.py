@@ -26,7 +26,6 @@ STAND_INS = {
     "playbooks/tasks/network.yml": NOTE.replace("LINE", "{{ asked.delay | default('bare') }}")
     + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "playbooks/tasks/profile.yml": NOTE.replace("LINE", "profile"),
-    "playbooks/tasks/refine.yml": NOTE.replace("LINE", "refine"),
     "roles/plan/tasks/cells.yml": "[]",
     "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}"),
     "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
@@ -75,7 +74,7 @@ def run(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     shutil.copy(ROOT / "playbooks/measure.yml", folder / "playbooks")
-    for name in ("scenario", "unshaped", "cell", "first_report"):
+    for name in ("scenario", "unshaped", "cell", "first_report", "report"):
         shutil.copy(TASKS / f"{name}.yml", folder / "playbooks/tasks")
     (folder / "hosts").write_text(INVENTORY)
     (folder / "ansible.cfg").write_text("[defaults]\nroles_path = roles\n")
@@ -85,7 +84,7 @@ def run(
     ]
     planned = {
         **{"sweep": "demo", "first_report": first, "scenarios": scenarios},
-        "options": {"profile": True, "refine": False, "dominance": 0.02, "repeats": 3},
+        "options": {"profile": True, "dominance": 0.02, "repeats": 3},
         **rounds_of(first, scenarios, [cell("p")], []),
     }
     given = {"planned": planned, **more}

@@ -24,7 +24,7 @@ PROGRESS = {
 
 @pytest.fixture(scope="module")
 def follow(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("roles/job/action_plugins/follow_sweep.py")
+    return plugin("roles/job/action_plugins/follow_job.py")
 
 
 NOON = 12 * 3600.0  # UTC, of a Thursday

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from roles.netem.shaping import conditions
 from tests.playbooks.fake_host import INTERFACE, PFIFO, TOOLS, FakeHost, part
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/netem"
@@ -52,7 +53,8 @@ def module(
     ) -> dict[str, Any]:
         monkeypatch.setattr(ssh, "client", lambda: caller)
         defaults = {key: spec.get("default") for key, spec in tc_netem.ARGUMENTS.items()}
-        params = {**defaults, "interface": INTERFACE, **arguments}
+        asked = {key: arguments.pop(key) for key in arguments.keys() - tc_netem.ARGUMENTS.keys()}
+        params = {**defaults, "interface": INTERFACE, "asked": asked, **arguments}
         try:
             on = tc_netem.Host(params["interface"], tools, host.call)
             result: dict[str, Any] = getattr(tc_netem, state)(on, params, dry)
@@ -90,13 +92,13 @@ def caller(port: int = 22) -> Any:
 
 def test_the_module_itself_shapes_and_puts_back(host: FakeHost) -> None:
     before = host.state
-    dry = as_ansible_does(host, **WAN, _ansible_check_mode=True)
+    dry = as_ansible_does(host, asked=WAN, _ansible_check_mode=True)
     assert (dry["changed"], host.state) == (True, before)
-    done = as_ansible_does(host, **WAN)
+    done = as_ansible_does(host, asked=WAN)
     assert (done["changed"], done["command"], done["lease_s"]) == (True, WAN_WORDS, 7200)
     assert "paretopipe-netem-revert-eth9.timer" in done["renew"]
     assert host.state["qdiscs"][INTERFACE][0]["kind"] == "netem"
-    refused = as_ansible_does(host, **WAN, direction="symmetric")
+    refused = as_ansible_does(host, asked=WAN | {"direction": "symmetric"})
     assert "set netem_peer_addresses" in refused["msg"]
     assert as_ansible_does(host, state="absent")["changed"]
     assert host.state == before
@@ -181,8 +183,8 @@ def test_what_tc_does_not_show_the_lease_knows(module: Any, host: FakeHost) -> N
     module(**asked)
     assert module(**asked, distribution="normal")["changed"]
     assert not module(**asked, distribution="normal")["changed"]
-    module(**asked, delay_correlation=0.25, distribution="pareto", loss=0.01, loss_correlation=0.1)
-    words = "limit 8257 delay 50000us 5000us 25% distribution pareto loss 1% 10%"
+    module(**asked, distribution="pareto", loss=0.01)
+    words = "limit 8257 delay 50000us 5000us distribution pareto loss 1%"
     assert host.log[-2] == f"tc qdisc add dev {INTERFACE} root handle 5a5a: netem {words}"
 
 
@@ -342,22 +344,15 @@ def test_an_unknown_interface_is_one_sentence(module: Any) -> None:
     assert "this host has no interface 'eth8'" in module(interface="eth8", **WAN)["msg"]
 
 
-@pytest.fixture(scope="module")
-def units(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("roles/netem/filter_plugins/netem_units.py")
-
-
-def test_units_become_numbers(units: ModuleType) -> None:
-    assert units.netem_seconds("200ms") == pytest.approx(0.2)
-    assert units.netem_seconds("1.5 s") == pytest.approx(1.5)
-    assert units.netem_seconds("") == 0
-    assert units.netem_bits("5Mbit") == 5e6
-    assert units.netem_share("1%") == pytest.approx(0.01)
-    assert [units.netem_lease_seconds(text) for text in ("90s", "30min", "2h")] == [90, 1800, 7200]
-
-
-NOTHING = dict.fromkeys(["delay", "jitter", "delay_correlation", "distribution", "loss"], "")
-NOTHING |= {"loss_correlation": "", "rate": "", "netem_lease": "2h"}
+def test_units_become_numbers() -> None:
+    asked = {"delay": "200ms", "jitter": "1.5 s", "rate": "5mbit", "loss": "1%"}
+    found = conditions.numbers(asked)
+    assert found == pytest.approx(
+        {"delay_s": 0.2, "jitter_s": 1.5, "rate_bit": 5e6, "loss": 0.01}
+        | {"distribution": "", "direction": "egress"}
+    )
+    assert conditions.numbers({"delay": "", "direction": "symmetric"})["delay_s"] == 0
+    assert [conditions.lease_seconds(text) for text in ("90s", "30min", "2h")] == [90, 1800, 7200]
 
 
 @pytest.mark.parametrize(
@@ -367,7 +362,7 @@ NOTHING |= {"loss_correlation": "", "rate": "", "netem_lease": "2h"}
         (
             {
                 **{"delay": "200ms", "jitter": "5 ms", "distribution": "normal", "loss": "50%"},
-                **{"loss_correlation": "25%", "delay_correlation": "25%", "rate": "5mbit"},
+                **{"rate": "5mbit", "direction": "symmetric"},
             },
             [],
         ),
@@ -392,20 +387,35 @@ NOTHING |= {"loss_correlation": "", "rate": "", "netem_lease": "2h"}
             ["distribution=normal needs a jitter: add e.g. jitter=5ms"],
         ),
         (
-            {"delay": "5ms", "delay_correlation": "5%"},
-            ["delay_correlation=5% needs a jitter: add e.g. jitter=5ms"],
+            {"delay": "5ms", "distribution": "flat", "direction": "both"},
+            [
+                "distribution=flat is not understood: choose from normal, pareto, paretonormal",
+                "direction=both is not understood: choose from egress, symmetric",
+            ],
         ),
-        ({"loss_correlation": "5%"}, ["loss_correlation=5% needs a loss: add e.g. loss=1%"]),
-        ({"loss": "1%", "loss_correlation": "101%"}, ["a correlation is at most 100%"]),
+        (
+            {"delay_correlation": "5%", "dealy": "5ms"},
+            [
+                "delay_correlation is no option any more, for netem does not do what it says: "
+                "leave it out",
+                "dealy is nothing netem does: use " + ", ".join(conditions.OPTIONS),
+            ],
+        ),
     ],
 )
-def test_what_cannot_be_meant_is_told(
-    units: ModuleType, said: dict[str, str], sentences: list[str]
-) -> None:
-    assert units.netem_mistakes(NOTHING | said) == sentences
+def test_what_cannot_be_meant_is_told(said: dict[str, str], sentences: list[str]) -> None:
+    asked = {"jitter": "", **said}
+    assert conditions.mistakes(asked, asked.pop("netem_lease", "2h")) == sentences
 
 
 @pytest.mark.parametrize("text", ["200", "ms", "200 minutes", "-1ms", "1e3ms"])
-def test_a_number_without_a_known_unit_is_refused(units: ModuleType, text: str) -> None:
-    with pytest.raises(Exception, match=r"has no known unit: write e\.g\. 200ms"):
-        units.netem_seconds(text)
+def test_a_number_without_a_known_unit_is_refused(text: str) -> None:
+    said = f"delay={text} is not understood: write e.g. delay=200ms"
+    assert conditions.mistakes({"delay": text}, "2h") == [said]
+
+
+def test_a_relay_cannot_do_all_of_it() -> None:
+    asked = {"delay": "20ms", "jitter": "0ms", "loss": "0%", "distribution": ""}
+    assert conditions.mistakes(asked, "2h", relayed=True) == []
+    (said,) = conditions.mistakes({**asked, "loss": "1%"}, "2h", relayed=True)
+    assert said.startswith("loss 1% cannot be had from a relay")

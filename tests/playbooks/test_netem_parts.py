@@ -14,7 +14,7 @@ import pytest
 from tests.playbooks.fake_host import part
 
 QUIET = {"delay_s": 0.2, "jitter_s": 0.0, "loss": 0.0, "direction": "egress", "distribution": ""}
-QUIET |= {"delay_correlation": 0.0, "loss_correlation": 0.0, "rate_bit": 0.0}
+QUIET |= {"rate_bit": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -49,25 +49,22 @@ def test_tc_is_asked_in_its_smallest_units(qdisc: ModuleType) -> None:
     wanted |= {"delay_s": 0.05, "jitter_s": 0.005, "loss": 0.01, "rate_bit": 2e7}
     words = "limit 1000 delay 50000us 5000us loss 1% rate 20000000bit"
     assert " ".join(qdisc.netem_words(wanted, "")) == words
-    wanted |= {"delay_correlation": 0.255, "loss_correlation": 0.5}
-    words = "limit 1000 delay 50000us 5000us 25.5% distribution normal loss 1% 50%"
-    assert " ".join(qdisc.netem_words(wanted, "normal")) == f"{words} rate 20000000bit"
+    words = "limit 1000 delay 50000us 5000us distribution normal loss 1% rate 20000000bit"
+    assert " ".join(qdisc.netem_words(wanted, "normal")) == words
 
 
 def test_what_tc_shows_is_compared_up_to_its_rounding(qdisc: ModuleType) -> None:
     options = {
         "limit": 1000,
-        "delay": {"delay": 0.2, "jitter": 0.005, "correlation": 0.25},
+        "delay": {"delay": 0.2, "jitter": 0.005, "correlation": 0},
         "loss-random": {"loss": 0.01, "correlation": 0},
         "rate": {"rate": 625000, "packetoverhead": 0},
     }
     shown = qdisc.shown_values({"kind": "netem", "options": options})
-    wanted = {"delay_s": 0.2, "jitter_s": 0.005, "delay_correlation": 0.25, "loss": 0.01}
-    wanted |= {"loss_correlation": 0, "rate_bit": 5e6, "limit": 1000}
+    wanted = {"delay_s": 0.2, "jitter_s": 0.005, "loss": 0.01, "rate_bit": 5e6, "limit": 1000}
     assert qdisc.same(shown, wanted)
     assert qdisc.same(shown | {"delay_s": 0.199999}, wanted)
-    others = {"delay_s": 0.19, "jitter_s": 0, "delay_correlation": 0.2, "loss": 0.02}
-    others |= {"loss_correlation": 0.1, "rate_bit": 4e6, "limit": 999}
+    others = {"delay_s": 0.19, "jitter_s": 0, "loss": 0.02, "rate_bit": 4e6, "limit": 999}
     for key, value in others.items():
         assert not qdisc.same(shown | {key: value}, wanted), key
 
@@ -269,9 +266,7 @@ def test_how_much_round_trips_should_vary(
     assert probes.netem_unlike(seen | {"spread_ms": 1.3 * spread_ms}, asked) == [
         f"round trips spread by {1.3 * spread_ms} ms, not by {probes.netem_spread_ms(asked)}"
     ]
-    correlated = asked | {"delay_correlation": 0.2}
-    assert probes.netem_unlike(seen, correlated) == []
-    assert probes.netem_unlike(seen | {"spread_ms": 0.0}, correlated)
+    assert probes.netem_unlike(seen | {"spread_ms": 0.0}, asked)
 
 
 def test_a_round_trip_is_delayed_each_way_that_is_shaped(probes: ModuleType) -> None:
@@ -294,21 +289,3 @@ def test_losses_are_judged_as_chance_has_them(probes: ModuleType) -> None:
     assert unlike(5) == ["5 of 500 pings were lost, expected were 50 give or take 23"]
     assert not unlike(95, direction="symmetric")
     assert unlike(50, direction="symmetric")
-
-
-def test_correlated_losses_are_rarer(probes: ModuleType) -> None:
-    def share(**asked: Any) -> float:
-        found: float = probes.netem_lost_share(QUIET | asked)
-        return found
-
-    assert share(loss=0.05) == pytest.approx(0.05)
-    # A sum of two uniform numbers, weighted by 3/4 and 1/4, is below 0.05 with this probability at
-    # most: the last sum itself is less often near zero than such a number. It is 0.0019.
-    assert 0.001 < share(loss=0.05, loss_correlation=0.25) < 0.05**2 / (2 * 0.75 * 0.25)
-    assert share(loss=0.05, loss_correlation=0.25, direction="symmetric") == pytest.approx(
-        2 * share(loss=0.05, loss_correlation=0.25), rel=0.01
-    )
-    asked = QUIET | {"loss": 0.05, "loss_correlation": 0.25}
-    seen = {"spread_ms": 0.0, "pings": 500}
-    assert probes.netem_unlike(seen | {"pings_lost": 0}, asked) == []
-    assert probes.netem_unlike(seen | {"pings_lost": 25}, asked) != []

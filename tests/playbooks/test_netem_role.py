@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,6 +26,10 @@ PLAYBOOK = """
     - ansible.builtin.pause: {seconds: "{{ wait | default(0) }}"}
 """
 TIMER = f"paretopipe-netem-revert-{INTERFACE}"
+
+
+def asking(**asked: str) -> list[str]:
+    return ["-e", json.dumps({"netem_asked": asked})]
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ def shape(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Play]:
 def test_by_hand_it_is_shaped_for_two_hours_and_a_second_call_renews(
     shape: Callable[..., Play], host: FakeHost
 ) -> None:
-    asked = ["-e", "netem_delay=40ms netem_jitter=5ms netem_distribution=normal"]
+    asked = asking(delay="40ms", jitter="5ms", distribution="normal")
     dry = shape(*asked, "--check")
     assert (dry.status, dry.changed) == (0, 1), dry.output
     assert host.log == []
@@ -92,7 +97,7 @@ def test_a_held_lease_is_renewed_until_the_controller_is_killed(
     def renewed() -> int:
         return host.log.count(f"systemctl restart {TIMER}.timer")
 
-    process = start("-e", "netem_delay=40ms netem_hold=true netem_lease=10s wait=600")
+    process = start(*asking(delay="40ms"), "-e", "netem_hold=true netem_lease=10s wait=600")
     deadline = time.monotonic() + 60
     while renewed() < 3:
         assert process.poll() is None, process.communicate()[0]
@@ -108,17 +113,18 @@ def test_a_held_lease_is_renewed_until_the_controller_is_killed(
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("asked", "sentence"),
     [
-        ("netem_delay=40", "delay=40 is not understood: write e.g. delay=200ms"),
-        ("netem_direction=both", "value of netem_direction must be one of: egress, symmetric"),
-        ("netem_rate=5mbit netem_direction=symmetric", "set netem_peer_addresses"),
+        ({"delay": "40"}, "delay=40 is not understood: write e.g. delay=200ms"),
+        ({"direction": "both"}, "direction=both is not understood: choose from egress, symmetric"),
+        ({"rate": "5mbit", "direction": "symmetric"}, "set netem_peer_addresses"),
+        ({"delay": "40ms", "delay_correlation": "9%"}, "delay_correlation is no option any more"),
     ],
 )
 def test_a_mistake_is_one_sentence(
-    shape: Callable[..., Play], host: FakeHost, words: str, sentence: str
+    shape: Callable[..., Play], host: FakeHost, asked: dict[str, str], sentence: str
 ) -> None:
-    done = shape("-e", words)
+    done = shape(*asking(**asked))
     assert done.status != 0
     assert sentence in " ".join(done.output.split()), done.output
     assert host.log == []

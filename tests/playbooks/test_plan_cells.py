@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.contract import factors
 from paretopipe_runtime.contract import plan as runtime_plan
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
@@ -110,16 +109,6 @@ def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) ->
         for cell in plans(plan(model=model)):
             read = runtime_plan.read_plan(cell)
             assert len(read.splits) == experiments["models"][model]["blocks"] - 1
-
-
-def test_known_names_are_the_runtime_s(cells: ModuleType) -> None:
-    choice = importlib.import_module("roles.plan.planning.choice")
-    assert cells
-    assert tuple(factors.BACKEND.values) == choice.BACKENDS
-    assert tuple(factors.ALLOCATOR.values) == choice.ALLOCATORS
-    assert tuple(factors.TRANSPORT.values) == choice.TRANSPORTS
-    assert tuple(factors.ENGINES) == choice.ENGINES
-    assert tuple(name for name, e in factors.ENGINES.items() if e.cuda) == choice.CUDA_ENGINES
 
 
 def on(**devices: str) -> dict[str, Any]:
@@ -296,6 +285,8 @@ def test_what_the_report_and_the_playbook_need_is_among_the_options(plan: Any) -
     assert (options["dominance"], options["refine"], options["profile"]) == (0.02, False, True)
     told = plan(model="vgg16", dominance="0.05", refine="true", profile="false")
     assert (told["options"]["dominance"], told["options"]["refine"]) == (0.05, True)
+    assert runtime_plan.read_plan(plans(told)[0]).refine == 0.05
+    assert "refine" not in plans(plan(model="vgg16"))[0]
     assert (told["profiles"], told["links"]) == ([], [])
     assert plans(told)[0]["provenance"]["options"]["dominance"] == 0.05
 

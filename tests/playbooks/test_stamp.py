@@ -462,6 +462,7 @@ def test_every_input_of_the_roles_counts(
         ("roles/worker/templates/paretopipe-governor.service.j2", "the roles"),
         ("roles/worker/handlers/main.yml", "the roles"),
         ("roles/runtime/provisioning/look.py", "the roles"),
+        ("roles/job/filter_plugins/job_sandbox.py", "the roles"),
         ("roles/runtime/action_plugins/issue_certificate.py", "the roles"),
         ("playbooks/provision.yml", "the roles"),
         ("paretopipe_runtime/cli.py", "the code"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import add_all_plugin_dirs
 from ansible.template import Templar, trust_as_template
 
 from tests.playbooks.fake_host import part
@@ -27,12 +28,12 @@ def trusted(value: Any) -> Any:
 
 
 def _templar(role: str, variables: dict[str, Any]) -> Templar:
-    files = [ROLES / role / name for name in ("defaults/main.yml", "vars/main.yml")]
-    values = [trusted(yaml.safe_load(path.read_text())) for path in files]
-    return Templar(
-        DataLoader(),
-        variables={**values[0], **values[1], "inventory_hostname": "pi1", **variables},
-    )
+    add_all_plugin_dirs(str(ROLES / "job"))
+    values: dict[str, Any] = {"inventory_hostname": "pi1"}
+    for one in ("job", role):
+        for path in (ROLES / one / "defaults/main.yml", ROLES / one / "vars/main.yml"):
+            values |= trusted(yaml.safe_load(path.read_text()))
+    return Templar(DataLoader(), variables={**values, **variables})
 
 
 def written(role: str, template: str, **variables: Any) -> str:
@@ -71,11 +72,18 @@ def transient(command: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def job(role: str, sandbox: str, **variables: Any) -> str:
+    """Return the unit that the role job starts with a sandbox of another role's."""
+    told = {"job_sandbox": value(role, sandbox, **variables), "job_units": ""}
+    return transient(words("job", "__job_systemd", **told))
+
+
 def netem_revert() -> str:
     """Return the service that the shaped host's timer starts."""
+    sandbox = words("netem", "__netem_revert_sandbox | job_sandbox(walls=false)")
     lease = part("netem_lease")
     tools = lease.Tools("/sbin/tc", "/sbin/ip", "/bin/systemctl", "/bin/systemd-run")
-    return transient(lease.Lease(tools, "eth0", "ppw-eth0").arm(60, "a test"))
+    return transient(lease.Lease(tools, "eth0", "ppw-eth0").arm(60, "a test", sandbox))
 
 
 if __name__ == "__main__":  # for a process that Ansible must not be imported into

@@ -6,7 +6,9 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.factors import Variant
 from reports.data.cells import Cell, Cuts, Split, Spread
+from reports.data.factors import variant
 from reports.data.profiles import Block, Link, Profile, Transfer
 from reports.prediction.predictor import Predictor
 
@@ -37,12 +39,14 @@ def profile(
         for index, (seconds, size) in enumerate(zip(blocks_s, output_bytes, strict=True))
     )
     known: dict[str, Any] = {
-        **{"model": "mobilenetv2", "host": host, "engine": "eager", "allocator": "tuned"},
+        **{"model": "mobilenetv2", "host": host},
         **{"classes": 10, "image_px": 224, "batch_size": 8, "input_bytes": 4_816_896},
         **{"whole_s": spread(whole_s) if whole_s else None, "blocks": blocks},
-        **{"runs": 5, "attempts": 5, "device": "cpu"},
+        **{"runs": 5, "attempts": 5},
     }
-    return Profile(**{**known, **settings})
+    how = {"engine": "eager", "allocator": "tuned", "device": "cpu", "emulation": ""}
+    own = {key: settings.pop(key, value) for key, value in how.items()}
+    return Profile(**{**known, **settings}, variant=Variant(own))
 
 
 def link(
@@ -64,30 +68,32 @@ def link(
         )
         for size in sizes
     )
-    return Link(hosts, "socket", rtt_ms, rate_mbit, transfers, 5)
+    how = Variant(backend="socket", transport="plain", emulation="")
+    return Link(hosts, how, rtt_ms, rate_mbit, transfers, 5)
 
 
 def cell(splits: Sequence[Split] = (), end_points: Sequence[Split] = (), **changed: Any) -> Cell:
     """Return a cell of MobileNetV2 from pi1 to pi2, 20 ms and 50 Mbit/s measured."""
     scenario = {"name": "metro", "measured": {"rtt_ms": 20.0, "rate_mbit": 50.0}}
     known: dict[str, Any] = {
-        **{"id": "made", "model": "mobilenetv2", "backend": "socket", "engine": "eager"},
-        **{"allocators": ("tuned", "tuned"), "pairing": "pi_to_pi", "hosts": ("pi1", "pi2")},
+        **{"id": "made", "model": "mobilenetv2", "pairing": "pi_to_pi", "hosts": ("pi1", "pi2")},
         **{"scenario": "metro", "asked": {"delay": "20ms", "rate": "50mbit"}},
         "settings": {"batch_size": 8, "classes": 10, "image_px": 224},
         **{"unlocked": False, "splits": tuple(splits), "end_points": tuple(end_points)},
         "plan": {"scenario": scenario, "throughput_batches": 16, "window": 4},
         "planned": (),
     }
-    return Cell(**{**known, **changed})
+    how = {**variant({}, {}), "allocators": ("tuned", "tuned")}
+    own = {key: changed.pop(key, value) for key, value in how.items()}
+    return Cell(**{**known, **changed}, variant=Variant(own))
 
 
 def split(name: str, cuts: Cuts, latency_s: float, throughput_img_s: float) -> Split:
     """Return a measured split."""
     return Split(
         **{"name": name, "cuts": cuts, "row_id": name, "cut_blocks": ()},
-        **{"latency_s": spread(latency_s), "throughput_img_s": spread(throughput_img_s)},
-        **{"steady_img_s": None, "network_s": None, "stages": (), "hops": ()},
+        figures={"latency_s": spread(latency_s), "throughput_img_s": spread(throughput_img_s)},
+        **{"stages": (), "hops": ()},
         **{"phases": ("2", "5", "16"), "attempts": 5, "invalid": 0},
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.factors import Variant
 from reports.data.profiles import Link, Transfer
 from reports.prediction.predictor import Network, Prediction, Predictor
 from reports.prediction.transport import Transport
@@ -43,7 +44,9 @@ def transport() -> Transport:
         )
         for size in sorted({row["nbytes"] for row in moved})
     )
-    return Transport.of(Link(("one", "two"), "socket", 0.0, UNSHAPED_MBIT, transfers, 5))
+    return Transport.of(
+        Link(("one", "two"), Variant(backend="socket"), 0.0, UNSHAPED_MBIT, transfers, 5)
+    )
 
 
 def predicted(network: str, case: tuple[str, str], rtt_ms: float, rate: float) -> Prediction:

@@ -76,16 +76,16 @@ def test_a_link_over_tls_is_a_link_of_its_own() -> None:
     slower = sample("link", "tls", transfers=[{**transfers[0], "latency_s": [0.003]}])
     slower["factors"]["transport"] = "tls"
     found = links(Records((), (), (), links=(slower, plain)))
-    assert {link.transport: link.transfers[0].latency_s.median for link in found} == {
+    assert {link.variant["transport"]: link.transfers[0].latency_s.median for link in found} == {
         "plain": 0.001,
         "tls": 0.003,
     }
     for transport in ("plain", "tls"):
         (chosen,) = links_of(made.cell(transport=transport), found)
         assert chosen is not None
-        assert chosen.transport == transport
+        assert chosen.variant["transport"] == transport
     tls = made.cell(transport="tls")
-    [plain_link] = [link for link in found if link.transport == "plain"]
+    [plain_link] = [link for link in found if link.variant["transport"] == "plain"]
     assert links_of(tls, [plain_link]) == (None,)
     (said,) = notes(tls, [], [None])
     assert "over TCP sockets with TLS 1.3 was not measured" in said

@@ -234,11 +234,6 @@ def test_a_lease_counts_from_when_it_was_touched_last(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--loss", "1%"], "loss 1% cannot be had from a relay"),
-        (["--jitter", "5ms"], "jitter 5ms cannot"),
-        (["--delay-correlation", "25%"], "delay correlation 25% cannot"),
-        (["--loss-correlation", "25%"], "loss correlation 25% cannot"),
-        (["--distribution", "normal"], "distribution normal cannot"),
         (["--direction", "ingress"], "direction ingress, expected egress or symmetric"),
         (["--rate", "5 Mbit/s"], "rate '5 Mbit/s' has no unit that is known"),
         (["--delay", "0ms", "--rate", ""], "neither a delay nor a rate"),
@@ -270,13 +265,6 @@ def test_a_hop_that_lacks_is_one_sentence(
     for given in (HOPS[:2], HOPS[2:], []):
         assert main(["relay", "--delay", "1ms", *given, "--lease", str(tmp_path / "lease")]) == 2
         assert "expected one --from" in capsys.readouterr().err
-
-
-def test_what_is_nothing_is_not_refused(tmp_path: Path, serve: Serve) -> None:
-    """As the role has it, which passes on all that a scenario may say."""
-    nothing = ["--jitter", "0ms", "--loss", "0%", "--distribution", "", "--delay-correlation", ""]
-    with started(tmp_path, {"pi2": serve(echo)}, "--delay", "1ms", *nothing) as relay:
-        assert relay.document["ways"]["pi2"]
 
 
 def test_an_address_in_use_is_one_sentence(

@@ -15,8 +15,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import Lease
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
-from paretopipe_runtime.orchestrator.loop import SweepFiles
-from paretopipe_runtime.orchestrator.loop import sweep as measure
+from paretopipe_runtime.orchestrator.loop import SweepFiles, measure
 from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
@@ -123,9 +122,9 @@ def test_only_the_shaped_host_s_connections_go_through_it(
     hosts: tuple[str, ...], control: list[int | None], links: list[int | None]
 ) -> None:
     plan = chain(*hosts)
-    ways = [plan.via(worker) for worker in plan.workers]
+    ways = [plan.chain.via(worker) for worker in plan.chain.workers]
     assert [way and way[1] for way in ways] == control
-    onward = [plan.onward(plan.workers, stage) for stage in range(len(hosts))]
+    onward = [plan.chain.onward(stage, len(hosts)) for stage in range(len(hosts))]
     assert [told["via"] and told["via"][1] for told in onward[:-1]] == links
     # Who has to be at the other end does not change by the way to it.
     assert [told["next_stage"][:2] for told in onward[:-1]] == [
@@ -136,7 +135,7 @@ def test_only_the_shaped_host_s_connections_go_through_it(
 
 def test_the_hub_s_order_leads_to_the_first_stage() -> None:
     plan = chain("pi1", "pi2", scenario={"name": "baseline", "netem": None})
-    assert plan.onward(plan.workers, -1) == {"next_stage": ("pi1", "192.0.2.9", 1), "via": None}
+    assert plan.chain.onward(-1, 2) == {"next_stage": ("pi1", "192.0.2.9", 1), "via": None}
 
 
 def test_a_relay_that_does_not_fit_the_plan_is_refused() -> None:
@@ -158,11 +157,11 @@ def test_a_relay_is_in_no_key_and_what_the_hosts_are_is_in_every_one() -> None:
 def test_profiles_of_processes_are_keyed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile_blocks, "prepare", lambda *_: SimpleNamespace(flops=[1]))
     plan = {**Cluster(Path(), b"", 1).plan(), "batches": 2, "payload_bytes": [4096]}
-    for samples in (
-        lambda document: profile_link.samples({**document, "kind": "link"}),
-        lambda document: profile_blocks.samples({**document, "kind": "profile"}, Path()),
+    for work_of in (
+        lambda document: profile_link.work_of({**document, "kind": "link"}),
+        lambda document: profile_blocks.work_of({**document, "kind": "profile"}, Path()),
     ):
-        ordinary, emulated = samples(plan), samples({**plan, "emulation": "processes"})
+        ordinary, emulated = work_of(plan).runs, work_of({**plan, "emulation": "processes"}).runs
         assert not {sample.key for sample in ordinary} & {sample.key for sample in emulated}
         for one, other in zip(ordinary, emulated, strict=True):
             assert other.factors == {**one.factors, "emulation": "processes"}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reports.data.kinds import devices_name
+from paretopipe_runtime.contract.factors import ALLOCATOR, BACKEND, DEVICE, ENGINE
+from reports.data.factors import phrase
 from reports.data.records import read
 from reports.page.sections import provenance
 from reports.page.sections.comparisons import compare, contrast
@@ -53,12 +54,13 @@ def sheet(tmp_path: Path) -> Sheet:
     ],
 )
 def test_devices_in_words(devices: tuple[str, ...], said: str) -> None:
-    assert devices_name(devices, ("pi1", "server")) == said
+    cell = made.cell(hosts=("pi1", "server"), devices=devices)
+    assert phrase(DEVICE, cell) == said
 
 
 def test_a_gpu_is_a_cell_of_its_own_and_always_named(sheet: Sheet) -> None:
     plain, gpu = sheet.cells
-    assert (plain.devices, gpu.devices) == ((), ("cpu", "cuda"))
+    assert (plain.variant["devices"], gpu.variant["devices"]) == ((), ("cpu", "cuda"))
     assert len(sheet.groups) == 2
     assert sheet.naming.over(plain) == ""
     assert sheet.naming.over(gpu) == "GPU on server"
@@ -79,7 +81,7 @@ def test_the_hosts_table_says_which_gpu_it_was(sheet: Sheet) -> None:
 
 
 def test_a_gpu_is_compared_with_the_processor(sheet: Sheet) -> None:
-    (found,) = compare.find(sheet.cells, "devices")
+    (found,) = compare.find(sheet.cells, DEVICE)
     assert [name for name, _ in found.columns] == ["CPU", "GPU on server"]
     text = " ".join(
         str(said).replace("\xa0", " ")
@@ -89,7 +91,7 @@ def test_a_gpu_is_compared_with_the_processor(sheet: Sheet) -> None:
     (section,) = comparisons(sheet)
     assert (section["id"], section["apart"]) == ("devices", [])
     assert section["items"][0]["over"] == ""
-    for factor in ("backend", "engine", "allocators"):
+    for factor in (BACKEND, ENGINE, ALLOCATOR):
         assert compare.find(sheet.cells, factor) == []
 
 
@@ -124,7 +126,7 @@ def test_runs_under_another_device_are_left_out(tmp_path: Path) -> None:
     sheet = Sheet.of(read(tmp_path))
     excluded = set(sheet.frame["excluded"])
     assert excluded == {"", "settings:devices cpu+cuda, newest cpu+cuda:1"}
-    assert sheet.cells[0].devices == ("cpu", "cuda:1")
+    assert sheet.cells[0].variant["devices"] == ("cpu", "cuda:1")
 
 
 def test_only_the_profile_of_the_same_device_predicts() -> None:

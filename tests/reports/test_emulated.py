@@ -8,7 +8,6 @@ from pathlib import Path
 from paretopipe_runtime.contract.lines import Record
 from reports.data.profiles import links, profiles
 from reports.data.records import read
-from reports.page.index import Place
 from reports.page.render import pages
 from reports.page.sheet import Sheet
 from reports.prediction.matching import links_of, profiles_of
@@ -58,13 +57,13 @@ def test_a_report_of_hosts_says_nothing_of_it(tmp_path: Path) -> None:
 def test_processes_and_hosts_are_never_pooled_nor_compared(tmp_path: Path) -> None:
     made = written(tmp_path, {}, EMULATED)
     sheet = Sheet.of(read(tmp_path))
-    assert [(cell.id, cell.emulation) for cell in sheet.cells] == [
+    assert [(cell.id, cell.variant["emulation"]) for cell in sheet.cells] == [
         ("mobilenetv2.socket.pi_to_pi.baseline", ""),
         ("mobilenetv2.socket.pi_to_pi.baseline.processes", "processes"),
     ]
     assert {split.runs for cell in sheet.cells for split in cell.splits} == {3}
     assert [len(group) for group in sheet.groups] == [1, 1]
-    assert len({Place.of(cell) for cell in sheet.cells}) == 2
+    assert len({cell.variant for cell in sheet.cells}) == 2
     assert [sheet.naming.over(cell) for cell in sheet.cells] == ["", CLAIM]
     page = made[MODEL]
     assert f'<p class="badge">In part: {CLAIM}.</p>' in lead(page)
@@ -82,7 +81,7 @@ def test_one_s_records_under_the_other_s_name_do_not_count(tmp_path: Path) -> No
         line["factors"] |= EMULATED if line["factors"]["repeat"] == 3 else {}
     synthetic.write_cell(tmp_path, lines)
     (cell,) = Sheet.of(read(tmp_path)).cells
-    assert cell.emulation == "processes"
+    assert cell.variant["emulation"] == "processes"
     assert {split.runs for split in cell.splits} == {1}
 
 
@@ -100,5 +99,5 @@ def test_a_profile_of_processes_predicts_processes_only(tmp_path: Path) -> None:
     assert profiles_of(processes, blocks) == blocks[:2]
     assert links_of(hosts, moved) == (None,)
     assert links_of(processes, moved) == moved
-    assert {known.emulation for known in (*blocks, *moved)} == {"processes"}
+    assert {known.variant["emulation"] for known in (*blocks, *moved)} == {"processes"}
     assert "pi1 (processes)" in pages(records)[MODEL].partition('id="blocks"')[2]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reports.data import cells, naming, profiles, tidy
+from reports.data import cells, factors, profiles, tidy
 from reports.data.records import Records, read
 from reports.statistics.judge import judge
 
@@ -28,7 +28,8 @@ def table(text: str) -> list[dict[str, str]]:
 
 
 def plain(found: tuple[Any, ...]) -> Any:
-    return json.loads(json.dumps([dataclasses.asdict(one) for one in found]))
+    every = [{**dataclasses.asdict(one), **one.variant} for one in found]
+    return json.loads(json.dumps(every))
 
 
 def test_every_line_is_read(records: Records) -> None:
@@ -53,8 +54,8 @@ def test_profiles_and_links_lead_to_the_values_they_led_to(records: Records, kin
     found = plain(getattr(profiles, kind)(records))
     expected = json.loads((EXPECTED / f"{kind}.json").read_text())
     assert len(found) == len(expected)
-    for one, known in zip(found, expected, strict=True):
-        assert {key: one[key] for key in known} == known
+    for known in expected:
+        assert known in [{key: one[key] for key in known} for one in found]
 
 
 def test_cells_lead_to_the_medians_and_names_they_led_to(records: Records) -> None:
@@ -64,7 +65,7 @@ def test_cells_lead_to_the_medians_and_names_they_led_to(records: Records) -> No
 def summaries(records: Records) -> dict[str, Any]:
     """Return what each cell is called, and the medians of each of its splits."""
     found = cells.build(records.plans, records.runs, tidy.tidy(records.runs))
-    names = naming.Naming.of(found)
+    names = factors.Naming.of(found)
     return {
         cell.id: {
             "name": names.place(cell),

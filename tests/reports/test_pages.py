@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import lzma
 import os
 import random
@@ -205,19 +204,6 @@ def test_delta_changes_the_verdict(one: Path, alone: dict[str, str]) -> None:
     for delta, files in ((DELTA, alone), (0.9, render.pages(read(one), 0.9))):
         margins = set(re.findall(r"within (\d+)\N{NO-BREAK SPACE}%", files["mobilenetv2.html"]))
         assert margins == {f"{100 * delta:g}"}
-
-
-def test_undecided_is_json_for_the_next_sweep(
-    two: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main([str(two), "--undecided"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    cells = {cell.id: cell for sheet in Sheet.each(read(two)) for cell in sheet.cells}
-    for asked in found:
-        assert {tuple(cuts) for cuts in asked["splits"]} <= {
-            split.cuts for split in cells[asked["cell_id"]].measured
-        }
-        assert asked["repeats"] > 3
 
 
 def test_what_fits_is_inside_and_the_rest_beside(two: Path) -> None:

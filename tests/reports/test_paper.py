@@ -93,7 +93,7 @@ def test_the_real_pis_agree_with_the_papers_numbering(sheets: dict[str, Sheet]) 
     for model, sheet in sheets.items():
         splits = {split.cuts[0]: split for split in sheet.cells[0].measured}
         for row in highlights(model, "pi_to_pi"):
-            first, second = (stage.compute_s for stage in splits[row.cut].stages)
+            first, second = (stage["compute_s"] for stage in splits[row.cut].stages)
             assert first is not None
             assert second is not None
             ours = first.median / (first.median + second.median)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from paretopipe_runtime.contract.factors import ALLOCATOR, BACKEND, ENGINE, TRANSPORT, Factor
 from paretopipe_runtime.contract.lines import Record
 from reports.data.cells import Cell, build
-from reports.data.naming import Naming
+from reports.data.factors import Naming
 from reports.data.records import read
 from reports.data.tidy import tidy
 from reports.page.render import pages
@@ -36,7 +37,7 @@ def shown(folder: Path) -> tuple[list[Cell], pd.DataFrame]:
     return build(records.plans, records.runs, frame), frame
 
 
-def said(folder: Path, factor: str) -> list[str]:
+def said(folder: Path, factor: Factor) -> list[str]:
     """Return what is said of everything that can be compared by one factor."""
     cells, frame = shown(folder)
     found = (contrast.draw(item, frame, 0.02) for item in compare.find(cells, factor))
@@ -95,7 +96,7 @@ def planted_pair(folder: Path, **plan: object) -> None:
 
 def test_the_sentence_has_the_planted_ratios_and_verdicts(tmp_path: Path) -> None:
     planted_pair(tmp_path)
-    assert said(tmp_path, "backend") == [
+    assert said(tmp_path, BACKEND) == [
         "With PyTorch RPC, the latency is 0.800 to 1.20 times that with TCP sockets over 3 splits "
         "(median 1.00): equal within 2.0 % at P9, lower at P17, higher at P3. The throughput is "
         "1.00 to 1.50 times that with TCP sockets over 3 splits (median 1.00): equal within 2.0 % "
@@ -108,7 +109,7 @@ def test_a_difference_that_the_runs_do_not_show_is_undecided(tmp_path: Path) -> 
     plant(tmp_path, ("socket", "eager", TUNED), {3: wild, 9: wild, 17: wild})
     more = [(latency * 1.03, throughput) for latency, throughput in wild]
     plant(tmp_path, ("rpc", "eager", TUNED), {3: more, 9: more, 17: more})
-    [text] = said(tmp_path, "backend")
+    [text] = said(tmp_path, BACKEND)
     assert "the latency is 1.03 times that with TCP sockets over 3 splits: undecided at all" in text
 
 
@@ -116,7 +117,7 @@ def test_one_run_a_split_has_a_ratio_and_no_interval(tmp_path: Path) -> None:
     plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)], 9: [(2.0, 4.0)]})
     plant(tmp_path, ("rpc", "eager", TUNED), {3: [(1.5, 8.0)], 9: [(3.0, 4.0)]})
     cells, frame = shown(tmp_path)
-    [found] = compare.find(cells, "backend")
+    [found] = compare.find(cells, BACKEND)
     table = contrast.table(contrast.draw(found, frame, 0.02))
     assert [row.entries[2].text for row in table.rows] == ["? undecided 1.50"] * 2
 
@@ -124,7 +125,7 @@ def test_one_run_a_split_has_a_ratio_and_no_interval(tmp_path: Path) -> None:
 def test_the_table_has_every_median_range_and_ratio_with_its_verdict(tmp_path: Path) -> None:
     planted_pair(tmp_path)
     cells, frame = shown(tmp_path)
-    table = contrast.table(contrast.draw(compare.find(cells, "backend")[0], frame, 0.02))
+    table = contrast.table(contrast.draw(compare.find(cells, BACKEND)[0], frame, 0.02))
     assert [column.unit for column in table.columns] == [
         *("", "s, TCP sockets", "s, PyTorch RPC", "PyTorch RPC / TCP sockets"),
         *("images/s, TCP sockets", "images/s, PyTorch RPC", "PyTorch RPC / TCP sockets"),
@@ -140,7 +141,7 @@ def test_the_table_has_every_median_range_and_ratio_with_its_verdict(tmp_path: P
 def test_the_breakdown_has_each_backend_where_it_moves_most(tmp_path: Path) -> None:
     planted_pair(tmp_path)
     cells, _ = shown(tmp_path)
-    found = breakdown.of(compare.find(cells, "backend")[0])
+    found = breakdown.of(compare.find(cells, BACKEND)[0])
     # Both move most at P3: 8 images/s, in 1.0 s and in 1.2 s.
     assert [(kind.name, kind.split.name) for kind in found.kinds] == [
         *(("TCP sockets", "P3"), ("PyTorch RPC", "P3")),
@@ -164,7 +165,7 @@ def test_the_papers_case_is_named_only_where_it_was_measured(tmp_path: Path) -> 
     values = {3: [(1.0, 8.0)] * 3}
     plant(tmp_path, ("socket", "eager", TUNED), values, scenario="wan")
     plant(tmp_path, ("rpc", "eager", TUNED), values, scenario="wan")
-    [found] = compare.find(shown(tmp_path)[0], "backend")
+    [found] = compare.find(shown(tmp_path)[0], BACKEND)
     assert breakdown.of(found).paper == ""
 
 
@@ -181,8 +182,8 @@ def test_unlike_cells_are_not_compared_and_it_is_said_why(
 ) -> None:
     planted_pair(tmp_path, **plan)
     cells, _ = shown(tmp_path)
-    assert compare.find(cells, "backend") == []
-    assert compare.apart(cells, "backend") == [
+    assert compare.find(cells, BACKEND) == []
+    assert compare.apart(cells, BACKEND) == [
         "PyTorch RPC under baseline (Pi-to-Pi) is not compared with TCP sockets, because more "
         f"than that differs: {difference}."
     ]
@@ -194,8 +195,8 @@ def test_another_allocator_is_another_cell_and_never_the_backends_doing(tmp_path
     plant(tmp_path, ("socket", "eager", TUNED), values)
     plant(tmp_path, ("rpc", "eager", ("default", "default")), values)
     cells, _ = shown(tmp_path)
-    assert compare.find(cells, "backend") == compare.find(cells, "allocators") == []
-    told = compare.apart(cells, "backend")
+    assert compare.find(cells, BACKEND) == compare.find(cells, ALLOCATOR) == []
+    told = compare.apart(cells, BACKEND)
     assert told[0].endswith("differs: allocators default+default against tuned+tuned.")
 
 
@@ -207,13 +208,13 @@ def test_splits_with_fewer_batches_are_not_compared(tmp_path: Path) -> None:
         if line["factors"]["cuts"] == [9]:
             line["factors"]["throughput_batches"] = 6
     synthetic.write_cell(tmp_path, lines)
-    (found,) = compare.find(shown(tmp_path)[0], "backend")
+    (found,) = compare.find(shown(tmp_path)[0], BACKEND)
     assert [split.name for split in found.splits] == ["P3", "P17"]
 
 
 def test_the_hub_is_compared_as_the_backend_it_is(kinds_sweep: Path) -> None:
     cells, frame = shown(kinds_sweep)
-    (found,) = compare.find(cells, "backend")
+    (found,) = compare.find(cells, BACKEND)
     assert found.name == "TCP sockets"
     assert [rival.name for rival in found.rivals] == [
         *("PyTorch RPC", "PyTorch RPC through the orchestrator"),
@@ -226,7 +227,7 @@ def test_the_hub_is_compared_as_the_backend_it_is(kinds_sweep: Path) -> None:
 
 
 def test_engines_are_compared_stage_by_stage_with_their_tolerances(kinds_sweep: Path) -> None:
-    (text,) = said(kinds_sweep, "engine")
+    (text,) = said(kinds_sweep, ENGINE)
     for stage in ("stage 1 (pi1)", "stage 2 (pi2)"):
         assert f"ompute time of {stage} is 0.500 times that with PyTorch eager over 3" in text
     section = next(s for s in comparisons(Sheet.of(read(kinds_sweep))) if s["id"] == "engines")
@@ -240,7 +241,7 @@ def test_engines_are_compared_stage_by_stage_with_their_tolerances(kinds_sweep: 
 
 
 def test_allocators_are_compared_in_time_and_memory(kinds_sweep: Path) -> None:
-    (text,) = said(kinds_sweep, "allocators")
+    (text,) = said(kinds_sweep, ALLOCATOR)
     assert text.startswith("With default malloc, the compute time of stage 1 (pi1) is 1.25 times")
     assert "peak memory of stage 2 (pi2) is 0.833 times that with tuned malloc" in text
 
@@ -263,9 +264,9 @@ def test_memory_is_set_against_weights_and_the_empty_process(tmp_path: Path) -> 
 
 def test_old_records_are_read_and_shown_as_simply_as_before(page: str, sweep: Path) -> None:
     cells, frame = shown(sweep)
-    assert {(cell.engine, cell.allocators, cell.unlocked) for cell in cells} == {
-        ("eager", (), False)
-    }
+    assert {
+        (cell.variant["engine"], cell.variant["allocators"], cell.unlocked) for cell in cells
+    } == {("eager", (), False)}
     assert Naming.of(cells).over(cells[0]) == ""
     for heading in ("Backends compared", "Engines compared", "Allocators compared"):
         assert heading not in page
@@ -283,7 +284,7 @@ def test_records_without_an_allocator_are_not_mixed_with_those_that_have_one(
         line["started_at"] = line["started_at"].replace("2000", "2001")
     synthetic.write_cell(tmp_path, [*old, *new])
     (cell,), frame = shown(tmp_path)
-    assert (cell.allocators, cell.splits[0].runs) == (TUNED, 2)
+    assert (cell.variant["allocators"], cell.splits[0].runs) == (TUNED, 2)
     assert (
         list(frame["excluded"])[:2]
         == [
@@ -380,18 +381,18 @@ def planted_transports(folder: Path) -> None:
 def test_plain_and_tls_are_compared_and_never_pooled(tmp_path: Path) -> None:
     planted_transports(tmp_path)
     cells, frame = shown(tmp_path)
-    assert [(cell.id, cell.transport) for cell in cells] == [
+    assert [(cell.id, cell.variant["transport"]) for cell in cells] == [
         ("mobilenetv2.socket.pi_to_pi.baseline", "plain"),
         ("mobilenetv2.socket.pi_to_pi.baseline.tls", "tls"),
     ]
     assert {split.runs for cell in cells for split in cell.splits} == {5}
     assert len(Sheet.of(read(tmp_path)).groups) == 2  # a chart each
-    assert said(tmp_path, "transport") == [
+    assert said(tmp_path, TRANSPORT) == [
         "With TLS 1.3, the latency is 1.30 times that with plain TCP over 2 splits: higher at all "
         "of them. The throughput is 0.667 times that with plain TCP over 2 splits: lower at all of "
         "them."
     ]
-    assert said(tmp_path, "backend") == said(tmp_path, "engine") == []
+    assert said(tmp_path, BACKEND) == said(tmp_path, ENGINE) == []
     page = pages(read(tmp_path))[MODEL]
     assert "Plain and encrypted compared" in page
     assert "TLS_CHACHA20_POLY1305_SHA256" in page
@@ -405,7 +406,7 @@ def test_plain_and_tls_are_compared_and_never_pooled(tmp_path: Path) -> None:
 def test_a_record_from_before_tls_is_plain_and_is_not_named_so(tmp_path: Path) -> None:
     plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)] * 2})
     (cell,), frame = shown(tmp_path)
-    assert cell.transport == "plain"
+    assert cell.variant["transport"] == "plain"
     assert set(frame["transport"]) == {"plain"}
     assert Naming.of([cell]).over(cell) == ""
     page = pages(read(tmp_path))[MODEL]
@@ -423,7 +424,7 @@ def test_a_slower_network_is_no_counterpart_of_tls(tmp_path: Path) -> None:
     plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)] * 2}, batch_size=4)
     plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)] * 2}, transport="tls")
     cells, _ = shown(tmp_path)
-    assert compare.find(cells, "transport") == []
-    [told] = compare.apart(cells, "transport")
+    assert compare.find(cells, TRANSPORT) == []
+    [told] = compare.apart(cells, TRANSPORT)
     assert "TLS 1.3 under baseline (Pi-to-Pi) is not compared with plain TCP" in told
     assert "batch size 8 against 4" in told

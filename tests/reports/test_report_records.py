@@ -262,7 +262,7 @@ def test_the_table_says_what_host_and_processor_did(tmp_path: Path) -> None:
     assert row["stage2_gpu_percent"] == 22.0
     stages = build(records.plans, records.runs, frame)[0].splits[0].stages
     assert [stage.device for stage in stages] == ["cpu", "cuda"]
-    assert [stage.gpu_percent for stage in stages] == [None, Spread(22.0, 22.0, 22.0, 5)]
+    assert [stage["gpu_percent"] for stage in stages] == [None, Spread(22.0, 22.0, 22.0, 5)]
 
 
 def test_profiles_are_medians_of_medians_over_fresh_processes(tmp_path: Path) -> None:

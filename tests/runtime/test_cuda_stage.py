@@ -65,7 +65,7 @@ def test_a_run_proves_itself_and_says_what_ran_where(
     tmp_path: Path, document: dict[str, Any], engine: str
 ) -> None:
     plan = read_plan({**document, "engine": engine})
-    prepared = prepare(plan, tmp_path)
+    prepared = prepare(plan.workload, tmp_path)
     (run,) = expand(plan, prepared.hop_bytes)
     with in_threads(tmp_path, devices(Watch())) as logs:
         seen = drive(plan, run, prepared, Keys(b""), "run")
@@ -101,13 +101,14 @@ def test_blocks_are_timed_to_their_end_and_the_copies_apart(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, document: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(profile_blocks, "deploy", lambda *_: 0)
-    (sample,) = profile_blocks.samples(
+    work = profile_blocks.work_of(
         {**document, "batches": 2, "workers": [document["workers"][1]]}, tmp_path
     )
+    (run,) = work.runs
     with in_threads(tmp_path, devices()) as logs:
-        row = sample.measure(Keys(b""), "run")
+        row = work.measure(run, Keys(b""), "run")
     assert row["status"] == "ok"
-    assert (row["device"], sample.factors["device"]) == ("cuda", "cuda")
+    assert (row["device"], run.factors["device"]) == ("cuda", "cuda")
     assert row["gpu"]["peak_allocated_bytes"] == 4096
     blocks = len(row["blocks"])
     one_by_one = ["copy in", "synchronize", *["kernels", "synchronize"] * blocks]
@@ -124,7 +125,7 @@ def test_everything_on_one_host_leaves_the_gpu_of_the_other_alone(
     """A stage without blocks hands on what it takes, and needs no GPU for it."""
     document["workers"].reverse()  # the GPU is the first host's
     plan = read_plan({**document, "end_points": True})
-    prepared = prepare(plan, tmp_path)
+    prepared = prepare(plan.workload, tmp_path)
     runs = {run.cuts: run for run in expand(plan, prepared.hop_bytes)}
     for cuts, on in (((0,), ["cpu", "cpu"]), ((), ["cuda"])):
         run = runs[cuts]

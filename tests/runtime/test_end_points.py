@@ -39,7 +39,7 @@ def test_a_block_that_shifted_is_measured_again_and_resumes_amid_its_second_pass
     assert [row["factors"].get("sentinel") for row in rows[:6]] == ["open", *[None] * 4, "close"]
     progress = json.loads((tmp_path / "progress.json").read_text())
     assert (progress["runs_done"], progress["runs_total"]) == (12, 12)
-    assert ", block 1 again: sentinel shifted " in progress["current"]
+    assert ", round 1 again: sentinel shifted " in progress["current"]
 
     cell = tmp_path / "cell.jsonl"
     cut_short = b"".join(cell.read_bytes().splitlines(keepends=True)[: 1 + 9])
@@ -123,17 +123,3 @@ def test_the_input_crosses_every_host_of_a_longer_chain(
     assert [stage["block_names"] == [] for stage in far["stages"]] == [True, True, False]
     assert [hop["shape"] for hop in far["hops"]] == [[2, 3, 32, 32], [2, 3, 32, 32], [2, 10]]
     assert far["status"] == "ok"
-
-
-def test_further_blocks_are_of_the_named_splits_and_stay_numbered(
-    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
-) -> None:
-    quiet = {**plan, "drift_limit": 0}
-    assert sweep(cluster, tmp_path, quiet).returncode == 0
-    for split in (3, 17):  # two rounds of refining, each told of its own splits only
-        asked = {**quiet, "more": [{"splits": [[split]], "repeats": 2}]}
-        done = sweep(cluster, tmp_path, asked)
-        assert done.returncode == 0, done.stderr
-    told = [(r["factors"]["repeat"], r["factors"]["split"]) for r in runs(tmp_path)[6:]]
-    assert told == [(2, "P17"), (2, "P3"), (2, "P17"), (3, "P17"), (3, "P17"), (3, "P17")]
-    assert len({row["run_key"] for row in runs(tmp_path)}) == 12

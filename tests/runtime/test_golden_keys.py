@@ -12,7 +12,7 @@ import pytest
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
-from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.orchestrator.runs import More, expand
 
 GOLDEN = Path(__file__).parents[1] / "reports/golden"
 KEYS: dict[str, list[str]] = json.loads((GOLDEN / "keys.json").read_text())
@@ -21,12 +21,14 @@ KEYS: dict[str, list[str]] = json.loads((GOLDEN / "keys.json").read_text())
 def keys(document: dict[str, Any]) -> list[str]:
     """Return the keys of all that a plan asks to measure, in their order."""
     if document.get("kind") == "profile":
-        return [sample.key for sample in profile_blocks.samples(document, Path())]
+        return [run.key for run in profile_blocks.work_of(document, Path()).runs]
     if document.get("kind") == "link":
-        return [sample.key for sample in profile_link.samples(document)]
+        return [run.key for run in profile_link.work_of(document).runs]
     plan = read_plan(document)
-    shapes = boundary_shapes(plan.model, plan.classes, plan.batch_size, plan.image_px)
-    runs = expand(plan, lambda cuts: [shapes[cut].nbytes for cut in (*cuts, -1)])
+    work = plan.workload
+    shapes = boundary_shapes(work.model, work.classes, work.batch_size, work.image_px)
+    more = [*map(More.from_json, document.get("more", ()))]
+    runs = expand(plan, lambda cuts: [shapes[cut].nbytes for cut in (*cuts, -1)], more)
     return [run.key for run in runs]
 
 

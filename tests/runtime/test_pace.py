@@ -12,7 +12,7 @@ import pytest
 
 from paretopipe_runtime.orchestrator.pace import Learned, Pace, learned
 from paretopipe_runtime.orchestrator.progress import Progress
-from paretopipe_runtime.orchestrator.rounds import Block, Drift, Log, blocks_of
+from paretopipe_runtime.orchestrator.rounds import Drift, Log, Round, rounds_of
 
 REAL = Path(__file__).parent / "data" / "demo_timings.json"
 SURE = 1.28  # deviations that a live line tells to either side
@@ -47,11 +47,11 @@ class Cell:
         return [step for step, block_pass in self.rows if block_pass == 1]
 
     @property
-    def blocks(self) -> list[Block]:
-        return blocks_of(self.steps)  # type: ignore[arg-type]
+    def rounds(self) -> list[Round]:
+        return rounds_of(self.steps)  # type: ignore[arg-type]
 
     def drift(self, log: Log) -> Drift:
-        return Drift.of(self.blocks, log, LIMIT, len(self.blocks))
+        return Drift.of(self.rounds, log, LIMIT, len(self.rounds))
 
     def measured(self) -> Iterator[tuple[Step, dict[str, Any]]]:
         first = [(step, self.rows[step, 1]) for step in self.steps]
@@ -92,7 +92,7 @@ def foreseen(cells: list[Cell], off: float = 1.0) -> Iterator[tuple[float, float
     others: list[Learned] = []
     for number, cell in enumerate(cells):
         later_s = sum(later.foreseen_s for later in cells[number + 1 :]) * (1 + Pace().again)
-        log, blocks = Log([]), {block.number: block for block in cell.blocks}
+        log, blocks = Log([]), {block.number: block for block in cell.rounds}
         progress = Progress(None, cell.name, cell.steps, {}, cell.estimate_s, others)
         for step, recorded in cell.measured():
             row = {**recorded, "wall_s": off * recorded["wall_s"]}
@@ -100,7 +100,7 @@ def foreseen(cells: list[Cell], off: float = 1.0) -> Iterator[tuple[float, float
             pace = Pace.of([*others, progress.learned])
             then_s = later_s * pace.ratio
             yield left_s, here_s + then_s, deviation_s + pace.spread * then_s
-            if row["block_pass"] > log.block_pass(blocks[step.repeat]):
+            if row["block_pass"] > log.round_pass(blocks[step.repeat]):
                 progress.add(blocks[step.repeat].runs)
             log.add(row)
             progress.end(step, row)
@@ -111,9 +111,9 @@ def foreseen(cells: list[Cell], off: float = 1.0) -> Iterator[tuple[float, float
 
 
 def tell(progress: Progress, cell: Cell, log: Log) -> None:
-    drift, blocks = cell.drift(log), cell.blocks
+    drift, blocks = cell.drift(log), cell.rounds
     closed = [block for block in blocks if log.when(block.closing, 1)]
-    waiting = [b for b in blocks if b.number in drift.beyond and log.block_pass(b) == 1]
+    waiting = [b for b in blocks if b.number in drift.beyond and log.round_pass(b) == 1]
     progress.foresee(len(waiting), len(blocks) - len(closed), len(closed), len(drift.beyond))
 
 
@@ -133,7 +133,7 @@ def test_the_range_holds_what_a_real_demo_took_from_then_on(cells: list[Cell], o
 
 
 def test_the_range_before_a_demo_holds_what_it_took(cells: list[Cell]) -> None:
-    told = [Pace().foresee(cell.foreseen_s, len(cell.blocks)) for cell in cells]
+    told = [Pace().foresee(cell.foreseen_s, len(cell.rounds)) for cell in cells]
     mean_s, deviation_s = (sum(part) for part in zip(*told, strict=True))
     took_s = sum(row["wall_s"] for cell in cells for _, row in cell.measured())
     assert held(took_s, mean_s, deviation_s)

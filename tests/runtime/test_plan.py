@@ -10,7 +10,7 @@ import pytest
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.runs import Run, expand
+from paretopipe_runtime.orchestrator.runs import More, Run, expand
 from tests.trained import named, unwritten
 
 
@@ -160,10 +160,11 @@ def test_keys_of_ordinary_splits_stay_what_they_were() -> None:
     plain = read_plan(document())
     (run,) = (run for run in expand(plain, hops) if (run.cuts, run.repeat) == ((3,), 2))
     assert run.key == "bd1a8ce86f870454"
-    full = read_plan(
-        document(end_points=True, sentinel=True, drift_limit=0.05, more=more([[3]], 7))
-    )
-    ordinary = {run.key for run in expand(full, hops) if run.role == "split" and run.repeat < 6}
+    full = read_plan(document(end_points=True, sentinel=True, drift_limit=0.05, refine=0.02))
+    more = [More(((3,),), 7)]
+    ordinary = {
+        run.key for run in expand(full, hops, more) if run.role == "split" and run.repeat < 6
+    }
     assert ordinary == {run.key for run in expand(plain, hops)}
 
 
@@ -188,14 +189,10 @@ def test_a_gpu_is_part_of_the_key_and_the_processor_is_what_it_always_was() -> N
         keys |= own
 
 
-def more(splits: list[list[int]], repeats: int) -> list[dict[str, Any]]:
-    return [{"splits": splits, "repeats": repeats}]
-
-
-def test_more_blocks_hold_all_splits_of_their_entry() -> None:
-    entries = [*more([[3], [4]], 7), *more([[4], [5]], 8)]
-    plan = read_plan(document(end_points=True, sentinel=True, more=entries))
-    runs = expand(plan, hops)
+def test_more_rounds_hold_all_splits_of_their_entry() -> None:
+    entries = [More(((3,), (4,)), 7), More(((4,), (5,)), 8)]
+    plan = read_plan(document(end_points=True, sentinel=True))
+    runs = expand(plan, hops, entries)
     blocks = by_block(runs)
     further = {
         number: sorted(run.split for run in block if run.role == "split")
@@ -210,29 +207,28 @@ def test_more_blocks_hold_all_splits_of_their_entry() -> None:
         assert not any(run.role == "end_point" for run in blocks[number])
     repeats = Counter(run.split for run in runs if run.role == "split")
     assert (repeats["P3"], repeats["P4"], repeats["P5"], repeats["P6"]) == (7, 10, 8, 5)
-    before = expand(read_plan(document(end_points=True, sentinel=True, more=entries[:1])), hops)
+    before = expand(plan, hops, entries[:1])
     assert [run.key for run in before] == [run.key for run in runs[: len(before)]]
 
 
 def test_more_than_there_is_already_adds_nothing() -> None:
-    plan = read_plan(document(more=more([[3]], 5)))
-    assert len(expand(plan, hops)) == 100
+    assert len(expand(read_plan(document()), hops, [More(((3,),), 5)])) == 100
 
 
 def test_both_ways_delay_a_round_trip_twice() -> None:
     netem = {"delay": "100ms", "jitter": "0ms", "direction": "symmetric"}
     plan = read_plan(document(scenario={"name": "far", "netem": netem, "measured": None}))
-    assert plan.rtt_s == pytest.approx(0.2)
-    assert plan.least_delay_s == pytest.approx(0.1)
+    assert plan.network.rtt_s == pytest.approx(0.2)
+    assert plan.network.least_delay_s == pytest.approx(0.1)
     netem["jitter"] = "5ms"
-    assert plan.least_delay_s == 0
+    assert plan.network.least_delay_s == 0
 
 
 def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
     wan = {"name": "wan", "netem": {"delay": "200ms", "rate": "5mbit"}, "measured": None}
     plan = read_plan(document(model="vgg16", scenario=wan, splits=[[1], [14], [38]]))
-    assert plan.rtt_s == plan.least_delay_s == pytest.approx(0.2)
-    assert plan.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
+    assert plan.network.rtt_s == plan.network.least_delay_s == pytest.approx(0.2)
+    assert plan.network.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
     sizes = {(1,): [102_760_448, 320], (14,): [25_690_112, 320], (38,): [131_072, 320]}
     first, middle, last = sorted(expand(plan, sizes.__getitem__)[:3], key=lambda run: run.cuts)
     assert (first.warmup_batches, first.latency_batches, first.throughput_batches) == (1, 2, 6)
@@ -250,9 +246,8 @@ def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
         ({"backend": "pigeon"}, r"E_BACKEND.*pigeon.*socket"),
         ({"repeats": 0}, r"E_PLAN.*repeats is 0"),
         ({"splits": []}, r"E_PLAN.*names no split"),
-        ({"more": [{"splits": [[0]], "repeats": 9}]}, r"E_SPLIT.*0 of mobilenetv2"),
-        ({"more": [{"splits": [], "repeats": 9}]}, r"E_PLAN.*more names no split"),
-        ({"more": [{"splits": [[3]]}]}, r"E_PLAN.*repeats"),
+        ({"refine": 1}, r"E_PLAN.*refine 1, expected a ratio"),
+        ({"refine": "nan"}, r"E_PLAN.*refine nan"),
         ({"drift_limit": -0.1}, r"E_PLAN.*drift_limit -0\.1.*0 \(never"),
         ({"drift_limit": "nan"}, r"E_PLAN.*drift_limit nan"),
         ({"workers": [{"host": "pi1"}]}, r"E_PLAN.*malformed"),

@@ -56,14 +56,14 @@ def test_operations_grow_with_the_batch(name: str) -> None:
 
 def test_a_folder_of_an_earlier_version_is_completed(tmp_path: Path) -> None:
     document: dict[str, Any] = Cluster(tmp_path, b"", 1).plan(batch_size=1)
-    made = prepare(read_plan(document), tmp_path)
+    made = prepare(read_plan(document).workload, tmp_path)
     (path,) = tmp_path.glob("prepared/*/facts.json")
     facts = json.loads(path.read_text())
     del facts["flops"]
     facts["work"] = list(made.work)
     path.write_text(json.dumps(facts))
     reference = path.with_name("reference.npy").stat().st_mtime_ns
-    again = prepare(read_plan(document), tmp_path)
+    again = prepare(read_plan(document).workload, tmp_path)
     assert again.flops == made.flops
     assert again.work == made.work
     assert sum(again.work) == pytest.approx(1)

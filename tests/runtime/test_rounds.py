@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -20,13 +20,12 @@ from paretopipe_runtime.orchestrator.rounds import (
     Shift,
     Step,
     again,
-    blocks_of,
-    continued,
     needed,
     remaining,
+    rounds_of,
     steps,
 )
-from paretopipe_runtime.orchestrator.runs import Run, expand
+from paretopipe_runtime.orchestrator.runs import More, Run, expand
 from tests.runtime.test_plan import document, hops
 
 Outcome = Callable[[Run, int, int], tuple[str, float]]
@@ -35,25 +34,25 @@ RUNS_A_BLOCK = 3 + 2 + 2
 LIMIT = 0.05
 
 
-def plan_runs(**changes: Any) -> list[Run]:
-    return expand(read_plan(document(**{**SMALL, **changes})), hops)
+def plan_runs(more: Sequence[More] = (), **changes: Any) -> list[Run]:
+    return expand(read_plan(document(**{**SMALL, **changes})), hops, more)
 
 
 def row(step: Step, status: str, latency_s: float, attempt: int) -> dict[str, Any]:
     return {
         "run_key": step.run.key,
         "attempt": attempt,
-        "block_pass": step.block_pass,
+        "block_pass": step.round_pass,
         "status": status,
         "latency": {"median_s": latency_s},
         "throughput": {"img_s": 1 / latency_s},
         "name": step.run.split if step.run.role in ("split", "end_point") else step.run.role,
-        "block": step.block.number,
+        "block": step.round.number,
     }
 
 
 def all_steps(runs: list[Run], log: Log, limit: float, repeats: int) -> Iterator[Step]:
-    blocks = blocks_of(runs)
+    blocks = rounds_of(runs)
     yield from steps(blocks, log, attempts=2)
     yield from again(blocks, log, Drift.of(blocks, log, limit, repeats), attempts=2)
 
@@ -71,9 +70,9 @@ def measure(
     log = Log(rows)
     tries = Counter((each["run_key"], each["block_pass"]) for each in rows)
     for step in itertools.islice(all_steps(runs, log, limit, repeats), most):
-        tries[step.run.key, step.block_pass] += 1
-        attempt = tries[step.run.key, step.block_pass]
-        status, latency_s = outcome(step.run, step.block_pass, attempt)
+        tries[step.run.key, step.round_pass] += 1
+        attempt = tries[step.run.key, step.round_pass]
+        status, latency_s = outcome(step.run, step.round_pass, attempt)
         rows.append(row(step, status, latency_s, len(rows)))
         log.add(rows[-1])
     return rows
@@ -176,7 +175,7 @@ def test_what_all_runs_scatter_by_repeats_few_blocks_and_a_drift_beyond_it_does(
 
 
 def test_the_scatter_widens_the_limit_and_never_narrows_it() -> None:
-    runs, blocks = plan_runs(**MANY), blocks_of(plan_runs(**MANY))
+    runs, blocks = plan_runs(**MANY), rounds_of(plan_runs(**MANY))
     limits = [
         Drift.of(blocks, Log(measure(runs, scattered(cv))), LIMIT, 3).limit.latency
         for cv in (0.001, 0.05)
@@ -196,17 +195,15 @@ def test_one_disturbed_block_does_not_widen_the_limit_that_it_is_judged_by() -> 
 
 def test_one_block_has_no_scatter_and_is_judged_by_the_limit_alone() -> None:
     runs = plan_runs(repeats=1, **MANY)
-    drift = Drift.of(blocks_of(runs), Log(measure(runs, scattered(0.1), limit=0)), LIMIT, 1)
+    drift = Drift.of(rounds_of(runs), Log(measure(runs, scattered(0.1), limit=0)), LIMIT, 1)
     assert drift.limit == Shift(LIMIT, LIMIT)
 
 
 def test_further_blocks_leave_the_verdict_on_those_before_as_it_was() -> None:
-    few = [{"splits": [[3], [9]], "repeats": 9}]
+    runs = plan_runs(more=[More(((3,), (9,)), 9)])
     rows = measure(plan_runs(), scattered(0.05))
-    more = measure(plan_runs(more=few), scattered(0.5), rows)
-    before, after = (
-        Drift.of(blocks_of(plan_runs(more=few)), Log(found), LIMIT, 3) for found in (rows, more)
-    )
+    more = measure(runs, scattered(0.5), rows)
+    before, after = (Drift.of(rounds_of(runs), Log(found), LIMIT, 3) for found in (rows, more))
     assert before.limit == after.limit
     assert before.beyond == tuple(number for number in after.beyond if number <= 3)
 
@@ -240,7 +237,7 @@ def test_what_keeps_failing_gets_two_attempts_a_pass_and_a_sweep() -> None:
         ("P3", 1): 2,
         ("P3", 2): 2,
     }
-    (block,) = blocks_of(runs)
+    (block,) = rounds_of(runs)
     assert [run.split for run in remaining(block, Log(rows), 2)][:1] == ["P3"]
     again = measure(runs, steady, rows)
     assert names(again[len(rows) :], 1, 2) == ["P3", "close"], "the block is closed after it"
@@ -261,7 +258,7 @@ def test_records_from_before_sentinels_get_end_points_and_nothing_around_what_is
     rows = measure(plain, steady)
     for each in rows:
         del each["block_pass"]  # as they were written then
-    (block, *_), log = blocks_of(plan_runs(end_points=False)), Log(rows)
+    (block, *_), log = rounds_of(plan_runs(end_points=False)), Log(rows)
     assert remaining(block, log, 1) == []
     assert [run.role for run in needed(block, log)] == ["split"] * 3
     for each in rows:
@@ -288,7 +285,7 @@ def test_an_interrupted_sweep_comes_to_the_same(
     first: int, second: int, seed: int, further: bool
 ) -> None:
     """Stopped twice, anywhere: no run lost, none measured twice, the same passes at the end."""
-    runs = plan_runs(more=[{"splits": [[3]], "repeats": 4}] if further else [])
+    runs = plan_runs(more=[More(((3,),), 4)] if further else [])
 
     def outcome(run: Run, block_pass: int, _attempt: int) -> tuple[str, float]:
         shifts = (seed >> (2 * run.repeat + block_pass)) & 1
@@ -320,16 +317,9 @@ def test_failures_and_interruptions_lose_nothing(data: st.DataObject) -> None:
     members = {run.key for run in runs if run.role in ("split", "end_point")}
     assert {key: valid[key] for key in members} == dict.fromkeys(members, 1)
     log = Log(rows)
-    for block in blocks_of(runs):
+    for block in rounds_of(runs):
         assert remaining(block, log, 1) == []
         places = [log.when(run, 1) for run in block.members]
         opened, closed = log.when(block.opening, 1), log.when(block.closing, 1)
         assert opened is None or closed is None or opened < closed
         assert opened is None or (closed or 0) > max(place or 0 for place in places)
-
-
-def test_further_blocks_come_after_those_of_earlier_plans() -> None:
-    first, second = ({"splits": [[n]], "repeats": 10} for n in (3, 9))
-    assert continued({"more": [second]}, [first])["more"] == [first, second]
-    assert continued({"more": [first, second]}, [first])["more"] == [first, second]
-    assert continued({"repeats": 5}, [first]) == {"repeats": 5}

@@ -15,7 +15,7 @@ import pytest
 
 from paretopipe_runtime import environment
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
-from paretopipe_runtime.orchestrator.record import was_throttled
+from paretopipe_runtime.orchestrator.record import throttled
 from paretopipe_runtime.worker.usage import throttling
 from paretopipe_runtime.worker.usage.throttling import Throttling
 from tests.runtime.cluster import ADDRESSES, Cluster
@@ -62,7 +62,7 @@ def test_only_live_bits_make_a_run_invalid() -> None:
         bits = hex(sticky << 16 | live)
         sampling = Throttling(lambda bits=bits: bits)
         sampling.start()
-        assert was_throttled(sampling.stop()) is (live != 0), bits
+        assert throttled({"pi1": sampling.stop()}) is (live != 0), bits
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,10 @@ def test_a_link_is_profiled_over_tls(cluster: Cluster) -> None:
         **{"kind": "link", "cell_id": "link.pi1-pi2.socket.tls", "repeats": 1, "batches": 4},
         "payload_bytes": [4096, 4 * 1024 * 1024],
     }
-    (sample,) = profile_link.samples(document)
-    assert sample.factors["transport"] == "tls"
-    row = sample.measure(cluster.keys, "link")
+    work = profile_link.work_of(document)
+    (run,) = work.runs
+    assert run.factors["transport"] == "tls"
+    row = work.measure(run, cluster.keys, "link")
     assert (row["status"], row["security"]) == ("ok", "tls")
 
 
@@ -101,7 +102,7 @@ def test_pytorch_rpc_cannot_have_it(cluster: Cluster, backend: str) -> None:
 def failure(cluster: Cluster, document: dict[str, Any], keys: Keys) -> ParetoPipeError:
     """Return how one run fails."""
     plan = read_plan(document)
-    prepared = prepare(plan, cluster.state_dir)
+    prepared = prepare(plan.workload, cluster.state_dir)
     (run, *_) = expand(plan, prepared.hop_bytes)
     with pytest.raises(ParetoPipeError) as caught:
         drive(plan, run, prepared, keys, secrets.token_hex(8))

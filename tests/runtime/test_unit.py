@@ -53,7 +53,7 @@ def do(unit: Unit) -> Do:
 
 @pytest.fixture(scope="module")
 def follow() -> ModuleType:
-    return load("roles/job/action_plugins/follow_sweep.py")
+    return load("roles/job/action_plugins/follow_job.py")
 
 
 def seen(follow: ModuleType, unit: Unit) -> Any:

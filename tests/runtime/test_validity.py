@@ -140,6 +140,6 @@ def test_every_batch_is_proven_and_not_the_last_alone(
 def test_a_transfer_gets_twice_the_seconds_that_its_bits_take() -> None:
     netem = {"delay": "200ms", "rate": "5mbit", "direction": "egress"}
     plan = read_plan(document(scenario={"name": "slow", "netem": netem, "measured": None}))
-    found = Deadlines.of(plan, [5_000_000, 320])
+    found = Deadlines.of(plan.chain, [5_000_000, 320], plan.phases.window)
     assert found.io_s == pytest.approx(5 + 4 * 0.2 + 2 * 8)  # 40 Mbit at 5 Mbit/s
-    assert found.batch_s == pytest.approx(120 + 5 + 4 * 0.2 + 2 * plan.window * 8, rel=1e-3)
+    assert found.batch_s == pytest.approx(120 + 5 + 4 * 0.2 + 2 * plan.phases.window * 8, rel=1e-3)

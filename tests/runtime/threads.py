@@ -13,10 +13,9 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.plan import Chain
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import drive as driving
-from paretopipe_runtime.orchestrator import profile_blocks
 from paretopipe_runtime.orchestrator.pipeline import Pipeline
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
@@ -122,13 +121,13 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
         cleanup.enter_context(other)
         return one, other
 
-    def launch(orders: list[StageOrder], plan: Plan, _keys: Keys, _boots: Boots) -> Pipeline:
+    def launch(orders: list[StageOrder], chain: Chain, _keys: Keys, _boots: Boots) -> Pipeline:
         for order in orders[1:]:
             links[order.stage] = pair()
         channels = []
         for order in orders:
             ours, theirs = pair()
-            channels.append(Channel(ours, plan.workers[order.stage].host))
+            channels.append(Channel(ours, chain.at(order.stage).host))
             logs[order.stage] = log = []
             threads.append(threading.Thread(target=run, args=(order, theirs, log), daemon=True))
             threads[-1].start()
@@ -172,7 +171,6 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
 
     with cleanup, pytest.MonkeyPatch.context() as patch:
         patch.setattr(driving, "launch", launch)
-        patch.setattr(profile_blocks, "launch", launch)
         patch.setattr(stage, "open_device", lambda name: devices[name](mine.log))
         patch.setattr(socket_backend.TensorSink, "send", send)
         patch.setattr(socket_backend, "link_to_next", link_to_next)

@@ -32,21 +32,21 @@ class Live:
     def of(cls, cluster: Cluster, **changes: Any) -> Live:
         """Bring the weights there."""
         plan = read_plan(cluster.plan(splits=[[9]], **changes))
-        prepared = prepare(plan, cluster.state_dir)
-        for worker in plan.workers:
+        prepared = prepare(plan.workload, cluster.state_dir)
+        for worker in plan.chain.workers:
             deploy(worker, prepared.manifest, cluster.state_dir / "weights", cluster.keys)
         return cls(cluster, plan, prepared)
 
     @property
     def address(self) -> tuple[str, int]:
         """Where the first agent listens."""
-        return self.plan.workers[0].address, self.plan.workers[0].port
+        return self.plan.chain.workers[0].address, self.plan.chain.workers[0].port
 
     def session(self) -> float:
         """Serve one whole session at the first agent, a deployment of nothing; seconds it took."""
         began = time.monotonic()
         sent = deploy(
-            self.plan.workers[0],
+            self.plan.chain.workers[0],
             self.prepared.manifest,
             self.cluster.state_dir / "weights",
             self.cluster.keys,
@@ -57,7 +57,7 @@ class Live:
     def run(self, batches: int = 3) -> tuple[float, dict[str, Any]]:
         """Serve one run across both agents; seconds and what was seen. Its outputs are right."""
         began = time.monotonic()
-        run = Run((9,), self.plan.workers, 1, 0, 1, 1, batches, {})
+        run = Run((9,), self.plan.chain.workers, 1, 0, 1, 1, batches, {})
         seen = drive(self.plan, run, self.prepared, self.cluster.keys, secrets.token_hex(8))
         assert seen["proof"]["argmax_equal"]
         assert seen["proof"]["finite"]

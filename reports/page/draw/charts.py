@@ -144,13 +144,13 @@ def segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None
         pieces.append(
             ([_stage_time(split, index) for split in splits], stage_colour(index + 1), None)
         )
-    network = [split.network_s.median if split.network_s else 0.0 for split in splits]
+    network = [split["network_s"].median if split["network_s"] else 0.0 for split in splits]
     pieces.insert(1, (network, NETWORK, "////"))
     return pieces
 
 
 def _stage_time(split: Split, index: int) -> float:
-    value = split.stages[index].compute_s if index < len(split.stages) else None
+    value = split.stages[index]["compute_s"] if index < len(split.stages) else None
     return value.median if value else 0.0
 
 

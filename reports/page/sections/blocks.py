@@ -7,9 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.factors import FACTORS
 from reports import paper
-from reports.data.groups import Spread
-from reports.data.kinds import allocator_name, emulation_name, engine_name
 from reports.data.profiles import Block, Profile
 from reports.data.repeat import to_profile
 from reports.page.draw import bars
@@ -19,6 +18,7 @@ from reports.page.tables import Column, Entry, Row, Table
 from reports.words import count, listing, number, percent, slug
 
 _MS = 1000
+_SHARED = [factor for factor in FACTORS if factor.computes and not factor.exceptional]
 HALF = 0.5
 
 
@@ -27,7 +27,8 @@ def build(sheet: Sheet) -> list[Section]:
     groups: dict[tuple[Any, ...], list[Profile]] = {}
     for profile in sheet.profiles:
         # Blocks under other sizes are other work: never in one table.
-        key = (profile.engine, profile.allocator, profile.image_px, profile.batch_size)
+        how = (profile.variant[factor.option] for factor in _SHARED)
+        key = (*how, profile.image_px, profile.batch_size)
         if profile.blocks:
             groups.setdefault((*key, profile.classes), []).append(profile)
     return [
@@ -42,7 +43,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 def _group(profiles: list[Profile], several: bool) -> dict[str, Any]:
     first = profiles[0]
-    kind = f"{engine_name(first.engine)}, {allocator_name(first.allocator)}"
+    kind = ", ".join(factor.word(first.variant[factor.option]) for factor in _SHARED)
     sizes = f"batches of {first.batch_size} images of {first.image_px}×{first.image_px}"
     return {
         "title": f"{kind}, {sizes}" if several else "",
@@ -64,8 +65,7 @@ def _group(profiles: list[Profile], several: bool) -> dict[str, Any]:
 
 def label(profile: Profile) -> str:
     """Return the host, with what computed where that is not its processor."""
-    what = [profile.device] * (profile.device not in ("", "cpu"))
-    what += [emulation_name(profile.emulation, brief=True)] if profile.emulation else []
+    what = _other(profile)
     return f"{profile.host} ({', '.join(what)})" if what else profile.host
 
 
@@ -109,7 +109,7 @@ def chart(profile: Profile) -> Markup:
     return bars.draw(
         f"blocks-{_name(profile)}",
         [block.name for block in profile.blocks],
-        [_scaled(block.compute_s) for block in profile.blocks],
+        [block.compute_s.scaled(_MS) for block in profile.blocks],
         "time of a batch, warm (ms)",
     )
 
@@ -162,7 +162,7 @@ def _times(profile: Profile, index: int) -> tuple[Entry, ...]:
     warm, cold, peak = block.compute_s, block.first_s, block.peak_rss_bytes
     share = 100 * warm.median / total if total else 0.0
     return (
-        Entry(spread(_scaled(warm)), f"{warm.median * _MS:.6g}"),
+        Entry(spread(warm.scaled(_MS)), f"{warm.median * _MS:.6g}"),
         _plain(f"{share:.1f}"),
         _plain(number(cold.median * _MS)),
         _plain(mebibytes(peak.median)) if peak else Entry("–", ""),
@@ -174,12 +174,13 @@ def _plain(text: str) -> Entry:
     return Entry(text, text.replace(",", ""))
 
 
-def _scaled(value: Spread) -> Spread:
-    return Spread(value.median * _MS, value.low * _MS, value.high * _MS, value.n)
-
-
 def _name(profile: Profile) -> str:
     sizes = f"{profile.image_px}-{profile.batch_size}-{profile.classes}"
-    device = "" if profile.device in ("", "cpu") else f"{profile.device}-"
-    emulation = f"{profile.emulation}-" if profile.emulation else ""
-    return slug(f"{profile.host}-{device}{emulation}{profile.engine}-{profile.allocator}-{sizes}")
+    how = [*_other(profile), *(profile.variant[factor.option] for factor in _SHARED)]
+    return slug("-".join([profile.host, *how, sizes]))
+
+
+def _other(profile: Profile) -> list[str]:
+    """Return the device and what the host is, where they are not the usual."""
+    found = ((f, profile.variant[f.option]) for f in FACTORS if f.computes and f.exceptional)
+    return [value for factor, value in found if value not in ("", factor.default)]

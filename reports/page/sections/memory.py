@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from paretopipe_runtime.contract.factors import ALLOCATOR
 from reports import paper
 from reports.data.cells import Cell, Split, Stage
-from reports.data.kinds import allocator_name
+from reports.data.factors import unrecorded
 from reports.page.figures import mebibytes
 from reports.page.sheet import Section, Sheet
 from reports.page.tables import Column, Entry, Row, Table
@@ -22,7 +23,7 @@ def build(sheet: Sheet) -> list[Section]:
                 (paper.model_name(cell.model), pairing_name(cell.pairing), cell.scenario)
             ),
             # The allocator has a column of its own.
-            "over": replace(sheet.naming, allocators=False).over(cell),
+            "over": sheet.naming.without(ALLOCATOR).over(cell),
             "whole": f"{paper.model_name(cell.model)}, {sheet.naming.place(cell)}",
             "unlocked": cell.unlocked,
             "worst": worst(cell),
@@ -65,9 +66,9 @@ class Worst:
 def held(stage: Stage) -> Held | None:
     """Return a stage's memory, or None where the records do not say all of it."""
     partition, baseline, peak = (
-        stage.partition_bytes,
-        stage.baseline_rss_bytes,
-        stage.peak_rss_bytes,
+        stage["partition_bytes"],
+        stage["baseline_rss_bytes"],
+        stage["peak_rss_bytes"],
     )
     if partition is None or not baseline or not peak:
         return None
@@ -95,7 +96,9 @@ def worst(cell: Cell) -> list[Worst]:
             found.append(
                 Worst(
                     stage=f"stage {index + 1}, {stage.host}",
-                    allocator=allocator_name(stage.allocator),
+                    allocator=ALLOCATOR.word(stage.allocator)
+                    if stage.allocator
+                    else unrecorded(ALLOCATOR),
                     split=split,
                     held=most,
                     highest=high.ratio,

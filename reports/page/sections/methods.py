@@ -7,14 +7,15 @@ from statistics import median
 
 import pandas as pd
 
+from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
 from reports.data.cells import Cell, Drift
-from reports.data.kinds import engine_name
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.prediction.predictor import Predictor
 from reports.statistics.interval import coverage_percent
-from reports.statistics.judge import DRAWS, INVALID_SHARE, OFF_TO, ON_FROM, OUTLYING
+from reports.statistics.judge import INVALID_SHARE, OUTLYING
 from reports.words import count, listing, percent
 
 
@@ -42,7 +43,7 @@ def build(sheet: Sheet) -> list[Section]:
             "share": margin(INVALID_SHARE),
             "attempts": f"{len(sheet.frame):,}",
             "counted": f"{int(sheet.frame['counted'].sum()):,}",
-            "emulated": any(cell.emulation for cell in cells),
+            "emulated": any(cell.variant["emulation"] for cell in cells),
             "predicted": any(isinstance(p, Predictor) for p in sheet.predictors.values()),
         }
     ]
@@ -113,7 +114,7 @@ def proof(frame: pd.DataFrame) -> str:
     same = int(counted["argmax_equal"].eq(True).sum())
     engines = [*dict.fromkeys(str(engine) for engine in counted["engine"].unique())]
     parts = [
-        (f" with {engine_name(engine)}" if len(engines) > 1 else "")
+        (f" with {ENGINE.word(engine)}" if len(engines) > 1 else "")
         + f" is {error(counted[counted['engine'] == engine])}"
         for engine in engines
     ]

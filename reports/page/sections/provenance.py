@@ -9,19 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from paretopipe_runtime.contract.factors import EMULATION, FACTORS, Factor
 from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data import repeat
 from reports.data.cells import Cell, spread
-from reports.data.kinds import (
-    allocators_name,
-    backend_name,
-    devices_name,
-    emulation_name,
-    engine_name,
-    transport_name,
-)
-from reports.data.naming import Naming
+from reports.data.factors import Naming, phrase
 from reports.data.records import host_facts
 from reports.data.trained import every
 from reports.page.figures import spread as spread_text
@@ -124,10 +117,10 @@ def when(frame: pd.DataFrame) -> str:
 
 def emulated(cells: Sequence[Cell]) -> str:
     """Return the sentence that heads a page of cells whose hosts are none, or nothing."""
-    kinds = {cell.emulation for cell in cells}
+    kinds = {cell.variant["emulation"] for cell in cells}
     if not kinds - {""}:
         return ""
-    named = listing([emulation_name(kind) for kind in sorted(kinds - {""})])
+    named = listing([EMULATION.word(kind) for kind in sorted(kinds - {""})])
     return f"{named[0].upper()}{named[1:]}." if "" not in kinds else f"In part: {named}."
 
 
@@ -159,23 +152,18 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
             for key, label in _SETTINGS.items()
         },
         "Weights": _distinct(trained.told for trained in every(runs)),
-        "Backend": _distinct(backend_name(cell.backend) for cell in cells),
-        "Transport": _distinct(transport_name(cell.transport) for cell in cells),
-        "Engine": _distinct(engine_name(cell.engine) for cell in cells),
-        "Memory allocator": _distinct(
-            allocators_name(cell.allocators, cell.hosts) for cell in cells if cell.allocators
-        ),
-        **_emulations(cells),
-        "Computed on": _distinct(devices_name(cell.devices, cell.hosts) for cell in cells),
+        **{factor.title: _factor(factor, cells) for factor in FACTORS},
     }
     return {label: text for label, text in found.items() if text != _UNKNOWN}
 
 
-def _emulations(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return what the hosts are, where they are not all hosts."""
-    if not any(cell.emulation for cell in cells):
-        return {}
-    return {"Hosts": _distinct(emulation_name(cell.emulation) or "hosts" for cell in cells)}
+def _factor(factor: Factor, cells: Sequence[Cell]) -> str:
+    """Return what cells have of a factor; what the hosts are only where some are none."""
+    values = {cell.variant[factor.key] for cell in cells}
+    if factor.of_hosts and values <= {factor.default}:
+        return _UNKNOWN
+    known = (cell for cell in cells if cell.variant[factor.key] or not factor.always)
+    return _distinct(phrase(factor, cell) for cell in known)
 
 
 def _stated(plan: Record) -> Record:

@@ -11,10 +11,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.factors import DEVICE
 from reports import paper
 from reports.data.cells import Cell, Split, Stage
 from reports.data.groups import Spread
-from reports.data.kinds import device_name
 from reports.page.figures import busiest, fastest, link, links, mebibytes, times
 from reports.page.sections import provenance
 from reports.page.sheet import Section, Sheet
@@ -44,7 +44,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
     # The paper's tables are of its unshaped network, with its socket backend.
-    comparable = cell.asked is None and cell.backend == "socket"
+    comparable = cell.asked is None and cell.variant["backend"] == "socket"
     known = {h.cut: h for h in highlights(cell.model, cell.pairing)} if comparable else {}
     rows, loads = [], _loads(cell)
     for split in members(cell, judgement):
@@ -79,11 +79,11 @@ def _ours(split: Split, judgement: Judgement) -> dict[str, Any]:
         "name": link(split),
         "whose": "strict" if judgement.verdict.get(split.cuts) == "off" else "",
         "values": [
-            *(_middle(stage.compute_s) for stage in split.stages),
-            _middle(split.network_s),
+            *(_middle(stage["compute_s"]) for stage in split.stages),
+            _middle(split["network_s"]),
             *(_load(stage) for stage in split.stages),
-            *(_tenths(stage.host_memory_percent) for stage in split.stages),
-            *(mebibytes(p.median) if (p := s.peak_rss_bytes) else _NONE for s in split.stages),
+            *(_tenths(stage["host_memory_percent"]) for stage in split.stages),
+            *(mebibytes(p.median) if (p := s["peak_rss_bytes"]) else _NONE for s in split.stages),
         ],
     }
 
@@ -151,11 +151,11 @@ def _loads(cell: Cell) -> list[str]:
 
 
 def _on_gpu(stage: Stage) -> bool:
-    return stage.device.startswith("cuda") and stage.gpu_percent is not None
+    return stage.device.startswith("cuda") and stage["gpu_percent"] is not None
 
 
 def _load(stage: Stage) -> str:
-    value = stage.gpu_percent if _on_gpu(stage) else stage.cpu_percent
+    value = stage["gpu_percent"] if _on_gpu(stage) else stage["cpu_percent"]
     return f"{value.median:.3g}" if value else _NONE
 
 
@@ -164,17 +164,18 @@ def _gpus(cell: Cell, judgement: Judgement) -> list[str]:
     told = []
     for split in members(cell, judgement)[:1]:
         for place, stage in enumerate(split.stages, start=1):
-            if stage.gpu_copy_in_s and stage.gpu_copy_out_s:
+            there, back = stage["gpu_copy_in_s"], stage["gpu_copy_out_s"]
+            if there and back:
                 told.append(
-                    f"Of the {_middle(stage.compute_s)} s of stage {place} at {split.name}, "
-                    f"{_middle(stage.gpu_copy_in_s)} s are the batch's way to the {_gpu(stage)} "
-                    f"and {_middle(stage.gpu_copy_out_s)} s its way back."
+                    f"Of the {_middle(stage['compute_s'])} s of stage {place} at {split.name}, "
+                    f"{_middle(there)} s are the batch's way to the {_gpu(stage)} "
+                    f"and {_middle(back)} s its way back."
                 )
-            if stage.gpu_used_bytes:
-                held = mebibytes(stage.gpu_used_bytes.median)
+            if used := stage["gpu_used_bytes"]:
+                held = mebibytes(used.median)
                 told.append(f"Its process held {held} MiB of the memory of the {_gpu(stage)}.")
     stages = [stage for split in cell.measured for stage in split.stages]
-    if shared := {_gpu(stage) for stage in stages if stage.gpu_others and stage.gpu_others.high}:
+    if shared := {_gpu(s) for s in stages if (others := s["gpu_others"]) and others.high}:
         told.append(
             f"Other processes were on the {listing(sorted(shared))} during some runs, and may have "
             "slowed them down."
@@ -183,7 +184,7 @@ def _gpus(cell: Cell, judgement: Judgement) -> list[str]:
 
 
 def _gpu(stage: Stage) -> str:
-    return f"{device_name(stage.device)} of {stage.host}"
+    return f"{DEVICE.word(stage.device)} of {stage.host}"
 
 
 def _tenths(value: Spread | None) -> str:

@@ -2,20 +2,24 @@
 
 And what netem should make of them. Its jitter is no standard deviation where no distribution is
 asked for: the delay is then uniform, the jitter to either side. The tables that come with iproute2
-have the deviations below, computed from them. Correlation of the delay does not change its spread:
-netem takes the remainder of a correlated number by that of the table's entries, or by twice the
-jitter (tabledist in Linux's net/sched/sch_netem.c), and remainders depend on each other only beyond
-some 99 %. Correlation of the loss makes losses rarer, by far: see `_lossy`.
+have the deviations below, computed from them.
 """
 
 from __future__ import annotations
 
 import math
-import random
 import re
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+sys.path.append(str(Path(__file__).resolve().parents[3]))
+
+from paretopipe_runtime.contract import units
+from roles.netem.shaping import conditions
 
 #: The standard deviation of a delay, for a jitter of 1.
 DEVIATION = {"": 1 / math.sqrt(3), "normal": 1.0, "pareto": 0.82, "paretonormal": 0.83}
@@ -23,16 +27,12 @@ DEVIATION = {"": 1 / math.sqrt(3), "normal": 1.0, "pareto": 0.82, "paretonormal"
 SPREAD_SHARE, SPREAD_MS = 0.2, 1.0
 #: Of a number of losses: standard deviations, for one false alarm in a thousand, and whole packets.
 LOSS_DEVIATIONS, LOSS_PACKETS = 3.3, 1.0
-#: How many packets to draw for what a correlation makes of a loss.
-LOSS_DRAWS = 200_000
 #: Pings without jitter or loss are few. With them: seconds they may take, how many, how dense.
 PING_EVERY_S, PING_BITS = 0.05, 8 * 98
 MANY_S, MOST, LEAST, DENSEST_S = 10.0, 500, 50, 0.02
-#: Of a segment's 1514 bytes on the wire 1448 are payload (TCP with timestamps).
-WIRE_PER_PAYLOAD = 1514 / 1448
 #: Linux's first congestion window in bits; the smallest buffer that a socket is given here, and the
 #: largest that every host allows: asked for more, it would get no more, and fill no fast link.
-FIRST_BITS, BUFFER_LEAST, BUFFER_MOST = 8 * 10 * 1448, 16_384, 400_000
+FIRST_BITS, BUFFER_LEAST, BUFFER_MOST = 80 * units.SEGMENT_BYTES, 16_384, 400_000
 
 
 def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def netem_seen(probed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         host: {
             **netem_pinged(seen["pinged"]),
             **{
-                name: round(each["bit_s"] * WIRE_PER_PAYLOAD / 1e6, 3)
+                name: round(each["bit_s"] * units.WIRE_PER_PAYLOAD / 1e6, 3)
                 for name, each in seen["rates"].items()
             },
         }
@@ -141,8 +141,7 @@ def netem_spread_ms(asked: Mapping[str, Any]) -> float:
 
 def netem_lost_share(asked: Mapping[str, Any]) -> float:
     """Return the share of pings that should stay without an answer."""
-    loss = _lossy(asked["loss"], asked["loss_correlation"])
-    return 1.0 - float((1 - loss) ** _ways(asked))
+    return 1.0 - float((1 - asked["loss"]) ** _ways(asked))
 
 
 def netem_unlike(measured: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -153,9 +152,7 @@ def netem_unlike(measured: Mapping[str, Any], asked: Mapping[str, Any]) -> list[
     if asked["jitter_s"] and off_ms > max(SPREAD_MS, SPREAD_SHARE * expected_ms):
         unlike.append(f"round trips spread by {measured['spread_ms']} ms, not by {expected_ms}")
     share, sent = netem_lost_share(asked), measured["pings"]
-    # Losses that come together scatter more: as a sum of values with this correlation, at most.
-    bunched = (1 + asked["loss_correlation"]) / max(0.01, 1 - asked["loss_correlation"])
-    slack = LOSS_DEVIATIONS * math.sqrt(sent * share * (1 - share) * bunched) + LOSS_PACKETS
+    slack = LOSS_DEVIATIONS * math.sqrt(sent * share * (1 - share)) + LOSS_PACKETS
     if asked["loss"] and abs(measured["pings_lost"] - sent * share) > slack:
         unlike.append(
             f"{measured['pings_lost']} of {sent} pings were lost, expected were "
@@ -184,33 +181,15 @@ def netem_unmet(
             unmet.append(
                 f"the way to {host} measures {seen['rtt_ms']} ms and "
                 f"{' and back '.join(map(str, rates))} Mbit/s, asked were "
-                f"{said['delay'] or 'no delay'} and {said['rate'] or 'no rate limit'}{each_way}"
+                f"{said.get('delay') or 'no delay'} and {said.get('rate') or 'no rate limit'}"
+                f"{each_way}"
             )
         if unlike := netem_unlike(seen, asked):
             unmet.append(
-                f"on the way to {host} {'; '.join(unlike)}, asked were {said['jitter'] or 'no'} "
-                f"jitter and {said['loss'] or 'no'} loss"
+                f"on the way to {host} {'; '.join(unlike)}, asked were "
+                f"{said.get('jitter') or 'no'} jitter and {said.get('loss') or 'no'} loss"
             )
     return unmet
-
-
-def _lossy(loss: float, correlation: float) -> float:
-    """Return the share of packets that netem drops.
-
-    With a correlation it compares not a uniform random number with the loss asked for but the sum
-    of a new one and the last sum, weighted (get_crandom in Linux's net/sched/sch_netem.c). Such a
-    sum is seldom near zero. Salsano et al., "Definition of a general and intuitive loss model for
-    packet networks and its implementation in the Netem module in the Linux kernel" (2012), section
-    2, describe it as netem's weakness.
-    """
-    if not loss or not correlation:
-        return loss
-    # A simulation, not a secret.
-    source, drawn, dropped = random.Random(0), 0.5, 0  # nosec B311
-    for _ in range(LOSS_DRAWS):
-        drawn = (1 - correlation) * source.random() + correlation * drawn
-        dropped += drawn <= loss
-    return dropped / LOSS_DRAWS
 
 
 def _ways(asked: Mapping[str, Any]) -> int:
@@ -224,6 +203,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "netem_mistakes": conditions.mistakes,
+            "netem_numbers": conditions.numbers,
+            "netem_lease_seconds": conditions.lease_seconds,
             "netem_pings": netem_pings,
             "netem_sending": netem_sending,
             "netem_silent": netem_silent,

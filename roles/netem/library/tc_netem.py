@@ -8,6 +8,7 @@ mode tells the truth. Nothing is shaped before the timer that ends it is armed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils import netem_lease, netem_qdisc
@@ -23,39 +24,31 @@ options:
   interface: {type: str, required: true, description: Interface whose traffic is shaped.}
   state: {type: str, default: present, choices: [present, absent], description: Wanted state.}
   lease_s: {type: int, default: 7200, description: Seconds until the shaping ends by itself.}
-  direction:
-    type: str
-    default: egress
-    choices: [egress, symmetric]
-    description: Whether only what leaves is shaped, or what comes from the peers as well.
   peers:
     type: list
     elements: str
     default: []
     description: >-
       Addresses of the other hosts; needed where the interface also carries SSH, or for symmetric.
-  delay_s: {type: float, default: 0, description: Delay in seconds.}
-  jitter_s: {type: float, default: 0, description: Spread of the delay in seconds.}
-  delay_correlation: {type: float, default: 0, description: With the packet before, 0 to 1.}
-  distribution:
-    type: str
-    default: ""
-    choices: ["", normal, pareto, paretonormal]
-    description: Of the delay; without one it is uniform, the spread to either side.
-  loss: {type: float, default: 0, description: Share of packets lost, 0 to 1.}
-  loss_correlation: {type: float, default: 0, description: With the packet before, 0 to 1.}
-  rate_bit: {type: float, default: 0, description: Rate in bit/s; 0 is no limit.}
+  asked:
+    type: dict
+    default: {}
+    description: What netem is to do, as plain numbers (shaping/conditions.py of the role).
   limit: {type: int, default: 0, description: Packets in flight; 0 sizes it for delay and rate.}
+  sandbox:
+    type: list
+    elements: str
+    default: []
+    description: Lines of the unit that ends the shaping.
 """
 ARGUMENTS = {
     "interface": {"type": "str", "required": True},
     "state": {"default": "present", "choices": ["present", "absent"]},
     "lease_s": {"type": "int", "default": 7200},
-    "direction": {"default": "egress", "choices": ["egress", "symmetric"]},
     "peers": {"type": "list", "elements": "str", "default": []},
-    "distribution": {"default": "", "choices": ["", "normal", "pareto", "paretonormal"]},
-    **{key: {"type": "float", "default": 0.0} for key in netem_qdisc.SLACK},
+    "asked": {"type": "dict", "default": {}},
     "limit": {"type": "int", "default": 0},
+    "sandbox": {"type": "list", "elements": "str", "default": []},
 }
 # What tc and ip say where a part of the kernel is not there.
 LACKING = (
@@ -67,13 +60,13 @@ LACKING = (
 class Changes:
     """What is done to the host, so that a failure half-way leaves nothing behind."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, sandbox: Sequence[str] = ()) -> None:
+        self._host, self._sandbox = host, sandbox
 
     def arm(self, seconds: int, description: str) -> None:
         """Arm the lease anew; where that fails there is no shaping either."""
         self.disarm()
-        status, said = self._host.ask(*self._host.lease.arm(seconds, description))
+        status, said = self._host.ask(*self._host.lease.arm(seconds, description, self._sandbox))
         if status or self._host.armed() != description:
             self.revert()
             raise NetemError(
@@ -128,7 +121,7 @@ def plain(complaint: str, step: Step) -> str:
 
 def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
     """Shape the interface under a new lease, or only renew the lease; return what came of it."""
-    shaping, changes = Shaping(host, params), Changes(host)
+    shaping, changes = Shaping(host, params), Changes(host, params["sandbox"])
     shaping.refuse()
     changed = not (shaping.ours and shaping.fits() and shaping.described())
     armed = netem_lease.describe(shaping.what) if changed else host.armed()

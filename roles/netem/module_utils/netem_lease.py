@@ -17,16 +17,6 @@ from ansible.module_utils.netem_layout import HANDLE, PREFERENCE
 
 HELD, LOST = "held", "lost"  # what `Lease.renew` prints
 _TITLE = "ParetoPipe netem"
-# What the script does without. Nothing that needs a namespace: where a host cannot make one, its
-# network would stay shaped.
-SANDBOX = (
-    *("NoNewPrivileges=yes", "CapabilityBoundingSet=CAP_NET_ADMIN", "AmbientCapabilities="),
-    *("RestrictAddressFamilies=AF_NETLINK AF_UNIX AF_INET", "RestrictNamespaces=yes"),
-    *("RestrictRealtime=yes", "RestrictSUIDSGID=yes", "LockPersonality=yes"),
-    *("MemoryDenyWriteExecute=yes", "SystemCallArchitectures=native"),
-    *("SystemCallFilter=@system-service", "SystemCallErrorNumber=EPERM"),
-    *("KeyringMode=private", "UMask=0077"),
-)
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ class Lease:
         ]
         return "\n".join(lines)
 
-    def arm(self, seconds: int, description: str) -> list[str]:
+    def arm(self, seconds: int, description: str, sandbox: Sequence[str]) -> list[str]:
         """Return the command that arms it; one of the same name must not be there."""
         told = f"\necho 'The lease is over: {self.interface} is as it was.'"
         return [
@@ -84,7 +74,7 @@ class Lease:
             *(f"--on-active={seconds}", "--timer-property=AccuracySec=100ms"),
             # A renewal is a start, and systemd would refuse the sixth within ten seconds.
             "--timer-property=StartLimitIntervalSec=0",
-            *(f"--property={line}" for line in SANDBOX),
+            *(f"--property={line}" for line in sandbox),
             *("/bin/sh", "-c", self.revert() + told),
         ]
 

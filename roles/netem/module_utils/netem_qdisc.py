@@ -15,9 +15,7 @@ DEFAULTS = ("noqueue", "pfifo_fast", "fq_codel", "fq", "mq")
 SLACK = {
     "delay_s": 1e-5,
     "jitter_s": 1e-5,
-    "delay_correlation": 1e-4,
     "loss": 1e-4,
-    "loss_correlation": 1e-4,
     "rate_bit": 8.0,
     "limit": 0.0,
 }
@@ -29,28 +27,25 @@ def queue_limit(delay_s: float, rate_bit: float) -> int:
     return max(1000, math.ceil(2 * product))
 
 
-def wanted_values(params: dict[str, Any]) -> dict[str, float]:
+def wanted_values(asked: dict[str, Any], limit: int) -> dict[str, float]:
     """Return the numbers that make a netem qdisc what it is; `SLACK` has their names."""
-    values = {key: float(params[key]) for key in SLACK if key != "limit"}
-    values["limit"] = params["limit"] or queue_limit(values["delay_s"], values["rate_bit"])
-    return values
+    values = {key: float(asked.get(key, 0)) for key in SLACK}
+    return {**values, "limit": limit or queue_limit(values["delay_s"], values["rate_bit"])}
 
 
 def netem_words(wanted: dict[str, float], distribution: str) -> list[str]:
     """Return the words after ``netem``, in tc's smallest units.
 
-    A distribution and a correlation are of something that varies: without jitter tc takes neither.
+    A distribution is of something that varies: without jitter tc takes none.
     """
     words = ["limit", str(int(wanted["limit"]))]
     if wanted["delay_s"]:
         words += ["delay", _time(wanted["delay_s"])]
         if wanted["jitter_s"]:
             words += [_time(wanted["jitter_s"])]
-            words += [_share(wanted["delay_correlation"])] if wanted["delay_correlation"] else []
             words += ["distribution", distribution] if distribution else []
     if wanted["loss"]:
         words += ["loss", _share(wanted["loss"])]
-        words += [_share(wanted["loss_correlation"])] if wanted["loss_correlation"] else []
     if wanted["rate_bit"]:
         words += ["rate", f"{round(wanted['rate_bit'])}bit"]
     return words
@@ -66,9 +61,7 @@ def shown_values(qdisc: dict[str, Any]) -> dict[str, float]:
     return {
         "delay_s": float(delay.get("delay", 0)),
         "jitter_s": float(delay.get("jitter", 0)),
-        "delay_correlation": float(delay.get("correlation", 0)),
         "loss": float(loss.get("loss", 0)),
-        "loss_correlation": float(loss.get("correlation", 0)),
         "rate_bit": 8.0 * options.get("rate", {}).get("rate", 0),
         "limit": options.get("limit", 0),
     }

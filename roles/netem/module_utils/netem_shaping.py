@@ -19,7 +19,8 @@ class Shaping:
         self._seen = host.qdiscs(host.interface)
         self._mirrored = host.qdiscs(host.mirror) if host.has(host.mirror) else None
         self._params = params
-        self.values = netem_qdisc.wanted_values(params)
+        self._asked = params["asked"]
+        self.values = netem_qdisc.wanted_values(self._asked, params["limit"])
 
     @cached_property
     def layout(self) -> Layout:
@@ -27,8 +28,8 @@ class Shaping:
         ports = self._host.ssh_ports()
         return Layout(
             interface=self._host.interface,
-            mirror=self._host.mirror if self._params["direction"] == "symmetric" else "",
-            netem=tuple(netem_qdisc.netem_words(self.values, self._params["distribution"])),
+            mirror=self._host.mirror if self._asked.get("direction") == "symmetric" else "",
+            netem=tuple(netem_qdisc.netem_words(self.values, self._asked.get("distribution", ""))),
             shared=bool(ports),
             # Sorted: in whatever order they come, it is the same shaping.
             peers=tuple(sorted(set(self._params["peers"]))),
@@ -40,7 +41,7 @@ class Shaping:
         """The same in words, for the lease: tc does not show all of it."""
         layout = self.layout
         peers = ["peers", *layout.peers] if layout.shared or layout.mirror else []
-        return [self._params["direction"], *layout.netem, *peers]
+        return [self._asked.get("direction", "egress"), *layout.netem, *peers]
 
     @property
     def root(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def read_experiment(folder: Path, name: str) -> tuple[dict[str, Any], ...]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``plan_cells: {folder, addresses, …}``, as tasks/cells.yml gives them."""
+    """``plan_cells: {folder, defaults, addresses, …}``, as tasks/cells.yml gives them."""
 
     _requires_connection = False
     TRANSFERS_FILES = False
@@ -70,7 +70,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         args = self._task.args
         folder = Path(args["folder"])
         typed = task_vars or {}
-        options = {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}
+        options = dict(args["defaults"])
+        options |= {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}
         options.pop("preflight", None)  # decides nothing about the cells
         try:
             mistyped(list(load_extra_vars(self._loader)))

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from paretopipe_runtime.contract.factors import (
+    BACKEND,
+    BY_HOSTS,
+    EMULATION,
+    OF_CELL,
+    OF_WORKER,
+    VARIED,
+    Factor,
+    Variant,
+    stated,
+)
+from paretopipe_runtime.contract.lines import SCHEMA_VERSION
 
 from .choice import Choice, Model, choose
 from .network import conditions, refuse_relayed
@@ -12,7 +25,6 @@ from .sets import Weights
 from .values import OptionError, cut_points, known
 
 PORT = 47470
-EMULATIONS = ("processes",)
 #: Profiles: fresh processes at most (fewer where a split has fewer runs), and what is sent over a
 #: link.
 PROFILE_REPEATS = 5
@@ -123,21 +135,15 @@ class _Plans:
         self._hosts = hosts
         self._provenance = provenance
         self._orchestrator = orchestrator
-        # Not named where the hosts are hosts, as in a run's key.
-        self._emulated = {"emulation": emulation} if emulation else {}
+        self._emulation = emulation
         if emulation:
-            known("emulation", [emulation], EMULATIONS)
-            refuse_relayed(self._netem, choice.backends, choice.transports)
+            known("emulation", [emulation], [name for name in EMULATION.values if name])
+            refuse_relayed(self._netem, choice.varied["backend"], choice.varied["transport"])
 
     def by_scenario(self) -> list[dict[str, Any]]:
         """Return the cells grouped by scenario, so that the network is set once for each."""
         choice = self._choice
-        variants = list(
-            itertools.product(
-                *(choice.models, choice.pairings, choice.engines),
-                *(choice.backends, choice.transports),
-            )
-        )
+        variants = list(itertools.product(choice.models, choice.pairings, self._variants(VARIED)))
         numbers = itertools.count(1)
         total = len(choice.scenarios) * len(variants)
         return [
@@ -146,12 +152,11 @@ class _Plans:
                 "netem": self._netem[scenario],
                 "cells": [
                     {
-                        "label": f"cell {next(numbers)}/{total} {model.name} {backend}"
-                        f"{'' if transport == 'plain' else ' ' + transport}"
-                        f"{'' if engine == 'eager' else ' ' + engine} {pairing} {scenario}",
-                        "plan": self._cell(model, scenario, pairing, backend, transport, engine),
+                        "label": f"cell {next(numbers)}/{total} "
+                        + " ".join([model.name, *self._how(variant), pairing, scenario]),
+                        "plan": self._cell(model, scenario, pairing, variant),
                     }
-                    for model, pairing, engine, backend, transport in variants
+                    for model, pairing, variant in variants
                 ],
             }
             for scenario in choice.scenarios
@@ -161,37 +166,37 @@ class _Plans:
         """Each model's blocks, with each engine, on every worker of the chosen pairings."""
         chains = self._choice.pairings.values()
         workers = list(dict.fromkeys(itertools.chain.from_iterable(chains)))
-        for model, engine in itertools.product(self._choice.models, self._choice.engines):
-            names = [model.name, "profile", *self._variant(engine, workers)]
+        varied = [factor for factor in VARIED if factor.computes]
+        for model, variant in itertools.product(self._choice.models, self._variants(varied)):
+            names = [model.name, "profile", *self._tags(variant, workers)]
             plan = {
                 **self._common(model),
+                **stated((factor for factor in OF_CELL if factor.computes), variant),
                 "kind": "profile",
                 "cell_id": ".".join(names),
-                "engine": engine,
                 "workers": [self._worker(host) for host in workers],
                 "repeats": min(PROFILE_REPEATS, self._choice.counts["repeats"]),
                 "batches": self._choice.profile_batches,
                 # It measures no transport; but where all is to be encrypted, weights are as well.
-                **({} if "plain" in self._choice.transports else {"transport": "tls"}),
+                **({} if "plain" in self._choice.varied["transport"] else {"transport": "tls"}),
             }
-            shown = "" if engine == "eager" else f" {engine}"
-            yield {"label": f"profile of {model.name}{shown}", "plan": plan}
+            how = [tag for factor in varied for tag in factor.tags([variant[factor.option]])]
+            yield {"label": " ".join(["profile of", model.name, *how]), "plan": plan}
 
     def links(self) -> Iterable[Labelled]:
         """Each chain of hosts, over each backend and transport, without a model."""
         choice = self._choice
         chains = dict.fromkeys(choice.pairings.values())
-        for chain, backend, transport in itertools.product(
-            chains, choice.backends, choice.transports
-        ):
-            named = [backend, *self._emulated.values()] + [transport] * (transport != "plain")
+        varied = [factor for factor in VARIED if factor.moves]
+        for chain, variant in itertools.product(chains, self._variants(varied)):
+            named = [variant["backend"], *self._tags(variant)]
             way = "-".join(chain)
             plan = {
-                "schema_version": 1,
-                **self._emulated,
+                "schema_version": SCHEMA_VERSION,
+                **stated((factor for factor in OF_CELL if factor.moves), variant),
                 "kind": "link",
                 "cell_id": f"link.{way}.{'.'.join(named)}",
-                **self._chain(chain, backend, transport),
+                **self._chain(chain, variant),
                 "scenario": {"name": "baseline", "netem": None, "measured": None},
                 "payload_bytes": list(PAYLOAD_BYTES),
                 "repeats": min(PROFILE_REPEATS, choice.counts["repeats"]),
@@ -203,36 +208,28 @@ class _Plans:
             }
             yield {"label": f"link {way} {' '.join(named)}", "plan": plan}
 
-    def _cell(
-        self,
-        model: Model,
-        scenario: str,
-        pairing: str,
-        backend: str,
-        transport: str,
-        engine: str,
-    ) -> Plan:
+    def _cell(self, model: Model, scenario: str, pairing: str, variant: Variant) -> Plan:
         choice = self._choice
         chain = choice.pairings[pairing]
-        names = [model.name, backend, pairing, scenario, *self._variant(engine, chain, transport)]
+        names = [model.name, variant["backend"], pairing, scenario, *self._tags(variant, chain)]
         return {
             **self._common(model),
             **choice.counts,
+            **stated(OF_CELL, variant),
             "cell_id": ".".join(names),
-            "engine": engine,
             "pairing": pairing,
             "scenario": {"name": scenario, "netem": self._netem[scenario], "measured": None},
-            **self._chain(chain, backend, transport),
+            **self._chain(chain, variant),
             "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
             "end_points": choice.end_points,
             "sentinel": choice.sentinel,
             "drift_limit": choice.drift_limit,
+            **({"refine": choice.dominance} if choice.refine else {}),
         }
 
     def _common(self, model: Model) -> Plan:
         return {
-            "schema_version": 1,
-            **self._emulated,
+            "schema_version": SCHEMA_VERSION,
             "model": model.name,
             "classes": model.classes,
             "image_px": model.image,
@@ -243,27 +240,38 @@ class _Plans:
             "provenance": {**self._provenance, "options": self._choice.options(model)},
         }
 
-    def _variant(self, engine: str, hosts: Iterable[str], transport: str = "plain") -> list[str]:
-        """What makes a name differ: what is the default does not lengthen it."""
-        hosts = list(hosts)
-        default = any(self._choice.allocators[host] == "default" for host in hosts)
-        gpus = dict.fromkeys(self._choice.devices[host].replace(":", "") for host in hosts)
-        named = [device for device in gpus if device != "cpu"]
-        how = [transport] * (transport != "plain") + [engine] * (engine != "eager")
-        return [*self._emulated.values()] + how + ["default_malloc"] * default + named
+    def _variants(self, varied: Sequence[Factor]) -> list[Variant]:
+        """Return every combination of these factors, the others at their defaults."""
+        fixed = {factor.option: factor.default for factor in OF_CELL}
+        fixed["emulation"] = self._emulation
+        names = [factor.option for factor in varied]
+        values = itertools.product(*(self._choice.varied[name] for name in names))
+        return [Variant(fixed | dict(zip(names, chosen, strict=True))) for chosen in values]
 
-    def _chain(self, chain: Iterable[str], backend: str, transport: str) -> Plan:
-        # Not named where it is plain, as in a run's key.
-        how = {} if transport == "plain" else {"transport": transport}
-        hub = {"hub": self._hub()} if backend == "rpc_hub" else {}
-        workers = [self._worker(host) for host in chain]
-        return {"backend": backend, **how, "workers": workers, **hub}
+    def _how(self, variant: Variant) -> list[str]:
+        """Return the backend, and what else varies where it is not the default."""
+        others = [f for f in OF_CELL if f.typed and f is not BACKEND]
+        return [variant["backend"], *(t for f in others for t in f.tags([variant[f.option]]))]
+
+    def _tags(self, variant: Variant, hosts: Iterable[str] = ()) -> list[str]:
+        """What makes a name differ: what is the default does not lengthen it."""
+        own = [self._choice.workers[host] for host in hosts]
+        return [
+            tag
+            for factor in BY_HOSTS
+            if factor is not BACKEND
+            for tag in factor.tags(
+                w[factor.option] for w in (own if factor.per_host else [variant])
+            )
+        ]
+
+    def _chain(self, chain: Iterable[str], variant: Variant) -> Plan:
+        hub = {"hub": self._hub()} if variant["backend"] == "rpc_hub" else {}
+        return {"workers": [self._worker(host) for host in chain], **hub}
 
     def _worker(self, host: str) -> dict[str, Any]:
-        address, allocator = self._hosts[host]["address"], self._choice.allocators[host]
-        worker = {"host": host, "address": address, "port": PORT, "allocator": allocator}
-        device = self._choice.devices[host]
-        return worker if device == "cpu" else {**worker, "device": device}
+        where = {"host": host, "address": self._hosts[host]["address"], "port": PORT}
+        return {**where, **stated(OF_WORKER, self._choice.workers[host])}
 
     def _hub(self) -> dict[str, Any]:
         if self._orchestrator not in self._hosts:

@@ -7,21 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
+
 from .sets import Weights, of_model, set_name
 from .values import OptionError, flag, fraction, known, listed, whole
 
-BACKENDS = ("socket", "rpc", "rpc_hub")
-ENGINES = ("eager", "channels_last", "onnxruntime", "compile")
-#: Those that can compute on a GPU.
-CUDA_ENGINES = ("eager", "channels_last")
-ALLOCATORS = ("tuned", "default")
-TRANSPORTS = ("plain", "tls")
 CLASSES = (10, 1000)
 #: Warm batches in each process of a profile.
 PROFILE_BATCHES = 10
 #: What every experiment says, and the user may say otherwise.
 _KEYS = (
-    *("pairings", "scenarios", "backend", "engine", "batch", "splits", "seed", "weights_seed"),
+    *("pairings", "scenarios", *(factor.option for factor in VARIED if factor.always)),
+    *("batch", "splits", "seed", "weights_seed"),
     *("repeats", "warmup_batches", "latency_batches", "throughput_batches", "window"),
     *("end_points", "sentinel", "drift_limit", "dominance", "refine", "profile"),
 )
@@ -43,8 +40,9 @@ class Model:
 class Choice:
     """A sweep's effective options.
 
-    `pairings` has the chain of hosts of each; `allocators` and `devices` have one of every worker;
-    `counts` and `seeds` are plain numbers by their names in a plan. `drift_limit` and `dominance`
+    `pairings` has the chain of hosts of each; `varied` has the values of each factor that cells
+    differ in, `workers` those that are each worker's own, both by their options; `counts` and
+    `seeds` are plain numbers by their names in a plan. `drift_limit` and `dominance`
     are fractions. After `first_report` blocks of every cell there is a report; 0: none before all.
     """
 
@@ -52,11 +50,8 @@ class Choice:
     models: tuple[Model, ...]
     scenarios: tuple[str, ...]
     pairings: Mapping[str, tuple[str, ...]]
-    backends: tuple[str, ...]
-    transports: tuple[str, ...]
-    engines: tuple[str, ...]
-    allocators: Mapping[str, str]
-    devices: Mapping[str, str]
+    varied: Mapping[str, tuple[str, ...]]
+    workers: Mapping[str, Mapping[str, str]]
     weights: str
     batch: int
     counts: Mapping[str, int]
@@ -88,11 +83,7 @@ class Choice:
             "repeats": self.counts["repeats"],
             "scenarios": list(self.scenarios),
             "pairings": list(self.pairings),
-            "backend": list(self.backends),
-            **({} if self.transports == ("plain",) else {"transport": list(self.transports)}),
-            "engine": list(self.engines),
-            "allocator": dict(self.allocators),
-            **({} if set(self.devices.values()) <= {"cpu"} else {"device": dict(self.devices)}),
+            **self._factors(),
             "splits": self.splits,
             "end_points": self.end_points,
             "sentinel": self.sentinel,
@@ -101,6 +92,20 @@ class Choice:
             "refine": self.refine,
             "profile": self.profile,
         }
+
+    def _factors(self) -> dict[str, Any]:
+        """Return the factors' options: what was not always one only where it is no default."""
+        of_cell = {
+            factor.option: list(self.varied[factor.option])
+            for factor in VARIED
+            if factor.always or factor.tags(self.varied[factor.option])
+        }
+        of_worker = {
+            factor.option: {host: own[factor.option] for host, own in self.workers.items()}
+            for factor in OF_WORKER
+            if factor.always or factor.tags(own[factor.option] for own in self.workers.values())
+        }
+        return of_cell | of_worker
 
 
 def choose(
@@ -131,17 +136,8 @@ def choose(
             for name in known("pairing", listed(chosen["pairings"]), list(pairings))
         },
         scenarios=tuple(known("scenario", listed(chosen["scenarios"]), list(scenarios))),
-        backends=tuple(known("backend", listed(chosen["backend"]), BACKENDS)),
-        # Experiments from before there was a choice do not name it.
-        transports=tuple(known("transport", listed(chosen.get("transport", "plain")), TRANSPORTS)),
-        engines=tuple(known("engine", listed(chosen["engine"]), ENGINES)),
-        allocators={
-            host: known(
-                "allocator", [str(options.get("allocator", facts["allocator"]))], ALLOCATORS
-            )[0]
-            for host, facts in hosts.items()
-        },
-        devices={host: _device(host, str(facts["device"])) for host, facts in hosts.items()},
+        varied={factor.option: _varied(factor, chosen) for factor in VARIED},
+        workers={host: _own(host, facts, options) for host, facts in hosts.items()},
         weights=set_name(chosen),
         batch=whole("batch", chosen["batch"]),
         counts={name: whole(name, chosen[name]) for name in _COUNTS},
@@ -157,14 +153,14 @@ def choose(
         first_report=whole("first_report", chosen.get("first_report", 0), least=0),
         profile_batches=whole("profile_batches", chosen.get("profile_batches", PROFILE_BATCHES)),
     )
-    for backend in choice.backends:
-        if backend != "socket" and "tls" in choice.transports:
+    for backend in choice.varied["backend"]:
+        if backend != "socket" and "tls" in choice.varied["transport"]:
             raise OptionError(
                 f"E_TRANSPORT: transport tls with backend {backend}: PyTorch RPC cannot be "
                 "encrypted, backend socket can; measure them in two sweeps, one with "
                 "-e backend=socket -e transport=tls"
             )
-    if any(backend.startswith("rpc") for backend in choice.backends):
+    if any(backend.startswith("rpc") for backend in choice.varied["backend"]):
         for host, facts in hosts.items():
             _refuse_without_leave(host, bool(facts["allow_insecure_rpc"]))
     for name, chain in choice.pairings.items():
@@ -174,8 +170,8 @@ def choose(
                     f"pairing {name} needs host '{host}', which is no worker in this inventory: "
                     f"workers are {', '.join(hosts)}"
                 )
-            for engine in choice.engines:
-                _refuse_on_a_gpu(engine, host, choice.devices[host])
+            for engine in choice.varied["engine"]:
+                _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
     return choice
 
 
@@ -217,13 +213,27 @@ def _sweep(chosen: Mapping[str, Any], names: list[str], every: list[str]) -> str
     return sweep
 
 
-def _device(host: str, name: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?", name):
-        raise OptionError(
-            f"worker_device of {host} is '{name}': set it to cpu, to cuda, or to cuda:1 for the "
-            "second GPU"
-        )
-    return name
+def _varied(factor: Factor, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    # Experiments from before there was a choice do not name it.
+    asked = listed(chosen.get(factor.option, factor.default))
+    return tuple(known(factor.option, asked, [*factor.values]))
+
+
+def _own(host: str, facts: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
+    """Return a worker's own factors: the inventory's, unless one is typed for all workers."""
+    found = {}
+    for factor in OF_WORKER:
+        value = str(facts.get(factor.option, factor.default))
+        if factor.typed:
+            value = str(options.get(factor.option, value))
+            known(factor.option, [value], [*factor.values])
+        elif not factor.knows(value):
+            raise OptionError(
+                f"worker_device of {host} is '{value}': set it to cpu, to cuda, or to cuda:1 for "
+                "the second GPU"
+            )
+        found[factor.option] = value
+    return found
 
 
 def _refuse_on_a_gpu(engine: str, host: str, device: str) -> None:

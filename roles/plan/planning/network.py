@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+
+from roles.netem.shaping.conditions import GONE, OPTIONS, WORDS, refused, relayable
 
 from .values import OptionError, known
 
 #: What a scenario may say, and what holds where it does not. A default is part of every run's key;
 #: what came later has none, or runs measured before would not be found again.
 DEFAULTS = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
-LATER = ("delay_correlation", "loss_correlation", "distribution")
-#: What of it the relay between processes on one machine can do.
-RELAYED = ("delay", "rate", "direction")
-DIRECTIONS = ("egress", "symmetric")
-DISTRIBUTIONS = ("normal", "pareto", "paretonormal")
 
 
 def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | None:
@@ -29,17 +25,17 @@ def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | N
     """
     if netem is None:
         return None
-    words = (*DEFAULTS, *LATER)
     for key in netem:
-        if key not in words:
+        if key in GONE:
+            raise OptionError(f"scenario {name}: {refused(key)}")
+        if key not in OPTIONS:
             raise OptionError(
                 f"scenario {name} says '{key}', which is nothing netem does: choose from "
-                f"{', '.join(words)}"
+                f"{', '.join(OPTIONS)}"
             )
     spelled = {**DEFAULTS, **netem}
-    known(f"direction in scenario {name}", [spelled["direction"]], DIRECTIONS)
-    if "distribution" in spelled:
-        known(f"distribution in scenario {name}", [spelled["distribution"]], DISTRIBUTIONS)
+    for word in WORDS.keys() & spelled:
+        known(f"{word} in scenario {name}", [spelled[word]], [*filter(None, WORDS[word])])
     return spelled
 
 
@@ -63,7 +59,7 @@ def refuse_relayed(
         )
     for name, netem in scenarios.items():
         for word, value in (netem or {}).items():
-            if word not in RELAYED and not re.fullmatch(r"0*(\.0+)?(us|ms|s|%)?", str(value)):
+            if not relayable(word, str(value)):
                 raise OptionError(
                     f"scenario {name} asks for {word.replace('_', ' ')} {value}, and processes on "
                     "one machine can have a delay and a rate only: choose another, or measure on "

@@ -9,14 +9,13 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from paretopipe_runtime.contract.factors import FACTORS
+
 OPTIONS = (
     "model",
     "scenarios",
     "pairings",
-    "backend",
-    "transport",
-    "engine",
-    "allocator",
+    *(factor.option for factor in FACTORS if factor.typed),
     "batch",
     "image",
     "classes",

@@ -15,7 +15,10 @@ from .certificates import Store, issue
 
 #: Both roles that provision a host, and what else decides about it; below the checkout.
 ROLES = ("runtime", "worker")
-SOURCES = (*(f"roles/{role}" for role in ROLES), "playbooks/provision.yml")
+SOURCES = (
+    *(f"roles/{role}" for role in ROLES),
+    *("roles/job/filter_plugins", "playbooks/provision.yml"),
+)
 #: Options that name places on the controller: what is in them counts, not where they are.
 PLACES = {
     *("runtime_source", "runtime_requirements", "runtime_engine_requirements"),

@@ -79,7 +79,7 @@ def _lines(cell: Cell, splits: Sequence[Split]) -> list[Line]:
     stages = list(enumerate(cell.hosts))
     return [
         *(line(f"Stage {k + 1} compute, {host}", "s", _compute(k)) for k, host in stages),
-        line("Network, all hops", "s", lambda split: split.network_s),
+        line("Network, all hops", "s", lambda split: split["network_s"]),
         *(line(f"Stage {k + 1} CPU, {host}", "%", _cpu(k)) for k, host in stages),
         line("Latency", LATENCY, lambda split: split.latency_s),
         line("Throughput", THROUGHPUT, lambda split: split.throughput_img_s),
@@ -87,11 +87,11 @@ def _lines(cell: Cell, splits: Sequence[Split]) -> list[Line]:
 
 
 def _compute(index: int) -> Callable[[Split], Spread | None]:
-    return lambda split: split.stages[index].compute_s
+    return lambda split: split.stages[index]["compute_s"]
 
 
 def _cpu(index: int) -> Callable[[Split], Spread | None]:
-    return lambda split: split.stages[index].cpu_percent
+    return lambda split: split.stages[index]["cpu_percent"]
 
 
 def _against(one: Kind, other: Kind) -> Markup:

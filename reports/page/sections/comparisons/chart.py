@@ -37,4 +37,6 @@ def contrast(comparison: Comparison, measure: Measure) -> str:
         names = [split.name for split in rows]
         name_rows(axes, names)
         fit(figure, axes, names)
-        return inline(figure, f"{comparison.factor}-{slug(comparison.cell.id)}-{measure.key}", {})
+        return inline(
+            figure, f"{comparison.factor.key}-{slug(comparison.cell.id)}-{measure.column}", {}
+        )

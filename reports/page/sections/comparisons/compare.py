@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from reports.data.cells import Cell, Split, Spread, Stage
-from reports.data.kinds import (
-    allocators_name,
-    backend_name,
-    devices_name,
-    engine_name,
-    transport_name,
-)
+from paretopipe_runtime.contract import measures
+from paretopipe_runtime.contract.factors import BACKEND, Factor
+from paretopipe_runtime.contract.measures import Figure
+from reports.data.cells import Cell, Split, Spread
+from reports.data.factors import phrase
 from reports.data.selection import said
-from reports.page.figures import LATENCY, THROUGHPUT
 from reports.words import listing, pairing_name
-
-# What a comparison is by, and what each kind of it is called.
-NAMES: dict[str, Callable[[Cell], str]] = {
-    "backend": lambda cell: backend_name(cell.backend),
-    "transport": lambda cell: transport_name(cell.transport),
-    "engine": lambda cell: engine_name(cell.engine),
-    "allocators": lambda cell: allocators_name(cell.allocators, cell.hosts),
-    "devices": lambda cell: devices_name(cell.devices, cell.hosts),
-}
 
 
 @dataclass(frozen=True)
 class Measure:
     """One thing to compare."""
 
-    key: str
+    column: str  # of the table of all attempts: one value a run
     label: str
     unit: str
     of: Callable[[Split], Spread | None]
-    column: str  # of the table of all attempts: one value a run
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class Rival:
 class Comparison:
     """A reference cell, the cells that differ from it in one factor, and their common splits."""
 
-    factor: str
+    factor: Factor
     cell: Cell
     name: str
     splits: tuple[Split, ...]
@@ -65,21 +52,21 @@ class Comparison:
         return ((self.name, self.splits), *((rival.name, rival.splits) for rival in self.rivals))
 
 
-def find(cells: Sequence[Cell], factor: str) -> list[Comparison]:
+def find(cells: Sequence[Cell], factor: Factor) -> list[Comparison]:
     """Return every comparison that these cells allow: all else equal, and measured."""
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.measured:
             alike.setdefault(_all_but(cell, factor), []).append(cell)
     # One cell of a kind: the same settings under two names would be compared with themselves.
-    kinds = [{NAMES[factor](cell): cell for cell in reversed(group)} for group in alike.values()]
+    kinds = [{phrase(factor, cell): cell for cell in reversed(group)} for group in alike.values()]
     found = (_comparison([*kind.values()][::-1], factor) for kind in kinds if len(kind) > 1)
     return [comparison for comparison in found if comparison.splits]
 
 
-def apart(cells: Sequence[Cell], factor: str) -> list[str]:
+def apart(cells: Sequence[Cell], factor: Factor) -> list[str]:
     """Say which cells have no counterpart under equal settings, and what differs."""
-    name = NAMES[factor]
+    name = partial(phrase, factor)
     paired = {
         cell.id
         for found in find(cells, factor)
@@ -104,7 +91,7 @@ def apart(cells: Sequence[Cell], factor: str) -> list[str]:
     return told
 
 
-def _comparison(group: Sequence[Cell], factor: str) -> Comparison:
+def _comparison(group: Sequence[Cell], factor: Factor) -> Comparison:
     first, *others = group
     beside = [{split.cuts: split for split in other.measured} for other in others]
     splits = tuple(
@@ -112,7 +99,7 @@ def _comparison(group: Sequence[Cell], factor: str) -> Comparison:
         for split in first.measured
         if any(_alike(split, known.get(split.cuts)) for known in beside)
     )
-    name = NAMES[factor]
+    name = partial(phrase, factor)
     return Comparison(
         factor=factor,
         cell=first,
@@ -122,7 +109,7 @@ def _comparison(group: Sequence[Cell], factor: str) -> Comparison:
             Rival(other, name(other), tuple(_alike(s, known.get(s.cuts)) for s in splits))
             for other, known in zip(others, beside, strict=True)
         ),
-        measures=MEASURES[factor](first),
+        measures=tuple(_measures(factor, first)),
     )
 
 
@@ -131,21 +118,21 @@ def _alike(split: Split, other: Split | None) -> Split | None:
     return other if other and other.phases == split.phases else None
 
 
-def _all_but(cell: Cell, factor: str) -> str:
+def _all_but(cell: Cell, factor: Factor) -> str:
     rest = {key: value for key, value in cell.settings.items() if key not in _part_of(factor)}
     return json.dumps(rest, sort_keys=True)
 
 
-def _part_of(factor: str) -> set[str]:
+def _part_of(factor: Factor) -> set[str]:
     # Which host is the hub is part of what the backend through it is.
-    return {factor, "hub"} if factor == "backend" else {factor}
+    return {factor.key, "hub"} if factor is BACKEND else {factor.key}
 
 
 def _place(cell: Cell) -> tuple[str, str, str]:
     return cell.model, cell.pairing, cell.scenario
 
 
-def _differences(one: Cell, other: Cell, factor: str) -> list[str]:
+def _differences(one: Cell, other: Cell, factor: Factor) -> list[str]:
     keys = sorted((one.settings.keys() | other.settings.keys()) - _part_of(factor))
     return [
         f"{key.replace('_', ' ')} {said(one.settings, key)} against {said(other.settings, key)}"
@@ -154,50 +141,21 @@ def _differences(one: Cell, other: Cell, factor: str) -> list[str]:
     ]
 
 
-def _whole(_: Cell) -> tuple[Measure, ...]:
-    return (
-        Measure("latency", "latency", LATENCY, lambda split: split.latency_s, "latency_s"),
-        Measure(
-            *("throughput", "throughput", THROUGHPUT),
-            *(lambda split: split.throughput_img_s, "throughput_img_s"),
-        ),
-    )
+def _measures(factor: Factor, cell: Cell) -> Iterator[Measure]:
+    """Yield what a factor is compared by: of the whole run, or of each stage."""
+    for figure in map(measures.named, factor.compared):
+        if figure.of == "run":
+            yield Measure(figure.name, figure.label, figure.unit, partial(_of_run, figure))
+        for place, host in enumerate(cell.hosts if figure.of == "stage" else ()):
+            label = f"{figure.label} of stage {place + 1} ({host})"
+            column = f"stage{place + 1}_{figure.name}"
+            yield Measure(column, label, figure.shown_unit, partial(_of_stage, figure, place))
 
 
-def _computes(cell: Cell) -> tuple[Measure, ...]:
-    return tuple(_compute(index, host) for index, host in enumerate(cell.hosts))
+def _of_run(figure: Figure, split: Split) -> Spread | None:
+    return split[figure.name]
 
 
-def _compute(index: int, host: str) -> Measure:
-    stage = f"stage{index + 1}"
-    label = f"compute time of stage {index + 1} ({host})"
-    return Measure(
-        *(stage, label, "s"), lambda split: split.stages[index].compute_s, f"{stage}_compute_s"
-    )
-
-
-def _memory(index: int, host: str) -> Measure:
-    label = f"peak memory of stage {index + 1} ({host})"
-    return Measure(
-        *(f"memory{index + 1}", label, "MiB"),
-        *(lambda split: _mebibytes(split.stages[index]), f"stage{index + 1}_peak_rss_bytes"),
-    )
-
-
-def _mebibytes(stage: Stage) -> Spread | None:
-    value = stage.peak_rss_bytes
-    if value is None:
-        return None
-    return Spread(value.median / 2**20, value.low / 2**20, value.high / 2**20, value.n)
-
-
-MEASURES: dict[str, Callable[[Cell], tuple[Measure, ...]]] = {
-    "backend": _whole,
-    "transport": _whole,
-    "engine": _computes,
-    "devices": lambda cell: (*_whole(cell), *_computes(cell)),
-    "allocators": lambda cell: (
-        *_computes(cell),
-        *(_memory(index, host) for index, host in enumerate(cell.hosts)),
-    ),
-}
+def _of_stage(figure: Figure, place: int, split: Split) -> Spread | None:
+    value = split.stages[place][figure.name]
+    return value.scaled(figure.shown) if value else None

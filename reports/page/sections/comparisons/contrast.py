@@ -30,7 +30,7 @@ class Contrast:
 
     def of(self, rival: Rival, measure: Measure) -> dict[Cuts, Difference]:
         """Return the rival over the reference, at every split that both measured alike."""
-        known = self.found[rival.cell.id, measure.key]
+        known = self.found[rival.cell.id, measure.column]
         return {
             split.cuts: known[split.cuts]
             for split, beside in zip(self.comparison.splits, rival.splits, strict=True)
@@ -44,7 +44,7 @@ def draw(comparison: Comparison, frame: pd.DataFrame, delta: float) -> Contrast:
         comparison,
         delta,
         {
-            (rival.cell.id, measure.key): ratios(
+            (rival.cell.id, measure.column): ratios(
                 _values(comparison.cell, frame, measure), _values(rival.cell, frame, measure), delta
             )
             for rival in comparison.rivals
@@ -141,7 +141,7 @@ def table(contrast: Contrast) -> Table:
             entries += [
                 _ratio(contrast.of(rival, measure).get(split.cuts)) for rival in comparison.rivals
             ]
-        place = f"{comparison.factor}-{slug(comparison.cell.id)}-{slug(split.name)}"
+        place = f"{comparison.factor.key}-{slug(comparison.cell.id)}-{slug(split.name)}"
         rows.append(Row(place, split.name, False, tuple(entries)))
     return Table(tuple(columns), tuple(rows))
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from paretopipe_runtime.contract.factors import (
+    ALLOCATOR,
+    BACKEND,
+    DEVICE,
+    ENGINE,
+    FACTORS,
+    TRANSPORT,
+    Factor,
+)
 from reports import paper
 from reports.data.cells import Cell
-from reports.data.naming import Naming
+from reports.data.factors import Naming, phrase
 from reports.page.draw import canvas
 from reports.page.draw.charts import stage_colour
 from reports.page.figures import error
@@ -20,10 +28,9 @@ from reports.page.sections.comparisons.compare import Comparison
 from reports.page.sheet import Section, Sheet
 from reports.words import listing, pairing_name, percent
 
-_SECTIONS = {
-    "backend": (
-        "backends",
-        "Backends compared",
+_TITLES = {TRANSPORT.key: "Plain and encrypted compared"}
+_LEADS = {
+    BACKEND.key: (
         "The same splits, moved by another backend. The paper makes this comparison in its Fig. 7 "
         f"and reports {percent(breakdown.PAPER_LATENCY)} less latency and "
         f"{percent(breakdown.PAPER_THROUGHPUT)} more throughput "
@@ -32,51 +39,45 @@ _SECTIONS = {
         "the stages hand tensors to each other, and throughput is measured with several batches "
         "in flight, whichever the backend; only what is named as going through the orchestrator "
         "has the paper's layout. "
-        "Where compute takes most of the time, expect them to be close.",
+        "Where compute takes most of the time, expect them to be close."
     ),
-    "transport": (
-        "transports",
-        "Plain and encrypted compared",
+    TRANSPORT.key: (
         "The same splits on the same hosts, moved over plain TCP and over TLS 1.3, which encrypts "
         "every byte between the hosts and proves that none was altered. Either host encrypts and "
         "decrypts beside computing, and a tensor counts as arrived when it is decrypted. Which "
-        "cipher was agreed on stands under provenance.",
+        "cipher was agreed on stands under provenance."
     ),
-    "engine": (
-        "engines",
-        "Engines compared",
+    ENGINE.key: (
         "The same blocks on the same hosts, computed by another engine. Every engine's output is "
-        "compared with that of the unsplit model in PyTorch eager, and has its own tolerance.",
+        "compared with that of the unsplit model in PyTorch eager, and has its own tolerance."
     ),
-    "allocators": (
-        "allocators",
-        "Allocators compared",
+    ALLOCATOR.key: (
         "The same code under two settings of the C library's malloc. Tuned, it keeps the memory of "
         "a batch for the next one instead of giving it back to the kernel: time saved for memory "
-        "kept.",
+        "kept."
     ),
-    "devices": (
-        "devices",
-        "Devices compared",
+    DEVICE.key: (
         "The same blocks on the same hosts, computed by a GPU or by the processor. A GPU's compute "
-        "time has the copies to it and back.",
+        "time has the copies to it and back."
     ),
 }
-# What a comparison is by, as a cell's name has it.
-_NAMED = {"backend": "backends", "transport": "transports", "engine": "engines"}
 
 
 def build(sheet: Sheet) -> list[Section]:
     """Return a section for each factor in which these cells can be compared."""
     cells = sheet.cells
     sections = []
-    for factor, (name, title, lead) in _SECTIONS.items():
-        found = compare.find(cells, factor)
-        missed = compare.apart(_could(cells, factor), factor) if factor in _NAMED else []
+    for factor in FACTORS:
+        found = compare.find(cells, factor) if factor.compared else []
+        told = factor.compared and not factor.per_host
+        missed = compare.apart(_could(cells, factor), factor) if told else []
         if found or missed:
             sections.append(
                 {
-                    **{"id": name, "title": title, "lead": lead, "apart": missed},
+                    "id": f"{factor.option}s",
+                    "title": _TITLES.get(factor.key, f"{factor.option.capitalize()}s compared"),
+                    "lead": _LEADS.get(factor.key, f"The same splits, by {factor.title.lower()}."),
+                    "apart": missed,
                     "template": "comparisons/section",
                     "delta": percent(sheet.delta),
                     "items": [
@@ -88,9 +89,11 @@ def build(sheet: Sheet) -> list[Section]:
     return sections
 
 
-def _could(cells: Sequence[Cell], factor: str) -> list[Cell]:
+def _could(cells: Sequence[Cell], factor: Factor) -> list[Cell]:
     """Return the cells that may have a counterpart: PyTorch RPC has no other transport."""
-    return [cell for cell in cells if factor != "transport" or cell.backend == "socket"]
+    return [
+        cell for cell in cells if factor is not TRANSPORT or cell.variant["backend"] == "socket"
+    ]
 
 
 def _item(
@@ -100,19 +103,18 @@ def _item(
     drawn = contrast.draw(comparison, frame, delta)
     kinds = (cell, *(rival.cell for rival in comparison.rivals))
     # What is compared is named in the legend; the heading has what is equal.
-    equal = _NAMED.get(comparison.factor, comparison.factor)
-    over = replace(naming, **{equal: False}).over(cell)
+    over = naming.without(comparison.factor).over(cell)
     place = f"{paper.model_name(cell.model)}, {pairing_name(cell.pairing)}, {cell.scenario}"
     return {
         "title": place,
         "over": over,
         "sentences": contrast.sentences(drawn),
-        "proofs": _proofs(comparison, frame) if comparison.factor == "engine" else "",
+        "proofs": _proofs(comparison, frame) if comparison.factor is ENGINE else "",
         "legend": [
             {
                 "marker": MARKERS[number % len(MARKERS)],
                 "colour": canvas.PALETTE.index(stage_colour(number + 1)),
-                "name": compare.NAMES[comparison.factor](kind),
+                "name": phrase(comparison.factor, kind),
                 "unlocked": kind.unlocked,
             }
             for number, kind in enumerate(kinds)
@@ -121,7 +123,7 @@ def _item(
             (measure.label, chart.contrast(comparison, measure)) for measure in comparison.measures
         ],
         "table": contrast.table(drawn),
-        "breakdown": breakdown.of(comparison) if comparison.factor == "backend" else None,
+        "breakdown": breakdown.of(comparison) if comparison.factor is BACKEND else None,
     }
 
 

@@ -7,10 +7,10 @@ from itertools import product
 
 import pandas as pd
 
+from paretopipe_runtime.contract.factors import BACKEND, OF_CELL, Factor
 from reports import paper
 from reports.data.cells import Cell
-from reports.data.kinds import backend_name, emulation_name, engine_name, transport_name
-from reports.data.naming import Naming
+from reports.data.factors import Naming
 from reports.data.records import Records, host_facts
 from reports.words import count, listing, pairing_name
 
@@ -165,35 +165,40 @@ def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
 
 def _unplanned(cells: Sequence[Cell]) -> list[str]:
     """Name the combinations that the options ask for and no file holds yet."""
-    absent: dict[tuple[str, str, str, str, str], dict[str, None]] = {}
-    have = {
-        (c.model, c.emulation, c.backend, c.transport, c.engine, c.pairing, c.scenario)
-        for c in cells
-    }
+    absent: dict[tuple[str, ...], dict[str, None]] = {}
+    have = {(c.model, *_how(c), c.pairing, c.scenario) for c in cells}
     for cell in cells:
         wanted = product(
             [cell.model],
-            [cell.emulation],
-            _asked(cell, "backend") or [cell.backend],
-            _asked(cell, "transport") or [cell.transport],
-            _asked(cell, "engine") or [cell.engine],
+            *(
+                _asked(cell, factor.option) or [value]
+                for factor, value in zip(OF_CELL, _how(cell), strict=True)
+            ),
             _asked(cell, "pairings") or [cell.pairing],
             _asked(cell, "scenarios") or [cell.scenario],
         )
         for *how, pairing, scenario in wanted:
             if (*how, pairing, scenario) not in have:
-                model, emulation, backend, transport, engine = how
                 place = f"{pairing_name(pairing)} under {scenario}"
-                key = (model, emulation, backend, transport, engine)
-                absent.setdefault(key, {})[place] = None
+                absent.setdefault(tuple(how), {})[place] = None
     return [
-        f"{paper.model_name(model)} over {backend_name(backend)}"
-        f"{'' if transport == 'plain' else f' with {transport_name(transport)}'}"
-        f"{'' if engine == 'eager' else f' with {engine_name(engine)}'}"
-        f"{f' of {emulation_name(emulation, brief=True)}' if emulation else ''}: "
+        f"{paper.model_name(model)}{''.join(map(_with, OF_CELL, how))}: "
         f"no records of {listing([*places])} in this folder."
-        for (model, emulation, backend, transport, engine), places in absent.items()
+        for (model, *how), places in absent.items()
     ]
+
+
+def _how(cell: Cell) -> list[str]:
+    return [cell.variant[factor.key] for factor in OF_CELL]
+
+
+def _with(factor: Factor, value: str) -> str:
+    """Return ' over PyTorch RPC', ' with ONNX Runtime', ' of processes'; the backend always."""
+    if factor is BACKEND:
+        return f" over {factor.word(value)}"
+    if value == factor.default:
+        return ""
+    return f" of {value}" if factor.of_hosts else f" with {factor.word(value)}"
 
 
 def _asked(cell: Cell, key: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Follow the sweep unit on the orchestrator and show one live line about it.
+"""Follow a unit on a host and show one live line about it.
 
 Every two seconds, over the connection Ansible already holds: renew the lease (without it the sweep
 stops by itself, so a killed controller leaves nothing running), read the progress file, ask systemd
@@ -195,7 +195,7 @@ class Screen:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``follow_sweep: {unit, lease, progress, label, …}``, as the sweep role gives them."""
+    """``follow_job: {unit, lease, progress, label, …}``, as tasks/run.yml gives them."""
 
     TRANSFERS_FILES = False
 

@@ -1,0 +1,81 @@
+"""The orders of a chain's stages, and of its hub: one builder for whatever runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paretopipe_runtime.contract.plan import Chain, Workload
+from paretopipe_runtime.contract.splits import Cuts, stage_ranges
+from paretopipe_runtime.orchestrator.pipeline import Deadlines
+from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
+from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker.order import HUB, StageOrder
+
+NOTHING = Workload(model="", classes=0, image_px=0, batch_size=0, engine="eager")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage's share of the model, blocks [first, end), and the tensors at its two ends."""
+
+    first: int
+    end: int
+    takes: Tensor
+    gives: Tensor
+
+
+def parts_of(prepared: Prepared, cuts: Cuts) -> list[Part]:
+    """Return the parts of a model that is cut there."""
+    tensors = prepared.boundaries
+    ranges = stage_ranges(cuts, len(tensors) - 1)
+    return [Part(first, end, tensors[first], tensors[end]) for first, end in ranges]
+
+
+def orders_of(
+    chain: Chain,
+    parts: Sequence[Part],
+    run_id: str,
+    deadlines: Deadlines,
+    workload: Workload = NOTHING,
+    manifest: dict[str, Any] | None = None,
+    profile_batches: int = 0,
+) -> list[StageOrder]:
+    """Return an order for each part, from the first host on, and the last for the chain's hub.
+
+    Parts of nothing move just numbers: they need neither a workload nor its manifest.
+    """
+
+    def order(stage: int, part: Part) -> StageOrder:
+        worker = chain.at(stage)
+        return StageOrder(
+            run_id=run_id,
+            stage=stage,
+            stages=len(parts),
+            backend=chain.backend,
+            transport=chain.transport,
+            engine=workload.engine,
+            allocator=worker.allocator,
+            model=workload.model,
+            classes=workload.classes,
+            manifest=manifest or {},
+            first=part.first,
+            end=part.end,
+            takes=part.takes,
+            gives=part.gives,
+            **chain.onward(stage, len(parts)),
+            input_batches=INPUT_BATCHES,
+            input_seed=INPUT_SEED,
+            image_px=workload.image_px,
+            io_timeout_s=deadlines.io_s,
+            idle_timeout_s=deadlines.batch_s + 60,
+            profile_batches=profile_batches,
+            device=worker.device if part.first < part.end else "cpu",
+        )
+
+    orders = [order(stage, part) for stage, part in enumerate(parts)]
+    if chain.hub:  # it computes no block, and what it sends are the predictions
+        end, gives = parts[-1].end, parts[-1].gives
+        orders.append(order(HUB, Part(end, end, gives, gives)))
+    return orders
