@@ -1,8 +1,9 @@
-"""Files that appear under their name whole, or not at all."""
+"""Files: their digests, and writing that shows them under their name whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -34,6 +35,12 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     with partial(path.parent) as unfinished:
         unfinished.write_text(json.dumps(document, indent=1) + "\n")
         settle(unfinished, path)
+
+
+def digest_of(path: Path) -> str:
+    """Return the sha256 of a file's content in hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def offer_json(path: Path, value: Any) -> None:

@@ -7,7 +7,6 @@ nothing: pages are read when a layer first touches them, and shared by every pro
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from paretopipe_runtime.contract.weights import (
     check_name,
 )
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import partial, settle, write_json
+from paretopipe_runtime.files import digest_of, partial, settle, write_json
 from paretopipe_runtime.models import build_blocks
 from paretopipe_runtime.models.initial import initial_tensors
 
@@ -54,8 +53,7 @@ def verify_block(store: Path, sha256: str) -> bool:
     Reads the whole file.
     """
     try:
-        with block_path(store, sha256).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return digest_of(block_path(store, sha256)) == sha256
     except FileNotFoundError:
         return False
 
@@ -75,8 +73,7 @@ def verify_stage(manifest: WeightsManifest, store: Path, first: int, end: int) -
     for block in manifest.blocks[first:end]:
         path = block_path(store, block.sha256)
         try:
-            with path.open("rb") as file:
-                seen = hashlib.file_digest(file, "sha256").hexdigest()
+            seen = digest_of(path)
         except OSError as error:
             seen = error.strerror or "unreadable"
         if seen != block.sha256:
@@ -174,8 +171,7 @@ def write_block(
     """Put one block's tensors, by their names within it, into the store."""
     with partial(store) as unfinished:
         save_file(dict(tensors), unfinished)
-        with unfinished.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = digest_of(unfinished)
         settle(unfinished, block_path(store, sha256))
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return BlockWeights(block, sha256, block_path(store, sha256).stat().st_size, parameters)

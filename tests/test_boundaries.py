@@ -178,6 +178,14 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert left == {}
 
 
+def test_measuring_and_fine_tuning_share_the_job_and_nothing_of_each_other() -> None:
+    one, other = "paretopipe_runtime.orchestrator", "paretopipe_runtime.finetune"
+    for name, path in MODULES.items():
+        for here, there in ((one, other), (other, one)):
+            if within(here, name):
+                assert not [needed for needed in imported(path) if within(there, needed)], name
+
+
 def test_no_backend_imports_another() -> None:
     """What they share is in `backend`; RPC is one backend in several files."""
     folder = "paretopipe_runtime.worker.backends"

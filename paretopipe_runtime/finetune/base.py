@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.finetune import state_dict
 from paretopipe_runtime.finetune.datasets import called
 from paretopipe_runtime.finetune.downloads import fetching
@@ -69,11 +69,6 @@ def _fetch(model: str, downloads: Path) -> Path:
     match = _DIGEST.search(path.name)
     assert match is not None, path.name
     with fetching(url, downloads, "pretrained"):
-        if not (path.exists() and _sha256(path).startswith(match[1])):
+        if not (path.exists() and digest_of(path).startswith(match[1])):
             torch.hub.download_url_to_file(url, str(path), match[1], progress=False)
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

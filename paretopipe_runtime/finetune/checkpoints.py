@@ -7,7 +7,6 @@ files it does not name are leftovers.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import re
@@ -21,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import partial, settle, write_json
+from paretopipe_runtime.files import digest_of, partial, settle, write_json
 from paretopipe_runtime.finetune.schedule import Epoch
 
 SCHEMA_VERSION = 1
@@ -105,7 +104,7 @@ class Checkpoints:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with partial(self._folder) as unfinished:
             save_file(whole, unfinished)
-            sha256 = _digest(unfinished)
+            sha256 = digest_of(unfinished)
             settle(unfinished, self._path(sha256))
         return sha256
 
@@ -113,7 +112,7 @@ class Checkpoints:
         # Checked because it becomes a file name.
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
             raise ValueError("it names no file")
-        if _digest(self._path(sha256)) != sha256:
+        if digest_of(self._path(sha256)) != sha256:
             raise ValueError(f"{sha256}.safetensors has another content")
         return dict(load_file(self._path(sha256)))
 
@@ -135,8 +134,3 @@ def _state(document: dict[str, Any]) -> State:
     if state.step < 0 or not math.isfinite(state.loss_sum):
         raise ValueError("its step is none")
     return state
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.finetune.images import Dataset, Images, parted
 from paretopipe_runtime.models.compat import allow_missing_extension
 
@@ -52,8 +53,7 @@ def _digest(root: Path, files: list[Path]) -> str:
     for path in files:
         total.update(path.relative_to(root).as_posix().encode(errors="surrogateescape") + b"\0")
         try:
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            total.update(bytes.fromhex(digest_of(path)))
         except OSError as error:
             raise _unreadable(path, error) from error
     return total.hexdigest()

@@ -6,7 +6,6 @@ Such a file is a pickle, which can run code. `weights_only=True` prevents that s
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import digest_of
 
 _SAFE_SINCE = (2, 6)
 
@@ -22,8 +22,7 @@ _SAFE_SINCE = (2, 6)
 def read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
     """Return a ``.pth`` or ``.safetensors`` file's tensors and sha256, or raise E_PRETRAINED."""
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = digest_of(path)
         tensors = load_file(path) if path.suffix == ".safetensors" else _load(path)
         _check(tensors)
     except (OSError, SafetensorError, ValueError) as error:

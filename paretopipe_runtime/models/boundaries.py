@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import build_blocks
+from paretopipe_runtime.wire.frames import Tensor
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
-class Boundary:
-    """Tensor between blocks `index` - 1 and `index`; 0 is the input, n the logits."""
-
-    index: int
-    shape: tuple[int, ...]
-    dtype: str
-    nbytes: int
-
-
-def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[Boundary]:
-    """Return the tensors at boundaries 0 … n for square images.
+def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[Tensor]:
+    """Return the tensor at every boundary without computing: 0 is the input, n the logits.
 
     Raises ``E_IMAGE`` for an image that pooling shrinks to nothing.
     """
@@ -39,10 +29,7 @@ def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[
             f"images of {image_px} px do not fit {name}: the smallest that do have {smallest} "
             "— choose a size with -e image=…",
         )
-    return [
-        Boundary(index, shape, "float32", 4 * math.prod(shape))
-        for index, shape in enumerate(shapes)
-    ]
+    return [Tensor(shape, "float32", 4 * math.prod(shape)) for shape in shapes]
 
 
 def _trace(blocks: list[nn.Module], batch: int, image_px: int) -> list[tuple[int, ...]] | None:

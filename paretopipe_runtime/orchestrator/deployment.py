@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.contract.plan import Worker
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.wire.connect import Keys, open_channel
 from paretopipe_runtime.wire.frames import FrameType
 
@@ -61,11 +61,9 @@ def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:
 
 
 def _check(store: Path, name: str) -> None:
-    """See that what leaves is what its name says; a file that is not goes, to be made again."""
+    """Verify a file against its sha256 name; delete it on mismatch, to be made again."""
     path = store / f"{name}.safetensors"
-    with path.open("rb") as file:
-        sound = hashlib.file_digest(file, "sha256").hexdigest() == name
-    if not sound:
+    if digest_of(path) != name:
         path.unlink()
         raise ParetoPipeError(
             "E_WEIGHTS",

@@ -79,7 +79,8 @@ def measure(
     try:
         loop.complete()
     except _Ended as ended:
-        return ended.code, ended.sentence
+        code, sentence = ended.args
+        return code, sentence
     finally:
         loop.progress.write(finished=True)
         if work.kind == "run":
@@ -116,16 +117,11 @@ def profile_of(document: dict[str, Any], state_dir: Path) -> Work:
 
 
 class _Ended(Exception):
-    """The loop ends before its plan does."""
-
-    def __init__(self, code: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
+    """Ends the loop before its plan: an exit code and a closing sentence."""
 
 
 class _Loop:
-    """A plan under way: what its records say, how far it is, what failed last."""
+    """One plan under way."""
 
     def __init__(
         self, work: Work, keys: Keys, records: Records, files: SweepFiles, first: int | None
@@ -149,7 +145,7 @@ class _Loop:
         self.last_failure = ""
 
     def complete(self) -> None:
-        """Measure what is missing, and then what the records ask for beside it."""
+        """Measure what is missing, then the further rounds that the records ask for."""
         self._complete_rounds()
         for _ in range(adaptive.TIMES if self._whole else 0):
             work = self._work.more(self._records.runs)
@@ -157,6 +153,7 @@ class _Loop:
                 return
             self._work, self._rounds = work, rounds_of(work.runs)
             self.progress.add(outstanding(self._rounds, self._log))
+            self._foresee()
             self._complete_rounds()
 
     def _complete_rounds(self) -> None:
@@ -208,7 +205,7 @@ class _Loop:
         self.progress.foresee(waiting, to_come, len(closed), len(beyond))
 
     def _unheld(self, status: str) -> dict[str, str]:
-        """What a run is that ended without anyone who would have noticed an unshaped network.
+        """Return an invalid status for a run that nobody watched the network of.
 
         Shaping ends by itself some time after whoever renews it has gone, but after this lease.
         """
@@ -223,7 +220,7 @@ class _Loop:
             raise _Ended(INTERRUPTED, f"{left}; the same command goes on")
 
     def _note_failure(self, row: dict[str, Any]) -> None:
-        """Keep the last failure's words, and give up where nothing but failures comes."""
+        """Keep the last failure's words; give up after too many in a row."""
         if row["status"] == "ok":
             self._failed_in_a_row = 0
             return
@@ -237,7 +234,7 @@ class _Loop:
 
 
 def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
-    """Measure one run in a fresh process; a failure is a record too."""
+    """Return the record of one run in a fresh process, a failed one too."""
     row = {
         "kind": work.kind,
         "run_key": run.key,

@@ -1,4 +1,4 @@
-"""After a failed run: nothing of it stays on a worker, and what was killed is called so.
+"""Clean-up after a failed run, and its root cause as the nodes know it.
 
 To the orchestrator a process that was killed is a connection that ended. Its node knows better. A
 host that was restarted is not the one that a run began on: its boot id tells.
@@ -28,10 +28,10 @@ NODE_REBOOTED = "invalid:node_rebooted"
 
 @contextmanager
 def explained(workers: Iterable[Worker], run_id: str, keys: Keys, rtt_s: float) -> Iterator[Boots]:
-    """Where the block fails, end what is left of its run on the workers, and say what was behind.
+    """On failure, kill the run's remaining processes and raise the root cause.
 
-    A worker that does not answer changes nothing. What is yielded takes which boot of each host the
-    run was launched in.
+    A worker that does not answer changes nothing. Yields a dict for the boots of the hosts that the
+    run is launched on.
 
     Raises
     ------
@@ -44,10 +44,10 @@ def explained(workers: Iterable[Worker], run_id: str, keys: Keys, rtt_s: float) 
     try:
         yield boots
     except ParetoPipeError as error:
-        raise _behind(error, workers, run_id, keys, rtt_s, boots) from error
+        raise _root_cause(error, workers, run_id, keys, rtt_s, boots) from error
 
 
-def _behind(
+def _root_cause(
     error: ParetoPipeError,
     workers: Iterable[Worker],
     run_id: str,
@@ -76,7 +76,7 @@ def _behind(
 def end(
     worker: Worker, run_id: str, keys: Keys, timeout: float
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Let `worker` end every process of a run; return those that a signal had ended, and its boot.
+    """Let a worker kill every process of a run; return those that a signal had ended, and its boot.
 
     It has `timeout` seconds to prove itself.
 
@@ -118,12 +118,11 @@ def _death(worker: Worker, one: dict[str, Any], error: ParetoPipeError) -> Paret
 
 
 def status(error: ParetoPipeError) -> str:
-    """Return a run's status after an error; a reboot says nothing of its split."""
+    """Return the status of a run that failed; after a reboot it says nothing of its split."""
     return NODE_REBOOTED if error.code == REBOOTED else f"failed:{error.code}"
 
 
 def rebooted(host: str) -> ParetoPipeError:
-    """Return what is said of a run during which `host` was restarted."""
     return ParetoPipeError(
         REBOOTED,
         f"{host} was rebooted while the run was measured — the run does not count and is measured "
@@ -132,19 +131,19 @@ def rebooted(host: str) -> ParetoPipeError:
 
 
 def changed(hosts: Iterable[str], before: Boots, after: Boots) -> list[str]:
-    """Return those of `hosts` that are known to be in another boot than before."""
+    """Return the hosts that are known to be in another boot than before."""
     pairs = {host: (before.get(host), after.get(host)) for host in hosts}
     return [host for host, (old, new) in pairs.items() if old and new and old != new]
 
 
 class Known:
-    """Which boot every host of a cell was last seen in."""
+    """The boot that each host was last seen in."""
 
     def __init__(self) -> None:
         self._boots: Boots = {}
 
     def note(self, row: dict[str, Any]) -> dict[str, list[str]]:
-        """Take note of a run's hosts; return what its record says of those restarted before it."""
+        """Note a run's hosts; return what its record says of those restarted before it."""
         seen = {host: facts.get("boot_id") for host, facts in row.get("hosts", {}).items()}
         again = changed(seen, self._boots, seen)
         self._boots |= {host: boot for host, boot in seen.items() if boot}

@@ -20,6 +20,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import write_json
 from paretopipe_runtime.wire.frames import Tensor
 
 INPUT_BATCHES = 2
@@ -55,15 +56,7 @@ class Prepared:
 
 def prepare(workload: Workload, state_dir: Path) -> Prepared:
     """Return what `workload` needs, making what the state folder does not have yet."""
-    inputs = {"seed": INPUT_SEED, "count": INPUT_BATCHES}
-    wanted = {
-        "model": workload.model,
-        "classes": workload.classes,
-        "image_px": workload.image_px,
-        "batch_size": workload.batch_size,
-        **workload.weights_factors,
-        "inputs": inputs,
-    }
+    wanted = {**workload.factors, "inputs": {"seed": INPUT_SEED, "count": INPUT_BATCHES}}
     folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,12 +88,7 @@ def _facts(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
         made = {"flops": forked.call(lambda: _flops(workload))}
     if made:
         facts |= made
-        partial = folder / "facts.partial"
-        with partial.open("w") as file:
-            json.dump(facts, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
+        write_json(path, facts)
     return facts
 
 

@@ -1,4 +1,4 @@
-"""How far a sweep is, in a small JSON file that is replaced whole."""
+"""The progress file: how far a sweep is, and how long the rest should take."""
 
 from __future__ import annotations
 
@@ -73,41 +73,34 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """How many runs there are, those of a repeated round twice."""
+        """All runs, those of a repeated round twice."""
         return int(self._state["runs_total"])
 
     @property
     def left(self) -> int:
-        """How many runs have no valid record yet."""
+        """Runs without a valid record."""
         return len(self._left)
 
     def add(self, runs: Sequence[Run]) -> None:
-        """Take in what is to be measured once more."""
+        """Add runs that the plan did not have at first, or that are measured once more."""
         added = {run.key: run.split for run in runs if run.key not in self._left}
         self._repeats = max(self._repeats, *(run.repeat for run in runs), 0)
         self._left.update(added)
         self._state["runs_total"] += len(added)
 
     def foresee(self, waiting: int, to_come: int, judged: int, drifted: int) -> None:
-        """Take in how many rounds wait to be measured again, or are to come and may have to be.
-
-        And of how many that have been looked at how many drifted.
-        """
-        self._waiting, self._to_come, self._judged, self._drifted = (
-            waiting,
-            to_come,
-            judged,
-            drifted,
-        )
+        """Note how many rounds wait to be measured again, are to come, were judged, drifted."""
+        self._waiting, self._to_come = waiting, to_come
+        self._judged, self._drifted = judged, drifted
 
     def begin(self, run: Run, again: str = "") -> None:
-        """Say what is measured now, and why if it is measured once more."""
+        """Show a run that starts, and why it is measured again."""
         place = f", {again}" if again else f" repeat {run.repeat}/{self._repeats}"
         self._state["current"] = f"{run.split}{place}"
         self.write()
 
     def end(self, run: Run, row: dict[str, Any]) -> None:
-        """Take in one record."""
+        """Count a record."""
         status = row["status"]
         if status == "ok":
             self._left.pop(run.key, None)
@@ -121,7 +114,7 @@ class Progress:
 
     @property
     def learned(self) -> Learned:
-        """What the cell has shown so far."""
+        """The cell's pace so far, for cells after it."""
         ratios = [
             statistics.median(times) / self._estimate_s[split]
             for split, times in self._measured_s.items()
@@ -132,8 +125,8 @@ class Progress:
         return Learned(ratio, runs, self._judged, self._drifted)
 
     def left_s(self) -> tuple[float, float]:
-        """Seconds that the rest will take, as far as can be told now, and their deviation."""
-        pace = self._pace()
+        """Return the seconds that the rest should take, and their deviation."""
+        pace = Pace.of(self._others, self.learned)
         known_s = guessed_s = 0.0
         for split in self._left.values():
             if split in self._measured_s:
@@ -145,9 +138,6 @@ class Progress:
         unsure = math.sqrt(self._to_come * pace.again * (1 - pace.again))
         several = STEADY * (known_s + self._waiting * round_s) + pace.spread * guessed_s
         return known_s + guessed_s + likely * round_s, math.hypot(several, unsure * round_s)
-
-    def _pace(self) -> Pace:
-        return Pace.of(self._others, self.learned)
 
     def _seconds(self, split: str, pace: Pace) -> float:
         times = self._measured_s.get(split)

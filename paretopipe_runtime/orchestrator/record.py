@@ -1,4 +1,4 @@
-"""Turn what one run saw into its record, and judge whether it counts.
+"""Records: what one run saw, and whether it counts.
 
 A run that cannot prove its output is invalid, not slow. The rules look only at proofs and
 covariates, never at the latency or throughput they would excuse; one catches what no link can do.
@@ -72,7 +72,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
 def proof_of(
     engine: str, prepared: Prepared, ready: list[dict[str, Any]], seen: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what a record keeps of the outputs' proof, and what they were compared with."""
+    """Return the outputs' proof for a record, with what they were compared with."""
     return {
         **{key: seen[key] for key in ("max_rel_err", "argmax_equal", "batches_checked")},
         "tolerance": ENGINES[engine].tolerance,
@@ -85,7 +85,7 @@ def proof_of(
 def hosts_of(
     workers: Sequence[Worker], ready: list[dict[str, Any]], reports: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what the stages' hosts said of themselves, before and after."""
+    """Return each host's description, with what it counted during the run."""
     return {
         worker.host: {**answer["host"], **report["host"]}
         for worker, answer, report in zip(workers, ready, reports, strict=True)
@@ -93,13 +93,13 @@ def hosts_of(
 
 
 def status_of(checks: dict[str, bool]) -> str:
-    """Return ``ok``, or ``invalid:`` and every reason that holds; never for the times it saw."""
+    """Return ``ok``, or ``invalid:`` and every reason that holds."""
     reasons = [reason for reason, holds in checks.items() if holds]
     return f"invalid:{','.join(reasons)}" if reasons else "ok"
 
 
 def unproved(proof: dict[str, Any], tolerance: float, batches: int) -> dict[str, bool]:
-    """Return by reason what is wrong with the outputs of that many batches."""
+    """Check the outputs of so many batches, by the reason for which they do not count."""
     error = proof["max_rel_err"]
     return {
         "non_finite": not proof["finite"],
@@ -109,7 +109,7 @@ def unproved(proof: dict[str, Any], tolerance: float, batches: int) -> dict[str,
 
 
 def security(chain: Chain) -> str:
-    """What protected a run's connections: ``hmac`` their set-up, ``tls`` every byte."""
+    """Return what protected a run's connections: ``hmac`` their set-up, ``tls`` every byte."""
     if chain.backend != "socket":
         return "rpc-insecure"
     return "tls" if chain.transport == "tls" else "hmac"
@@ -166,7 +166,7 @@ def _stages(
 
 
 def _gpu(report: dict[str, Any], phase_of: list[str]) -> dict[str, Any]:
-    """What a stage on a GPU says beside the rest; `compute_s` has all of its three steps."""
+    """Return a GPU's own figures; `compute_s` has all of its three steps."""
     if "gpu" not in report:
         return {}
     batch_ids = [batch_id for batch_id, _, _ in report["batches"]]
@@ -213,7 +213,7 @@ def _hops(
 
 
 def throttled(hosts: dict[str, dict[str, Any]]) -> bool:
-    """Whether one was short of voltage, capped, throttled or near its limit while it measured.
+    """Tell whether one was short of voltage, capped, throttled or near its limit meanwhile.
 
     Only the bits that were live then count: those the firmware keeps tell of earlier times.
     """
@@ -221,7 +221,7 @@ def throttled(hosts: dict[str, dict[str, Any]]) -> bool:
 
 
 def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
-    """Hosts whose boot at the end of the run is another one than at its beginning."""
+    """Return the hosts that were restarted during the run."""
 
     def told(answers: list[dict[str, Any]]) -> Boots:
         names = (worker.host for worker in run.workers)
@@ -234,7 +234,7 @@ def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
 
 
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
-    """Whether the shaped hop, the first, would have carried more than it can, or sooner.
+    """Tell whether the first hop, the shaped one, carried more than it can, or sooner.
 
     A chain of one has none: only predictions leave it, on a way that need not be shaped.
     """

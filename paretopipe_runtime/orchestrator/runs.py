@@ -76,10 +76,6 @@ class More:
         return cls(tuple(map(tuple, fields["splits"])), fields["repeats"])
 
 
-def _no_more(_records: Sequence[Record]) -> Work | None:
-    return None
-
-
 @dataclass(frozen=True)
 class Work:
     """What a plan has measured: its runs in their order, and how one of them is.
@@ -101,7 +97,7 @@ class Work:
     shaped: bool = False
     repeats: int = 0
     drift_limit: float = 0.0
-    more: Callable[[Sequence[Record]], Work | None] = _no_more
+    more: Callable[[Sequence[Record]], Work | None] = lambda _records: None
 
 
 def expand(

@@ -64,9 +64,7 @@ class Profile:
             order.model, order.classes, order.takes.shape[0], order.image_px
         )
         for index in range(order.first, order.end):
-            takes = boundaries[index]
-            form = Tensor(takes.shape, takes.dtype, takes.nbytes)
-            self._computes.append(load(index, index + 1, form))
+            self._computes.append(load(index, index + 1, boundaries[index]))
             loaded()
         self._blocks = [_Block() for _ in self._computes]
         self._whole: Compute | None = None

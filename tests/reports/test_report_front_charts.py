@@ -186,8 +186,8 @@ def test_bars_add_up_to_what_was_measured(plain: Sheet) -> None:
     [cell] = plain.cells
     done = cell.measured
     whole = max(
-        sum(stage.compute_s.median for stage in split.stages if stage.compute_s)
-        + (split.network_s.median if split.network_s else 0)
+        sum(took.median for stage in split.stages if (took := stage["compute_s"]))
+        + (waited.median if (waited := split["network_s"]) else 0)
         for split in done
     )
     figure, axes = charts.empty(6, 3)
