@@ -1,4 +1,4 @@
-"""What `playbooks/finetune.yml` is asked to train, checked before anything slow."""
+"""Check the options of `playbooks/finetune.yml`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,12 @@ _POSITIVE = ("patience", "batch", "image", "classes")
 
 
 def plan_trainings(options: Mapping[str, Any], models: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the set's name and one training a model: its label and the command's arguments.
-
-    Parameters
-    ----------
-    options : mapping
-        What the user typed with ``-e``; what is absent, the command has a default for.
-    models : mapping
-        The models there are.
+    """Return the set's name and a training per model: label and command arguments.
 
     Raises
     ------
     OptionError
-        With one sentence, when a name is unknown or a number out of range.
+        For an unknown name, or a number out of range.
     """
     if "model" not in options:
         raise OptionError(f"no model given: choose with -e model=… from {', '.join(models)}")
@@ -59,7 +52,7 @@ def plan_trainings(options: Mapping[str, Any], models: Mapping[str, Any]) -> dic
 
 def _checked(key: str, value: Any) -> str:
     text = str(value)
-    # systemd would put a variable's value in the place of $NAME.
+    # systemd would expand $NAME.
     path = text.startswith("/") and "$" not in text and text.isprintable()
     if key in _NAMES and text not in _NAMES[key] and not path:
         raise OptionError(
