@@ -1,4 +1,4 @@
-"""What a model's blocks compute and hand on, without running them; needs torch to find out."""
+"""Shapes at block boundaries and operations per block, without running the model."""
 
 from __future__ import annotations
 
@@ -17,19 +17,7 @@ if TYPE_CHECKING:
 def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[Tensor]:
     """Return the tensor at every boundary without computing: 0 is the input, n the logits.
 
-    Parameters
-    ----------
-    name, classes
-        The model.
-    batch : int
-        Images a batch.
-    image_px : int
-        Height and width of the square input.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_IMAGE`` for an image that the model's pooling shrinks to nothing.
+    Raises ``E_IMAGE`` for an image that pooling shrinks to nothing.
     """
     blocks = [module for _, module in build_blocks(name, classes)]
     shapes = _trace(blocks, batch, image_px)
@@ -45,7 +33,7 @@ def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[
 
 
 def _trace(blocks: list[nn.Module], batch: int, image_px: int) -> list[tuple[int, ...]] | None:
-    """The shape at every boundary; None where a block refuses its input."""
+    """Return the shape at every boundary, None where a block refuses its input."""
     import torch
 
     tensor = torch.empty(batch, 3, image_px, image_px, device="meta")
@@ -61,10 +49,10 @@ def _trace(blocks: list[nn.Module], batch: int, image_px: int) -> list[tuple[int
 
 
 def block_flops(name: str, classes: int, batch: int, image_px: int) -> list[int]:
-    """Return each block's floating-point operations for one batch, two a multiply-add.
+    """Return each block's floating-point operations per batch, two per multiply-add.
 
-    Counted by PyTorch's `FlopCounterMode` on meta tensors: convolutions and matrix products only,
-    as is usual. A block of activations or pooling has none by this count, and yet takes time.
+    By PyTorch's `FlopCounterMode`: convolutions and matrix products only, so that blocks of
+    activations or pooling have none.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode

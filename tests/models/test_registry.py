@@ -65,7 +65,7 @@ def test_experiments_agree_with_the_registry() -> None:
     }
 
 
-@pytest.mark.parametrize("module", ["models", "partition", "weights", "golden"])
+@pytest.mark.parametrize("module", ["models", "models.boundaries", "weights", "golden"])
 def test_importing_the_model_side_does_not_import_torch(module: str) -> None:
     code = f"""
 import sys
