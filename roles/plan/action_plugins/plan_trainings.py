@@ -1,4 +1,4 @@
-"""Turn what the user typed for playbooks/finetune.yml into trainings, or into one sentence."""
+"""Turn the options of playbooks/finetune.yml into trainings, or fail with a sentence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.training import OPTIONS, plan_trainings
@@ -24,7 +24,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return what `planning.training.plan_trainings` does, or fail with the sentence."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         typed = task_vars or {}
         options = {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}

@@ -1,4 +1,4 @@
-"""What `playbooks/finetune.yml` is asked to train, checked before anything slow."""
+"""Check the options of `playbooks/finetune.yml`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plan_trainings(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     OptionError
-        With one sentence, when a name is unknown or a number out of range.
+        For an unknown name, or a number out of range.
     """
     names = model_names(options)
     name = set_name({"weights": DEFAULT, **options})
@@ -55,7 +55,7 @@ def plan_trainings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _checked(key: str, value: Any) -> str:
     text = str(value)
-    # systemd would put a variable's value in the place of $NAME.
+    # systemd would expand $NAME.
     path = text.startswith("/") and "$" not in text and text.isprintable()
     if key in _NAMES and text not in _NAMES[key] and not path:
         raise OptionError(
