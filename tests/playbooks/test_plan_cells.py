@@ -123,7 +123,9 @@ def test_a_gpu_of_the_inventory_reaches_the_cells_of_its_host(plan: Any) -> None
         "vgg16.socket.pi_to_gpu.baseline.cuda",
     ]
     assert [cell["workers"][1].get("device") for cell in plans(planned)] == [None, "cuda"]
-    assert [worker.device for worker in runtime_plan.read_plan(plans(planned)[1]).workers] == [
+    assert [
+        worker.device for worker in runtime_plan.read_plan(plans(planned)[1]).chain.workers
+    ] == [
         "cpu",
         "cuda",
     ]
@@ -170,9 +172,9 @@ def test_tls_has_cells_and_links_of_its_own(plan: Any) -> None:
     )
     assert "transport" not in plain
     assert tls["transport"] == "tls"
-    read = runtime_plan.read_plan(tls)
-    assert read.transport == "tls"
-    assert {worker.transport for worker in read.workers} == {"tls"}
+    chain = runtime_plan.read_plan(tls).chain
+    assert chain.transport == "tls"
+    assert {worker.transport for worker in chain.workers} == {"tls"}
     assert (
         both["scenarios"][0]["cells"][1]["label"] == "cell 2/2 vgg16 socket tls pi_to_pi baseline"
     )
@@ -216,7 +218,7 @@ def test_processes_on_one_machine_have_plans_of_their_own(plan: Any) -> None:
     ]
     assert len(keys[0]) == len(keys[1])
     assert not keys[0] & keys[1]
-    assert {read_plan(cell).emulation for cell in plans(emulated)} == {"processes"}
+    assert {read_plan(cell).chain.variant["emulation"] for cell in plans(emulated)} == {"processes"}
     with pytest.raises(ParetoPipeError, match="unknown emulation 'threads': known are processes"):
         read_plan({**plans(ordinary)[0], "emulation": "threads"})
 
@@ -242,7 +244,7 @@ def test_a_hub_is_on_the_orchestrator_s_host(plan: Any, cells: ModuleType) -> No
     hosts = {host: {**facts, "allow_insecure_rpc": True} for host, facts in HOSTS.items()}
     hubs = plans(plan("full", hosts, model="vgg16", scenarios="baseline", backend="rpc_hub"))
     assert {cell["hub"]["host"] for cell in hubs} == {"server"}
-    assert {runtime_plan.read_plan(cell).hub.address for cell in hubs} == {"192.0.2.10"}  # type: ignore[union-attr]
+    assert {runtime_plan.read_plan(cell).chain.hub.address for cell in hubs} == {"192.0.2.10"}  # type: ignore[union-attr]
     chained = plans(plan("full", hosts, model="vgg16", scenarios="baseline", backend="rpc"))
     assert not any("hub" in cell for cell in chained)
     del hosts["server"]

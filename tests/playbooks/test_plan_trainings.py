@@ -138,7 +138,7 @@ def test_a_plan_carries_the_weights_that_it_names(cells: Any, tmp_path: Path) ->
         assert document["weights"] == "finetuned"
         assert document["provenance"]["options"]["weights"] == "finetuned"
         if "kind" not in document:
-            weights = runtime_plan.read_plan(document).weights
+            weights = runtime_plan.read_plan(document).workload.weights
             assert weights == unwritten("vgg16")
     for document in cells(model="vgg16"):
         assert document["classes"] == 1000
