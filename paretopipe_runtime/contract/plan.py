@@ -34,22 +34,18 @@ class Workload:
     weights: published.Published | None = None
 
     @property
-    def weights_factors(self) -> dict[str, Any]:
-        """Which weights: the seed they are made from, or the set's name and what it stands for."""
-        if self.weights is None:
-            return {"weights_seed": self.weights_seed}
-        return {"weights": self.weights.name, "weights_digest": self.weights.manifest.digest}
-
-    @property
     def factors(self) -> dict[str, Any]:
         """What is computed, as keys name it; engines are named with the other factors."""
-        return {
+        factors: dict[str, Any] = {
             "model": self.model,
             "classes": self.classes,
             "image_px": self.image_px,
             "batch_size": self.batch_size,
-            **self.weights_factors,
         }
+        if self.weights is None:
+            return {**factors, "weights_seed": self.weights_seed}
+        digest = self.weights.manifest.digest
+        return {**factors, "weights": self.weights.name, "weights_digest": digest}
 
 
 @dataclass(frozen=True)

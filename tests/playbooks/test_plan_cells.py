@@ -172,9 +172,9 @@ def test_tls_has_cells_and_links_of_its_own(plan: Any) -> None:
     )
     assert "transport" not in plain
     assert tls["transport"] == "tls"
-    read = runtime_plan.read_plan(tls)
-    assert read.chain.transport == "tls"
-    assert {worker.transport for worker in read.chain.workers} == {"tls"}
+    chain = runtime_plan.read_plan(tls).chain
+    assert chain.transport == "tls"
+    assert {worker.transport for worker in chain.workers} == {"tls"}
     assert (
         both["scenarios"][0]["cells"][1]["label"] == "cell 2/2 vgg16 socket tls pi_to_pi baseline"
     )
