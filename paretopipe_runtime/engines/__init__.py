@@ -1,12 +1,10 @@
-"""Execution engines: what computes a stage. A factor of the experiment, never mixed in a cell.
+"""Execution engines, which compute a stage; a factor of the experiment.
 
-``eager``, the paper's, is the default. An engine is a row of `contract.factors.ENGINES` and one
-file here, of its name, with a function::
+A new engine is a row of `contract.factors.ENGINES` and a file of its name here with a function::
 
     load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]
 
-which raises `ParetoPipeError` (``E_ENGINE``) with what to do where the engine cannot run. This file
-needs no torch: the process that measures reads it too.
+that raises ``E_ENGINE``, with advice, where it cannot run. This file must not import torch.
 """
 
 from __future__ import annotations
@@ -28,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageToLoad:
-    """The blocks [first, end) of a model, where their weights are, and what they will be given.
+    """Blocks [first, end) of a model with their weights and input.
 
-    `cache` is a folder of the node's own in which an engine keeps what it prepared, by digest.
+    `cache` is the node's folder for prepared artefacts.
     """
 
     model: str
@@ -44,7 +42,7 @@ class StageToLoad:
 
 
 def load(name: str, stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the stage as a function from its input to its output, computed by engine `name`."""
+    """Load the stage with engine `name`."""
     module = importlib.import_module(f"{__name__}.{ENGINES[name].name}")
     compute: Callable[[torch.Tensor], torch.Tensor] = module.load(stage)
     return compute

@@ -1,7 +1,7 @@
-"""What an engine prepared, on a node's disk: made once, found by key, made again where damaged.
+"""Engines' prepared artefacts on disk.
 
-An entry is one file whose name carries two digests: of everything it was made from, and of its own
-content. One rename puts it there whole, so that two processes may make the same one at once.
+File names carry digests of inputs and content, so damage is detected. Renames are atomic, so two
+processes may prepare the same entry.
 """
 
 from __future__ import annotations
@@ -19,11 +19,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 
 
 def key(stage: StageToLoad, *, with_weights: bool = True, **more: Any) -> str:
-    """Return 32 hex digits over a stage's model, blocks, weights and input, this code, and `more`.
-
-    `more` is what else decides the result: versions of what makes it, the processor it is made for.
-    Without weights, where the result holds for any.
-    """
+    """Return 32 hex digits over the stage, this code and `more`, such as library versions."""
     blocks = stage.manifest.blocks[stage.first : stage.end]
     made_from = {
         "model": [stage.model, stage.classes, stage.first, stage.end],
@@ -36,7 +32,7 @@ def key(stage: StageToLoad, *, with_weights: bool = True, **more: Any) -> str:
 
 
 def find(folder: Path, name: str, suffix: str) -> Path | None:
-    """Return the entry of this key if it is there and sound; remove it if it is damaged."""
+    """Return the intact entry, if any; delete damaged ones."""
     for path in sorted(folder.glob(f"{name}-*{suffix}")):
         try:
             content = path.read_bytes()
@@ -49,13 +45,7 @@ def find(folder: Path, name: str, suffix: str) -> Path | None:
 
 
 def find_or_make(folder: Path, name: str, suffix: str, make: Callable[[Path], None]) -> Path:
-    """Return the entry of this key, made by `make` at the path it is given if need be.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DISK`` where the folder cannot be written; whatever `make` raises.
-    """
+    """Return the entry, written by `make` if missing; raises ``E_DISK`` or as `make` does."""
     found = find(folder, name, suffix)
     if found is not None:
         return found
@@ -70,16 +60,21 @@ def find_or_make(folder: Path, name: str, suffix: str, make: Callable[[Path], No
             "E_DISK", f"cannot write to {folder}: {error.strerror} — free some space there"
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # the folder itself may be what is wrong
+        with contextlib.suppress(OSError):  # the folder itself may be inaccessible
             partial.unlink()
     return path
 
 
 def _code() -> str:
-    """A digest of what decides an entry here: the engines and the models, nothing else."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for path in sorted([*package.glob("engines/*.py"), *package.glob("models/*.py")]):
+    for path in sorted(
+        [
+            *package.glob("engines/*.py"),
+            *package.glob("models/*.py"),
+            package / "contract/models.py",
+        ]
+    ):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

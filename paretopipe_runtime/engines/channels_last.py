@@ -1,12 +1,6 @@
-"""PyTorch with each pixel's channels side by side in memory, and batch normalisations folded.
-
-Convolutions read such tensors without reordering them first. Preparation is one pass over the
-convolutions' weights, so that nothing is worth keeping on disk.
-"""
+"""PyTorch in the channels_last memory format, with batch normalisations folded."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -16,13 +10,8 @@ from paretopipe_runtime.engines.folding import fold
 from paretopipe_runtime.weights import load_stage
 
 
-def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the stage's modules."""
-    return load_modules(stage)
-
-
-def load_modules(stage: StageToLoad) -> nn.Sequential:
-    """Return the stage's modules, folded; linear layers' weights stay mapped files."""
+def load(stage: StageToLoad) -> nn.Sequential:
+    """Return the folded modules; linear layers' weights stay memory-mapped."""
     modules = load_stage(
         stage.model, stage.classes, stage.manifest, stage.store, stage.first, stage.end
     )

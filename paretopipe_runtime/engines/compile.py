@@ -1,7 +1,6 @@
 """TorchInductor: the stage compiled ahead of time into a shared library for this processor.
 
-The library holds code and no weights, so it serves every set of weights of its blocks. It is made
-once in a process of its own, with the node's C++ compiler, and opened in milliseconds afterwards.
+The library has no weights, so it serves any. It is compiled once, with the node's C++ compiler.
 """
 
 from __future__ import annotations
@@ -18,22 +17,18 @@ from pathlib import Path
 
 import torch
 
-from paretopipe_runtime.engines import StageToLoad, cache
-from paretopipe_runtime.engines.channels_last import load_modules
+from paretopipe_runtime.engines import StageToLoad, cache, channels_last
 from paretopipe_runtime.errors import ParetoPipeError
 
 COMPILER = "g++"
-#: Less than the orchestrator waits for a stage, so that the reason reaches it.
+#: Shorter than the orchestrator's timeout, so that the error reaches it.
 LIMIT_S = 100.0
 
 
 def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the stage's compiled code, working on the channels_last engine's weights.
+    """Return the compiled stage on the channels_last engine's weights.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_ENGINE`` where there is no compiler, or it fails or takes too long.
+    Raises ``E_ENGINE`` for a compiler that is missing, fails or times out.
     """
     threads = torch.get_num_threads()
     key = cache.key(
@@ -45,20 +40,20 @@ def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
     )
     folder = stage.cache / "compile"
     path = cache.find_or_make(folder, key, ".so", lambda path: _compile(stage, threads, path))
-    weights = load_modules(stage).state_dict()
+    weights = channels_last.load(stage).state_dict()
     try:
-        # What torch's own loader of such libraries wraps; it would unpack a copy at every launch.
+        # torch's own loader wraps this, but unpacks a copy at every launch.
         runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
         names = runner.get_constant_names_to_original_fqns()
         used = {name: weights[original] for name, original in names.items()}
-        runner.update_constant_buffer(used, False, True, True)  # in use as they lie, not copied
+        runner.update_constant_buffer(used, False, True, True)  # not copied
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise _failed(stage, str(error)) from error
     return _Compute(runner, used)
 
 
 class _Compute:
-    """Calls the library, which reads the weights where they are: they must outlive it."""
+    """Calls the library; keeps the weights alive that it points to."""
 
     def __init__(self, runner: object, weights: dict[str, torch.Tensor]) -> None:
         self._runner = runner
@@ -97,8 +92,8 @@ def _run_compiler(stage: StageToLoad, threads: int, output: Path) -> None:
         "threads": threads,
         "output": str(output),
     }
-    # Nothing is written outside the state folder: home may not be writable, TMPDIR may be small.
-    # What the compiler found out about the processor, and its headers, serve the next stage too.
+    # Write nothing outside the state folder: HOME may be read-only, TMPDIR small. Inductor's cache
+    # is shared by stages.
     places = dict.fromkeys(("HOME", "TMPDIR"), str(output.parent))
     places["TORCHINDUCTOR_CACHE_DIR"] = str(stage.cache / "inductor")
     try:

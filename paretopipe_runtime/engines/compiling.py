@@ -1,6 +1,6 @@
-"""The process in which a stage is compiled: a job as JSON on its standard input, a library out.
+"""Compile a stage in a child process: a JSON job on standard input, a library out.
 
-Apart from the stage because compiling takes hundreds of megabytes, and so that it can be stopped.
+Separate because compiling takes hundreds of megabytes and must be killable.
 """
 
 from __future__ import annotations
@@ -17,22 +17,20 @@ import torch
 from torch import nn
 
 from paretopipe_runtime.contract.weights import WeightsManifest
-from paretopipe_runtime.engines import StageToLoad
-from paretopipe_runtime.engines.channels_last import load_modules
+from paretopipe_runtime.engines import StageToLoad, channels_last
 from paretopipe_runtime.wire.frames import Tensor
 
 _PR_SET_PDEATHSIG = 1
 _OPTIONS = {
-    # Weights are given to the library when it is opened.
+    # Weights are set when the library is opened.
     "aot_inductor.package_constants_in_so": False,
-    # The code that calls the kernels: no time is spent there in a run, but most of it in compiling.
+    # The wrapper around the kernels: negligible in a run, most of the time in compiling.
     "aot_inductor.compile_wrapper_opt_level": "O0",
     "compile_threads": 1,
 }
 
 
 def main() -> None:
-    """Compile what the job says."""
     _end_with_parent()
     job: dict[str, Any] = json.load(sys.stdin)
     torch.set_num_threads(job["threads"])
@@ -46,10 +44,10 @@ def main() -> None:
         Tensor(tuple(job["shape"]), job["dtype"], 0),
         Path(job["output"]).parent,
     )
-    modules = load_modules(stage)
+    modules = channels_last.load(stage)
     for layer in modules.modules():
         if isinstance(layer, nn.ReLU | nn.ReLU6 | nn.Dropout):
-            layer.inplace = False  # or the library would write its input back
+            layer.inplace = False  # or the library would overwrite its input
     given = torch.zeros(stage.takes.shape, dtype=getattr(torch, stage.takes.dtype))
     if given.dim() == 4:
         given = given.contiguous(memory_format=torch.channels_last)

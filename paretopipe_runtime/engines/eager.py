@@ -1,4 +1,4 @@
-"""PyTorch as it is: each layer by itself, as the paper runs it."""
+"""Plain PyTorch, layer by layer, as in the paper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from paretopipe_runtime.weights import load_stage
 
 
 def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the stage's modules with their weights mapped into memory."""
     return load_stage(
         stage.model, stage.classes, stage.manifest, stage.store, stage.first, stage.end
     )

@@ -1,8 +1,4 @@
-"""Batch normalisations folded into the convolutions before them: fewer passes over activations.
-
-In inference a batch normalisation scales and shifts each channel by constants. Where a convolution
-comes right before it, scaled filters and one bias give the same values but for rounding.
-"""
+"""Fold batch normalisations into the convolutions before them; results are equal up to rounding."""
 
 from __future__ import annotations
 
@@ -14,10 +10,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def fold(stage: nn.Module) -> None:
-    """Fold what can be folded, in place; neighbouring blocks of an nn.Sequential too.
+    """Fold in place, also across neighbouring blocks.
 
     A batch normalisation that comes first in a stage stays: its convolution is on another host.
-    The folded filters are new memory; the mapped ones they replace are let go one by one.
     """
     for module in stage.modules():
         for before, after in _pairs(module):
@@ -28,12 +23,12 @@ def fold(stage: nn.Module) -> None:
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of children that run one right after the other, as far as that shows."""
+    """Yield the names of children that run one right after the other."""
     names = [name for name, _ in module.named_children()]
     if isinstance(module, nn.Sequential):
         yield from itertools.pairwise(names)
         return
-    for name in names:  # torchvision's residual and inception modules: bn2 comes right after conv2
+    for name in names:  # torchvision's residual and inception modules: bn2 follows conv2
         norm = name.replace("conv", "bn")
         if norm != name and norm in names:
             yield name, norm

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making, whose weights stay where they are: in files beside it."""
+"""ONNX graph builder; weights stay in external files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from paretopipe_runtime.errors import ParetoPipeError
 
-# What onnxruntime has read since 1.16.
+# Readable since onnxruntime 1.16.
 OPSET, IR_VERSION = 18, 9
-#: The names of a graph's one input and one output.
 INPUT, OUTPUT = "input", "output"
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor's bytes are: in `file`, which is relative to the store."""
+    """Location of a tensor's bytes; `file` is relative to the store."""
 
     file: str
     offset: int
@@ -30,7 +29,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor on the way: its name in the graph, and a meta tensor for its shape."""
+    """An intermediate tensor: its name in the graph, a meta tensor for its shape."""
 
     name: str
     meta: torch.Tensor
@@ -38,21 +37,19 @@ class Value:
 
 @dataclass
 class Graph:
-    """Nodes and initialisers, as they are added."""
-
     state: dict[str, torch.Tensor]
     stored: Mapping[str, StoredTensor]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, TensorProto] = field(default_factory=dict)
 
     def add(self, kind: str, inputs: list[str], meta: torch.Tensor, **attributes: Any) -> Value:
-        """Append one node and return its output."""
+        """Append a node and return its output."""
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return Value(name, meta)
 
     def weight(self, name: str) -> str:
-        """Refer to a tensor of the store, by its name in the stage."""
+        """Refer to a stored tensor, by its name in the stage."""
         if name not in self.initializers:
             place = self.stored[name]
             proto = TensorProto(
@@ -71,13 +68,13 @@ class Graph:
         return name
 
     def constant(self, array: np.ndarray) -> str:
-        """Put a small constant into the graph itself."""
+        """Embed a small constant."""
         name = f"c{len(self.initializers)}"
         self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 
     def finish(self, given: Value, result: Value) -> bytes:
-        """Name the output and return the model's bytes."""
+        """Serialise the model with this input and output."""
         self.nodes.append(helper.make_node("Identity", [result.name], [OUTPUT]))
         ends = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, list(value.meta.shape))
@@ -92,7 +89,7 @@ class Graph:
 
 
 def unknown(operation: str) -> ParetoPipeError:
-    """Return the error for what no graph can be made of."""
+    """Return the error for an operation without a translation."""
     return ParetoPipeError(
         "E_ENGINE",
         f"the onnxruntime engine has no translation for {operation} — add one to "

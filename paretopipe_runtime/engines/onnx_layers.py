@@ -1,7 +1,7 @@
-"""What each layer and function of the six models is in ONNX.
+"""ONNX translations of the six models' layers and functions.
 
-A translation adds its node to the graph and finds the output's shape by calling torch on meta
-tensors. Functions take what torch's own of that name take.
+A translation adds a node and infers the output's shape on meta tensors. Functions have the
+signatures of torch's.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _batch_norm(graph: Graph, name: str, layer: nn.BatchNorm2d, x: Value) -> Val
 
 
 def _linear(graph: Graph, name: str, layer: nn.Linear, x: Value) -> Value:
-    flat = _flatten(graph, x, 1)  # ours flatten for themselves
+    flat = _flatten(graph, x, 1)  # for FlattenLinear
     inputs = [flat.name, *(graph.weight(f"{name}.{own}") for own in ("weight", "bias"))]
     return graph.add("Gemm", inputs, layer(flat.meta), transB=1)
 
@@ -120,7 +120,7 @@ def _adaptive_avg_pool(graph: Graph, x: Value, size: Any) -> Value:
         return graph.add("GlobalAveragePool", [x.name], functional.adaptive_avg_pool2d(x.meta, 1))
     if have[0] % want[0] == have[1] % want[1] == 0:
         return _avg_pool(graph, x, (have[0] // want[0], have[1] // want[1]))
-    # Windows of unequal size are two small matrix products, down the columns and along the rows.
+    # Average unequal windows by two small matrix products, over columns and rows.
     rows, columns = (_windows(h, w) for h, w in zip(have, want, strict=True))
     meta = functional.adaptive_avg_pool2d(x.meta, want)
     down = graph.add("MatMul", [graph.constant(rows), x.name], meta)
@@ -128,7 +128,7 @@ def _adaptive_avg_pool(graph: Graph, x: Value, size: Any) -> Value:
 
 
 def _windows(have: int, want: int) -> np.ndarray:
-    """The matrix (want, have) that averages over torch's adaptive windows."""
+    """Matrix (want, have) that averages torch's adaptive windows."""
     matrix = np.zeros((want, have), np.float32)
     for index in range(want):
         first, end = index * have // want, -(-(index + 1) * have // want)
@@ -136,7 +136,7 @@ def _windows(have: int, want: int) -> np.ndarray:
     return matrix
 
 
-#: Layers by the name of their class; each translation gets graph, name, layer and input.
+#: By class name; called with graph, name, layer and input.
 LAYERS: dict[str, Callable[..., Value]] = {
     "Conv2d": _conv,
     "BatchNorm2d": _batch_norm,

@@ -1,7 +1,6 @@
-"""ONNX Runtime: the stage as a graph that is optimised as a whole, with kernels of its own.
+"""ONNX Runtime, an optional package: the stage as one optimised graph.
 
-Only the graph is kept on disk, some tens of kilobytes; the session maps the weights from the same
-safetensors files as the other engines. An optional package: see requirements/engines.txt.
+Only the graph is cached, some tens of kilobytes; weights are mapped from the safetensors files.
 """
 
 from __future__ import annotations
@@ -27,14 +26,10 @@ INPUT, OUTPUT = "input", "output"
 def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the stage as an ONNX Runtime session.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_ENGINE`` where a package is missing or the session cannot be made, ``E_WEIGHTS`` for a
-        weight file that is missing or cut short, ``E_DISK`` where the graph cannot be kept.
+    Raises ``E_ENGINE``, ``E_WEIGHTS`` for a missing or short weights file, or ``E_DISK``.
     """
-    # The pinned version sends nothing. Later ones would, and write to the home folder, from threads
-    # that take time from what is measured.
+    # The pinned version has no telemetry; later ones would send, and write to the home folder, from
+    # threads that disturb the measurement.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
@@ -48,7 +43,7 @@ def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Waiting threads that spin would take the processor from those that send and receive.
+    # Spinning threads would take the processor from those that send and receive.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(stage.store)
@@ -57,7 +52,7 @@ def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
         session = onnxruntime.InferenceSession(
             path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # its classes are not part of its interface
+    except Exception as error:  # onnxruntime's exception classes are not public
         raise ParetoPipeError(
             "E_ENGINE",
             f"onnxruntime {onnxruntime.__version__} cannot run blocks {stage.first}…{stage.end} of "
@@ -67,7 +62,7 @@ def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 class _Compute:
-    """Calls a session on torch's memory: nothing is copied on the way in or out."""
+    """Run the session on torch's memory, without copies."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -119,7 +114,7 @@ def _check_files(stage: StageToLoad) -> None:
 
 
 def _tensors(path: Path) -> list[tuple[str, int, int]]:
-    """Name, offset and size in bytes of every float32 tensor in a safetensors file."""
+    """Return name, byte offset and size of every float32 tensor in a safetensors file."""
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         described = json.loads(file.read(header))

@@ -1,6 +1,5 @@
-"""Fine-tuning: from a state dict or random values to published weights with a known accuracy.
+"""Fine-tuning, on the orchestrator: from a base to published weights of known accuracy.
 
-Runs on the orchestrator, where nothing is measured meanwhile. Data flow: `datasets` and `base` are
-read, `training` trains the blocks and keeps `checkpoints`, `job` publishes the best epoch's with
-what `evaluation` says of it.
+`datasets` and `base` read the inputs, `training` writes `checkpoints`, `job` publishes the best
+epoch with the accuracy that `evaluation` finds.
 """

@@ -1,4 +1,4 @@
-"""What a training starts from: torchvision's ImageNet weights, a file, or random values."""
+"""Starting values: torchvision's ImageNet weights, a file, or random ones."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ allow_missing_extension()
 from torchvision import models as zoo  # noqa: E402 - only importable after the line above
 
 IMAGENET, NONE = "imagenet", "none"
-_DIGEST = re.compile(r"-([0-9a-f]{8,})\.")  # the sha256's first digits, in a file's name
-# Those that torchvision's `pretrained=True` always meant.
+_DIGEST = re.compile(r"-([0-9a-f]{8,})\.")  # torchvision puts the sha256's start in the name
 _WEIGHTS = {
     "mobilenetv2": zoo.MobileNet_V2_Weights.IMAGENET1K_V1,
     "resnet18": zoo.ResNet18_Weights.IMAGENET1K_V1,
@@ -32,7 +31,7 @@ _WEIGHTS = {
 
 @dataclass(frozen=True)
 class Base:
-    """The values that a training starts from; without `tensors`, random ones."""
+    """A training's starting values; random where `tensors` is None."""
 
     name: str
     sha256: str = ""
@@ -45,8 +44,7 @@ def open_base(pretrained: str, model: str, downloads: Path) -> Base:
     Parameters
     ----------
     pretrained : str
-        ``imagenet``, which is downloaded to `downloads` unless it is there; ``none``; or the path
-        of a file such as torchvision's.
+        ``imagenet`` (kept in `downloads`), ``none``, or the path of a state dict.
 
     Raises
     ------
@@ -66,7 +64,6 @@ def open_base(pretrained: str, model: str, downloads: Path) -> Base:
 
 
 def _fetch(model: str, downloads: Path) -> Path:
-    """torchvision's file, by torch's downloader, which compares it with the digest in its name."""
     url = _WEIGHTS[model].url
     path = downloads / Path(url).name
     match = _DIGEST.search(path.name)

@@ -1,18 +1,18 @@
-"""From bytes to what the model sees: shifted, mirrored, scaled, normalised."""
+"""Augmentation and normalisation of image batches."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
 
-# ImageNet's, which torchvision's models expect and the measured inputs have too.
+# ImageNet's, as in the measured inputs.
 _MEAN = torch.tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)
 _STD = torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
-_SHIFT = 8  # one pixel for so many of a side
+_SHIFT = 8  # an image moves by up to 1/8 of its side
 
 
 def prepared(pixels: torch.Tensor, image_px: int) -> torch.Tensor:
-    """Return uint8 images (n, 3, h, w) as normalised float32 (n, 3, px, px), on their device."""
+    """Resize and normalise uint8 (n, 3, h, w) to float32 (n, 3, px, px) on the same device."""
     images = pixels.float() / 255
     if images.shape[-2:] != (image_px, image_px):
         images = functional.interpolate(
@@ -22,7 +22,7 @@ def prepared(pixels: torch.Tensor, image_px: int) -> torch.Tensor:
 
 
 def augmented(pixels: torch.Tensor, seed: int, *, flip: bool) -> torch.Tensor:
-    """Return images (n, 3, h, w) each shifted a little at random, and mirrored or not."""
+    """Shift and, with `flip`, mirror images (n, 3, h, w) at random."""
     source = torch.Generator().manual_seed(seed)
     high, wide = pixels.shape[-2:]
     most = max(1, min(high, wide) // _SHIFT)

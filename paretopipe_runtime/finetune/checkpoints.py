@@ -1,7 +1,7 @@
-"""A training's state on disk: one complete one at any time, whenever the power goes.
+"""Crash-safe training checkpoints.
 
-``checkpoint.json`` says how far the training is and names the tensors' files with their digests;
-it is replaced once they are on the disk. Files it does not name are left over, and removed.
+``checkpoint.json`` names the tensor files by sha256. It is replaced only after they are synced;
+files it does not name are leftovers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class State:
-    """How far a training is: `step` steps into the epoch after the last one of `history`."""
+    """Training position: `step` steps into the epoch after the last in `history`."""
 
     history: tuple[Epoch, ...]
     step: int = 0
@@ -39,26 +39,21 @@ class State:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is under way or comes next."""
+        """The epoch under way or next."""
         return len(self.history)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state, the tensors it goes on with, and those of the best epoch."""
-
     state: State
     tensors: dict[str, torch.Tensor]
     best: dict[str, torch.Tensor]
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder of its own.
+    """One training's checkpoints, in its own folder.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DISK`` when one cannot be written, ``E_CHECKPOINT`` when one is damaged.
+    Raises ``E_DISK`` when one cannot be written, ``E_CHECKPOINT`` when one is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,7 +62,7 @@ class Checkpoints:
         self._best_sha256 = ""
 
     def save(self, state: State, tensors: Tensors, best: Tensors | None) -> None:
-        """Make this the checkpoint; without `best`, the best epoch's tensors stay what they are."""
+        """Replace the checkpoint; without `best`, keep the best epoch's tensors."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if best is not None:
@@ -84,7 +79,6 @@ class Checkpoints:
             ) from error
 
     def load(self) -> Checkpoint | None:
-        """Return the checkpoint; None where there is none yet."""
         if not self._file.exists():
             return None
         try:
@@ -103,8 +97,7 @@ class Checkpoints:
         return Checkpoint(state, tensors, best)
 
     def remove(self) -> None:
-        """Remove what a training that is over no longer needs."""
-        self._file.unlink(missing_ok=True)  # first: it never names what is not there
+        self._file.unlink(missing_ok=True)  # first, so that it never names a missing file
         self._keep(set())
 
     def _write(self, tensors: Tensors) -> str:
@@ -116,7 +109,7 @@ class Checkpoints:
         return sha256
 
     def _read(self, sha256: Any) -> dict[str, torch.Tensor]:
-        # It becomes a file name, so nothing else may pass for one.
+        # Checked because it becomes a file name.
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
             raise ValueError("it names no file")
         if digest_of(self._path(sha256)) != sha256:

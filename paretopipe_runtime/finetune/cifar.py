@@ -1,7 +1,4 @@
-"""CIFAR-10's binary version: fixed records of a label and 32 x 32 pixels, colour by colour.
-
-The version that torchvision itself loads is made of pickles, which can run code; this one cannot.
-"""
+"""CIFAR-10's binary version; the Python version that torchvision loads is made of pickles."""
 
 from __future__ import annotations
 
@@ -18,25 +15,19 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.downloads import fetching
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # as its authors state it
+MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # from the authors' page
 FOLDER = "cifar-10-batches-bin"
 TEST = "test_batch.bin"
 FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), TEST)
-IMAGES = 10_000  # a file
+IMAGES = 10_000  # per file
 _RECORD = 1 + 3 * 32 * 32
-_LARGEST = 256 * 2**20  # bytes of the unpacked archive; the real one has 184 million
+_LARGEST = 256 * 2**20  # bytes unpacked; the real archive has 184 million
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # pixels (n, 3, 32, 32), labels (n,)
 
 
 def fetch(folder: Path) -> Path:
-    """Return the archive in `folder`, downloaded by torchvision's helper unless it is there.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DOWNLOAD`` with what to do on a host without internet.
-    """
+    """Return the archive in `folder`, downloading it if missing; raises ``E_DOWNLOAD``."""
     from paretopipe_runtime.models.compat import allow_missing_extension
 
     allow_missing_extension()
@@ -49,18 +40,12 @@ def fetch(folder: Path) -> Path:
 
 
 def is_here(path: Path) -> bool:
-    """Whether a folder is, or holds, what the archive unpacks to."""
+    """Say whether `path` is, or contains, the unpacked archive."""
     return any((folder / TEST).exists() for folder in (path, path / FOLDER))
 
 
 def read(path: Path) -> tuple[Labelled, Labelled]:
-    """Return the images to train on and those to test on, from the archive or its folder.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DATA`` for anything else.
-    """
+    """Return (train, test) from the archive or its folder, or raise ``E_DATA``."""
     try:
         found = dict(_unpacked(path) if path.is_file() else _folder(path))
         missing = [name for name in FILES if name not in found]
@@ -85,7 +70,7 @@ def _folder(path: Path) -> Iterator[tuple[str, Labelled]]:
 
 
 def _unpacked(path: Path) -> Iterator[tuple[str, Labelled]]:
-    """Read the archive's files in passing: nothing of it is written anywhere."""
+    """Read the archive as a stream; nothing is written."""
     with (
         gzip.open(path) as packed,
         tarfile.open(fileobj=_Bounded(packed), mode="r|") as archive,
@@ -110,14 +95,13 @@ def _records(name: str, content: bytes) -> Labelled:
 
 
 class _Bounded(io.BufferedIOBase):
-    """A file of which only so much is read: an archive may claim to hold anything."""
+    """Limit the bytes read, against decompression bombs."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         self._file = file
         self._left = _LARGEST
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return up to `size` bytes."""
         size = self._left + 1 if size is None or size < 0 else size
         self._left -= size
         if self._left < 0:

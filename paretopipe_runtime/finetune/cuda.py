@@ -1,4 +1,4 @@
-"""Which device trains. Asking may start CUDA, so that no fork server may import this."""
+"""Choice of the training device. May start CUDA, so no fork server may import this."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from paretopipe_runtime.worker.devices.cuda import exact_float32
 
 
 def device_called(name: str) -> torch.device:
-    """Return ``cpu``, ``cuda``, or for ``auto`` the better one that is here.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_OPTION`` for another name, or a GPU that is not here.
-    """
+    """Return the device ``cpu`` or ``cuda``; ``auto`` prefers CUDA. Raises ``E_OPTION``."""
     here = torch.cuda.is_available()
     if name == "auto":
         name = "cuda" if here else "cpu"
@@ -26,5 +20,5 @@ def device_called(name: str) -> torch.device:
             f"cpu{' and cuda' if here else ''} — choose one, or auto",
         )
     if name == "cuda":
-        exact_float32()  # as in a sweep: the accuracy is to be that of its answers
+        exact_float32()  # as in a sweep, so that its answers have this accuracy
     return torch.device(name)

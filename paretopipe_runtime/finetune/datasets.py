@@ -1,4 +1,4 @@
-"""Open a data set by its name, or by the path of one that is on this host."""
+"""Data sets by name or path."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ from paretopipe_runtime.finetune.images import Dataset, digest, in_memory, parte
 
 CIFAR10, DIGITS = "cifar10", "digits"
 _DIGITS_FILE = Path(__file__).with_name("digits.safetensors")
-_ARCHIVES = (".tar.gz", ".tgz")
 
 
 def open_dataset(name: str, image_px: int, downloads: Path) -> Dataset:
-    """Return a data set, ready to be trained on.
+    """Return a data set, ready to train on.
 
     Parameters
     ----------
     name : str
-        ``cifar10``, which is downloaded to `downloads` unless it is there; ``digits``, which ships
-        with this package; or the path of CIFAR-10's binary archive or its folder, of a folder of
-        images in torchvision's ImageFolder layout, or of a safetensors file with ``images`` (uint8,
-        (n, h, w) or (n, channels, h, w)) and ``labels``.
+        ``cifar10`` (kept in `downloads`), ``digits`` (ships with this package), or a path:
+        CIFAR-10's binary archive or its folder, an ImageFolder, or a safetensors file with
+        ``images`` (uint8, (n, h, w) or (n, channels, h, w)) and ``labels``.
     image_px : int
-        What images from a folder are scaled to when they are decoded.
+        Side to which a folder's images are scaled.
 
     Raises
     ------
     ParetoPipeError
-        ``E_DATA`` for what cannot be read as one, ``E_DOWNLOAD``.
+        ``E_DATA``, ``E_DOWNLOAD``.
     """
     if name == CIFAR10:
         return _cifar(cifar.fetch(downloads))
@@ -59,7 +57,7 @@ def open_dataset(name: str, image_px: int, downloads: Path) -> Dataset:
 
 
 def called(path: Path) -> str:
-    """Return what a data set or a file of weights is called in manifests and reports."""
+    """Return a printable name for manifests and reports."""
     text = path.resolve().name
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:100] or "unnamed"
 
@@ -78,7 +76,7 @@ def _cifar(path: Path) -> Dataset:
 
 
 def _arrays(path: Path, name: str) -> Dataset:
-    """All in one file; its metadata may name the classes and allow images to be mirrored."""
+    """Read one safetensors file; its metadata may have ``classes`` and ``flip``."""
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}

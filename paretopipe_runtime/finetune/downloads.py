@@ -1,4 +1,4 @@
-"""Bound what a download may wait for, and say in one sentence what became of it."""
+"""Download timeouts and errors."""
 
 from __future__ import annotations
 
@@ -15,20 +15,12 @@ _SILENCE_S = 60.0
 
 @contextmanager
 def fetching(url: str, folder: Path, option: str) -> Iterator[None]:
-    """Make `folder` for the file at `url`, which is downloaded in here.
+    """Make `folder` for a download of `url`, and map its errors to ``E_DOWNLOAD``.
 
-    Parameters
-    ----------
-    option : str
-        What the user names the file with where there is no internet.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DOWNLOAD`` for whatever the network, the server or the disk has to say.
+    `option` is the option that takes a local copy instead.
     """
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE_S)  # the downloaders have no way to say it
+    socket.setdefaulttimeout(_SILENCE_S)  # the downloaders take no timeout
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield

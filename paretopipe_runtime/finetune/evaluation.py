@@ -1,4 +1,4 @@
-"""How good a model is on images that it was not trained on."""
+"""Loss and accuracy on held-out images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from paretopipe_runtime.finetune.progress import Progress
 
 
 class Stopped(Exception):
-    """Told to stop; what is done so far has a checkpoint to go on from."""
+    """Told to stop; the checkpoint continues the training."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How a model does on some images."""
-
     loss: float
     accuracy: float
 
@@ -38,14 +36,14 @@ def evaluate(
     progress: Progress,
     stop: Callable[[], bool],
 ) -> Score:
-    """Return the mean loss and the share of images whose class has the largest logit.
+    """Return the mean loss and the top-1 accuracy.
 
     Raises
     ------
     Stopped
-        When told to.
+        When `stop` is true.
     ParetoPipeError
-        ``E_DIVERGED`` when the loss is no number.
+        ``E_DIVERGED`` when the loss is not finite.
     """
     network.eval()
     loss = right = 0.0
@@ -66,5 +64,4 @@ def evaluate(
 
 
 def parts(places: torch.Tensor, batch: int) -> list[torch.Tensor]:
-    """Return the places in batches, the last of which may be smaller."""
     return [places[start : start + batch] for start in range(0, len(places), batch)]

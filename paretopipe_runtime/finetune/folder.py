@@ -1,4 +1,4 @@
-"""A folder of image files, one folder a class, as torchvision's ImageFolder reads it."""
+"""Image folders in torchvision's ImageFolder layout."""
 
 from __future__ import annotations
 
@@ -19,22 +19,16 @@ allow_missing_extension()
 from torchvision.datasets import ImageFolder  # noqa: E402 - only importable after the line above
 
 _TESTS = ("test", "val")
-_LARGEST = 2**26  # pixels of an image; a few bytes of a file can claim any number
-# Of those that ImageFolder lists. A file's name says nothing of what is in it, and Pillow would
-# start Ghostscript for one.
+_LARGEST = 2**26  # pixels of an image, against decompression bombs
+# Explicit, because Pillow goes by content, not by suffix, and would start Ghostscript for EPS.
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def open_folder(root: Path, name: str, image_px: int) -> Dataset:
-    """Return ``root/train/<class>/`` and ``root/test/`` or ``val/``, or ``root/<class>/`` alone.
+    """Return ``root/train/<class>/`` with ``root/test/`` or ``val/``, or ``root/<class>/`` alone.
 
-    Images are decoded when they are needed: their middle square, at `image_px` pixels a side.
-    The data set's digest is over the files' names and contents: all are read once.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DATA`` where there are no images, or other classes to test than to train.
+    Images are decoded on use, cropped to the middle square and scaled to `image_px`. The digest
+    covers all files' names and contents. Raises ``E_DATA``.
     """
     whole = (root / "train").is_dir()
     known, classes, files = _listed(root / "train" if whole else root, image_px)
@@ -68,7 +62,7 @@ def _digest(root: Path, files: list[Path]) -> str:
 def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
     try:
         found = ImageFolder(str(root))
-    except (OSError, RuntimeError) as error:  # no class, or one without images
+    except (OSError, RuntimeError) as error:
         raise ParetoPipeError(
             "E_DATA",
             f"{root} is no folder of images: {error} — it takes one folder a class, or train/ and "
@@ -78,7 +72,7 @@ def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
 
     def load(places: torch.Tensor) -> torch.Tensor:
         chosen = [paths[place] for place in places.tolist()]
-        with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+        with ThreadPoolExecutor() as pool:  # decoding releases the GIL
             return torch.from_numpy(
                 np.stack(list(pool.map(lambda p: _decode(p, image_px), chosen)))
             )
@@ -88,7 +82,6 @@ def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
 
 
 def _decode(path: Path, px: int) -> np.ndarray:
-    """The middle square as uint8 (3, px, px)."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _LARGEST:

@@ -1,4 +1,4 @@
-"""A data set for training: images with their classes, in three parts."""
+"""A data set: labelled images in three parts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models.initial import uniform
 
-TEST_SHARE = 0.2  # of all images, where a data set names none for testing
-VALIDATION_SHARE = 0.1  # of the rest: what the best epoch is chosen by
+TEST_SHARE = 0.2  # of all images, where a data set has no test part
+VALIDATION_SHARE = 0.1  # of the rest
 
 
 @dataclass(frozen=True)
 class Images:
-    """Some images; `load` takes places among them and returns their pixels, uint8 (n, 3, h, w)."""
+    """Labelled images; `load` maps indices (n,) to pixels, uint8 (n, 3, h, w)."""
 
     labels: torch.Tensor  # int64 (n,)
     load: Callable[[torch.Tensor], torch.Tensor]
@@ -29,16 +29,13 @@ class Images:
         return len(self.labels)
 
     def some(self, places: torch.Tensor) -> Images:
-        """Return the images at these places."""
+        """Select images by index."""
         return Images(self.labels[places], lambda chosen: self.load(places[chosen]))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What to train on, what to choose the best epoch by, and what to find its accuracy on.
-
-    `flip` says whether a mirrored image is still one of its class.
-    """
+    """Training, validation and test images; `flip` allows mirroring."""
 
     name: str
     sha256: str
@@ -50,13 +47,7 @@ class Dataset:
 
 
 def in_memory(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> Images:
-    """Return images that are all in memory: pixels (n, h, w) or (n, 1 or 3, h, w).
-
-    Raises
-    ------
-    ValueError
-        What is wrong with their shapes or types.
-    """
+    """Wrap pixels (n, h, w) or (n, 1 or 3, h, w), or raise ValueError."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or 0 in pixels.shape:
         raise ValueError(f"images are {pixels.dtype}{list(pixels.shape)}, expected uint8 [n, …]")
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels
@@ -77,7 +68,6 @@ def in_memory(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> Images:
 
 
 def digest(*arrays: NDArray[Any]) -> str:
-    """Return the sha256 over the arrays' shapes and values."""
     total = hashlib.sha256()
     for array in arrays:
         total.update(f"{array.dtype.str}{array.shape}".encode())
@@ -88,17 +78,9 @@ def digest(*arrays: NDArray[Any]) -> str:
 def parted(
     name: str, sha256: str, classes: int, *, flip: bool, known: Images, test: Images | None = None
 ) -> Dataset:
-    """Return the data set of these images, some of each class held out: the same every time.
+    """Hold out a validation part, and a test part without `test`: stratified and repeatable.
 
-    Parameters
-    ----------
-    known : Images
-        What may be trained on, and tested on unless there is a `test`.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DATA`` for labels that are no class, and where a part is left without images.
+    Raises ``E_DATA`` for a label out of range or an empty part.
     """
     if test is None:
         rest, held = _hold_out("test", known.labels, TEST_SHARE)
@@ -127,7 +109,7 @@ def parted(
 
 
 def _hold_out(part: str, labels: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places of the images that stay, and of a share of each class that is held out for a part."""
+    """Split indices, stratified by label, into (kept, held out)."""
     lots = torch.from_numpy(uniform(f"held out/{part}", (len(labels),), 0, 1))
     held = torch.zeros(len(labels), dtype=torch.bool)
     for label in set(labels.tolist()):

@@ -1,4 +1,4 @@
-"""The whole of `paretopipe finetune`: read, train, store, find the accuracy, publish."""
+"""The `paretopipe finetune` command: train, store, evaluate, publish."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from paretopipe_runtime.weights import load_stage, publish
 
 @dataclass(frozen=True)
 class Files:
-    """Where fine-tuning reads and writes."""
+    """Paths of a fine-tuning job."""
 
     state_dir: Path
     lease: Lease
@@ -45,7 +45,7 @@ class Files:
 
     @property
     def store(self) -> Path:
-        """The weights' store, which sweeps use."""
+        """The weights' store, shared with sweeps."""
         return self.state_dir / "weights"
 
     @property
@@ -55,24 +55,19 @@ class Files:
 
 
 def finetune(settings: Settings, files: Files) -> tuple[int, str]:
-    """Train, evaluate and publish; return the exit code, as a sweep's, and a closing sentence.
+    """Train, evaluate and publish; return the exit code and a closing sentence.
 
-    What is published with these very settings already is found and only named anew.
-
-    Raises
-    ------
-    ParetoPipeError
-        For settings, data, a base or a disk that it cannot do with.
+    Weights already made with the same recipe are only renamed.
     """
     settings.checked()
-    stopping = stop_on_signal()  # before anything slow, so that no signal is lost
+    stopping = stop_on_signal()  # before anything slow
     device = device_called(settings.device)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     downloads = files.folder / "downloads"
     dataset = open_dataset(settings.dataset, settings.image, downloads)
     base = open_base(settings.pretrained, settings.model, downloads)
     recipe = Recipe.of(settings, dataset, base)
-    boundary_shapes(recipe.model, recipe.classes, recipe.batch, recipe.image_px)  # it fits, or says
+    boundary_shapes(recipe.model, recipe.classes, recipe.batch, recipe.image_px)  # or E_IMAGE
     folder = files.folder / recipe.key
     progress = Progress(files.progress, _work(recipe, dataset))
 
@@ -108,7 +103,6 @@ def _train(
     progress: Progress,
     stop: Callable[[], bool],
 ) -> Result:
-    """Train, or go on where a training stopped; store what it came to, and find how good it is."""
     began = time.monotonic()
     network = Network(recipe.model, recipe.classes)
     network.initialise(recipe.seed)
@@ -118,7 +112,7 @@ def _train(
     training = Training(recipe, dataset, network, device, checkpoints, progress, stop)
     history = training.run()
     manifest = store_blocks(network, recipe.classes, files.store)
-    # Of what lies in the store, not of what was put there.
+    # Evaluate the stored files, not the network in memory.
     stored = load_stage(recipe.model, recipe.classes, manifest, files.store, 0, len(network))
     places = (recipe.image_px, recipe.batch, device)
     score = evaluate(stored.to(device), dataset.test, *places, progress, stop)
@@ -144,7 +138,7 @@ def _train(
         "device": str(device),
         "runtime": version(),
         "torch": torch.__version__,
-        "last_part_s": round(time.monotonic() - began, 1),  # since it last went on
+        "last_part_s": round(time.monotonic() - began, 1),  # since the last interruption
         "recipe": dataclasses.asdict(recipe),
         "history": [dataclasses.asdict(epoch) for epoch in history],
     }

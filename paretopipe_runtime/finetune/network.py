@@ -1,4 +1,4 @@
-"""A model's blocks to be trained: the very modules whose tensors are published."""
+"""The blocks as one trainable network."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from torch import nn
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import build_blocks
 
-# torchvision's InceptionV3 weights expect another normalisation of the images than the other
-# models', which its whole model does before its first layer and these blocks do not.
+# torchvision's InceptionV3 weights expect another normalisation. Its whole model does that before
+# the first layer; these blocks do not.
 _MEAN = torch.tensor([0.485, 0.456, 0.406])
 _STD = torch.tensor([0.229, 0.224, 0.225])
-_UNUSED = "AuxLogits."  # InceptionV3's second head is in the file and in no block
+_UNUSED = "AuxLogits."  # InceptionV3's auxiliary head is in the file and in no block
 
 
 class Network(nn.Sequential):
-    """The blocks in order. Their tensors go by torchvision's names: block's name, tensor's name.
-
-    InceptionV3's auxiliary head takes no part, in training either.
-    """
+    """The blocks without auxiliary heads; tensors are named ``block.tensor``, as in torchvision."""
 
     def __init__(self, model: str, classes: int) -> None:
         blocks = build_blocks(model, classes, device="cpu")
@@ -31,7 +28,7 @@ class Network(nn.Sequential):
         self.requires_grad_(True)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return every tensor of every block by its name; they are the blocks' own."""
+        """Return every tensor by name, not copied."""
         return {
             f"{block}.{name}": tensor
             for block, module in zip(self.block_names, self, strict=True)
@@ -39,7 +36,7 @@ class Network(nn.Sequential):
         }
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """Return what training changes by gradients, by its name."""
+        """Return the parameters by name."""
         return {
             f"{block}.{name}": parameter
             for block, module in zip(self.block_names, self, strict=True)
@@ -55,7 +52,7 @@ class Network(nn.Sequential):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Give every tensor a random value as torchvision does, the same for the same seed."""
+        """Fill with torchvision's random initialisation, repeatable by seed."""
         source = torch.Generator().manual_seed(seed)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -70,12 +67,9 @@ class Network(nn.Sequential):
                 nn.init.zeros_(module.bias)
 
     def start_from(self, base: Mapping[str, torch.Tensor]) -> None:
-        """Take over the values of a state dict; a last layer of other classes keeps its own.
+        """Take a state dict's values, except for a last layer of another size.
 
-        Raises
-        ------
-        ParetoPipeError
-            ``E_PRETRAINED`` where they are of another model.
+        Raises ``E_PRETRAINED`` for another model's.
         """
         own = self.tensors()
         last = next(name for name in reversed(own) if own[name].dim() > 1).rpartition(".")[0]
@@ -84,7 +78,7 @@ class Network(nn.Sequential):
             for name, tensor in own.items()
             if name in base and base[name].shape != tensor.shape and name.rpartition(".")[0] != last
         ]
-        # A counter of batch normalisation that old files lack and evaluation does not use.
+        # Old files lack batch normalisation's counters, which evaluation does not use.
         lacking = own.keys() - base.keys()
         wrong += [f"{n} is missing" for n in sorted(lacking) if not n.endswith("batches_tracked")]
         surplus = (name for name in base.keys() - own.keys() if not name.startswith(_UNUSED))
@@ -101,11 +95,10 @@ class Network(nn.Sequential):
 
 
 def _normalised(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Fold InceptionV3's other normalisation into its first layer, which pads nothing: exactly.
+    """Fold InceptionV3's normalisation into its first layer; exact, as that layer has no padding.
 
-    Its weights expect (p - 0.5) / 0.5 of a pixel p and get x = (p - mean) / std, so a x + b with
-    a = std / 0.5 and b = (mean - 0.5) / 0.5. The convolution takes a, the mean that its batch
-    normalisation subtracts takes what b adds.
+    The weights expect (p - 0.5) / 0.5 of a pixel p and get x = (p - mean) / std, hence a x + b with
+    a = std / 0.5 and b = (mean - 0.5) / 0.5. The convolution takes a, the running mean takes b.
     """
     weight, mean = (f"Conv2d_1a_3x3.{name}" for name in ("conv.weight", "bn.running_mean"))
     added = values[weight] * ((_MEAN - 0.5) / 0.5).reshape(1, 3, 1, 1)

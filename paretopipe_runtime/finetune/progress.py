@@ -1,4 +1,4 @@
-"""How far a training is, in a small JSON file like a sweep's, and shown like one."""
+"""A training's progress file, in the format of a sweep's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from paretopipe_runtime.files import offer_json
 from paretopipe_runtime.finetune.schedule import Epoch, best
 
 _EVERY_S = 1.0
-_RECENT = 50  # batches that the time left is foreseen from
+_RECENT = 50  # batches that the forecast is based on
 
 
 @dataclass(frozen=True)
 class Work:
-    """How many batches there are: to train on and to validate by in an epoch, and to test."""
+    """Numbers of batches: `train` and `validation` per epoch, `test` once."""
 
     epochs: int
     train: int
@@ -29,14 +29,7 @@ class Work:
 
 
 class Progress:
-    """Keep the progress file; the time left is that of all epochs, whether or not it ends early.
-
-    Parameters
-    ----------
-    path : Path or None
-        Where to keep it; None keeps none.
-    work : Work
-    """
+    """Keep the progress file at `path`, if any; the time left assumes no early stop."""
 
     def __init__(self, path: Path | None, work: Work) -> None:
         self._path, self._work = path, work
@@ -49,7 +42,6 @@ class Progress:
 
     @contextmanager
     def training(self, epoch: int, step: int) -> Iterator[None]:
-        """Time one batch of training."""
         self._epoch, self._step = epoch, step
         began = time.perf_counter()
         yield
@@ -59,21 +51,19 @@ class Progress:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Time one batch of an evaluation."""
         began = time.perf_counter()
         yield
         self._evaluate_s.append(time.perf_counter() - began)
         self._now_and_then()
 
     def epoch(self, history: Sequence[Epoch]) -> None:
-        """Take in the epochs that are over."""
         highest = best(history)
         self._epoch, self._step = history[-1].number + 1, 0
         self._text = f"best {100 * highest.validation_accuracy:.1f} % in epoch {highest.number}"
         self.write()
 
     def left_s(self) -> float | None:
-        """Seconds to the end of the last epoch, as far as can be told now."""
+        """Return the forecast in seconds, None until batches have been timed."""
         work = self._work
         if not self._evaluate_s or (work.epochs and not self._train_s):
             return None
@@ -83,7 +73,7 @@ class Progress:
         return steps * train_s + after * statistics.median(self._evaluate_s)
 
     def write(self, *, finished: bool = False) -> None:
-        """Replace the file; as a sweep's, it ends nothing where it cannot."""
+        """Replace the file; disk errors are ignored."""
         self._written = time.monotonic()
         if self._path is None:
             return

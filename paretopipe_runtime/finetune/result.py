@@ -1,4 +1,4 @@
-"""What a training came to: blocks in the weights' store, and a manifest kept beside it."""
+"""A training's result: blocks in the weights' store and a manifest in its folder."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.network import Network
 from paretopipe_runtime.weights import check_store, publish, set_path, write_block
 
-SOURCE = "finetuned"  # what manifests call it
-_NAME = "result"  # of a training, under whatever name it is published
+SOURCE = "finetuned"
+_NAME = "result"
 
 
 @dataclass(frozen=True)
 class Result:
-    """The weights, and how they were made: when, where, epoch by epoch."""
+    """Weights, and their provenance (time, host, history)."""
 
     manifest: WeightsManifest
     made: dict[str, Any]
 
 
 def find(folder: Path, model: str, store: Path) -> Result | None:
-    """Return what a training came to that was kept in `folder`, if the store has all of it."""
+    """Return the result kept in `folder` if the store has all its blocks."""
     try:
         document = json.loads(set_path(folder, _NAME, model).read_text())
         result = read_published(document)
-        if result is None:  # a file that says so is not one of ours
+        if result is None:
             return None
         check_store(result, store)
     except (OSError, KeyError, ValueError, ParetoPipeError):
@@ -40,18 +40,11 @@ def find(folder: Path, model: str, store: Path) -> Result | None:
 
 
 def keep(folder: Path, result: Result) -> None:
-    """Keep what a training came to."""
     publish(folder, Published(_NAME, result.manifest), result.made)
 
 
 def store_blocks(network: Network, classes: int, store: Path) -> WeightsManifest:
-    """Put a network's blocks into the store and return their manifest, still without an origin.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DISK``.
-    """
+    """Write a network's blocks to the store and return their manifest, or raise ``E_DISK``."""
     network.cpu()
     try:
         store.mkdir(parents=True, exist_ok=True)

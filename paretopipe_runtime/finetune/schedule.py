@@ -1,4 +1,4 @@
-"""How fast a training learns, when it ends and which epoch counts: functions of numbers alone."""
+"""Learning rate, early stop and best epoch, as pure functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WARM_UP = 0.1  # of all steps
 
 @dataclass(frozen=True)
 class Epoch:
-    """What came of one epoch; epoch 0 is what the training started from, and learned nothing."""
+    """Losses and accuracy of one epoch; epoch 0 evaluates the starting values."""
 
     number: int
     train_loss: float | None
@@ -21,7 +21,7 @@ class Epoch:
 
 
 def learning_rate(step: int, steps: int, largest: float) -> float:
-    """Return the learning rate of a step, of 0 … steps-1: up in a line, then down in a cosine."""
+    """Return the rate of step 0 … steps-1: linear warm-up, then cosine decay."""
     warm = max(1, round(_WARM_UP * steps))
     if step < warm:
         return largest * (step + 1) / warm
@@ -34,12 +34,12 @@ def best(history: Sequence[Epoch]) -> Epoch:
 
 
 def is_over(history: Sequence[Epoch], epochs: int, patience: int) -> bool:
-    """Whether all epochs are done, or the last `patience` of them were not the best."""
+    """Say whether all epochs are done, or the last `patience` of them brought no improvement."""
     last = history[-1].number
     return last >= epochs or last - best(history).number >= patience
 
 
 def seed_of(seed: int, *place: int | str) -> int:
-    """Return a seed for one place of a training: no random choice hangs on those before it."""
+    """Derive an independent seed for one place of a training."""
     text = "/".join(map(str, (seed, *place)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1

@@ -1,4 +1,4 @@
-"""What a training is asked to be."""
+"""A training's options and the recipe they resolve to."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.base import Base
 from paretopipe_runtime.finetune.images import Dataset
 
-#: Raise it when the same settings make other weights: a checkpoint of before is not continued then.
+#: Raise it when the same settings make other weights, so that old checkpoints do not continue.
 RECIPE = 1
-#: The largest learning rate of a step: for random values, and for trained ones.
+#: Peak learning rates for random and for trained starting values.
 _LR_SCRATCH, _LR_BASE = 0.05, 0.01
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A training as asked for; None is what fits model, data set and base."""
+    """A training as asked for; None picks a default."""
 
     model: str
     weights: str = "finetuned"
@@ -38,13 +38,7 @@ class Settings:
     device: str = "auto"
 
     def checked(self) -> Settings:
-        """Return these settings if a training can have them.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_MODEL``, ``E_OPTION``.
-        """
+        """Return these settings if valid, or raise ``E_MODEL`` or ``E_OPTION``."""
         model_info(self.model)
         check_name(self.weights)
         least = {"epochs": 0, "batch": 2, "patience": 1, "seed": 0, "image_px": 1, "classes": 2}
@@ -63,13 +57,12 @@ class Settings:
 
     @property
     def image(self) -> int:
-        """The side of the images that the model sees: unless told, what it is measured with."""
         return self.image_px or model_info(self.model).image_px
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training with nothing left open; equal recipes make equal weights on equal machines."""
+    """A training with every option resolved; equal recipes make equal weights on equal machines."""
 
     model: str
     classes: int
@@ -85,13 +78,7 @@ class Recipe:
 
     @classmethod
     def of(cls, settings: Settings, dataset: Dataset, base: Base) -> Recipe:
-        """Return what `settings` come to with this data set and base.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_OPTION`` where the data set has more classes than the model is to have.
-        """
+        """Resolve `settings`; ``E_OPTION`` for fewer classes than the data set has."""
         classes = settings.classes or dataset.classes
         if classes < dataset.classes:
             raise ParetoPipeError(
@@ -115,6 +102,6 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """16 hex digits over all of it: which checkpoints belong to it."""
+        """16 hex digits that name the recipe's checkpoints."""
         identity: dict[str, Any] = {"recipe": RECIPE, **vars(self)}
         return hashlib.sha256(canonical(identity)).hexdigest()[:16]

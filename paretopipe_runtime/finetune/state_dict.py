@@ -1,8 +1,7 @@
-"""Read a file of PyTorch's own format: the one place of all ParetoPipe that does.
+"""Read a PyTorch state dict; the only `torch.load` in ParetoPipe.
 
-Such a file is a pickle, which can run code when it is loaded. `weights_only=True` has PyTorch's own
-reader build nothing but tensors from it; releases before 2.6 had a hole there (CVE-2025-32434). It
-is read once, on the host that fine-tunes; everything after it is safetensors.
+Such a file is a pickle, which can run code. `weights_only=True` prevents that since PyTorch 2.6
+(CVE-2025-32434). All later steps use safetensors.
 """
 
 from __future__ import annotations
@@ -21,13 +20,7 @@ _SAFE_SINCE = (2, 6)
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
-    """Return the tensors in a ``.pth`` or ``.safetensors`` file by name, and the file's sha256.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_PRETRAINED`` for a file that holds anything else.
-    """
+    """Return a ``.pth`` or ``.safetensors`` file's tensors and sha256, or raise E_PRETRAINED."""
     try:
         sha256 = digest_of(path)
         tensors = load_file(path) if path.suffix == ".safetensors" else _load(path)
@@ -47,7 +40,7 @@ def _load(path: Path) -> Any:
         raise ValueError(f"PyTorch {torch.__version__} cannot read it safely, 2.6 and later can")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a damaged or hostile file: whatever its reader stumbles over
+    except Exception as error:  # a damaged or hostile file can raise anything
         first = str(error).partition("\n")[0]
         raise ValueError(f"{type(error).__name__} {first}") from error
 

@@ -1,7 +1,7 @@
-"""Train blocks: stochastic gradient descent, an early stop, and a checkpoint to go on from.
+"""Training by SGD, with early stop and checkpoints.
 
-Nothing random hangs on what was drawn before: a step's choices come from seed, epoch and step. So a
-training that is killed and goes on takes the very steps it would have taken.
+Random choices derive from seed, epoch and step alone, so a training that was killed continues with
+the same steps.
 """
 
 from __future__ import annotations
@@ -27,18 +27,12 @@ from paretopipe_runtime.finetune.schedule import Epoch
 from paretopipe_runtime.finetune.settings import Recipe
 
 MOMENTUM, WEIGHT_DECAY, LARGEST_GRADIENT = 0.9, 5e-4, 5.0
-#: A checkpoint is made after each epoch, and within one this many seconds after the last.
+#: Seconds between checkpoints within an epoch; each epoch ends with one.
 CHECKPOINT_S = 300.0
 
 
 class Training:
-    """One recipe under way on one device.
-
-    Parameters
-    ----------
-    stop : callable
-        Asked before every batch whether to stop.
-    """
+    """One recipe's training on one device; `stop` is polled before every batch."""
 
     def __init__(
         self,
@@ -60,21 +54,21 @@ class Training:
         self._state = State(())
 
     def run(self) -> tuple[Epoch, ...]:
-        """Train to the end, leave the best epoch's values in the network, return every epoch.
+        """Train to the end, load the best epoch into the network, return all epochs.
 
         Raises
         ------
         Stopped
-            When told to.
+            When `stop` is true.
         ParetoPipeError
-            ``E_DIVERGED`` when the loss is no number, ``E_DISK``, ``E_CHECKPOINT``, ``E_DATA``.
+            ``E_DIVERGED`` when the loss is not finite, ``E_DISK``, ``E_CHECKPOINT``, ``E_DATA``.
         """
         recipe = self._recipe
         found = self._checkpoints.load()
         if found:
             self._go_on(found.state, found.tensors)
         else:
-            self._end_epoch(None)  # of nothing: how good what it starts from is
+            self._end_epoch(None)  # epoch 0 evaluates the starting values
         while not schedule.is_over(self._state.history, recipe.epochs, recipe.patience):
             self._end_epoch(self._train_epoch())
         last = self._checkpoints.load()
@@ -83,7 +77,7 @@ class Training:
         return self._state.history
 
     def _train_epoch(self) -> float:
-        """Take the epoch's steps that are left and return its mean loss."""
+        """Take the epoch's remaining steps and return its mean loss."""
         recipe, epoch = self._recipe, self._state.epoch
         places = self._places(epoch)
         total = len(places) * recipe.epochs
@@ -107,7 +101,7 @@ class Training:
         return self._state.loss_sum / len(places)
 
     def _places(self, epoch: int) -> list[torch.Tensor]:
-        """The epoch's batches; a last one of a single image has no variance to normalise by."""
+        """Shuffled batches; a single image is dropped, as batch normalisation needs a variance."""
         source = torch.Generator().manual_seed(schedule.seed_of(self._recipe.seed, "order", epoch))
         order = torch.randperm(len(self._dataset.train), generator=source)
         return [part for part in parts(order, self._recipe.batch) if len(part) > 1]
@@ -115,7 +109,7 @@ class Training:
     def _step(self, places: torch.Tensor, epoch: int, step: int, rate: float) -> float:
         recipe, train = self._recipe, self._dataset.train
         place = schedule.seed_of(recipe.seed, epoch, step)
-        torch.manual_seed(place)  # of dropout
+        torch.manual_seed(place)  # for dropout
         pixels = augmented(train.load(places), place, flip=recipe.flip)
         labels = train.labels[places].to(self._device)
         for group in self._optimizer.param_groups:
@@ -134,7 +128,7 @@ class Training:
         try:
             score = evaluate(self._network, held_out, *places, self._progress, self._stop)
         except Stopped:
-            if self._state.history:  # the epoch's steps need not be taken again
+            if self._state.history:  # so that the epoch's steps are not repeated
                 self._save(None)
             raise
         number = self._state.epoch

@@ -39,7 +39,10 @@ _NU = 4.0
 # Of undisturbed (normal) runs, by the number of variables: their covariance over the Student-t's
 # scatter, and the variance of the weighted location over that of the mean. The weights average
 # one where the scatter has settled (Kent, Tyler and Vardi, 1994); a test integrates them anew.
-_STUDENT = {1: (1.44809, 1.12021), 2: (1.37599, 1.12798)}
+_STUDENT = {
+    **{1: (1.44809, 1.12021), 2: (1.37599, 1.12798)},
+    **{3: (1.32295, 1.13031), 4: (1.28237, 1.12948)},
+}
 # Below this nothing tells a disturbed run from its neighbours: all weights stay one.
 _ROBUST_FROM = 8
 # A block's own effect has ten times the residual's deviation before any run is seen: for splits

@@ -1,6 +1,6 @@
-"""The six models of the paper as ordered lists of modules; their blocks' names are the contract's.
+"""The paper's six models as lists of modules, with block names from `contract.models`.
 
-Importing this package does not import torch: building does.
+Importing this package does not import torch; building does.
 """
 
 from __future__ import annotations

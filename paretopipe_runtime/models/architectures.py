@@ -1,4 +1,4 @@
-"""torchvision's architectures, taken apart into the blocks that the registry names."""
+"""torchvision's architectures, split into blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paretopipe_runtime.models.compat import allow_missing_extension
 allow_missing_extension()
 from torchvision import models as zoo  # noqa: E402 - only importable after the line above
 
-# Without options that only cost time: nothing here keeps an initial value.
+# Without initial values, which are replaced anyway.
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "mobilenetv2": lambda classes: zoo.mobilenet_v2(num_classes=classes),
     "resnet18": lambda classes: zoo.resnet18(num_classes=classes),
@@ -24,7 +24,7 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "alexnet": lambda classes: zoo.alexnet(num_classes=classes),
     "vgg16": lambda classes: zoo.vgg16(num_classes=classes, init_weights=False),
 }
-# Where torchvision flattens between modules, the linear layer that needs it does it.
+# These layers flatten their input; torchvision's forward() does that between modules.
 _FLATTENING_LINEAR = {
     "resnet18": "fc",
     "resnet50": "fc",
@@ -34,15 +34,14 @@ _FLATTENING_LINEAR = {
 
 
 class FlattenLinear(nn.Linear):
-    """A linear layer that flattens its input first; its tensors keep torchvision's names."""
+    """Linear layer that flattens its input; tensors keep torchvision's names."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return the layer's output for (batch, …)."""
         return super().forward(torch.flatten(input, 1))
 
 
 class _NoInitialValues(TorchFunctionMode):
-    """Skip filling tensors: on the meta device that does nothing, in most of a build's time."""
+    """Skip fills, which on the meta device have no effect but take most of a build's time."""
 
     _FILLS = frozenset({"fill_", "zero_", "uniform_", "normal_", "kaiming_uniform_"})
 
@@ -56,13 +55,13 @@ class _NoInitialValues(TorchFunctionMode):
 
 
 def build_model(name: str, classes: int) -> nn.Module:
-    """Return torchvision's whole model on the meta device, auxiliary head included."""
+    """Return torchvision's whole model on the meta device, with its auxiliary head."""
     with torch.device("meta"), _NoInitialValues():
         return _BUILDERS[name](classes)
 
 
 def block_modules(name: str, classes: int) -> dict[str, nn.Module]:
-    """Return every block of a model by name, in order, on the meta device."""
+    """Return a model's blocks by name, in order, on the meta device."""
     model = build_model(name, classes)
     functional: dict[str, nn.Module] = {}
     if name == "mobilenetv2":

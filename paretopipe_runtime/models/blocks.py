@@ -1,4 +1,4 @@
-"""Build a model's blocks, and count its parameters. torch is imported by the first call."""
+"""Build models' blocks; the first call imports torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ _kept: dict[tuple[str, int], dict[str, nn.Module]] = {}
 
 
 def keep_built(name: str, classes: int) -> None:
-    """Build a model on the meta device for the next `build_blocks` that asks for it, once.
-
-    A process that is forked after this finds it there, and builds nothing.
-    """
+    """Build a model on the meta device for the next `build_blocks`, also of a forked process."""
     from paretopipe_runtime.models.architectures import block_modules
 
     _kept[name, classes] = block_modules(name, classes)
@@ -31,29 +28,12 @@ def build_blocks(
     first: int = 0,
     end: int | None = None,
 ) -> list[tuple[str, nn.Module]]:
-    """Return the blocks [first, end) of a model with their names, in evaluation mode.
+    """Return the named blocks [first, end), in evaluation mode, with uninitialised tensors.
 
-    No value is initialised: on the meta device the tensors have no memory, on the CPU whatever was
-    in it. `paretopipe_runtime.weights` gives them values. The blocks are torchvision's modules, so
-    a ReLU that comes first in a stage works *in place on its input*, and a dropout or a flatten
-    returns its input's memory: hand a stage a tensor that it may overwrite, and do not reuse that
-    memory before the output has been sent.
+    A stage may *overwrite its input* (ReLUs in place) or return its memory (dropout, flatten): do
+    not reuse that before the output was sent.
 
-    Parameters
-    ----------
-    name : str
-        One of `MODEL_NAMES`.
-    classes : int
-        Size of the last layer's output.
-    device : {'meta', 'cpu'}
-        Where the tensors are.
-    first, end : int
-        The blocks wanted; all to the last one without `end`.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_MODEL`` for an unknown name.
+    Raises ``E_MODEL`` for an unknown name.
     """
     names = model_info(name).block_names[first:end]
     from paretopipe_runtime.models.architectures import block_modules
@@ -67,7 +47,7 @@ def build_blocks(
 
 
 def parameter_count(name: str, classes: int) -> int:
-    """Return a model's number of parameters, InceptionV3's unused auxiliary head included."""
+    """Count parameters, InceptionV3's unused auxiliary head included."""
     model_info(name)
     from paretopipe_runtime.models.architectures import build_model
 

@@ -1,45 +1,23 @@
-"""What a model's blocks compute and hand on, without running them; needs torch to find out."""
+"""Shapes at block boundaries and operations per block, without running the model."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import build_blocks
+from paretopipe_runtime.wire.frames import Tensor
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
-class Boundary:
-    """The tensor between block `index` - 1 and block `index`; 0 is the input, n the logits."""
+def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[Tensor]:
+    """Return the tensor at every boundary without computing: 0 is the input, n the logits.
 
-    index: int
-    shape: tuple[int, ...]
-    dtype: str
-    nbytes: int
-
-
-def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[Boundary]:
-    """Return the tensor at every boundary 0 … n, without computing anything.
-
-    Parameters
-    ----------
-    name, classes
-        The model.
-    batch : int
-        Images a batch.
-    image_px : int
-        Height and width of the square input.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_IMAGE`` for an image that the model's pooling shrinks to nothing.
+    Raises ``E_IMAGE`` for an image that pooling shrinks to nothing.
     """
     blocks = [module for _, module in build_blocks(name, classes)]
     shapes = _trace(blocks, batch, image_px)
@@ -51,14 +29,11 @@ def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[
             f"images of {image_px} px do not fit {name}: the smallest that do have {smallest} "
             "— choose a size with -e image=…",
         )
-    return [
-        Boundary(index, shape, "float32", 4 * math.prod(shape))
-        for index, shape in enumerate(shapes)
-    ]
+    return [Tensor(shape, "float32", 4 * math.prod(shape)) for shape in shapes]
 
 
 def _trace(blocks: list[nn.Module], batch: int, image_px: int) -> list[tuple[int, ...]] | None:
-    """The shape at every boundary; None where a block refuses its input."""
+    """Return the shape at every boundary, None where a block refuses its input."""
     import torch
 
     tensor = torch.empty(batch, 3, image_px, image_px, device="meta")
@@ -74,10 +49,10 @@ def _trace(blocks: list[nn.Module], batch: int, image_px: int) -> list[tuple[int
 
 
 def block_flops(name: str, classes: int, batch: int, image_px: int) -> list[int]:
-    """Return each block's floating-point operations for one batch, two a multiply-add.
+    """Return each block's floating-point operations per batch, two per multiply-add.
 
-    Counted by PyTorch's `FlopCounterMode` on meta tensors: convolutions and matrix products only,
-    as is usual. A block of activations or pooling has none by this count, and yet takes time.
+    By PyTorch's `FlopCounterMode`: convolutions and matrix products only, so that blocks of
+    activations or pooling have none.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode

@@ -1,8 +1,7 @@
-"""Make torchvision importable where its compiled extension does not fit the installed torch.
+"""Make torchvision importable beside a torch that its compiled extension does not fit.
 
-A CPU torch beside a CUDA-built torchvision is a common pair: some registries give just that. The
-extension then cannot be loaded, the operators it would define do not exist, and
-``import torchvision`` dies describing two of them. No model here uses either.
+A CPU torch with a CUDA-built torchvision is common. The import then fails on two missing operators,
+which no model here uses.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ def allow_missing_extension() -> None:
 
 
 def _load_extension() -> bool:
-    """Load the extension as torchvision itself will again, harmlessly; return whether it loads."""
+    """Load the extension, as torchvision does again later; return False if it does not load."""
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
-        return True  # importing torchvision says better than this could what is wrong
+        return True  # importing torchvision raises a better error
     try:
         for library in Path(spec.origin).parent.glob("_C.*so"):
             torch.ops.load_library(library)  # type: ignore[no-untyped-call]

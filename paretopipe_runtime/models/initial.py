@@ -1,17 +1,15 @@
-"""Values without training: random, but the same on every machine and with every library version.
+"""Seeded random weights, bit-identical on every machine and numpy version.
 
-They come from the raw words of a Philox stream keyed by seed and tensor name, and from single IEEE
-operations on them; normal deviates would hang on numpy's version and the machine's logarithm.
+They use raw words of a Philox stream keyed by seed and tensor name, and single IEEE operations;
+normal deviates would depend on numpy's version and the machine's logarithm.
 
-A random network of this depth gives every image nearly the same logits, since after a ReLU all
-activations share a positive mean that outgrows what tells images apart: a mixed-up batch would then
-be hard to notice. So the filters sum to zero: half of a filter's inputs carry the other half's
-weights negated.
+After ReLUs, activations share a positive mean that grows with depth: all images would get nearly
+the same logits, hiding a mixed-up batch. Filters therefore sum to zero: half of a filter's inputs
+have the other half's weights, negated.
 
-Activations would keep their size at a variance of about 3 / fan-in, but a random network of that
-gain also amplifies the rounding errors of its first layers, up to 4e-4 of MobileNetV2's logits, so
-that one model on two kinds of processor would not look equal. At half that variance, `_GAIN`,
-images still differ by 4 % and more of the largest logit, and rounding stays near 2e-5 or below.
+A variance of about 3 / fan-in would keep activations' size, but amplify rounding to 4e-4 of
+MobileNetV2's logits, so that processors would disagree. At half of it, `_GAIN`, rounding stays near
+2e-5 while images differ by at least 4 % of the largest logit.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import nn
 
-# Batch normalisation a little off the identity, so that equal outputs prove its tensors too.
+# Batch normalisation: near the identity, not equal to it, so that outputs depend on its tensors.
 _RANGES = {
     "weight": (0.9, 1.1),
     "bias": (-0.02, 0.02),
@@ -34,20 +32,11 @@ _RANGES = {
     "running_var": (0.9, 1.1),
 }
 _GAIN = 2.3
-_CHUNK = 1 << 20  # even: a word of the stream makes two values
+_CHUNK = 1 << 20  # even, as a word of the stream makes two values
 
 
 def initial_tensors(block: str, module: nn.Module, seed: int) -> dict[str, NDArray[np.generic]]:
-    """Return a value for every tensor of a block, by its name within the block.
-
-    Parameters
-    ----------
-    block : str
-        The block's name; with the tensor's own it makes the name that keys the stream.
-    module : nn.Module
-        The block, on whatever device: only names and shapes are read.
-    seed : int
-    """
+    """Return values for all tensors of a block, by name; the module may be on any device."""
     return {
         name: _initial(f"{seed}/{block}.{name}", tuple(tensor.shape))
         for name, tensor in module.state_dict().items()
@@ -60,7 +49,7 @@ def _initial(key: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
         return np.zeros(shape, np.int64)
     if len(shape) == 1:
         return uniform(key, shape, *_RANGES[kind])
-    bound = _GAIN / math.sqrt(math.prod(shape[1:]))  # a uniform value's variance is bound^2 / 3
+    bound = _GAIN / math.sqrt(math.prod(shape[1:]))  # variance is bound^2 / 3
     weights = uniform(key, shape, -bound, bound)
     half = shape[1] // 2
     weights[:, half : 2 * half] = -weights[:, :half]
@@ -68,12 +57,12 @@ def _initial(key: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
 
 
 def uniform(key: str, shape: tuple[int, ...], low: float, high: float) -> NDArray[np.float32]:
-    """Return float32 values in [low, high], the same everywhere for the same key."""
+    """Return float32 values in [low, high], bit-identical everywhere for the same key."""
     size = math.prod(shape)
     stream = np.random.Philox(key=int.from_bytes(hashlib.sha256(key.encode()).digest()[:16]))
     values = np.empty(size + size % 2, np.float32)
     scale, centre = np.float32((high - low) / 2**32), np.float32((high + low) / 2)
-    for start in range(0, values.size, _CHUNK):  # chunks, for the memory's sake
+    for start in range(0, values.size, _CHUNK):  # in chunks, to save memory
         part = values[start : start + _CHUNK]
         part[:] = np.asarray(stream.random_raw(part.size // 2), dtype="<u8").view("<i4")
         part *= scale

@@ -1,4 +1,4 @@
-"""The orders of a chain's stages, and of its hub: one builder for runs, profiles and benchmarks."""
+"""The orders of a chain's stages, and of its hub: one builder for whatever runs them."""
 
 from __future__ import annotations
 

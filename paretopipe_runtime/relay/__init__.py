@@ -1,5 +1,4 @@
-"""Traffic control in user space: one host's way out, delayed and limited, on loopback.
+"""User-space traffic control on loopback: delay and rate limit of one host's uplink.
 
-Standard library only, and nothing of PyTorch: it has to be there in a tenth of a second, and shares
-the processors with what is measured.
+Standard library only: it must start in a tenth of a second, and shares the measured processors.
 """

@@ -1,4 +1,4 @@
-"""What a relay was asked for, checked: one sentence for whatever it cannot do."""
+"""Parsing of a relay's options."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ _NOTHING = re.compile(r"(0(\.0+)?\s*(us|ms|s|%)?)?")
 
 @dataclass(frozen=True)
 class Hop:
-    """One way: connections to `listen` go on to `target`, which is `name`'s.
-
-    `outward` is whether the shaped host makes them, so that what they send is what leaves it.
-    """
+    """Forwarding from `listen` to host `name` at `target`; `outward` if the shaped host dials."""
 
     name: str
     listen: Address
@@ -31,9 +28,9 @@ class Hop:
 
 @dataclass(frozen=True)
 class Shaping:
-    """What happens to what leaves the shaped host and, where `symmetric`, to what reaches it.
+    """One-way delay and rate of the shaped host's uplink and, if `symmetric`, its downlink.
 
-    `delay_s` is in seconds, one way; `rate_mbit` counts bytes on the wire, None is no limit.
+    `rate_mbit` counts bytes on the wire; None is no limit.
     """
 
     delay_s: float
@@ -42,13 +39,7 @@ class Shaping:
 
 
 def shaping(delay: str, rate: str, direction: str) -> Shaping:
-    """Return the shaping that these words, netem's, ask for.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RELAY`` for a word that is none, for nothing at all.
-    """
+    """Parse netem's words, or raise ``E_RELAY``."""
     delay_s = _number("delay", delay, units.seconds(delay), "200ms")
     rate_mbit = _number("rate", rate, units.mbit(rate), "5mbit")
     if not delay_s and not rate_mbit:
@@ -59,13 +50,7 @@ def shaping(delay: str, rate: str, direction: str) -> Shaping:
 
 
 def hops(towards: Sequence[str], back: Sequence[str]) -> list[Hop]:
-    """Return the hops that these words say: one from the shaped host's own name, some to others.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RELAY`` where one is malformed, missing, named twice, or reaches beyond this machine.
-    """
+    """Parse one hop back to the shaped host and the hops to others, or raise ``E_RELAY``."""
     if len(back) != 1 or not towards:
         raise _refusal(
             f"{len(back)} hops --from and {len(towards)} --towards, expected one --from for "
@@ -80,13 +65,7 @@ def hops(towards: Sequence[str], back: Sequence[str]) -> list[Hop]:
 
 
 def loopback(text: str) -> Address:
-    """Return ``127.0.78.11:47470`` as a pair.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RELAY`` where it is no such address of this machine's loopback.
-    """
+    """Parse ``127.0.78.11:47470``, or raise ``E_RELAY``."""
     address, _, port = text.rpartition(":")
     if not port.isdecimal():
         raise _refusal(f"{text!r} is no address and port, expected for example 127.0.79.12:47510")
@@ -105,7 +84,7 @@ def _hop(text: str, *, outward: bool) -> Hop:
 
 
 def _own(address: str, port: str) -> Address:
-    """An address that no other machine can reach: a relay asks nobody who they are."""
+    """Accept loopback addresses only: a relay has no authentication."""
     try:
         known = ipaddress.IPv4Address(address)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A connection's two directions: what was read, what waits to be sent, and how each ends."""
+"""The two directions of a relayed connection: buffering and shutdown."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from collections.abc import Callable
 
 from paretopipe_runtime.relay.line import LEAST_HELD, Line, Piece
 
-_AT_ONCE = 64 * 1024  # most that is read where no line says how much
-_RESET = struct.pack("ii", 1, 0)  # struct linger: no farewell, so that the peer sees it broke off
+_AT_ONCE = 64 * 1024  # bytes per read without a line
+_RESET = struct.pack("ii", 1, 0)  # struct linger: close sends RST
 
 
 class Pair:
-    """A connection that came to a hop, and the one that passes it on.
-
-    `there` and `back` are the lines of its directions, None where one is not shaped.
-    """
+    """An accepted and an onward connection, with a line per direction (None: not shaped)."""
 
     def __init__(
         self, near: socket.socket, far: socket.socket, there: Line | None, back: Line | None
@@ -29,7 +26,7 @@ class Pair:
         self.flows = (Flow(self, near, far, there), Flow(self, far, near, back))
 
     def connect(self) -> None:
-        """Note how the far end has answered; where it refused, so is the near one."""
+        """Handle the onward connection's result, passing a refusal back."""
         if self.far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.break_off()
             return
@@ -38,12 +35,10 @@ class Pair:
             flow.send()
 
     def end(self) -> None:
-        """Close, once both directions have ended."""
         if all(flow.over for flow in self.flows):
             self._close()
 
     def break_off(self) -> None:
-        """Close at once, as a peer that is gone does."""
         for sock in self._socks:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._close()
@@ -55,33 +50,31 @@ class Pair:
 
 
 class Flow:
-    """One direction: from `source` to `sink`, over a line or, without one, at once."""
+    """One direction, from `source` to `sink`, over a line or at once."""
 
     def __init__(
         self, pair: Pair, source: socket.socket, sink: socket.socket, line: Line | None
     ) -> None:
         self.source, self.sink = source, sink
-        self.over = False  # the sink was told that nothing more comes
+        self.over = False  # the sink's write side is shut down
         self._pair, self._line = pair, line
         self._piece = line.piece if line else _AT_ONCE
         self._most = line.held if line else LEAST_HELD
-        self._ended = False  # the source has nothing more to say
+        self._ended = False  # end of file or error at the source
         self._held = 0
         self._arrived: deque[Piece] = deque()
 
     def reads_at(self) -> float:
-        """When to read on; never, where enough is held or all was read."""
+        """Return when to read next; never while the buffer is full or after the end."""
         if self._ended or self._held >= self._most:
             return float("inf")
         return self._line.admits_at() if self._line else 0.0
 
     @property
     def waits(self) -> bool:
-        """Whether something has arrived that the sink has not taken."""
         return bool(self._arrived)
 
     def read(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take one piece from the source."""
         if self._pair.closed:
             return
         piece: Piece
@@ -94,18 +87,18 @@ class Flow:
         self._ended = not piece
         self._held += len(piece or b"")
         if self._line:
-            # Looked at only now: more may have come since it was seen that there is something.
+            # Read the clock after recv, which may return bytes that came since select.
             self._line.enter(self, piece, clock())
         else:
             self.arrive(piece)
 
     def arrive(self, piece: Piece) -> None:
-        """Send a piece that is due, after all that came before it."""
+        """Queue a piece that is due, and send."""
         self._arrived.append(piece)
         self.send()
 
     def send(self) -> None:
-        """Send what has arrived, as far as the sink takes it."""
+        """Send queued pieces until the sink would block."""
         while self._arrived and self._pair.connected and not self._pair.closed:
             piece = self._arrived[0]
             if piece is None:

@@ -1,7 +1,6 @@
-"""Measure a way: its round trip by small messages, its rate by as much as it takes.
+"""Measure a path's round-trip time and rate, with the fields of netem's probes.
 
-Both ends are in this process, so that every time is a difference on one clock. What comes out has
-the fields that netem's own probes have, and means the same.
+Both ends are in this process, so every duration is a difference on one clock.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.relay.asked import Address
 
 PINGS, PING_EVERY_S, PING_NBYTES = 10, 0.05, 64
-#: For how long the rate is measured, and in how many pieces at least on a way that is very slow.
+#: Duration of the rate measurement, and its minimum number of reads on a very slow path.
 RATE_S, RATE_PIECES = 1.0, 10
 TIMEOUT_S = 30.0
 _SENT_AT = struct.Struct("d")
@@ -29,15 +28,12 @@ _SOME = bytes(64 * 1024)
 
 
 def probe(listen: Address, through: Address | None, *, both_ways: bool) -> dict[str, Any]:
-    """Return what the way to `listen` measures: through a relay's hop, or straight.
+    """Measure the path to `listen`, through a relay's hop or direct.
 
-    ``rtt_ms`` is a median and ``spread_ms`` a standard deviation. ``rate_mbit`` counts bytes on the
-    wire; ``rate_back_mbit`` is the other direction's, if `both_ways`.
+    ``rtt_ms`` is a median, ``spread_ms`` a standard deviation, ``rate_mbit`` counts bytes on the
+    wire; ``rate_back_mbit`` is the return direction's, if `both_ways`.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_PROBE`` where nothing can be measured.
+    Raises ``E_PROBE``.
     """
     try:
         with socket.create_server(listen) as server:
@@ -64,7 +60,7 @@ def probe(listen: Address, through: Address | None, *, both_ways: bool) -> dict[
 def _connected(
     server: socket.socket, way: Address
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Both ends of a connection; one that somebody else has made is not taken for it."""
+    """Yield both ends of a connection, ignoring others' connections."""
     name = secrets.token_bytes(16)
     with socket.create_connection(way, TIMEOUT_S) as near:
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -108,7 +104,6 @@ def _pinged(near: socket.socket, far: socket.socket) -> dict[str, Any]:
 
 
 def _whole(sock: socket.socket) -> bytes:
-    """One ping, however it was cut on the way."""
     message = sock.recv(PING_NBYTES, socket.MSG_WAITALL)
     if len(message) < PING_NBYTES:
         raise ConnectionError("the connection ended")
@@ -116,10 +111,10 @@ def _whole(sock: socket.socket) -> bytes:
 
 
 def _mbit(source: socket.socket, sink: socket.socket) -> float:
-    """Send for a while; return the rate at which it arrived, from the first piece to the last."""
+    """Send for a while; return the rate of arrival, from the first read to the last."""
 
     def send() -> None:
-        with contextlib.suppress(OSError):  # the other end has seen enough
+        with contextlib.suppress(OSError):  # ends when the sink shuts down
             while True:
                 source.sendall(_SOME)
 
@@ -134,7 +129,7 @@ def _mbit(source: socket.socket, sink: socket.socket) -> float:
         last = time.monotonic()
         pieces += 1
     for sock in (sink, source):
-        with contextlib.suppress(OSError):  # the first one's end may have reached the other
+        with contextlib.suppress(OSError):  # the peer's shutdown may have come first
             sock.shutdown(socket.SHUT_RDWR)
     sender.join()
     return round(nbytes * WIRE_PER_PAYLOAD * 8e-6 / (last - began), 3)

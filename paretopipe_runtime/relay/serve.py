@@ -1,4 +1,4 @@
-"""The relay itself: one loop over all connections, as long as its lease is renewed."""
+"""The relay: one select loop over all connections, until its lease expires."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from paretopipe_runtime.relay.asked import Address, Hop, Shaping
 from paretopipe_runtime.relay.flow import Pair
 from paretopipe_runtime.relay.line import Line
 
-LOOK_S = 1.0  # how often the lease is looked at
-MOST_PAIRS = 200  # select() knows no descriptor beyond 1023
+LOOK_S = 1.0  # between checks of the lease
+MOST_PAIRS = 200  # select() is limited to descriptors below 1024
 
 
 class Renewed:
-    """A file that someone touches again and again; its age counts on this process's own clock.
+    """A lease that must be touched again and again, its age measured on the monotonic clock.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_LEASE`` where it is missing or too old from the start.
+    Raises ``E_LEASE`` where it is missing or expired at the start.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
@@ -40,13 +37,7 @@ class Renewed:
         self._since = time.monotonic() - max(0.0, age)
 
     def check(self, now: float) -> None:
-        """See that it was touched lately.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_LEASE`` where it was not, or is gone.
-        """
+        """Raise ``E_LEASE`` where it is gone or expired."""
         touched = self._look()
         if touched is not None and touched != self._touched:
             self._touched, self._since = touched, now
@@ -66,12 +57,9 @@ class Renewed:
 
 
 class Relay:
-    """Passes every hop's connections on, what leaves the shaped host on one line.
+    """All hops' connections; those leaving the shaped host share one line.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RELAY`` where it cannot listen.
+    Raises ``E_RELAY`` where it cannot listen.
     """
 
     def __init__(self, hops: Sequence[Hop], shaping: Shaping) -> None:
@@ -88,11 +76,11 @@ class Relay:
 
     @property
     def ways(self) -> dict[str, Address]:
-        """Where each hop listens, by its name."""
+        """Listening addresses by hop."""
         return {hop.name: sock.getsockname() for sock, hop in self._listeners.items()}
 
     def serve(self, lease: Renewed) -> None:
-        """Relay until the lease ends, which raises, or a signal's handler does."""
+        """Relay until the lease or a signal handler raises."""
         look_at = 0.0
         try:
             while True:
@@ -105,7 +93,6 @@ class Relay:
             self.close()
 
     def close(self) -> None:
-        """Break every connection off, and let none in any more."""
         for listener in self._listeners:
             listener.close()
         for pair in self._pairs:
@@ -113,7 +100,7 @@ class Relay:
                 pair.break_off()
 
     def _pass_on(self, until: float) -> None:
-        """Deliver what is due, then wait for the next thing that happens and do it."""
+        """Deliver what is due, then wait for and handle the next event."""
         lines = [line for line in (self._out, self._in) if line]
         now = time.monotonic()
         for line in lines:
@@ -141,10 +128,9 @@ class Relay:
                 self._accept(sock, listeners[sock])
 
     def _accept(self, listener: socket.socket, hop: Hop) -> None:
-        """Let a connection in, and start the one that passes it on."""
         try:
             near, (address, _) = listener.accept()
-        except OSError:  # it is gone again
+        except OSError:  # the caller has gone
             return
         far = socket.socket()
         for sock in (near, far):
@@ -152,11 +138,11 @@ class Relay:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = (self._out, self._in) if hop.outward else (self._in, self._out)
         pair = Pair(near, far, *lines)
-        far.bind((address, 0))  # who asks there who has come sees no relay in between
+        far.bind((address, 0))  # the target sees the original source address
         if far.connect_ex(hop.target) not in (0, errno.EINPROGRESS):
             pair.break_off()
             return
-        self._pairs.append(pair)  # how it ends is seen when it can be written to
+        self._pairs.append(pair)  # select reports the result as writable
 
 
 def _listening(hop: Hop) -> socket.socket:

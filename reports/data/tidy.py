@@ -17,6 +17,7 @@ from paretopipe_runtime.contract.splits import dashed
 from reports.data.reduce import MEASURED
 from reports.data.selection import PHASES, exclusions
 from reports.data.text import clean
+from reports.objectives import OBJECTIVES
 
 COLUMNS_OF_FACTORS = (
     *("model", "classes", "image_px", "batch_size"),
@@ -42,10 +43,11 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
     for key in ("repeat", *_RUN, "security"):
         columns[key] = [run[key] for run in runs]
     columns |= _values(runs)
-    objectives = zip(columns["latency_s"], columns["throughput_img_s"], strict=True)
-    for place, (latency, throughput) in enumerate(objectives):
-        if not excluded[place] and not (latency and throughput and latency > 0 and throughput > 0):
-            excluded[place] = "incomplete:latency or throughput is missing or not a positive number"
+    required = [objective for objective in OBJECTIVES if objective.required]
+    names = " or ".join(objective.name for objective in required)
+    for place, values in enumerate(zip(*(columns[o.figure] for o in required), strict=True)):
+        if not excluded[place] and not all(value and value > 0 for value in values):
+            excluded[place] = f"incomplete:{names} is missing or not a positive number"
     columns["excluded"] = excluded
     columns["counted"] = [not text for text in excluded]
     # Fixed columns first, stages and hops after them.

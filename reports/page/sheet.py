@@ -19,6 +19,7 @@ from reports.data.factors import Naming
 from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
+from reports.objectives import OBJECTIVES, Objective
 from reports.parallel import gc_paused, map_forked
 from reports.prediction.predictor import Predictor
 from reports.statistics.judge import Judgement, judge
@@ -110,6 +111,12 @@ class Sheet:
         good = self.frame.loc[self.frame["status"] == "ok", ["cell_id", "role", "cuts"]]
         keys = zip(*(good[key].tolist() for key in good), strict=True)
         return Counter((str(cell), str(role), str(cuts)) for cell, role, cuts in keys)
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives that any of its cells has."""
+        known = {objective for cell in self.cells for objective in cell.objectives}
+        return tuple(one for one in OBJECTIVES if one.required or one in known)
 
     @property
     def used(self) -> list[Record]:

@@ -24,7 +24,6 @@ from typing import Literal
 from scipy.special import stdtrit
 
 from paretopipe_runtime.judging.model import Fit, Run, fit
-from reports.data.cells import Value
 
 Cuts = tuple[int, ...]
 # Of the runs of a split: the number of the block, and what was measured in it (positive).
@@ -41,25 +40,6 @@ class Difference:
     low: float | None  # the 95 % interval; None where the spread of the runs is not known
     high: float | None
     verdict: Literal["equal", "lower", "higher", "undecided"]
-
-
-@dataclass(frozen=True)
-class Differences:
-    """Both objectives of one split."""
-
-    latency: Difference
-    throughput: Difference
-
-
-def differences(
-    a: Mapping[Cuts, Sequence[Value]], b: Mapping[Cuts, Sequence[Value]], delta: float = 0.02
-) -> dict[Cuts, Differences]:
-    """Return b over a for every split that both have runs of."""
-    latency = ratios(_quantities(a, "latency_s"), _quantities(b, "latency_s"), delta)
-    throughput = ratios(
-        _quantities(a, "throughput_img_s"), _quantities(b, "throughput_img_s"), delta
-    )
-    return {cuts: Differences(latency[cuts], throughput[cuts]) for cuts in latency}
 
 
 def ratios(
@@ -79,14 +59,6 @@ class _Level:
 
     mean: float
     parts: tuple[tuple[float, int], ...]  # empty: not known
-
-
-def _quantities(
-    values: Mapping[Cuts, Sequence[Value]], name: str
-) -> dict[Cuts, list[tuple[int, float]]]:
-    return {
-        cuts: [(run.block, getattr(run, name)) for run in runs] for cuts, runs in values.items()
-    }
 
 
 def _fit(quantities: Mapping[Cuts, Quantity]) -> Fit:

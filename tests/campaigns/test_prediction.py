@@ -16,6 +16,7 @@ import pytest
 
 from reports.data.cells import Cell
 from reports.data.records import read
+from reports.objectives import LATENCY, THROUGHPUT
 from reports.page.sheet import Sheet
 from reports.prediction.errors import errors
 from reports.prediction.predictor import Predictor
@@ -73,8 +74,8 @@ def _told(sheet: Sheet, cell: Cell, findings: Findings) -> list[tuple[float, flo
     for error in found.splits:
         split = measured[error.cuts]
         findings.add(
-            f"  {error.name:<14} {error.predicted.latency_s:6.3f} {split.latency:6.3f} s "
+            f"  {error.name:<14} {error.predicted.latency_s:6.3f} {split.median(LATENCY):6.3f} s "
             f"{error.latency:+6.1%}   {error.predicted.throughput_img_s:6.2f} "
-            f"{split.throughput:6.2f} images/s {error.throughput:+6.1%}"
+            f"{split.median(THROUGHPUT):6.2f} images/s {error.throughput:+6.1%}"
         )
     return [(error.latency, error.throughput) for error in found.splits]

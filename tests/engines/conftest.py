@@ -32,7 +32,6 @@ def stage(store: Path, tmp_path: Path) -> Stage:
         name: str, first: int = 0, end: int | None = None, *, seed: int = 0, batch: int = 2
     ) -> StageToLoad:
         manifest = make_seeded_weights(name, 10, seed, store)
-        takes = boundaries(name, batch)[first]
         return StageToLoad(
             model=name,
             classes=10,
@@ -40,7 +39,7 @@ def stage(store: Path, tmp_path: Path) -> Stage:
             store=store,
             first=first,
             end=model_info(name).blocks if end is None else end,
-            takes=Tensor(takes.shape, takes.dtype, takes.nbytes),
+            takes=boundaries(name, batch)[first],
             cache=tmp_path / "cache",
         )
 
@@ -48,7 +47,7 @@ def stage(store: Path, tmp_path: Path) -> Stage:
 
 
 @functools.cache
-def boundaries(name: str, batch: int) -> list[partition.Boundary]:
+def boundaries(name: str, batch: int) -> list[Tensor]:
     """The tensors at every boundary of a model with small images."""
     return partition.boundary_shapes(name, 10, batch, small(name))
 

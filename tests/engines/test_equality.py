@@ -12,7 +12,6 @@ from paretopipe_runtime import engines, golden
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.engines import StageToLoad
-from paretopipe_runtime.wire.frames import Tensor
 from tests.effort import THOROUGH, some
 from tests.engines.conftest import Stage, boundaries, compute, inputs
 
@@ -25,8 +24,7 @@ NAMES = MODEL_NAMES if THOROUGH else ("mobilenetv2", "resnet18", "inceptionv3")
 def cut(whole: StageToLoad, first: int, end: int) -> StageToLoad:
     """The blocks [first, end) of a whole model."""
     takes = boundaries(whole.model, whole.takes.shape[0])[first]
-    form = Tensor(takes.shape, takes.dtype, takes.nbytes)
-    return dataclasses.replace(whole, first=first, end=end, takes=form)
+    return dataclasses.replace(whole, first=first, end=end, takes=takes)
 
 
 @pytest.mark.parametrize("engine", QUICK)

@@ -9,7 +9,8 @@ from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.contract.splits import all_splits, stage_ranges, validate_cuts
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import build_blocks
-from paretopipe_runtime.models.boundaries import Boundary, boundary_shapes
+from paretopipe_runtime.models.boundaries import boundary_shapes
+from paretopipe_runtime.wire.frames import Tensor
 
 SMALLEST_PX = {
     "mobilenetv2": 1,
@@ -52,9 +53,9 @@ def test_cuts_that_do_not_increase_are_refused(cuts: list[int]) -> None:
 def test_boundaries_of_the_paper_are_known() -> None:
     boundaries = boundary_shapes("mobilenetv2", 10, 8, 224)
     assert len(boundaries) == 22
-    assert boundaries[0] == Boundary(0, (8, 3, 224, 224), "float32", 4_816_896)
-    assert boundaries[3] == Boundary(3, (8, 24, 56, 56), "float32", 2_408_448)
-    assert boundaries[21] == Boundary(21, (8, 10), "float32", 320)
+    assert boundaries[0] == Tensor((8, 3, 224, 224), "float32", 4_816_896)
+    assert boundaries[3] == Tensor((8, 24, 56, 56), "float32", 2_408_448)
+    assert boundaries[21] == Tensor((8, 10), "float32", 320)
 
 
 @pytest.mark.parametrize("name", [name for name, px in SMALLEST_PX.items() if px > 1])

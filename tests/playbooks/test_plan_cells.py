@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.contract import plan as runtime_plan
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.runs import expand
@@ -39,7 +40,6 @@ def plan(cells: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[s
         result: dict[str, Any] = cells.plan_cells(
             options,
             experiments[experiment],
-            experiments["models"],
             experiments["scenarios"],
             hosts or HOSTS,
             provenance,
@@ -87,7 +87,7 @@ def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
     def netem(**said: str) -> Any:
         scenarios = {"mine": said}
         options = {"model": "vgg16", "scenarios": "mine"}
-        known = (experiments["full"], experiments["models"], scenarios, HOSTS, {})
+        known = (experiments["full"], scenarios, HOSTS, {})
         return plans(cells.plan_cells(options, *known))[0]["scenario"]["netem"]
 
     assert netem(delay="9ms", distribution="normal") == {
@@ -104,11 +104,11 @@ def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
             netem(**said)
 
 
-def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) -> None:
-    for model in experiments["models"]:
+def test_the_runtime_reads_every_plan(plan: Any) -> None:
+    for model in MODEL_NAMES:
         for cell in plans(plan(model=model)):
             read = runtime_plan.read_plan(cell)
-            assert len(read.splits) == experiments["models"][model]["blocks"] - 1
+            assert len(read.splits) == model_info(model).blocks - 1
 
 
 def on(**devices: str) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def test_a_sweep_from_before_tls_is_planned_as_it_was(
     plan: Any, cells: ModuleType, experiments: dict[str, Any]
 ) -> None:
     old = {key: value for key, value in experiments["full"].items() if key != "transport"}
-    known = (experiments["models"], experiments["scenarios"], HOSTS)
+    known = (experiments["scenarios"], HOSTS)
     provenance = {"commit": "0" * 40, "dirty": False, "controller": {}}
     before = cells.plan_cells({"model": "vgg16"}, old, *known, provenance, "server")
     assert before == plan(model="vgg16")
@@ -293,7 +293,7 @@ def test_what_the_report_and_the_playbook_need_is_among_the_options(plan: Any) -
     assert plans(told)[0]["provenance"]["options"]["dominance"] == 0.05
 
 
-def test_several_models_share_a_sweep_and_its_networks(plan: Any, experiments: Any) -> None:
+def test_several_models_share_a_sweep_and_its_networks(plan: Any) -> None:
     planned = plan(model="vgg16, resnet18", pairings="pi_to_pi")
     assert planned["sweep"] == "vgg16-resnet18"
     assert [[cell["plan"]["cell_id"] for cell in g["cells"]] for g in planned["scenarios"]] == [
@@ -307,9 +307,9 @@ def test_several_models_share_a_sweep_and_its_networks(plan: Any, experiments: A
     ]
     everything = plan(model="all")
     assert everything["sweep"] == "all"
-    assert {cell["model"] for cell in plans(everything)} == set(experiments["models"])
+    assert {cell["model"] for cell in plans(everything)} == set(MODEL_NAMES)
     assert {cell["image_px"] for cell in plans(everything)} == {224, 299}
-    assert plan(model=",".join(experiments["models"]))["sweep"] == "all"
+    assert plan(model=",".join(MODEL_NAMES))["sweep"] == "all"
     assert plan(model="all", sweep="mine")["sweep"] == "mine"
 
 
@@ -357,7 +357,7 @@ def test_each_chain_of_hosts_is_measured_once_with_each_backend(
     assert "model" not in first
     twice = {**experiments["full"], "pairings": {"a": ["pi1", "pi2"], "b": ["pi1", "pi2"]}}
     options = {"model": "vgg16", "pairings": "a,b"}
-    known = (experiments["models"], experiments["scenarios"], HOSTS, {})
+    known = (experiments["scenarios"], HOSTS, {})
     assert len(cells.plan_cells(options, twice, *known)["links"]) == 1
 
 
@@ -409,9 +409,7 @@ def test_an_experiment_without_a_key_is_one_sentence(
 ) -> None:
     old = {key: value for key, value in experiments["full"].items() if key != "sentinel"}
     with pytest.raises(cells.OptionError, match="has no sentinel: copy the key from"):
-        cells.plan_cells(
-            {"model": "vgg16"}, old, experiments["models"], experiments["scenarios"], HOSTS, {}
-        )
+        cells.plan_cells({"model": "vgg16"}, old, experiments["scenarios"], HOSTS, {})
 
 
 def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
@@ -472,7 +470,6 @@ def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any
         cells.plan_cells(
             {"model": "vgg16"},
             experiments["full"],
-            experiments["models"],
             experiments["scenarios"],
             {host: HOSTS[host] for host in ("pi1", "server")},
             {},

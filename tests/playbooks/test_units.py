@@ -1,4 +1,4 @@
-"""Every unit of ours is as tight by systemd's own measure as it can be, and none is left out."""
+"""Our units: as tight by systemd's measure as can be, none left out, no secret in a command."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.playbooks import units
 
+BENCH = Path(__file__).resolve().parents[2] / "roles/bench/tasks/present.yml"
+CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
 PLAN = {"workers": [{"address": "192.0.2.11"}], "hub": {"address": "192.0.2.12"}}
 SWEEP = {"sweep_plan": PLAN, "sweep_name": "x", "sweep_results_dir": "/x"}
 PROBE = {
@@ -89,3 +92,87 @@ def starts_a_unit(path: Path) -> bool:
     if path.suffix in {".pyc", ".md"}:
         return False
     return ".service" in path.name or bool(re.search(r"\bsystemd[-_]run\b", path.read_text()))
+
+
+def test_the_agent_s_command_carries_no_secret_and_no_wildcard() -> None:
+    text = units.worker()
+    (command,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    assert "--address 192.0.2.11 --port 47470" in command
+    assert "--key-file ${CREDENTIALS_DIRECTORY}/key" in command
+    assert "LoadCredential=key:/etc/paretopipe/key" in text
+    assert "--certificate ${CREDENTIALS_DIRECTORY}/certificate --authority ${CRED" in command
+    assert "LoadCredential=certificate:/etc/paretopipe/certificate.pem" in text
+    assert "LoadCredential=authority:/etc/paretopipe/authority.pem" in text
+    assert "Environment=OPENSSL_CONF=/etc/paretopipe/openssl.cnf" in text
+    assert "LogRateLimitIntervalSec=30s\nLogRateLimitBurst=50\n" in text
+    assert "IPAddressDeny=any" in text
+    assert "IPAddressAllow=localhost 192.0.2.10 192.0.2.11 192.0.2.12" in text
+
+
+def test_a_host_without_a_certificate_has_an_agent_without_tls() -> None:
+    text = units.worker(worker_certificate_file="")
+    assert "certificate" not in text
+    assert "OPENSSL_CONF" not in text
+    assert "LoadCredential=key:/etc/paretopipe/key" in text
+
+
+def test_rpc_is_off_unless_it_is_allowed() -> None:
+    assert "insecure" not in units.worker()
+    assert "AF_NETLINK" not in units.worker()
+    text = units.worker(worker_allow_insecure_rpc=True)
+    (command,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    assert command.endswith("--node pi1 --allow-insecure-rpc")
+    assert "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK\n" in text
+
+
+def test_a_host_can_drop_what_it_cannot_do() -> None:
+    text = units.worker(worker_sandbox_drop=["PrivateUsers", "ProtectSystem"])
+    assert "PrivateUsers" not in text
+    assert "ReadWritePaths" not in text
+    assert "NoNewPrivileges=yes" in text
+
+
+def test_the_agent_sees_a_gpu_only_where_it_is_to_compute_there() -> None:
+    hidden, shown = units.worker(), units.worker(worker_device="cuda")
+    for line in ("PrivateDevices=", "PrivateUsers=", "ProtectClock="):
+        assert f"{line}yes\n" in hidden
+        assert f"{line}no\n" in shown
+    assert "nvidia" not in hidden
+    assert "SupplementaryGroups" not in hidden
+    assert "SupplementaryGroups=video\n" in shown
+    assert "ExecStartPre=-+/usr/bin/nvidia-modprobe " in shown
+    # What keeps the clock without ProtectClock.
+    assert "CapabilityBoundingSet=\n" in shown
+    assert "SystemCallFilter=~@privileged\n" in shown
+
+
+def command(**variables: str) -> list[str]:
+    """Return the command as the role's task makes it."""
+    (task,) = [
+        task
+        for task in yaml.safe_load(BENCH.read_text())
+        if task["name"] == "present | Start the node"
+    ]
+    told = {"bench_address": "192.0.2.11", "bench_peers": ["192.0.2.11"], **variables}
+    job = {
+        name: units.value("bench", text.strip("{} "), **told) for name, text in task["vars"].items()
+    }
+    words = units.words("job", "__job_start + job_command", **job, job_units="")
+    return [str(word) for word in words]
+
+
+def test_its_certificate_reaches_it_as_a_credential() -> None:
+    words = command()
+    before, after = words[: words.index("-m")], words[words.index("-m") :]
+    assert "--property=LoadCredential=certificate:/etc/paretopipe/certificate.pem" in before
+    assert "--property=LoadCredential=authority:/etc/paretopipe/authority.pem" in before
+    assert "--setenv=OPENSSL_CONF=/etc/paretopipe/openssl.cnf" in before
+    assert after[after.index("--certificate") + 1] == f"{CREDENTIALS}/certificate"
+    assert after[after.index("--authority") + 1] == f"{CREDENTIALS}/authority"
+    assert after[after.index("--key-file") + 1] == f"{CREDENTIALS}/key"
+
+
+def test_a_host_without_a_certificate_has_a_node_without_tls() -> None:
+    words = command(bench_certificate_file="")
+    assert not [word for word in words if "certificate" in word or "OPENSSL" in word]
+    assert "--property=LoadCredential=key:/etc/paretopipe/key" in words

@@ -12,6 +12,7 @@ import pytest
 
 from reports.data import cells, factors, profiles, tidy
 from reports.data.records import Records, read
+from reports.objectives import OBJECTIVES
 from reports.statistics.judge import judge
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -72,7 +73,7 @@ def summaries(records: Records) -> dict[str, Any]:
             "front": [split.name for split in judge(cell).front(cell)],
             "missing": list(cell.missing),
             "splits": {
-                split.name: [split.runs, split.latency, split.throughput]
+                split.name: [split.runs, *map(split.median, OBJECTIVES)]
                 for split in (*cell.measured, *cell.end_points)
                 if split.runs
             },

@@ -12,9 +12,10 @@ from statistics import median
 import numpy as np
 import pytest
 
-from reports.data.cells import build
+from reports.data.cells import Spread, build
 from reports.data.records import Records, host_facts, read
 from reports.data.tidy import csv, floats, tidy
+from reports.objectives import LATENCY
 from tests.reports import synthetic_sweep as synthetic
 
 REPEATS = 25
@@ -72,15 +73,9 @@ def test_the_cells_are_those_of_the_plain_definition(records: Records) -> None:
         for split in (*cell.splits, *cell.end_points):
             own = rows[rows["cuts"] == "-".join(map(str, split.cuts))].sort_values("repeat")
             latency = own["latency_s"].tolist()
-            assert [value.latency_s for value in split.values] == latency
-            assert [value.block for value in split.values] == [*range(1, REPEATS + 1)]
-            assert split.latency_s is not None
-            assert (split.latency, split.latency_s.low, split.latency_s.high, split.runs) == (
-                median(latency),
-                min(latency),
-                max(latency),
-                REPEATS,
-            )
+            assert [*split.values["latency_s"]] == latency
+            assert [*split.values["repeat"]] == [*range(1, REPEATS + 1)]
+            assert split.of(LATENCY) == Spread(median(latency), min(latency), max(latency), REPEATS)
 
 
 def test_the_csv_is_what_pandas_would_write(records: Records) -> None:

@@ -12,9 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from reports.data.records import read
+from reports.objectives import OBJECTIVES
 from reports.page import tables
 from reports.page.draw import charts, labels
-from reports.page.draw.svg import point_id
+from reports.page.figures import point_id
 from reports.page.sections import fronts, methods, splits
 from reports.page.sheet import Sheet
 from tests.reports import known_cells as known
@@ -41,7 +42,7 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
 
 def test_every_split_says_whether_it_is_on_the_front(plain: Sheet) -> None:
     [cell] = plain.cells
-    svg = charts.pareto(cell, plain.judgements[cell.id])
+    svg = charts.pareto(cell, plain.judgements[cell.id], OBJECTIVES)
     titles = dict(re.findall(r'<a href="#([^"]+)"[^>]*><title>([^<]+)</title>', svg))
     words = {name: text for text in titles.values() for name in [text.split(",")[0]]}
     assert {name: text.split(",")[1].split(":")[0].strip() for name, text in words.items()} == {
@@ -56,13 +57,13 @@ def test_who_is_undecided_names_the_rival(doubtful: Sheet) -> None:
     [cell] = doubtful.cells
     judgement = doubtful.judgements[cell.id]
     assert "undecided" in judgement.verdict.values()
-    svg = charts.pareto(cell, judgement)
+    svg = charts.pareto(cell, judgement, OBJECTIVES)
     assert re.search(r"P\d, undecided: latency [^<]+; probability 0\.\d\d, rival P\d<", svg)
 
 
 def test_every_run_is_a_dot(plain: Sheet) -> None:
     [cell] = plain.cells
-    svg = charts.pareto(cell, plain.judgements[cell.id])
+    svg = charts.pareto(cell, plain.judgements[cell.id], OBJECTIVES)
     strokes = re.findall(r"<path [^>]*round[^>]*>", svg)
     runs = sum(stroke.count("M") for stroke in strokes if 'stroke-width="3.6"' in stroke)
     assert runs == 5 * len(ROUND) + 5  # those of the end point that is drawn
@@ -72,9 +73,9 @@ def test_an_end_point_far_away_is_named_and_not_drawn(plain: Sheet) -> None:
     [cell] = plain.cells
     assert [end.name for end in charts.near(cell)] == ["all on pi1"]
     [panel] = fronts.build(plain)[0]["groups"][0]["cells"]
-    [(name, latency, _)] = panel["afar"]
+    [(name, figures)] = panel["afar"]
     assert name.striptags() == "all on pi2"
-    assert latency.startswith("30.0")
+    assert figures.startswith("30.0")
 
 
 def test_the_panel_prints_what_the_runs_can_tell(plain: Sheet, doubtful: Sheet) -> None:
@@ -102,7 +103,7 @@ def test_one_run_of_each_decides_nothing_and_says_why(tmp_path: Path) -> None:
 def test_front_line_is_the_strict_one(plain: Sheet) -> None:
     [cell] = plain.cells
     judgement = plain.judgements[cell.id]
-    svg = charts.pareto(cell, judgement)
+    svg = charts.pareto(cell, judgement, OBJECTIVES)
     [line] = re.findall(r"<path [^>]*stroke-dasharray[^>]*>", svg)
     assert line.count("M") == 1
     assert len(re.findall(r"-?\d*\.?\d+", re.search(r' d="([^"]+)"', line)[1])) == 2 * len(  # type: ignore[index]
@@ -112,7 +113,7 @@ def test_front_line_is_the_strict_one(plain: Sheet) -> None:
 
 def test_rows_and_points_lead_to_each_other(plain: Sheet) -> None:
     [cell] = plain.cells
-    svg = charts.pareto(cell, plain.judgements[cell.id])
+    svg = charts.pareto(cell, plain.judgements[cell.id], OBJECTIVES)
     [shown] = splits.build(plain)[0]["groups"][0]["cells"]
     for row in (*shown["table"].rows, *shown["ends"].rows):
         drawn = row.name != "all on pi2"
@@ -174,7 +175,7 @@ def test_charts_are_small_and_well_formed(model: str, tmp_path: Path) -> None:
     sheet = known.sheet(tmp_path)
     [cell] = sheet.cells
     judgement = sheet.judgements[cell.id]
-    front, time = charts.pareto(cell, judgement), charts.phases(cell, judgement)
+    front, time = charts.pareto(cell, judgement, OBJECTIVES), charts.phases(cell, judgement)
     for svg in (front, time):
         ElementTree.fromstring(svg)
     # Per split a mark with its text, its runs and whiskers: four cells must fit a page.
@@ -186,8 +187,8 @@ def test_bars_add_up_to_what_was_measured(plain: Sheet) -> None:
     [cell] = plain.cells
     done = cell.measured
     whole = max(
-        sum(stage.compute_s.median for stage in split.stages if stage.compute_s)
-        + (split.network_s.median if split.network_s else 0)
+        sum(took.median for stage in split.stages if (took := stage["compute_s"]))
+        + (waited.median if (waited := split["network_s"]) else 0)
         for split in done
     )
     figure, axes = charts.empty(6, 3)

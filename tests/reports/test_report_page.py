@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from reports.data.records import read
-from reports.page.draw.svg import point_id
+from reports.page.figures import point_id
 from reports.page.render import pages
 from tests.reports import synthetic_sweep as synthetic
 from tests.reports.conftest import MODEL

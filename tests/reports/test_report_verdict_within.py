@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.data.cells import Cell, Split, Value
+from reports.data.cells import Cell, Split
 from reports.data.records import read
+from reports.objectives import LATENCY, OBJECTIVES, Objective
 from reports.page.sheet import Sheet
 from reports.statistics.within import Contest
 from tests.reports import known_cells as known
@@ -31,40 +32,43 @@ def drawn(cell: Cell, seed: int, slower: dict[int, float], cv: float) -> Cell:
     source = random.Random(seed)
     drift = {block: source.lognormvariate(0, 0.05) for block in range(1, 6)}
 
-    def runs(split: Split) -> tuple[Value, ...]:
+    def runs(split: Split) -> dict[str, tuple[float, ...]]:
         truth = slower.get(split.cuts[0], 1.0)
-        return tuple(
-            Value(
-                block,
-                truth * drift[block] * source.lognormvariate(0, cv),
+        rows = [
+            (
+                *(block, truth * drift[block] * source.lognormvariate(0, cv)),
                 8 / truth / drift[block] * source.lognormvariate(0, cv),
             )
             for block in drift
-        )
+        ]
+        names = ("repeat", "latency_s", "throughput_img_s")
+        return dict(zip(names, zip(*rows, strict=True), strict=True))
 
     return replace(cell, splits=tuple(replace(s, values=runs(s)) for s in cell.splits))
 
 
 def test_the_same_under_two_names_is_hardly_ever_called_better(blank: Cell) -> None:
     found = Counter(
-        Contest.of(drawn(blank, seed, {}, cv=0.01), 0.02).outcome((1,), (2,), goal)
+        Contest.of(drawn(blank, seed, {}, cv=0.01), 0.02).outcome((1,), (2,), objective)
         for seed in range(60)
-        for goal in ("latency", "throughput")
+        for objective in OBJECTIVES
     )
     assert found["better"] + found["worse"] <= 1
     assert found["equal"] > 60  # at CV 1 % five blocks are enough to say so
 
 
-@pytest.mark.parametrize("goal", ["latency", "throughput"])
-def test_a_clear_difference_is_seen_through_the_drift_of_blocks(blank: Cell, goal: str) -> None:
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: one.name)
+def test_a_clear_difference_is_seen_through_the_drift_of_blocks(
+    blank: Cell, objective: Objective
+) -> None:
     contests = [Contest.of(drawn(blank, seed, {2: 1.08}, 0.01), 0.02) for seed in range(20)]
-    assert {contest.outcome((1,), (2,), goal) for contest in contests} == {"better"}  # type: ignore[arg-type]
-    assert {contest.outcome((2,), (1,), goal) for contest in contests} == {"worse"}  # type: ignore[arg-type]
+    assert {contest.outcome((1,), (2,), objective) for contest in contests} == {"better"}
+    assert {contest.outcome((2,), (1,), objective) for contest in contests} == {"worse"}
 
 
 def test_a_difference_of_delta_is_neither_equal_nor_certain(blank: Cell) -> None:
     found = Counter(
-        Contest.of(drawn(blank, seed, {2: 1.02}, 0.01), 0.02).outcome((1,), (2,), "latency")
+        Contest.of(drawn(blank, seed, {2: 1.02}, 0.01), 0.02).outcome((1,), (2,), LATENCY)
         for seed in range(60)
     )
     assert found["undecided"] >= 50

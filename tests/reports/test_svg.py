@@ -57,7 +57,7 @@ def test_points_are_one_shape_and_lead_where_they_should() -> None:
     figure, axes = chart()
     marks = axes.scatter(range(6), range(6), s=[40] * 6)
     marks.set_urls([*(f"#row-{k}" for k in range(5)), "other.html#row-5"])
-    told = {f"row-{k}": Point(f"P{k} <b>", k == 2) for k in range(5)}
+    told = {f"row-{k}": Point(f"P{k} <b>", k == 2, f"at-{k}") for k in range(5)}
     text = inline(figure, "points", told)
     root = ET.fromstring(text)
     links = [*root.iter("a")]

@@ -44,7 +44,7 @@ def device() -> Cuda:
 def forms(name: str) -> list[Tensor]:
     """The tensors at every boundary of a model with small images."""
     px = 96 if name == "inceptionv3" else 64
-    return [Tensor(b.shape, b.dtype, b.nbytes) for b in boundary_shapes(name, 10, BATCH, px)]
+    return boundary_shapes(name, 10, BATCH, px)
 
 
 def stage(name: str, first: int, end: int, folder: Path) -> StageToLoad:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.difference import differences
+from reports.statistics.difference import ratios
 from reports.statistics.judge import judge
 from tests.statistics import worlds
 
@@ -40,7 +40,7 @@ def verdicts(
     """Judge one synthetic sweep over a known truth; ``scatter`` as in ``worlds.runs``."""
     cell = worlds.cell(worlds.runs(rng, true, cv, blocks, **scatter))
     said = judge(cell, delta=DELTA)
-    known = dict(zip(worlds.values(true[:, None]), worlds.members(true, DELTA), strict=True))
+    known = dict(zip(worlds.quantities(true[:, None]), worlds.members(true, DELTA), strict=True))
     each = 20 / len(said.verdict)
     contrary = {True: "off", False: "on"}
     return Verdicts(
@@ -117,10 +117,9 @@ def compared(
         true = worlds.truth(rng, worlds.PAIRINGS["Pi to Pi"])
         moved = shift * rng.standard_normal() + np.log(ratio)
         again = true + moved * np.array([1.0, -1.0])
-        first = worlds.values(worlds.runs(rng, true, cv, blocks, drift=drift))
-        second = worlds.values(worlds.runs(rng, again, cv, blocks, drift=drift))
-        for pair in differences(first, second, DELTA).values():
-            found = pair.latency
+        first = worlds.quantities(worlds.runs(rng, true, cv, blocks, drift=drift))
+        second = worlds.quantities(worlds.runs(rng, again, cv, blocks, drift=drift))
+        for found in ratios(first, second, DELTA).values():
             said.append(found.verdict)
             assert found.low is not None
             assert found.high is not None

@@ -106,7 +106,7 @@ def test_nothing_is_refused() -> None:
         fit({(1,): []})
 
 
-@pytest.mark.parametrize("variables", [1, 2])
+@pytest.mark.parametrize("variables", _STUDENT)
 def test_constants_of_the_students_t(variables: int) -> None:
     density = stats.chi2(variables).pdf
     scale, caution = _STUDENT[variables]

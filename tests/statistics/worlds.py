@@ -6,11 +6,15 @@ runs scatter log-normally around their block and their split, 3 % of them 1.3 ti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reports.data.cells import Cell, Split, Spread
+from reports.objectives import OBJECTIVES
 
 Cuts = tuple[int, ...]
 SLOW = np.log(1.3)
@@ -29,47 +33,6 @@ PAIRINGS = {
     "Pi to Pi, slow link": Pairing(1, 1.0),
     "Pi to GPU": Pairing(30, 0.08),
 }
-
-
-@dataclass(frozen=True)
-class Value:
-    block: int
-    latency_s: float
-    throughput_img_s: float
-
-
-@dataclass(frozen=True)
-class Split:
-    """What the judgement reads of a split of a cell."""
-
-    cuts: Cuts
-    values: tuple[Value, ...]
-    attempts: int
-    invalid: int = 0
-
-    @property
-    def runs(self) -> int:
-        return len(self.values)
-
-    @property
-    def latency(self) -> float:
-        return median(value.latency_s for value in self.values)
-
-    @property
-    def throughput(self) -> float:
-        return median(value.throughput_img_s for value in self.values)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What the judgement reads of a cell."""
-
-    splits: tuple[Split, ...]
-    id: str = "invented"
-
-    @property
-    def measured(self) -> tuple[Split, ...]:
-        return tuple(split for split in self.splits if split.runs)
 
 
 def truth(rng: np.random.Generator, pairing: Pairing, splits: int = 20) -> NDArray[np.float64]:
@@ -115,21 +78,49 @@ def runs(
     return np.asarray(true[:, None] + shift + noise + disturbed + gone)
 
 
-def values(logs: NDArray[np.float64]) -> dict[Cuts, tuple[Value, ...]]:
-    """Return the measured runs of every split, cut after its own block."""
+def quantities(logs: NDArray[np.float64], place: int = 0) -> dict[Cuts, list[tuple[int, float]]]:
+    """Return block and value of every measured run of every split, cut after its own block."""
     return {
-        (index + 1,): tuple(
-            Value(block, float(latency), float(throughput))
-            for block, (latency, throughput) in enumerate(np.exp(row), start=1)
-            if np.isfinite(latency)
-        )
+        (index + 1,): [
+            (block, float(np.exp(value)))
+            for block, value in enumerate(row[:, place], start=1)
+            if np.isfinite(value)
+        ]
         for index, row in enumerate(logs)
     }
 
 
 def cell(logs: NDArray[np.float64]) -> Cell:
     """Return the measured runs as a cell; every attempt was valid."""
-    return Cell(tuple(Split(cuts, known, len(known)) for cuts, known in values(logs).items()))
+    sides = [quantities(logs, place) for place in range(logs.shape[2])]
+    splits = []
+    for cuts in sides[0]:
+        numbers = tuple(float(block) for block, _ in sides[0][cuts])
+        runs = [tuple(value for _, value in side[cuts]) for side in sides]
+        values = {objective.figure: own for objective, own in zip(OBJECTIVES, runs, strict=False)}
+        splits.append(split(cuts, {"repeat": numbers, **values}))
+    return of(splits)
+
+
+def split(cuts: Cuts, values: dict[str, tuple[float, ...]], attempts: int = 0) -> Split:
+    """Return a split with these runs; without any, so many attempts that failed."""
+    found = {
+        figure: Spread(median(own), min(own), max(own), len(own))
+        for figure, own in values.items()
+        if figure != "repeat"
+    }
+    tried = attempts or len(values["repeat"])
+    return Split(
+        **{"name": str(cuts), "cuts": cuts, "row_id": "", "cut_blocks": (), "figures": found},
+        **{"stages": (), "hops": (), "phases": ()},
+        **{"attempts": tried, "invalid": attempts, "values": values},
+    )
+
+
+def of(splits: Sequence[Split]) -> Cell:
+    """Return a cell with these splits."""
+    known = {"id": "invented", "splits": tuple(splits), "end_points": ()}
+    return Cell(**{**dict.fromkeys(Cell.__dataclass_fields__), **known})
 
 
 def members(true: NDArray[np.float64], delta: float) -> list[bool]:

@@ -99,10 +99,8 @@ def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
 
 
 def _shift(drift: Drift) -> float | None:
-    """The larger of both shifts; None where a sentinel is not valid."""
-    if drift.latency is None or drift.throughput is None:
-        return None
-    return max(abs(drift.latency), abs(drift.throughput))
+    """The largest of its shifts; None where a sentinel is not valid."""
+    return max(map(abs, drift.shifts), default=None)
 
 
 def proof(frame: pd.DataFrame) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from paretopipe_runtime.contract.units import SEGMENT_BYTES, WIRE_PER_PAYLOAD
 from reports.data.cells import Cell, Cuts
 from reports.page.sheet import Section, Sheet
-from reports.prediction.best import Goal, Range, balanced, best_by_rate, best_by_rtt
+from reports.prediction import wire
+from reports.prediction.best import PREDICTED, Range, balanced, best_by_rate, best_by_rtt
 from reports.prediction.errors import Error, Errors, Summary, errors, measured_network
 from reports.prediction.predictor import Network, Prediction, Predictor
 from reports.words import count, number, percent, slug
@@ -16,11 +18,17 @@ from reports.words import count, number, percent, slug
 # What the two dials reach, in ms and Mbit/s: the same ends as in whatif.js.
 RTT_MS, RATE_MBIT = (0.1, 500.0), (0.5, 10_000.0)
 _GRID = 48  # points between the ends of a dial; between two of them a border is bisected
-_GOALS: tuple[tuple[str, Goal], ...] = (
-    ("Lowest latency", "latency"),
-    ("Highest throughput", "throughput"),
-)
 _RANGES = 6  # of more ranges than this the rest is counted, not listed
+
+
+# What whatif.js computes with, by the names it has there.
+_TCP = {
+    "SEGMENT": SEGMENT_BYTES,
+    "FRAME": WIRE_PER_PAYLOAD,
+    "INITIAL": wire.INITIAL_WINDOW,
+    "RTO_MIN": wire.RTO_MIN_S,
+    "WINDOW": wire.WINDOW_BYTES,
+}
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -35,7 +43,7 @@ def build(sheet: Sheet) -> list[Section]:
             "groups": groups,
             "missing": list(dict.fromkeys(made for _, made in found if isinstance(made, str))),
             "presets": presets,
-            "data": {"groups": [group.pop("data") for group in groups]},
+            "data": {"groups": [group.pop("data") for group in groups], "tcp": _TCP},
         }
     ]
 
@@ -88,7 +96,7 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
                 {
                     "scenario": cell.scenario,
                     "points": [
-                        [split.name, _short(split.latency), _short(split.throughput)]
+                        [split.name, *(_short(split.median(one)) for one in PREDICTED)]
                         for split in (*cell.measured, *cell.end_points)
                         if split.runs
                     ],
@@ -193,15 +201,15 @@ def _ranges_told(group: Sequence[Cell], predictor: Predictor, names: dict[Cuts, 
     for cell in group:
         rate = measured_network(cell, predictor).rate_mbit
         told += [
-            f"{title} at the rate of {cell.scenario}: "
-            + _told(best_by_rtt(predictor, rate, rtts, goal), names, _ms)
-            for title, goal in _GOALS
+            f"{one.title} at the rate of {cell.scenario}: "
+            + _told(best_by_rtt(predictor, rate, rtts, one), names, _ms)
+            for one in PREDICTED
         ]
     rtt_ms = measured_network(group[0], predictor).rtt_ms
     told += [
-        f"{title} at the round-trip time of {group[0].scenario}: "
-        + _told(best_by_rate(predictor, rtt_ms, rates, goal), names, _mbit)
-        for title, goal in _GOALS
+        f"{one.title} at the round-trip time of {group[0].scenario}: "
+        + _told(best_by_rate(predictor, rtt_ms, rates, one), names, _mbit)
+        for one in PREDICTED
     ]
     return told
 

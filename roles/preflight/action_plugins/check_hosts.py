@@ -1,8 +1,7 @@
-"""Ask every host for its SSH host key before anything slow starts, and say in words what is wrong.
+"""Check all hosts' reachability and host keys in parallel, before anything slow starts.
 
-paramiko does the asking, all hosts at once and without logging in: whether the host answers, and
-whether its key is the one in known_hosts. The work itself goes through Ansible's own OpenSSH
-connection. Hosts behind a jump host, and local ones, are left to it altogether.
+paramiko connects without logging in. Local hosts and those behind a jump host are left to
+Ansible's OpenSSH connection, which does the rest of the work.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ SSH_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_s
 
 
 def ssh_options(text: str) -> dict[str, str]:
-    """Return the ``-o Key=value`` pairs of an ssh command line, keys in lower case, and its -F."""
+    """Return an ssh command line's ``-o Key=value`` pairs, keys in lower case, and -F."""
     words = shlex.split(text)
     pairs = values_of("-o", words)
     found = {"proxyjump": "yes"} if "-J" in words else {}
@@ -39,20 +38,20 @@ def ssh_options(text: str) -> dict[str, str]:
 
 
 def values_of(flag: str, words: Sequence[str]) -> list[str]:
-    """Return what follows a flag of one letter, in the same word or in the next."""
+    """Return the values of a one-letter flag, in the same word or the next."""
     joined = [word[2:] for word in words if word.startswith(flag) and len(word) > 2]
     return joined + [after for word, after in itertools.pairwise(words) if word == flag]
 
 
 def configured(options: Mapping[str, str], address: str) -> dict[str, Any]:
-    """Return what ssh would read of a host in its configuration: the one named, or one's own."""
+    """Return ssh's settings for a host, from -F or the user's file."""
     path = Path(options.get("-F", OWN_CONFIG)).expanduser()
     config = paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()
     return dict(config.lookup(address))
 
 
 def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
-    """Return what keeps us from `host`, as one sentence, or ``""``."""
+    """Return why `host` cannot be used, in a sentence, or ``""``."""
     address = str(host.get("ansible_host", name))
     options = ssh_options(" ".join(str(host.get(key, "")) for key in SSH_ARGUMENTS))
     settings = configured(options, address)
@@ -89,7 +88,7 @@ def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
                 f"{where} is not in known_hosts yet: compare its key's fingerprint and remember "
                 "it, with playbooks/bootstrap.yml"
             )
-        # Anything after the key exchange, such as our not logging in, is an answer.
+        # A failure after the key exchange, such as our missing login, shows that the host is fine.
         return "" if "authentication" in str(error).lower() else f"{where} {speechless(error)}"
     except (OSError, EOFError) as error:
         return f"{where} {unreached(error, timeout_s)}"
@@ -99,8 +98,7 @@ def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
 
 
 def unreached(error: Exception, timeout_s: float) -> str:
-    """Return what an attempt to connect says of a host, and what to look at."""
-    errors = list(getattr(error, "errors", {}).values()) or [error]  # paramiko's: one an address
+    errors = list(getattr(error, "errors", {}).values()) or [error]  # paramiko: one per address
     if any(isinstance(each, ConnectionRefusedError) for each in errors):
         return (
             "is up and refuses SSH at this port: start sshd there (sudo systemctl enable --now "
@@ -114,7 +112,6 @@ def unreached(error: Exception, timeout_s: float) -> str:
 
 
 def speechless(error: paramiko.SSHException) -> str:
-    """Return what it means that the other end did not get as far as showing its key."""
     silent = any(words in str(error) for words in ("protocol banner", "No existing session"))
     why = "it says nothing" if silent else str(error)
     return f"answers, but not as an SSH server ({why}): set ansible_port to the port of its sshd"
@@ -127,10 +124,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Fail with one sentence for each host that cannot be used, else return `answer_s`.
-
-        Those are the seconds it took each host to show its key.
-        """
+        """Return `answer_s` by host, or fail with a sentence for each unusable host."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         names = list(dict.fromkeys(self._task.args["hosts"]))
         timeout_s = float(self._task.args.get("timeout_s", 10))

@@ -1,4 +1,4 @@
-"""Judge what was seen of every host, keep it with the sweep, and return it as lines for people."""
+"""Judge all hosts' facts and keep facts and findings with the sweep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.preflight.judging.asked import asked_of
@@ -27,10 +27,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return `lines` for people and `stops`, the sentences that speak against a sweep.
+        """Return `lines` for people and `stops`, the sentences that stop a sweep.
 
-        `seen` is what look_at_host said of each host, by name. Unless `dest` is empty or this is
-        check mode, all of it is kept there.
+        `seen` is look_at_host's result by host; everything is written to `dest`.
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args

@@ -1,7 +1,6 @@
-"""Log in to a host afresh, read its clock, and look at what it is and has; judge nothing.
+"""Log in to a host afresh, read its clock, and run the module of the same name.
 
-A host that cannot be looked at is no failure here: the reason is a fact too, so that all hosts'
-troubles are told together. The looking itself is the module of the same name.
+An unreachable host is a fact, so that all hosts' troubles are shown together.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ Run = Callable[[str], dict[str, Any]]
 
 
 def words(error: object) -> str:
-    """Return the last thing that ssh or sudo said, on one line."""
+    """Return the last line of ssh's or sudo's output."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else "no reason given"
 
 
 def log_in(run: Run) -> dict[str, Any]:
-    """Return how long logging in took, how far the host's clock is off and who it takes us for.
+    """Return login time, clock offset and our address as the host sees it.
 
-    The first command opens the connection, the second goes over it: the host read its clock within
-    that one, so that the offset is known up to half of what it took.
+    The first command opens the connection; the second reads the clock, so that the offset is known
+    to half its duration.
     """
     began = time.time()
     run("true")
@@ -49,19 +48,19 @@ def log_in(run: Run) -> dict[str, Any]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``look_at_host: {duty: anything, …what the module takes}``; `duty` is handed through."""
+    """``look_at_host: {duty: anything, …the module's}``; `duty` is returned."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return `facts`, or in their place `trouble`, with a kind and words."""
+        """Return `facts`, or `trouble` with a kind and words."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         seen: dict[str, Any] = {**result, "changed": False, "duty": arguments.pop("duty", {})}
         remote = self._connection.transport != "local"
         if remote:
             with contextlib.suppress(AttributeError, AnsibleError):
-                self._connection.reset()  # one left open would hide how long logging in takes
+                self._connection.reset()  # an open one would hide the login time
         try:
             login = log_in(lambda line: dict(self._low_level_execute_command(line, sudoable=False)))
         except AnsibleConnectionFailure as error:

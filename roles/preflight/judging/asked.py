@@ -1,4 +1,4 @@
-"""What a planned sweep asks of the hosts."""
+"""Derive a planned sweep's demands on the hosts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from .sizes import cached_mib
 
 
 def asked_of(planned: Mapping[str, Any], orchestrator: str, named: bool) -> Asked:
-    """Return what the sweep that plan_cells planned asks of the hosts.
+    """Return the demands of a sweep planned by plan_cells.
 
-    Each worker of a cell holds the whole model at least once, for the estimate and at the end
-    points; so does the orchestrator, which makes the predictions that all others are compared with.
-    What engines keep is the same under every scenario.
+    Every worker holds the whole model at least once, for estimate and end points; the orchestrator
+    does for the reference predictions. Caches are shared between scenarios.
     """
     plans = [cell["plan"] for group in planned["scenarios"] for cell in group["cells"]]
     loads: dict[str, dict[Load, None]] = {}

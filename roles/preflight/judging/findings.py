@@ -1,4 +1,4 @@
-"""What the checks are about, and what they find."""
+"""Input and output of the checks."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-#: ok: as it should be, or not to be known. note: works, and here is what to know. stop: would fail.
+#: ok: as expected, or unknown; note: works, with a caveat; stop: would fail.
 Level = Literal["ok", "note", "stop"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check says of one host; of all of them together where `host` is empty.
+    """A check's result on a host, or on all if `host` is empty.
 
-    The text of an ok is a few words for a line of them; that of others a sentence: what was seen,
-    what was expected, what to do.
+    Text of an ok is a few words, otherwise a sentence: seen, expected, what to do.
     """
 
     check: str
@@ -25,7 +24,6 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """The text with the host it is about."""
         return f"{self.host}: {self.text}" if self.host else self.text
 
     @classmethod
@@ -43,11 +41,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Host:
-    """A host by its inventory name, what was seen on it, and what it is to do.
+    """A host with its facts, its purpose, or why it could not be looked at.
 
-    `facts` are those of roles/preflight/library/look_at_host.py with the login's of
-    action_plugins/look_at_host.py; empty where it could not be looked at, and `trouble` has a kind
-    and words. `duty` is what roles/preflight/tasks/main.yml says the host is for.
+    `facts` come from library/look_at_host.py, `duty` from tasks/main.yml; `trouble` has a kind and
+    words.
     """
 
     name: str
@@ -58,8 +55,6 @@ class Host:
 
 @dataclass(frozen=True)
 class Load:
-    """A model as a host will have to hold it."""
-
     model: str
     batch: int
     image_px: int
@@ -69,12 +64,9 @@ class Load:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be measured.
+    """Demands of a sweep: memory `loads` and `cached_mib` by host, `backends`, shaping.
 
-    `loads` has what each host will hold in memory, `cached_mib` what its engines will keep on disk,
-    `backends` what the sweep uses, and `shaped` says whether any scenario shapes the network.
-    `named` says whether the user chose the models: where all are taken for want of a choice, one
-    that does not fit is worth a note and no more.
+    `named`: the user chose the models; otherwise one that does not fit is only a note.
     """
 
     loads: Mapping[str, tuple[Load, ...]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Memory, disk, frequency and power of a host."""
+"""Checks of memory, disk, frequency and power."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import re
 
 from .findings import Asked, Finding, Host, Level
 from .pytorch import installed
-from .sizes import INSTALL_MIB, disk_mib, largest
+from .sizes import INSTALL_MIB, MIB, disk_mib, largest
 
-MIB = 2**20
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
 
 
 def memory(host: Host, asked: Asked) -> Finding | None:
-    """Whether the largest stage asked of a host fits what its agent may use, and what is free."""
+    """Compare the largest stage with the agent's limit and free memory."""
     total, free = (host.facts["memory"][key] for key in ("total_bytes", "available_bytes"))
     need = largest(asked.loads.get(host.name, ()))
     if need is None:
@@ -41,7 +40,7 @@ def memory(host: Host, asked: Asked) -> Finding | None:
 
 
 def memory_limit(text: str, total: int) -> int:
-    """Return what systemd makes of a unit's ``MemoryMax=`` on a host with so much memory."""
+    """Return a unit's ``MemoryMax=`` in bytes."""
     if found := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
         return int(total * float(found[1]) / 100)
     if found := re.fullmatch(r"(\d+)([KMGT]?)", text):
@@ -50,7 +49,7 @@ def memory_limit(text: str, total: int) -> int:
 
 
 def disk(host: Host, asked: Asked) -> Finding:
-    """Whether weights and records fit, and the installation where that is still to be done."""
+    """Compare free disk with weights, records, and a coming installation."""
     state, home = host.facts["state"], host.facts["home"]
     foreseen = disk_mib(asked.loads.get(host.name, ()), asked.cached_mib.get(host.name, 0))
     weights = max(0, foreseen - host.facts["kept_bytes"] // MIB)
@@ -71,7 +70,7 @@ def disk(host: Host, asked: Asked) -> Finding:
 
 
 def governor(host: Host, _: Asked) -> Finding:
-    """Whether the processor keeps its frequency, or will once the host is provisioned."""
+    """Judge the frequency governor; provisioning may still set it."""
     seen, wanted = host.facts["governors"], host.duty["governor"]
     if not seen:
         return Finding.ok("governor", host, "frequency not scaled")
@@ -96,7 +95,7 @@ def governor(host: Host, _: Asked) -> Finding:
 
 
 def throttling(host: Host, _: Asked) -> Finding:
-    """Whether a Raspberry Pi is held back now, or has been since it booted."""
+    """Judge throttling of a Raspberry Pi, now and since boot."""
     bits, sampled = host.facts["throttling"]["bits"], host.facts["throttling"]["sampled"]
     if bits is None:
         if "Raspberry Pi" in (host.facts["cpu"] or ""):

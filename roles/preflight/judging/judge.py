@@ -1,4 +1,4 @@
-"""Every check of every host, and of all hosts together."""
+"""Run all checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PER_HOST: tuple[Callable[[Host, Asked], Finding | None], ...] = (
     network.qdisc,
     network.netem,
 )
-#: Of no interest on a host that only shapes.
+#: Skipped on a host that only shapes.
 OF_THE_RUNTIME = {
     login.python,
     pytorch.convolution,
@@ -36,7 +36,6 @@ TOGETHER: tuple[Callable[[Sequence[Host], Asked], Finding | None], ...] = (
 
 
 def judge(hosts: Sequence[Host], asked: Asked) -> list[Finding]:
-    """Return what the checks find, host by host, and then what they find of all together."""
     findings: list[Finding | None] = []
     for host in hosts:
         if host.trouble:

@@ -1,4 +1,4 @@
-"""Logging in to a host, its clock, and the Python that everything is installed with."""
+"""Checks of login, clock and Python."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ _TROUBLE = {
 
 
 def trouble(host: Host) -> Finding | None:
-    """What kept us from looking at the host at all."""
     if host.trouble is None:
         return None
     return Finding.stop("login", host, _TROUBLE[host.trouble["kind"]].format(host.trouble["said"]))
 
 
 def login(host: Host, _: Asked) -> Finding:
-    """How long logging in takes: every first task of a play waits for it."""
+    """Judge the login time, which every play's first task waits for."""
     seconds = host.facts["login_s"]
     if seconds <= SLOW_LOGIN_S:
         return Finding.ok("login", host, f"login {seconds:.1f} s")
@@ -39,7 +38,7 @@ def login(host: Host, _: Asked) -> Finding:
 
 
 def clock(host: Host, _: Asked) -> Finding:
-    """How far the wall clock is from the controller's. No result is computed from it."""
+    """Judge the clock's offset from the controller's; no result depends on it."""
     offset, slack = host.facts["clock_offset_s"], host.facts["clock_slack_s"]
     if offset is None:
         return Finding.ok("clock", host, "clock not read")
@@ -64,7 +63,6 @@ def clock(host: Host, _: Asked) -> Finding:
 
 
 def python(host: Host, _: Asked) -> Finding:
-    """Whether the interpreter that the virtual environment is made from will do."""
     seen = host.facts["python"]
     if seen["version"] is None:
         return Finding.stop(

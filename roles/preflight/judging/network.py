@@ -1,4 +1,4 @@
-"""Addresses, interfaces and queueing disciplines: what the tensors go through."""
+"""Checks of addresses, interfaces, queueing disciplines and congestion control."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from .findings import Asked, Finding, Host
 
 OURS = ("5a5a:", "5a5b:")  # the netem role's handle, and the benchmark's
-# Those that the kernel puts there by itself have the handle 0: and one of these kinds.
+# The kernel's own have the handle 0: and one of these kinds.
 DEFAULTS = ("noqueue", "pfifo_fast", "fq_codel", "fq", "mq")
 
 
 def interface(host: Host, asked: Asked) -> Finding:
-    """Whether the inventory's address and interface are there, and whether SSH shares them."""
     address, named = host.duty["address"], host.duty["interface"]
     carrying = host.facts["experiment"]
     if address and carrying is None:
@@ -49,7 +48,7 @@ def interface(host: Host, asked: Asked) -> Finding:
 
 
 def qdisc(host: Host, asked: Asked) -> Finding:
-    """Whether somebody shapes the experiment's interface already."""
+    """Judge existing shaping of the experiment's interface."""
     used = host.duty["interface"] or host.facts["experiment"]
     seen = host.facts["qdiscs"].get(used, {"kind": "noqueue", "handle": ""})
     if seen["handle"] in OURS:
@@ -72,7 +71,6 @@ def qdisc(host: Host, asked: Asked) -> Finding:
 
 
 def netem(host: Host, asked: Asked) -> Finding | None:
-    """Whether the kernel that is to shape can do it."""
     tried = host.facts["netem"]
     if not (host.duty["shaped"] and asked.shaped):
         return None
@@ -96,7 +94,7 @@ def netem(host: Host, asked: Asked) -> Finding | None:
 
 
 def congestion(hosts: Sequence[Host], _: Asked) -> Finding | None:
-    """Whether the hosts' TCPs behave alike."""
+    """Note hosts that differ in TCP congestion control."""
     used: dict[str, list[str]] = {}
     for host in hosts:
         if host.duty["worker"]:

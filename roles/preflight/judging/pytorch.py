@@ -1,4 +1,4 @@
-"""Which PyTorch each host has or will get, whether it runs there, and whether they go together."""
+"""Checks of PyTorch: release, convolution, and differences between workers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from .findings import Asked, Finding, Host
 
-#: Releases whose builds for 64-bit ARM use instructions that came after ARMv8.0, the Cortex-A72 of
-#: a Pi 4 and the A53 of a Pi 3, and releases that were seen to run there.
+#: Releases whose 64-bit ARM builds need more than ARMv8.0 (Cortex-A72 of a Pi 4, A53 of a Pi 3),
+#: and releases that ran there.
 NEEDS_NEWER_ARM = ("2.4.0", "2.10.0")
 RUNS_ON_A72 = ("2.3.1", "2.8.0", "2.9.1")
-#: What every ARM processor newer than that says it can do.
+#: Feature of every ARM processor newer than ARMv8.0.
 NEWER_ARM = "atomics"
-#: From here on the ordinary index has a CUDA build for 64-bit ARM.
+#: First release with a CUDA build for 64-bit ARM on the ordinary index.
 FIRST_CUDA_ARM = (2, 11)
 ILLEGAL_INSTRUCTION = (-4, 132)
 ADVICE = (
@@ -23,7 +23,7 @@ OTHER_ADVICE = "set runtime_versions to a release for it in the inventory"
 
 
 def convolution(host: Host, _: Asked) -> Finding:
-    """Whether torch computes: by doing where it is installed, else by what is known of it."""
+    """Judge a convolution's result; before installation, release and processor."""
     wanted, seen = host.duty["torch"], host.facts["convolution"]
     cpu = host.facts["cpu"] or host.facts["machine"]
     if seen is None or not installed(host):
@@ -55,7 +55,7 @@ def convolution(host: Host, _: Asked) -> Finding:
 
 
 def release(host: Host, _: Asked) -> Finding | None:
-    """Whether what is to be installed can be, and is what one would want."""
+    """Refuse mismatched releases; note an unneeded CUDA build."""
     torch, vision = host.duty["torch"], host.duty["torchvision"]
     if _numbers(torch)[0] == 2 and _numbers(vision)[1] != _numbers(torch)[1] + 15:
         return Finding.stop(
@@ -78,7 +78,7 @@ def release(host: Host, _: Asked) -> Finding | None:
 
 
 def together(hosts: Sequence[Host], asked: Asked) -> Finding | None:
-    """Whether the workers' releases differ: fine over sockets, refused by PyTorch RPC."""
+    """Note workers' releases that differ; PyTorch RPC refuses them."""
     workers = [host for host in hosts if host.duty["worker"]]
     torch = _grouped([(f"PyTorch {_release(host.duty['torch'])}", host.name) for host in workers])
     rpc = [backend for backend in asked.backends if backend.startswith("rpc")]
@@ -111,7 +111,7 @@ def together(hosts: Sequence[Host], asked: Asked) -> Finding | None:
 
 
 def installed(host: Host) -> bool:
-    """Whether the host has what the inventory wants; a build counts where one is wanted."""
+    """Return whether the wanted release is there, and the build if one is named."""
     wanted, there = host.duty["torch"], host.facts["torch"] or ""
     return wanted in (there, _release(there))
 

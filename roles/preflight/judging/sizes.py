@@ -1,7 +1,7 @@
-"""What models take of a host, known without PyTorch: memory from measured peaks, disk by adding.
+"""Estimate the memory and disk that models need, without PyTorch.
 
-The peaks are those of docs/campaigns/memory.txt, of stages with the whole model at its usual image
-size, on x86-64; `make soak` measures them again, and a test holds the two together.
+The peaks are those of docs/campaigns/memory.txt: whole models in one stage, x86-64. `make soak`
+measures them again; a test compares the two.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from .findings import Load
 
 MIB = 2**20
-#: Another processor's PyTorch, and a profile, take a little more than was measured.
+#: Other processors' PyTorch builds, and profiles, take a little more than measured.
 MARGIN = 1.1
-#: A virtual environment of the CPU builds, 1.1 GiB on x86-64, and the wheels while they arrive.
+#: A virtual environment of CPU builds (1.1 GiB on x86-64), and the wheels during download.
 INSTALL_MIB = 2048
 #: Records, progress and plans of a long sweep.
 RECORDS_MIB = 64
-#: Free disk is to be twice what weights and records are foreseen to take.
+#: Required free disk over the estimate of weights and records.
 DISK_FACTOR = 2
 
 
@@ -27,8 +27,8 @@ DISK_FACTOR = 2
 class Model:
     """Image side, number of blocks, and weights in MiB.
 
-    `firsts` and `lasts` are the weights of all first stages and of all last ones, over every split
-    in two: what an engine keeps that prepares each stage apart.
+    `firsts` and `lasts` sum the first and last stages' weights over all splits in two, for engines
+    that cache each stage.
     """
 
     side: int
@@ -46,7 +46,7 @@ MODELS = {
     "alexnet": Model(224, 21, 233, 968, 3693),
     "vgg16": Model(224, 39, 528, 3463, 16593),
 }
-#: MiB with batches of one and of eight, by model, engine and allocator.
+#: MiB with batches of one and eight, by model, engine and allocator.
 PEAKS = {
     ("mobilenetv2", "eager", "tuned"): (298, 459),
     ("mobilenetv2", "eager", "default"): (297, 442),
@@ -89,17 +89,15 @@ PEAKS = {
 
 @dataclass(frozen=True)
 class Need:
-    """The largest stage asked of a host."""
-
     model: str
     batch: int
     mib: int
 
 
 def peak_mib(load: Load) -> int:
-    """Return what a stage with the whole model may take, activations scaled by their number.
+    """Return a whole model's peak in one stage, activations scaled by their number.
 
-    An engine that was not measured is taken for the largest of those that were.
+    An unmeasured engine counts as the largest measured one.
     """
     engines = {engine for model, engine, _ in PEAKS if model == load.model}
     known = [load.engine] if load.engine in engines else sorted(engines)
@@ -109,22 +107,21 @@ def peak_mib(load: Load) -> int:
 
 
 def largest(loads: Iterable[Load]) -> Need | None:
-    """Return the load that takes the most memory; None where there is none."""
     needs = [Need(load.model, load.batch, peak_mib(load)) for load in loads]
     return max(needs, key=lambda need: need.mib, default=None)
 
 
 def disk_mib(loads: Iterable[Load], cached_mib: int) -> int:
-    """Return what is to be free for weights, records, and what an engine keeps."""
+    """Return the space for weights, records and engine caches."""
     weights = sum(MODELS[model].weights for model in {load.model for load in loads})
     return DISK_FACTOR * (weights + RECORDS_MIB) + cached_mib
 
 
 def cached_mib(plan: Mapping[str, Any], position: int) -> int:
-    """Return what the engine of a cell keeps on the worker at this position of its chain.
+    """Return the engine's cache on the worker at `position` of a plan's chain.
 
-    Only onnxruntime keeps weights, those of every stage apart, and the whole model's for the
-    profile, once in one piece and once block by block.
+    Only onnxruntime has one: all stages' weights, and the model's twice for the profile (whole and
+    by block).
     """
     if plan["engine"] != "onnxruntime":
         return 0

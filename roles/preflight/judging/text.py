@@ -1,4 +1,4 @@
-"""Findings as lines for people."""
+"""Format findings for people."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ WIDTH = 100
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """Return a line a host with all that is well, below it what is not, at the end what is of all.
+    """Return each host's ok findings in a line, notes and stops below, then those of all hosts.
 
-    What stops comes last of a host's, where the eye ends.
+    Stops come last, where the eye ends.
     """
     hosts = list(dict.fromkeys(finding.host for finding in findings if finding.host))
     width = max(map(len, hosts), default=0)
@@ -30,7 +30,6 @@ def lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def stops(findings: Sequence[Finding]) -> list[str]:
-    """Return the sentences that stop a sweep."""
     return [finding.sentence for finding in findings if finding.level == "stop"]
 
 

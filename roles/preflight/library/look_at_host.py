@@ -1,8 +1,8 @@
 #!/usr/bin/python
-"""What a host is and has, looked at in one go; nothing is judged and nothing stays changed.
+"""Gather a host's facts, without judgement or lasting changes.
 
-Runs before anything of ParetoPipe is installed, so it needs the standard library of Python 3.8 and
-no more. What cannot be found out is None, with the reason in words where there is one.
+Runs before installation: standard library of Python 3.8 only. Unknown facts are None, with the
+reason where there is one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WHICH_PYTHON = "import struct, sys; print(*sys.version_info[:3], 8 * struct.calc
 WHICH_TORCH = "import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))"
 CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
 
-# What tc and ip say where a part of the kernel is not there.
+# Errors of tc and ip for a missing part of the kernel.
 LACKING = (
     "qdisc kind is unknown|qdisc not found|classifier not found|nknown device type|"
     "Failed to load TC action|Operation not supported|No such file"
@@ -52,7 +52,7 @@ Facts = dict  # of JSON
 
 
 def read(path: str, root: str = "") -> str | None:
-    """Return a file's text, None where there is none."""
+    """Return a file's text; None if missing or empty."""
     try:
         return Path(root + path).read_text(errors="replace").strip("\0\n ") or None
     except OSError:
@@ -60,7 +60,7 @@ def read(path: str, root: str = "") -> str | None:
 
 
 def run(*command: str, timeout_s: float = 20.0) -> tuple[int, str]:
-    """Return a program's exit status, negative for a signal, and what it said: out, else error."""
+    """Return exit status (negative for a signal) and stdout or, on failure, stderr."""
     path = os.environ.get("PATH", "") + ":" + SBIN
     try:
         done = subprocess.run(
@@ -81,7 +81,6 @@ def run(*command: str, timeout_s: float = 20.0) -> tuple[int, str]:
 
 
 def processor(root: str = "") -> Facts:
-    """Return the machine's name, its processor and, on ARM, what that can do."""
     listed = dict(re.findall(r"(?m)^([\w ]+?)\s*:\s(.*)$", read("/proc/cpuinfo", root) or ""))
     name = read("/proc/device-tree/model", root) or listed.get("model name")
     features = listed.get("Features")
@@ -93,7 +92,6 @@ def processor(root: str = "") -> Facts:
 
 
 def python(path: str) -> Facts:
-    """Return an interpreter's version and width."""
     status, said = run(path, "-c", WHICH_PYTHON)
     numbers = said.split() if status == 0 else []
     return {
@@ -105,10 +103,9 @@ def python(path: str) -> Facts:
 
 
 def torch(home: str, again: bool) -> Facts:
-    """Return the versions in the virtual environment and what came of a convolution there.
+    """Return the virtual environment's versions and a convolution's result.
 
-    Provisioning tries one in a process of its own and leaves a mark, by version; it is tried here
-    where there is no mark, or again where asked to.
+    Provisioning marks the release it tried; without a mark, or with `again`, it is tried here.
     """
     program = f"{home}/venv/bin/python"
     status, said = run(program, "-c", WHICH_TORCH)
@@ -125,7 +122,7 @@ def torch(home: str, again: bool) -> Facts:
 
 
 def memory(root: str = "") -> Facts:
-    """Return the memory there is, what is free of it, and a container's limit."""
+    """Return total memory, at most a container's limit, and available memory."""
     lines = re.findall(
         r"(?m)^(MemTotal|MemAvailable):\s+(\d+) kB", read("/proc/meminfo", root) or ""
     )
@@ -139,7 +136,7 @@ def memory(root: str = "") -> Facts:
 
 
 def disk(path: str) -> Facts:
-    """Return what is free where `path` is or would be."""
+    """Return free space where `path` is or would be."""
     place = next(folder for folder in (Path(path), *Path(path).parents) if folder.exists())
     seen = os.statvfs(place)
     return {
@@ -150,20 +147,19 @@ def disk(path: str) -> Facts:
 
 
 def size_of(folder: str) -> int:
-    """Return the bytes of all files below a folder."""
     return sum(path.lstat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
 def governors(root: str = "") -> list[str]:
-    """Return the processors' different frequency governors; none where nothing is scaled."""
+    """Return the distinct frequency governors."""
     paths = Path(root + "/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
     return sorted({text for text in (read(str(path)) for path in paths) if text})
 
 
 def throttling(root: str = "") -> Facts:
-    """Return a Raspberry Pi's throttle bits, and whether the agent's unit can read them too.
+    """Return a Raspberry Pi's throttle bits, and whether the agent can sample them.
 
-    The kernel's file is for everyone; vcgencmd needs a device that the unit's sandbox hides.
+    The unit's sandbox hides the device that vcgencmd needs; the kernel's file is public.
     """
     said, sampled = read(GET_THROTTLED, root), True
     if said is None and shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":" + SBIN):
@@ -174,13 +170,12 @@ def throttling(root: str = "") -> Facts:
 
 
 def listed(*command: str) -> list[Facts]:
-    """Return what `ip -j` or `tc -j` printed; nothing where it failed."""
+    """Return JSON output of `ip` or `tc`; empty on failure."""
     status, said = run(*command)
     return json.loads(said or "[]") if status == 0 else []
 
 
 def is_ours(address: str) -> bool:
-    """Return whether something could listen at an address."""
     with socket.socket() as listener:
         try:
             listener.bind((address, 0))
@@ -190,7 +185,6 @@ def is_ours(address: str) -> bool:
 
 
 def network(address: str, interface: str, ssh_client: str) -> Facts:
-    """Return the host's addresses, which interface does what, and each one's root qdisc."""
     addresses = {
         link["ifname"]: [entry["local"] for entry in link.get("addr_info", []) if "local" in entry]
         for link in listed("ip", "-j", "address", "show")
@@ -199,7 +193,7 @@ def network(address: str, interface: str, ssh_client: str) -> Facts:
     roots = [entry for entry in listed("tc", "-j", "qdisc", "show") if entry.get("root")]
     carrying = [name for name, local in addresses.items() if address in local]
     if not carrying and address.startswith("127.") and is_ours(address):
-        carrying, addresses = ["lo"], {"lo": [], **addresses}  # of that network it has them all
+        carrying, addresses = ["lo"], {"lo": [], **addresses}  # Linux owns all of 127.0.0.0/8
     return {
         "addresses": addresses,
         "experiment": next(iter(carrying), None) if address else None,
@@ -214,10 +208,10 @@ def network(address: str, interface: str, ssh_client: str) -> Facts:
 
 
 def netem(shared: bool, symmetric: bool) -> Facts:
-    """Build what the netem role builds, in a network namespace that ends with the attempt.
+    """Build the netem role's qdiscs in a temporary network namespace.
 
-    Asking for modules instead would mislead both ways: they may be built in, or not loadable.
-    Beside SSH it needs a qdisc with classes and filters, for what comes in a device to queue it.
+    A list of modules would mislead: they may be built in, or not loadable. Sharing with SSH takes
+    classes and filters.
     """
     add = "tc qdisc add dev lo"
     match = "protocol ip pref 1 u32 match u32 0 0 at 0"
@@ -247,7 +241,6 @@ def netem(shared: bool, symmetric: bool) -> Facts:
 
 
 def main() -> None:
-    """Run as an Ansible module."""
     text, path = {"type": "str", "default": ""}, {"type": "path", "required": True}
     flag = {"type": "bool", "default": False}
     what = {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]}

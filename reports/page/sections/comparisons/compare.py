@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from paretopipe_runtime.contract import measures
-from paretopipe_runtime.contract.factors import BACKEND, Factor
+from paretopipe_runtime.contract.factors import BACKEND, OBJECTIVES, Factor
 from paretopipe_runtime.contract.measures import Figure
 from reports.data.cells import Cell, Split, Spread
 from reports.data.factors import phrase
@@ -142,18 +142,17 @@ def _differences(one: Cell, other: Cell, factor: Factor) -> list[str]:
 
 
 def _measures(factor: Factor, cell: Cell) -> Iterator[Measure]:
-    """Yield what a factor is compared by: of the whole run, or of each stage."""
-    for figure in map(measures.named, factor.compared):
-        if figure.of == "run":
-            yield Measure(figure.name, figure.label, figure.unit, partial(_of_run, figure))
-        for place, host in enumerate(cell.hosts if figure.of == "stage" else ()):
+    """Yield what a factor is compared by: the objectives of the run, figures of each stage."""
+    for name in factor.compared:
+        if name == OBJECTIVES:
+            for one in cell.objectives:
+                yield Measure(one.figure, one.name, one.unit, partial(Split.of, objective=one))
+            continue
+        figure = measures.named(name)
+        for place, host in enumerate(cell.hosts):
             label = f"{figure.label} of stage {place + 1} ({host})"
             column = f"stage{place + 1}_{figure.name}"
             yield Measure(column, label, figure.shown_unit, partial(_of_stage, figure, place))
-
-
-def _of_run(figure: Figure, split: Split) -> Spread | None:
-    return split[figure.name]
 
 
 def _of_stage(figure: Figure, place: int, split: Split) -> Spread | None:

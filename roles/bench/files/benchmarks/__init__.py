@@ -1,10 +1,6 @@
-"""The benchmark: what the data plane costs beside the limit, PyTorch RPC and pickle.
+"""Benchmark of the data plane against its limit, PyTorch RPC and pickle.
 
-Not part of the product: never in the runtime's wheel, laid on the nodes by the role `bench` for as
-long as it runs, because it unpickles what a peer sends (the method that it compares with). Peers
-prove the cluster's key first, as everywhere.
-
-`settings.yml` says what is measured. On each node `node` runs an agent with two more backends
-(`pickle_backend`, `alone_backend`) and a transport peer (`peer`, `transport`). On the orchestrator
-`runner` drives both and writes JSON, which `tables` makes into the text.
+Never in the runtime's wheel, because it unpickles what authenticated peers send: the role `bench`
+copies it to the nodes for a run. May import the runtime. `settings.yml` lists the measurements; a
+new method is a backend (`node.py`) or two ends (`transport.py`), a new table is in `sections.py`.
 """

@@ -1,9 +1,7 @@
-"""The pipeline without its payload: what the stages cost alone, for the limit.
+"""Backend that measures the stages without payload, for the limit.
 
-Every stage computes on resident inputs, the very tensors that the stage before would have sent, and
-only a header goes on to the next one. One in flight, a stage so computes while the other rests;
-saturated, both compute at the same time. No byte of a tensor crosses the link, which is why such a
-run, though its predictions are proved, ends as ``invalid:bytes_mismatch``.
+Every stage computes on resident inputs, the tensors that its predecessor would have sent; only
+headers cross the link. Runs are proved, but end as ``invalid:bytes_mismatch``.
 """
 
 from __future__ import annotations
@@ -31,7 +29,6 @@ from paretopipe_runtime.worker.backends.backend import (
 
 
 def connect(context: Context) -> Ends:
-    """Connect the stages by headers alone; the last one answers the orchestrator."""
     order = context.order
     if order.next_stage is None:
         sink: Sink = TensorSink(
@@ -51,7 +48,7 @@ def connect(context: Context) -> Ends:
 
 
 def boundary_tensors(context: Context) -> list[torch.Tensor]:
-    """Return what the stages before this one make of the input batches."""
+    """Return the output of the earlier stages for the input batches."""
     order = context.order
     inputs = golden.input_batches(
         order.takes.shape[0], order.image_px, order.input_batches, order.input_seed
@@ -68,7 +65,7 @@ def boundary_tensors(context: Context) -> list[torch.Tensor]:
 
 
 class HeaderSource:
-    """A later stage's source: a header says which of the resident tensors is next."""
+    """Resident batches of a later stage, selected by the headers received."""
 
     payload_received = 0
 
@@ -84,7 +81,7 @@ class HeaderSource:
 
 
 class HeaderSink:
-    """Drops the output and lets the next stage begin."""
+    """Sink that drops the output and sends its header."""
 
     payload_sent = 0
 
@@ -93,11 +90,9 @@ class HeaderSink:
         self._io_timeout_s = io_timeout_s
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
-        """Tell the next stage which batch it would have got."""
         del output
         batch.release()
         self._link.send(FrameType.REQUEST, batch_id=batch.batch_id, timeout=self._io_timeout_s)
 
     def finish(self) -> None:
-        """Tell the next stage that the run is over."""
         self._link.send(FrameType.END, timeout=self._io_timeout_s)

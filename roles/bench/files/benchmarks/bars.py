@@ -1,4 +1,4 @@
-"""The bars that the data plane is held to, each with what was measured and a verdict."""
+"""Requirements on the data plane, each with its measurement and verdict."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ Results = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: what is wanted of which figure.
+    """A bound on the median of one figure: `most` or `least`.
 
-    `most` and `least` bound the median. Where `tie` is set, the bar is not to be behind: it is
-    missed only when every round is behind.
+    With `tie`, it is missed only if every round misses it.
     """
 
     number: int
@@ -46,7 +45,6 @@ class Bar:
 
     @property
     def verdict(self) -> str:
-        """Return ``pass``, ``pass (tie)``, ``falls short`` or ``not measured``."""
         if self.seen is None:
             return "not measured"
         if self._holds(self.seen.median):
@@ -61,7 +59,6 @@ class Bar:
 
 
 def bars(results: Results) -> list[Bar]:
-    """Return every bar, measured or not."""
     return [
         *_transport(results),
         *_pipeline(results),
@@ -161,7 +158,7 @@ def _memory(results: Results) -> Iterator[Bar]:
 
 
 def memory_ratio(row: Row, stage: int) -> float:
-    """Return a stage's peak memory over its weights, two largest activations and baseline."""
+    """Return peak memory over weights, two largest activations and baseline."""
     needed = sum(row[name][stage] for name in ("partition_bytes", "two_activations"))
     return float(row["peak_rss"][stage] / (needed + row["baseline_rss"][stage]))
 

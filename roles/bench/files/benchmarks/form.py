@@ -1,4 +1,4 @@
-"""What the transport benchmark moves in a round. The process that measures reads it: no torch."""
+"""Parameters of a transport round. The measuring process imports it: no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Form:
-    """What both sides of a connection do in each round, and how they get their memory."""
+    """Tensors, acknowledgements and allocator that both ends of a connection agree on."""
 
     method: str
     allocator: str
@@ -21,26 +21,23 @@ class Form:
     streams: int
 
     def to_message(self) -> dict[str, Any]:
-        """Return the JSON object that carries it."""
         return asdict(self)
 
     @property
     def name(self) -> str:
-        """All of it in one word, for a peer that is told nothing but a name."""
+        """All fields in one word, for a peer that receives only a run's name."""
         return f"{self.method}-{self.allocator}-{self.nbytes}-{self.pings}-{self.streams}"
 
     @classmethod
     def parse(cls, name: str) -> Form:
-        """Return the form of that name."""
+        """Invert `name`."""
         method, setting, nbytes, pings, streams = name.split("-")
         return cls(method, setting, int(nbytes), int(pings), int(streams))
 
     @property
     def transport(self) -> str:
-        """``tls`` where the connection is encrypted, ``plain`` where it is not."""
         return "tls" if self.method == "tls" else "plain"
 
     @property
     def tensor(self) -> Tensor:
-        """The float32 tensor that travels."""
         return Tensor((self.nbytes // 4,), "float32", self.nbytes)

@@ -1,14 +1,13 @@
-"""What no pipeline can beat, and how near the measured ones come: arithmetic on rows alone.
+"""Bounds on latency and throughput, and the ratios of measured runs to them.
 
-With stage times t1 and t2 measured alone, in the same round and with the same allocator::
+t1 and t2 are stage times without payload, of the same round and allocator; wire is a batch's time
+on the wire::
 
     latency    >= t1 + wire + delay + t2
     throughput <= batch / max(t1, wire, t2)
 
-where ``wire`` is the time of one batch's payload on the wire. t1 and t2 are those of the saturated
-phase, when both cores are busy. With one batch in flight one of them rests: a stage then may be
-faster, where cores share something, or slower, where a core that rested wakes up cold. The
-*resting* latency limit takes the stage times of that phase instead.
+t1 and t2 come from the saturated phase, with both cores busy; for the *resting* latency limit,
+from the phase with one batch in flight.
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and most of some values, and how many there are."""
-
     median: float
     low: float
     high: float
@@ -34,7 +31,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread | None:
-        """Return the spread of the values; None of none."""
+        """Return the spread of the values; None if there are none."""
         known = list(values)
         if not known:
             return None
@@ -50,7 +47,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Limit:
-    """The limit of one case in one round; seconds."""
+    """Limit of one case in one round, in seconds."""
 
     t1: float
     t2: float
@@ -61,27 +58,27 @@ class Limit:
 
     @property
     def latency_s(self) -> float:
-        """The least latency, both cores busy."""
+        """Limit with both cores busy."""
         return self.t1 + self.wire + self.delay + self.t2
 
     @property
     def resting_latency_s(self) -> float:
-        """The least latency, the other core at rest."""
+        """Limit with the other core idle."""
         return self.resting_t1 + self.wire + self.delay + self.resting_t2
 
     @property
     def pace_s(self) -> float:
-        """The least time between two batches."""
+        """Least time between two batches."""
         return max(self.t1, self.wire, self.t2)
 
     def makespan_s(self, batches: int) -> float:
-        """The least time from the first start to the last completion."""
+        """Return the least time from first start to last completion."""
         return self.latency_s + (batches - 1) * self.pace_s
 
 
 @dataclass(frozen=True)
 class Link:
-    """A network's link: its rate on the wire or what a raw socket moved, and its one-way delay."""
+    """Link rate (of the wire, or of a raw socket) and one-way delay."""
 
     rate_mbit: float | None
     raw_bytes_s: float | None
@@ -89,7 +86,7 @@ class Link:
 
     @classmethod
     def of(cls, result: dict[str, Any]) -> Link:
-        """Return a result's link; without a rate, what the raw socket moved at the largest size."""
+        """Return a result's link; a raw socket's rate is that of its largest tensors."""
         raw = [row for row in of_part(result, "transport") if row["method"].startswith("raw")]
         largest = max((row["nbytes"] for row in raw), default=0)
         moved = Spread.of(row["bytes_s"] for row in raw if row["nbytes"] == largest)
@@ -97,20 +94,19 @@ class Link:
         return cls(link["rate_mbit"], moved.median if moved else None, link["delay_s"])
 
     def wire_s(self, nbytes: int) -> float:
-        """Return the seconds that a payload takes on the wire."""
         if self.rate_mbit:
             return transfer_s(nbytes, self.rate_mbit)
         return nbytes / self.raw_bytes_s if self.raw_bytes_s else 0.0
 
 
 def of_part(result: dict[str, Any], part: str) -> list[Row]:
-    """Return a result's rows of one part; of its runs only those that count."""
+    """Return a result's rows of one part, without failed and invalid runs."""
     rows = [row for row in result["rows"] if row["part"] == part]
     return [row for row in rows if row.get("status", "ok") == "ok"]
 
 
 def grouped(rows: Sequence[Row], *names: str) -> dict[tuple[Any, ...], list[Row]]:
-    """Return the rows by the values of the named fields, in the order of their first one."""
+    """Group rows by the named fields, in order of first appearance."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
@@ -118,17 +114,17 @@ def grouped(rows: Sequence[Row], *names: str) -> dict[tuple[Any, ...], list[Row]
 
 
 def allocator_of(variant: str) -> str:
-    """Return ``default`` of ``pickle/default``; tuned unless said."""
+    """Return ``default`` for ``pickle/default``, ``tuned`` for ``pickle``."""
     return variant.partition("/")[2] or "tuned"
 
 
 def backend_of(variant: str) -> str:
-    """Return ``pickle`` of ``pickle/default``."""
+    """Return ``pickle`` for ``pickle/default``."""
     return variant.partition("/")[0]
 
 
 def limit_of(row: Row, rows: Sequence[Row], link: Link) -> Limit | None:
-    """Return the limit of a pipeline run, from the `alone` run of its round; None without one."""
+    """Return a run's limit from the `alone` run of its round; None without one."""
     for alone in rows:
         if (
             backend_of(alone["variant"]) == "alone"
@@ -156,7 +152,7 @@ def against_limit(
 
 
 def against(some: Sequence[Row], others: Sequence[Row], field: str) -> Spread | None:
-    """Return the spread of ``some / others`` in a field, each round by itself."""
+    """Return the spread of ``some / others`` in a field, paired by round."""
     by_round = {row["round"]: row[field] for row in others}
     return Spread.of(
         row[field] / by_round[row["round"]] for row in some if by_round.get(row["round"])
@@ -164,30 +160,28 @@ def against(some: Sequence[Row], others: Sequence[Row], field: str) -> Spread | 
 
 
 def latency_ratio(row: Row, limit: Limit) -> float:
-    """Latency over its limit: 1 is perfect, more is worse."""
+    """Return latency over its limit: 1 is perfect, more is worse."""
     return float(row["latency_s"] / limit.latency_s)
 
 
 def resting_latency_ratio(row: Row, limit: Limit) -> float:
-    """Latency over its resting limit."""
     return float(row["latency_s"] / limit.resting_latency_s)
 
 
 def throughput_ratio(row: Row, limit: Limit) -> float:
-    """Images a second between completions over the most there can be: 1 is perfect."""
+    """Return steady throughput over its limit: 1 is perfect, less is worse."""
     return float(row["steady_img_s"] / row["batch"] * limit.pace_s)
 
 
 def makespan_ratio(row: Row, limit: Limit) -> float:
-    """How much of the whole saturated phase the limit would take: 1 is perfect, less is worse."""
+    """Return the limit's makespan over the measured one: 1 is perfect, less is worse."""
     return limit.makespan_s(row["batches"]) / float(row["makespan_s"])
 
 
 def link_busy(row: Row, link: Link) -> float:
-    """Return the link's busy share in the saturated phase.
+    """Return the link's busy share between the first tensor's departure and the last one's arrival.
 
-    Counted from when the first tensor starts to leave until the last one has arrived, from the
-    run's own stage times: completions that bunch cannot inflate it.
+    It uses the run's own stage times, so that completions in bursts cannot inflate it.
     """
     one, two = (stage["throughput"] for stage in row["compute_s"])
     open_s = row["makespan_s"] - one - two - link.delay_s

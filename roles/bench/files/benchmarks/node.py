@@ -1,4 +1,4 @@
-"""What a node runs for the benchmark: an agent with two more backends, and the transport peer."""
+"""Serve a node of the benchmark: an agent with two more backends, and the transport peer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.worker.agent import Agent
 from paretopipe_runtime.worker.node import BACKENDS, Node
 
-#: The product's backends, the paper's method, and the pipeline without its payload.
 BENCHMARK_BACKENDS = {
     **BACKENDS,
     "pickle": "benchmarks.pickle_backend",
@@ -18,12 +17,12 @@ BENCHMARK_BACKENDS = {
 
 
 def peer_port(port: int) -> int:
-    """Return the transport peer's port, given the agent's."""
+    """Return the transport peer's port for an agent's."""
     return port + 1
 
 
 def serve(name: str, address: str, port: int, keys: Keys, state_dir: Path) -> None:
-    """Serve until killed; whoever kills this kills the peer with it (one unit, one group)."""
+    """Serve until killed; agent and peer share one unit and process group."""
     node = Node(name, address, keys, state_dir, True, BENCHMARK_BACKENDS)
     if os.fork() == 0:  # before the agent starts threads, and so that torch stays out of it
         from benchmarks import peer

@@ -1,8 +1,7 @@
-"""The parts of the benchmark: what is measured in which order, each within its own time.
+"""Measure the benchmark's parts, each within its time budget.
 
-Interleaved: a round measures every case once, its variants in an order that turns from round to
-round, so that the machine's drift does not pass for a difference. A part ends after its rounds, or
-when its time is up, with what it has; a case that was never reached is told, not hidden.
+The order of cases rotates between rounds, so that drift of the machine does not pass for a
+difference.
 """
 
 from __future__ import annotations
@@ -24,17 +23,16 @@ from paretopipe_runtime.wire.channel import Channel
 MOST_FAILURES = 2
 Item = TypeVar("Item")
 Row = dict[str, Any]
-#: Says what comes next; False when the benchmark is to stop.
+#: Reports the next measurement; False when the benchmark must stop.
 Step = Callable[[str], bool]
 
 
 def interleaved(
     groups: Sequence[Sequence[Item]], rounds: int, budget_s: float
 ) -> Iterator[tuple[int, Item]]:
-    """Yield (round, item), round after round, as long as another round fits into the time.
+    """Yield (round, item) for as many rounds as fit into the budget.
 
-    Within a group, the items to be compared, each round begins with another one. A round that has
-    begun may take a quarter more than the time there is.
+    Each round starts a group at another item; the last may exceed the budget by a quarter.
     """
     began = time.monotonic()
     for round_ in range(1, rounds + 1):
@@ -51,7 +49,7 @@ def interleaved(
 
 
 def cases(part: str, settings: dict[str, Any]) -> list[list[Case]]:
-    """Return the groups of cases that a part's settings list."""
+    """Return a part's groups of cases."""
     return [
         [
             Case(
@@ -72,12 +70,12 @@ def cases(part: str, settings: dict[str, Any]) -> list[list[Case]]:
 
 
 def engines(wanted: list[str]) -> list[str]:
-    """Return the engines that are wanted: ``[all]`` are all that there are."""
+    """Expand ``[all]``."""
     return list(ENGINES) if wanted == ["all"] else wanted
 
 
 def steps(part: str, settings: dict[str, Any]) -> int:
-    """Return how many measurements a part makes at most."""
+    """Return the maximum number of measurements."""
     if part == "transport":
         items = len(settings["sizes"]) * len(settings["methods"])
     else:
@@ -88,10 +86,9 @@ def steps(part: str, settings: dict[str, Any]) -> int:
 def measure_cases(
     laboratory: Laboratory, part: str, settings: dict[str, Any], step: Step
 ) -> tuple[list[Row], list[str]]:
-    """Measure a part's cases; return the rows, and sentences about what could not be measured.
+    """Measure a part's cases; return rows, and sentences about failures and cases not reached.
 
-    What fails twice for the same variant and engine is not tried again, nor an engine that cannot
-    run: it would cost the others' time.
+    A variant and engine that cannot run or failed twice is not tried again.
     """
     rows: list[Row] = []
     failures: dict[tuple[str, str, str], list[str]] = {}
@@ -124,7 +121,7 @@ def measure_cases(
 def measure_transport(
     document: dict[str, Any], key: bytes, step: Step
 ) -> tuple[list[Row], list[str]]:
-    """Measure the transport methods between the two workers; see `measure_cases` on the answer."""
+    """Measure the transport methods between the two workers."""
     settings = document["transport"]
     rows: list[Row] = []
     notes: list[str] = []
@@ -145,7 +142,7 @@ def measure_transport(
             groups.append(group)
         rounds, budget_s = int(settings["rounds"]), float(settings["budget_s"])
         for form, channel in (pair for group in groups for pair in group):
-            _round(channel, form)  # connections, buffers and congestion windows have warmed up then
+            _round(channel, form)  # warms up connections, buffers and congestion windows
         for round_, (form, channel) in interleaved(groups, rounds, budget_s):
             if not step(f"transport: {form.method}/{form.allocator} {form.nbytes} B"):
                 break

@@ -1,12 +1,7 @@
-"""The transport benchmark's process on a node: one forked child for each connection.
+"""Transport benchmark's process on a node: one forked child per connection.
 
-``send``
-    from the orchestrator: the sending end of one method and size. It connects to the other node,
-    and answers each message of the orchestrator with the times of one round;
-``receive``
-    from the other node: the receiving end.
-
-A connection ends with its child, and all of them with the benchmark's unit.
+The orchestrator connects as ``send``, once for each method and size, and each of its messages is
+answered with a round's times; the child connects to the other node as ``receive``.
 """
 
 from __future__ import annotations
@@ -30,7 +25,7 @@ from paretopipe_runtime.worker.node import Node
 
 
 def serve(node: Node, port: int) -> None:
-    """Serve until killed; torch is imported once, and no thread is started before a fork."""
+    """Serve until killed. Imports torch once, and starts no thread before a fork."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     greeting = agent_hello(node.name, node.keys.identity)
     with socket.create_server((node.address, port)) as listener:
@@ -54,7 +49,7 @@ def _child(node: Node, sock: socket.socket, greeting: dict[str, Any]) -> None:
         status = 0
     except ParetoPipeError as error:
         print(error, file=sys.stderr, flush=True)
-    except BaseException as error:  # the process ends here whatever it was
+    except BaseException as error:  # a forked child must never return to the parent's code
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         sys.stderr.flush()
@@ -62,7 +57,7 @@ def _child(node: Node, sock: socket.socket, greeting: dict[str, Any]) -> None:
 
 
 def _receive(node: Node, sock: socket.socket, hello: dict[str, Any]) -> None:
-    # The RPC classes link up by themselves, as stages do: all they let us say is the run's name.
+    # The RPC classes connect as stages do, and carry nothing of ours but the run's name.
     form = Form.parse(str(hello["run_id"])) if hello["role"] == "link" else Form(**hello["form"])
     allocator.apply(form.allocator)
     end = transport.receiving_end(form, node, sock, client_certificate(hello))
@@ -81,6 +76,6 @@ def _send(node: Node, sock: socket.socket, hello: dict[str, Any]) -> None:
         while control.receive_message(3600.0):
             control.send_message(transport.send_round(end, form), timeout=TIMEOUT_S)
     except ParetoPipeError as error:
-        if error.code != "E_TRUNC":  # the orchestrator has gone: it has what it wanted
+        if error.code != "E_TRUNC":  # the orchestrator closed: it is done
             control.send_error(ParetoPipeError(error.code, f"{node.name}: {error.message}"))
             raise

@@ -1,11 +1,8 @@
-"""The method of the paper's code as a backend: pickled tensors over a blocking socket.
+"""Backend with the method of the paper's code: pickled tensors over a blocking socket.
 
-Written anew, to have its cost in the same run as ours: a length, the pickled tensor, received with
-``data += more``, and one thread that receives, computes and sends in turn. Better than the original
-in what is not the method: no Nagle delay, resident inputs, and the predictions, a few kilobytes,
-go to the orchestrator in our frames, so that every run is proved like any other.
-
-For the benchmark only: unpickling runs what the peer sends.
+One thread receives (``data += more``), computes and sends in turn. Unlike the original it has
+resident inputs and no Nagle delay, and its predictions go to the orchestrator in our frames, so
+that every run is proved. For the benchmark only: unpickling runs what the peer sends.
 """
 
 from __future__ import annotations
@@ -34,7 +31,6 @@ _LENGTH = struct.Struct(">Q")
 
 
 def connect(context: Context) -> Ends:
-    """Connect to the stages before and after; the last one answers the orchestrator."""
     order = context.order
     if order.next_stage is None:
         sink: Sink = TensorSink(
@@ -54,25 +50,24 @@ def connect(context: Context) -> Ends:
 
 
 def send_pickled(sock: socket.socket, message: object) -> None:
-    """Send one pickled object behind its length."""
+    """Send one pickled object, preceded by its length."""
     data = pickle.dumps(message)
     sock.sendall(_LENGTH.pack(len(data)))
     sock.sendall(data)
 
 
 def receive_pickled(sock: socket.socket) -> object:
-    """Receive one pickled object, as `send_pickled` sends it."""
     (length,) = _LENGTH.unpack(receive_bytes(sock, _LENGTH.size))
     return pickle.loads(receive_bytes(sock, length))  # noqa: S301 # nosec B301 # the method compared
 
 
 def receive_bytes(sock: socket.socket, length: int) -> bytes:
-    """Receive exactly so many bytes.
+    """Receive exactly `length` bytes.
 
     Raises
     ------
     ParetoPipeError
-        ``E_TRUNC`` where the peer closes the connection before.
+        ``E_TRUNC`` if the peer closes the connection earlier.
     """
     data = b""
     while len(data) < length:
@@ -84,7 +79,7 @@ def receive_bytes(sock: socket.socket, length: int) -> bytes:
 
 
 class PickleSource:
-    """A later stage's source: pickled ``(batch_id, tensor)``, and None at the end."""
+    """Batches of a later stage: pickled ``(batch_id, tensor)``, then None."""
 
     def __init__(self, sock: socket.socket, idle_timeout_s: float) -> None:
         sock.settimeout(idle_timeout_s)
@@ -105,7 +100,7 @@ class PickleSource:
 
 
 class PickleSink:
-    """Sends each output before the stage goes on."""
+    """Sink that sends each output before the stage goes on."""
 
     def __init__(self, sock: socket.socket, io_timeout_s: float) -> None:
         sock.settimeout(io_timeout_s)
@@ -113,11 +108,9 @@ class PickleSink:
         self.payload_sent = 0
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
-        """Pickle and send one output."""
         send_pickled(self._sock, (batch.batch_id, output))
         self.payload_sent += output.nbytes
         batch.release()
 
     def finish(self) -> None:
-        """Tell the next stage that the run is over."""
         send_pickled(self._sock, None)

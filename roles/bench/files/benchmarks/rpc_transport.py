@@ -1,8 +1,6 @@
-"""The transport benchmark over PyTorch RPC, by the RPC backend's own classes.
+"""Transport benchmark over PyTorch RPC, with the RPC backend's own classes.
 
-RPC answers a call by itself, so its acknowledgement is that answer: as small as the byte of the
-others, and what `torch.distributed.rpc` offers in its place. A call is answered when the receiver
-takes the tensor up. What the receiver tells is asked for by a call of its own, after the stream.
+An RPC's answer serves as its acknowledgement; the receiver answers when it takes the tensor up.
 """
 
 from __future__ import annotations
@@ -31,17 +29,17 @@ from paretopipe_runtime.worker.node import Node
 Place = tuple[str, str, int]  # host, address, port
 NOWHERE: Place = ("", "", 0)
 
-#: What `told` answers with: what RPC calls has to be found from its module.
+#: Answers of `told`; global because RPC finds the function by its module.
 _told: queue.SimpleQueue[float] = queue.SimpleQueue()
 
 
 def told() -> float:
-    """Run in the process that is called: return what its end tells."""
+    """Return the called process's processor seconds; called over RPC."""
     return _told.get(timeout=TIMEOUT_S)
 
 
 class Caller(CallSink):
-    """The chain's sink, which also tells when a call is answered."""
+    """Sink that also counts answered calls."""
 
     cipher: str | None = None
 
@@ -54,13 +52,11 @@ class Caller(CallSink):
         self._awaited = 0
 
     def move(self) -> None:
-        """Call with the tensor."""
         batch = Batch(self._calls, torch.empty(0), 0.0, lambda: None)
         self._calls += 1
         self.send(batch, self._output)
 
     def send_ack(self) -> None:
-        """Only the receiving end acknowledges."""
         raise NotImplementedError
 
     def await_ack(self) -> None:
@@ -70,11 +66,9 @@ class Caller(CallSink):
             self._awaited += 1
 
     def tell(self, seconds: float) -> None:
-        """Only the receiving end tells."""
         raise NotImplementedError
 
     def hear(self) -> float:
-        """Ask for what the receiving end tells."""
         return float(rpc.rpc_sync(self._next, told))
 
     def _answered(self, answer: torch.futures.Future[None]) -> None:
@@ -83,35 +77,30 @@ class Caller(CallSink):
 
 
 class Called:
-    """The chain's source."""
-
     cipher: str | None = None
 
     def __init__(self, inbox: Inbox) -> None:
         self._batches: Iterator[Batch] = iter(CalledSource(inbox))
 
     def move(self) -> None:
-        """Take a call up, which answers it."""
+        """Take up a call, which answers it."""
         next(self._batches).release()
 
     def send_ack(self) -> None:
-        """The answer was it."""
+        """Do nothing: `move` has answered."""
 
     def await_ack(self) -> None:
-        """Only the sending end waits."""
         raise NotImplementedError
 
     def tell(self, seconds: float) -> None:
-        """Have it ready for whoever asks."""
         _told.put(seconds)
 
     def hear(self) -> float:
-        """Only the sending end is told."""
         raise NotImplementedError
 
 
 def sending_end(form: Form, node: Node, to: Place, control: Channel) -> Caller:
-    """Meet the peer ``to`` (host, address, port) and return the end that calls."""
+    """Join the RPC group with the peer ``to`` (host, address, port)."""
     context = _context(form, node, control, socket.socket(), 0, to)
     group = Group(context, lambda: None)
     group.join()
@@ -119,9 +108,9 @@ def sending_end(form: Form, node: Node, to: Place, control: Channel) -> Caller:
 
 
 def receiving_end(form: Form, node: Node, link: socket.socket) -> Called:
-    """Join the group of whoever made this link and return the end that is called."""
+    """Join the RPC group of the peer that opened this link."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # The stage's connection to the orchestrator: silent, and open as long as this process lives.
+    # Stands in for the stage's connection to the orchestrator.
     control = Channel(ours, "orchestrator")
     context = _context(form, node, control, theirs, 1)
     plan = context.order.link_digest(after=False)

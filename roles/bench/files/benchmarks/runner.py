@@ -1,8 +1,7 @@
-"""The orchestrator's part: all that is measured under one network condition, from one document.
+"""Measure everything under one network condition, on the orchestrator.
 
-The document is JSON, written by the role `bench`: the network and who is in it, and for each part
-its settings from `settings.yml`. The answer is JSON too. Like a sweep it keeps a progress file for
-whoever follows, and stops when its lease is not renewed any more.
+Input is a JSON document of the role `bench`, output a JSON result. Like a sweep it keeps a progress
+file, and stops when its lease is no longer renewed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ CASE_PARTS = ("pipeline", "engines", "memory")
 
 
 class Progress:
-    """The progress file, as the role `sweep` follows it; the time left is the parts' budgets'."""
+    """Progress file for the role `sweep`; time left is the sum of budgets."""
 
     def __init__(
         self, path: Path | None, lease: Lease, budgets_s: dict[str, float], at_most: int
@@ -42,19 +41,17 @@ class Progress:
         self.stopped = False
 
     def begin(self, part: str) -> None:
-        """Another part begins; the time of those before it is over."""
         self._part_began = time.monotonic()
         self._part_s = self._budgets_s.pop(part)
 
     def step(self, what: str) -> bool:
-        """Say what is measured now; return whether it should be."""
+        """Report the next measurement; return False once the lease has expired."""
         self._steps += 1
         self._write(what, finished=False)
         self.stopped = self._lease.is_old()
         return not self.stopped
 
     def finish(self) -> None:
-        """Say that it is over."""
         self._write("", finished=True)
 
     def _write(self, what: str, *, finished: bool) -> None:
@@ -75,12 +72,12 @@ class Progress:
 
 
 def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str]:
-    """Measure what `document` asks for; return an exit status and a closing sentence.
+    """Measure a document's parts; return an exit status and a closing sentence.
 
     Raises
     ------
     ParetoPipeError
-        For a node that does not answer, a key that is not shared, a disk that is full.
+        For an unreachable node, a wrong key or a full disk.
     """
     document = narrowed(document)
     wanted = [part for part in ("transport", *CASE_PARTS) if document.get(part)]
@@ -118,7 +115,7 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
 
 
 def prepare(document: dict[str, Any], state_dir: Path, key: bytes) -> None:
-    """Make and deploy the weights of every model that `document` wants: before a link is slow."""
+    """Create and deploy the weights of all models, before shaping makes the link slow."""
     document = narrowed(document)
     laboratory = Laboratory(document, key, state_dir)
     for model in models(document):
@@ -127,13 +124,13 @@ def prepare(document: dict[str, Any], state_dir: Path, key: bytes) -> None:
 
 
 def document_of(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the document to measure by, from what the role writes.
+    """Return the document to measure by.
 
     Parameters
     ----------
     request : dict
-        A network's `settings`, the names of its two `workers` and of the `hub`'s host, everyone's
-        `addresses` and the agents' `port`, and what goes into the result as it is.
+        Of the role: a network's `settings`, names of the two `workers` and the `hub`'s host, all
+        `addresses`, the agents' `port`; other keys go into the result.
     """
     settings = dict(request["settings"])
     netem = settings.pop("netem", None)
@@ -164,10 +161,7 @@ def document_of(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with what its ``quick`` and ``models`` leave of it.
-
-    Quick is one round on small images: it shows that everything works, and no number to keep.
-    """
+    """Apply ``quick`` (one round on small images, to check that all works) and ``models``."""
     quick, only = bool(document.get("quick")), set(document.get("models") or ())
     less = dict(document)
     if quick:
@@ -185,7 +179,6 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def models(document: dict[str, Any]) -> list[str]:
-    """Return the models that `document` wants."""
     wanted = (document[part] for part in CASE_PARTS if document.get(part))
     return sorted({case["model"] for settings in wanted for case in settings["cases"]})
 

@@ -1,4 +1,4 @@
-"""One proved run of the benchmark: a plan, a drive, a record, and the row that the tables need."""
+"""Make one proved run of the benchmark: plan, drive, record, and row for the tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.limits import allocator_of, backend_of
 from paretopipe_runtime import forked
 from paretopipe_runtime.contract.factors import BACKEND, Variant
 from paretopipe_runtime.contract.models import model_info
@@ -24,14 +25,12 @@ from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
-#: What an `alone` run is invalid for, and may be: nothing crosses the link.
+#: Accepted in an `alone` run, whose payload does not cross the link.
 _ALONE = {"bytes_mismatch", "exceeds_wire"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """What one kind of run measures, under which `part` of the benchmark it is filed."""
-
     part: str
     model: str
     cut: int
@@ -43,23 +42,21 @@ class Case:
 
     @property
     def backend(self) -> str:
-        """``pickle`` of ``pickle/default``."""
-        return self.variant.partition("/")[0]
+        return backend_of(self.variant)
 
     @property
     def allocator(self) -> str:
-        """``default`` of ``pickle/default``; tuned unless said."""
-        return self.variant.partition("/")[2] or "tuned"
+        return allocator_of(self.variant)
 
     @property
     def label(self) -> str:
-        """What the progress line calls it."""
+        """Name for the progress line."""
         engine = "" if self.engine == "eager" else f" {self.engine}"
         return f"{self.part}: {self.model} P{self.cut} {self.variant}{engine}"
 
 
 class Laboratory:
-    """The nodes under one network condition: prepares models, and measures cases."""
+    """The nodes under one network condition."""
 
     def __init__(self, document: dict[str, Any], key: bytes, state_dir: Path) -> None:
         self._document = document
@@ -70,14 +67,14 @@ class Laboratory:
         self.hosts: dict[str, Any] = {}
 
     def prepare(self, model: str) -> None:
-        """Make the model's weights and reference answers, and bring the weights to the nodes."""
+        """Create a model's weights and reference answers; deploy the weights."""
         plan = self._plan(Case("", model, 1, "socket"))
         self._prepared[model] = prepare(plan.workload, self._state_dir)
         for worker in plan.chain.workers:
             deploy(worker, self._prepared[model].manifest, self._state_dir / "weights", self._keys)
 
     def measure(self, case: Case, round_: int) -> dict[str, Any]:
-        """Run `case` once, in fresh processes; a failure is a row too."""
+        """Run `case` once, in a fresh process; a failure is a row too."""
         plan = self._plan(case)
         prepared = self._prepared[case.model]
         (run,) = expand(plan, prepared.hop_bytes)
@@ -117,12 +114,12 @@ class Laboratory:
         return {**row, **summary(seen, prepared, run.cuts, case)}
 
     def link(self) -> dict[str, float | None]:
-        """Return the rate in Mbit/s and the one-way delay in seconds that are asked of the link."""
+        """Return the requested rate in Mbit/s and one-way delay in seconds."""
         asked = Network(netem=self._document["network"]["netem"])  # only one direction is delayed
         return {"rate_mbit": asked.asked_rate_mbit, "delay_s": asked.rtt_s}
 
     def _plan(self, case: Case) -> Plan:
-        """A plan for a backend that the product knows, then for the one that is wanted."""
+        """Build a plan for a backend of the product, then set the benchmark's."""
         info = model_info(case.model)
         network = self._document["network"]
         workers = [{**worker, "allocator": case.allocator} for worker in self._document["workers"]]
@@ -158,7 +155,7 @@ class Laboratory:
 def summary(
     seen: dict[str, Any], prepared: Prepared, cuts: tuple[int, ...], case: Case
 ) -> dict[str, Any]:
-    """Return the few figures of a record that the tables need, rounded to microseconds."""
+    """Return a record's figures for the tables, rounded to microseconds."""
     status = seen["status"]
     if case.backend == "alone" and set(status.removeprefix("invalid:").split(",")) <= _ALONE:
         status = "ok"
@@ -190,7 +187,7 @@ def summary(
 
 
 def two_largest(prepared: Prepared, first: int, end: int) -> int:
-    """Return the bytes of the two largest tensors at the boundaries of the blocks [first, end)."""
+    """Return the bytes of the two largest tensors at boundaries of blocks [first, end)."""
     sizes = sorted(boundary.nbytes for boundary in prepared.boundaries[first : end + 1])
     return sum(sizes[-2:])
 

@@ -1,4 +1,4 @@
-"""The sections of the benchmark's text, one function for each: rows in, lines out."""
+"""Sections of the benchmark's text: a function each, from rows to lines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from benchmarks.limits import (
     Spread,
     against,
     against_limit,
+    allocator_of,
     backend_of,
     grouped,
     latency_ratio,
@@ -26,7 +27,7 @@ from paretopipe_runtime.contract.units import WIRE_PER_PAYLOAD
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield a Markdown table whose columns line up in plain text, and an empty line."""
+    """Yield a Markdown table, aligned in plain text, and an empty line."""
     body = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
     for row in (list(head), ["-" * width for width in widths], *body):
@@ -36,7 +37,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def cell(spread: Spread | None, digits: int = 2, scale: float = 1.0) -> str:
-    """Return a spread's text, or a dash."""
     return spread.text(digits, scale) if spread else "–"
 
 
@@ -80,7 +80,6 @@ def _tls(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _processor_s_gb(rows: Sequence[Row], end: int) -> Spread | None:
-    """Return the processor seconds a GB of one end; None of rows from before they were measured."""
     return Spread.of(
         row["processor_s"][end] / (row["bytes_s"] * row["stream_s"]) * 1e9
         for row in rows
@@ -259,7 +258,7 @@ def memory(results: Results) -> Iterator[str]:
                 lines.append(
                     [
                         f"{model} {split} stage {stage + 1}",
-                        variant.partition("/")[2] or "tuned",
+                        allocator_of(variant),
                         *(f"{some[0][part][stage] / 1e6:.0f}" for part in parts),
                         cell(Spread.of(row["peak_rss"][stage] for row in some), 0, 1e-6),
                         cell(Spread.of(memory_ratio(row, stage) for row in some)),

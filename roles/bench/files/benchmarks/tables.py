@@ -1,7 +1,4 @@
-"""The measured JSON as text: medians with least and most, each beside its limit, and the verdicts.
-
-Written by code and never by hand, so that it says what was measured and nothing else.
-"""
+"""Render the measured JSON as text: medians with range, limits and verdicts."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ def write(paths: Sequence[Path], folder: Path) -> None:
     Raises
     ------
     ParetoPipeError
-        ``E_SCHEMA`` for a file of another version, ``E_RESULT`` for one that cannot be read.
+        ``E_SCHEMA`` for a file of another version, ``E_RESULT`` for an unreadable one.
     """
     results: Results = {}
     for path in paths:
@@ -36,7 +33,6 @@ def write(paths: Sequence[Path], folder: Path) -> None:
 
 
 def text(results: Results) -> Iterator[str]:
-    """Yield the lines of the text."""
     yield "# Benchmark results"
     yield ""
     yield "Written by `make bench` from `results.json`; do not edit."
@@ -142,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _compact(results: Results) -> str:
-    """Return JSON with one row a line: a difference then shows what changed."""
+    """Return JSON with one row per line, for readable diffs."""
     lines = []
     for name, result in results.items():
         rows = ",\n".join(json.dumps(row) for row in result["rows"])

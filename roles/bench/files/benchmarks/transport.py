@@ -1,18 +1,15 @@
-"""One tensor from host to host, by several methods, each over an authenticated connection.
+"""Send a tensor from host to host by several methods over authenticated connections.
 
-An *end* is one side of a connection for tensors of one size; `connect` makes the sending one and
-`accept` the receiving one. What they do in a round is fixed beforehand, so that no word is spoken
-between measurements: `pings` tensors, each answered by one byte, then `streams` tensors in a row,
-answered by one byte at the end. When the clocks have stopped, the receiver tells how much processor
-time its process spent on the stream; the sender knows its own.
+A round is `pings` tensors, each acknowledged by one byte, then `streams` tensors with one
+acknowledgement at the end.
 
-==========  ======================================================================================
-``raw``     ``sendall`` from, and ``recv_into``, one buffer: what the wire and the kernel allow
-``ours``    the socket backend's own `TensorSink` and `TensorSource`, checksums on
-``tls``     the same over TLS as stages agree on it, so that both ends need a certificate
-``rpc``     the RPC backend's own classes, see `rpc_transport`
+==========  ========================================================================
+``raw``     ``sendall`` and ``recv_into`` on one buffer
+``ours``    the socket backend's `TensorSink` and `TensorSource`, with checksums
+``tls``     ``ours`` over TLS as between stages
+``rpc``     the RPC backend's classes, see `rpc_transport`
 ``pickle``  the method of the paper's code, see `pickle_backend`
-==========  ======================================================================================
+==========  ========================================================================
 """
 
 from __future__ import annotations
@@ -43,40 +40,32 @@ _SECONDS = struct.Struct("!d")
 
 
 class End(Protocol):
-    """One side of a connection.
-
-    Attributes
-    ----------
-    cipher : str or None
-        What encrypts it.
-    """
+    """One side of a connection; `cipher` is its encryption, if any."""
 
     cipher: str | None
 
     def move(self) -> None:
-        """Send one tensor, or receive one."""
+        """Send or receive one tensor."""
 
-    def send_ack(self) -> None:
-        """Say that everything has arrived."""
+    def send_ack(self) -> None: ...
 
-    def await_ack(self) -> None:
-        """Wait until the peer says so."""
+    def await_ack(self) -> None: ...
 
     def tell(self, seconds: float) -> None:
-        """Let the sending end know, which has stopped its clock by then."""
+        """Send the receiver's processor seconds, after the sender's clock has stopped."""
 
     def hear(self) -> float:
-        """Return what the receiving end tells."""
+        """Receive what the peer tells."""
 
 
 def sending_end(form: Form, node: Node, to: tuple[str, str, int], control: Channel) -> End:
-    """Connect to the peer ``to`` (host, address, port) and return the end that sends."""
+    """Connect to the peer ``to`` (host, address, port)."""
     if form.method == "rpc":
         from benchmarks import rpc_transport  # a torch without RPC lacks what it needs
 
         return rpc_transport.sending_end(form, node, to, control)
     hello = {"role": "receive", "form": form.to_message()}
-    # It blocks, bounded by the unit: a time-out would cost the raw socket a poll a call.
+    # Blocking, bounded by the unit: a timeout would cost the raw socket a poll per call.
     channel, _ = open_channel(
         *(to[0], to[1:], node.keys, hello), transport=form.transport, timeout=TIMEOUT_S
     )
@@ -84,12 +73,12 @@ def sending_end(form: Form, node: Node, to: tuple[str, str, int], control: Chann
 
 
 def receiving_end(form: Form, node: Node, sock: socket.socket, named: str | None) -> End:
-    """Return the end that receives on an accepted connection.
+    """Return the receiving end on an accepted connection.
 
     Parameters
     ----------
     named : str or None
-        Fingerprint of what the sending end shows, where it wants TLS.
+        Fingerprint of the sending end's certificate, for TLS.
     """
     if form.method == "rpc":
         from benchmarks import rpc_transport
@@ -99,10 +88,10 @@ def receiving_end(form: Form, node: Node, sock: socket.socket, named: str | None
 
 
 def send_round(end: End, form: Form) -> dict[str, Any]:
-    """Send one round; return seconds: one for each ping, one for the whole stream.
+    """Send one round; return seconds of each ping and of the stream.
 
-    ``processor_s`` is what the sender's and the receiver's process spent on the stream: all their
-    threads, and the kernel on their behalf. ``cipher`` is what encrypted it, None for most methods.
+    ``processor_s`` has the sender's and the receiver's processor time for the stream, of all
+    threads and the kernel.
     """
     one_way_s = []
     for _ in range(form.pings):
@@ -126,7 +115,6 @@ def send_round(end: End, form: Form) -> dict[str, Any]:
 
 
 def receive_round(end: End, form: Form) -> None:
-    """Receive one round."""
     for _ in range(form.pings):
         end.move()
         end.send_ack()
@@ -138,7 +126,7 @@ def receive_round(end: End, form: Form) -> None:
 
 
 class _Words:
-    """What an encrypted socket lacks and a few bytes need: it has only what a channel calls."""
+    """Small reads and writes on an encrypted socket, with only a channel's calls."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -156,8 +144,6 @@ class _Words:
 
 
 class _OverSocket:
-    """The acknowledgements of every method that has a socket: the same bytes, the same calls."""
-
     def __init__(self, channel: Channel) -> None:
         self.sock = channel.sock
         self.cipher = channel.cipher
@@ -186,8 +172,6 @@ class _OverSocket:
 
 
 class RawSender(_OverSocket):
-    """`sendall` from one buffer."""
-
     def __init__(self, form: Form, channel: Channel) -> None:
         super().__init__(channel)
         self._buffer = filled(form).numpy().data.cast("B")
@@ -197,8 +181,6 @@ class RawSender(_OverSocket):
 
 
 class RawReceiver(_OverSocket):
-    """`recv_into` one buffer."""
-
     def __init__(self, form: Form, channel: Channel) -> None:
         super().__init__(channel)
         self._buffer = memoryview(bytearray(form.nbytes))
@@ -213,8 +195,6 @@ class RawReceiver(_OverSocket):
 
 
 class OurSender(_OverSocket):
-    """The socket backend's sink, given the same output again and again."""
-
     def __init__(self, form: Form, channel: Channel) -> None:
         super().__init__(channel)
         self._sink = TensorSink(
@@ -232,8 +212,6 @@ class OurSender(_OverSocket):
 
 
 class OurReceiver(_OverSocket):
-    """The socket backend's source; every tensor is given back at once."""
-
     def __init__(self, form: Form, channel: Channel) -> None:
         super().__init__(channel)
         source = TensorSource(
@@ -251,8 +229,6 @@ class OurReceiver(_OverSocket):
 
 
 class PickleSender(_OverSocket):
-    """Pickles and sends."""
-
     def __init__(self, form: Form, channel: Channel) -> None:
         super().__init__(channel)
         self._output = filled(form)
@@ -262,8 +238,6 @@ class PickleSender(_OverSocket):
 
 
 class PickleReceiver(_OverSocket):
-    """Receives and unpickles."""
-
     def __init__(self, form: Form, channel: Channel) -> None:
         super().__init__(channel)
         self._expected = form.nbytes
@@ -275,7 +249,7 @@ class PickleReceiver(_OverSocket):
 
 
 def filled(form: Form) -> torch.Tensor:
-    """A tensor to send: numbers, because nothing must be able to make light of zeros."""
+    """Return a tensor of changing bytes: zeros might be compressed or deduplicated."""
     tensor, buffer = memory.empty(form.tensor, "contiguous")
     for start in range(0, len(buffer), 251):
         buffer[start : start + 251] = bytes(range(251))[: len(buffer) - start]
@@ -283,7 +257,7 @@ def filled(form: Form) -> torch.Tensor:
 
 
 def fail(error: ParetoPipeError) -> NoReturn:
-    """In a thread of a benchmark's process: the peer sees the connection close."""
+    """End a benchmark process from any thread; the peer sees the connection close."""
     print(error, file=sys.stderr, flush=True)
     os._exit(1)
 
