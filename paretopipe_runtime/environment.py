@@ -1,4 +1,4 @@
-"""What a host is: everything a reader needs to judge or repeat a number measured on it."""
+"""Facts about the host for judging and repeating its measurements."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ GET_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
 def describe_host() -> dict[str, Any]:
-    """Return the host's hardware and software as JSON-ready values; unknown ones are None.
+    """Return hardware and software as JSON-ready values, None if unknown.
 
-    `cpu_count` and `memory_bytes` are the machine's. A container cannot see the limits it is under;
-    `deployment` is where its maker wrote them (`DEPLOYMENT=` in machine-info(5)).
+    `cpu_count` and `memory_bytes` are the machine's, also in a container; `deployment` is from
+    machine-info(5), where the container's maker states its limits.
     """
     return {
         "hostname": socket.gethostname(),
@@ -50,21 +50,19 @@ def describe_host() -> dict[str, Any]:
 
 
 def boot_id() -> str | None:
-    """Return what the kernel calls this boot: another one after every reboot."""
     return _read(BOOT_ID)
 
 
 def temperature_c() -> float | None:
-    """Return the processor's temperature in °C where the kernel tells it."""
+    """Return the processor's temperature in °C."""
     text = _read("/sys/class/thermal/thermal_zone0/temp")
     return int(text) / 1000 if text else None
 
 
 def throttled() -> str | None:
-    """Return a Raspberry Pi's throttle bits in hex (firmware's ``get_throttled``), else None.
+    """Return a Raspberry Pi's throttle bits in hex, None elsewhere.
 
-    From the kernel where it tells them; else from the `vcgencmd` program, which needs a device file
-    that a hardened unit does not see.
+    The kernel's file comes first: `vcgencmd` needs a device that hardened units cannot see.
     """
     said = _read(GET_THROTTLED)
     if said is None and (program := shutil.which("vcgencmd")):
@@ -105,7 +103,7 @@ def _installed_version(package: str) -> str | None:
 
 
 def _loaded_version(module: str) -> str | None:
-    """The version of a module that this process has imported; never imports it."""
+    """Return an imported module's version; never import it."""
     return getattr(sys.modules.get(module), "__version__", None)
 
 

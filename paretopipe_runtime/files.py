@@ -1,4 +1,4 @@
-"""Files: their digests, and writing that shows them under their name whole or not at all."""
+"""Atomic writes, and digests of files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 @contextmanager
 def partial(folder: Path) -> Iterator[Path]:
-    """A file to write in `folder`; gone afterwards unless it has settled under its own name."""
+    """Yield a path for a temporary file; it is deleted unless settled."""
     unfinished = folder / f".{secrets.token_hex(8)}.partial"
     try:
         yield unfinished
@@ -24,14 +24,14 @@ def partial(folder: Path) -> Iterator[Path]:
 
 
 def settle(unfinished: Path, path: Path) -> None:
-    """Give a finished file its name, once its content is on the disk."""
+    """Sync a finished file and rename it to `path`."""
     _sync(unfinished)
     unfinished.replace(path)
     _sync(path.parent)
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Replace `path` by a JSON object, for people to read too."""
+    """Replace `path` by an indented JSON object."""
     with partial(path.parent) as unfinished:
         unfinished.write_text(json.dumps(document, indent=1) + "\n")
         settle(unfinished, path)
@@ -44,10 +44,7 @@ def digest_of(path: Path) -> str:
 
 
 def offer_json(path: Path, value: Any) -> None:
-    """Replace `path` by JSON that nobody depends on: a disk too full for it ends no job.
-
-    It hides no error of the records either, which say the same of the disk in a sentence.
-    """
+    """Replace `path` by JSON that is dispensable: disk errors are ignored."""
     unfinished = path.with_name(path.name + ".partial")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

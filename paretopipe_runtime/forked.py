@@ -1,4 +1,4 @@
-"""Run a function in a fresh forked process and get its JSON answer back."""
+"""Run a function in a forked process and return its JSON result."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def call(function: Callable[[], Any]) -> Any:
-    """Return what `function` returns (JSON-ready), computed in a child process.
+    """Return the JSON-ready result of `function`, computed in a forked child.
 
-    The child starts with this process's imports and nothing of its other children: no threads, no
-    connections, no warm caches.
+    The child inherits imports, but no threads, connections or warm caches.
 
     Raises
     ------
     ParetoPipeError
-        The one `function` raised; ``E_CRASH`` when the child died or raised anything else.
+        As raised by `function`; ``E_CRASH`` for other exceptions and a dead child.
     """
     read_end, write_end = os.pipe()
     parent = os.getpid()
@@ -36,13 +35,13 @@ def call(function: Callable[[], Any]) -> Any:
             die_with(parent)
             os.close(read_end)
             _child(function, write_end)
-        finally:  # whatever it was: the parent's code is not to go on a second time in here
+        finally:  # never return into the parent's code
             os._exit(1)
     os.close(write_end)
     try:
         with os.fdopen(read_end, "rb") as pipe:
             answer = pipe.read()
-    except BaseException:  # interrupted: do not leave the child running
+    except BaseException:  # such as KeyboardInterrupt
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
@@ -57,26 +56,23 @@ def call(function: Callable[[], Any]) -> Any:
 
 
 def die_with(parent: int) -> None:
-    """Let the kernel kill this process, which `parent` has just forked, once that dies.
-
-    What a killed process started would otherwise go on, and be in the way of what starts next.
-    """
+    """Have the kernel kill this just forked process when `parent` dies."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was faster
+    if os.getppid() != parent:  # it died first
         os._exit(1)
 
 
 def _child(function: Callable[[], Any], write_end: int) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):  # a parent that ends orderly need not wait
+    for number in (signal.SIGTERM, signal.SIGINT):  # undo the parent's handlers
         signal.signal(number, signal.SIG_DFL)
     try:
         outcome = {"value": function()}
     except ParetoPipeError as error:
         outcome = {"error": (error.code, error.message)}
-    except BaseException as error:  # the parent gets one line, the log the traceback
+    except BaseException as error:  # one line for the parent, the traceback for the log
         sys.excepthook(type(error), error, error.__traceback__)
         outcome = {"error": ("E_CRASH", f"{type(error).__name__}: {error}")}
-    with contextlib.suppress(OSError):  # whom it was for may be gone
+    with contextlib.suppress(OSError):  # the reader may be gone
         sys.stderr.flush()
     with os.fdopen(write_end, "wb") as pipe:
         pipe.write(json.dumps(outcome).encode())

@@ -1,4 +1,4 @@
-"""The golden batches, the unsplit model's answer to them, and whether another answer equals it."""
+"""Golden batches, the unsplit model's reference logits, and their comparison with others."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.models.initial import uniform
 from paretopipe_runtime.weights import load_stage
 
-#: Largest relative error of float32 logits that still counts as the same answer from one engine.
+#: Largest relative error of equal float32 logits from one engine.
 TOLERANCE = 1e-5
 _CIFAR_PX = 32
-# ImageNet's, which torchvision's models expect.
+# ImageNet's.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
 _STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
 
 
 @dataclass(frozen=True)
 class Proof:
-    """How close some logits are to the reference.
+    """Distance of logits from the reference; infinite for another shape or non-finite values.
 
-    `max_rel_err` is infinite where there is nothing to compare: another shape, or a value that is
-    not finite. `argmax_equal` says whether every image keeps its class.
+    `argmax_equal` if every image keeps its class.
     """
 
     max_rel_err: float
@@ -38,30 +37,22 @@ class Proof:
 
 
 def input_batches(batch: int, image_px: int, count: int, seed: int) -> list[NDArray[np.float32]]:
-    """Return `count` batches of images as contiguous float32 arrays (batch, 3, px, px).
+    """Return `count` float32 arrays (batch, 3, px, px), bit-identical on every machine.
 
-    They stand in for resized CIFAR-10 images and are synthetic: 32 x 32 random pixels over random
-    blotches of colour, so that images differ as wholes and not only in their noise, enlarged
-    bilinearly and normalised with ImageNet's mean and deviation. Batch i is the same for any
-    `count`, and every bit is the same on every machine: element-wise numpy only.
-
-    Parameters
-    ----------
-    batch, image_px, count : int
-        Images a batch, their height and width, and how many batches.
-    seed : int
-        Other seeds give other images.
+    Synthetic stand-ins for resized CIFAR-10 images: 32 x 32 noise over random colour blotches,
+    which make whole images differ, enlarged bilinearly and normalised as ImageNet. Batch i does
+    not depend on `count`.
     """
     return [_batch(f"images/{seed}/{index}", batch, image_px) for index in range(count)]
 
 
 def random_batches(shape: tuple[int, ...], count: int, seed: int) -> list[NDArray[np.float32]]:
-    """Return `count` float32 arrays of numbers in [0, 1) that mean nothing, the same everywhere."""
+    """Return `count` float32 arrays in [0, 1), bit-identical on every machine."""
     return [uniform(f"numbers/{seed}/{index}", shape, 0, 1) for index in range(count)]
 
 
 def input_digest(batches: Sequence[NDArray[np.float32]]) -> str:
-    """Return the sha256 over the batches' shapes and values."""
+    """Return the sha256 over shapes, types and values."""
     digest = hashlib.sha256()
     for array in batches:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -76,7 +67,7 @@ def reference_logits(
     store: Path,
     batches: Sequence[NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """Return the unsplit model's logits as one array (batches, batch, classes)."""
+    """Return the unsplit model's logits (batches, batch, classes)."""
     import torch
 
     model = load_stage(name, classes, manifest, store, 0, model_info(name).blocks)
@@ -89,18 +80,14 @@ def compare(
 ) -> Proof:
     """Compare logits (…, batch, classes) with the unsplit model's.
 
-    The error of a batch is max|logits - reference| / max|reference|. Relative to the batch's
-    largest logit and not element by element, because float32 sums are good to a few parts in 10^7
-    of their largest terms: a logit that happens to lie near zero has no more digits than its
-    neighbours, and dividing by it would report noise.
+    A batch's error is max|logits - reference| / max|reference|. It is relative to the largest
+    logit because float32 sums are accurate to a few parts in 10^7 of their largest terms: relative
+    to a logit near zero it would be noise.
 
     Parameters
     ----------
-    logits, reference
-        Arrays of the same shape; one batch or a stack of them.
     tolerance : float
-        An image whose class changes between two logits of the reference closer than this (on the
-        same scale) is a tie and counts as equal.
+        Classes whose reference logits differ by less, on the same scale, count as equal.
     """
     if logits.shape != reference.shape or logits.size == 0:
         return Proof(math.inf, argmax_equal=False, finite=bool(np.isfinite(logits).all()))
@@ -125,7 +112,7 @@ def _batch(key: str, batch: int, image_px: int) -> NDArray[np.float32]:
 
 
 def _resize(images: NDArray[np.float32], px: int) -> NDArray[np.float32]:
-    """Bilinear, pixel centres aligned as image libraries do; first one axis, then the other."""
+    """Resize bilinearly with aligned pixel centres, one axis after the other."""
     size = images.shape[-1]
     position = ((np.arange(px) + 0.5) * (size / px) - 0.5).clip(0, size - 1)
     low = position.astype(np.intp)

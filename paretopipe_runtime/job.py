@@ -1,7 +1,6 @@
-"""What every long command does: hold the host's lock, end when told to, say how it ended.
+"""Host lock, lease and stop signals of long commands.
 
-What the lock's file says of its holder is for people. Whether it is held, only the kernel tells:
-nothing has to be tidied after a crash, and nothing can be left behind that blocks the next sweep.
+The lock is the kernel's, so a crash leaves nothing behind; the file's content is for people.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
 
-#: Exit codes; 75 is EX_TEMPFAIL of sysexits.h: the same command goes on.
+#: Exit codes; 75 is sysexits.h's EX_TEMPFAIL: the same command continues.
 COMPLETE, INCOMPLETE, INTERRUPTED = 0, 1, 75
 
 NAME = "sweep.lock"
-#: A holder that was killed lets go within this time, and a new one has written who it is.
+#: Within this time a killed holder's lock is released, and a new holder has signed.
 PATIENCE_S = 0.3
 _POLL_S = 0.02
 SECOND_LOOK_S = 5.0  # a controller renews its lease every 2 s
@@ -35,20 +34,19 @@ SECOND_LOOK_S = 5.0  # a controller renews its lease every 2 s
 
 @contextmanager
 def hold(state_dir: Path, operation: str) -> Iterator[None]:
-    """Hold this host's lock while the block runs; children forked meanwhile hold it, too.
+    """Hold this host's lock while the block runs; children forked meanwhile hold it too.
 
     Parameters
     ----------
     state_dir : Path
-        The lock is a file in it, and stays there.
+        Folder of the lock file, which is never deleted.
     operation : str
-        What the next one is told that the host is busy with.
+        Name of the command, for the error of the next one.
 
     Raises
     ------
     ParetoPipeError
-        ``E_BUSY``: who holds it, since when, and how it is freed; ``E_DISK`` where there can be no
-        such file.
+        ``E_BUSY``, with the holder; ``E_DISK``.
     """
     path = state_dir / NAME
     try:
@@ -79,7 +77,7 @@ def _acquire(descriptor: int, path: Path) -> None:
 
 
 def _sign(descriptor: int, operation: str) -> None:
-    """Say who holds it; a disk too full for that does not matter here."""
+    """Record the holder; a full disk does not matter."""
     holder = {
         "operation": operation,
         "pid": os.getpid(),
@@ -97,7 +95,7 @@ def _sign(descriptor: int, operation: str) -> None:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # one without a name, as in a container
+    except (KeyError, OSError):  # no passwd entry, as in a container
         return str(os.getuid())
 
 
@@ -117,27 +115,20 @@ def _in_use(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Lease:
-    """A file that whoever started a job touches again and again: without it the job ends.
-
-    Without a path there is nobody to wait for.
-    """
+    """A file that a job's starter touches periodically, or the job ends; no path, no lease."""
 
     path: Path | None
     seconds: float
 
     def expired(self) -> bool:
-        """Whether whoever holds it has stopped touching it.
-
-        A clock that was set, either way, makes a lease look old until it is touched the next time,
-        so an old one is looked at twice.
-        """
+        """Say whether the lease has run out; looks twice, as a changed clock ages it once."""
         if not self.is_old():
             return False
         time.sleep(SECOND_LOOK_S)
         return self.is_old()
 
     def is_old(self) -> bool:
-        """Whether it looks so now: enough to doubt a run, not to end a sweep."""
+        """Say whether it looks expired: enough to doubt a run, not to end a sweep."""
         if self.path is None:
             return False
         try:
@@ -147,9 +138,9 @@ class Lease:
 
 
 def stop_on_signal() -> list[int]:
-    """Let SIGTERM and SIGINT fill the list in place of ending the process.
+    """Collect SIGTERM and SIGINT in the returned list instead of dying.
 
-    systemd and a terminal signal the child under way as well, which ends at once; a signal to this
+    A terminal or systemd signals the current child too, which ends at once; a signal to this
     process alone lets it finish.
     """
     seen: list[int] = []

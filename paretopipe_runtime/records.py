@@ -1,7 +1,6 @@
-"""The records file: append-only JSON lines, one a run, each with its own checksum.
+"""Records file: append-only JSON lines with checksums, the only state of a sweep.
 
-The file is the only state of a sweep. A run counts as done when a line says ``ok`` for its key;
-whatever else is in the file stays there.
+A run is done if a line says ``ok`` for its key.
 """
 
 from __future__ import annotations
@@ -26,18 +25,13 @@ from paretopipe_runtime.contract.lines import (
 )
 from paretopipe_runtime.errors import ParetoPipeError
 
-_CLOSING_S = 3.0  # between a run's last time and its record, and what a second's rounding hides
+_CLOSING_S = 3.0  # from a run's last timestamp to its record, rounding included
 
 
 class Records:
-    """One cell's records file, opened for reading and appending.
+    """One cell's records file; opening moves a torn last line to ``<file>.torn``.
 
-    Opening mends what a crash left: a torn last line moves to ``<file>.torn``.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_SCHEMA`` for a file of a newer ParetoPipe, ``E_DISK`` when a line cannot be written.
+    Raises ``E_SCHEMA`` for a newer ParetoPipe's file, ``E_DISK`` when a line cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,31 +44,30 @@ class Records:
         self._lines = set(_lines(path))
         self.plan: Record | None = None  # the latest
         self._drift: Record = {}
-        self.runs: list[Record] = []  # in the order they were measured in
+        self.runs: list[Record] = []  # in order of measurement
         self.attempts: dict[str, int] = {}
         self.done: dict[str, Record] = {}
         for line in _lines(path):
             self._note(_parse(line, path))
 
     def append(self, record: Record) -> None:
-        """Write one record for good: a single write, then fsync."""
         body, line = sealed(record)
         self._write(line)
         self._note(body)
 
     def append_plan(self, document: Record) -> None:
-        """Write the plan unless the latest one in the file is the same."""
+        """Append the plan unless it is the latest."""
         if self.plan != document:
             self.append({"kind": PLAN, "plan": document})
 
     def append_drift(self, cell_id: str, verdict: Record) -> None:
-        """Write what was found of the cell's drift unless the latest line of it says the same."""
+        """Append the cell's drift verdict unless it is the latest."""
         record = {"kind": DRIFT, "cell_id": cell_id, **verdict}
         if any(self._drift.get(key) != value for key, value in record.items()):
             self.append(record)
 
     def merge(self, other: Path) -> int:
-        """Append the whole lines of `other` that this file lacks; return how many there were."""
+        """Append the lines of `other` that this file lacks; return their number."""
         added = 0
         for line in _lines(other) if other.exists() else ():
             if line not in self._lines:
@@ -84,9 +77,9 @@ class Records:
         return added
 
     def withdraw(self, since: float, reason: str) -> int:
-        """Say of every valid run that ended after `since`, in Unix time, that it does not count.
+        """Invalidate valid runs that ended after `since`, in Unix time, and return their number.
 
-        The run's own line stays; one that makes it ``invalid:<reason>`` follows. Return how many.
+        The run's own line stays; one with status ``invalid:<reason>`` follows.
         """
         runs = [run for run in self.runs if run["status"] == "ok" and _ended(run) >= since]
         for run in runs:
@@ -139,7 +132,7 @@ class Records:
 
 
 def _ended(run: Record) -> float:
-    """When the run's record can have been written at the latest, in Unix time."""
+    """Return the latest Unix time at which the run's record can have been written."""
     began = datetime.strptime(run["started_at"], "%Y-%m-%dT%H:%M:%S%z")
     return began.timestamp() + float(run["wall_s"]) + _CLOSING_S
 
@@ -167,7 +160,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _make(path: Path) -> None:
-    """Have the file, and its name on the disk: what fsync saves of a file is not its name."""
+    """Create the file and sync its folder, without which the name may be lost."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         return
@@ -191,7 +184,7 @@ def _mend(path: Path) -> None:
 
 
 def _parse(line: bytes, path: Path) -> Record | None:
-    """Return the record on `line`; None where its checksum says it is damaged."""
+    """Return the record on `line`, None if its checksum is wrong."""
     try:
         record = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The process that starts a unit's command, waits for it, and writes down how it ended."""
+"""A unit's supervisor: start the command, wait, and record how it ended."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from paretopipe_runtime import forked
 
 MARK = "PARETOPIPE_UNIT"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-#: Seconds from SIGTERM to SIGKILL, and before another try of what had lived for so long.
+#: Seconds from SIGTERM to SIGKILL, before a restart, and of life to be restarted at all.
 GRACE_S, RETRY_S, LIVED_S = 10.0, 1.0, 10.0
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to run: where, and on which processor.
+    """A command line with its folder and processor.
 
-    `cpu` counts the processors that this process may use, -1 is the last one. What is to `restart`
-    where it fails has to have lived for a while. `of` tells of what the arguments do not show.
+    `cpu` indexes the allowed processors, -1 is the last. `restart` is for failures, except early
+    ones. `of` only enters the digest.
     """
 
     words: tuple[str, ...]
@@ -38,12 +38,11 @@ class Command:
 
     @property
     def digest(self) -> str:
-        """The same for the same command."""
         return hashlib.sha256(json.dumps(asdict(self), default=str).encode()).hexdigest()
 
 
 def redirect(log: Path) -> None:
-    """Let this process read nothing, and say everything to its log."""
+    """Redirect standard input to /dev/null and output to the log."""
     sys.stdout.flush()
     sys.stderr.flush()
     descriptors = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -54,9 +53,9 @@ def redirect(log: Path) -> None:
 
 
 def supervise(file: Path, command: Command, mark: str, report: int) -> None:
-    """Run `command` to its end, or until SIGTERM; `report` is told why it cannot be started.
+    """Run `command` until it ends or SIGTERM comes; `report` receives a failure to start.
 
-    Everything that it started ends with it, known by the mark in its environment.
+    All its descendants, marked in their environment, end with it.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     while True:
@@ -90,7 +89,7 @@ def supervise(file: Path, command: Command, mark: str, report: int) -> None:
 
 
 def born(pid: int) -> str | None:
-    """Return when a process started, in ticks since the boot; None where there is none."""
+    """Return a process's start in clock ticks since boot."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (FileNotFoundError, ProcessLookupError):
@@ -98,7 +97,7 @@ def born(pid: int) -> str | None:
 
 
 def end_marked(mark: str) -> None:
-    """Kill every process whose environment has the mark, and see it gone."""
+    """Kill all processes with the mark in their environment."""
     wanted = f"{MARK}={mark}".encode()
     while mark:
         alive = [path for path in Path("/proc").glob("[0-9]*/environ") if _has(path, wanted)]
@@ -113,7 +112,7 @@ def end_marked(mark: str) -> None:
 def _has(environ: Path, wanted: bytes) -> bool:
     try:
         return wanted in environ.read_bytes().split(b"\0")
-    except OSError:  # another user's, or gone
+    except OSError:  # another user's, or ended
         return False
 
 
@@ -132,12 +131,12 @@ def _launch(command: Command, mark: str) -> subprocess.Popen[bytes]:
         cwd=command.cwd,
         env={**os.environ, MARK: mark},
         start_new_session=True,
-        preexec_fn=settle,  # there are no threads here
+        preexec_fn=settle,  # safe without threads
     )
 
 
 def _wait(child: subprocess.Popen[bytes]) -> bool:
-    """Wait for the child, and end it once told to; return whether it was."""
+    """Wait for the child, ending it on SIGTERM; return whether that came."""
     stopped, deadline = False, 0.0
     while child.poll() is None:
         told = signal.sigtimedwait(_SIGNALS, GRACE_S)
@@ -150,7 +149,6 @@ def _wait(child: subprocess.Popen[bytes]) -> bool:
 
 
 def _write(file: Path, command: Command, mark: str, state: str, result: str, status: int) -> None:
-    """Replace the unit's file, in the words of systemd."""
     words = {
         "ActiveState": state,
         "Result": result,

@@ -1,9 +1,8 @@
-"""Does PyTorch compute on this host? One convolution, in a process of its own.
+"""Test PyTorch with one convolution in a child process.
 
-Some builds import well and die with an illegal instruction at the first convolution. This file
-needs nothing but the standard library: provisioning gives it to a host's Python before the runtime
-is there, and ``python -m paretopipe_runtime.try_torch`` runs it where it is. It ends with status 1
-and one sentence where PyTorch does not work; else it makes the files named to it, if any.
+Some builds import well and die there with an illegal instruction. Standard library only, as
+provisioning runs it before installing the runtime. Exits with 1 and a sentence where PyTorch
+fails; else touches the files in its arguments.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-#: What roles/preflight tries too, by a module that has nothing of the runtime: a test compares.
+#: Same as in roles/preflight, which cannot import the runtime; a test compares them.
 CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
 _WHAT_TO_DO = (
     "set runtime_versions in the inventory to a build for this processor (on a Raspberry Pi 4 "
@@ -23,7 +22,7 @@ _WHAT_TO_DO = (
 
 
 def failure() -> str | None:
-    """Return what was seen and what to do about it, on one line; None where PyTorch works."""
+    """Return the failure and the remedy on one line, None where PyTorch works."""
     done = subprocess.run(
         [sys.executable, "-c", CONVOLUTION],
         stdout=subprocess.DEVNULL,
@@ -40,7 +39,7 @@ def failure() -> str | None:
 
 
 def _signal_name(status: int) -> str | None:
-    """What killed a process that ended with `status`; a shell in between adds the signal to 128."""
+    """Name the signal that ended a process; shells add 128 to its number."""
     number = -status if status < 0 else status - 128
     try:
         name = signal.strsignal(number) if number > 0 else None

@@ -1,13 +1,9 @@
-"""Commands that outlive whoever started them, on a machine that is not ours to have units on.
-
-What we use of systemd where hosts are processes: one command under one name, its last words, how it
-ended, an end to all that it started. Each unit has a supervisor, which holds a lock for as long as
-it lives: the kernel frees it, so nothing a crash or a reboot leaves behind is taken for running.
+"""Units where hosts are processes: named commands that outlive their starter, without systemd.
 
     paretopipe unit start NAME --dir FOLDER -- COMMAND …
 
-In FOLDER, NAME.unit says how the unit is, in words that a shell can read and that are systemd's
-(``systemctl show --property=ActiveState,Result,ExecMainStatus``); NAME.log is what it said.
+FOLDER/NAME.unit has the state in systemd's words (``systemctl show --property=ActiveState,…``),
+NAME.log the output. A unit runs while its supervisor holds a kernel lock, so none is stale.
 """
 
 from __future__ import annotations
@@ -28,30 +24,27 @@ from pathlib import Path
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.supervisor import Command, born, end_marked, redirect, supervise
 
-#: Seconds for a unit to say its first word, for a look at the lock to be over, to end a unit.
+#: Timeouts in seconds: for a unit's first output, for readers of the lock, for a unit to end.
 HEAR_S, LOOK_S, STOP_S = 60.0, 0.5, 20.0
 _POLL_S = 0.02
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit by its folder and name."""
-
     folder: Path
     name: str
 
     @property
     def log(self) -> Path:
-        """What the command said since it was started."""
+        """The command's output since its start."""
         return self.folder / f"{self.name}.log"
 
     @property
     def file(self) -> Path:
-        """How the unit is."""
         return self.folder / f"{self.name}.unit"
 
     def state(self) -> dict[str, str]:
-        """Return the words of the unit's file; none before its first start."""
+        """Return the words of the unit's file, none before its first start."""
         try:
             lines = self.file.read_text().splitlines()
         except FileNotFoundError:
@@ -59,7 +52,7 @@ class Unit:
         return dict(line.split("=", 1) for line in lines)
 
     def running(self) -> bool:
-        """Whether it has a supervisor."""
+        """Say whether the unit has a supervisor."""
         try:
             descriptor = os.open(self.folder / f"{self.name}.lock", os.O_RDONLY)
         except FileNotFoundError:
@@ -73,13 +66,7 @@ class Unit:
         return False
 
     def acquire(self) -> int:
-        """Return the descriptor that holds the unit's lock.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_BUSY`` where the unit is running.
-        """
+        """Return a descriptor that holds the unit's lock, or raise ``E_BUSY`` if it is running."""
         descriptor = os.open(self.folder / f"{self.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LOOK_S
         while True:
@@ -104,19 +91,15 @@ def start(
     touch: Sequence[Path] = (),
     remove: Sequence[Path] = (),
 ) -> str:
-    """Start a unit that is not running; return the first line with `hear` in it, once it is said.
+    """Start a unit; wait for and return the first line with `hear` in it.
 
-    Files that it is to find new, or not at all, belong to another one while that is running.
+    `touch` and `remove` files only under the lock: until then they are a running unit's.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_BUSY`` where it is running already, ``E_UNIT`` where its command cannot be started or
-        ends before it has said that: with its last words.
+    Raises ``E_BUSY`` if it is running, ``E_UNIT``, with its last words, if it ends too soon.
     """
     lock = unit.acquire()
     try:
-        end_marked(unit.state().get("Mark", ""))  # of a supervisor that was killed
+        end_marked(unit.state().get("Mark", ""))  # left by a killed supervisor
         unit.file.unlink(missing_ok=True)
         unit.log.write_bytes(b"")
         for path in touch:
@@ -130,7 +113,7 @@ def start(
                 os.close(reader)
                 redirect(unit.log)
                 supervise(unit.file, command, secrets.token_hex(16), writer)
-            except OSError as error:  # before its command runs, or it is told in vain
+            except OSError as error:
                 with contextlib.suppress(OSError):
                     os.write(writer, str(error).encode())
             finally:
@@ -139,14 +122,14 @@ def start(
         with os.fdopen(reader) as pipe:
             trouble = pipe.read()
     finally:
-        os.close(lock)  # the supervisor has it too
+        os.close(lock)  # the supervisor still holds it
     if trouble:
         raise ParetoPipeError("E_UNIT", f"{unit.name} cannot be started: {trouble}")
     return _heard(unit, hear) if hear else ""
 
 
 def stop(unit: Unit) -> bool:
-    """End a unit and everything it started, and forget how it was; return whether it ran."""
+    """End a unit and its processes, and delete its state; return whether it ran."""
     ran, deadline = unit.running(), time.monotonic() + STOP_S
     while unit.running():
         state = unit.state()
@@ -160,7 +143,7 @@ def stop(unit: Unit) -> bool:
 
 
 def hold(unit: Unit, mark: str, lease: Path) -> str:
-    """Renew the lease that a unit lives by; return ``held``, or ``lost`` where it is no more."""
+    """Renew a unit's lease; return ``held``, or ``lost`` if it has ended."""
     if not unit.running() or unit.state().get("Mark") != mark:
         return "lost"
     os.utime(lease)
@@ -170,7 +153,7 @@ def hold(unit: Unit, mark: str, lease: Path) -> str:
 def _heard(unit: Unit, words: str) -> str:
     deadline, over = time.monotonic() + HEAR_S, False
     while not over and time.monotonic() < deadline:
-        over = not unit.running()  # before the log: its last words are read
+        over = not unit.running()  # before the log, so that the last line is seen
         if not over and (line := _said(unit, words)):
             return line
         time.sleep(_POLL_S)
@@ -180,13 +163,12 @@ def _heard(unit: Unit, words: str) -> str:
 
 
 def _said(unit: Unit, words: str) -> str:
-    """The first whole line of its log with `words` in it."""
+    """Return its log's first complete line with `words` in it."""
     lines = unit.log.read_text(errors="replace").split("\n")[:-1]
     return next((line for line in lines if words in line), "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; print what came of it as JSON, `hold` as its word."""
     options = _parser().parse_args(arguments)
     unit = Unit(options.dir.resolve(), options.name)
     if options.do == "hold":

@@ -1,7 +1,7 @@
-"""Which code is this? The release number plus a digest of the package's own sources.
+"""The release number plus a digest of the package's sources.
 
-``python -m paretopipe_runtime.version`` prints it; provisioning compares the controller's with the
-node's, so that an edited file reaches the nodes without anyone raising a version number.
+Provisioning compares ``python -m paretopipe_runtime.version`` with the node's, so that every edit
+reaches the nodes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import hashlib
 from pathlib import Path
 
 RELEASE = "0.1.0"
-_KINDS = ("*.py", "*.safetensors")  # what a wheel has in it
+_KINDS = ("*.py", "*.safetensors")  # a wheel's content
 
 
 def code_digest() -> str:
-    """Return 12 hex digits of SHA-256 over the names and contents of the package's files."""
+    """Return 12 hex digits of SHA-256 over the package's files."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(path for kind in _KINDS for path in package.rglob(kind)):
@@ -26,7 +26,7 @@ def code_digest() -> str:
 
 @functools.cache
 def version() -> str:
-    """Return ``RELEASE+digest``, a valid PEP 440 local version."""
+    """Return ``RELEASE+digest``, a PEP 440 local version."""
     return f"{RELEASE}+{code_digest()}"
 
 

@@ -1,8 +1,7 @@
-"""Weights at rest: one safetensors file a block, named by its sha256, and a manifest over them.
+"""Weights on disk: safetensors files per block, named by sha256, and a manifest.
 
-Never pickles. A manifest is what one end tells the other; the files travel by content, so a node
-fetches what it lacks and two models may share a file. Loading maps a file into memory and copies
-nothing: pages are read when a layer first touches them, and shared by every process on the host.
+Files are content-addressed, so nodes fetch only missing ones and models may share them. Loading
+maps them into memory, shared by all processes of a host.
 """
 
 from __future__ import annotations
@@ -36,22 +35,18 @@ SET_SCHEMA_VERSION = 1  # of a set's file
 
 
 def block_path(store: Path, sha256: str) -> Path:
-    """Return where a store keeps the block file with this content."""
     return store / f"{sha256}.safetensors"
 
 
 def tensor_nbytes(store: Path, sha256: str) -> int:
-    """Return the bytes of a block's tensors: its file's without the header."""
+    """Return the size in bytes of a block's tensors, without the header."""
     with block_path(store, sha256).open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         return file.seek(0, os.SEEK_END) - 8 - header
 
 
 def verify_block(store: Path, sha256: str) -> bool:
-    """Return whether the block file is there with the content that its name promises.
-
-    Reads the whole file.
-    """
+    """Verify a block file's sha256; False if it is missing."""
     try:
         return digest_of(block_path(store, sha256)) == sha256
     except FileNotFoundError:
@@ -59,16 +54,12 @@ def verify_block(store: Path, sha256: str) -> bool:
 
 
 def verify_stage(manifest: WeightsManifest, store: Path, first: int, end: int) -> None:
-    """Read the files of the blocks [first, end) and see that they are what the manifest promises.
+    """Verify the sha256 of the blocks [first, end), at every launch.
 
-    For every launch: a flipped bit may change an output by less than its tolerance. On a processor
-    without instructions for SHA-256 that takes seconds for half a gigabyte of weights, and a batch
-    takes longer; it is over before a stage counts as loading, let alone as ready.
+    A flipped bit may change an output by less than its tolerance. Without SHA instructions, half a
+    gigabyte takes seconds, but no longer than a batch there, and it precedes loading.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_WEIGHTS`` for the first file that is missing or has another content.
+    Raises ``E_WEIGHTS`` for a missing or damaged file.
     """
     for block in manifest.blocks[first:end]:
         path = block_path(store, block.sha256)
@@ -85,13 +76,7 @@ def verify_stage(manifest: WeightsManifest, store: Path, first: int, end: int) -
 
 
 def check_store(published: Published, store: Path) -> None:
-    """Read every block's file and compare it with its digest.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_WEIGHTS`` for a file that is missing or has another content.
-    """
+    """Verify all of a set's blocks, or raise ``E_WEIGHTS``."""
     for block in published.manifest.blocks:
         if not verify_block(store, block.sha256):
             raise ParetoPipeError(
@@ -103,22 +88,22 @@ def check_store(published: Published, store: Path) -> None:
 
 
 def set_path(store: Path, name: str, model: str) -> Path:
-    """Return where a store says what a model's weights in a set are."""
+    """Return the path of a set's file for a model."""
     return store / "sets" / name / f"{model}.json"
 
 
 def publish(store: Path, published: Published, made: dict[str, Any]) -> Path:
-    """Make the set's name mean these weights from now on; return the file that says so.
+    """Point a set's name to these weights; return its file.
 
     Parameters
     ----------
     made : dict
-        When, where and by what: for people, and no part of the digest.
+        Provenance, for people; not in the digest.
 
     Raises
     ------
     ParetoPipeError
-        ``E_OPTION`` for a name that cannot be one, ``E_DISK``.
+        ``E_OPTION`` for an invalid name, ``E_DISK``.
     """
     path = set_path(store, check_name(published.name), published.manifest.model)
     document = {
@@ -139,12 +124,9 @@ def publish(store: Path, published: Published, made: dict[str, Any]) -> Path:
 
 
 def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> WeightsManifest:
-    """Make a model's random weights in `store`, or find them there, and return their manifest.
+    """Find or make a model's random weights in `store`, and return their manifest.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_MODEL`` for an unknown model, ``E_DISK`` where the store cannot be written.
+    Raises ``E_MODEL`` for an unknown model, ``E_DISK``.
     """
     path = store / f"{name}-{classes}-seeded-{seed}.json"
     found = _find(path, store)
@@ -168,7 +150,7 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
 def write_block(
     store: Path, block: str, module: nn.Module, tensors: Mapping[str, NDArray[np.generic]]
 ) -> BlockWeights:
-    """Put one block's tensors, by their names within it, into the store."""
+    """Write one block's tensors to the store."""
     with partial(store) as unfinished:
         save_file(dict(tensors), unfinished)
         sha256 = digest_of(unfinished)
@@ -182,7 +164,7 @@ def load_stage(
 ) -> nn.Sequential:
     """Return the blocks [first, end) with their weights, for inference only.
 
-    See `build_blocks` on what a stage may do to its input, and `load_blocks` on errors.
+    See `build_blocks` about a stage's input, `load_blocks` about errors.
     """
     from torch import nn
 
@@ -204,14 +186,11 @@ def load_blocks(
     first: int,
     end: int,
 ) -> None:
-    """Give the blocks [first, end) their weights, mapped into memory from the store.
+    """Map the weights of the blocks [first, end) into memory.
 
-    Sizes, names and shapes are checked; content is not (`verify_stage` does that).
+    Checks sizes, names and shapes, not content (see `verify_stage`).
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_WEIGHTS`` for a file that is missing, cut short or of another architecture.
+    Raises ``E_WEIGHTS`` for a missing, short or foreign file.
     """
     from safetensors.torch import load_file
 
@@ -232,7 +211,7 @@ def load_blocks(
 
 
 def _find(path: Path, store: Path) -> WeightsManifest | None:
-    """The manifest at `path` if it is sound and its files are there in full, by size alone."""
+    """Return the manifest at `path` if all its files exist in full size."""
     try:
         manifest = WeightsManifest.from_json(json.loads(path.read_text()))
         for block in manifest.blocks:

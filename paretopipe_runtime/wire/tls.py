@@ -1,8 +1,8 @@
-"""TLS 1.3 between two nodes that have proved the shared key to each other: who shows what to whom.
+"""TLS 1.3 between two nodes that have proved the shared key to each other.
 
-Either side shows a certificate of the installation's own authority and believes no other. It must
-name the address that the connection comes from or goes to, and be the very one that the peer's
-HELLO named, which the proof of the key covers: so who proved the key is who encrypts.
+Each shows a certificate of the installation's own authority. It must name the address at that end,
+and be the one that the peer's HELLO named, which the key's proof covers: who proved the key is who
+encrypts.
 """
 
 from __future__ import annotations
@@ -28,24 +28,14 @@ AGAIN = "run playbooks/provision.yml, which gives every node a certificate and r
 
 @dataclass(frozen=True)
 class Identity:
-    """What a node shows, and whose word it takes: PEM files that provisioning installed.
-
-    `certificate` holds the node's certificate and its private key, `authority` the certificate of
-    who issued it.
-    """
+    """A node's certificate with its private key, and its authority's certificate: PEM files."""
 
     certificate: Path
     authority: Path
 
     @classmethod
     def given(cls, certificate: Path | None, authority: Path | None) -> Self | None:
-        """Return what a command was given, None of nothing; a bad one is told of at once.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_TLS`` for one without the other, and for files that are no such thing.
-        """
+        """Check a command's options, None where neither is given; ``E_TLS`` for unusable files."""
         if certificate is None and authority is None:
             return None
         if certificate is None or authority is None:
@@ -58,7 +48,7 @@ class Identity:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 of the node's certificate, as its HELLO names it."""
+        """SHA-256 of the node's certificate, as its HELLO names it."""
         try:
             text = self.certificate.read_text()
             begin = text.index("-----BEGIN CERTIFICATE-----")
@@ -68,13 +58,7 @@ class Identity:
         return hashlib.sha256(der).hexdigest()
 
     def context(self, *, server: bool) -> ssl.SSLContext:
-        """Return the settings of one end: TLS 1.3, this certificate, and no peer without one.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_TLS`` where the files are missing or are no such thing.
-        """
+        """Make one end's settings: TLS 1.3, this certificate, no peer without one; or ``E_TLS``."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
@@ -103,25 +87,17 @@ def connect(
     timeout: float,
     address: str | None = None,
 ) -> TlsSocket:
-    """Encrypt a connection that this side made; return what `sock` has become.
+    """Encrypt a connection that this side made.
 
-    Parameters
-    ----------
-    named : str
-        The fingerprint in the HELLO of the other side.
-    address : str, optional
-        What its certificate has to be of; by default what `sock` is connected to.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_TLS`` where either side does not believe the other; then the connection is closed.
+    `named` is the fingerprint in the peer's HELLO, `address` what its certificate has to be of,
+    by default what `sock` is connected to. Raises ``E_TLS`` where either side distrusts the other,
+    having closed the connection.
     """
     return _encrypt(sock, identity, named, timeout, address, server=False)
 
 
 def accept(sock: socket.socket, identity: Identity, named: str, *, timeout: float) -> TlsSocket:
-    """Encrypt a connection that the other side made; as `connect` does."""
+    """Encrypt a connection that the other side made; as `connect`."""
     return _encrypt(sock, identity, named, timeout, None, server=True)
 
 
@@ -163,7 +139,7 @@ def _agree(stream: TlsSocket, named: str, address: str, deadline: float, *, serv
 
 
 def _believe(stream: TlsSocket, named: str, address: str) -> None:
-    """See that the peer's certificate is of its address, and the one that its HELLO named."""
+    """Check that the certificate is of its address, and the one that its HELLO named."""
     der = stream.tls.getpeercert(binary_form=True) or b""
     shown: Any = stream.tls.getpeercert() or {}
     known = [name for kind, name in shown.get("subjectAltName", ()) if kind == "IP Address"]

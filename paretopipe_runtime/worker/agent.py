@@ -1,18 +1,15 @@
-"""The worker agent: the one listening port of a node.
-
-It lets authenticated peers in and hands each connection to where it belongs:
+"""The worker agent: the one listening port of a node. It routes authenticated peers by role:
 
 ``run``
-    the orchestrator's control connection of one stage: a fresh stage process gets it;
+    the orchestrator's control connection of a stage, to a fresh stage process;
 ``link``
-    the data connection from the stage before: passed on to the stage process it names;
+    the previous stage's data connection, to the stage process it names;
 ``deploy``
     weight files, kept by their sha256;
 ``end``
-    a run that its orchestrator has given up: what is left of it goes, and it is told what a signal
-    had ended before.
+    a run that is given up: kill what is left, report earlier deaths by a signal.
 
-The agent imports no torch; the fork server does, once, so that a launch costs a fork.
+It imports no torch, the fork server does, once.
 """
 
 from __future__ import annotations
@@ -49,14 +46,7 @@ KNOWN_ENDS = 256  # how many ended stages are remembered
 
 
 class Agent:
-    """Serve one node until killed, on its experiment address and never anywhere else.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_BIND`` for a wildcard or foreign address, ``E_FORKSERVER`` when the process that
-        launches stages does not start.
-    """
+    """Serves one node until killed, on its experiment address only, else ``E_BIND``."""
 
     def __init__(self, node: Node, port: int) -> None:
         self._node = node
@@ -72,7 +62,6 @@ class Agent:
         self._listener.listen(_BACKLOG)  # from now on a launch is fast
 
     def serve(self) -> None:
-        """Let peers in until the process ends."""
         threading.Thread(target=self._watch_fork_server, daemon=True).start()
         print(
             f"paretopipe agent {self._node.name} serves {self._node.address}:{self._port}",
@@ -167,10 +156,7 @@ class Agent:
                 ) from error
 
     def _begin(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
-        """Note a stage that is about to live, once no other run has one here.
-
-        Two runs at once would each measure the other as well, whoever lets them.
-        """
+        """Note a new stage once no other run has one here: two runs would measure each other."""
 
         def others() -> list[str]:
             return [run for (run, _), end in self._ends.items() if not end and run != stage[0]]
@@ -190,7 +176,7 @@ class Agent:
             self._ends[stage] = None
 
     def _end(self, channel: Channel, run_id: str) -> None:
-        """Answer once no process of the run is left; those that hang on are killed."""
+        """Answer once no process of the run is left; kill those that hang on."""
 
         def gone() -> bool:
             return all(end for (run, _), end in self._ends.items() if run == run_id)
@@ -223,7 +209,6 @@ class Agent:
 
 
 def _stage(hello: dict[str, Any]) -> tuple[str, int]:
-    """Return the run and the stage that a HELLO names."""
     run_id, stage = hello.get("run_id"), hello.get("stage")
     if not (isinstance(run_id, str) and 0 < len(run_id) <= 200 and run_id.isprintable()):
         raise ParetoPipeError("E_ROLE", "peer names no run")

@@ -20,7 +20,7 @@ from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.objectives import OBJECTIVES, Objective
-from reports.parallel import gc_paused, map_forked
+from reports.parallel import map_forked
 from reports.prediction.predictor import Predictor
 from reports.statistics.judge import Judgement, judge
 from reports.statistics.within import Contest
@@ -49,7 +49,6 @@ class Sheet:
     predictors: Mapping[str, Predictor | str]  # by cell id; a text says what there is none for
 
     @classmethod
-    @gc_paused()
     def each(
         cls,
         records: Records,
@@ -106,7 +105,7 @@ class Sheet:
     def valid(self) -> Mapping[tuple[str, str, str], int]:
         """How many attempts were valid, by cell id, role and dashed cuts.
 
-        More than count where a block was measured again or settings were changed.
+        More than count where a round was measured again or settings were changed.
         """
         good = self.frame.loc[self.frame["status"] == "ok", ["cell_id", "role", "cuts"]]
         keys = zip(*(good[key].tolist() for key in good), strict=True)

@@ -33,9 +33,9 @@ def trainings(plugin: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def plan(trainings: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+def plan(trainings: ModuleType) -> Callable[..., dict[str, Any]]:
     def planned(**options: str) -> dict[str, Any]:
-        result: dict[str, Any] = trainings.plan_trainings(options, experiments["models"])
+        result: dict[str, Any] = trainings.plan_trainings(options)
         return result
 
     return planned
@@ -50,7 +50,7 @@ def cells(
 
     def planned(**options: str) -> list[dict[str, Any]]:
         sets = module.read_sets(tmp_path, module.set_name(options))
-        given = (experiments["full"], experiments["models"], experiments["scenarios"], HOSTS)
+        given = (experiments["full"], experiments["scenarios"], HOSTS)
         made = module.plan_cells(options, *given, PROVENANCE, "server", sets)
         plans = [cell["plan"] for group in made["scenarios"] for cell in group["cells"]]
         return [*plans, *(labelled["plan"] for labelled in made["profiles"])]
@@ -138,7 +138,7 @@ def test_a_plan_carries_the_weights_that_it_names(cells: Any, tmp_path: Path) ->
         assert document["weights"] == "finetuned"
         assert document["provenance"]["options"]["weights"] == "finetuned"
         if "kind" not in document:
-            weights = runtime_plan.read_plan(document).weights
+            weights = runtime_plan.read_plan(document).workload.weights
             assert weights == unwritten("vgg16")
     for document in cells(model="vgg16"):
         assert document["classes"] == 1000

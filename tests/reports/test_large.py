@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import random
-import struct
 import sys
-from math import inf, nan
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import pytest
 
 from reports.data.cells import Spread, build
 from reports.data.records import Records, host_facts, read
-from reports.data.tidy import csv, floats, tidy
+from reports.data.tidy import csv, tidy
 from reports.objectives import LATENCY
 from tests.reports import synthetic_sweep as synthetic
 
@@ -82,17 +79,6 @@ def test_the_csv_is_what_pandas_would_write(records: Records) -> None:
     frame.loc[0, "message"] = 'a "quoted", comma'
     frame.loc[1, "message"] = "two\nlines"
     assert csv(frame) == frame.to_csv(index=False, lineterminator="\n")
-
-
-def test_floats_are_written_as_python_writes_them() -> None:
-    source = random.Random(1)
-    sizes = [10.0**exponent for exponent in range(-320, 309)]
-    values = [sign * size * source.uniform(1, 10) for size in sizes for sign in (1, -1)]
-    values += [struct.unpack("d", source.randbytes(8))[0] for _ in range(10_000)]
-    values += [0.0, -0.0, 1.0, 1e-4, 9.999999999999999e-5, 1e15, 1e16, inf, -inf, 2.0**53, 5e-324]
-    assert floats(np.array(values)) == ["" if value != value else repr(value) for value in values]
-    assert floats(np.array([nan, 1.5, nan])) == ["", "1.5", ""]
-    assert floats(np.arange(6.0)[::2]) == ["0.0", "2.0", "4.0"]
 
 
 def test_the_order_of_the_lines_changes_no_cell(records: Records) -> None:

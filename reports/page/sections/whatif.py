@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from paretopipe_runtime.contract.splits import split_name
+from paretopipe_runtime.contract.units import SEGMENT_BYTES, WIRE_PER_PAYLOAD
 from reports.data.cells import Cell, Cuts
 from reports.page.sheet import Section, Sheet
+from reports.prediction import wire
 from reports.prediction.best import PREDICTED, Range, balanced, best_by_rate, best_by_rtt
 from reports.prediction.errors import Error, Errors, Summary, errors, measured_network
 from reports.prediction.predictor import Network, Prediction, Predictor
@@ -17,6 +20,16 @@ from reports.words import count, number, percent, slug
 RTT_MS, RATE_MBIT = (0.1, 500.0), (0.5, 10_000.0)
 _GRID = 48  # points between the ends of a dial; between two of them a border is bisected
 _RANGES = 6  # of more ranges than this the rest is counted, not listed
+
+
+# What whatif.js computes with, by the names it has there.
+_TCP = {
+    "SEGMENT": SEGMENT_BYTES,
+    "FRAME": WIRE_PER_PAYLOAD,
+    "INITIAL": wire.INITIAL_WINDOW,
+    "RTO_MIN": wire.RTO_MIN_S,
+    "WINDOW": wire.WINDOW_BYTES,
+}
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -31,7 +44,7 @@ def build(sheet: Sheet) -> list[Section]:
             "groups": groups,
             "missing": list(dict.fromkeys(made for _, made in found if isinstance(made, str))),
             "presets": presets,
-            "data": {"groups": [group.pop("data") for group in groups]},
+            "data": {"groups": [group.pop("data") for group in groups], "tcp": _TCP},
         }
     ]
 
@@ -233,7 +246,7 @@ def _said(prediction: Prediction) -> str:
 
 
 def _name(cuts: Cuts) -> str:
-    return "P" + "-".join(map(str, cuts))
+    return split_name(cuts)
 
 
 def _short(value: float) -> float:

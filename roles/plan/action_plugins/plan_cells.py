@@ -43,13 +43,12 @@ def provenance_of(root: Path) -> dict[str, Any]:
 
 
 def read_experiment(folder: Path, name: str) -> tuple[dict[str, Any], ...]:
-    """Return the experiment, the models and the scenarios."""
-    fixed = {"models", "scenarios"}
-    experiments = sorted(path.stem for path in folder.glob("*.yml") if path.stem not in fixed)
+    """Return the experiment called `name`, and the scenarios kept in `folder`."""
+    experiments = sorted({path.stem for path in folder.glob("*.yml")} - {"scenarios"})
     known("experiment", [name], experiments)
     return tuple(
         yaml.safe_load((folder / f"{stem}.yml").read_text(encoding="utf-8"))
-        for stem in (name, "models", "scenarios")
+        for stem in (name, "scenarios")
     )
 
 
@@ -70,12 +69,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             mistyped(list(load_extra_vars(self._loader)))
             name = str(options.pop("experiment", "full"))
-            experiment, models, scenarios = read_experiment(folder, name)
+            experiment, scenarios = read_experiment(folder, name)
             weights = set_name({**experiment, **options})
             plan = plan_cells(
                 options,
                 experiment,
-                models,
                 scenarios,
                 {
                     host: {

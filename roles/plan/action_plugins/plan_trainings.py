@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
@@ -19,19 +18,18 @@ from roles.plan.planning.values import OptionError, mistyped
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``plan_trainings: {folder}``."""
+    """``plan_trainings:``, without arguments."""
 
     _requires_connection = False
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        models = Path(self._task.args["folder"]) / "models.yml"
         typed = task_vars or {}
         options = {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}
         try:
             mistyped(list(load_extra_vars(self._loader)), OPTIONS)
-            planned = plan_trainings(options, yaml.safe_load(models.read_text(encoding="utf-8")))
+            planned = plan_trainings(options)
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
         return {**result, **planned, "changed": False}

@@ -36,7 +36,6 @@ Labelled = dict[str, Any]  # {label, plan}
 def plan_cells(
     options: Mapping[str, Any],
     experiment: Mapping[str, Any],
-    models: Mapping[str, Any],
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
@@ -49,10 +48,10 @@ def plan_cells(
     Parameters
     ----------
     options : mapping
-        The user's ``-e`` options, over `experiment`.
-    experiment, models, scenarios : mapping
-        Files of ``experiments/``.
-    hosts : mapping
+            What the user typed with ``-e``; anything absent comes from `experiment`.
+    experiment, scenarios : mapping
+        The parsed files of ``experiments/``.
+        hosts : mapping
         By worker: experiment ``address``, ``allocator``, ``device``, ``allow_insecure_rpc``.
     provenance : mapping
         Copied into every plan.
@@ -68,7 +67,7 @@ def plan_cells(
     OptionError
         For an unknown name, or a number out of range.
     """
-    choice = choose(options, experiment, models, scenarios, hosts, sets or {})
+    choice = choose(options, experiment, scenarios, hosts, sets or {})
     plans = _Plans(choice, scenarios, hosts, provenance, orchestrator, emulation)
     planned: dict[str, Any] = {
         "scenarios": plans.by_scenario(),

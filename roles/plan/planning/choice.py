@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
+from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
 from .sets import Weights, of_model, set_name
 from .values import OptionError, flag, fraction, known, listed, whole
@@ -106,7 +107,6 @@ class Choice:
 def choose(
     options: Mapping[str, Any],
     experiment: Mapping[str, Any],
-    models: Mapping[str, Any],
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
     sets: Mapping[str, Weights],
@@ -119,12 +119,12 @@ def choose(
                 f"the experiment has no {key}: copy the key from experiments/full.yml"
             )
     wanted_models = tuple(
-        _model(name, options, experiment, models[name], of_model(name, chosen, sets))
-        for name in _model_names(chosen, models)
+        _model(model_info(name), options, experiment, of_model(name, chosen, sets))
+        for name in model_names(chosen)
     )
     pairings: Mapping[str, list[str]] = experiment["pairings"]
     choice = Choice(
-        sweep=_sweep(chosen, [model.name for model in wanted_models], list(models)),
+        sweep=_sweep(chosen, [model.name for model in wanted_models]),
         models=wanted_models,
         pairings={
             name: tuple(pairings[name])
@@ -170,38 +170,38 @@ def choose(
     return choice
 
 
-def _model_names(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> list[str]:
+def model_names(chosen: Mapping[str, Any]) -> list[str]:
+    """Return the models that are asked for, or say which there are."""
     if "model" not in chosen:
-        raise OptionError(f"no model given: choose with -e model=… from {', '.join(models)}")
+        raise OptionError(f"no model given: choose with -e model=… from {', '.join(MODEL_NAMES)}")
     names = listed(chosen["model"])
-    return list(models) if names == ["all"] else known("model", names, list(models))
+    return [*MODEL_NAMES] if names == ["all"] else known("model", names, MODEL_NAMES)
 
 
 def _model(
-    name: str,
+    info: ModelInfo,
     options: Mapping[str, Any],
     experiment: Mapping[str, Any],
-    facts: Mapping[str, Any],
     weights: Weights | None,
 ) -> Model:
     # An experiment's image size holds for its own models: 32 px is too small for others.
     chosen = {**experiment, **options}
-    own = chosen if "image" in options or name in listed(experiment.get("model", ())) else facts
-    default = weights.classes if weights else facts["classes"]
+    own = chosen if "image" in options or info.name in listed(experiment.get("model", ())) else {}
+    default = weights.classes if weights else info.default_classes
     classes = whole("classes", chosen.get("classes", default))
     if weights and classes != weights.classes:
         raise OptionError(
-            f"weights={weights.name} of {name} have {weights.classes} classes, not {classes}: "
+            f"weights={weights.name} of {info.name} have {weights.classes} classes, not {classes}: "
             f"leave classes out, or fine-tune with -e classes={classes}"
         )
     if not weights and classes not in CLASSES:
         raise OptionError(f"classes={classes} is not offered: choose 10 or 1000")
-    image = whole("image", own.get("image", facts["image"]))
-    return Model(name, facts["blocks"], classes, image, weights)
+    image = whole("image", own.get("image", info.image_px))
+    return Model(info.name, info.blocks, classes, image, weights)
 
 
-def _sweep(chosen: Mapping[str, Any], names: list[str], every: list[str]) -> str:
-    default = "all" if len(names) > 1 and set(names) == set(every) else "-".join(names)
+def _sweep(chosen: Mapping[str, Any], names: list[str]) -> str:
+    default = "all" if len(names) > 1 and set(names) == set(MODEL_NAMES) else "-".join(names)
     sweep = str(chosen.get("sweep", default))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", sweep):
         raise OptionError(f"sweep={sweep} cannot name a folder: use letters, digits, '-' and '_'")

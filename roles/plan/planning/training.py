@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .choice import model_names
 from .sets import DEFAULT, SEEDED, set_name
-from .values import OptionError, known, listed, whole
+from .values import OptionError, known, whole
 
 OPTIONS = (
     *("model", "weights", "dataset", "pretrained", "epochs", "patience", "batch", "lr"),
@@ -18,18 +19,20 @@ _NAMES = {"dataset": ("cifar10", "digits"), "pretrained": ("imagenet", "none")}
 _POSITIVE = ("patience", "batch", "image", "classes")
 
 
-def plan_trainings(options: Mapping[str, Any], models: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the set's name and a training per model: label and command arguments.
+def plan_trainings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the set's name and one training a model: its label and the command's arguments.
+
+    Parameters
+    ----------
+    options : mapping
+        What the user typed with ``-e``; what is absent, the command has a default for.
 
     Raises
     ------
     OptionError
         For an unknown name, or a number out of range.
     """
-    if "model" not in options:
-        raise OptionError(f"no model given: choose with -e model=… from {', '.join(models)}")
-    names = listed(options["model"])
-    names = list(models) if names == ["all"] else known("model", names, list(models))
+    names = model_names(options)
     name = set_name({"weights": DEFAULT, **options})
     if name == SEEDED:
         raise OptionError(

@@ -1,4 +1,4 @@
-"""The testbed's commands, as the role calls them; answers are JSON, errors are one line."""
+"""The testbed's commands for the role; answers are JSON, errors one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .shell import PREFIX, TestbedError
 
 
 def main(arguments: list[str]) -> None:
-    """Run one command; those of the role take the settings as JSON: status, image, up and so on."""
+    """Run one command; the role's take the settings as JSON."""
     command, *rest = arguments
     if command in LITTLE:
         LITTLE[command](*map(Path, rest))
@@ -32,10 +32,7 @@ def main(arguments: list[str]) -> None:
 
 
 def packages(checkout: Path) -> None:
-    """Print the Debian packages that a testbed needs and this machine lacks.
-
-    Where there can be no testbed, tests still use some of them: all that any Debian has.
-    """
+    """Print missing Debian packages; where no testbed can run, those that tests need."""
     try:
         machine.check(Settings.of_checkout(checkout).state_root)
         link = wan.resolve("auto")
@@ -45,7 +42,7 @@ def packages(checkout: Path) -> None:
 
 
 def prebuild(checkout: Path) -> None:
-    """Build a checkout's image ahead of its testbed, with what is there before Ansible is."""
+    """Build a checkout's image ahead of its testbed, without Ansible."""
     wanted = Settings.of_checkout(checkout)
     if image.is_built(wanted):
         return
@@ -56,16 +53,15 @@ def prebuild(checkout: Path) -> None:
 
 
 def try_inside(scratch: Path) -> None:
-    """Say what a testbed's namespaces allow."""
     print(json.dumps(machine.try_inside(scratch)))
 
 
 def try_netem() -> None:
-    """Exit with 0 where this network namespace's kernel has netem."""
+    """Exit with 0 if this network namespace's kernel has netem."""
     sys.exit(not machine.kernel_has_netem())
 
 
-# Commands without settings: those of the Makefile, and steps in a namespace of their own.
+# Commands without settings: the Makefile's, and those run in their own namespace.
 LITTLE: dict[str, Callable[..., None]] = {
     "check": machine.check,
     "packages": packages,
@@ -77,7 +73,7 @@ LITTLE: dict[str, Callable[..., None]] = {
 
 
 def answer(command: str, settings: Settings, raw: dict[str, object]) -> dict[str, object]:
-    """Carry out a command of the role's and return what it should know."""
+    """Run one of the role's commands."""
     if command == "verify":
         return {"changed": False, "sentences": selftest.verify(settings)}
     preflight.check_owner(settings)

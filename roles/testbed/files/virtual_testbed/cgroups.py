@@ -1,8 +1,8 @@
-"""Control groups: the limits that make a host as small as a Pi, and the list of its processes.
+"""Control groups, which limit hosts to the size of a Pi and list their processes.
 
-Limits sit on the groups around the containers, because a container's own systemd accepts limits on
-cgroup v1 without enforcing them. Of v2's controllers a machine may lack some: without cpuset a
-host is bound to its processor by affinity, and one without a memory limit says so of itself.
+Limits apply to groups around the containers, because a container's systemd accepts limits on
+cgroup v1 without enforcing them. v2 may lack controllers: without cpuset a host is pinned by
+affinity, without memory it reports having no limit.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from .shell import TestbedError
 MOUNT = Path("/sys/fs/cgroup")
 SUPERVISOR, BOOT = "supervisor", "boot"
 TIMEOUT_S = 60.0
-# A short period: a host with half a processor is then evenly slower instead of stopping for tens
-# of milliseconds, which would look like a network delay.
+# Short, so that a host with half a processor is evenly slower. Pauses of tens of milliseconds would
+# look like network delay.
 PERIOD_US = 10_000
 V2_CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 V1_CONTROLLERS = ("cpu", "cpuset", "memory")
 
 
 def is_v2() -> bool:
-    """Say whether the machine has only the unified hierarchy."""
     return (MOUNT / "cgroup.controllers").exists()
 
 
 def check() -> None:
-    """Raise TestbedError where this process cannot make the groups of a testbed."""
+    """Raise TestbedError where this process cannot make control groups."""
     try:
         missing = _missing()
         for hierarchy in _hierarchies():
@@ -52,20 +51,16 @@ def check() -> None:
 
 
 def limits_memory() -> bool:
-    """Say whether the hosts' memory is limited: Raspberry Pi OS's kernel, for one, has to be asked.
-
-    (With `cgroup_enable=memory` on its command line.)
-    """
+    """Say whether memory is limited; Raspberry Pi OS needs `cgroup_enable=memory` at boot."""
     return not is_v2() or "memory" in _available()
 
 
 def create(settings: Settings) -> None:
-    """Make a group per host and set its limits."""
     for hierarchy in _hierarchies():
         top = hierarchy / settings.name
         top.mkdir(exist_ok=True)
         if is_v2():
-            # Processes live in the leaves only, as v2 demands.
+            # v2 allows processes in leaves only.
             wanted = " ".join(f"+{name}" for name in V2_CONTROLLERS if name in _available())
             for folder in (hierarchy, top):
                 _write(folder / "cgroup.subtree_control", wanted)
@@ -78,12 +73,12 @@ def create(settings: Settings) -> None:
 
 
 def enter(settings: Settings, name: str) -> None:
-    """Move the calling process into a machine's group, in every hierarchy, and to its processor."""
+    """Move this process to a machine's groups and processor."""
     for hierarchy in _hierarchies():
         group = hierarchy / settings.name / name
         if is_v2() and name != SUPERVISOR:
-            # A group of its own for each boot: v2 lets no process into one that has passed
-            # controllers on, and that is what an earlier boot's systemd has left.
+            # A new group per boot: v2 refuses processes in a group with controllers enabled, as an
+            # earlier boot's systemd leaves it.
             group /= BOOT
             _remove(group)
             group.mkdir()
@@ -94,18 +89,16 @@ def enter(settings: Settings, name: str) -> None:
 
 
 def add(settings: Settings, name: str, pid: int) -> None:
-    """Move another process into a machine's group, in every hierarchy."""
     for hierarchy in _hierarchies():
         _write(hierarchy / settings.name / name / "cgroup.procs", str(pid))
 
 
 def exist(settings: Settings) -> bool:
-    """Say whether any group of this testbed is there."""
     return any((hierarchy / settings.name).exists() for hierarchy in _hierarchies())
 
 
 def destroy(settings: Settings) -> None:
-    """Kill whatever still runs in the testbed's groups, and remove the groups."""
+    """Kill the testbed's processes and remove its groups."""
     _remove(*(hierarchy / settings.name for hierarchy in _hierarchies()))
 
 
@@ -120,7 +113,6 @@ def _remove(*tops: Path) -> None:
 
 
 def _clear(top: Path) -> None:
-    """Kill the processes of a tree of groups; remove every group that is empty already."""
     for folder, _, _ in os.walk(top, topdown=False):
         group = Path(folder)
         try:
@@ -128,16 +120,16 @@ def _clear(top: Path) -> None:
                 os.kill(int(pid), signal.SIGKILL)
             group.rmdir()
         except OSError:
-            continue  # busy until its processes are gone, or gone meanwhile: the caller looks again
+            continue  # still busy, or gone already: the caller retries
 
 
 def _hierarchies() -> Iterator[Path]:
-    """Yield the mount point of every hierarchy: one on v2, one per controller on v1."""
+    """Yield mount points: one on v2, one per controller on v1."""
     if is_v2():
         yield MOUNT
         return
     for folder in sorted(MOUNT.iterdir()):
-        # Distributions link cpuacct to cpu,cpuacct: one hierarchy is enough.
+        # cpuacct is a link to cpu,cpuacct.
         if not folder.is_symlink() and (folder / "cgroup.procs").exists():
             yield folder
 
@@ -147,10 +139,9 @@ def _available() -> list[str]:
 
 
 def _missing() -> list[str]:
-    """List the controllers without which a host would not be what it is said to be."""
     if not is_v2():
         return [name for name in V1_CONTROLLERS if not (MOUNT / name).is_dir()]
-    # Below a root of its own, as in a container, a group that has processes may pass nothing on.
+    # In a container's own root, a group with processes cannot enable more controllers.
     confined = (MOUNT / "cgroup.type").exists() and (MOUNT / "cgroup.procs").read_text().strip()
     passed_on = (MOUNT / "cgroup.subtree_control").read_text() if confined else ""
     there = passed_on.split() if confined else _available()
@@ -158,14 +149,13 @@ def _missing() -> list[str]:
 
 
 def _inherit_cpuset(group: Path) -> None:
-    """Give a v1 group its parent's processors and memory: it is born without any."""
+    """Copy a v1 group's cpuset from its parent; new groups have none."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         if not is_v2() and (group / name).exists():
             _write(group / name, (group.parent / name).read_text().strip())
 
 
 def _processor(host: Host) -> int:
-    """Return the host's processor; where there are fewer than asked for, hosts share the last."""
     available = sorted(os.sched_getaffinity(0))
     return available[min(host.cpu, len(available) - 1)]
 

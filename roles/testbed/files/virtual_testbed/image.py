@@ -1,7 +1,6 @@
-"""The image layer: what a freshly installed node has beyond this machine's own system.
+"""The image layer: /opt/paretopipe with the virtual environment of the runtime's packages.
 
-That is one folder, /opt/paretopipe with the virtual environment of the runtime's packages, built
-once per content of the requirements files and laid under every node's own writable layer.
+Built once per content of the requirements files; every node's writable layer lies on top.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ BUILD_TIMEOUT_S = 1800
 
 
 def layer(settings: Settings) -> Path:
-    """Return the folder of the image that these settings ask for, built or not."""
+    """Return the image folder for these settings, built or not."""
     version = run(NODE_PYTHON, "-V").stdout.strip()
     wanted = b""
     for file in (settings.requirements, settings.optional):
@@ -36,12 +35,11 @@ def layer(settings: Settings) -> Path:
 
 
 def is_built(settings: Settings) -> bool:
-    """Say whether the wanted image is complete; an interrupted build is not."""
     return layer(settings).is_dir()
 
 
 def build(settings: Settings) -> None:
-    """Build the wanted image where it is missing, and drop images of other contents."""
+    """Build the image if missing, and delete unused ones."""
     target = layer(settings)
     if target.is_dir():
         return
@@ -66,11 +64,11 @@ def build(settings: Settings) -> None:
 
 def _run_build(scratch: Path, settings: Settings, log: Path) -> None:
     command = [
-        # The mounts live and die with this private namespace, whatever happens to the build.
+        # Mounts end with this private namespace, also when the build is killed.
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"),
         *itself("build-image-inside", scratch, settings.requirements, settings.optional),
     ]
-    # Downloads go to a disk, for they are large, and away with it.
+    # Downloads are large: keep them on disk, and delete them with the scratch folder.
     own = {"TMPDIR": f"{scratch}/downloads", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     if "PIP_CACHE_DIR" not in os.environ:
         own["PIP_NO_CACHE_DIR"] = "1"
@@ -96,13 +94,11 @@ def _run_build(scratch: Path, settings: Settings, log: Path) -> None:
 
 
 def build_inside(scratch: Path, requirements: Path, optional: Path) -> None:
-    """Create the virtual environment; runs within the build's own mount namespace.
+    """Create the virtual environment, in the build's mount namespace.
 
-    There /opt is an overlay whose upper layer becomes the image; all else, the way to the package
-    index included, is the machine's own. Without the optional packages the image is complete: what
-    needs them says so when it is used.
+    Its /opt is an overlay whose upper layer becomes the image. Optional packages may fail.
     """
-    os.umask(0o022)  # the service user of the hosts is to use it, whatever ours is
+    os.umask(0o022)  # readable for the hosts' service user
     layers = f"lowerdir=/opt,upperdir={scratch}/upper,workdir={scratch}/work"
     run("mount", "-t", "overlay", "overlay", "-o", layers, "/opt")
     _run([NODE_PYTHON, "-m", "venv", "--clear", VENV])
@@ -114,11 +110,9 @@ def build_inside(scratch: Path, requirements: Path, optional: Path) -> None:
 
 
 def _run(command: list[str]) -> None:
-    """Run a program that speaks to the build's log, and end with it where it fails."""
     if (code := subprocess.run(command, check=False).returncode) != 0:
         sys.exit(code)
 
 
 def _in_use(key: str, state_root: Path) -> bool:
-    """Say whether a testbed that is up stands on the image with this key."""
     return any(key in path.read_text() for path in state_root.glob("*/state.json"))

@@ -1,4 +1,4 @@
-"""SSH: one key pair for the testbed, one host key per machine, and who is known by which key."""
+"""SSH: the testbed's key pair, host keys and known_hosts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .settings import Settings
 from .shell import run
 
 SSHD_CONFIG = """\
-# Management address only: the network under measurement carries the experiment, nothing else.
+# Management address only, to keep the measured network free.
 ListenAddress {address}
 HostKey /etc/ssh/ssh_host_ed25519_key
 PidFile none
@@ -19,7 +19,7 @@ UsePAM no
 UseDNS no
 PrintMotd no
 SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-# Ansible may connect often and at once; a refused connection would look like a dead host.
+# Ansible opens many connections at once; a refused one would look like a dead host.
 MaxStartups 1000
 MaxSessions 1000
 Subsystem sftp internal-sftp
@@ -27,7 +27,7 @@ Subsystem sftp internal-sftp
 
 
 def create(settings: Settings) -> None:
-    """Make the keys, and the known_hosts file from the very host keys just made."""
+    """Make all keys, and known_hosts from the host keys."""
     make_pair(settings.folder / "id", settings.name)
     (settings.folder / "host-keys").mkdir()
     lines = []
@@ -39,17 +39,16 @@ def create(settings: Settings) -> None:
 
 
 def make_pair(path: Path, comment: str) -> None:
-    """Make an Ed25519 key pair without a passphrase."""
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
 
 
 def host_key(settings: Settings, name: str) -> Path:
-    """Return the place of a machine's private host key."""
+    """Return the path of a machine's private host key."""
     return settings.folder / "host-keys" / name
 
 
 def ssh_command(settings: Settings, name: str, *remote: str) -> tuple[str, ...]:
-    """Return the command line that runs a program on a machine, its host key checked."""
+    """Return the command that runs a program on a machine, its host key checked."""
     options = (
         f"UserKnownHostsFile={settings.folder}/known_hosts",
         "GlobalKnownHostsFile=/dev/null",

@@ -1,4 +1,4 @@
-"""Bringing a testbed up, looking at it, and taking it down without a trace."""
+"""Start, health check and complete removal of a testbed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from . import cgroups, image, keys, links, machine, preflight, roots, supervisor
 from .settings import Settings
 from .shell import TestbedError, itself, system_environment
 
-START_TIMEOUT_S = 300.0  # patience costs nothing: a machine that ends meanwhile is noticed
-LOCK_TIMEOUT_S = 900.0  # long enough for somebody else's image build
+START_TIMEOUT_S = 300.0  # long, as a machine that ends is noticed at once
+LOCK_TIMEOUT_S = 900.0  # long enough for another image build
 
 
 @contextmanager
 def exclusive() -> Iterator[None]:
-    """Let one program at a time change testbeds: their numbers are the whole machine's."""
-    folder = os.open("/run", os.O_RDONLY)  # a lock that leaves no file behind
+    """Lock out other testbed commands on this machine."""
+    folder = os.open("/run", os.O_RDONLY)  # needs no lock file
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     try:
         while True:
@@ -45,7 +45,7 @@ def exclusive() -> Iterator[None]:
 
 
 def ailment(settings: Settings) -> str | None:
-    """Say why the testbed is not as it should be; None where it is up and well."""
+    """Return the reason why the testbed is not up and well, if any."""
     if not settings.state_file.exists():
         return "it is not up"
     state = _state(settings)
@@ -56,14 +56,14 @@ def ailment(settings: Settings) -> str | None:
     if any(roots.lost_image(settings, host.name) for host in settings.hosts):
         return "playbooks/deprovision.yml has taken its virtual environment away"
     for name in settings.members:
-        # Patient: a host in the middle of a measurement is busy, not dead.
+        # A long timeout, for hosts busy measuring.
         if not _ssh_answers(settings.management_address(name), timeout_s=20.0):
             return f"{name} does not answer at {settings.management_address(name)}"
     return None
 
 
 def up(settings: Settings, settings_json: str) -> None:
-    """Build a testbed from nothing, replacing what is left of an earlier one."""
+    """Build a testbed, replacing any earlier one."""
     down(settings)
     preflight.check_addresses(settings)
     try:
@@ -84,7 +84,7 @@ def up(settings: Settings, settings_json: str) -> None:
 
 
 def _down_after(settings: Settings) -> str:
-    """Clean up after a failed start; return what failed there too, to be said after the cause."""
+    """Clean up after a failed start; return its errors as a suffix."""
     try:
         down(settings)
     except TestbedError as error:
@@ -93,7 +93,7 @@ def _down_after(settings: Settings) -> str:
 
 
 def down(settings: Settings) -> None:
-    """Remove every trace of a testbed, whatever state it is in and whatever one step raises."""
+    """Remove every trace of a testbed, whatever its state, trying all steps."""
     steps: tuple[Callable[[Settings], None], ...] = (
         *(_kill_root, cgroups.destroy, links.disconnect_controller, sysctl.give_back),
         *(_end_ssh_masters, _remove_folders),
@@ -122,7 +122,6 @@ def _remove_folders(settings: Settings) -> None:
 
 
 def is_gone(settings: Settings) -> bool:
-    """Say whether nothing of the testbed is left."""
     here = Path("/sys/class/net") / settings.name
     folders = (settings.folder, _failure_logs(settings))
     left = any(path.exists() for path in (*folders, here))
@@ -143,7 +142,7 @@ def _launch(settings: Settings, settings_json: str) -> None:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            start_new_session=True,  # it outlives the playbook that starts it
+            start_new_session=True,  # outlives the playbook
         )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -169,7 +168,7 @@ def _launch(settings: Settings, settings_json: str) -> None:
 
 def _say_go(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it has died: what it says next, or does not, tells
+    with suppress(BrokenPipeError):  # has died; reading its answer reports that
         process.stdin.write(f"{supervisor.GO}\n")
         process.stdin.flush()
 
@@ -199,7 +198,7 @@ def _ssh_answers(address: str, timeout_s: float) -> bool:
 def _state(settings: Settings) -> dict[str, str | int]:
     try:
         state: dict[str, str | int] = json.loads(settings.state_file.read_text())
-    except ValueError:  # cut short: as good as none
+    except ValueError:  # truncated
         return {"pid": 0, "started": 0, "digest": "", "image": ""}
     return state
 
@@ -209,9 +208,9 @@ def _is_alive(state: dict[str, str | int]) -> bool:
 
 
 def _started(pid: int) -> int:
-    """Return when a process began, in clock ticks since boot; 0 where there is none or a zombie.
+    """Return a process's start in clock ticks since boot, 0 for none or a zombie.
 
-    Together with the process id this names one process: ids are used again.
+    With the pid, which may be reused, it identifies a process.
     """
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -225,7 +224,6 @@ def _first_child(pid: int) -> int:
 
 
 def _end_ssh_masters(settings: Settings) -> None:
-    """End Ansible's lingering connections: their other end will never answer again."""
     for master in _ssh_masters(settings):
         command = ("ssh", "-F", "/dev/null", "-o", f"ControlPath={master}", "-O", "exit", "host")
         with suppress(subprocess.TimeoutExpired):
@@ -234,9 +232,9 @@ def _end_ssh_masters(settings: Settings) -> None:
 
 
 def _ssh_masters(settings: Settings) -> list[Path]:
-    """List the sockets of Ansible's lingering connections; the inventory says where they are.
+    """List control sockets of Ansible's persistent connections.
 
-    Not below the state folder: a socket's path must be short, and a repository's may be long.
+    In /run, not the state folder, because socket paths must be short.
     """
     return list(Path("/run").glob(f"{settings.name}-*.ssh"))
 

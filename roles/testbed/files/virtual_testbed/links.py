@@ -1,15 +1,14 @@
 """Network namespaces and the cables between them.
 
-                    management network 10.79.N.0/24 (bridge `mgmt`)
-    controller ───┬──────────┬──────────┬──────────┐
-                mgmt0      mgmt0      mgmt0       mg0
-               server       pi2        pi1        wan
-                eth0        eth0       eth0 ─ lan0 ┘└ up0
-                  └──────────┴──────────────────────┘
-                    experiment network 10.78.N.0/24 (bridge `exp`)
+                management network 10.79.N.0/24 (bridge `mgmt`)
+controller ───┬──────────┬──────────┬──────────┐
+            mgmt0      mgmt0      mgmt0       mg0
+           server       pi2        pi1        wan
+            eth0        eth0       eth0 ─ lan0 ┘└ up0
+              └──────────┴──────────────────────┘
+                experiment network 10.78.N.0/24 (bridge `exp`)
 
-All of it lives in namespaces that end with the testbed's root process; the machine's own
-namespace gets one interface, the controller's.
+All of it ends with the testbed's root process; the machine's own namespace has one interface.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from .shell import run
 
 GATEWAY = "gw"  # the testbed's end of the controller's cable
 EXPERIMENT, MANAGEMENT = "exp", "mgmt"
-# Without this, segments are merged or left unsummed inside the machine: netem would count 110 kB
-# super-packets, and the link's box would see packets without checksums. The cables between pi2 and
-# server keep theirs, as real network cards do; what leaves them for the link is made whole there.
+# With offloads, netem would count 110 kB super-packets, and the link's box would see packets
+# without checksums. The cables of pi2 and server keep theirs, as real network cards do; packets are
+# segmented and summed where they leave for the link.
 OFFLOADS = ("tso", "off", "gso", "off", "gro", "off", "tx", "off", "rx", "off")
 
 
 def build(settings: Settings) -> None:
-    """Lay all cables; runs in the testbed's own, still empty, network namespace."""
+    """Lay all cables in the testbed's still empty network namespace."""
     _quiet_ipv6()
     for bridge in (EXPERIMENT, MANAGEMENT):
         _ip("link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0")
@@ -45,15 +44,14 @@ def build(settings: Settings) -> None:
         else:
             _cable(f"{host.name}-x", EXPERIMENT, host.name, "eth0", offloads=True)
         _address(host.name, "eth0", settings.experiment_address(host.number))
-        # Raspberry Pi OS's default; the machine's own may be another (BBR behaves differently
-        # under loss and delay).
+        # Raspberry Pi OS's default. The machine's may be BBR, which differs under loss and delay.
         _sysctl("net.ipv4.tcp_congestion_control=cubic", host.name)
     _cable("wan-x", EXPERIMENT, WAN, "up0")
     _cable("wan-m", MANAGEMENT, WAN, "mg0")
 
 
 def bridge_in_kernel(settings: Settings) -> None:
-    """Join the link's two sides in this machine's kernel, for a kernel that has netem."""
+    """Bridge the link's sides in this machine's kernel, if it has netem."""
     _ip("link", "add", "br0", "type", "bridge", "forward_delay", "0", namespace=WAN)
     for name in ("lan0", "up0"):
         _ip("link", "set", name, "master", "br0", namespace=WAN)
@@ -62,7 +60,7 @@ def bridge_in_kernel(settings: Settings) -> None:
 
 
 def connect_controller(settings: Settings, pid: int) -> None:
-    """Lay the controller's cable from the machine's own namespace to that of process `pid`."""
+    """Lay the controller's cable to the network namespace of process `pid`."""
     peer = ("peer", "name", GATEWAY, "netns", str(pid))
     _ip("link", "add", settings.name, "type", "veth", *peer)
     _offloads_off(settings.name)
@@ -72,13 +70,12 @@ def connect_controller(settings: Settings, pid: int) -> None:
 
 
 def attach_controller() -> None:
-    """Plug the controller's cable in; runs in the testbed's namespace."""
+    """Attach the controller's cable, in the testbed's namespace."""
     _offloads_off(GATEWAY)
     _ip("link", "set", GATEWAY, "master", MANAGEMENT, "up")
 
 
 def disconnect_controller(settings: Settings) -> None:
-    """Remove the controller's cable where one is left."""
     if run("ip", "link", "show", settings.name, check=False).returncode == 0:
         run("ip", "link", "delete", settings.name, check=False)
 
@@ -86,7 +83,7 @@ def disconnect_controller(settings: Settings) -> None:
 def _cable(
     near: str, bridge: str | None, namespace: str, far: str, *, offloads: bool = False
 ) -> None:
-    """Connect a bridge of the testbed's namespace with an interface in a machine's."""
+    """Connect a bridge of the testbed's namespace with a machine's interface."""
     _ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", namespace)
     if offloads:
         _ip("link", "set", far, "up", namespace=namespace)
@@ -124,7 +121,7 @@ def _sysctl(assignment: str, namespace: str | None = None) -> None:
 
 
 def _quiet_ipv6(namespace: str | None = None) -> None:
-    """Switch IPv6 off: its neighbour discovery would be traffic nobody asked for."""
+    """Disable IPv6, as neighbour discovery adds traffic."""
     for scope in ("all", "default"):
         assignment = f"net.ipv6.conf.{scope}.disable_ipv6=1"
         run(*_in(namespace), "sysctl", "-qw", assignment, check=False)  # a kernel without IPv6

@@ -1,7 +1,6 @@
-"""Can this machine carry a testbed at all? Found out by trying, in a part of a second.
+"""Test by trying, in a fraction of a second, whether this machine can carry a testbed.
 
-Nothing needs to be installed for it and nothing is left behind: what is tried is tried in
-namespaces that end with the attempt. The Makefile, the role and the tests ask the same question.
+Nothing needs to be installed; attempts run in temporary namespaces.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from .shell import PREFIX, SYSTEM_PATH, TestbedError, forward, itself, reason, r
 NODE_PYTHON = "/usr/bin/python3"
 NODE_PYTHON_MIN = (3, 11)
 UML = "linux.uml"
-# One of everything that a testbed's root process is started with.
+# The namespaces of a testbed's root process.
 NAMESPACES = (
     *("unshare", "--pid", "--net", "--mount", "--ipc", "--uts", "--propagation", "private"),
     *("--fork", "--kill-child", "--mount-proc"),
@@ -32,17 +31,14 @@ ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 
 
 def check(state_root: Path) -> None:
-    """Raise TestbedError, with the reason, where no testbed can be on this machine.
+    """Raise TestbedError, with the reason, where no testbed can run.
 
-    Parameters
-    ----------
-    state_root
-        Where the hosts' writable layers will be; it need not exist yet.
+    `state_root`, for the hosts' writable layers, may not exist yet.
     """
     if not sys.platform.startswith("linux"):
         raise TestbedError("it is made of Linux namespaces, and this is another system")
     if os.geteuid() != 0:
-        sudo = "sudo -E" if forward() else "sudo"  # which else drops a proxy's variables
+        sudo = "sudo -E" if forward() else "sudo"  # -E keeps proxy variables
         raise TestbedError(f"it makes namespaces and mounts, which needs root ({sudo} make …)")
     if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
         raise TestbedError(
@@ -69,7 +65,6 @@ def _check_root_file_system() -> None:
 
 
 def _check_python() -> None:
-    """Look at the Python that the hosts will have; where there is none, it gets installed."""
     if not Path(NODE_PYTHON).exists():
         return
     said = run(NODE_PYTHON, "-c", "import sys; print(*sys.version_info[:2])").stdout
@@ -81,7 +76,6 @@ def _check_python() -> None:
 
 
 def _try(state_root: Path) -> None:
-    """Start a process as a testbed's root is started, and judge what it finds."""
     there = next(folder for folder in (state_root, *state_root.parents) if folder.is_dir())
     try:
         scratch = tempfile.mkdtemp(prefix=".pptb-try-", dir=there)
@@ -114,7 +108,7 @@ def _try(state_root: Path) -> None:
 
 
 def try_inside(scratch: Path) -> dict[str, object]:
-    """Try what a testbed does within its namespaces; raise TestbedError where all is in vain."""
+    """Try what a testbed does in its namespaces."""
     _try_overlay(scratch)
     return {"netem": kernel_has_netem(), "cubic": _can_be_cubic()}
 
@@ -140,19 +134,18 @@ def _try_overlay(scratch: Path) -> None:
 
 
 def _file_system(path: Path) -> str:
-    """Return the type of the file system that holds a path, as the kernel calls it."""
     device = path.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     return next((words[words.index("-") + 1] for words in _mounts() if words[2] == wanted), "odd")
 
 
 def _mounts() -> list[list[str]]:
-    """Return the lines of proc(5)'s mountinfo, in words: os.path.ismount() misses bind mounts."""
+    """Split mountinfo's lines; os.path.ismount() misses bind mounts."""
     return [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
 
 
 def _can_be_cubic() -> bool:
-    """Say whether a network namespace may use cubic: the machine has a list, for all of them."""
+    """Say whether a network namespace may use cubic; a machine-wide list decides."""
     try:
         CONGESTION.write_text("cubic")
     except OSError:
@@ -161,7 +154,7 @@ def _can_be_cubic() -> bool:
 
 
 def _uml_is_packaged() -> bool:
-    """Say whether apt has User Mode Linux for this machine: Debian's has, Ubuntu's has not."""
+    """Say whether apt has User Mode Linux: Debian does, Ubuntu does not."""
     try:
         system = platform.freedesktop_os_release()["ID"]
     except (OSError, LookupError):
@@ -170,10 +163,10 @@ def _uml_is_packaged() -> bool:
 
 
 def kernel_has_netem() -> bool:
-    """Find out by doing, on the loopback interface of the network namespace this is called in.
+    """Try netem on this network namespace's loopback interface.
 
-    Looking for the module instead would mislead both ways: it may be built in, or not loadable. And
-    `tc` may not be installed yet, so this is its request (rtnetlink(7)), put together by hand.
+    Listing modules would mislead (built in, not loadable), and `tc` may be missing, so this sends
+    the rtnetlink(7) request itself.
     """
     new_qdisc, request_acknowledge_create, kind, options = 36, 0x405, 1, 2
     to_root_of_loopback = struct.pack("=BxxxiIII", socket.AF_UNSPEC, 1, 0, 0xFFFFFFFF, 0)

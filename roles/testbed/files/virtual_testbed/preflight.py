@@ -1,4 +1,4 @@
-"""What must be installed and free before a testbed is made, each lack said in one sentence."""
+"""Checks before a testbed is made; each error is one sentence."""
 
 from __future__ import annotations
 
@@ -31,26 +31,20 @@ PACKAGES = {
 
 
 def check(settings: Settings) -> None:
-    """Raise TestbedError where the settings are wrong or programs are missing."""
+    """Raise TestbedError for wrong settings or missing programs."""
     if not 0 <= settings.id <= 255:
         raise TestbedError(f"testbed_id is {settings.id}: choose a number from 0 to 255")
     check_programs(settings.wan)
 
 
 def check_programs(link: str) -> None:
-    """Raise TestbedError, with the packages to install, where a testbed's programs are missing."""
+    """Raise TestbedError, with the packages to install."""
     if missing := missing_packages(link):
         raise TestbedError(f"programs are missing: run apt install {' '.join(missing)}")
 
 
 def missing_packages(link: str) -> list[str]:
-    """List the Debian packages of programs that a testbed needs and this machine has not.
-
-    Parameters
-    ----------
-    link
-        What shapes its link: "kernel" or "uml".
-    """
+    """List missing Debian packages; `link` is "kernel" or "uml"."""
     wanted = PACKAGES | ({wan.UML: "user-mode-linux"} if link == "uml" else {})
     missing = {
         package
@@ -65,7 +59,6 @@ def missing_packages(link: str) -> list[str]:
 
 
 def check_root() -> None:
-    """Raise TestbedError, with the command to use instead, where the caller is not root."""
     if os.geteuid() != 0:
         ansible = Path(sys.executable).parent / "ansible-playbook"
         raise TestbedError(
@@ -75,15 +68,15 @@ def check_root() -> None:
 
 
 def check_owner(settings: Settings) -> None:
-    """Raise TestbedError where a testbed of this number is up and belongs to another checkout."""
+    """Raise TestbedError if another checkout's testbed of this number is up."""
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = process.read_text(errors="replace").split("\0")
             other = Settings.parse(json.loads(words[words.index("supervise") + 1]))
-        except (OSError, ValueError, LookupError, TypeError):  # gone, or some other program
+        except (OSError, ValueError, LookupError, TypeError):  # gone, or another program
             continue
         mine = other.state_root == settings.state_root
-        # One whose checkout is gone can be nobody's: it may be replaced.
+        # Without its checkout, a testbed may be replaced.
         if other.id == settings.id and not mine and other.state_root.exists():
             raise TestbedError(
                 f"testbed {settings.id} is up and belongs to {other.state_root.parent}: take it "
@@ -92,7 +85,7 @@ def check_owner(settings: Settings) -> None:
 
 
 def check_addresses(settings: Settings) -> None:
-    """Raise TestbedError where the testbed's management network is somebody else's already."""
+    """Raise TestbedError if the management network is in use."""
     network = f"{settings.controller_address.rpartition('.')[0]}.0/24"
     routes = run("ip", "-4", "route", "show", "root", network).stdout.strip()
     if routes:

@@ -1,4 +1,4 @@
-"""The machines' file systems: overlays of this machine's own, made to look freshly installed."""
+"""Machines' root file systems: overlays of this machine's that look freshly installed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from . import cgroups, image, keys
 from .settings import HOST_NUMBERS, WAN, Settings
 from .shell import run
 
-# Folders of this machine that a fresh installation would not have content in. Not /usr/local:
-# programs that the hosts need may have been installed there.
+# Folders that are empty in a fresh installation. Not /usr/local, which may have programs that hosts
+# need.
 HIDDEN = (
     *("root", "home", "srv", "mnt", "media", "boot", "tmp", "var/tmp", "var/log", "var/spool"),
     *("var/lib/paretopipe", "etc/paretopipe", "etc/ssh", "etc/systemd/system", "etc/systemd/user"),
     *("etc/init.d", "etc/sysctl.d", "etc/modules-load.d", "etc/tmpfiles.d", "etc/cron.d"),
     *(f"etc/rc{level}.d" for level in "0123456S"),
 )
-# Units that Debian itself starts on every boot and that have nothing to do in a container.
+# Debian's units that a container does not need.
 MASKED = (
     *("systemd-logind.service", "systemd-timesyncd.service", "systemd-networkd.service"),
     *("systemd-resolved.service", "systemd-pstore.service", "systemd-binfmt.service"),
@@ -27,7 +27,7 @@ MASKED = (
     *("systemd-update-utmp.service", "systemd-update-utmp-runlevel.service"),
     *("systemd-random-seed.service", "systemd-ask-password-wall.path"),
     *("proc-sys-fs-binfmt_misc.automount", "sys-fs-fuse-connections.mount"),
-    # Of the kernel's, which is not the container's; each would cost the slow start of a program.
+    # The kernel is not the container's; each would start a slow program.
     *("modprobe@.service", "kmod-static-nodes.service", "dev-mqueue.mount", "dev-hugepages.mount"),
     *("sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
     # Nothing to do: no fstab, no first boot, no persistent journal, no PAM in sshd.
@@ -38,7 +38,7 @@ MASKED = (
 
 
 def mount(settings: Settings, name: str) -> Path:
-    """Prepare and mount a machine's root; the mount belongs to the caller's mount namespace."""
+    """Prepare and mount a machine's root in the caller's mount namespace."""
     base = settings.folder / name
     upper, root = base / "upper", base / "root"
     upper.mkdir(parents=True)
@@ -49,13 +49,13 @@ def mount(settings: Settings, name: str) -> Path:
     (upper / image.HOME).mkdir(parents=True)
     _overlay(name, Path("/"), upper, root)
     if name != WAN:
-        # An overlay of its own, because two lower layers may not contain each other.
+        # A separate overlay, because lower layers may not contain each other.
         _overlay(name, image.layer(settings), base / "image-upper", root / image.HOME)
     return root
 
 
 def lost_image(settings: Settings, name: str) -> bool:
-    """Say whether a host has deleted what the image gave it: the overlay then hides it."""
+    """Say whether a host deleted its virtual environment."""
     hidden = settings.folder / name / "image-upper" / Path(image.VENV).name
     return hidden.is_char_device()
 
@@ -70,7 +70,7 @@ def _overlay(name: str, lower: Path, upper: Path, target: Path) -> None:
 
 
 def _hide(upper: Path, folders: tuple[Path, ...]) -> None:
-    """Let folders of this machine appear empty, with their own owner and mode."""
+    """Make folders appear empty, with their owner and mode."""
     for folder in folders:
         if not folder.is_dir() or folder.is_symlink():
             continue
@@ -81,7 +81,7 @@ def _hide(upper: Path, folders: tuple[Path, ...]) -> None:
 
 
 def _copy_folder(source: Path, target: Path) -> None:
-    """Make a folder with the owner and mode of another: the upper layer's are what counts."""
+    """Make a folder with another's owner and mode; the upper layer's apply."""
     target.mkdir(exist_ok=True)
     seen = source.stat()
     os.chown(target, seen.st_uid, seen.st_gid)
@@ -94,7 +94,7 @@ def _identity(settings: Settings, name: str, upper: Path) -> None:
     (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *known, ""]))
     (etc / "hostname").write_text(f"{name}\n")
     for host in settings.hosts:
-        if host.name == name:  # machine-info(5): what a result measured here must say of its host
+        if host.name == name:  # machine-info(5), for the records
             (etc / "machine-info").write_text(
                 f'DEPLOYMENT="{host.deployment(cgroups.limits_memory())}"\n'
             )

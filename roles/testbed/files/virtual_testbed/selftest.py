@@ -1,4 +1,4 @@
-"""Is the testbed what it claims to be? Tried from the inside, at the end of every start."""
+"""Self-test from the inside, at the end of every start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMESPACES = ("pid", "ipc", "net", "uts", "mnt")
 MAX_RTT_MS, MIN_RATE_MBIT = 5.0, 100.0
 PORT = 5999
 MARK = "paretopipe-self-test"
-# What a transport that looks for a short cut past the network would try.
+# Ways by which a transport could bypass the network.
 SHARE = f"""
 import socket, time
 from multiprocessing import shared_memory
@@ -33,11 +33,11 @@ lines = [open(name, "rb").read() for name in glob.glob("/proc/[0-9]*/cmdline")]
 if any(b"time." + b"sleep(60)" in line for line in lines): seen.append("process")
 print(len(seen))
 """
-SHARED_THINGS = 4  # that LOOK must find where SHARE runs, and nowhere else
+SHARED_THINGS = 4  # found by LOOK where SHARE runs, and nowhere else
 
 
 def verify(settings: Settings) -> list[str]:
-    """Test the testbed and describe it in sentences; raise TestbedError on the first flaw."""
+    """Test the testbed and describe it in sentences, or raise TestbedError."""
     if not settings.state_file.exists():
         raise TestbedError(f"testbed {settings.id} is not up: run playbooks/testbed.yml first")
     return [_answers(settings), _apart(settings), *_link(settings)]
@@ -48,7 +48,6 @@ def _ssh(settings: Settings, name: str, command: str, timeout_s: float = 120.0) 
 
 
 def _wait_for(condition: str) -> str:
-    """Return shell that waits, half a minute at most, until a condition holds."""
     return f"for i in $(seq 300); do {condition} && break; sleep 0.1; done"
 
 
@@ -57,14 +56,12 @@ def _python(program: str) -> str:
 
 
 def _everywhere(settings: Settings, names: Sequence[str], command: str) -> dict[str, str]:
-    """Run a command on several machines at once and return what each printed."""
     with ThreadPoolExecutor(len(names)) as pool:
         said = pool.map(lambda name: _ssh(settings, name, command), names)
         return dict(zip(names, said, strict=True))
 
 
 def _answers(settings: Settings) -> str:
-    """Log in everywhere, host keys checked, and look whether each is who it should be."""
     for expected, seen in _everywhere(settings, settings.members, "hostname").items():
         if seen != expected:
             address = settings.management_address(expected)
@@ -73,7 +70,7 @@ def _answers(settings: Settings) -> str:
 
 
 def _apart(settings: Settings) -> str:
-    """Make sure that nothing but the network leads from one host to another."""
+    """Verify that hosts are connected by the network only."""
     hosts = tuple(HOST_NUMBERS)
     names = " ".join(f"/proc/self/ns/{kind}" for kind in NAMESPACES)
     identities = [
@@ -99,7 +96,7 @@ def _apart(settings: Settings) -> str:
 
 
 def _link(settings: Settings) -> list[str]:
-    """Measure the link as it is; judge it only where nobody shapes it at the moment."""
+    """Measure the link; judge it only if it is not shaped."""
     disciplines = json.loads(_ssh(settings, WAN, "tc -j qdisc show"))
     shaped = any(entry["kind"] in {"netem", "tbf", "htb"} for entry in disciplines)
     sentences = []
@@ -120,7 +117,7 @@ def _link(settings: Settings) -> list[str]:
 
 def _rtt_ms(settings: Settings, address: str) -> float:
     said = _ssh(settings, "pi1", f"ping -q -c 10 -i 0.05 -W 2 {address}")
-    found = re.search(r"= ([\d.]+)/", said)  # the least: what the link takes, not the processors
+    found = re.search(r"= ([\d.]+)/", said)  # the minimum, which excludes scheduling
     if found is None:
         raise TestbedError(f"pi1 cannot ping {address}: {said.splitlines()[-1]}")
     return float(found[1])

@@ -1,4 +1,4 @@
-"""What a testbed consists of: hosts, addresses, limits and places on disk."""
+"""A testbed's hosts, addresses, limits and paths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WAN_NUMBER = 2
 
 @dataclass(frozen=True)
 class Host:
-    """A virtual node and what it may use of the machine."""
+    """A virtual node and its limits."""
 
     name: str
     cpu: int
@@ -26,19 +26,18 @@ class Host:
     memory_mib: int
 
     def deployment(self, limits_memory: bool) -> str:
-        """Say what the host is, in words for whoever reads a result that it gave."""
+        """Describe the host for readers of its results."""
         memory = f"{self.memory_mib / 1024:g} GiB of" if limits_memory else "no limit on"
         return f"virtual testbed: {self.cpu_percent} % of one processor, {memory} memory"
 
     @property
     def number(self) -> int:
-        """The last number of both of the host's addresses."""
         return HOST_NUMBERS[self.name]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything one testbed is made from; equal settings make equal testbeds."""
+    """A testbed's inputs; equal settings make equal testbeds."""
 
     id: int
     state_root: Path
@@ -46,11 +45,10 @@ class Settings:
     optional: Path
     wan: str  # "kernel" or "uml"; "auto" until resolved
     hosts: tuple[Host, ...]
-    hidden: tuple[Path, ...] = field(default=())  # folders of this machine that no host may see
+    hidden: tuple[Path, ...] = field(default=())  # folders hidden from hosts
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Settings:
-        """Build settings from the JSON object that the role passes."""
         hosts = (
             Host(
                 name,
@@ -72,7 +70,7 @@ class Settings:
 
     @classmethod
     def of_checkout(cls, checkout: Path) -> Settings:
-        """Return what the role's defaults say about a checkout's image; there are no hosts."""
+        """Return the role's defaults for a checkout's image, without hosts."""
         checkout = checkout.resolve()
         requirements = checkout / "requirements"
         return cls(
@@ -86,40 +84,37 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """A short name, unique per testbed: of cgroups, machines and the controller's NIC."""
+        """Unique short name, of cgroups, machines and the controller's NIC."""
         return f"pptb{self.id}"
 
     @property
     def folder(self) -> Path:
-        """Where this testbed keeps keys, logs and the hosts' writable layers."""
         return self.state_root / str(self.id)
 
     @property
     def state_file(self) -> Path:
-        """Names the running testbed's root process."""
+        """Identifies the running root process."""
         return self.folder / "state.json"
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The names of all machines, the link's box included."""
+        """Names of all machines, the link's box included."""
         return (*(host.name for host in self.hosts), WAN)
 
     def experiment_address(self, number: int) -> str:
-        """Return an address on the network under measurement."""
         return f"10.78.{self.id}.{number}"
 
     def management_address(self, name: str) -> str:
-        """Return the address at which the controller reaches a machine."""
+        """Return a machine's address for the controller."""
         return f"10.79.{self.id}.{HOST_NUMBERS.get(name, WAN_NUMBER)}"
 
     @property
     def controller_address(self) -> str:
-        """The controller's own, and only, address in the testbed."""
         return f"10.79.{self.id}.{CONTROLLER}"
 
     @cached_property
     def digest(self) -> str:
-        """Identify the settings and the code that acts on them, to notice a stale testbed."""
+        """Digest of settings and code, to detect a stale testbed."""
         seen = hashlib.sha256(json.dumps(asdict(self), default=str, sort_keys=True).encode())
         for source in sorted(Path(__file__).parent.glob("*.py")):
             seen.update(source.read_bytes())

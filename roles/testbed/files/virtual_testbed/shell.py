@@ -1,4 +1,4 @@
-"""Running other programs, and the one error the testbed knows."""
+"""Subprocesses, and the testbed's only error class."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-PREFIX = "E_TESTBED: "  # what this program puts before an error on its standard error
-HINT = "dmesg(1) may have more information"  # mount's, in the place of a reason
+PREFIX = "E_TESTBED: "  # of errors on standard error
+HINT = "dmesg(1) may have more information"  # mount's, dropped
 
 
 class TestbedError(Exception):
-    """A failure a person can act on, as one line: what was seen, and what to do."""
+    """A failure in one line: the finding, and what to do."""
 
 
 def system_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a small, predictable environment: nothing of the caller's but what is named."""
+    """Return a minimal environment plus `extra`, without the caller's."""
     here = str(Path(__file__).resolve().parents[1])
     usual = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": here}
     return usual | dict(extra or {})
 
 
 def itself(command: str, *arguments: object) -> tuple[str, ...]:
-    """Return the command line of one of this very program's commands."""
+    """Return one of this program's commands as a command line."""
     return (sys.executable, "-m", str(__package__), command, *map(str, arguments))
 
 
 def reason(text: str) -> str:
-    """Return what a failed program has said, on one line: the first lines have the reason."""
+    """Return a failed program's message on one line; the first lines have the reason."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and HINT not in line]
     return "; ".join([*lines[:2], *lines[2:][-1:]]) or "no message"
 
@@ -42,18 +42,9 @@ def run(
     environment: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return its output; raise TestbedError where it fails.
+    """Run a program without a shell; raise TestbedError on failure or timeout.
 
-    Parameters
-    ----------
-    *argv
-        The program and its arguments; never interpreted by a shell.
-    timeout_s
-        After this long the program is killed and counts as failed.
-    environment
-        Variables added to the small standard environment.
-    check
-        False returns a failed program's result instead of raising.
+    `environment` extends the minimal one; `check` False returns failures.
     """
     try:
         result = subprocess.run(
@@ -76,7 +67,7 @@ def run(
 
 
 def forward(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the caller's variables that say where and how pip fetches packages."""
+    """Return the caller's variables that configure pip's downloads."""
     proxies = {"http_proxy", "https_proxy", "no_proxy", "all_proxy"}
     certificates = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"}
     return {

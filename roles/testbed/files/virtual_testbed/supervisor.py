@@ -1,7 +1,6 @@
-"""The testbed's root process: first in its process namespace, parent of every machine.
+"""The testbed's root process: first in its pid namespace, parent of every machine.
 
-Whatever ends it, SIGKILL included, the kernel then ends everything below it and takes the
-namespaces, mounts and cables along.
+When it ends, even by SIGKILL, the kernel ends everything below it.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from .shell import run, system_environment
 
 READY_FOR_CONTROLLER = "cables laid"
 GO = "go"
-REBOOT = 133  # how systemd-nspawn asks to be started again
+REBOOT = 133  # systemd-nspawn's exit status to be restarted
 
 
 def supervise(settings: Settings, settings_json: str) -> None:
-    """Build namespaces and machines, talk to `up` over stdin and stdout, then wait for ever."""
-    # `up` notes who we are before it says go; should it be killed first, nothing has begun.
+    """Build namespaces and machines, in step with `up` over stdin and stdout, then wait."""
+    # `up` records this pid before it sends GO; if it is killed first, nothing has begun.
     if sys.stdin.readline().strip() != GO:
         return
     cgroups.enter(settings, cgroups.SUPERVISOR)
-    # A fresh /run: named namespaces and nspawn's bookkeeping never touch the machine's own.
+    # A fresh /run keeps named namespaces and nspawn's state off the machine's.
     run("mount", "-t", "tmpfs", "run", "/run")
     Path("/run/netns").mkdir()
     links.build(settings)
@@ -43,7 +42,7 @@ def supervise(settings: Settings, settings_json: str) -> None:
     machines = {name: _start(settings, name, settings_json) for name in settings.members}
     while True:
         try:
-            pid, status = os.wait()  # also takes care of orphans, as a namespace's first must
+            pid, status = os.wait()  # also reaps orphans, as pid 1 must
         except ChildProcessError:
             return  # every machine has ended
         for name, process in machines.items():
@@ -57,7 +56,7 @@ def supervise(settings: Settings, settings_json: str) -> None:
 
 
 def end_mark(settings: Settings, name: str) -> Path:
-    """Return the file whose existence says that a machine has ended for good."""
+    """Return the file that marks a machine as ended for good."""
     return settings.folder / f"{name}.ended"
 
 
@@ -69,7 +68,7 @@ def _command(settings: Settings, name: str, settings_json: str) -> tuple[str, ..
         *(f"--machine={settings.name}-{name}", f"--directory={settings.folder}/{name}/root"),
         f"--network-namespace-path=/run/netns/{name}",
         *("--resolv-conf=off", "--timezone=off", "--link-journal=no"),
-        # For tc and ip, and for the filters behind IPAddressDeny= and its like.
+        # For tc, ip, and filters such as IPAddressDeny=.
         *("--capability=CAP_NET_ADMIN,CAP_BPF", "--system-call-filter=bpf"),
         "--boot",
     )

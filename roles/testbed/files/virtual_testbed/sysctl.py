@@ -1,4 +1,4 @@
-"""The one setting of the machine itself that bringing a testbed up may have to borrow."""
+"""The machine-wide sysctl that a start may change temporarily."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 
 @contextmanager
 def cubic_allowed(settings: Settings) -> Iterator[None]:
-    """Let namespaces choose cubic while they are set up.
+    """Let namespaces choose cubic, which must be on a machine-wide list.
 
-    The kernel refuses a namespace any algorithm that is not on the machine-wide list. What was
-    there is noted first, so that `give_back` can put it right after a SIGKILL too.
+    The old value is saved first, so that `give_back` can restore it even after a SIGKILL.
     """
     before = ALLOWED.read_text().strip()
     if "cubic" in before.split():
@@ -38,7 +37,7 @@ def cubic_allowed(settings: Settings) -> Iterator[None]:
 
 
 def give_back(settings: Settings) -> None:
-    """Restore the setting where an interrupted start has left it changed."""
+    """Restore the saved value, if any."""
     note = _note(settings)
     if note.exists():
         before = note.read_text().strip()

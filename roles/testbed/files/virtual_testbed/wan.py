@@ -1,8 +1,7 @@
-"""The box on pi1's uplink: a transparent bridge with an SSH server, where netem shapes the link.
+"""The link's box on pi1's uplink: a transparent bridge with SSH, shaped by netem.
 
-Where this machine's kernel has netem, the box is a container and the bridge is the kernel's. Where
-it has not, a User Mode Linux, a kernel that runs as a program and does have netem, does the same
-work: same name, same interface names, same SSH access.
+A container where this machine's kernel has netem, else User Mode Linux, a kernel run as a program;
+interface names and SSH access are the same.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ INTERFACES = ("lan0", "up0", "mg0")
 UML_MODULES = Path("/usr/lib/uml/modules")
 SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
 ETH_P_ALL = 3
-# The burst that fits while the box's kernel is not running; too small a buffer loses packets.
+# Holds bursts while the box's kernel is not scheduled; smaller buffers lose packets.
 BUFFER_BYTES = 16 * 2**20
 
-# Fixed hardware addresses: with random ones, neighbours would remember those of an earlier boot.
+# Fixed MAC addresses, as neighbours cache those of an earlier boot.
 UML_INIT = """\
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -46,19 +45,18 @@ exec /lib/systemd/systemd
 
 
 def resolve(asked: str) -> str:
-    """Decide what the box is made of: "kernel" or "uml"."""
+    """Resolve "auto" to "kernel" or "uml"."""
     if asked != "auto":
         return asked
     return "kernel" if kernel_has_netem() else "uml"
 
 
 def kernel_has_netem() -> bool:
-    """Find out by doing, in a network namespace that ends with the attempt."""
+    """Try netem in a temporary network namespace."""
     return run("unshare", "--net", *itself("try-netem"), check=False).returncode == 0
 
 
 def prepare_root(settings: Settings, root: Path) -> None:
-    """Put what a User Mode Linux needs to start into the box's root."""
     start = root / "uml-init"
     start.write_text(UML_INIT.format(address=settings.management_address(WAN)))
     start.chmod(0o755)
@@ -69,12 +67,12 @@ def prepare_root(settings: Settings, root: Path) -> None:
 
 
 def uml_command(settings_json: str) -> tuple[str, ...]:
-    """Return the command that becomes the User Mode Linux, in the box's network namespace."""
+    """Return the command that runs `become_uml` in the box's namespace."""
     return ("nsenter", f"--net=/run/netns/{WAN}", *itself("become-uml", settings_json))
 
 
 def become_uml(settings: Settings) -> None:
-    """Open the box's interfaces and replace this process by the User Mode Linux."""
+    """Open the box's interfaces and exec User Mode Linux."""
     descriptors = [_open_interface(name) for name in INTERFACES]
     base = settings.folder / WAN
     vectors = (f"vec{unit}:transport=fd,fd={fd}" for unit, fd in enumerate(descriptors))
@@ -91,11 +89,10 @@ def become_uml(settings: Settings) -> None:
 
 
 def _open_interface(name: str) -> int:
-    """Open a socket that takes and gives an interface's raw frames.
+    """Open a raw packet socket on an interface, for both directions.
 
-    It is made here and not by the User Mode Linux for two reasons. It can have a large buffer
-    without a change to the whole machine's default. And it is one socket for both directions, which
-    does not receive what it has sent itself; with two, frames would go round the bridge for ever.
+    Unlike User Mode Linux's own, it has a large buffer without a machine-wide setting, and does not
+    receive its own frames, which would loop through the bridge for ever.
     """
     channel = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     channel.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)  # nearly doubles the rate
@@ -103,7 +100,7 @@ def _open_interface(name: str) -> int:
     for option in (so_sndbufforce, so_rcvbufforce):
         channel.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
     channel.bind((name, ETH_P_ALL))
-    # Frames between other machines carry other machines' addresses.
+    # A bridge sees frames for other addresses.
     run("ip", "link", "set", name, "promisc", "on")
     channel.set_inheritable(True)
     return channel.detach()
