@@ -29,8 +29,8 @@ class Factor:
     keep their keys. Where `typed`, users choose it with ``-e``, else it is the inventory's.
     `suffix` follows it in the name of a cell. `computes`, `moves`: whether a profile, or a link,
     depends on it. `exceptional`: the report names it only where it is not the default. `of_hosts`:
-    it says what the hosts are, not how they work. `compared`: the stages'
-    figures it is compared by; `OBJECTIVES` stands for those of the whole run.
+    it says what the hosts are, not how they work. `compared`: the stages' figures it is compared
+    by; `OBJECTIVES` stands for those of the whole run.
     """
 
     key: str
