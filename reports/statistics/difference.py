@@ -23,9 +23,9 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
+from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging.model import Fit, Run, fit
 
-Cuts = tuple[int, ...]
 # Of the runs of a split: the number of the round, and what was measured in it (positive).
 Quantity = Sequence[tuple[int, float]]
 

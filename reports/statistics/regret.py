@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-Cuts = tuple[int, ...]
+from paretopipe_runtime.contract.splits import Cuts
 
 
 def minimax_regret(

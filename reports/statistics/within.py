@@ -13,13 +13,13 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
+from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging.model import Fit
 from reports.data.cells import Cell
 from reports.objectives import Objective
 from reports.statistics.difference import CONFIDENCE
 from reports.statistics.judge import fit_splits
 
-Cuts = tuple[int, ...]
 Outcome = Literal["better", "worse", "equal", "undecided"]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from paretopipe_runtime.contract.splits import split_name
 from paretopipe_runtime.contract.units import SEGMENT_BYTES, WIRE_PER_PAYLOAD
 from reports.data.cells import Cell, Cuts
 from reports.page.sheet import Section, Sheet
@@ -245,7 +246,7 @@ def _said(prediction: Prediction) -> str:
 
 
 def _name(cuts: Cuts) -> str:
-    return "P" + "-".join(map(str, cuts))
+    return split_name(cuts)
 
 
 def _short(value: float) -> float:

@@ -9,6 +9,7 @@ from statistics import median
 import pandas as pd
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.splits import undashed
 from reports.data.cells import Cell, Cuts, Spread
 from reports.page.figures import spread
 from reports.page.sections.comparisons.compare import Comparison, Measure, Rival
@@ -66,8 +67,7 @@ def _values(
     columns = (part.tolist() for part in (rows["cuts"], rows["repeat"], numbers))
     for cuts, repeat, value in zip(*columns, strict=True):
         if value > 0:
-            place = tuple(int(cut) for cut in str(cuts).split("-") if cut)
-            found.setdefault(place, []).append((int(repeat), float(value)))
+            found.setdefault(undashed(str(cuts)), []).append((int(repeat), float(value)))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.splits import split_name
 from reports.data.cells import Cell, Cuts, Split
 from reports.objectives import Objective
 from reports.page.figures import behind, link, say
@@ -144,4 +145,4 @@ def _named(cuts: Cuts, names: Mapping[Cuts, Split]) -> Markup:
     """Return a link to the split's row; a prediction may name one that no plan has."""
     if cuts in names:
         return link(names[cuts])
-    return Markup("P{} (not measured)").format("-".join(map(str, cuts)))
+    return Markup("{} (not measured)").format(split_name(cuts))
