@@ -76,7 +76,7 @@ def test_the_contract_needs_python_s_own_library_only() -> None:
             assert ours or name.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("folder", ["reports", "roles/plan", "roles/netem"])
+@pytest.mark.parametrize("folder", ["reports", "roles/plan", "roles/netem", "roles/preflight"])
 def test_reports_and_planning_know_of_the_runtime_what_the_contract_says(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         for name in imports_of(path):

@@ -11,7 +11,7 @@ from reports import paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.page import index, sections
-from reports.page.figures import tally, mebibytes
+from reports.page.figures import mebibytes, tally
 from reports.page.sections import downloads, provenance
 from reports.page.sheet import DELTA, Sheet
 from reports.parallel import map_forked

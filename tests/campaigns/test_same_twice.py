@@ -1,7 +1,7 @@
 """The same sweep measured twice, one after the other: nothing may come out as different.
 
-On the virtual testbed, which must be free: MobileNetV2 from Pi to Pi, 20 splits with two measures,
-so 40 comparisons. Two sweeps that differ in nothing are compared as two backends would be.
+Needs the virtual testbed for itself. MobileNetV2 from Pi to Pi: 20 splits, two measures, 40
+comparisons.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALLOWED = 0.05  # of the comparisons may claim a difference
 
 @pytest.fixture(scope="module")
 def measured() -> list[list[Cell]]:
-    """The cells of both sweeps, measured now unless they are complete already."""
+    """Return both sweeps' cells, measured unless complete."""
     return [_cells(sweep) for sweep in SWEEPS]
 
 

@@ -1,4 +1,4 @@
-"""What the user types becomes cells, or one sentence that says what to type instead."""
+"""Options become cells, or a sentence that says what to type."""
 
 from __future__ import annotations
 
@@ -112,7 +112,6 @@ def test_the_runtime_reads_every_plan(plan: Any) -> None:
 
 
 def on(**devices: str) -> dict[str, Any]:
-    """The inventory with GPUs in it."""
     return {host: {**facts, "device": devices.get(host, "cpu")} for host, facts in HOSTS.items()}
 
 
@@ -144,7 +143,7 @@ def test_a_device_that_cannot_be_is_one_sentence(plan: Any, cells: ModuleType) -
     refused = "engine onnxruntime computes on processors only, and server has worker_device cuda"
     with pytest.raises(cells.OptionError, match=f"{refused}: choose engine=eager or engine=chann"):
         plan("full", on(server="cuda"), model="vgg16", engine="eager,onnxruntime")
-    # A GPU that no chosen pairing uses is in nobody's way.
+    # A GPU outside the chosen pairings does not matter.
     assert plan("full", on(server="cuda"), model="vgg16", engine="compile", pairings="pi_to_pi")
 
 

@@ -1,4 +1,4 @@
-"""What ran where: a GPU is named, never mixed with a CPU, and compared with one where both are."""
+"""Devices: a GPU is named, never mixed with a CPU, and compared with one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ TUNED = ("tuned", "tuned")
 
 
 def write(folder: Path, devices: tuple[str, ...] = (), faster: float = 1.0, **plan: Any) -> None:
-    """Write a cell whose second stage takes its time divided by `faster`."""
     lines = [
         *synthetic.cell(random.Random(1), allocators=TUNED, devices=devices, **{**PAIR, **plan})
     ]
@@ -115,7 +114,7 @@ def test_everything_on_the_first_host_belongs_to_the_cell_though_it_has_no_gpu(
 
 
 def test_runs_under_another_device_are_left_out(tmp_path: Path) -> None:
-    """As where a cell's file holds both: the newest valid runs' settings hold."""
+    """The newest valid runs' settings count."""
     old = [*synthetic.cell(random.Random(1), devices=("cpu", "cuda"), **{**PAIR, "repeats": 1})]
     new = [*synthetic.cell(random.Random(2), devices=("cpu", "cuda:1"), **{**PAIR, "repeats": 1})]
     for line in new:

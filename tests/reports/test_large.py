@@ -1,4 +1,4 @@
-"""Many runs: what is kept of each stays small, what is equal is kept once, cells stay right."""
+"""Many runs: little memory for each, equal values shared, cells right."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPEATS = 25
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with 2,200 runs of four cells."""
+    """2,200 runs of four cells."""
     folder = tmp_path_factory.mktemp("large")
     synthetic.write(folder, repeats=REPEATS, flaws=False, end_points=True)
     return folder
@@ -28,12 +28,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def records(large: Path) -> Records:
-    """Return what is read of it."""
     return read(large)
 
 
 def kept_bytes(value: object, seen: set[int]) -> int:
-    """Return what a value takes up with all that it holds, counting each object once."""
+    """Return the size of a value and all it holds, each object once."""
     if id(value) in seen:
         return 0
     seen.add(id(value))

@@ -1,4 +1,4 @@
-"""Backends, engines and allocators beside each other: like with like, and the planted numbers."""
+"""Comparisons of backends, engines and allocators: like with like, with planted numbers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ TUNED = ("tuned", "tuned")
 
 
 def shown(folder: Path) -> tuple[list[Cell], pd.DataFrame]:
-    """Return the cells of a folder and the table behind them."""
     records = read(folder)
     frame = tidy(records.runs)
     return build(records.plans, records.runs, frame), frame
 
 
 def said(folder: Path, factor: Factor) -> list[str]:
-    """Return what is said of everything that can be compared by one factor."""
+    """Return the sentences of comparisons by a factor."""
     cells, frame = shown(folder)
     found = (contrast.draw(item, frame, 0.02) for item in compare.find(cells, factor))
     return [str(text).replace("\xa0", " ") for item in found for text in contrast.sentences(item)]
@@ -50,7 +49,7 @@ def plant(
     values: dict[int, Sequence[tuple[float, float]]],
     **plan: object,
 ) -> list[Record]:
-    """Write a cell with known latency and throughput for each run of each split."""
+    """Write a cell with known latency and throughput of each run."""
     backend, engine, allocators = kind
     lines = [
         *synthetic.cell(
@@ -71,7 +70,7 @@ def plant(
     return lines
 
 
-# Five runs of three splits, each with the same spread of 1 % around it.
+# Five runs of three splits, with a spread of 1 %.
 SPREAD = (0.99, 1.0, 1.01, 0.995, 1.005)
 
 
@@ -234,7 +233,7 @@ def test_engines_are_compared_stage_by_stage_with_their_tolerances(kinds_sweep: 
     proofs = section["items"][0]["proofs"].replace("\xa0", " ")
     assert "ONNX Runtime 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in proofs
     assert re.search(r"PyTorch eager [\d.]+ × 10⁻⁷ \(allowed: 1\.0 × 10⁻⁵\)", proofs)
-    # A looser engine's tolerance must not be said of the others.
+    # A looser engine's tolerance must not be stated for others.
     whole = proof(shown(kinds_sweep)[1]).replace("\xa0", " ")
     assert "with ONNX Runtime is 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in whole
     assert "(allowed: 1.0 × 10⁻⁵)" in whole
@@ -371,7 +370,7 @@ def test_the_csv_has_the_new_columns(kinds_files: dict[str, str]) -> None:
 
 
 def planted_transports(folder: Path) -> None:
-    """Plant a latency with TLS of 1.3 times the plain one, and a third of the throughput less."""
+    """Plant 1.3 times the latency with TLS, and a third less throughput."""
     runs = {k: [(k * one, 12 / k * one) for one in SPREAD] for k in (3, 9)}
     slower = {k: [(1.3 * a, b / 1.5) for a, b in values] for k, values in runs.items()}
     plant(folder, ("socket", "eager", TUNED), runs)

@@ -1,4 +1,4 @@
-"""The Pareto front: ties, emptiness, and inputs left alone."""
+"""The Pareto front: ties, emptiness, unchanged inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart of a front and its table: every run, who is on it, and the way between the two."""
+"""A front's chart and table: every run, membership, and differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROUND = {3: (2.0, 8.0), 9: (1.8, 7.0), 15: (2.5, 3.0), 17: (1.6, 4.0)}
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
-    """Return four splits, P15 dominated, one end point near and the other far away."""
+    """Four splits, P15 dominated, one end point near and the other far."""
     folder = tmp_path_factory.mktemp("known")
     known.write(folder, ROUND, ends=((1.9, 6.0), (30.0, 0.1)), noise=0.001)
     return known.sheet(folder)
@@ -34,7 +34,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
 
 @pytest.fixture(scope="module")
 def doubtful(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
-    """Return two splits that are nearly equal in latency, the noise hiding which is better."""
+    """Two splits too equal in latency for their noise."""
     folder = tmp_path_factory.mktemp("doubtful")
     known.write(folder, {3: (1.0, 8.0), 9: (0.97, 7.7), 17: (3.0, 2.0)}, noise=0.02)
     return known.sheet(folder)
@@ -234,7 +234,7 @@ def test_methods_state_this_sweep_s_own_figures(tmp_path: Path) -> None:
 
 
 def told(folder: Path, *lines: dict[str, Any]) -> str:
-    """What the methods say of the sentinels of a cell with these lines."""
+    """Return the methods' text on sentinels for a cell with these lines."""
     synthetic.write_cell(folder, [*lines])
     [section] = methods.build(known.sheet(folder, delta=0.03))
     return str(section["sentinel"]).replace("\xa0", " ")

@@ -1,4 +1,4 @@
-"""What the network changes: measured moves, predicted ones, and the safest split."""
+"""Effects of the network: measured moves, predicted ones, and the safest split."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from tests.reports import synthetic_sweep as synthetic
 
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
-    """Return a folder in which another split is best under each network."""
+    """Write another best split under each network."""
     known.write(tmp_path, {3: (1.0, 8.0), 9: (1.1, 7.0), 17: (2.0, 4.0)}, "baseline")
     known.write(tmp_path, {3: (9.0, 1.0), 9: (3.0, 2.0), 17: (2.5, 4.0)}, "wan")
     return tmp_path
 
 
 def moves(sheet: Sheet) -> dict[str, str]:
-    """Return what is said of each goal between the networks of a sheet."""
     return known.plain(changes.between(sheet.cells, sheet.contests))
 
 

@@ -1,4 +1,4 @@
-"""Two splits of a cell compared: right where the truth is known, silent where it cannot be."""
+"""Comparisons of two splits of a cell: right for known truth, silent without evidence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from tests.reports import synthetic_sweep as synthetic
 
 @pytest.fixture(scope="module")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Cell:
-    """Return a cell of ten splits whose runs a test replaces."""
     folder = tmp_path_factory.mktemp("blank")
     known.write(folder, {cut: (1.0, 8.0) for cut in range(1, 11)})
     [cell] = known.sheet(folder).cells
@@ -54,7 +53,7 @@ def test_the_same_under_two_names_is_hardly_ever_called_better(blank: Cell) -> N
         for objective in OBJECTIVES
     )
     assert found["better"] + found["worse"] <= 1
-    assert found["equal"] > 60  # at CV 1 % five blocks are enough to say so
+    assert found["equal"] > 60  # at CV 1 % five blocks suffice
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: one.name)
