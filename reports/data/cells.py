@@ -11,9 +11,9 @@ import pandas as pd
 from paretopipe_runtime.contract import measures
 from paretopipe_runtime.contract.factors import Variant
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
 from paretopipe_runtime.contract.splits import dashed, undashed
-from reports import paper
 from reports.data import plans
 from reports.data.drifts import Drift as Drift
 from reports.data.drifts import drifts
@@ -175,7 +175,8 @@ def _cell(
     scenario = plan.get("scenario") or factors.get("scenario")
     netem = scenario.get("netem") if isinstance(scenario, dict) else None
     splits = [_split(groups, key) for key in groups.of(cell_id, SPLIT)]
-    planned = plans.cuts(plan, blocks.get(model) or paper.block_count(model))
+    registered = MODELS[model].blocks if model in MODELS else None
+    planned = plans.cuts(plan, blocks.get(model) or registered)
     seen = {split.cuts for split in splits}
     # A planned split without a record gets a row that says so, not no row.
     splits += [_split(groups, (cell_id, SPLIT, dashed(c))) for c in planned if c not in seen]

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from paretopipe_runtime.contract.lines import Record, checksum
-from reports import paper
+from paretopipe_runtime.contract.models import MODELS
 
 NAMES = [f"features.{k}" for k in range(19)] + ["pool", "classifier"]
 CHANNELS = [32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320, 1280, 1280]
@@ -43,10 +43,10 @@ class Blocks:
 
     @classmethod
     def of(cls, model: str) -> Blocks:
-        """Return MobileNetV2's blocks, or as many similar ones as the paper counts."""
+        """Return MobileNetV2's blocks, or as many like them as the model has."""
         if model == "mobilenetv2":
             return cls(NAMES, CHANNELS, SIDES, PI_S)
-        count = paper.block_count(model) or len(NAMES)
+        count = MODELS[model].blocks if model in MODELS else len(NAMES)
         like = [k * len(NAMES) // count for k in range(count)]
         return cls(
             [f"block.{k}" for k in range(count)],

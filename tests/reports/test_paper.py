@@ -61,7 +61,7 @@ def test_the_papers_models_are_the_runtimes() -> None:
     assert set(paper.MODELS) == set(MODEL_NAMES)
     for name in MODEL_NAMES:
         known = model_info(name)
-        assert (paper.block_count(name), paper.image_px(name)) == (known.blocks, known.image_px)
+        assert (paper.MODELS[name].blocks, paper.image_px(name)) == (known.blocks, known.image_px)
 
 
 def test_every_highlighted_split_is_a_cut_of_its_model() -> None:
