@@ -1,4 +1,4 @@
-"""Map a function over items in forked processes, and pause the garbage collector meanwhile."""
+"""Map a function over items in forked processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -62,19 +61,3 @@ def _inherit(jobs: Sequence[Callable[[], Any]]) -> None:
 
 def _numbered(job: int) -> Any:
     return _jobs[job]()
-
-
-@contextmanager
-def gc_paused() -> Iterator[None]:
-    """Pause the garbage collector while long-lived objects are built.
-
-    It would go through hundreds of thousands of small objects again and again, a fifth of the
-    time of making them, and none of them is garbage.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -76,7 +76,7 @@ def test_the_contract_needs_python_s_own_library_only() -> None:
             assert ours or name.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("folder", ["reports", "roles/plan", "roles/netem"])
+@pytest.mark.parametrize("folder", ["reports", "roles/plan", "roles/netem", "roles/preflight"])
 def test_reports_and_planning_know_of_the_runtime_what_the_contract_says(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         for name in imports_of(path):
@@ -122,8 +122,22 @@ def test_nothing_deserialises_code(path: Path) -> None:
 
 # Each may import what stands before it, and its own kind. The longest name that fits counts.
 LAYERS = (
-    ("paretopipe_runtime",),
-    ("reports.errors", "reports.words", "reports.parallel", "reports.paper"),
+    ("paretopipe_runtime", "paretopipe_runtime.errors", "paretopipe_runtime.files"),
+    ("paretopipe_runtime.version", "paretopipe_runtime.judging", "paretopipe_runtime.try_torch"),
+    ("paretopipe_runtime.contract", "paretopipe_runtime.environment", "paretopipe_runtime.forked"),
+    ("paretopipe_runtime.job", "paretopipe_runtime.wire", "paretopipe_runtime.records"),
+    ("paretopipe_runtime.relay", "paretopipe_runtime.supervisor", "paretopipe_runtime.unit"),
+    ("paretopipe_runtime.models",),
+    ("paretopipe_runtime.weights", "paretopipe_runtime.worker.usage"),
+    ("paretopipe_runtime.engines", "paretopipe_runtime.golden"),
+    ("paretopipe_runtime.worker.devices", "paretopipe_runtime.finetune"),
+    ("paretopipe_runtime.worker.node", "paretopipe_runtime.worker.order"),
+    ("paretopipe_runtime.worker.backends",),
+    ("paretopipe_runtime.worker",),
+    ("paretopipe_runtime.orchestrator",),
+    ("paretopipe_runtime.commands", "paretopipe_runtime.cli"),
+    ("reports.errors", "reports.words", "reports.parallel", "reports.objectives"),
+    ("reports.paper",),
     ("reports.data",),
     ("reports.statistics",),
     ("reports.prediction",),
@@ -164,9 +178,9 @@ def layer(name: str) -> int:
     return fits[max((part for part in fits if within(part, name)), key=len)]
 
 
-@pytest.mark.parametrize("path", REPORTS, ids=module)
-def test_the_report_imports_downwards_only(path: Path) -> None:
-    if module(path) == "reports":
+@pytest.mark.parametrize("path", [*REPORTS, *RUNTIME], ids=module)
+def test_imports_go_downwards_only(path: Path) -> None:
+    if path.parent.parent == ROOT and path.stem == "__init__":
         return
     assert [name for name in imported(path) if layer(name) > layer(module(path))] == []
 

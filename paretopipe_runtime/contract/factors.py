@@ -29,7 +29,8 @@ class Factor:
     keep their keys. Where `typed`, users choose it with ``-e``, else it is the inventory's.
     `suffix` follows it in the name of a cell. `computes`, `moves`: whether a profile, or a link,
     depends on it. `exceptional`: the report names it only where it is not the default. `of_hosts`:
-    it says what the hosts are, not how they work. `compared`: the figures it is compared by.
+    it says what the hosts are, not how they work. `compared`: the stages'
+    figures it is compared by; `OBJECTIVES` stands for those of the whole run.
     """
 
     key: str
@@ -129,7 +130,7 @@ ENGINES = {
 }
 CUDA_ENGINES = tuple(engine.name for engine in ENGINES.values() if engine.cuda)
 
-_WHOLE = ("latency_s", "throughput_img_s")
+OBJECTIVES = "objectives"
 BACKEND = Factor(
     *("backend", "backend", "Backend"),
     {
@@ -139,13 +140,13 @@ BACKEND = Factor(
     },
     always=True,
     moves=True,
-    compared=_WHOLE,
+    compared=(OBJECTIVES,),
 )
 TRANSPORT = Factor(
     *("transport", "transport", "Transport"),
     {"plain": "plain TCP", "tls": "TLS 1.3"},
     moves=True,
-    compared=_WHOLE,
+    compared=(OBJECTIVES,),
 )
 ENGINE = Factor(
     *("engine", "engine", "Engine"),
@@ -172,7 +173,7 @@ DEVICE = Factor(
     numbered=True,
     computes=True,
     exceptional=True,
-    compared=(*_WHOLE, "compute_s"),
+    compared=(OBJECTIVES, "compute_s"),
 )
 EMULATION = Factor(
     *("emulation", "emulation", "Hosts"),

@@ -36,7 +36,7 @@ def model_info(name: str) -> ModelInfo:
         ``E_MODEL`` for a name that is not in `MODEL_NAMES`.
     """
     try:
-        return _MODELS[name]
+        return MODELS[name]
     except KeyError:
         known = ", ".join(MODEL_NAMES)
         raise ParetoPipeError(
@@ -77,7 +77,7 @@ _INCEPTIONV3_BLOCKS = (
 _ALEXNET_BLOCKS = (*_numbered("features", 13), "avgpool", *_numbered("classifier", 7))
 _VGG16_BLOCKS = (*_numbered("features", 31), "avgpool", *_numbered("classifier", 7))
 
-_MODELS = {
+MODELS = {
     info.name: info
     for info in (
         ModelInfo("mobilenetv2", _MOBILENETV2_BLOCKS, default_classes=10, image_px=224),
@@ -88,4 +88,4 @@ _MODELS = {
         ModelInfo("vgg16", _VGG16_BLOCKS, default_classes=1000, image_px=224),
     )
 }
-MODEL_NAMES: tuple[str, ...] = tuple(_MODELS)
+MODEL_NAMES: tuple[str, ...] = tuple(MODELS)

@@ -15,7 +15,6 @@ from paretopipe_runtime.golden import input_digest
 
 CIFAR10, DIGITS = "cifar10", "digits"
 _DIGITS_FILE = Path(__file__).with_name("digits.safetensors")
-_ARCHIVES = (".tar.gz", ".tgz")
 
 
 def open_dataset(name: str, image_px: int, downloads: Path) -> Dataset:

@@ -1,16 +1,16 @@
 """How sure it is that a split is on the front, where differences below delta do not matter.
 
 Practical dominance: j dominates i if it is better by more than delta in one objective and not
-worse by more than delta in the other. Better by more than delta means that the ratio of the two is
+worse by more than delta in any other. Better by more than delta means that the ratio of the two is
 beyond 1 + delta. The relation is not transitive: of every split that is off the front the one that
 dominates it most often is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,13 @@ Verdict = Literal["on", "off", "undecided"]
 
 DRAWS = 4000
 ON_FROM, OFF_TO = 0.9, 0.1
+
+
+class Aim(NamedTuple):
+    """Of one variable of a model: whether less is better, and by what it has to differ."""
+
+    lower: bool
+    delta: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Decision:
     rival: Mapping[Cuts, Cuts]  # of every undecided split: who decides about it
 
 
-def decide(model: Fit | None, delta: float, seed: int = 0) -> Decision:
+def decide(model: Fit | None, aims: Sequence[Aim], seed: int = 0) -> Decision:
     """Say of every split of a model whether it is on the front, off it, or undecided."""
     if model is None:
         return Decision("no split was measured", {}, {}, {}, {})
@@ -51,7 +58,7 @@ def decide(model: Fit | None, delta: float, seed: int = 0) -> Decision:
     if len(model.splits) == 1:
         sure = {model.splits[0]: 1.0}
     elif not reason:
-        found = membership(model, delta, seed, DRAWS)
+        found = membership(model, aims, seed, DRAWS)
         sure = {cuts: float(on) for cuts, on in zip(model.splits, found.on, strict=True)}
         strongest = {
             cuts: model.splits[int(row.argmax())]
@@ -71,7 +78,7 @@ def _reason(model: Fit) -> str:
         return ""
     if len(model.of_split) == len(model.splits):
         return "one run of each split: how much runs differ is not known"
-    return "no two splits share two blocks: how much runs differ is not known"
+    return "no two splits share two rounds: how much runs differ is not known"
 
 
 def _verdict(sure: float | None) -> Verdict:
@@ -80,8 +87,8 @@ def _verdict(sure: float | None) -> Verdict:
     return "on" if sure >= ON_FROM else "off"
 
 
-def membership(model: Fit, delta: float, seed: int, draws: int) -> Membership:
-    """Draw the effects of all splits together, latency and throughput correlated as measured.
+def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Membership:
+    """Draw the effects of all splits together, the variables correlated as measured.
 
     The draws are Student-t with the model's degrees of freedom: how large the residuals are is
     estimated too. A model without a degree of freedom says nothing and is refused.
@@ -96,15 +103,17 @@ def membership(model: Fit, delta: float, seed: int, draws: int) -> Membership:
     between = np.linalg.cholesky(model.covariance)
     # Half the digits are plenty for comparisons with a margin of percents, and twice as quick.
     moved = np.einsum("vu,ukd->vkd", between, across @ noise) * swell
-    latency, throughput = (moved + model.effects.T[:, :, None]).astype(np.float32)
+    lost = (moved + model.effects.T[:, :, None]).astype(np.float32)  # the less the better
+    lost[[not aim.lower for aim in aims]] *= -1
+    margins = np.log1p([aim.delta for aim in aims]).astype(np.float32)
     on, dominated = np.empty(count), np.empty((count, count))
-    margin = np.float32(np.log1p(delta))
     for i in range(count):
         # One split against all: comparing the shifted values saves a table of differences.
-        quicker, as_quick = latency[i] - margin, latency[i] + margin
-        more, as_much = throughput[i] + margin, throughput[i] - margin
-        beaten = (latency < quicker) & (throughput >= as_much)
-        beaten |= (throughput > more) & (latency <= as_quick)
+        better, as_good = np.zeros((count, draws), bool), np.ones((count, draws), bool)
+        for values, margin in zip(lost, margins, strict=True):
+            better |= values < values[i] - margin
+            as_good &= values <= values[i] + margin
+        beaten = better & as_good
         on[i] = 1 - np.count_nonzero(beaten.any(axis=0)) / draws
         dominated[i] = np.count_nonzero(beaten, axis=1) / draws
     return Membership(on, dominated)

@@ -13,7 +13,7 @@ from typing import Any
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging import model
-from paretopipe_runtime.judging.membership import decide
+from paretopipe_runtime.judging.membership import Aim, decide
 from paretopipe_runtime.orchestrator.runs import More, expand, run_of
 from paretopipe_runtime.records import Records
 
@@ -34,7 +34,7 @@ def wanted(plan: Plan, hop_bytes: HopBytes, records: Iterable[Record]) -> dict[s
     runs = counted(plan, hop_bytes, records)
     if plan.refine is None or not runs:
         return None
-    decision = decide(model.fit(runs), plan.refine)
+    decision = decide(model.fit(runs), (Aim(True, plan.refine), Aim(False, plan.refine)))
     undecided = {cuts for cuts, said in decision.verdict.items() if said == "undecided"}
     fewest = min((len(runs[cuts]) for cuts in undecided), default=LIMIT)
     if fewest >= LIMIT:

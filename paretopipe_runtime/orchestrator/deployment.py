@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.contract.plan import Worker
+from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.wire.connect import Keys, open_channel

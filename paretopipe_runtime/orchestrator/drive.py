@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from paretopipe_runtime.contract.chain import Chain
 from paretopipe_runtime.contract.factors import ENGINES
-from paretopipe_runtime.contract.plan import Chain, Plan
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.orchestrator.orders import orders_of, parts_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, launch
 from paretopipe_runtime.orchestrator.postmortem import explained

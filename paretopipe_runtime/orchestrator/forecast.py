@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import forked
-from paretopipe_runtime.contract.plan import Plan, Worker, read_plan
+from paretopipe_runtime.contract.chain import Worker
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator import adaptive
 from paretopipe_runtime.orchestrator.deployment import deploy

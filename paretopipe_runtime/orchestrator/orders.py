@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime.contract.plan import Chain, Workload
+from paretopipe_runtime.contract.chain import Chain
+from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.splits import Cuts, stage_ranges
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared

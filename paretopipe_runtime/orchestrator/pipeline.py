@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.contract.plan import Chain
+from paretopipe_runtime.contract.chain import Chain
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from paretopipe_runtime.contract.plan import Worker
+from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.connect import Keys, open_channel
 

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.chain import Chain, read_chain
 from paretopipe_runtime.contract.factors import ENGINES, FACTORS, stated
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Chain, Workload, read_chain, read_workload
+from paretopipe_runtime.contract.plan import Workload, read_workload
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import launched
 from paretopipe_runtime.orchestrator.orders import orders_of, parts_of

@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from paretopipe_runtime import golden
+from paretopipe_runtime.contract.chain import Chain, read_chain
 from paretopipe_runtime.contract.factors import in_key
-from paretopipe_runtime.contract.plan import Chain, read_chain
 from paretopipe_runtime.orchestrator.drive import launched
 from paretopipe_runtime.orchestrator.orders import NOTHING, Part, orders_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected, launch_s

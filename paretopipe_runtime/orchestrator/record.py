@@ -10,10 +10,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.chain import Chain, Worker
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.measures import REPORTED
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Chain, Plan, Worker
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared

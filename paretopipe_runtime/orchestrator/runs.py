@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.contract.factors import in_key
 from paretopipe_runtime.contract.lines import Record, canonical
-from paretopipe_runtime.contract.plan import Plan, Worker
+from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts, split_name
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A connected socket that speaks frames: what sends, what receives, and the connection itself."""
+"""Frames over a connected socket."""
 
 from __future__ import annotations
 
@@ -14,17 +14,8 @@ from paretopipe_runtime.wire.tcp import Deadlines
 class Channel:
     """Frames over one authenticated TCP connection: what a `Sender` and a `Receiver` have.
 
-    Parameters
-    ----------
-    sock : socket.socket
-        Connected; the handshake is over. The channel owns it from here on.
-    peer : str
-        Who is at the other end, for error sentences: ``pi2 10.78.0.12``.
-
-    Attributes
-    ----------
-    cipher : str or None
-        What encrypts the connection, None where nothing does.
+    The channel owns `sock`; `peer` names the other end in error sentences. `cipher` is None where
+    nothing encrypts. A run proves that the payloads, in tensor bytes, equal the plan's.
     """
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
@@ -44,23 +35,20 @@ class Channel:
 
     @property
     def payload_sent(self) -> int:
-        """Tensor payload bytes so far: what a run proves equal to the plan's."""
         return self._sender.payload_nbytes
 
     @property
     def payload_received(self) -> int:
-        """Tensor payload bytes so far: what a run proves equal to the plan's."""
         return self._receiver.payload_nbytes
 
     def fileno(self) -> int:
-        """Return the socket's descriptor, so that selectors take a channel as it is."""
+        """Return the socket's descriptor, for selectors."""
         return self.sock.fileno()
 
     def shut(self) -> None:
-        """End the connection in both directions: wakes a thread that waits on it."""
+        """End both directions: wakes a thread that waits."""
         with contextlib.suppress(OSError):  # the peer was faster
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection; the peer sees the end of the stream."""
         self.sock.close()

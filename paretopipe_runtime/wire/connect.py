@@ -1,8 +1,7 @@
-"""From a connection to a channel: as it is, or over TLS where the plan says so.
+"""Turn a connection into a channel: plain, or over TLS where the plan says so.
 
-The key is proved first in either case: who cannot do that never reaches TLS, and costs what it
-costs without. Which of the two it is to be stands in the client's HELLO, which that proof covers,
-and in the plan that either end was told.
+The key is proved first either way, so that strangers never reach TLS. The client's HELLO, which
+that proof covers, and the plan of either end say which it is to be.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Keys:
-    """What one node proves itself with to another: the shared key and, for TLS, a certificate."""
+    """A node's proofs to another: the shared key and, for TLS, a certificate."""
 
     shared: bytes = field(repr=False)
     identity: Identity | None = None
@@ -41,18 +40,9 @@ def open_channel(
 ) -> tuple[Channel, dict[str, Any]]:
     """Connect to a node's agent, authenticate, and encrypt where `transport` is ``tls``.
 
-    With `via` the connection is made there, and passed on: who has to be at its end stays the same.
-
-    Returns
-    -------
-    Channel, dict
-        The way to the agent, and what its HELLO says.
-
-    Raises
-    ------
-    ParetoPipeError
-        What `handshake.connect` raises; ``E_TLS`` where one of the two has no certificate, or does
-        not believe the other's.
+    With `via` that relay is connected to, the peer stays the same. Returns the agent's HELLO, too.
+    Raises as `handshake.connect` does, and ``E_TLS`` where one end has no certificate or distrusts
+    the other's.
     """
     identity: Identity | None = None
     if transport != "plain":
@@ -71,51 +61,47 @@ def open_channel(
         ) from error
     if identity is None:
         return Channel(sock, host), server
-    named = server.get("certificate")
-    if not isinstance(named, str):
+    fingerprint = server.get("certificate")
+    if not isinstance(fingerprint, str):
         sock.close()
         raise _lacking(host)
-    encrypted = tls.connect(sock, identity, named, timeout=timeout, address=address[0])
+    encrypted = tls.connect(sock, identity, fingerprint, timeout=timeout, address=address[0])
     return Channel(encrypted, host), server
 
 
 def agent_hello(node: str, identity: Identity | None) -> dict[str, Any]:
-    """Return what a node's HELLO says of itself to whoever connects."""
+    """Compose a node's own HELLO."""
     return {"node": node, **({"certificate": identity.fingerprint} if identity else {})}
 
 
 def client_certificate(hello: dict[str, Any]) -> str | None:
-    """Return the fingerprint of what a client is about to show; None where it wants no TLS.
+    """Return the fingerprint of the client's certificate; None where it wants no TLS.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_TRANSPORT`` for a HELLO that says neither.
+    Raises ``E_TRANSPORT`` for a HELLO that says neither.
     """
-    transport, named = hello.get("transport", "plain"), hello.get("certificate")
+    transport, fingerprint = hello.get("transport", "plain"), hello.get("certificate")
     if transport == "plain":
         return None
-    if transport != "tls" or not (isinstance(named, str) and _FINGERPRINT.fullmatch(named)):
+    if transport != "tls" or not (
+        isinstance(fingerprint, str) and _FINGERPRINT.fullmatch(fingerprint)
+    ):
         raise ParetoPipeError(
             "E_TRANSPORT", f"peer asks for transport {str(transport)[:20]!r} without a certificate"
         )
-    return named
+    return fingerprint
 
 
 def accept_channel(
-    sock: socket.socket, peer: str, named: str | None, identity: Identity | None
+    sock: socket.socket, peer: str, fingerprint: str | None, identity: Identity | None
 ) -> Channel:
-    """Return the channel over a connection that was let in; `named` as of `client_certificate`.
+    """Make a channel of an authenticated connection; `fingerprint` as of `client_certificate`.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_TLS`` where TLS does not come about; the connection is closed then.
+    Raises ``E_TLS`` where TLS fails, having closed the connection.
     """
-    if named is None:
+    if fingerprint is None:
         return Channel(sock, peer)
     known = _needed(identity, "this node")
-    return Channel(tls.accept(sock, known, named, timeout=TLS_TIMEOUT_S), peer)
+    return Channel(tls.accept(sock, known, fingerprint, timeout=TLS_TIMEOUT_S), peer)
 
 
 def _needed(identity: Identity | None, who: str) -> Identity:
@@ -126,5 +112,5 @@ def _needed(identity: Identity | None, who: str) -> Identity:
 
 def _lacking(who: str) -> ParetoPipeError:
     return ParetoPipeError(
-        "E_TLS", f"{who} was given no certificate, transport tls needs one — {tls.AGAIN}"
+        "E_TLS", f"{who} was given no certificate, transport tls needs one — {tls.REMEDY}"
     )

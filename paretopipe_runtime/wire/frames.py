@@ -1,17 +1,6 @@
 """The frame header: 96 bytes, little-endian, checked before anything is believed.
 
-A payload is followed by its xxh3-64, eight bytes: behind it and not in the header, so that either
-end can compute it piece by piece, while the piece is still in the processor's cache.
-
-Layout (offset, size, field)::
-
-     0  4 magic "PPWF"        12  4 seq
-     4  1 version = 1         16  8 batch_id
-     5  1 type                24  8 payload_nbytes
-     6  1 dtype               32 16 reserved = 0
-     7  1 ndim                48 32 dims, 8 x u32, unused = 0
-     8  4 flags = 0           80 12 reserved = 0
-                              92  4 CRC-32 over bytes 0..91
+A payload's xxh3-64 follows it, so that either end hashes each piece while it is in the cache.
 """
 
 from __future__ import annotations
@@ -38,6 +27,14 @@ SMALL = 64 * 1024  # up to here a payload is sent, or read, with its digest in o
 # A larger payload is sent or read, and hashed, piece by piece: a piece is in the cache for the
 # second, and the other end is busy meanwhile.
 PIECE = 1024 * 1024
+# Offset, size, field:
+#     0  4 magic "PPWF"        12  4 seq
+#     4  1 version = 1         16  8 batch_id
+#     5  1 type                24  8 payload_nbytes
+#     6  1 dtype               32 16 reserved = 0
+#     7  1 ndim                48 32 dims, 8 x u32, unused = 0
+#     8  4 flags = 0           80 12 reserved = 0
+#                              92  4 CRC-32 over bytes 0..91
 _LAYOUT = struct.Struct("<4sBBBBIIQQ16s8I12s")
 _CRC = struct.Struct("<I")
 _NUMBER = struct.Struct("<IQ")  # seq and batch_id: all that differs between frames of one form
@@ -47,8 +44,6 @@ HEADER_SIZE = _LAYOUT.size + _CRC.size
 
 
 class FrameType(IntEnum):
-    """What a frame is for."""
-
     TENSOR = 1
     END = 2
     ERROR = 3
@@ -58,7 +53,7 @@ class FrameType(IntEnum):
 
 
 _TYPES = {int(kind): kind for kind in FrameType}
-_MOST = {
+_LIMITS = {
     FrameType.TENSOR: MAX_PAYLOAD,
     FrameType.END: 0,
     FrameType.ERROR: MAX_ERROR,
@@ -81,7 +76,7 @@ DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
 class Header(NamedTuple):
-    """One frame's header; `dtype` is 0 and `shape` empty for anything but a tensor."""
+    """A header's fields; `dtype` is 0 and `shape` empty for anything but a tensor."""
 
     type: FrameType
     seq: int
@@ -92,7 +87,6 @@ class Header(NamedTuple):
 
 
 def encode(header: Header) -> bytes:
-    """Return the 96 bytes of `header`."""
     dims = header.shape + (0,) * (MAX_DIMS - len(header.shape))
     body = _LAYOUT.pack(
         MAGIC,
@@ -112,19 +106,16 @@ def encode(header: Header) -> bytes:
 
 
 def renumber(data: bytearray, seq: int, batch_id: int) -> None:
-    """Make an encoded header that of another frame of the same form."""
+    """Make an encoded header the next one of the same form."""
     _NUMBER.pack_into(data, _NUMBER_AT, seq, batch_id)
     _CRC.pack_into(data, _LAYOUT.size, zlib.crc32(data[: _LAYOUT.size]))
 
 
 def decode(data: bytes | bytearray | memoryview) -> Header:
-    """Return the header that `data` (exactly 96 bytes) holds.
+    """Parse and check a header.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_HEADER`` for anything that is not a well-formed header, ``E_SIZE`` for a payload that
-        contradicts its own shape or exceeds what its type may have.
+    Raises ``E_HEADER`` for a malformed one, ``E_SIZE`` for a payload that contradicts its shape or
+    exceeds its type's limit.
     """
     if len(data) != HEADER_SIZE:
         raise ParetoPipeError("E_HEADER", f"header of {len(data)} bytes, expected {HEADER_SIZE}")
@@ -164,9 +155,10 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
     if wrong:
         raise ParetoPipeError("E_HEADER", f"frame {seq}: {wrong}")
     known = _TYPES[kind]
-    if nbytes > _MOST[known]:
+    if nbytes > _LIMITS[known]:
         raise ParetoPipeError(
-            "E_SIZE", f"frame {seq} announces {nbytes} B, {known.name} has at most {_MOST[known]} B"
+            "E_SIZE",
+            f"frame {seq} announces {nbytes} B, {known.name} has at most {_LIMITS[known]} B",
         )
     if is_tensor and nbytes != math.prod(shape) * ITEMSIZE[dtype]:
         raise ParetoPipeError("E_SIZE", f"frame {seq}: {nbytes} B do not fit its shape {shape}")
@@ -175,7 +167,7 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
 
 @dataclass(frozen=True)
 class Tensor:
-    """Shape (batch first), element type (numpy's name) and size in bytes."""
+    """A tensor's shape (batch first), element type (numpy's name) and size."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -183,13 +175,7 @@ class Tensor:
 
     @classmethod
     def checked(cls, shape: list[Any], dtype: str, nbytes: int) -> Self:
-        """Return the form that a peer's order names, once it is one that a frame can have.
-
-        Raises
-        ------
-        ValueError
-            For a size that is not the shape's.
-        """
+        """Parse the form that an order names; ValueError where no frame can have it."""
         sizes = all(type(size) is int and 0 <= size < 2**32 for size in shape)
         if not sizes or len(shape) > MAX_DIMS or dtype not in DTYPE_CODES:
             raise ValueError(f"{str(dtype)[:20]} of {len(shape)} dimensions is no tensor's form")
@@ -198,13 +184,7 @@ class Tensor:
         return cls(tuple(shape), dtype, nbytes)
 
     def check(self, header: Header, peer: str) -> None:
-        """Refuse a frame that is not exactly this tensor, before anything is read or allocated.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_ORDER`` for another kind of frame, ``E_SHAPE`` for another tensor.
-        """
+        """Raise ``E_ORDER`` or ``E_SHAPE`` for another frame, before its payload is read."""
         if header.type is not FrameType.TENSOR:
             raise ParetoPipeError("E_ORDER", f"{peer}: {header.type.name} came, expected TENSOR")
         came = (header.shape, DTYPES[header.dtype], header.payload_nbytes)
@@ -217,7 +197,7 @@ class Tensor:
 
 
 def error_payload(error: ParetoPipeError) -> bytes:
-    """Return `error` as an ERROR frame carries it, its sentence cut to what fits."""
+    """Encode an ERROR frame's payload, its sentence cut to what fits."""
     message = error.message
     while True:
         fields = {"code": error.code, "message": message}
@@ -229,7 +209,7 @@ def error_payload(error: ParetoPipeError) -> bytes:
 
 
 def read_error(fields: dict[str, Any], peer: str) -> ParetoPipeError:
-    """Return the error that `peer` tells of, fit for a log and a record."""
+    """Parse an ERROR frame's payload, made fit for a log."""
     code, message = fields.get("code"), fields.get("message")
     if not (isinstance(code, str) and _CODE.fullmatch(code) and isinstance(message, str)):
         return ParetoPipeError("E_MESSAGE", f"{peer}: an ERROR without code and sentence")
@@ -237,7 +217,7 @@ def read_error(fields: dict[str, Any], peer: str) -> ParetoPipeError:
 
 
 def _escaped(text: str) -> str:
-    """Return `text` without anything that a terminal would obey."""
+    """Escape whatever a terminal would obey."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text

@@ -1,14 +1,13 @@
-"""Who is there? A preamble, a HELLO each way, and a mutual proof of the shared key.
+"""Mutual authentication: a preamble, a HELLO each way, and proofs of the shared key.
 
-Client speaks first and proves first. Before the proof a peer gets `LIMIT_S` seconds for all it has
-to say and 4 KiB, no tensor buffer, and no words about why it was refused; what it said is read as
-JSON only after it. The proof covers both HELLOs, so that nothing negotiated in them can be altered
-on the way::
+Client speaks first and proves first. Until then a peer gets `LIMIT_S` seconds, 4 KiB, no tensor
+buffer, no JSON parser and no reason for a refusal. The proofs cover both HELLOs, so that nothing
+negotiated in them can be altered::
 
     mac(role) = HMAC-SHA256(key, "ppw1|" role "|" sha256(hello_c) "|" sha256(hello_s))
 
-Both HELLOs carry a fresh 32-byte nonce, so an old proof is worth nothing. This authenticates the
-connection's set-up, not each byte that follows.
+Fresh 32-byte nonces make old proofs worthless. This authenticates the connection's set-up, not
+each byte that follows.
 """
 
 from __future__ import annotations
@@ -40,13 +39,7 @@ _NONCE = re.compile(r"[0-9a-f]{64}")
 
 
 def read_key(path: Path) -> bytes:
-    """Return the shared key that provisioning installed (64 hex digits).
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_KEY`` where the file is missing or is not such a key.
-    """
+    """Read the shared key that provisioning installed: 64 hex digits, else ``E_KEY``."""
     try:
         key = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
@@ -61,13 +54,9 @@ def read_key(path: Path) -> bytes:
 def connect(
     address: tuple[str, int], key: bytes, hello: dict[str, Any], *, timeout: float
 ) -> tuple[socket.socket, dict[str, Any]]:
-    """Connect and authenticate within `timeout` seconds in all; return the socket and its HELLO.
+    """Connect and authenticate within `timeout` seconds; return the socket and the peer's HELLO.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_CONNECT``, ``E_MAGIC``, ``E_AUTH``, ``E_AUTH_TIMEOUT`` or ``E_VERSION``, each with what
-        to do.
+    Raises ``E_CONNECT``, ``E_MAGIC``, ``E_AUTH``, ``E_AUTH_TIMEOUT`` or ``E_VERSION``.
     """
     where = f"{address[0]}:{address[1]}"
     began = time.monotonic()
@@ -80,7 +69,7 @@ def connect(
             "paretopipe-worker running there? playbooks/provision.yml starts it",
         ) from error
     try:
-        server = _introduce(sock, where, key, hello, began + timeout)
+        server = _authenticate(sock, where, key, hello, began + timeout)
     except TimeoutError as error:
         sock.close()
         raise _too_slow(where, "gave no answer", timeout) from error
@@ -108,7 +97,7 @@ def connect(
 
 
 class _Unanswered(OSError):
-    """The peer went before its HELLO: a key was not asked for yet."""
+    """The peer left before its HELLO: no key was asked for yet."""
 
 
 def _too_slow(where: str, what: str, seconds: float) -> ParetoPipeError:
@@ -120,7 +109,7 @@ def _too_slow(where: str, what: str, seconds: float) -> ParetoPipeError:
     )
 
 
-def _introduce(
+def _authenticate(
     sock: socket.socket, where: str, key: bytes, hello: dict[str, Any], deadline: float
 ) -> dict[str, Any]:
     tcp.tune(sock)
@@ -152,16 +141,11 @@ def accept(
     hello: dict[str, Any],
     proved: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Authenticate the client at the other end of `sock`; return its HELLO.
+    """Authenticate a client and return its HELLO; it is told nothing, the caller closes `sock`.
 
-    `proved` is called once it has proved the key, before it can know.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_MAGIC`` for a stranger's protocol, ``E_AUTH_TIMEOUT`` for a slow one, ``E_VERSION`` for
-        other code, ``E_AUTH`` for everything else. The peer is told nothing: the caller closes the
-        socket.
+    `proved` is called once it has proved the key, before it can know. Raises ``E_MAGIC`` for
+    another protocol, ``E_AUTH_TIMEOUT`` for a slow peer, ``E_VERSION`` for other code, ``E_AUTH``
+    otherwise.
     """
     where = "a peer that is gone"
     began = time.monotonic()
@@ -170,7 +154,7 @@ def accept(
         tcp.tune(sock)
         # Over a slow link the proof comes a round trip later: that wait is not the peer's fault.
         limit = LIMIT_S + min(tcp.round_trip_s(sock), LIMIT_S)
-        theirs, mine = _hear_proof(sock, where, key, hello, began + limit)
+        theirs, mine = _check_proof(sock, where, key, hello, began + limit)
         proved()
         sock.sendall(_mac(key, b"server", theirs, mine))
         client = parse_hello(theirs)
@@ -188,10 +172,10 @@ def accept(
     return client
 
 
-def _hear_proof(
+def _check_proof(
     sock: socket.socket, where: str, key: bytes, hello: dict[str, Any], deadline: float
 ) -> tuple[bytes, bytes]:
-    """Return the client's HELLO and ours, once it has proved the key over them."""
+    """Return the client's HELLO and ours, once the proof is right."""
     theirs = _read_hello(sock, where, deadline)
     mine = _hello(hello)
     sock.sendall(_PREAMBLE.pack(MAGIC, MAJOR, MINOR, len(mine)) + mine)
@@ -207,13 +191,7 @@ def _hello(fields: dict[str, Any]) -> bytes:
 
 
 def parse_hello(hello: bytes) -> dict[str, Any]:
-    """Return what a HELLO says; it names a version and a nonce.
-
-    Raises
-    ------
-    ValueError
-        For anything but a flat enough JSON object with those two.
-    """
+    """Parse a HELLO: flat enough JSON with a version and a nonce, else ValueError."""
     try:
         data = strict.parse_object(hello, depth=HELLO_DEPTH)
     except ValueError as error:
@@ -224,14 +202,9 @@ def parse_hello(hello: bytes) -> dict[str, Any]:
 
 
 def parse_preamble(data: bytes, where: str) -> int:
-    """Return the size of the HELLO that follows `data`, exactly a preamble.
+    """Return the size of the HELLO that follows; ValueError for too long a one.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_MAGIC`` for another protocol, ``E_VERSION`` for another major version of this one.
-    ValueError
-        For a HELLO that is too long.
+    Raises ``E_MAGIC`` for another protocol, ``E_VERSION`` for another major version.
     """
     magic, major, _minor, size = _PREAMBLE.unpack(data)
     if magic != MAGIC:

@@ -1,4 +1,4 @@
-"""Frames that come in: exact reads within deadlines, checked before they are believed."""
+"""Receive frames: exact reads within deadlines, checked before they are believed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,7 @@ _IDLE_S = 24 * 3600.0
 
 
 class Receiver:
-    """One connection's incoming half.
-
-    Attributes
-    ----------
-    payload_nbytes : int
-        Tensor payload received so far.
-    """
+    """One connection's incoming half; `payload_nbytes` counts tensor bytes."""
 
     def __init__(self, sock: socket.socket, deadlines: Deadlines, peer: str) -> None:
         self._sock = sock
@@ -41,7 +35,7 @@ class Receiver:
         self._header_view, self._digest_view = memoryview(self._header), memoryview(self._digest)
 
     def receive_header(self, timeout: float = _IDLE_S) -> Header:
-        """Wait for the next frame and return its checked header; an ERROR frame is raised."""
+        """Wait for the next frame's header and check it; raise an ERROR frame."""
         began = time.monotonic()
         try:
             self._deadlines.limit(socket.SO_RCVTIMEO, timeout)
@@ -62,17 +56,9 @@ class Receiver:
         return header
 
     def receive_payload(self, header: Header, buffer: memoryview, timeout: float) -> float:
-        """Read `header`'s payload into `buffer`, exactly its size, and check its digest.
+        """Read a payload into `buffer`, exactly its size, and check its digest (``E_CHECKSUM``).
 
-        Returns
-        -------
-        float
-            Seconds that reading took; computing the digest is not counted.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_CHECKSUM`` for a payload that was damaged on the way.
+        Returns the seconds that reading took, without the digest.
         """
         if not len(buffer):
             return 0.0
@@ -120,7 +106,7 @@ class Receiver:
             ) from error
 
     def _read_by_piece(self, buffer: memoryview, timeout: float) -> tuple[float, bytes]:
-        """Read a long payload, hashing each piece while it is in the cache; seconds, digest."""
+        """Read a long payload, hashing pieces in the cache; return seconds, digest."""
         deadline = time.monotonic() + timeout
         hash_so_far = xxhash.xxh3_64()
         hashing_s = 0.0
@@ -147,7 +133,7 @@ class Receiver:
             return None
 
     def _read(self, views: list[memoryview], count: int | None, timeout: float) -> None:
-        """Fill `views` one after the other; `count` bytes are in them already, 0 means the end."""
+        """Fill `views` in turn; `count` bytes are in them already, 0 means the end."""
         deadline = time.monotonic() + timeout
         size = sum(map(len, views))
         done = 0

@@ -1,4 +1,4 @@
-"""Frames on their way out: sent without waiting, completed within a deadline."""
+"""Send frames without blocking, completing partial writes within a deadline."""
 
 from __future__ import annotations
 
@@ -18,15 +18,9 @@ from paretopipe_runtime.wire.tcp import Bytes, Deadlines, rest
 
 
 class Sender:
-    """One connection's outgoing half.
+    """One connection's outgoing half; `payload_nbytes` counts tensor bytes.
 
-    A frame that was begun has the connection to itself: the next one waits until it is complete or
-    has failed, whichever thread sends it.
-
-    Attributes
-    ----------
-    payload_nbytes : int
-        Tensor payload sent so far.
+    One frame at a time: the next one, of any thread, waits until it is complete or has failed.
     """
 
     def __init__(self, sock: socket.socket, deadlines: Deadlines) -> None:
@@ -50,10 +44,10 @@ class Sender:
         dtype: str | None = None,
         shape: tuple[int, ...] = (),
     ) -> bool:
-        """Send one frame as far as the kernel takes it without waiting; return whether that is all.
+        """Send a frame as far as the kernel takes it without waiting; return whether that is all.
 
-        If not, any thread may `complete` it. It goes straight from `payload`'s own memory,
-        one-dimensional bytes that must not change before the frame is complete.
+        If not, any thread may `complete` it. `payload` is not copied: it must not change until
+        then.
         """
         self._sending.acquire()
         header = self._encode(kind, len(payload), batch_id, dtype, shape)
@@ -73,7 +67,7 @@ class Sender:
         return True
 
     def complete(self, timeout: float) -> None:
-        """Send the rest of the frame that was offered within `timeout` seconds."""
+        """Send the rest of the frame that was offered."""
         try:
             self._deadlines.limit(socket.SO_SNDTIMEO, timeout)
             self._push(0, time.monotonic() + timeout)
@@ -95,7 +89,6 @@ class Sender:
             self.complete(timeout)
 
     def send_message(self, message: dict[str, Any], *, timeout: float) -> None:
-        """Send a JSON object."""
         self.send(FrameType.MESSAGE, json.dumps(message).encode(), timeout=timeout)
 
     def send_error(self, error: ParetoPipeError, *, timeout: float = 5.0) -> None:
@@ -128,7 +121,7 @@ class Sender:
     def _encode(
         self, kind: FrameType, nbytes: int, batch_id: int, dtype: str | None, shape: tuple[int, ...]
     ) -> bytearray:
-        """Return the next frame's header: the last one's, renumbered, if it has the same form."""
+        """Make the next header, by renumbering the last one if it has the same form."""
         form = (kind, nbytes, dtype, shape)
         if form == self._form:
             frames.renumber(self._header, self._sent, batch_id)
@@ -140,7 +133,7 @@ class Sender:
 
 
 def _pieces(header: Bytes, payload: memoryview) -> Iterator[list[Bytes]]:
-    """Cut a large frame, hashing each piece once it is sent, while it is in the cache."""
+    """Cut a large frame, hashing each piece once it is sent, still in the cache."""
     digest = xxhash.xxh3_64()
     before: list[Bytes] = [header]
     for offset in range(0, len(payload), PIECE):

@@ -1,4 +1,4 @@
-"""JSON from a peer, read strictly: one object, no key twice, no NaN, no deep nesting."""
+"""Strict JSON from a peer: one object, no key twice, no NaN, no deep nesting."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ from typing import Any, NoReturn
 
 
 def parse_object(data: bytes, *, depth: int) -> dict[str, Any]:
-    """Return the JSON object that `data` holds, nested at most `depth` deep.
-
-    Raises
-    ------
-    ValueError
-        For anything else; the text never quotes what came.
-    """
+    """Parse a JSON object, else raise ValueError with a text that never quotes it."""
     try:
         value = json.loads(
             data.decode(),

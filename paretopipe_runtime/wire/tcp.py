@@ -1,4 +1,4 @@
-"""TCP: the options of every connection, the kernel's deadlines, and its errors as ours."""
+"""TCP options, kernel deadlines, and the operating system's errors as ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Bytes = bytes | bytearray | memoryview
 
 
 def tune(sock: socket.socket) -> None:
-    """Set what every connection needs: no Nagle delay, and a dead peer is noticed."""
+    """Set what every connection needs: no Nagle delay, keepalives, a user timeout."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
@@ -32,20 +32,20 @@ def tune(sock: socket.socket) -> None:
 def set_user_timeout(sock: socket.socket, seconds: float) -> None:
     """Set TCP_USER_TIMEOUT: seconds without acknowledgement until the connection fails.
 
-    Linux ends a connection after this also where the peer lives but does not read, as a stage does
-    that computes: so it has to be longer than any batch may take there.
+    Linux applies it also to a live peer that does not read, such as a computing stage: it has to be
+    longer than any batch takes.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
 
 
 def round_trip_s(sock: socket.socket) -> float:
-    """Read the round-trip time that the kernel has measured on this connection."""
+    """Read the kernel's round-trip time of this connection."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_AT + _RTT.size)
     return float(_RTT.unpack_from(info, _RTT_AT)[0]) / 1e6
 
 
 def rest(parts: Sequence[Bytes], count: int) -> list[memoryview]:
-    """Return `parts` without their first `count` bytes."""
+    """Drop the first `count` bytes."""
     while count >= len(parts[0]):
         count -= len(parts[0])
         parts = parts[1:]
@@ -53,10 +53,9 @@ def rest(parts: Sequence[Bytes], count: int) -> list[memoryview]:
 
 
 class Deadlines:
-    """The kernel's time limits on one socket, one for each direction.
+    """The kernel's time limits on one socket, by direction: SO_RCVTIMEO and SO_SNDTIMEO.
 
-    A time-out of Python's would bind both. Without one a read is a single system call, with no
-    poll before it. `option` is SO_RCVTIMEO or SO_SNDTIMEO throughout.
+    Python's one time-out would bind both and poll before each read.
     """
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
@@ -66,7 +65,7 @@ class Deadlines:
         self._limits: dict[int, float] = {}
 
     def limit(self, option: int, seconds: float) -> None:
-        """Let the kernel end each read or write after `seconds`."""
+        """Limit each read or write to `seconds`."""
         if self._limits.get(option) != seconds:
             whole = int(seconds)
             part = max(int((seconds - whole) * 1e6), 0 if whole else 1)  # zero means no limit
@@ -74,7 +73,7 @@ class Deadlines:
             self._limits[option] = seconds
 
     def hurry(self, option: int, deadline: float) -> None:
-        """Give what is still to come only the time that is left: a peer must not trickle."""
+        """Shorten the limit to the time that is left: a peer must not trickle."""
         left = deadline - time.monotonic()
         if left < 0:
             raise TimeoutError
@@ -82,7 +81,7 @@ class Deadlines:
             self.limit(option, left + LATE_S / 2)
 
     def silent(self, done: int, size: int) -> TimeoutError:
-        """Return the error for a read that the limit has ended."""
+        """Make the error of a read that the limit has ended."""
         waited = self._limits[socket.SO_RCVTIMEO]
         return TimeoutError(f"no byte for {waited:.1f} s at {done}/{size} B")
 

@@ -1,8 +1,8 @@
-"""TLS 1.3 between two nodes that have proved the shared key to each other: who shows what to whom.
+"""TLS 1.3 between two nodes that have proved the shared key to each other.
 
-Either side shows a certificate of the installation's own authority and believes no other. It must
-name the address that the connection comes from or goes to, and be the very one that the peer's
-HELLO named, which the proof of the key covers: so who proved the key is who encrypts.
+Each shows a certificate of the installation's own authority. It must name the address at that end,
+and be the one that the peer's HELLO named, which the key's proof covers: who proved the key is who
+encrypts.
 """
 
 from __future__ import annotations
@@ -23,29 +23,19 @@ from paretopipe_runtime.wire.tls_socket import TlsSocket
 
 _CONFIRMED = b"\x06"
 _END = "-----END CERTIFICATE-----"
-AGAIN = "run playbooks/provision.yml, which gives every node a certificate and renews it in time"
+REMEDY = "run playbooks/provision.yml, which gives every node a certificate and renews it in time"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a node shows, and whose word it takes: PEM files that provisioning installed.
-
-    `certificate` holds the node's certificate and its private key, `authority` the certificate of
-    who issued it.
-    """
+    """A node's certificate with its private key, and its authority's certificate: PEM files."""
 
     certificate: Path
     authority: Path
 
     @classmethod
-    def given(cls, certificate: Path | None, authority: Path | None) -> Self | None:
-        """Return what a command was given, None of nothing; a bad one is told of at once.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_TLS`` for one without the other, and for files that are no such thing.
-        """
+    def from_options(cls, certificate: Path | None, authority: Path | None) -> Self | None:
+        """Check a command's options, None where neither is given; ``E_TLS`` for unusable files."""
         if certificate is None and authority is None:
             return None
         if certificate is None or authority is None:
@@ -58,7 +48,7 @@ class Identity:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 of the node's certificate, as its HELLO names it."""
+        """SHA-256 of the node's certificate, as its HELLO names it."""
         try:
             text = self.certificate.read_text()
             begin = text.index("-----BEGIN CERTIFICATE-----")
@@ -68,13 +58,7 @@ class Identity:
         return hashlib.sha256(der).hexdigest()
 
     def context(self, *, server: bool) -> ssl.SSLContext:
-        """Return the settings of one end: TLS 1.3, this certificate, and no peer without one.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_TLS`` where the files are missing or are no such thing.
-        """
+        """Make one end's settings: TLS 1.3, this certificate, no peer without one; or ``E_TLS``."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
@@ -91,44 +75,38 @@ class Identity:
     def _unusable(self, error: Exception) -> ParetoPipeError:
         return ParetoPipeError(
             "E_TLS",
-            f"no usable certificate in {self.certificate} and {self.authority}: {error} — {AGAIN}",
+            f"no usable certificate in {self.certificate} and {self.authority}: {error} — {REMEDY}",
         )
 
 
 def connect(
     sock: socket.socket,
     identity: Identity,
-    named: str,
+    fingerprint: str,
     *,
     timeout: float,
     address: str | None = None,
 ) -> TlsSocket:
-    """Encrypt a connection that this side made; return what `sock` has become.
+    """Encrypt a connection that this side made.
 
-    Parameters
-    ----------
-    named : str
-        The fingerprint in the HELLO of the other side.
-    address : str, optional
-        What its certificate has to be of; by default what `sock` is connected to.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_TLS`` where either side does not believe the other; then the connection is closed.
+    `fingerprint` is from the peer's HELLO, `address` what its certificate has to be of,
+    by default what `sock` is connected to. Raises ``E_TLS`` where either side distrusts the other,
+    having closed the connection.
     """
-    return _encrypt(sock, identity, named, timeout, address, server=False)
+    return _encrypt(sock, identity, fingerprint, timeout, address, server=False)
 
 
-def accept(sock: socket.socket, identity: Identity, named: str, *, timeout: float) -> TlsSocket:
-    """Encrypt a connection that the other side made; as `connect` does."""
-    return _encrypt(sock, identity, named, timeout, None, server=True)
+def accept(
+    sock: socket.socket, identity: Identity, fingerprint: str, *, timeout: float
+) -> TlsSocket:
+    """Encrypt a connection that the other side made; as `connect`."""
+    return _encrypt(sock, identity, fingerprint, timeout, None, server=True)
 
 
 def _encrypt(
     sock: socket.socket,
     identity: Identity,
-    named: str,
+    fingerprint: str,
     timeout: float,
     address: str | None,
     *,
@@ -139,7 +117,7 @@ def _encrypt(
         where = address or str(sock.getpeername()[0])
         stream = TlsSocket(sock, identity.context(server=server), None if server else where)
         try:
-            _agree(stream, named, where, deadline, server=server)
+            _negotiate(stream, fingerprint, where, deadline, server=server)
         except BaseException:
             stream.close()
             raise
@@ -152,9 +130,11 @@ def _encrypt(
     return stream
 
 
-def _agree(stream: TlsSocket, named: str, address: str, deadline: float, *, server: bool) -> None:
-    stream.shake(deadline)
-    _believe(stream, named, address)
+def _negotiate(
+    stream: TlsSocket, fingerprint: str, address: str, deadline: float, *, server: bool
+) -> None:
+    stream.handshake(deadline)
+    _verify(stream, fingerprint, address)
     # A client is done before the server has seen its certificate, and so waits for a word.
     if server:
         stream.say(_CONFIRMED, deadline)
@@ -162,29 +142,29 @@ def _agree(stream: TlsSocket, named: str, address: str, deadline: float, *, serv
         stream.expect(_CONFIRMED, deadline)
 
 
-def _believe(stream: TlsSocket, named: str, address: str) -> None:
-    """See that the peer's certificate is of its address, and the one that its HELLO named."""
+def _verify(stream: TlsSocket, fingerprint: str, address: str) -> None:
+    """Check that the certificate is of its address, and the one that its HELLO named."""
     der = stream.tls.getpeercert(binary_form=True) or b""
     shown: Any = stream.tls.getpeercert() or {}
     known = [name for kind, name in shown.get("subjectAltName", ()) if kind == "IP Address"]
     if ipaddress.ip_address(address) not in map(ipaddress.ip_address, known):
         raise ValueError(f"its certificate is of {', '.join(known) or 'no address'}")
-    if not hmac.compare_digest(hashlib.sha256(der).hexdigest(), named):
+    if not hmac.compare_digest(hashlib.sha256(der).hexdigest(), fingerprint):
         raise ValueError("its certificate is another one than its HELLO names")
 
 
 def _sentence(where: str, error: Exception, timeout: float) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         seen = f"its certificate is not believed here: {error.verify_message}"
-        return f"{where}: {seen} — {AGAIN}; certificates also need clocks that agree"
+        return f"{where}: {seen} — {REMEDY}; certificates also need clocks that agree"
     if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
         told = str(error.reason).lower().replace("_", " ")
-        return f"{where} does not believe this host's certificate: {told} — {AGAIN}"
+        return f"{where} does not believe this host's certificate: {told} — {REMEDY}"
     if isinstance(error, ssl.SSLError):
-        return f"{where} does not speak TLS 1.3: {error.reason or error.strerror} — {AGAIN}"
+        return f"{where} does not speak TLS 1.3: {error.reason or error.strerror} — {REMEDY}"
     if isinstance(error, TimeoutError):
         return f"{where} had not agreed on TLS after {timeout:.1f} s — is its host overloaded?"
     if isinstance(error, ValueError):
-        return f"{where}: {error} — {AGAIN}"
+        return f"{where}: {error} — {REMEDY}"
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{where} ended the connection while TLS was agreed on: {why} — its journal says why"

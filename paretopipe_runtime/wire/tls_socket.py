@@ -1,8 +1,7 @@
-"""A socket whose bytes are encrypted: a connected one that `Channel` uses like any other.
+"""An encrypted socket that `Channel` uses like any other.
 
-Python's own `ssl.SSLSocket` waits inside OpenSSL, where the kernel's deadlines do not end it and
-two threads must not be at once. So encryption and the socket are apart here: OpenSSL works on
-memory, under a lock and without ever waiting, and what waits is the kernel, as without TLS.
+Python's `ssl.SSLSocket` waits inside OpenSSL, where the kernel's deadlines do not end it and two
+threads must not be at once. Here OpenSSL works on memory, under a lock, without ever waiting.
 """
 
 from __future__ import annotations
@@ -29,10 +28,6 @@ class TlsSocket(socket.socket):
     """Takes `sock` over; `address` is the server's where this is the client's end.
 
     Only what a channel calls is encrypted; other ways to send or receive are closed.
-
-    Attributes
-    ----------
-    tls : ssl.SSLObject
     """
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, address: str | None) -> None:
@@ -52,19 +47,13 @@ class TlsSocket(socket.socket):
         return (self.tls.cipher() or ("",))[0]
 
     def waiting(self) -> bool:
-        """Whether bytes have come that the descriptor does not tell of any more."""
+        """Whether bytes are here that the descriptor does not tell of."""
         return self._arrived.pending > 0 or self.tls.pending() > 0
 
-    # -- the beginning -----------------------------------------------------------------------------
+    # -- handshake --------------------------------------------------------------------------------
 
-    def shake(self, deadline: float) -> None:
-        """Agree with the peer on keys.
-
-        Raises
-        ------
-        OSError
-            Where that does not come about before `deadline`.
-        """
+    def handshake(self, deadline: float) -> None:
+        """Agree on keys before `deadline`, else raise OSError."""
         while True:
             try:
                 self.tls.do_handshake()
@@ -79,7 +68,7 @@ class TlsSocket(socket.socket):
             self._await(deadline)
 
     def expect(self, word: bytes, deadline: float) -> None:
-        """Read exactly `word`, the peer's first one."""
+        """Read exactly `word`, the peer's first."""
         heard = memoryview(bytearray(len(word)))
         while True:
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -90,7 +79,7 @@ class TlsSocket(socket.socket):
             self._await(deadline)
 
     def say(self, word: bytes, deadline: float) -> None:
-        """Send `word`, the first of this side."""
+        """Send `word`, this side's first."""
         self.tls.write(word)
         self._flush(deadline)
 
@@ -107,7 +96,7 @@ class TlsSocket(socket.socket):
     # -- receiving ---------------------------------------------------------------------------------
 
     def recv_into(self, buffer: Any, _nbytes: int = 0, flags: int = 0) -> int:
-        """Read what is there, at least one byte; 0 is the end. As of a plain socket."""
+        """Read at least one byte; 0 is the end."""
         view = memoryview(buffer)
         until = 0.0
         while not (count := self._open(view)):
@@ -125,7 +114,7 @@ class TlsSocket(socket.socket):
         return self.recv_into(next(iter(buffers)), 0, flags), [], 0, None
 
     def _open(self, view: memoryview) -> int:
-        """Decrypt into `view` what has come as whole records; 0 where that is none."""
+        """Decrypt the whole records that have come into `view`; 0 where there is none."""
         done = 0
         with self._lock:
             try:
@@ -161,10 +150,10 @@ class TlsSocket(socket.socket):
     def sendmsg(
         self, buffers: Iterable[Any], _ancdata: Any = (), flags: int = 0, _address: Any = None
     ) -> int:
-        """Send a beginning of `buffers`; return how long it was.
+        """Send a beginning of `buffers` and return its length.
 
-        Where the kernel does not take all that was encrypted the answer is 0, and the call is to be
-        repeated with the same bytes: they are not encrypted again.
+        It is 0 until the kernel has all that was encrypted: repeat the call with the same bytes,
+        which are not encrypted again.
         """
         data = b"".join(buffers) if not isinstance(buffers, list) or buffers[1:] else buffers[0]
         if self._taken > len(data):  # other bytes: a frame that was given up lies before them

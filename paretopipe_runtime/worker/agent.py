@@ -1,18 +1,15 @@
-"""The worker agent: the one listening port of a node.
-
-It lets authenticated peers in and hands each connection to where it belongs:
+"""The worker agent: the one listening port of a node. It routes authenticated peers by role:
 
 ``run``
-    the orchestrator's control connection of one stage: a fresh stage process gets it;
+    the orchestrator's control connection of a stage, to a fresh stage process;
 ``link``
-    the data connection from the stage before: passed on to the stage process it names;
+    the previous stage's data connection, to the stage process it names;
 ``deploy``
     weight files, kept by their sha256;
 ``end``
-    a run that its orchestrator has given up: what is left of it goes, and it is told what a signal
-    had ended before.
+    a run that is given up: kill what is left, report earlier deaths by a signal.
 
-The agent imports no torch; the fork server does, once, so that a launch costs a fork.
+It imports no torch, the fork server does, once.
 """
 
 from __future__ import annotations
@@ -49,14 +46,7 @@ KNOWN_ENDS = 256  # how many ended stages are remembered
 
 
 class Agent:
-    """Serve one node until killed, on its experiment address and never anywhere else.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_BIND`` for a wildcard or foreign address, ``E_FORKSERVER`` when the process that
-        launches stages does not start.
-    """
+    """Serves one node until killed, on its experiment address only, else ``E_BIND``."""
 
     def __init__(self, node: Node, port: int) -> None:
         self._node = node
@@ -72,7 +62,6 @@ class Agent:
         self._listener.listen(_BACKLOG)  # from now on a launch is fast
 
     def serve(self) -> None:
-        """Let peers in until the process ends."""
         threading.Thread(target=self._watch_fork_server, daemon=True).start()
         print(
             f"paretopipe agent {self._node.name} serves {self._node.address}:{self._port}",
@@ -112,30 +101,32 @@ class Agent:
             sock.close()  # a stage that took the connection over has its own descriptor
 
     def _route(self, sock: socket.socket, hello: dict[str, Any]) -> None:
-        named = client_certificate(hello)
+        fingerprint = client_certificate(hello)
         match hello.get("role"):
             case "run":
-                self._launch(sock, _stage(hello), named)
+                self._launch(sock, _stage(hello), fingerprint)
             case "link":
-                self._pass_link(sock, _stage(hello), f"{str(hello.get('plan'))[:64]}{named or ''}")
+                self._pass_link(
+                    sock, _stage(hello), f"{str(hello.get('plan'))[:64]}{fingerprint or ''}"
+                )
             case "deploy":
-                with contextlib.closing(self._channel(sock, named)) as channel:
+                with contextlib.closing(self._channel(sock, fingerprint)) as channel:
                     deploy.serve(channel, self._node.state_dir)
             case "end":
-                with contextlib.closing(self._channel(sock, named)) as channel:
+                with contextlib.closing(self._channel(sock, fingerprint)) as channel:
                     self._end(channel, str(hello["run_id"]))
             case other:
                 raise ParetoPipeError("E_ROLE", f"peer asks for role {str(other)[:40]!r}")
 
-    def _channel(self, sock: socket.socket, named: str | None) -> Channel:
-        return accept_channel(sock, "orchestrator", named, self._node.keys.identity)
+    def _channel(self, sock: socket.socket, fingerprint: str | None) -> Channel:
+        return accept_channel(sock, "orchestrator", fingerprint, self._node.keys.identity)
 
-    def _launch(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
+    def _launch(self, sock: socket.socket, stage: tuple[str, int], fingerprint: str | None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
-                request = {"run_id": stage[0], "stage": stage[1], "certificate": named}
-                self._begin(sock, stage, named)
+                request = {"run_id": stage[0], "stage": stage[1], "certificate": fingerprint}
+                self._begin(sock, stage, fingerprint)
                 # Over TLS the stage agrees on it: its keys could not be handed over.
                 descriptors = [sock.fileno(), theirs.fileno()]
                 socket.send_fds(self._fork_server, [json.dumps(request).encode()], descriptors)
@@ -166,11 +157,8 @@ class Agent:
                     f"run {stage[0]} stage {stage[1]} takes no link: {error.strerror}",
                 ) from error
 
-    def _begin(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
-        """Note a stage that is about to live, once no other run has one here.
-
-        Two runs at once would each measure the other as well, whoever lets them.
-        """
+    def _begin(self, sock: socket.socket, stage: tuple[str, int], fingerprint: str | None) -> None:
+        """Note a new stage once no other run has one here: two runs would measure each other."""
 
         def others() -> list[str]:
             return [run for (run, _), end in self._ends.items() if not end and run != stage[0]]
@@ -182,7 +170,7 @@ class Agent:
                     f"{self._node.name} is in the middle of another run ({others()[0]}) — does "
                     "another orchestrator measure on it? Else restart paretopipe-worker there",
                 )
-                with contextlib.closing(self._channel(sock, named)) as channel:
+                with contextlib.closing(self._channel(sock, fingerprint)) as channel:
                     channel.send_error(busy)
                 raise busy
             for ended in [one for one, end in self._ends.items() if end][:-KNOWN_ENDS]:
@@ -190,7 +178,7 @@ class Agent:
             self._ends[stage] = None
 
     def _end(self, channel: Channel, run_id: str) -> None:
-        """Answer once no process of the run is left; those that hang on are killed."""
+        """Answer once no process of the run is left; kill those that hang on."""
 
         def gone() -> bool:
             return all(end for (run, _), end in self._ends.items() if run == run_id)
@@ -223,7 +211,6 @@ class Agent:
 
 
 def _stage(hello: dict[str, Any]) -> tuple[str, int]:
-    """Return the run and the stage that a HELLO names."""
     run_id, stage = hello.get("run_id"), hello.get("stage")
     if not (isinstance(run_id, str) and 0 < len(run_id) <= 200 and run_id.isprintable()):
         raise ParetoPipeError("E_ROLE", "peer names no run")

@@ -1,8 +1,7 @@
-"""How a stage process gets its memory: glibc's defaults, or settings that keep what was freed.
+"""A stage's memory allocator: glibc's defaults, or settings that keep what was freed.
 
-By default glibc gives a large block back to the kernel as soon as it is free, so that every batch
-faults every page of its activations in again: on small models most of a stage's time. ``tuned``
-keeps freed memory in the process. It changes what is measured, so it is a factor of a run.
+By default glibc returns large free blocks to the kernel, so that every batch faults its pages in
+again: most of a small model's time. ``tuned`` keeps them. Part of a run's identity.
 """
 
 from __future__ import annotations
@@ -21,14 +20,9 @@ _TUNED = {
 
 
 def apply(setting: str) -> None:
-    """Set this process's allocator to ``tuned`` or leave it at ``default``.
+    """Set this process's allocator, before the first large tensor.
 
-    To be called before the first large tensor; memory got earlier stays as it is.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_ALLOCATOR`` where the C library cannot be tuned so.
+    Raises ``E_ALLOCATOR`` where the C library cannot be tuned so.
     """
     if setting == "default":
         return

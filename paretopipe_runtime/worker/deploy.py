@@ -1,4 +1,4 @@
-"""The receiving end of a deployment: weight files, named by their sha256, checked on arrival."""
+"""Receive weight files, named by their sha256 and checked on arrival."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The fork server: imports torch once, then forks one fresh process for every stage.
 
-A stage process so costs a fork instead of the seconds that importing torch takes. For that to be
-safe nothing here starts a thread: no tensor is touched before the fork.
+A launch so costs a fork instead of the seconds of that import. For that to be safe nothing here
+starts a thread: no tensor is touched before the fork.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass
 class _Stage:
-    """One child: which stage it is, and the kernel's count of memory kills before it."""
+    """One child, and the kernel's count of memory kills before it."""
 
     pid: int
     run_id: str
@@ -36,7 +36,7 @@ class _Stage:
 
 
 def main(descriptor: int) -> None:
-    """Serve launch requests on the inherited socket until the agent goes away."""
+    """Serve launch requests on the inherited socket until the agent is gone."""
     agent = socket.socket(fileno=descriptor)
     node = Node.from_json(agent.recv(4096))
     warm()
@@ -58,10 +58,10 @@ def main(descriptor: int) -> None:
 
 
 def warm() -> None:
-    """Import the stage's code and build each architecture once, on the meta device, for a stage.
+    """Import the stage's code and build each architecture once, on the meta device.
 
-    The builds import torchvision's model files and fill its caches. Meta tensors have no memory
-    and start no thread, which a process that forks must not have.
+    The builds fill torchvision's caches. Meta tensors have no memory and start no thread, which a
+    process that forks must not have.
     """
     # Not at the top: an import error is to reach the journal after the agent's settings.
     from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
@@ -121,7 +121,7 @@ def _child(
 
 
 def _end(run_id: str, children: dict[int, _Stage]) -> None:
-    """Kill what is left of a run: its orchestrator has given it up, stopped processes included."""
+    """Kill what is left of a run that is given up, stopped processes included."""
     for stage in children.values():
         if stage.run_id == run_id:
             stage.given_up = True
@@ -143,9 +143,9 @@ def _reap(agent: socket.socket, pidfd: int, stage: _Stage) -> None:
 
 
 def oom_kills() -> int:
-    """Count the kernel's kills for want of memory, on this host and in this process's cgroup.
+    """Count the kernel's kills for want of memory, of this host and this process's cgroup.
 
-    The host's own count is not to be seen from every container, the cgroup's not on every kernel.
+    Not every container sees the host's count, not every kernel has the cgroup's.
     """
     return _count(Path("/proc/vmstat")) + _count(_cgroup() / "memory.events")
 

@@ -1,4 +1,4 @@
-"""What every process of a worker knows of the node it runs on."""
+"""The node that a worker's processes run on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKENDS = {
 
 @dataclass(frozen=True)
 class Node:
-    """A node's name, experiment address, keys and state folder, and what it lets runs do."""
+    """A node's name, experiment address, keys and state folder, and what it allows."""
 
     name: str
     address: str
@@ -38,7 +38,6 @@ class Node:
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Decode what `to_json` encoded."""
         given = json.loads(data)
         shared, files = given["keys"]["shared"], given["keys"]["identity"]
         identity = Identity(Path(files["certificate"]), Path(files["authority"])) if files else None
@@ -47,10 +46,10 @@ class Node:
 
     @property
     def store(self) -> Path:
-        """Where weight files rest, each under its sha256."""
+        """Folder of weight files, each under its sha256."""
         return self.state_dir / "weights"
 
     @property
     def engine_cache(self) -> Path:
-        """Where engines keep what they prepared."""
+        """Folder of what engines prepared."""
         return self.state_dir / "engines"

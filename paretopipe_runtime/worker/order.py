@@ -1,4 +1,4 @@
-"""The order that tells a fresh stage process what to be: sent by the orchestrator, checked here."""
+"""The orchestrator's order to a fresh stage process, checked here."""
 
 from __future__ import annotations
 
@@ -22,50 +22,39 @@ HUB = -1  # the hub's stage number: it comes before the first stage
 
 @dataclass(frozen=True)
 class StageOrder:
-    """One stage of one run, or its hub.
-
-    `takes` and `gives` are the tensors at its two ends, known on both sides of every link from the
-    plan: a frame that differs is an error, whatever it says of itself. `next_stage` is
-    ``(host, address, port)``, None for the last stage, which answers the orchestrator unless there
-    is a hub; `via` is where to connect for it, None for its own address. `stages` counts them,
-    without the hub.
-    `backend`, `engine`, `allocator`, `device` and `transport` are the plan's factors; what has no
-    block computes on the processor.
-    A stage without blocks, `first` equal to `end`, hands on what it takes: all of it, or its first
-    elements where it gives less.
-    `input_batches` and `input_seed` make stage 1's resident input: images of `image_px`, or just
-    numbers where that is 0. `io_timeout_s` bounds one transfer, `idle_timeout_s` the wait for the
-    next batch. With `profile_batches` the blocks are profiled: so many batches go through them one
-    by one, and then as many through all in one piece.
-    """
+    """One stage of one run, or its hub. What has no block computes on the processor."""
 
     run_id: str
     stage: int
-    stages: int
+    stages: int  # without the hub
     backend: str
     engine: str
     allocator: str
     model: str
     classes: int
     manifest: dict[str, Any]
+    # Blocks [first, end). Without any a stage hands on what it takes, or its first elements.
     first: int
     end: int
+    # The tensors at its ends, known on both sides of every link from the plan.
     takes: Tensor
     gives: Tensor
+    # Host, address, port; None for the last stage, which answers the orchestrator or the hub.
     next_stage: tuple[str, str, int] | None
+    # Stage 1's resident input: images of `image_px`, or just numbers where that is 0.
     input_batches: int
     input_seed: int
     image_px: int
-    io_timeout_s: float
-    idle_timeout_s: float
+    io_timeout_s: float  # for one transfer
+    idle_timeout_s: float  # for the next batch to come
+    # So many batches go through the blocks one by one, then as many through all in one piece.
     profile_batches: int = 0
     device: str = "cpu"
     transport: str = "plain"
-    via: tuple[str, int] | None = None
+    via: tuple[str, int] | None = None  # a relay to the next stage
 
     @property
     def is_hub(self) -> bool:
-        """Whether this is the hub, which computes nothing."""
         return self.stage == HUB
 
     @property
@@ -74,10 +63,7 @@ class StageOrder:
         return self.stage == (HUB if self.backend == "rpc_hub" else 0)
 
     def link_digest(self, *, after: bool) -> str:
-        """Return the SHA-256 of what both stages of a link must have been told alike.
-
-        `after` is the link to the next stage, else the one from the stage before.
-        """
+        """Hash what both stages of a link must agree on: the next one, or the one before."""
         facts = {
             "run_id": self.run_id,
             "stages": self.stages,
@@ -94,18 +80,11 @@ class StageOrder:
         return hashlib.sha256(canonical(facts)).hexdigest()
 
     def to_message(self) -> dict[str, Any]:
-        """Return the JSON object that carries this order."""
         return asdict(self)
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> StageOrder:
-        """Rebuild the order from its JSON object.
-
-        Raises
-        ------
-        ParetoPipeError
-            ``E_LAUNCH`` where a field is missing, unknown or malformed.
-        """
+        """Parse an order, or raise ``E_LAUNCH`` for a field that is missing or malformed."""
         try:
             given = dict(message)
             _check_kinds(given)
@@ -128,7 +107,7 @@ class StageOrder:
 
 
 def _check_kinds(message: dict[str, Any]) -> None:
-    """Refuse an order whose values are not of the kind that `StageOrder` says, or out of range."""
+    """Refuse values of another type than the field's, or out of range."""
     for field in fields(StageOrder):
         kinds, value = _KINDS.get(str(field.type)), message.get(field.name, field.default)
         if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):

@@ -1,4 +1,4 @@
-"""Connections that have not proved the key yet: few, and a flood of them keeps nobody out."""
+"""Connections that have not proved the key yet: few, and a flood keeps nobody out."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class _Place:
 
 
 class Pending:
-    """At most `most` connections; a newcomer takes the place of one when all are taken.
+    """At most `most` connections; when all places are taken, a newcomer displaces one.
 
-    The oldest of the host that has most of them makes way, once it has had `GRACE_S`: strangers
-    displace each other, and a peer that proves itself is through before its turn comes.
+    The oldest of the host that has most of them makes way, after `GRACE_S`: strangers displace each
+    other, and a peer that proves itself is through before its turn comes.
     """
 
     def __init__(self, most: int = MAX_PENDING) -> None:
@@ -34,20 +34,20 @@ class Pending:
         self._changed = threading.Condition()
 
     def enter(self, sock: socket.socket, host: str) -> None:
-        """Give `sock` a place; waits for the thread that loses one, which wakes at once."""
+        """Give `sock` a place; wait for the thread that loses one."""
         with self._changed:
             while len(self._places) >= self._most:
                 self._changed.wait(self._displace())
             self._places[sock] = _Place(host, time.monotonic())
 
     def leave(self, sock: socket.socket) -> None:
-        """Give the place of `sock` back: it has proved the key, or was refused."""
+        """Give the place back: `sock` was authenticated or refused."""
         with self._changed:
             self._places.pop(sock, None)
             self._changed.notify()
 
     def _displace(self) -> float | None:
-        """Let one make way; return how long to wait for it, None until it is gone."""
+        """Displace one; return how long to wait for it, None until it is gone."""
         if any(place.displaced for place in self._places.values()):
             return None
         counts = Counter(place.host for place in self._places.values())

@@ -1,8 +1,7 @@
-"""A model's blocks, each timed by itself in its place, and then the model in one piece.
+"""Time a model's blocks one by one in their places, then the model in one piece.
 
-What each block takes is what the block before it gave a moment ago, in the same process and as warm
-as in a run; freeing it is part of the block's time, as it is where the blocks are one stage. On a
-GPU all of it stays there, and the copies from and to the host are in no block's time.
+Each block takes what the one before it just gave, in the same process and as warm as in a run;
+freeing that is part of its time. On a GPU all of it stays there, and copies are in no block's time.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Load = Callable[[int, int, Tensor], Compute]
 
 @dataclass
 class _Block:
-    """What was seen of one block; memory in bytes, of the process."""
+    """One block's measurements; memory in bytes, of the process."""
 
     compute_s: list[float] = field(default_factory=list)
     output_shape: list[int] = field(default_factory=list)
@@ -38,15 +37,8 @@ class _Block:
 class Profile:
     """Computes the whole model, its first `order.profile_batches` batches block by block.
 
-    Parameters
-    ----------
-    order : StageOrder
-    load : callable
-        Loads blocks with the order's engine.
-    loaded : callable
-        Called after each block, for an engine may take long to make one.
-    synchronize : callable
-        Waits for the device; called before a timer starts or stops.
+    `load` loads blocks with the order's engine; `loaded` is called after each, for that may take
+    long; `synchronize` waits for the device.
     """
 
     def __init__(
@@ -85,7 +77,7 @@ class Profile:
         return tensor
 
     def report(self) -> dict[str, Any]:
-        """Return what was seen, JSON-ready; every list starts with the cold batch."""
+        """Return the measurements; every list starts with the cold batch."""
         return {"blocks": [vars(block) for block in self._blocks], "whole_s": self._whole_s}
 
     def _one_by_one(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -105,10 +97,7 @@ class Profile:
 
 
 def _reset_peak() -> int | None:
-    """Make the process's peak memory its present one and return it, in bytes.
-
-    None where the kernel has no ``clear_refs``, or none for us.
-    """
+    """Reset the process's peak memory and return it, None where the kernel does not let us."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -1,7 +1,6 @@
 """Rate-limited log of refused connections.
 
-Kept beside journald's own limit: that would also drop what stages of the same unit say, and a
-worker without systemd writes to a file.
+Journald's limit would not do: it would drop stages' lines too, and does not exist without systemd.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ LINES_A_SECOND = 1.0
 
 
 class RefusalLog:
-    """Writes `BURST` lines at once, then `LINES_A_SECOND`; the next one counts those left out."""
+    """Writes `BURST` lines at once, then `LINES_A_SECOND`, counting those left out."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One stage of one run, in a process of its own: load the blocks, chain up, compute, report."""
+"""One stage of one run: load the blocks, connect, compute, report."""
 
 from __future__ import annotations
 
@@ -41,18 +41,10 @@ def main(
     links: socket.socket,
     certificate: str | None = None,
 ) -> None:
-    """Serve one run on an authenticated control connection, then return.
+    """Serve one run on an authenticated control connection.
 
-    Parameters
-    ----------
-    node : Node
-        Where this process runs.
-    control_socket : socket.socket
-        The orchestrator's connection.
-    links : socket.socket
-        Unix socket over which the agent passes the previous stage's data connection.
-    certificate : str, optional
-        Fingerprint of what the orchestrator shows, where it wants TLS.
+    The agent passes the previous stage's data connection over `links`; `certificate` is the
+    orchestrator's fingerprint, where it wants TLS.
     """
     control = accept_channel(control_socket, "orchestrator", certificate, node.keys.identity)
 
@@ -157,7 +149,7 @@ def _computation(
     control: Channel,
     device: Device,
 ) -> Compute:
-    """Load the stage's function of a tensor on its device; without a manifest it has no blocks."""
+    """Load the stage's function of a tensor; without a manifest it has no blocks."""
     if manifest is None:
         return functools.partial(_hand_on, order.gives.shape)
 
@@ -181,14 +173,14 @@ def _computation(
 
 
 def _hand_on(shape: tuple[int, ...], tensor: torch.Tensor) -> torch.Tensor:
-    """All that a hub or a stage without blocks does: the tensor itself, or a copy of its head."""
+    """Return the tensor, or a copy of its head: all that a hub or an empty stage does."""
     if tensor.shape == shape:
         return tensor
     return tensor.flatten()[: math.prod(shape)].reshape(shape).clone()
 
 
 def _watch(control: Channel, order: StageOrder, finished: threading.Event, fail: Fail) -> None:
-    """Stages without requests hear nothing from the orchestrator until it goes: they go too."""
+    """End the stage when the orchestrator is gone, where no requests tell."""
     try:
         control.receive_header(order.idle_timeout_s)
     except ParetoPipeError as error:

@@ -11,20 +11,20 @@ import pandas as pd
 from paretopipe_runtime.contract import measures
 from paretopipe_runtime.contract.factors import Variant
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
 from paretopipe_runtime.contract.splits import dashed, undashed
-from reports import paper
 from reports.data import plans
 from reports.data.drifts import Drift as Drift
 from reports.data.drifts import drifts
 from reports.data.factors import rank, variant
 from reports.data.groups import OF_RUN, Groups, Key
 from reports.data.groups import Spread as Spread
-from reports.data.groups import Value as Value
 from reports.data.groups import spread as spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name
+from reports.objectives import OBJECTIVES, Objective
 from reports.words import pairing_rank, slug
 
 _OF_STAGE = [figure.name for figure in measures.of("stage") if not figure.is_text]
@@ -58,36 +58,36 @@ class Split:
     phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
     attempts: int
     invalid: int  # of the attempts: those that failed or may not count, whatever came of a rerun
-    values: tuple[Value, ...] = ()  # one a counted run, by block
+    # By figure one value a counted run, and the `repeat` of each.
+    values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __getitem__(self, figure: str) -> Spread | None:
         """Return a figure of `contract.measures`, of whole runs."""
         return self.figures[figure]
 
     @property
-    def latency_s(self) -> Spread | None:
-        """Seconds from a batch's start to its prediction, one batch in flight."""
-        return self.figures["latency_s"]
-
-    @property
-    def throughput_img_s(self) -> Spread | None:
-        """Images per second, a window of batches in flight."""
-        return self.figures["throughput_img_s"]
-
-    @property
     def runs(self) -> int:
         """How many runs the medians stand on."""
-        return self.latency_s.n if self.latency_s else 0
+        return max((value.n for one in OBJECTIVES if (value := self.of(one))), default=0)
 
-    @property
-    def latency(self) -> float:
-        """The median latency in seconds of a measured split."""
-        return _middle(self.latency_s)
+    def of(self, objective: Objective) -> Spread | None:
+        """Return what was measured of an objective."""
+        return self.figures.get(objective.figure)
 
-    @property
-    def throughput(self) -> float:
-        """The median throughput in images per second of a measured split."""
-        return _middle(self.throughput_img_s)
+    def median(self, objective: Objective) -> float:
+        """Return the median of an objective that was measured."""
+        value = self.figures[objective.figure]
+        if value is None:
+            raise ValueError(f"{self.name} has no counted run with its {objective.name}")
+        return value.median
+
+    def rank(self, *objectives: Objective) -> tuple[float, ...]:
+        """Return what sorts the best split first, by the first objective, then by the next."""
+        return tuple(self.median(o) if o.lower else -self.median(o) for o in objectives)
+
+    def loss(self, objective: Objective, best: Split) -> float:
+        """Return by how much less, as a ratio - 1, this split is than another: 0.28 for 28 %."""
+        return objective.gain(best.median(objective), self.median(objective)) - 1
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,28 @@ class Cell:
     splits: tuple[Split, ...]
     planned: tuple[Cuts, ...]
     end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
-    drifts: tuple[Drift, ...] = ()  # of every pass of every block that has sentinels
+    drifts: tuple[Drift, ...] = ()  # of every pass of every round that has sentinels
 
     @property
     def measured(self) -> tuple[Split, ...]:
         """The splits with at least one counted run."""
         return tuple(split for split in self.splits if split.runs)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives that every counted run has a positive number of."""
+        done = [split for split in (*self.splits, *self.end_points) if split.runs]
+
+        def whole(objective: Objective) -> bool:
+            known = zip([split.of(objective) for split in done], done, strict=True)
+            return bool(done) and all(v and v.n == s.runs and v.low > 0 for v, s in known)
+
+        return tuple(one for one in OBJECTIVES if one.required or whole(one))
+
+    def best(self, objective: Objective) -> Split:
+        """Return the measured split with the best median; of equal ones the better otherwise."""
+        rest = [other for other in self.objectives if other is not objective]
+        return min(self.measured, key=lambda split: (split.rank(objective, *rest), split.cuts))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -159,7 +175,8 @@ def _cell(
     scenario = plan.get("scenario") or factors.get("scenario")
     netem = scenario.get("netem") if isinstance(scenario, dict) else None
     splits = [_split(groups, key) for key in groups.of(cell_id, SPLIT)]
-    planned = plans.cuts(plan, blocks.get(model) or paper.block_count(model))
+    registered = MODELS[model].blocks if model in MODELS else None
+    planned = plans.cuts(plan, blocks.get(model) or registered)
     seen = {split.cuts for split in splits}
     # A planned split without a record gets a row that says so, not no row.
     splits += [_split(groups, (cell_id, SPLIT, dashed(c))) for c in planned if c not in seen]
@@ -223,9 +240,3 @@ def _stage(groups: Groups, key: Key, number: int) -> Stage:
 def _hop(groups: Groups, key: Key, number: int) -> str:
     start, via, end = (groups.first(key, f"hop{number}_{at}") for at in ("from", "via", "to"))
     return " → ".join([start or "?", *([via] if via else []), end or "?"])
-
-
-def _middle(value: Spread | None) -> float:
-    if value is None:
-        raise ValueError("a split without counted runs has no median")
-    return value.median

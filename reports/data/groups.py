@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from paretopipe_runtime.contract import measures
 from reports.data.reduce import SENTINEL
 from reports.data.selection import PHASES
+from reports.objectives import OBJECTIVES
 
 Key = tuple[str, str, str]  # cell id, role, cut points joined by dashes
 _KEYS = ["cell_id", "role", "cuts"]
@@ -33,14 +34,6 @@ class Spread:
     def scaled(self, factor: float) -> Spread:
         """Return the same in another unit."""
         return Spread(self.median * factor, self.low * factor, self.high * factor, self.n)
-
-
-class Value(NamedTuple):
-    """One counted run: the number of its block, and what it measured."""
-
-    block: int
-    latency_s: float
-    throughput_img_s: float
 
 
 class Groups:
@@ -61,11 +54,12 @@ class Groups:
         grouped = numbers.groupby([counted[key] for key in _KEYS], sort=False)
         sums = (grouped.median(), grouped.min(), grouped.max(), grouped.count())
         self._spreads = [_table(part) for part in sums]
-        self._values: dict[Key, list[Value]] = defaultdict(list)
-        columns = (*_KEYS, "repeat", "latency_s", "throughput_img_s")
-        for cell, role, cuts, *rest in zip(*(counted[k].tolist() for k in columns), strict=True):
-            block, latency, throughput = rest
-            self._values[cell, role, cuts].append(Value(int(block), latency, throughput))
+        own = ["repeat", *_FIGURES]
+        ordered = counted[[*_KEYS, *own]].sort_values("repeat", kind="stable")
+        self._values = {
+            key: {name: tuple(part[name].tolist()) for name in own}
+            for key, part in ordered.groupby(_KEYS, sort=False)
+        }
         cells: dict[str, list[Key]] = defaultdict(list)
         for key in self._first:
             cells[key[0]].append(key)
@@ -91,9 +85,9 @@ class Groups:
             return None
         return Spread(float(median), float(low), float(high), int(n))
 
-    def values(self, key: Key) -> tuple[Value, ...]:
-        """Return the counted runs, by block."""
-        return tuple(sorted(self._values.get(key, ()), key=lambda value: value.block))
+    def values(self, key: Key) -> dict[str, tuple[float, ...]]:
+        """Return the objectives of every counted run, and its ``repeat``: by that."""
+        return self._values.get(key, {})
 
     def attempts(self, key: Key) -> int:
         """Return how many times this was tried, under whatever came of it."""
@@ -119,6 +113,7 @@ def spread(rows: pd.DataFrame, column: str) -> Spread | None:
 
 
 _PART = re.compile(r"(?:stage|hop)\d+_(.+)")
+_FIGURES = [objective.figure for objective in OBJECTIVES]
 #: Figures of a whole run that a split has a median of.
 OF_RUN = [figure.name for figure in measures.of("run") if figure.heading]
 

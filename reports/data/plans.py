@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from math import comb
 
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.splits import Cuts, all_splits
 from reports.data.selection import PHASES
 
 _WEIGHTS = "weights_digest"
@@ -34,14 +34,14 @@ def _alike(plan: Record) -> list[str]:
     ]
 
 
-def cuts(plan: Record, blocks: int | None) -> tuple[tuple[int, ...], ...]:
+def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
     """Return the planned splits by their cut points; none where they cannot be known."""
     splits = plan.get("splits")
     if isinstance(splits, list):
         return tuple(sorted({tuple(cuts) for cuts in splits}))
     stages = len(plan.get("workers") or [])
     if splits == "all" and blocks and stages > 1 and comb(blocks - 1, stages - 1) <= _MOST:
-        return tuple(combinations(range(1, blocks), stages - 1))
+        return tuple(all_splits(blocks, stages))
     return ()
 
 

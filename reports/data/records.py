@@ -13,7 +13,7 @@ from reports.data.lines import lines, parse
 from reports.data.reduce import Reducer
 from reports.data.text import clean
 from reports.errors import ReportError
-from reports.parallel import gc_paused, map_forked
+from reports.parallel import map_forked
 
 _LARGE = 20e6  # bytes; less is read before processes have started
 
@@ -48,7 +48,6 @@ class Records:
     drifts: tuple[Record, ...] = ()  # by which limits cells were judged, and what was beyond them
 
 
-@gc_paused()
 def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Records:
     """Read every ``*.jsonl`` file of a results folder.
 

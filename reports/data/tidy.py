@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 import pandas as pd
-from numpy.typing import NDArray
 
 from paretopipe_runtime.contract import splits
 from paretopipe_runtime.contract.factors import FACTORS, OF_CELL, OF_WORKER, Factor
@@ -17,6 +15,7 @@ from paretopipe_runtime.contract.splits import dashed
 from reports.data.reduce import MEASURED
 from reports.data.selection import PHASES, exclusions
 from reports.data.text import clean
+from reports.objectives import OBJECTIVES
 
 COLUMNS_OF_FACTORS = (
     *("model", "classes", "image_px", "batch_size"),
@@ -42,10 +41,11 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
     for key in ("repeat", *_RUN, "security"):
         columns[key] = [run[key] for run in runs]
     columns |= _values(runs)
-    objectives = zip(columns["latency_s"], columns["throughput_img_s"], strict=True)
-    for place, (latency, throughput) in enumerate(objectives):
-        if not excluded[place] and not (latency and throughput and latency > 0 and throughput > 0):
-            excluded[place] = "incomplete:latency or throughput is missing or not a positive number"
+    required = [objective for objective in OBJECTIVES if objective.required]
+    names = " or ".join(objective.name for objective in required)
+    for place, values in enumerate(zip(*(columns[o.figure] for o in required), strict=True)):
+        if not excluded[place] and not all(value and value > 0 for value in values):
+            excluded[place] = f"incomplete:{names} is missing or not a positive number"
     columns["excluded"] = excluded
     columns["counted"] = [not text for text in excluded]
     # Fixed columns first, stages and hops after them.
@@ -78,28 +78,13 @@ def csv(frame: pd.DataFrame) -> str:
 
 
 def _fields(column: pd.Series) -> list[str]:
-    if column.dtype.kind == "f":
-        return floats(column.to_numpy())
     values = column.tolist()
+    if column.dtype.kind == "f":
+        return ["" if value != value else repr(value) for value in values]
     texts = {value: _field(value) for value in set(values)}
     if len(texts) == 1:  # as most columns are in the runs of one cell
         return [*texts.values()] * len(values)
     return [*map(texts.__getitem__, values)]
-
-
-def floats(values: NDArray[np.float64]) -> list[str]:
-    """Return what ``repr`` says of each number, and nothing of NaN; ten times as fast."""
-    if len(values) and values[0] and (values == values[0]).all():
-        return [repr(float(values[0]))] * len(values)
-    array = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
-    texts = array.decode()[1:-1].split(",")
-    # JSON has the same shortest digits, other exponents, and neither NaN nor infinity.
-    size = np.abs(values)
-    plain = (size == 0) | ((size >= 1e-4) & (size < 1e16))
-    for place in np.flatnonzero(~plain).tolist():
-        value = float(values[place])
-        texts[place] = "" if value != value else repr(value)
-    return texts
 
 
 def _field(value: Any) -> str:

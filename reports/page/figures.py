@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 from markupsafe import Markup
 
-from reports.data.cells import Cell, Split, Spread
+from reports.data.cells import Split, Spread
+from reports.objectives import Objective
 from reports.words import count, decimals, listing, number, percent, power
-
-LATENCY, THROUGHPUT = "s", "images/s"
 
 
 def spread(value: Spread | None, unit: str = "") -> str:
@@ -23,46 +22,39 @@ def spread(value: Spread | None, unit: str = "") -> str:
     return f"{measure} [{low},\N{NO-BREAK SPACE}{high}]"
 
 
-def latency(split: Split) -> str:
-    """Return the latency with its range and unit."""
-    return spread(split.latency_s, LATENCY)
+def say(split: Split, objective: Objective) -> str:
+    """Return what was measured of an objective, with its range and unit."""
+    return spread(split.of(objective), objective.unit)
 
 
-def throughput(split: Split) -> str:
-    """Return the throughput with its range and unit."""
-    return spread(split.throughput_img_s, THROUGHPUT)
+def figures(split: Split, objectives: Sequence[Objective]) -> str:
+    """Return 'latency 1.82 s [1.79, 1.86], throughput 4.1 images/s [4.0, 4.2]'."""
+    return ", ".join(f"{one.name} {say(split, one)}" for one in objectives)
 
 
-def fastest(cell: Cell) -> Split:
-    """Return the measured split with the lowest median latency (ties: more throughput)."""
-    return min(cell.measured, key=lambda split: (split.latency, -split.throughput, split.cuts))
+def behind(objective: Objective, loss: float, name: bool = True) -> str:
+    """Return what a loss means: '28 % more latency than', '20 % less throughput than'.
+
+    From twice as much on '3.2 times the latency of'; without the objective's name '28 % more
+    than', '3.2 times'.
+    """
+    if not objective.lower:
+        return f"{percent(1 - 1 / (1 + loss))} less {f'{objective.name} ' if name else ''}than"
+    if loss < 1:
+        return f"{percent(loss)} more {f'{objective.name} ' if name else ''}than"
+    return times(1 + loss) + (f" the {objective.name} of" if name else "")
 
 
-def busiest(cell: Cell) -> Split:
-    """Return the measured split with the highest median throughput (ties: less latency)."""
-    return min(cell.measured, key=lambda split: (-split.throughput, split.latency, split.cuts))
-
-
-def later(loss: float) -> str:
-    """Return '28 % more than', from twice as much on '3.2 times'."""
-    return f"{percent(loss)} more than" if loss < 1 else times(1 + loss)
-
-
-def less(loss: float) -> str:
-    """Return '20 % less than' for a rate that is beaten by the factor 1 + loss."""
-    return f"{percent(1 - 1 / (1 + loss))} less than"
-
-
-def slower(loss: float) -> str:
-    """Return '28 % more latency than', from twice as much on '3.2 times the latency of'."""
-    return (
-        later(loss).replace("more", "more latency") if loss < 1 else f"{later(loss)} the latency of"
-    )
-
-
-def fewer(loss: float) -> str:
-    """Return '20 % less throughput than' for a rate that is beaten by the factor 1 + loss."""
-    return less(loss).replace("less", "less throughput")
+def ahead(objective: Objective, best: Split, split: Split) -> str:
+    """Return by what a split is better: '5.8 % less latency', '63 % more throughput'."""
+    gain = split.loss(objective, best)
+    if not gain:
+        return f"the same {objective.name}"
+    if objective.lower:
+        return f"{percent(1 - 1 / (1 + gain))} less {objective.name}"
+    if gain >= 1:
+        return f"{times(1 + gain)} the {objective.name}"
+    return f"{percent(gain)} more {objective.name}"
 
 
 def times(ratio: float) -> str:
@@ -80,9 +72,14 @@ def links(splits: Sequence[Split], limit: int = 6) -> Markup:
     shown = [link(split) for split in splits[: limit if len(splits) <= limit else limit - 1]]
     if len(shown) < len(splits):
         shown.append(Markup("{} more").format(len(splits) - len(shown)))
-    if len(shown) == 1:
-        return shown[0]
-    return Markup("{} and {}").format(Markup(", ").join(shown[:-1]), shown[-1])
+    return prose(shown)
+
+
+def prose(parts: Sequence[Markup]) -> Markup:
+    """Return 'one, another and a third'."""
+    if len(parts) == 1:
+        return parts[0]
+    return Markup("{} and {}").format(Markup(", ").join(parts[:-1]), parts[-1])
 
 
 def margin(delta: float) -> str:
@@ -111,15 +108,15 @@ def error(counted: pd.DataFrame) -> str:
 
 # Why attempts do not count, by how the reason begins; the rest failed or are invalid.
 _OTHERS = {
-    "sentinel": "watched a block",
+    "sentinel": "watched a round",
     "superseded": "measured again later",
     "settings": "under other settings",
     "skipped": "skipped",
 }
 
 
-def tally(frame: pd.DataFrame) -> str:
-    """Return '400 runs count, of 442 attempts: 40 watched a block, 2 failed or are invalid'."""
+def attempts(frame: pd.DataFrame) -> str:
+    """Return '400 runs count, of 442 attempts: 40 watched a round, 2 failed or are invalid'."""
     counted = int(frame["counted"].sum())
     text = f"{count(counted, 'run')} count, of {count(len(frame), 'attempt')}"
     kinds = frame.loc[~frame["counted"], "excluded"].str.extract("^([a-z]+)")[0]

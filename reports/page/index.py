@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -13,13 +14,14 @@ from paretopipe_runtime.contract.factors import Variant
 from reports import paper
 from reports.data.cells import Cell, Split
 from reports.data.factors import Naming, place_name, rank
+from reports.objectives import OBJECTIVES, Objective
 from reports.page.draw import multiples
-from reports.page.figures import busiest, fastest, tally
+from reports.page.figures import attempts
 from reports.page.sections import models, provenance
-from reports.page.sections.verdict import splitting as pays
+from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
 from reports.page.sheet import Sheet
-from reports.page.tables import Column, Entry, Row, Table
+from reports.page.tables import Column, Entry, Row, Table, objective_column
 from reports.words import count, listing, number, pairing_name, pairing_rank, slug
 
 
@@ -36,15 +38,15 @@ def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, st
         The page of each model.
     """
     cells = [cell for sheet in sheets for cell in sheet.cells]
-    told = ["started_at", "counted", "excluded"]
-    frame = pd.concat([sheet.frame[told] for sheet in sheets]) if sheets else None
+    lines = ["started_at", "counted", "excluded"]
+    frame = pd.concat([sheet.frame[lines] for sheet in sheets]) if sheets else None
     naming = Naming.of(cells)
     context = {
         "models": [_model(sheet, files[sheet.model]) for sheet in sheets],
         "names": listing([paper.model_name(sheet.model) for sheet in sheets]) if sheets else "",
         "emulated": provenance.emulated(cells),
         "when": provenance.when(frame) if frame is not None else "nothing yet",
-        "summary": tally(frame) if frame is not None else "No cell is planned yet",
+        "summary": attempts(frame) if frame is not None else "No cell is planned yet",
         "places": _places(sheets, files, naming) if len(sheets) > 1 else [],
         "legend": multiples.legend([paper.model_name(sheet.model) for sheet in sheets]),
     }
@@ -91,6 +93,8 @@ def _place(
         for sheet in sheets
         if sheet.model in cells and cells[sheet.model].measured
     ]
+    known = {objective for sheet in sheets for objective in sheet.objectives}
+    objectives = [objective for objective in OBJECTIVES if objective in known]
     key = slug(f"{place_name(first)}.{first.pairing}")
     asked = dict.fromkeys(provenance.asked(cell.asked) for cell in cells.values())
     # A model keeps its colour and shape whichever models a chart shows.
@@ -116,27 +120,27 @@ def _place(
         if ready
         else "",
         "table": Table(
-            _COLUMNS, tuple(_row(sheet, cell, files[sheet.model]) for sheet, cell in ready)
+            _columns(objectives),
+            tuple(_row(sheet, cell, objectives, files[sheet.model]) for sheet, cell in ready),
         ),
         "lacking": _lacking(cells, sheets),
         "sizes": _sizes([cell for _, cell in ready]),
     }
 
 
-_COLUMNS = (
-    Column("Model", ""),
-    Column("Parameters", ""),
-    Column("Lowest latency", "split", numeric=False),
-    Column("Latency", "s"),
-    Column("Highest throughput", "split", numeric=False),
-    Column("Throughput", "images/s"),
-    Column("Balanced", "split", numeric=False),
-    Column("Does splitting pay?", "", numeric=False),
-)
+def _columns(objectives: Sequence[Objective]) -> tuple[Column, ...]:
+    return (
+        Column("Model", ""),
+        Column("Parameters", ""),
+        *chain.from_iterable(
+            (Column(one.title, "split", numeric=False), objective_column(one)) for one in objectives
+        ),
+        Column("Balanced", "split", numeric=False),
+        Column("Does splitting pay?", "", numeric=False),
+    )
 
 
-def _row(sheet: Sheet, cell: Cell, file: str) -> Row:
-    fast, busy = fastest(cell), busiest(cell)
+def _row(sheet: Sheet, cell: Cell, objectives: Sequence[Objective], file: str) -> Row:
     parameters = models.parameters(sheet)
     return Row(
         id=f"model-{slug(cell.id)}",
@@ -144,14 +148,19 @@ def _row(sheet: Sheet, cell: Cell, file: str) -> Row:
         on_front=False,
         entries=(
             Entry(f"{parameters:,}", str(parameters)) if parameters else Entry("–", ""),
-            _split(fast, file),
-            Entry(number(fast.latency), f"{fast.latency:.6g}"),
-            _split(busy, file),
-            Entry(number(busy.throughput), f"{busy.throughput:.6g}"),
+            *chain.from_iterable(_best(cell, one, file) for one in objectives),
             _split(compromise(cell), file),
-            _text(pays.short(cell, sheet.contests[cell.id])),
+            _text(splitting.short(cell, sheet.contests[cell.id])),
         ),
     )
+
+
+def _best(cell: Cell, objective: Objective, file: str) -> tuple[Entry, Entry]:
+    if objective not in cell.objectives:
+        return Entry("–", ""), Entry("–", "")
+    best = cell.best(objective)
+    value = best.median(objective)
+    return _split(best, file), Entry(number(value), f"{value:.6g}")
 
 
 def _split(split: Split, file: str) -> Entry:
@@ -167,17 +176,17 @@ def _lacking(cells: Mapping[str, Cell], sheets: Sequence[Sheet]) -> list[str]:
     """Say which models this place cannot show, and why."""
     absent = [paper.model_name(sheet.model) for sheet in sheets if sheet.model not in cells]
     unmeasured = [paper.model_name(model) for model, cell in cells.items() if not cell.measured]
-    told = []
+    lines = []
     if absent:
-        told.append(f"No records of {listing(absent)} here.")
+        lines.append(f"No records of {listing(absent)} here.")
     if unmeasured:
-        told.append(f"Planned, but no split has a valid run yet: {listing(unmeasured)}.")
-    return told
+        lines.append(f"Planned, but no split has a valid run yet: {listing(unmeasured)}.")
+    return lines
 
 
 def _sizes(cells: Sequence[Cell]) -> str:
     """Say what differs between the models' inputs; nothing where it is the paper's for each."""
-    told = []
+    lines = []
     for cell in cells:
         known = {**cell.plan, **cell.settings}
         px, batch = known.get("image_px"), known.get("batch_size")
@@ -185,5 +194,5 @@ def _sizes(cells: Sequence[Cell]) -> str:
         parts = [f"images of {px}×{px}"] if px and usual and px != usual else []
         parts += [f"batches of {batch}"] if batch and batch != paper.BATCH_SIZE else []
         if parts:
-            told.append(f"{paper.model_name(cell.model)} with {' and '.join(parts)}")
-    return f"Not with the paper's sizes: {listing(told)}." if told else ""
+            lines.append(f"{paper.model_name(cell.model)} with {' and '.join(parts)}")
+    return f"Not with the paper's sizes: {listing(lines)}." if lines else ""

@@ -11,10 +11,10 @@ from reports import paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.page import index, sections
-from reports.page.figures import mebibytes, tally
+from reports.page.figures import attempts, mebibytes
 from reports.page.sections import downloads, provenance
 from reports.page.sheet import DELTA, Sheet
-from reports.parallel import gc_paused, map_forked
+from reports.parallel import map_forked
 from reports.words import number, slug
 
 INDEX, TABLE = "index.html", "runs.csv"
@@ -41,8 +41,7 @@ def pages(
     tell
         Is told what is done, in a few words.
     """
-    with gc_paused():
-        frame = tidy(records.runs)
+    frame = tidy(records.runs)
     sheets = Sheet.each(records, delta, frame, processes)
     names = file_names(sheets)
     jobs: dict[str, Callable[[], str]] = {
@@ -105,7 +104,6 @@ def _index(sheets: Sequence[Sheet], names: Mapping[str, str]) -> str:
     return index.page(environment(), sheets, names)
 
 
-@gc_paused()
 def _page(sheet: Sheet, several: bool) -> str:
     template = environment().get_template("report.html.j2")
     built = sections.build(sheet)
@@ -113,7 +111,7 @@ def _page(sheet: Sheet, several: bool) -> str:
         "models": paper.model_name(sheet.model),
         "emulated": provenance.emulated(sheet.cells),
         "when": provenance.when(sheet.frame),
-        "summary": tally(sheet.frame),
+        "summary": attempts(sheet.frame),
         "index": INDEX if several else "",
     }
     text = template.render(**context, sections=built)

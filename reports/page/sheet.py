@@ -19,7 +19,8 @@ from reports.data.factors import Naming
 from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
-from reports.parallel import gc_paused, map_forked
+from reports.objectives import OBJECTIVES, Objective
+from reports.parallel import map_forked
 from reports.prediction.predictor import Predictor
 from reports.statistics.judge import Judgement, judge
 from reports.statistics.within import Contest
@@ -48,7 +49,6 @@ class Sheet:
     predictors: Mapping[str, Predictor | str]  # by cell id; a text says what there is none for
 
     @classmethod
-    @gc_paused()
     def each(
         cls,
         records: Records,
@@ -105,11 +105,17 @@ class Sheet:
     def valid(self) -> Mapping[tuple[str, str, str], int]:
         """How many attempts were valid, by cell id, role and dashed cuts.
 
-        More than count where a block was measured again or settings were changed.
+        More than count where a round was measured again or settings were changed.
         """
         good = self.frame.loc[self.frame["status"] == "ok", ["cell_id", "role", "cuts"]]
         keys = zip(*(good[key].tolist() for key in good), strict=True)
         return Counter((str(cell), str(role), str(cuts)) for cell, role, cuts in keys)
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives that any of its cells has."""
+        known = {objective for cell in self.cells for objective in cell.objectives}
+        return tuple(one for one in OBJECTIVES if one.required or one in known)
 
     @property
     def used(self) -> list[Record]:

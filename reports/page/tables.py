@@ -9,8 +9,9 @@ from paretopipe_runtime.contract.measures import FIGURES, Figure, named
 from paretopipe_runtime.contract.splits import dashed
 from reports.data.cells import Cell, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
+from reports.objectives import Objective
 from reports.page.figures import point_id, spread
-from reports.page.goals import SIGNS, VERDICTS, against, said
+from reports.page.verdicts import SIGNS, VERDICTS, against, said
 from reports.statistics.judge import Judgement
 from reports.words import number
 
@@ -86,8 +87,7 @@ def end_points(cell: Cell, valid: Valid) -> Table:
     """Return the table of everything on one host: no splits, so a table of their own."""
     columns = (
         Column("Not split", ""),
-        Column("Latency", "s"),
-        Column("Throughput", "images/s"),
+        *map(objective_column, cell.objectives),
         Column("Compute", "s, all stages"),
         Column("Network", "s"),
         Column("Runs", "counted / valid / attempted"),
@@ -100,8 +100,7 @@ def end_points(cell: Cell, valid: Valid) -> Table:
                 end.name,
                 False,
                 (
-                    _entry(named("latency_s"), end.latency_s),
-                    _entry(named("throughput_img_s"), end.throughput_img_s),
+                    *(_entry(named(one.figure), end.of(one)) for one in cell.objectives),
                     _compute(end),
                     _entry(named("network_s"), end["network_s"]),
                     _runs(end, valid[cell.id, END_POINT, dashed(end.cuts)]),
@@ -110,6 +109,11 @@ def end_points(cell: Cell, valid: Valid) -> Table:
             for end in cell.end_points
         ),
     )
+
+
+def objective_column(objective: Objective) -> Column:
+    """Return the column of an objective's medians."""
+    return Column(objective.heading, objective.unit)
 
 
 def with_points(table: Table, drawn: frozenset[str]) -> Table:

@@ -52,11 +52,6 @@ def model_name(model: str) -> str:
     return MODELS[model].name if model in MODELS else model
 
 
-def block_count(model: str) -> int | None:
-    """Return how many blocks the paper counts, if it has the model."""
-    return MODELS[model].blocks if model in MODELS else None
-
-
 def image_px(model: str) -> int | None:
     """Return the side of the input image, if the paper has the model."""
     return MODELS[model].image_px if model in MODELS else None

@@ -11,7 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reports import objectives
+
 LATENCY, THROUGHPUT, ONLY = "lowest latency", "highest throughput", "only front point"
+# What a point that is no only one is the best of.
+SHOWN_FOR = {LATENCY: objectives.LATENCY, THROUGHPUT: objectives.THROUGHPUT}
 _STEM = {"resnet18": 4, "resnet50": 4}
 
 

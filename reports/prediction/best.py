@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Literal
 
 from reports.data.cells import Cuts
+from reports.objectives import LATENCY, THROUGHPUT, Objective
 from reports.prediction.predictor import Prediction, Predictor
 
-Goal = Literal["latency", "throughput"]
+PREDICTED = (LATENCY, THROUGHPUT)
 Range = tuple[float, float, Cuts]
 _CLOSE = 1.001  # borders are found to a thousandth
 _ROUNDING = 1 + 1e-9  # more than sums of seconds in another order can differ by
 _STRIDE = 3  # steps of the grid taken at once: one by one only where the best split changes
 
 
-def best(predictor: Predictor, rtt_ms: float, rate_mbit: float | None, goal: Goal) -> Cuts:
+def best(
+    predictor: Predictor, rtt_ms: float, rate_mbit: float | None, objective: Objective
+) -> Cuts:
     """Return the split with the lowest latency or the highest throughput (ties: the first)."""
-    if goal == "latency":
+    if objective == LATENCY:
         return min(predictor.splits, key=lambda cuts: predictor.latency_s(cuts, rtt_ms, rate_mbit))
     # Batch by batch only while another split can still be better: usually one or two of them.
     bounds = [
@@ -49,7 +51,7 @@ def balanced(predictions: Sequence[tuple[Cuts, Prediction]]) -> Cuts:
 
 
 def best_by_rtt(
-    predictor: Predictor, rate_mbit: float | None, rtts_ms: Sequence[float], goal: Goal = "latency"
+    predictor: Predictor, rate_mbit: float | None, rtts_ms: Sequence[float], objective: Objective
 ) -> list[Range]:
     """Return ranges of round-trip time, in ms, with the best split in each, at a fixed rate.
 
@@ -59,14 +61,14 @@ def best_by_rtt(
         A fine grid, ascending; where two neighbours disagree the border is bisected. A split
         that is best for less than three steps, between two ranges of another, can be missed.
     """
-    return _ranges(rtts_ms, lambda rtt_ms: best(predictor, rtt_ms, rate_mbit, goal))
+    return _ranges(rtts_ms, lambda rtt_ms: best(predictor, rtt_ms, rate_mbit, objective))
 
 
 def best_by_rate(
-    predictor: Predictor, rtt_ms: float, rates_mbit: Sequence[float], goal: Goal = "latency"
+    predictor: Predictor, rtt_ms: float, rates_mbit: Sequence[float], objective: Objective
 ) -> list[Range]:
     """Return ranges of rate, in Mbit/s, with the best split in each, at a fixed round-trip time."""
-    return _ranges(rates_mbit, lambda rate_mbit: best(predictor, rtt_ms, rate_mbit, goal))
+    return _ranges(rates_mbit, lambda rate_mbit: best(predictor, rtt_ms, rate_mbit, objective))
 
 
 def _ranges(grid: Sequence[float], choose: Callable[[float], Cuts]) -> list[Range]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from reports.data.cells import Cell, Cuts, Split
 from reports.data.text import amount
+from reports.objectives import LATENCY, THROUGHPUT
 from reports.prediction.predictor import Network, Prediction, Predictor
 
 
@@ -91,6 +92,6 @@ def _error(split: Split, predictor: Predictor, network: Network) -> Error:
         split.name,
         split.cuts,
         predicted,
-        predicted.latency_s / split.latency - 1,
-        predicted.throughput_img_s / split.throughput - 1,
+        predicted.latency_s / split.median(LATENCY) - 1,
+        predicted.throughput_img_s / split.median(THROUGHPUT) - 1,
     )

@@ -7,7 +7,7 @@ far from all others, splits with too many invalid attempts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import expm1, log, sqrt
 from statistics import median
@@ -16,9 +16,10 @@ import moocore
 import numpy as np
 from scipy.special import stdtrit
 
-from paretopipe_runtime.judging.membership import Decision, decide
+from paretopipe_runtime.judging.membership import Aim, Decision, decide
 from paretopipe_runtime.judging.model import Cuts, Fit, Run, fit
 from reports.data.cells import Cell, Split
+from reports.objectives import Objective
 from reports.statistics.pareto import front
 
 OUTLYING = 5.0
@@ -32,51 +33,54 @@ class Judgement(Decision):
 
     delta: float
     strict: frozenset[Cuts]  # the front of medians
-    detectable_latency: float | None  # the smallest ratio - 1 between two splits likely to be seen
-    detectable_throughput: float | None
+    # Of each objective the smallest ratio - 1 between two splits likely to be seen; none: unknown.
+    detectable: tuple[float, ...]
     hypervolume: float | None
-    outliers: tuple[tuple[Cuts, int, float], ...]  # split, block, robust z; flagged and counted
+    outliers: tuple[tuple[Cuts, int, float], ...]  # split, round, robust z; flagged and counted
     unreliable: frozenset[Cuts]  # more than a fifth of the attempts were invalid
 
     def front(self, cell: Cell) -> tuple[Split, ...]:
-        """Return the splits on the strict front of medians, by latency."""
+        """Return the splits on the strict front of medians, by the first objective."""
         members = (split for split in cell.measured if split.cuts in self.strict)
-        return tuple(sorted(members, key=lambda split: (split.latency, split.cuts)))
+        first = cell.objectives[0]
+        return tuple(sorted(members, key=lambda split: (split.rank(first), split.cuts)))
 
 
 def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
     """Judge the measured splits of a cell; the same cell, delta and seed give the same answer."""
-    splits = cell.measured
-    points = {split.cuts: (split.latency, split.throughput) for split in splits}
-    marks = front([point[0] for point in points.values()], [point[1] for point in points.values()])
-    model = fit_splits(splits)
-    latency, throughput = _detectable(splits, model)
+    splits, objectives = cell.measured, cell.objectives
+    points = {split.cuts: tuple(map(split.median, objectives)) for split in splits}
+    maximise = [not objective.lower for objective in objectives]
+    marks = front([*points.values()], maximise)
+    model = fit_splits(splits, objectives)
+    aims = [Aim(objective.lower, objective.within(delta)) for objective in objectives]
     return Judgement(
-        **vars(decide(model, delta, seed)),
+        **vars(decide(model, aims, seed)),
         delta=delta,
         strict=frozenset(cuts for cuts, mark in zip(points, marks, strict=True) if mark),
-        detectable_latency=latency,
-        detectable_throughput=throughput,
-        hypervolume=hypervolume(points),
+        detectable=_detectable(splits, model),
+        hypervolume=hypervolume(points, maximise),
         outliers=_outliers(model),
         unreliable=_unreliable(cell),
     )
 
 
-def hypervolume(points: Mapping[Cuts, tuple[float, float]]) -> float | None:
+def hypervolume(points: Mapping[Cuts, tuple[float, ...]], maximise: Sequence[bool]) -> float | None:
     """Return which share of the possible gains the strict front of these points covers.
 
-    The reference point is the worst latency of the points and no throughput, and the unit the
-    rectangle from there to the best of both: 1 means that one split is best at both, and less that
-    the front is a trade. Only fronts of the same splits can be compared. None where there is
-    no rectangle: fewer than two different latencies.
+    The reference point is the worst of the points where less is better (latency) and zero where
+    more is (throughput), and the unit the box from there to the best of all: 1 means that one
+    split is best at all, and less that the front is a trade. Only fronts of the same splits can
+    be compared. None where there is no box: fewer than two different latencies.
     """
-    if len({latency for latency, _ in points.values()}) < 2:
+    if not points:
         return None
     known = np.array([points[cuts] for cuts in sorted(points)])
-    worst, best, most = known[:, 0].max(), known[:, 0].min(), known[:, 1].max()
-    covered = moocore.hypervolume(known, ref=np.array([worst, 0.0]), maximise=[False, True])
-    return float(covered / ((worst - best) * most))
+    worst = np.where(maximise, 0.0, known.max(axis=0))
+    box = np.abs(np.where(maximise, known.max(axis=0), known.min(axis=0)) - worst)
+    if not box.all():
+        return None
+    return float(moocore.hypervolume(known, ref=worst, maximise=[*maximise]) / box.prod())
 
 
 def _unreliable(cell: Cell) -> frozenset[Cuts]:
@@ -86,38 +90,35 @@ def _unreliable(cell: Cell) -> frozenset[Cuts]:
     )
 
 
-def _detectable(
-    splits: tuple[Split, ...], model: Fit | None
-) -> tuple[float, float] | tuple[None, None]:
+def _detectable(splits: tuple[Split, ...], model: Fit | None) -> tuple[float, ...]:
     """Return the differences that a t-test at 5 % finds in four of five cells like this one."""
     if model is None or not model.degrees:
-        return None, None
+        return ()
     reach = float(sum(stdtrit(model.degrees, [1 - _LEVEL / 2, _POWER])))
     runs = median(split.runs for split in splits)
-    latency, throughput = (
-        expm1(reach * deviation * sqrt(2 / runs)) for deviation in model.deviation
-    )
-    return latency, throughput
+    return tuple(expm1(reach * deviation * sqrt(2 / runs)) for deviation in model.deviation)
 
 
 def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
-    """Return the runs far from split and block: of two runs of a split both, as either may be."""
+    """Return the runs far from split and round: of two runs of a split both, as either may be."""
     if model is None or not model.degrees:
         return ()
     z = model.residuals / model.deviation
     z = z[np.arange(len(z)), np.abs(z).argmax(axis=1)]
     return tuple(
-        (model.splits[model.of_split[run]], model.blocks[model.of_block[run]], float(z[run]))
+        (model.splits[model.of_split[run]], model.rounds[model.of_round[run]], float(z[run]))
         for run in np.flatnonzero(np.abs(z) > OUTLYING)
     )
 
 
-def fit_splits(splits: Iterable[Split]) -> Fit | None:
-    """Fit the logarithms of the latency and throughput of splits; None where none has a run."""
+def fit_splits(splits: Iterable[Split], objectives: Sequence[Objective]) -> Fit | None:
+    """Fit the logarithms of the objectives of splits; None where none has a run."""
     runs = {
         split.cuts: [
-            Run(value.block, (log(value.latency_s), log(value.throughput_img_s)))
-            for value in split.values
+            Run(int(number), tuple(map(log, logs)))
+            for number, *logs in zip(
+                split.values["repeat"], *(split.values[o.figure] for o in objectives), strict=True
+            )
         ]
         for split in splits
         if split.values

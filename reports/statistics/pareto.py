@@ -1,4 +1,4 @@
-"""The non-dominated set: nothing else is at least as good in both and better in one."""
+"""The non-dominated set: nothing else is at least as good in all and better in one."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import moocore
 import numpy as np
 
 
-def front(latency_s: Sequence[float], throughput_img_s: Sequence[float]) -> list[bool]:
-    """Mark the points on the strict Pareto front (less latency, more throughput).
+def front(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -> list[bool]:
+    """Mark the points on the strict Pareto front.
 
     Equal points share their fate: if one is on the front, so is its twin. No points give
     an empty answer. The inputs stay untouched.
 
     Examples
     --------
-    >>> front([1.0, 2.0, 2.0], [5.0, 9.0, 8.0])
+    >>> front([(1.0, 5.0), (2.0, 9.0), (2.0, 8.0)], maximise=[False, True])
     [True, True, False]
-    >>> front([], [])
+    >>> front([], maximise=[False, True])
     []
     """
-    if len(latency_s) != len(throughput_img_s):
-        raise ValueError("front() needs one throughput for each latency")
-    if not len(latency_s):
+    if not points:
         return []
-    points = np.column_stack([np.array(latency_s, float), np.array(throughput_img_s, float)])
-    if not np.isfinite(points).all():
+    if any(len(point) != len(maximise) for point in points):
+        raise ValueError(f"front() needs points of {len(maximise)} numbers")
+    known = np.array(points, float)
+    if not np.isfinite(known).all():
         raise ValueError("front() needs finite numbers")
-    keep = moocore.is_nondominated(points, maximise=[False, True], keep_weakly=True)
+    keep = moocore.is_nondominated(known, maximise=[*maximise], keep_weakly=True)
     return [bool(kept) for kept in keep]

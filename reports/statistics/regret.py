@@ -1,4 +1,4 @@
-"""Which split loses least: against both objectives at once, and against not knowing the network.
+"""Which split loses least: against all objectives at once, and against not knowing the network.
 
 A loss (regret) is relative to the best split of the same cell: latency / best - 1 where less is
 better, best / throughput - 1 where more is. Minimax regret is Savage's rule (1951): take the split
@@ -7,9 +7,9 @@ whose worst loss is smallest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-Cuts = tuple[int, ...]
+from paretopipe_runtime.contract.splits import Cuts
 
 
 def minimax_regret(
@@ -43,10 +43,12 @@ def minimax_regret(
     return cuts, loss, [*losses][-place]
 
 
-def balanced(points: Mapping[Cuts, tuple[float, float]]) -> tuple[Cuts, float]:
-    """Return the split whose larger loss against both bests is smallest, and that loss.
+def balanced(
+    points: Mapping[Cuts, tuple[float, ...]], lower_is_better: Sequence[bool]
+) -> tuple[Cuts, float]:
+    """Return the split whose largest loss against all bests is smallest, and that loss.
 
-    ``points`` holds (latency, throughput) by split. Of equal splits the one cut earliest answers.
+    Of equal splits the one cut earliest answers.
 
     Raises
     ------
@@ -55,14 +57,16 @@ def balanced(points: Mapping[Cuts, tuple[float, float]]) -> tuple[Cuts, float]:
 
     Examples
     --------
-    >>> balanced({(1,): (1.0, 5.0), (2,): (1.1, 9.0), (3,): (2.0, 9.9)})
+    >>> balanced({(1,): (1.0, 5.0), (2,): (1.1, 9.0), (3,): (2.0, 9.9)}, [True, False])
     ((2,), 0.10000000000000009)
     """
     if not points:
         raise ValueError("balanced() needs a measured split")
-    slower = _losses({cuts: latency for cuts, (latency, _) in points.items()}, True)
-    fewer = _losses({cuts: throughput for cuts, (_, throughput) in points.items()}, False)
-    loss, cuts = min((max(slower[cuts], fewer[cuts]), cuts) for cuts in points)
+    losses = [
+        _losses({cuts: point[place] for cuts, point in points.items()}, lower)
+        for place, lower in enumerate(lower_is_better)
+    ]
+    loss, cuts = min((max(lost[cuts] for lost in losses), cuts) for cuts in points)
     return cuts, loss
 
 

@@ -1,6 +1,6 @@
 """Two configurations of one cell set against each other: better, worse, as good, or undecided.
 
-They share the cell's blocks, so that what a block did to all of its runs cancels: the block model
+They share the cell's rounds, so that what a round did to all of its runs cancels: the round model
 gives the difference of their effects with its variance, and the interval is Student's with the
 model's degrees of freedom. End points are configurations as splits are.
 """
@@ -13,13 +13,13 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
+from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging.model import Fit
 from reports.data.cells import Cell
+from reports.objectives import Objective
 from reports.statistics.difference import CONFIDENCE
 from reports.statistics.judge import fit_splits
 
-Cuts = tuple[int, ...]
-Goal = Literal["latency", "throughput"]
 Outcome = Literal["better", "worse", "equal", "undecided"]
 
 
@@ -28,14 +28,16 @@ class Contest:
     """Every measured split and end point of a cell, ready to be compared in pairs."""
 
     model: Fit | None  # nothing where nothing was measured
+    objectives: tuple[Objective, ...]
     delta: float
 
     @classmethod
     def of(cls, cell: Cell, delta: float) -> Contest:
-        """Fit the cell's block model, end points included."""
-        return cls(fit_splits((*cell.measured, *cell.end_points)), delta)
+        """Fit the cell's round model, end points included."""
+        splits = (*cell.measured, *cell.end_points)
+        return cls(fit_splits(splits, cell.objectives), cell.objectives, delta)
 
-    def outcome(self, one: Cuts, other: Cuts, goal: Goal) -> Outcome:
+    def outcome(self, one: Cuts, other: Cuts, objective: Objective) -> Outcome:
         """Say whether one is better than the other by more than delta, at 95 % confidence.
 
         ``equal``: the whole interval of their ratio is within delta. ``undecided``: neither this
@@ -44,14 +46,14 @@ class Contest:
         if self.model is None or self.model.degrees < 1:
             return "undecided"
         i, j = self.model.splits.index(one), self.model.splits.index(other)
-        column = 0 if goal == "latency" else 1
+        column = self.objectives.index(objective)
         gain = float(self.model.effects[j, column] - self.model.effects[i, column])
-        gain = gain if goal == "latency" else -gain
+        gain = gain if objective.lower else -gain
         doubt = self.model.doubt
         variance = float(doubt[i, i] + doubt[j, j] - 2 * doubt[i, j])
         variance *= float(self.model.covariance[column, column])
         reach = float(stdtrit(self.model.degrees, (1 + CONFIDENCE) / 2)) * sqrt(variance)
-        margin = log1p(self.delta)
+        margin = log1p(objective.within(self.delta))
         if gain - reach > margin:
             return "better"
         if gain + reach < -margin:

@@ -1,4 +1,4 @@
-"""Campaigns: too slow for the suite, run by `make soak`; what they found is kept as text."""
+"""Campaigns, too slow for the suite; `make soak` keeps their findings as text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "campaigns"
 
 
 class Findings:
-    """Lines of text under a title, written to ``docs/campaigns/NAME.txt``."""
+    """Lines under a title, for ``docs/campaigns/NAME.txt``."""
 
     def __init__(self, name: str, title: str) -> None:
         self._path = DOCS / f"{name}.txt"
@@ -36,25 +36,22 @@ class Findings:
         ]
 
     def add(self, line: str) -> None:
-        """Keep a line, and show it."""
         print(line, flush=True)
         self._lines.append(line.rstrip())
 
     def write(self) -> None:
-        """Write what there is."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text("\n".join(self._lines) + "\n")
 
 
 @pytest.fixture(scope="module")
 def cluster(rpc_cluster: Cluster) -> Cluster:
-    """Two agents on loopback that let PyTorch RPC in."""
     return rpc_cluster
 
 
 @pytest.fixture(scope="module")
 def findings(request: pytest.FixtureRequest) -> Iterator[Findings]:
-    """The module's findings: its name without ``test_``, its docstring's first line as title."""
+    """The module's findings, titled by its docstring's first line."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
     kept = Findings(name, request.module.__doc__.splitlines()[0])
     yield kept

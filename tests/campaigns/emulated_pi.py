@@ -1,12 +1,8 @@
 """A Raspberry Pi 4's processor without a Pi: arm64 programs, run by QEMU's user mode.
 
-``python -m tests.campaigns.emulated_pi`` makes it in ``.cache/arm``: Debian's Python for arm64,
-unpacked and not installed, and for each release of PyTorch a virtual environment with its aarch64
-wheels. QEMU translates the instructions of one process; system calls go to this machine's kernel.
-Nothing boots, and nothing outside the folder changes.
-
-The ``bin/python`` of an environment is a script that starts QEMU, so that a program that starts
-``sys.executable`` stays on the emulated processor.
+``python -m tests.campaigns.emulated_pi`` unpacks Debian's Python for arm64 into ``.cache/arm``,
+with a virtual environment per release of PyTorch, and installs nothing. ``bin/python`` is a script
+that starts QEMU, so that ``sys.executable`` stays emulated.
 """
 
 from __future__ import annotations
@@ -23,7 +19,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "arm"
-#: What the example inventory gives a Pi.
+#: The example inventory's releases for a Pi.
 ON_A_PI: dict[str, str] = yaml.safe_load((ROOT / "inventory/lab/group_vars/pis.yml").read_text())[
     "runtime_versions"
 ]
@@ -32,7 +28,7 @@ TOO_NEW = {"2.4.0": "0.19.0", "2.10.0": "0.25.0"}
 PROCESSOR = "cortex-a72"
 MODEL = "Emulated Cortex-A72 (QEMU)"
 QEMU = "qemu-aarch64-static"
-# apt finds what they need.
+# apt adds their dependencies.
 _PACKAGES = ("python3", "libstdc++6")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
 _PYTHON = """#!/bin/sh
@@ -43,58 +39,53 @@ exec {qemu} -cpu "${{QEMU_CPU:-{processor}}}" -L "$system" -0 "$0" "$system/usr/
 """
 
 
-class NotMade(Exception):
-    """Something is missing: one line that says what, and what to do."""
+class NotMade(Exception): ...
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One release of PyTorch on the emulated processor, in the folder of a host's own."""
+    """One release of PyTorch on the emulated processor."""
 
     torch: str
     folder: Path = FOLDER
 
     @property
     def home(self) -> Path:
-        """What /opt/paretopipe is on a host."""
         return self.folder / f"torch-{self.torch}"
 
     @property
     def python(self) -> Path:
-        """A Python to run as any other."""
         return self.home / "venv" / "bin" / "python"
 
     @property
     def versions(self) -> dict[str, str]:
-        """What runtime_versions of such a host says."""
         torchvision = {ON_A_PI["torch"]: ON_A_PI["torchvision"], **TOO_NEW}[self.torch]
         return {"torch": self.torch, "torchvision": torchvision}
 
     @property
     def requirements(self) -> list[str]:
-        """What pip is asked for: a node's pins, with this release of PyTorch."""
+        """A node's pins, with this release of PyTorch."""
         pins = _pins("arm") | _pins("runtime") | self.versions
         return [f"{name}=={version}" for name, version in pins.items()]
 
     @property
     def is_made(self) -> bool:
-        """Whether it is there, complete and with these requirements."""
         kept = self.home / "requirements.txt"
         return kept.exists() and kept.read_text().split() == self.requirements
 
 
 def environments(folder: Path = FOLDER) -> list[Environment]:
-    """Return what `make` makes: the release for a Pi first."""
+    """Return all environments, a Pi's release first."""
     return [Environment(torch, folder) for torch in (ON_A_PI["torch"], *TOO_NEW)]
 
 
 def make(folder: Path = FOLDER) -> None:
-    """Make what is missing in `folder`; what is there stays, so that it can be interrupted.
+    """Create what is missing in `folder`; it can be interrupted and repeated.
 
     Raises
     ------
     NotMade
-        Where QEMU is missing or something cannot be fetched.
+        If QEMU is missing or a download fails.
     """
     if shutil.which(QEMU) is None:
         raise NotMade(f"{QEMU} is missing: apt-get install qemu-user-static")
@@ -109,11 +100,10 @@ def make(folder: Path = FOLDER) -> None:
 
 
 def _make_system(system: Path) -> None:
-    """Unpack Debian's Python for arm64, with what it needs; apt's own state is left alone."""
     apt = system.with_name("apt")
     for name in ("lists/partial", "archives/partial"):
         (apt / name).mkdir(parents=True, exist_ok=True)
-    (apt / "status").touch()  # nothing is installed: apt fetches all that they need
+    (apt / "status").touch()  # nothing installed, so apt fetches all dependencies
     options = {
         "APT::Architecture": "arm64",
         "APT::Architectures": "arm64",
@@ -131,7 +121,7 @@ def _make_system(system: Path) -> None:
     with _whole(system) as partial:
         unpack = 'for package in "$1"/*.deb; do dpkg -x "$package" "$2" || exit; done'
         _run("unpacking it", ["sh", "-c", unpack, "sh", str(apt / "archives"), str(partial)])
-        # A Pi's kernel tells its model here; /proc/cpuinfo stays this machine's.
+        # A Pi's model; /proc/cpuinfo stays this machine's.
         model = partial / "proc" / "device-tree" / "model"
         model.parent.mkdir(parents=True)
         model.write_text(f"{MODEL}\0")
@@ -150,7 +140,7 @@ def _make_environment(environment: Environment, system: Path) -> None:
         packages = partial / "venv" / "lib" / interpreter / "site-packages"
         there = ["--no-index", f"--find-links={wheels}", f"--target={packages}"]
         _run(f"unpacking {what}", [*pip, "install", *there, *exact])
-        # What `python -m venv` would have written there.
+        # As `python -m venv` writes it.
         (partial / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
         python = partial / "venv" / "bin" / "python"
         python.parent.mkdir()
@@ -165,7 +155,7 @@ def _pins(name: str) -> dict[str, str]:
 
 
 def _run(what: str, command: list[str]) -> None:
-    """Run a command that says nothing unless it fails; then its last line is the reason."""
+    """Run a command silently; raise its last line on failure."""
     print(f"{what} …", flush=True)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -176,7 +166,7 @@ def _run(what: str, command: list[str]) -> None:
 
 @contextmanager
 def _whole(final: Path) -> Iterator[Path]:
-    """A folder under another name until it is complete: it is there whole or not at all."""
+    """Yield a scratch folder that is renamed when complete."""
     partial = final.with_name(f"{final.name}.partial")
     for old in (partial, final):
         shutil.rmtree(old, ignore_errors=True)

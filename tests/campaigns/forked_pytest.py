@@ -1,9 +1,8 @@
-"""Runs pytest again and again, in forks of a process that has imported the heavy libraries.
+"""Runs pytest repeatedly, in forks of a process that has imported the heavy libraries.
 
-To import PyTorch and Ansible takes longer than most tests of one module. Nothing of ours is
-imported before the fork, so that each run may be in another copy of the project. A line of JSON in
-asks for a run: ``folder``, ``words``, ``log`` and ``limit_s``; a line out says its ``status``, None
-where it took too long, and its ``cpu_s``.
+Nothing of ours is imported before the fork, so that each run may use another copy of the project.
+Reads JSON lines of ``folder``, ``words``, ``log`` and ``limit_s``; answers ``status`` (None:
+timeout) and ``cpu_s``.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import time
 import traceback
 from typing import Any
 
-# Ansible last: it replaces `sys.intern`, and PyTorch then cannot be imported any more.
+# Ansible last: it replaces `sys.intern`, after which PyTorch cannot be imported.
 HEAVY = (
     *("pytest", "torch", "torch._dynamo", "torch.distributed.rpc", "numpy", "pandas", "moocore"),
     *("scipy.special", "orjson", "psutil", "xxhash", "jinja2", "yaml", "safetensors.numpy"),
@@ -31,8 +30,7 @@ _POLL_S = 0.1
 
 
 def main() -> None:
-    """Serve until there is no line any more."""
-    sys.path.pop(0)  # of this file, and not of the project that is tried
+    sys.path.pop(0)  # this file's folder, not the tried project's
     for name in HEAVY:
         importlib.import_module(name)
     gc.collect()
@@ -49,7 +47,7 @@ def _fork(asked: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    status = 1  # also of what goes wrong after the last test: its line has been written by then
+    status = 1  # errors after the last test count too
     try:
         os.setsid()
         os.chdir(asked["folder"])
@@ -73,7 +71,7 @@ def _wait(pid: int, limit_s: float) -> int | None:
     while not ended and time.monotonic() < deadline:
         time.sleep(_POLL_S)
         ended, status = os.waitpid(pid, os.WNOHANG)
-    with contextlib.suppress(ProcessLookupError):  # what a failed test left behind goes too
+    with contextlib.suppress(ProcessLookupError):  # kills a failed test's leftovers
         os.killpg(pid, signal.SIGKILL)
     if not ended:
         os.waitpid(pid, 0)

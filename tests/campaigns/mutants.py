@@ -1,8 +1,7 @@
 """Mutants: one planted fault after the other, and whether the tests of its subject notice.
 
-``python -m tests.campaigns.mutants [NAME…]`` tries those of ``mutants.toml``, ``--tree`` in another
-checkout. A mutant lives in a copy of the tracked files and nowhere else. Tests of the virtual
-testbed are left out.
+``python -m tests.campaigns.mutants [NAME…]`` tries those of ``mutants.toml`` (``--tree``: in
+another checkout), in copies of the tracked files, without the virtual testbed's tests.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTED = Path(__file__).with_suffix(".toml")
-#: Seconds for all tests of one mutant, and for one of them: a fault may well make them wait.
+#: Timeouts of all tests of a mutant, and of one: a fault may make them wait.
 LIMIT_S, TEST_LIMIT_S = 1800, 300
 _PYTEST = ("-q", "--no-header", "-rfE", "-p", "no:cacheprovider", "-m", "not testbed")
 _NO_SUCH_TEST = 4  # pytest's status
@@ -33,10 +32,7 @@ _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py\S*(?: \S+?)*?)(?: - .*)?$", re
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault: `old`, once in `file`, becomes `new`; `tests` are those whose subject it is.
-
-    `known` says why no test notices it, where that is known and let be.
-    """
+    """A fault: `old`, unique in `file`, becomes `new`; `known` excuses a survivor."""
 
     name: str
     part: str
@@ -48,7 +44,7 @@ class Mutant:
     known: str = ""
 
     def stale(self, tree: Path) -> str:
-        """Return why it cannot be planted in `tree`, or ``""``: code moves, and it stays."""
+        """Return why it cannot be planted, or ``""``."""
         path = tree / self.file
         if not path.exists():
             return f"there is no {self.file} any more"
@@ -56,14 +52,13 @@ class Mutant:
         return "" if found == 1 else f"its text stands {found} times in {self.file}"
 
     def plant(self, tree: Path) -> None:
-        """Put the fault into a copy."""
         path = tree / self.file
         path.write_text(path.read_text().replace(self.old, self.new))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The fate of a mutant: ``killed`` `by` a test, ``survived``, ``timeout`` or ``stale``."""
+    """Fate of a mutant: ``killed`` `by` a test, ``survived``, ``timeout`` or ``stale``."""
 
     mutant: Mutant
     verdict: str
@@ -72,7 +67,6 @@ class Outcome:
 
     @property
     def line(self) -> str:
-        """The outcome as a line of the table."""
         known = f" ({self.mutant.known})" if self.mutant.known and not self.by else ""
         place = f"{self.mutant.part:<12}  {self.mutant.name:<36}"
         return f"{place}  {self.verdict:<8}  {self.cpu_s:5.0f}  {self.by}{known}".rstrip()
@@ -82,16 +76,12 @@ HEAD = f"{'part':<12}  {'mutant':<36}  {'outcome':<8}  {'CPU-s':>5}  by"
 
 
 def read(path: Path = LISTED) -> list[Mutant]:
-    """Return the mutants of a list."""
     listed = tomllib.loads(path.read_text())["mutant"]
     return [Mutant(**{**fields, "tests": tuple(fields["tests"])}) for fields in listed]
 
 
 class Trials:
-    """Tries mutants of `tree`, each in a fresh copy below `scratch`.
-
-    `pytest` is a process of tests/campaigns/forked_pytest.py.
-    """
+    """Tries mutants of `tree`, each in a fresh copy below `scratch`."""
 
     def __init__(self, tree: Path, scratch: Path, pytest: subprocess.Popen[str]) -> None:
         self._tree = tree
@@ -99,7 +89,6 @@ class Trials:
         self._pytest = pytest
 
     def of(self, mutant: Mutant) -> Outcome:
-        """Try one mutant."""
         stale = mutant.stale(self._tree)
         tests = [test for test in mutant.tests if (self._tree / test.partition("::")[0]).exists()]
         if stale or not tests:
@@ -114,15 +103,15 @@ class Trials:
         failed = _FAILED.findall(said)
         if not failed and status not in (0, 1):
             raise RuntimeError(f"pytest itself failed on {mutant.name}:\n{said[-3000:]}")
-        # A status without a failure is that of the suite's budget: a loaded machine passes it.
+        # A status without a failure is the suite's budget, exceeded on a loaded machine.
         return Outcome(mutant, *(("killed", failed[0]) if failed else ("survived", "")), cpu_s)
 
     def unfit(self, killers: Iterable[str]) -> list[str]:
-        """Return those of these tests that fail without any mutant, and so tell nothing."""
+        """Return the tests that fail without any mutant."""
         self._renew()
         wanted = sorted(set(killers))
         failed = _FAILED.findall(self._run(*wanted)[1]) if wanted else []
-        # Once more, alone: threads of the test before are no fault of theirs.
+        # Again, alone: the previous test's threads may interfere.
         return [test for test in failed if _FAILED.findall(self._run(test)[1])]
 
     def _renew(self) -> None:
@@ -135,7 +124,7 @@ class Trials:
             shutil.copy2(self._tree / name, target, follow_symlinks=False)
 
     def _run(self, *tests: str) -> tuple[int | None, str, float]:
-        """Run pytest in the copy; return its status, None where it took too long."""
+        """Run pytest in the copy; return status (None: timeout), output and processor seconds."""
         asked = {
             "folder": str(self._copy),
             "words": [*_PYTEST, "-o", f"timeout={TEST_LIMIT_S}", *tests],
@@ -151,14 +140,11 @@ class Trials:
 
 @contextmanager
 def trials(tree: Path = ROOT, thorough: bool = False) -> Iterator[Trials]:
-    """Trials in a folder that is gone afterwards.
-
-    `thorough`: whether the tests try what they leave to `make check-all` as well.
-    """
+    """Yield trials in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as scratch:
         pytest = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("forked_pytest.py"))],
-            # The copies have one place and one bytecode: compiling everything anew takes seconds.
+            # The copies share path and bytecode, because compiling takes seconds.
             env={
                 **os.environ,
                 "PYTHONPYCACHEPREFIX": str(Path(scratch) / "bytecode"),
@@ -175,13 +161,12 @@ def trials(tree: Path = ROOT, thorough: bool = False) -> Iterator[Trials]:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Return how many came to what, in one line."""
     counts = Counter(outcome.verdict for outcome in outcomes)
     return f"{len(outcomes)} mutants: " + ", ".join(f"{n} {what}" for what, n in counts.items())
 
 
 def main() -> int:
-    """Try the mutants asked for, or all; the status tells of one that survived and is not known."""
+    """Try mutants; fail if one survived unexpectedly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="of mutants or parts; without any, all"

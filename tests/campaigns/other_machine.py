@@ -1,8 +1,7 @@
-"""A machine with cgroup v2 alone and netem in its kernel, on one that has neither.
+"""A virtual machine with cgroup v2 only and netem in its kernel.
 
-A User Mode Linux boots an overlay of this machine's own root file system (which has to hold the
-checkout) with systemd as its init, runs one shell script as a unit, and ends. It has one slow
-processor, no cpuset among its control groups, no network, and nothing it writes stays.
+A User Mode Linux boots an overlay of this machine's root (with the checkout) under systemd, runs a
+script and ends. It has one slow processor, no cpuset controller and no network.
 """
 
 from __future__ import annotations
@@ -60,16 +59,12 @@ chmod +x root/init
 
 
 def said_by(script: str, folder: Path, timeout_s: float) -> str:
-    """Boot the machine, run a script in it and return what that printed.
+    """Boot the machine, run a script for /bin/sh in it and return its output.
 
     Parameters
     ----------
-    script
-        For /bin/sh; it ends with its first command that fails.
     folder
-        An empty folder for the machine, on a file system that an overlay can write to.
-    timeout_s
-        After this long the machine is switched off.
+        Empty, on a file system that supports overlays.
     """
     for name, text in (("init", INIT), ("unit", UNIT), ("script", script)):
         (folder / name).write_text(text)

@@ -1,7 +1,6 @@
 """A Raspberry Pi 4's processor, emulated: which PyTorch works there, and a pipeline on to x86-64.
 
-`make arm` makes the emulated processor and runs this. Speed means nothing under emulation, so no
-time is kept: only what works, and how equal the answers are.
+Run by `make arm`. Speed means nothing under emulation, so no time is kept.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ SWEEP = "campaign-arm"
 CUTS = (3, 9, 17)
 ENDS = ("all on pi1", "all on pi2")
 TOLERANCE = 1e-5
-NEWER = "max"  # QEMU's processor with every extension it knows
+NEWER = "max"  # QEMU's processor with all extensions
 BATCHES = {"warmup_batches": 1, "latency_batches": 2, "throughput_batches": 4}
 WEIGHTS = """
 import pathlib, sys
@@ -60,14 +59,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module", autouse=True)
 def emulator(findings: Findings) -> None:
-    """Say what emulates, and what is not to be read from it."""
     said = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True).stdout
     findings.add(f"{said.splitlines()[0]}; no time is kept, for speed means nothing under it")
     findings.add("")
 
 
 def tried(release: str, processor: str) -> subprocess.CompletedProcess[str]:
-    """Give the check to an emulated Python as provisioning gives it to a host's."""
     return subprocess.run(
         [Environment(release).python, "-"],
         input=Path(try_torch.__file__).read_text(),
@@ -94,7 +91,6 @@ def test_only_builds_for_the_processor_pass_the_check(findings: Findings, releas
 
 @pytest.fixture
 def kept() -> Iterator[Path]:
-    """What the preflight keeps of the hosts it looked at."""
     folder = ROOT / f"experiments/results/{SWEEP}"
     shutil.rmtree(folder, ignore_errors=True)
     yield folder / "preflight.json"
@@ -102,7 +98,7 @@ def kept() -> Iterator[Path]:
 
 
 def inventory(folder: Path, release: str) -> Path:
-    """Write an inventory whose pi1 is this machine as the emulated processor has it."""
+    """Write an inventory with this machine, emulated, as pi1."""
     here = {
         "ansible_connection": "local",
         "ansible_become": False,
@@ -169,7 +165,7 @@ def test_seeded_weights_are_the_same_to_the_last_bit(findings: Findings, tmp_pat
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """An agent on the emulated processor as pi1, and one on this machine's as pi2."""
+    """pi1 on the emulated processor, pi2 on this machine's."""
     python = Environment(ON_A_PI["torch"]).python
     folder = tmp_path_factory.mktemp("mixed")
     with Cluster.running(folder, pythons={"pi1": python}, start_s=900) as made:
@@ -200,7 +196,6 @@ def test_a_pipeline_from_arm_to_x86_gives_the_unsplit_models_answer(
 
 
 def _line(row: dict[str, Any]) -> str:
-    """What a run came to, without any time."""
     if "proof" not in row:
         return f"{row['factors']['split']:<11} {row['status']}: {row['message']}"
     hosts = [row["hosts"][stage["host"]] for stage in row["stages"]]

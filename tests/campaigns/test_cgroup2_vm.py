@@ -1,7 +1,4 @@
-"""The virtual testbed on cgroup v2 without cpuset, netem in the kernel, one slow processor.
-
-The tests of the testbed itself, run in a virtual machine that is all of that.
-"""
+"""The virtual testbed on cgroup v2 without cpuset, netem in the kernel, one slow processor."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from tests.campaigns.other_machine import said_by
 from tests.testbed.machines import ROOT, STATE, why_not
 
 TIMEOUT_S = 7200
-# The image is this machine's: there is no package index to be reached from within.
+# This machine's image: the VM has no network.
 SCRIPT = f"""
 cd {ROOT}
 uname -sr

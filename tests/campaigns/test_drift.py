@@ -1,9 +1,8 @@
 """Planted drift and planted noise: how often a block is measured again, rightly and for nothing.
 
-Cells of 20 splits, two end points and both sentinels. Latency and throughput scatter log-normally
-and against each other, splits differ in how much (a log-normal factor, 0.3), blocks differ by 1 %,
-and 3 % of all runs, sentinels included, are 1.3 times slower, so that 6 % of quiet blocks have such
-a sentinel. A drift is a step at a random place of one block: its runs after it are slower so much.
+20 splits, two end points, two sentinels; independent log-normal scatter, by split (a log-normal
+factor, 0.3) and block (1 %). 3 % of all runs are 1.3 times slower, so 6 % of quiet blocks have such
+a sentinel. A drift slows all runs after a random place of a block.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from tests.runtime.test_rounds import MANY, plan_runs
 CELLS = 400
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.10)
 STEPS = (0.10, 0.25, 0.50)
-#: The standard deviation of the middle of three runs over that of one.
+#: Standard deviation of the median of three runs over one's.
 OF_THREE = 0.67
 _AGAINST = np.linalg.cholesky(np.array([[1.0, -0.6], [-0.6, 1.0]]))
 
 
 def measured(rng: np.random.Generator, repeats: int, cv: float, step: float) -> list[Any]:
-    """Return a cell's records, those of block 1 across a step, and three more of each sentinel."""
+    """Return a cell's records with a step in block 1, and three more of each sentinel."""
     runs = plan_runs(repeats=repeats, **MANY)
     own = {run.cuts: math.exp(0.3 * rng.standard_normal()) for run in runs}
     level = {run.repeat: 0.01 * rng.standard_normal() for run in runs}
@@ -110,5 +109,5 @@ def test_what_is_measured_again(repeats: int, findings: Findings) -> None:
             + "  ".join("/".join(f"{100 * x:.0f}" for x in triple) for triple in triples)
         )
     ours = nothing["three deviations of the cell's scatter"]
-    # Half of it is what was planted: a block with a slow sentinel.
+    # Half of it is planted: a block with a slow sentinel.
     assert max(ours) <= 0.12

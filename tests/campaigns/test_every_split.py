@@ -1,7 +1,6 @@
 """Every split of every model on every backend and engine gives the unsplit model's answer.
 
-Real agents, real forks, real connections on loopback; small images, so that 133 splits take minutes
-and not hours.
+Small images, so that 133 splits take minutes.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def test_every_split_is_proved_equal(
 ) -> None:
     info = model_info(model)
     cuts = list(range(1, info.blocks))
-    if engine == "compile":  # half a minute for each stage of each split: the middle one alone
+    if engine == "compile":  # half a minute per stage: the middle split only
         cuts = [info.blocks // 2]
     splits = [[cut] for cut in cuts]
     plan = cluster.plan(

@@ -1,8 +1,7 @@
 """Sweeps that are killed, stopped, starved of disk, doubled, or given damaged weights.
 
-What the suite does in small numbers (`tests/kills/`), so many times over: ``TIMES=1 make soak``
-does the suite's own. Every seed is kept. No failure in n trials says that a failure's probability
-is below 1 - 0.05^(1/n), with 95 % confidence; that bound is what counts here.
+`tests/kills/` in larger numbers (``TIMES=1``: the suite's own). Without a failure in n trials its
+probability is below 1 - 0.05^(1/n), with 95 % confidence.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ pytestmark = pytest.mark.timeout(4 * 3600)
 
 
 class Tally:
-    """Counts trials and those that failed; a failed one is shown and does not end the campaign."""
+    """Counts trials and failures; a failure does not end the campaign."""
 
     def __init__(self, folder: Path, bench: Bench) -> None:
         self._folder, self._bench = folder, bench
@@ -41,7 +40,6 @@ class Tally:
         self.trials = self.failures = 0
 
     def of(self, name: str, trial: Callable[[Path], object]) -> object:
-        """Do one trial in a folder of its own; return what it returned."""
         self.trials += 1
         here = self._folder / str(self.trials)
         here.mkdir()
@@ -50,13 +48,12 @@ class Tally:
         except AssertionError as error:
             self.failures += 1
             print(f"FAILED {name}, seed {SEED}: {error}", flush=True)
-            for reached in here.rglob("reached"):  # the next one is not to find it held
+            for reached in here.rglob("reached"):  # free it for the next trial
                 (reached.parent / "go").touch()
             self._bench.settle()
             return None
 
     def close(self, findings: Findings, title: str, more: str = "") -> None:
-        """Write the line, and fail if a trial did."""
         bound = f"at most {100 * upper_bound(self.trials):.2f} %" if not self.failures else "-"
         took = time.monotonic() - self._began
         findings.add(
@@ -67,7 +64,7 @@ class Tally:
 
 
 def kill(bench: Bench, tally: Tally, phases: tuple[str, ...], trials: int) -> None:
-    """So many kills of each victim at each phase; the seed says in which run, and on which node."""
+    """Kill each victim at each phase; the seed chooses run and node."""
     for phase in phases:
         for victim in VICTIMS:
             for number in range(trials):

@@ -1,7 +1,7 @@
 """A hundred thousand runs give their report within 20 seconds and 1 GB.
 
-Invented records, as long as real ones: six models, two pairings, two networks. What is measured is
-the report's own time and memory, with nothing else running.
+Synthetic records of realistic length: six models, two pairings, two networks. The report runs
+alone.
 """
 
 from __future__ import annotations
@@ -43,16 +43,13 @@ csv(frame)
 
 @dataclass(frozen=True)
 class Spent:
-    """What a command took: seconds, and the most memory of all its processes together."""
-
     seconds: float
-    cpu_s: float  # of all its processes: what the time would be if they took turns
+    cpu_s: float  # of all its processes
     peak_bytes: int
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, findings: Findings) -> Path:
-    """Return a folder with the records."""
     place, runs = tmp_path_factory.mktemp("large"), 0
     for model in MODELS:
         synthetic.write_cell(place, [*synthetic.profile(random.Random(2), model)])
@@ -95,7 +92,6 @@ def said(what: str, spent: Spent) -> str:
 
 
 def run(command: list[str]) -> Spent:
-    """Run a command to its end and watch it."""
     began, peak, before = time.perf_counter(), 0, _children_cpu_s()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -111,16 +107,16 @@ def _children_cpu_s() -> float:
 
 
 def held(pid: int) -> int:
-    """Return the memory of a process and its children; a page that two share counts once."""
+    """Return the memory of a process and its children, shared pages once."""
     try:
         whole = psutil.Process(pid)
         return sum(each.memory_full_info().pss for each in (whole, *whole.children(recursive=True)))
-    except psutil.Error:  # one of them has just ended
+    except psutil.Error:  # a process has just ended
         return 0
 
 
 def write_cell(folder: Path, model: str, pairing: str, scenario: str) -> int:
-    """Write one cell as the runtime does: sorted keys, no spaces; return how many runs it has."""
+    """Write a cell as the runtime does; return its number of runs."""
     a_block = len(synthetic.Blocks.of(model).names) - 1 + 4  # with end points and sentinels
     lines = synthetic.cell(
         random.Random(1),
@@ -143,7 +139,7 @@ def write_cell(folder: Path, model: str, pairing: str, scenario: str) -> int:
 
 
 def as_long_as_real(line: Record) -> Record:
-    """Add the times of every batch of every phase, which the report does not use."""
+    """Add every batch's times, unused by the report."""
     if line["kind"] == "run":
         source = random.Random(0)
         others = {
@@ -159,7 +155,6 @@ def as_long_as_real(line: Record) -> Record:
 
 
 def sealed(record: Record) -> bytes:
-    """Return a record's line with its checksum."""
     return canonical({**record, "crc32": f"{zlib.crc32(canonical(record)):08x}"}) + b"\n"
 
 

@@ -1,7 +1,6 @@
 """The most memory that a stage with the whole model takes, by model, engine, allocator and batch.
 
-A real agent, fresh stage processes, on loopback. The preflight foresees from these figures what
-will not fit a host: `roles/preflight/judging/sizes.py` has them, and a test holds the two together.
+`roles/preflight/judging/sizes.py` has these figures; a test compares them.
 """
 
 from __future__ import annotations

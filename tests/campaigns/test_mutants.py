@@ -14,14 +14,12 @@ from tests.campaigns.mutants import Mutant, Outcome, Trials
 
 @pytest.fixture(scope="module")
 def trials() -> Iterator[Trials]:
-    """Copies of this checkout."""
     with mutants.trials() as tried:
         yield tried
 
 
 @pytest.fixture(scope="module")
 def outcomes(findings: Findings) -> Iterator[list[Outcome]]:
-    """Collect the mutants' fates; a line each, and at the end how many had which."""
     show = ["git", "-C", str(mutants.ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(show, check=True, capture_output=True, text=True).stdout.strip()
     findings.add(f"commit {commit}; processor seconds are of the tests up to the one that failed")

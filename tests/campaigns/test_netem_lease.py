@@ -1,8 +1,7 @@
 """The lease of a shaped link: what is left when the controller is killed, and what was measured.
 
-On the virtual testbed, which must be free. In each of 20 rounds a controller shapes one interface
-of the box on pi1's uplink, holds the lease, and is killed at a random moment with SIGKILL. Half of
-the rounds shape the experiment's interface; half, both ways, the one that SSH comes through too.
+Needs the virtual testbed for itself. 20 controllers shape an interface of the box on pi1's uplink
+and are killed at random moments: half on the experiment's interface, half, both ways, on SSH's.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from tests.campaigns.conftest import Findings
 
 ROOT = Path(__file__).parents[2]
 ROUNDS, LEASE_S, GRACE_S, DELAY_MS, SEED = 20, 30, 2.0, 200, 1
-BOX, PEER = "10.79.0.2", "10.79.0.10"  # on the management network: the box, and server
+BOX, PEER = "10.79.0.2", "10.79.0.10"  # on the management network
 # Seconds between two looks at the qdisc, and at SSH. Each costs the box's emulated kernel a few
 # processes: much more often, and they keep it from renewing the lease in time.
 LOOK_S, CONNECT_S = 0.5, 1.0
@@ -60,7 +59,7 @@ CONDITIONS = (
 
 @pytest.fixture(scope="module")
 def on() -> Iterator[Callable[[str, str], str]]:
-    """Bring the testbed up and clean; return what runs a shell line on one of its hosts."""
+    """Return a function that runs a shell line on a host of the clean testbed."""
     play("playbooks/testbed.yml")
     play("playbooks/reset.yml")
 
@@ -106,7 +105,7 @@ def test_a_killed_controller_leaves_no_shaping(
                     controller.wait()
                 wait_until(shaped, False, LEASE_S + 10)
                 gone_s.append(time.monotonic() - killed)
-                for orphan in orphans:  # Ansible's own worker would wait to its end
+                for orphan in orphans:  # Ansible's worker would wait for it
                     with suppress(psutil.NoSuchProcess):
                         orphan.kill()
                 controller.communicate()
@@ -133,7 +132,7 @@ def test_a_killed_controller_leaves_no_shaping(
         f"the delay was {DELAY_MS} ms"
     )
     assert not late
-    # What is shaped, in either direction, takes as long as the delay at least.
+    # Shaped traffic takes the delay at least.
     assert max(connects_s) < 1e-3 * DELAY_MS / 2
     assert shaped_ms < quiet_ms + 2
 
@@ -161,21 +160,21 @@ def test_what_is_asked_is_measured(findings: Findings) -> None:
 
 
 def check_shared(on: Callable[[str, str], str]) -> None:
-    """See that the peer's pings are shaped both ways, and its SSH is not."""
+    """Check that the peer's pings are shaped both ways, and its SSH is not."""
     found = re.findall(r"time=([0-9.]+)", on("server", f"ping -n -c 2 {BOX}"))
     assert float(found[-1]) == pytest.approx(2 * DELAY_MS, rel=0.1)
     assert float(on("server", f'python3 -c "{CONNECT}"')) < 1e-3 * DELAY_MS / 2
 
 
 def everything(on: Callable[[str, str], str]) -> str:
-    """All of the box's qdiscs but the kernel's own, its filters, devices and leases."""
+    """Return the box's qdiscs except the kernel's, filters, devices and leases."""
     listed = "ip -o link show | cut -d: -f2; systemctl list-timers --all --no-legend 'paretopipe*'"
     filters = "for d in up0 mg0; do tc filter show dev $d; tc filter show dev $d ingress; done"
     return on("wan", f"tc qdisc show | grep -v ' 0: '; {filters}; {listed}")
 
 
 def hold(asked: dict[str, Any]) -> subprocess.Popen[str]:
-    """Start a controller that shapes, and holds the lease until it is killed."""
+    """Start a controller that shapes, and holds the lease until killed."""
     netem = {**asked["netem_asked"], "delay": f"{DELAY_MS}ms"}
     values = {**asked, "netem_asked": netem, "netem_lease": f"{LEASE_S}s", "netem_hold": True}
     return subprocess.Popen(
@@ -193,7 +192,7 @@ def hold(asked: dict[str, Any]) -> subprocess.Popen[str]:
 
 @contextmanager
 def watching(interface: str) -> Iterator[Callable[[], bool]]:
-    """Look at the interface all the time, over SSH of our own; yield whether it is shaped."""
+    """Watch the interface over a separate SSH; yield whether it is shaped."""
     shown = f'case "$(tc qdisc show dev {interface})" in *5a5a:*) echo yes;; *) echo no;; esac'
     line = f"while sleep {LOOK_S}; do {shown}; done"
     state = ROOT / ".testbed/0"
@@ -203,7 +202,7 @@ def watching(interface: str) -> Iterator[Callable[[], bool]]:
         [*ssh, f"root@{BOX}", line],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        # ssh would make our own stderr non-blocking, and Ansible refuses to run with that.
+        # ssh would make our stderr non-blocking, which Ansible refuses.
         stderr=subprocess.DEVNULL,
         text=True,
     )
@@ -226,7 +225,7 @@ def watching(interface: str) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def connecting() -> Iterator[list[float]]:
-    """Open a connection to the box's SSH again and again; yield how long its greeting took."""
+    """Connect to the box's SSH repeatedly; yield the greeting times."""
     taken_s: list[float] = []
     over = threading.Event()
 
@@ -247,7 +246,6 @@ def connecting() -> Iterator[list[float]]:
 
 
 def wait_until(holds: Callable[[], bool], wanted: bool, at_most_s: float) -> None:
-    """Wait until something is so, or fail."""
     deadline = time.monotonic() + at_most_s
     while holds() != wanted:
         assert time.monotonic() < deadline, f"not {wanted} in {at_most_s} s"
@@ -255,10 +253,8 @@ def wait_until(holds: Callable[[], bool], wanted: bool, at_most_s: float) -> Non
 
 
 def play(path: str) -> None:
-    """Run a playbook that must do its work."""
     subprocess.run([binary("ansible-playbook"), path], cwd=ROOT, check=True, timeout=900)
 
 
 def binary(name: str) -> str:
-    """A program beside this Python."""
     return str(Path(sys.executable).with_name(name))

@@ -1,6 +1,6 @@
 """Synthetic sweeps whose truth is known: how often verdicts, ranges and comparisons are right.
 
-Nothing is measured; what is planted is told in docs/statistics.md.
+See docs/statistics.md for the planted truth.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from tests.campaigns.conftest import Findings
 from tests.reports import pi4b
 from tests.statistics import characteristics, worlds
 
-SWEEPS = 200  # of the cases that the bars are about
-FEWER = 100  # of the others
+SWEEPS = 200  # of the cases with requirements
+FEWER = 100  # of other cases
 CVS = (0.01, 0.02, 0.03)
 
 
 def _line(name: str, cv: float, repeats: int, found: characteristics.Verdicts) -> str:
     return (
-        f"{name:<42} CV {cv:.0%}, {repeats:>2} blocks: of 20 splits {found.members:4.1f} on; wrong "
+        f"{name:<42} CV {cv:.0%}, {repeats:>2} rounds: of 20 splits {found.members:4.1f} on; wrong "
         f"{found.wrong:.2f}, undecided {found.undecided:.1f}, Brier {found.brier:.3f}; "
         f"front of medians: wrong {found.naive:.1f}"
     )
@@ -41,7 +41,7 @@ def test_verdicts(findings: Findings, name: str, repeats: int) -> None:
         found = characteristics.sweeps(worlds.PAIRINGS[name], [cv], sweeps, repeats)
         means = characteristics.mean(found)
         findings.add(_line(name, cv, repeats, means))
-        # Where many splits lie within the noise of each other more goes wrong.
+        # Many splits within each other's noise cause more errors.
         assert means.wrong <= (0.3 if name.endswith("slow link") else 0.15)
 
 
@@ -58,7 +58,7 @@ def test_verdicts_by_model_of_the_noise(
     name, pairing = "Pi to Pi", worlds.PAIRINGS["Pi to Pi"]
     kind = "Student-t" if nu == model._NU else "normal"
     if kind == "normal":
-        # Of so many degrees of freedom the Student-t is a normal distribution.
+        # With so many degrees of freedom Student's t is normal.
         monkeypatch.setattr(model, "_NU", nu)
         monkeypatch.setattr(model, "_STUDENT", {2: (1.0, 1.0)})
     for told, scatter in (

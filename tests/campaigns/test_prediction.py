@@ -1,8 +1,7 @@
 """Predictions from profiles beside what was measured: at most 10 % off in the median of a model.
 
-On the virtual testbed, which must be free: three models, five splits and both end points each, two
-pairings, the bare network and 20 ms / 50 Mbit/s. The profiles are measured before the sweep and by
-other runs: nothing of a prediction comes from the cells it is compared with.
+Needs the virtual testbed for itself. Three models, five splits and both end points, two pairings,
+the bare network and 20 ms / 50 Mbit/s; profiles come from separate runs.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import pytest
 
 from reports.data.cells import Cell
 from reports.data.records import read
+from reports.objectives import LATENCY, THROUGHPUT
 from reports.page.sheet import Sheet
 from reports.prediction.errors import errors
 from reports.prediction.predictor import Predictor
@@ -30,7 +30,7 @@ MEASURES = ("latency", "throughput")
 
 @pytest.fixture(scope="module")
 def sheets() -> list[Sheet]:
-    """Each model's measurements, taken now unless they are complete already."""
+    """Return each model's measurements, taken unless complete."""
     command = Path(sys.executable).with_name("ansible-playbook")
     subprocess.run(
         [command, "playbooks/full_sweep.yml", "-e", "experiment=prediction"],
@@ -59,7 +59,7 @@ def test_the_median_error_is_small(sheets: list[Sheet], findings: Findings) -> N
 
 
 def _told(sheet: Sheet, cell: Cell, findings: Findings) -> list[tuple[float, float]]:
-    """Write a cell's table; return the errors of its splits and end points in both measures."""
+    """Add a cell's table; return errors of its splits and end points."""
     predictor = sheet.predictors[cell.id]
     assert isinstance(predictor, Predictor), predictor
     found = errors(cell, predictor)
@@ -73,8 +73,8 @@ def _told(sheet: Sheet, cell: Cell, findings: Findings) -> list[tuple[float, flo
     for error in found.splits:
         split = measured[error.cuts]
         findings.add(
-            f"  {error.name:<14} {error.predicted.latency_s:6.3f} {split.latency:6.3f} s "
+            f"  {error.name:<14} {error.predicted.latency_s:6.3f} {split.median(LATENCY):6.3f} s "
             f"{error.latency:+6.1%}   {error.predicted.throughput_img_s:6.2f} "
-            f"{split.throughput:6.2f} images/s {error.throughput:+6.1%}"
+            f"{split.median(THROUGHPUT):6.2f} images/s {error.throughput:+6.1%}"
         )
     return [(error.latency, error.throughput) for error in found.splits]

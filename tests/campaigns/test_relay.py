@@ -1,7 +1,7 @@
 """The relay against theory: an echo through it, and straight over loopback, in turns.
 
-Theory is the delay and the bytes on the wire by the rate; what leaves the shaped host pays them,
-its echo comes back unshaped. Timings are of this machine, and of no other.
+Theory is the delay, and the wire bytes over the rate; the echo returns unshaped. Timings are this
+machine's.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ PAUSE_S = 0.03
 
 
 def _echo(server: socket.socket) -> None:
-    """Send back every message of 8 bytes and what they announce, once it is there as a whole."""
-
     def each(sock: socket.socket) -> None:
         with sock, contextlib.suppress(OSError):
             while len(size := sock.recv(8, socket.MSG_WAITALL)) == 8:
@@ -82,7 +80,7 @@ def test_an_echo_takes_what_theory_says(
                 seen: dict[bool, list[float]] = {True: [], False: []}
                 used_s = -sum(process.cpu_times()[:2])
                 with _connected(relay.way("echo")) as through, _connected(straight) as beside:
-                    for _ in range(times):  # in turns, so that both meet the same machine
+                    for _ in range(times):  # in turns, under the same load
                         for relayed, sock in ((True, through), (False, beside)):
                             seen[relayed].append(_trip_s(sock, nbytes))
                             time.sleep(PAUSE_S)

@@ -1,7 +1,7 @@
 """The same sweep measured twice, one after the other: nothing may come out as different.
 
-On the virtual testbed, which must be free: MobileNetV2 from Pi to Pi, 20 splits with two measures,
-so 40 comparisons. Two sweeps that differ in nothing are compared as two backends would be.
+Needs the virtual testbed for itself. MobileNetV2 from Pi to Pi: 20 splits, two measures, 40
+comparisons.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import pytest
 
 from reports.data.cells import Cell
 from reports.data.records import read
+from reports.objectives import OBJECTIVES, Objective
 from reports.page.sheet import Sheet
-from reports.statistics.difference import differences
+from reports.statistics.difference import ratios
 from reports.words import pairing_name
 from tests.campaigns.conftest import Findings
 
@@ -26,7 +27,7 @@ ALLOWED = 0.05  # of the comparisons may claim a difference
 
 @pytest.fixture(scope="module")
 def measured() -> list[list[Cell]]:
-    """The cells of both sweeps, measured now unless they are complete already."""
+    """Return both sweeps' cells, measured unless complete."""
     return [_cells(sweep) for sweep in SWEEPS]
 
 
@@ -35,16 +36,16 @@ def test_no_difference_is_claimed(measured: list[list[Cell]], findings: Findings
     claimed = total = 0
     for first, second in zip(*measured, strict=True):
         assert first.id == second.id
-        found = differences(_values(first), _values(second))
-        for measure in ("latency", "throughput"):
-            verdicts = [getattr(pair, measure).verdict for pair in found.values()]
+        for objective in OBJECTIVES:
+            found = ratios(_values(first, objective), _values(second, objective)).values()
+            verdicts = [difference.verdict for difference in found]
             counted = {word: verdicts.count(word) for word in ("equal", "undecided")}
             wrong = len(verdicts) - sum(counted.values())
-            ratios = sorted(getattr(pair, measure).ratio for pair in found.values())
+            changes = sorted(difference.ratio for difference in found)
             findings.add(
-                f"{pairing_name(first.pairing):<10} {measure:<11} {len(verdicts)} splits: "
+                f"{pairing_name(first.pairing):<10} {objective.name:<11} {len(verdicts)} splits: "
                 f"{counted['equal']} equal, {counted['undecided']} undecided, {wrong} different; "
-                f"ratio {ratios[len(ratios) // 2]:.3f} [{ratios[0]:.3f}, {ratios[-1]:.3f}]"
+                f"ratio {changes[len(changes) // 2]:.3f} [{changes[0]:.3f}, {changes[-1]:.3f}]"
             )
             claimed += wrong
             total += len(verdicts)
@@ -88,5 +89,13 @@ def _folder(sweep: str) -> Path:
     return ROOT / "experiments" / "results" / sweep
 
 
-def _values(cell: Cell) -> dict[tuple[int, ...], tuple[object, ...]]:
-    return {split.cuts: split.values for split in cell.measured}
+def _values(cell: Cell, objective: Objective) -> dict[tuple[int, ...], list[tuple[int, float]]]:
+    return {
+        split.cuts: [
+            (int(number), value)
+            for number, value in zip(
+                split.values["repeat"], split.values[objective.figure], strict=True
+            )
+        ]
+        for split in cell.measured
+    }

@@ -1,6 +1,6 @@
 """The wire under attack and on bad links: what was tried, what went wrong, and what that proves.
 
-The suite does the same with smaller numbers. Timings are of this machine, and of no other.
+The suite's tests in larger numbers. Timings are this machine's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ needs_namespace = pytest.mark.skipif(
 def alone(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Live]:
-    """Agents in a network of their own, and an orchestrator that is soon out of patience."""
+    """Agents in a network namespace, and an impatient orchestrator."""
     test_live_faults.give_up_early(monkeypatch)
     folder = tmp_path_factory.mktemp("alone")
     with namespace.own_network(), Cluster.running(folder) as cluster:
@@ -130,7 +130,6 @@ def test_transfers_over_bad_links(findings: Findings) -> None:
 
 
 def faults_in_time(outcome: Outcome, deadline_s: float) -> bool:
-    """Whether each end has all bytes or a typed error within two seconds of its deadline."""
     slowest = max(outcome.sender_s, outcome.receiver_s)
     return {outcome.sender, outcome.receiver} <= {"equal", *faults.TYPED} and (
         slowest < deadline_s + 2

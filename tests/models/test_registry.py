@@ -56,15 +56,6 @@ def test_unknown_model_names_the_known_ones() -> None:
     assert e.value.code == "E_MODEL"
 
 
-def test_experiments_agree_with_the_registry() -> None:
-    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: use the controller's venv")
-    declared = yaml.safe_load((ROOT / "experiments" / "models.yml").read_text())
-    assert declared == {
-        name: {"blocks": info.blocks, "classes": info.default_classes, "image": info.image_px}
-        for name, info in ((name, model_info(name)) for name in MODEL_NAMES)
-    }
-
-
 @pytest.mark.parametrize("module", ["models", "models.boundaries", "weights", "golden"])
 def test_importing_the_model_side_does_not_import_torch(module: str) -> None:
     code = f"""

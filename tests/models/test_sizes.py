@@ -17,7 +17,6 @@ def test_the_weights_are_those_of_the_blocks(name: str) -> None:
         sum(tensor.nbytes for tensor in (*block.parameters(), *block.buffers())) for block in blocks
     ]
     cuts = range(1, len(blocks))
-    assert (model.side, model.blocks) == (info.image_px, len(blocks))
     assert model.weights == round(sum(weights) / sizes.MIB)
     assert model.firsts == round(sum(sum(weights[:cut]) for cut in cuts) / sizes.MIB)
     assert model.lasts == round(sum(sum(weights[cut:]) for cut in cuts) / sizes.MIB)

@@ -1,4 +1,4 @@
-"""Run the real playbooks, load the plugins and modules that are not importable as packages."""
+"""Run real playbooks; load plugins and modules that are no packages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-# Before anything of Ansible's: it replaces sys.intern, and PyTorch's compiler cannot load after.
+# Before Ansible, which replaces sys.intern: PyTorch's compiler cannot load after that.
 import paretopipe_runtime.models.architectures  # noqa: F401
 from tests.testbed.machines import shared, why_not
 
@@ -27,24 +27,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Play:
-    """What a run of ansible-playbook came to."""
-
     status: int
     output: str
 
     @property
     def changed(self) -> int:
-        """How many changes all hosts report together."""
+        """Changes on all hosts together."""
         return sum(map(int, re.findall(r"changed=(\d+)", self.output)))
 
     @property
     def errors(self) -> list[str]:
-        """The sentences the user reads, one for each failure."""
+        """Sentences shown to the user, one per failure."""
         return re.findall(r"\[ERROR\]: (?:Task failed: )?(?:Action failed: )?(.*)", self.output)
 
 
 def run_playbook(name: str, *arguments: str, timeout_s: float = 600) -> Play:
-    """Run ``playbooks/NAME.yml`` as a user does, from the checkout, and return what came of it."""
+    """Run ``playbooks/NAME.yml`` from the checkout, as a user does."""
     process = start_playbook(name, *arguments)
     try:
         output = process.communicate(timeout=timeout_s)[0]
@@ -55,7 +53,7 @@ def run_playbook(name: str, *arguments: str, timeout_s: float = 600) -> Play:
 
 
 def start_playbook(name: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start ``playbooks/NAME.yml`` in a process group of its own and return at once."""
+    """Start a playbook in its own process group."""
     binary = Path(sys.executable).with_name("ansible-playbook")
     return subprocess.Popen(
         [str(binary), f"playbooks/{name}.yml", *arguments],
@@ -71,7 +69,7 @@ def start_playbook(name: str, *arguments: str) -> subprocess.Popen[str]:
 def play_here(
     folder: Path, text: str, values: Mapping[str, object], *words: str, umask: int = -1
 ) -> Play:
-    """Run a playbook's text from `folder`, with this machine as the host and no agent on it."""
+    """Run a playbook's text from `folder`, with this machine as host, without agent."""
     (folder / "play.yml").write_text(text)
     systemctl = folder / "bin/systemctl"  # there is no agent to restart
     systemctl.parent.mkdir(exist_ok=True)
@@ -94,7 +92,6 @@ def play_here(
 
 
 def load(path: str) -> ModuleType:
-    """Import a plugin or module by its path below the checkout."""
     name = f"loaded_{Path(path).stem}"
     spec = importlib.util.spec_from_file_location(name, ROOT / path)
     assert spec is not None
@@ -107,13 +104,12 @@ def load(path: str) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def playbook() -> Callable[..., Play]:
-    """Return the function that runs a playbook."""
     return run_playbook
 
 
 @pytest.fixture
 def starting() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Return the function that starts a playbook; none of them outlives its test."""
+    """Return `start_playbook`; its processes end with the test."""
     started = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
@@ -124,26 +120,24 @@ def starting() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(ValueError, OSError):  # it has been read to its end already
+        with contextlib.suppress(ValueError, OSError):  # already read to its end
             process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
 def plugin() -> Callable[[str], ModuleType]:
-    """Return the function that imports a plugin by its path."""
     return load
 
 
 @pytest.fixture(scope="session")
 def experiments() -> dict[str, Any]:
-    """Return the parsed files of experiments/ by name."""
     folder = ROOT / "experiments"
     return {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml")}
 
 
 @pytest.fixture(scope="session")
 def testbed() -> Callable[[str, str], str]:
-    """Bring testbed 0 up, and return a function that runs a shell line on one of its hosts."""
+    """Start testbed 0; return a function that runs a shell line on a host."""
     if said := why_not():
         pytest.skip(said)
     up = shared()[0]

@@ -1,7 +1,7 @@
-"""A host without a network: `tc`, `ip`, `systemctl` and `systemd-run` on one file of state.
+"""Emulate `tc`, `ip`, `systemctl` and `systemd-run` of a host on one state file.
 
-Each is a small program that calls this module, which keeps what it is told, shows it as iproute2
-6.1 does, and writes down every change. What is in ``lacks`` the kernel does not know.
+They call this module, which prints as iproute2 6.1 and logs every change. The kernel lacks the
+parts in ``lacks``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOOLS = ("tc", "ip", "systemctl", "systemd-run")
 PFIFO = {"kind": "pfifo_fast", "handle": "0:", "root": True, "refcnt": 2}
 INTERFACE = "eth9"
 ROLE = Path(__file__).resolve().parents[2] / "roles/netem"
-# Started often: nothing that it does not need is loaded.
+# Started often: few imports.
 PROGRAM = f"""#!{sys.executable} -IS
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -37,7 +37,7 @@ UNKNOWN = {
 
 
 def part(name: str) -> ModuleType:
-    """Import one of the role's module_utils by the name it has on a host."""
+    """Import one of the role's module_utils by its name on a host."""
     import importlib
 
     utils = importlib.import_module("ansible.module_utils")
@@ -48,8 +48,6 @@ def part(name: str) -> ModuleType:
 
 
 class FakeHost:
-    """The host as a test sees it."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bin = folder / "bin"
@@ -68,7 +66,6 @@ class FakeHost:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the tools keep; a copy."""
         kept: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
         return kept
 
@@ -78,18 +75,16 @@ class FakeHost:
 
     @property
     def log(self) -> list[str]:
-        """Every change, in order."""
         log = self.folder / "log"
         return log.read_text().splitlines() if log.exists() else []
 
     @property
     def environment(self) -> dict[str, str]:
-        """An environment in which the tools are these."""
         kept = {key: value for key, value in os.environ.items() if key != "SSH_CONNECTION"}
         return {**kept, "PATH": f"{self.bin}:{os.environ['PATH']}", "FAKE_HOST": str(self.folder)}
 
     def call(self, words: list[str]) -> tuple[int, str, str]:
-        """Run a command as the module does: a tool in this process, a shell in its own."""
+        """Run a command as the module does: tools in this process."""
         tool = Path(words[0])
         if tool.parent == self.bin:
             try:
@@ -102,35 +97,29 @@ class FakeHost:
         return done.returncode, done.stdout, done.stderr
 
     def set(self, **values: Any) -> None:
-        """Change parts of the state."""
         self.state = {**self.state, **values}
 
 
 class Tools:
-    """The tools, on the state they found."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = json.loads((folder / "state.json").read_text())
 
     def run(self, tool: str, words: list[str]) -> str:
-        """Do as told and return what to print."""
         return str(getattr(self, tool.replace("-", "_"))(words))
 
     def changed(self, tool: str, words: Sequence[str]) -> str:
-        """Keep the state, and note the change."""
         with (self.folder / "log").open("a") as log:
             print(tool, *words, file=log)
         (self.folder / "state.json").write_text(json.dumps(self.state))
         return ""
 
     def need(self, part: str, kind: str) -> None:
-        """End as the tools do where the kernel does not know something."""
+        """Fail as the tools do without a kernel part."""
         if part in self.state["lacks"]:
             sys.exit(UNKNOWN[kind])
 
     def tc(self, words: list[str]) -> str:
-        """``tc``."""
         as_json = words[0] == "-j"
         what, verb, _, device, *rest = words[1:] if as_json else words
         if device not in self.state["links"]:
@@ -159,7 +148,7 @@ class Tools:
         return self.changed("tc", words)
 
     def tc_qdisc_del(self, words: list[str], device: str, rest: list[str]) -> str:
-        """``tc qdisc del``: of the root, with all below it, or of what takes what comes in."""
+        """Delete the root with all below it, or the ingress qdisc."""
         qdiscs, root = self.state["qdiscs"][device], rest[0] == "root"
         arriving = [each for each in qdiscs if each["kind"] in ("ingress", "clsact")]
         if (not root and not arriving) or (root and qdiscs[:1] == [PFIFO]):
@@ -171,7 +160,6 @@ class Tools:
         return self.changed("tc", words)
 
     def tc_filter(self, words: list[str], verb: str, device: str, rest: list[str]) -> str:
-        """``tc filter``."""
         parent = "ffff:" if rest[0] == "ingress" else rest[1]
         filters = self.state["filters"].setdefault(f"{device} {parent}", [])
         if verb == "show":
@@ -195,7 +183,6 @@ class Tools:
         return self.changed("tc", words)
 
     def ip(self, words: list[str]) -> str:
-        """``ip``."""
         if words[:3] == ["-j", "route", "get"]:
             return json.dumps([{"dst": words[3], "dev": self.state["route"]}])
         _, verb, *rest = [word for word in words if word not in ("-j", "dev")]
@@ -213,7 +200,6 @@ class Tools:
         return self.changed("ip", words)
 
     def systemctl(self, words: list[str]) -> str:
-        """``systemctl``."""
         unit = words[-1].removesuffix(".timer")
         timer = self.state["timers"].get(unit)
         if words[0] == "show":
@@ -228,7 +214,6 @@ class Tools:
         return self.changed("systemctl", words)
 
     def systemd_run(self, words: list[str]) -> str:
-        """``systemd-run``."""
         self.need("systemd", "unit")
         options = dict(word[2:].split("=", 1) for word in words if re.match(r"--[a-z-]+=", word))
         if options["unit"] in self.state["timers"]:
@@ -244,7 +229,7 @@ class Tools:
 
 
 def shown_netem(words: list[str]) -> dict[str, Any]:
-    """Return netem's options as ``tc -j`` shows them; a distribution it does not."""
+    """Return netem's options as ``tc -j`` prints them, without a distribution."""
     text = " ".join(words)
 
     def number(pattern: str) -> float:
@@ -269,6 +254,5 @@ def shown_netem(words: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Do what the program was called for."""
     tools = Tools(Path(os.environ["FAKE_HOST"]))
     print(tools.run(Path(sys.argv[0]).name, sys.argv[1:]), end="")

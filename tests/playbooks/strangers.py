@@ -1,4 +1,4 @@
-"""A host that is no peer, on the testbed's experiment network; and where a key might leak to."""
+"""A foreign host on the testbed's experiment network, and places where a key might leak."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 On = Callable[[str, str], str]
-ADDRESS = "10.78.0.200"  # of nobody in the inventory
-# Connects from there and says nothing: what the agents and PyTorch RPC do then.
+ADDRESS = "10.78.0.200"  # not in the inventory
+# Connects from there and sends nothing; prints how each listener reacts.
 PROGRAM = """
 import json, socket, sys
 for where in json.loads(sys.argv[1]):
@@ -28,7 +28,7 @@ for where in json.loads(sys.argv[1]):
             heard = b"" if isinstance(error, ConnectionError) else None
         print("left open" if heard is None else f"answered {heard!r}" if heard else "closed")
 """
-#: Everything on a host that a key could be in but its own file.
+#: Everything on a host that could contain the key, except its file.
 LEAKS = (
     "journalctl --no-pager --output=cat; ps -eo args; cat /proc/[0-9]*/environ; "
     "cat /etc/systemd/system/*.service /run/systemd/transient/* 2>/dev/null; "
@@ -38,7 +38,7 @@ LEAKS = (
 
 @contextmanager
 def stranger(testbed: On) -> Iterator[Callable[[Iterable[str]], dict[str, str]]]:
-    """Give the server one more address, unknown to all; yields what meets listeners from there."""
+    """Give the server an unknown address; yield a function that connects from there."""
     testbed("server", f"ip address add {ADDRESS}/24 dev eth0")
 
     def met(listeners: Iterable[str]) -> dict[str, str]:
@@ -56,7 +56,7 @@ def stranger(testbed: On) -> Iterator[Callable[[Iterable[str]], dict[str, str]]]
 
 
 def key_of(testbed: On) -> tuple[str, ...]:
-    """The nodes' key, as it could be written somewhere."""
+    """Return the nodes' key in all its encodings."""
     digits = testbed("server", "cat /etc/paretopipe/key").strip()
     assert len(digits) == 64
     encoded = base64.b64encode(bytes.fromhex(digits)).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""A question to a host: what it answers, and what it costs a task that asks."""
+"""ask_host: its results, and its cost to a task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ QUOTES = "two  spaces, 'quotes', \"more\", $HOME, a;b|c&d > e, `f` and \\g"
 
 
 def ask(folder: Path, *tasks: dict[str, Any], check: bool = False) -> list[dict[str, Any]]:
-    """Run tasks of ask_host on this machine; return their results."""
     named = [{"name": f"Ask {number}", **task} for number, task in enumerate(tasks)]
     play = {"hosts": "localhost", "gather_facts": False, "tasks": named}
     (folder / "ask.yml").write_text(yaml.safe_dump([play]))

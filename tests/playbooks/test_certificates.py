@@ -1,4 +1,4 @@
-"""The certificates that nodes show: of one authority, renewed in time, fit for the runtime."""
+"""Certificates come from one authority, are renewed in time, and fit the runtime."""
 
 from __future__ import annotations
 
@@ -52,8 +52,6 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def issue(certificates: ModuleType, folder: Path) -> Callable[..., bool]:
-    """Have the host's certificate, and return whether anything changed."""
-
     def issued(
         name: str = NODE,
         *,
@@ -79,7 +77,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def identity(folder: Path, name: str = NODE) -> Identity:
-    """What the host would be given."""
     (folder / "both").write_bytes(
         (folder / f"{name}.key").read_bytes() + (folder / f"{name}.pem").read_bytes()
     )
@@ -87,7 +84,7 @@ def identity(folder: Path, name: str = NODE) -> Identity:
 
 
 def meets(one: Identity) -> None:
-    """Encrypt something between two who show this; the strict rules of RFC 5280 are on."""
+    """Encrypt between two ends with this identity, under RFC 5280's strict rules."""
     near, far = encrypted(one)
     with near, far:
         assert near.cipher
@@ -132,7 +129,7 @@ def test_it_says_what_it_is_for_and_no_more(issue: Callable[..., bool], folder: 
     )
     now = datetime.datetime.now(datetime.UTC)
     for certificate, days in ((node, 397), (authority, 3650)):
-        # A Pi that boots into yesterday can use it.
+        # Valid on a Pi that boots into yesterday.
         assert (now - certificate.not_valid_before_utc).days in (6, 7)
         assert (certificate.not_valid_after_utc - now).days in (days - 1, days)
 
@@ -162,7 +159,7 @@ def test_one_of_the_future_is_made_anew(
     certificates: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The controller's clock was wrong when it was made."""
+    """The controller's clock was wrong when it was issued."""
     monkeypatch.setattr(certificates, "SKEW", datetime.timedelta(days=-2))
     assert issue()
     monkeypatch.undo()
@@ -331,5 +328,5 @@ def test_the_role_installs_both_and_the_ciphers(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    # The suites that OpenSSL is told are those that it takes.
+    # OpenSSL offers the configured suites.
     assert done.stdout.strip() == suites, done.stderr

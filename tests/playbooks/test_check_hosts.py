@@ -1,4 +1,4 @@
-"""A host that cannot be used is told in a sentence, before anything starts."""
+"""An unusable host is reported in a sentence, before anything starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check(plugin: Callable[[str], ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def server() -> Iterator[tuple[int, paramiko.PKey]]:
-    """An SSH server on loopback that shows its key and lets nobody in."""
+    """An SSH server on loopback that shows its key and refuses logins."""
     key = paramiko.ECDSAKey.generate()
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -28,7 +28,7 @@ def server() -> Iterator[tuple[int, paramiko.PKey]]:
         connection, _ = listener.accept()
         transport = paramiko.Transport(connection)
         transport.add_server_key(key)
-        # With an event it does not raise when the client hangs up, as ours does.
+        # With an event it does not raise when our client hangs up.
         transport.start_server(threading.Event(), paramiko.ServerInterface())
         transport.join(20)
         transport.close()
@@ -85,7 +85,7 @@ def test_a_host_without_sshd_is_told(check: ModuleType, tmp_path: Path) -> None:
 
 
 def test_a_dead_host_is_told(check: ModuleType, tmp_path: Path) -> None:
-    # A queue that is full lets the kernel drop what comes, as a host does that is not there.
+    # A full queue makes the kernel drop packets, like an absent host.
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         with socket.create_connection(address):

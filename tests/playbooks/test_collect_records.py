@@ -1,4 +1,4 @@
-"""Records come home without losing or doubling a line."""
+"""Records are collected without losing or duplicating a line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_no_line_is_ever_lost(collect: ModuleType) -> None:
 
 
 def run(line: str) -> dict[str, Any]:
-    """Run a shell line as Ansible's connection to this machine does."""
+    """Run a shell line as Ansible's local connection does."""
     done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True)
     return {"rc": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
 

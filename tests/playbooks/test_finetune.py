@@ -50,7 +50,7 @@ def _clean(testbed: On) -> Iterator[None]:
 
 
 def killed_half_way(testbed: On, controller: subprocess.Popen[str]) -> None:
-    """Let a training come past its first epoch, then take controller and training away at once."""
+    """Kill controller and training after the first epoch."""
     try:
         deadline = time.monotonic() + 300
         # Epoch 0 has a train_loss of null, and a line too.

@@ -1,4 +1,4 @@
-"""A first report: in which order networks are set, cells measured, and reports written."""
+"""A first report: order of networks, cells and reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ROOT / "playbooks/tasks"
-# In the place of all that touches hosts: each notes that it was called.
+# Stand-ins for all that touches hosts; each logs its calls.
 NOTE = """
 - name: Note it
   ansible.builtin.shell: echo "LINE" >> "{{ playbook_dir | dirname }}/noted"
@@ -56,7 +56,7 @@ Measure = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture(scope="module")
 def measure() -> Measure:
-    """Run the real measure.yml with stand-ins; return its exit status and what they noted."""
+    """Run the real measure.yml with stand-ins; return status and calls."""
     rounds_of = importlib.import_module("roles.plan.planning.cells").rounds_of
 
     def measured(
@@ -92,7 +92,7 @@ def run(
     done = subprocess.run(
         [str(binary), "-i", "hosts", "playbooks/measure.yml", "-e", json.dumps(given)],
         cwd=folder,
-        # The settings are the folder's own: make would have the checkout's taken.
+        # The folder's own settings: make's environment names the checkout's.
         env={name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         | {"ANSIBLE_NOCOLOR": "1"},
         capture_output=True,
@@ -110,7 +110,7 @@ FIRST = {"a first": 10.0, "b first": 11.0, "c first": 12.0, **REST}
 def test_the_first_blocks_then_a_report_then_the_rest_under_the_network_that_is_set(
     tmp_path: Path, measure: Measure
 ) -> None:
-    """What fails for a first report is tried again with the rest, and has not failed then."""
+    """A failure before a first report does not count; it is tried again."""
     status, noted = measure(tmp_path, 1, FIRST, broken=["a, for a first report"])
     assert noted == [
         "bare",

@@ -1,4 +1,4 @@
-"""The main job through Ansible: measured, reported, repeated for nothing, killed and resumed."""
+"""A sweep through Ansible: measured, reported, repeated without work, killed and resumed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.chromium import Tab, empty_tab, headless
 from tests.effort import trials
 from tests.playbooks import strangers
 
-# Three to eight minutes for a whole sweep, and twice that on a machine that does other things.
+# Three to eight minutes for a whole sweep, twice that on a busy machine.
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,6 @@ def _clean(testbed: On) -> Iterator[None]:
 
 
 def rows(kind: str = "run") -> dict[str, list[dict[str, Any]]]:
-    """Every record of one kind, by cell."""
     found = {
         path.stem: [
             row for row in map(json.loads, path.read_text().splitlines()) if row["kind"] == kind
@@ -80,8 +79,8 @@ def test_one_command_measures_every_cell_and_writes_the_report(
     output: list[str] = []
     reader = threading.Thread(target=lambda: output.append(process.communicate()[0]))
     reader.start()
-    listeners: set[str] = set()  # of PyTorch RPC, seen while it runs, and of everything else
-    met: dict[str, str] = {}  # by a host that is no peer, at each of them but SSH
+    listeners: set[str] = set()  # seen during the sweep, PyTorch RPC's included
+    met: dict[str, str] = {}  # answers of all but SSH to a foreign host
     arguments: set[str] = set()
     with strangers.stranger(testbed) as meets:
         while reader.is_alive():
@@ -90,7 +89,7 @@ def test_one_command_measures_every_cell_and_writes_the_report(
                 found, _, running = seen.partition("\n\n")
                 listeners |= set(found.split())
                 arguments |= set(running.splitlines())
-                # Not before the sweep has provisioned the agent with RPC allowed.
+                # Only once the sweep has provisioned the agent with RPC allowed.
                 if "--allow-insecure-rpc" in running:
                     theirs = {one for one in found.split() if one.startswith("10.78.")} - set(met)
                     met |= meets(one for one in theirs if not one.endswith(":22"))
@@ -124,7 +123,7 @@ def test_one_command_measures_every_cell_and_writes_the_report(
         if cell.endswith("metro"):
             assert measured["rtt_ms"] == pytest.approx(20, abs=2)
             assert measured["rate_mbit"] == pytest.approx(50, rel=0.1)
-            # What netem delays cannot arrive sooner.
+            # netem's delay is a lower bound.
             assert min(min(row["network_s"]["latency"]) for row in runs) > 0.0195
         else:
             assert measured["rtt_ms"] < 5

@@ -1,4 +1,4 @@
-"""A held lease is renewed while the controller lives, and whoever relies on it hears of a loss."""
+"""A held lease is renewed while the controller lives; its users notice a loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_S = 90.0
-# A controller that holds a host whose renewal leaves a line in a file, and then waits.
+# A controller that holds a host, whose renewals append to a file, and then waits.
 PLAYBOOK = """
 - hosts: localhost
   gather_facts: false
@@ -94,7 +94,7 @@ def test_trouble_is_noted_and_a_loss_ends_it(hold: ModuleType, guard: Any) -> No
 
 
 def test_a_renewal_counts_from_its_beginning(hold: ModuleType, guard: Any) -> None:
-    """The host's timer starts somewhere in between, and may not end before it is thought to."""
+    """The host's timer starts later, and must not end earlier than assumed."""
     begun: list[float] = []
     states = []
 
@@ -155,7 +155,7 @@ def test_who_relies_on_it_gives_up_at_half_the_lease(guards: Any, guard: Any) ->
 
 
 def test_the_times_leave_no_gap(guards: Any) -> None:
-    """What was touched at the last moment of patience runs out before the shaping does."""
+    """A lease touched at the last moment of patience expires before the shaping."""
     assert guards.PATIENCE + guards.SWEEP_SHARE < 1
     assert 1 / guards.RENEWALS < guards.PATIENCE / 4, "some renewals may fail"
 
@@ -172,7 +172,7 @@ def test_the_end_is_confirmed_by_a_look_of_its_own(
     began = time.monotonic()
     assert problem in guards.Guards([described(guard)]).confirm()
     assert time.monotonic() - began < 50, "and not by the next renewal, in a hundred seconds"
-    hold.shutil.rmtree(guard.file.parent, ignore_errors=True)  # the keeper may be quicker
+    hold.shutil.rmtree(guard.file.parent, ignore_errors=True)  # the keeper may remove it first
     keeper.join(timeout=10)
     assert not keeper.is_alive()
 
@@ -214,7 +214,7 @@ def renewals(folder: Path) -> int:
 
 
 def wait_for_renewals(process: subprocess.Popen[str], folder: Path, count: int) -> Path:
-    """Wait until the keeper has renewed so often; return where it keeps its state."""
+    """Wait for renewals; return the keeper's state folder."""
     deadline = time.monotonic() + 60
     while renewals(folder) < count or not (folder / "file").exists():
         assert process.poll() is None, process.communicate()[0]
@@ -230,7 +230,7 @@ def test_a_killed_controller_renews_nothing_any_more(
     state = wait_for_renewals(process, tmp_path, 6)
     assert state.exists()
     os.killpg(process.pid, signal.SIGKILL)
-    # Its output ends with it, and no keeper holds it open; it is not waited for yet.
+    # Its output closes with it: no keeper holds it open.
     killed = time.monotonic()
     while state.exists():
         assert time.monotonic() - killed < 5

@@ -1,4 +1,4 @@
-"""What only a real lab needs, tried without one: first contact, the governor, wheels for later."""
+"""Parts for real labs, tested without one: first contact, governor, wheelhouse."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[int]:
-    """A real sshd on loopback, with a key that nobody knows."""
+    """An sshd on loopback with an unknown key."""
     program = shutil.which("sshd") or "/usr/sbin/sshd"
     if not Path(program).exists():
         pytest.skip("sshd is missing: apt install openssh-server")
@@ -46,7 +46,7 @@ def sshd(tmp_path: Path) -> Iterator[int]:
 
 
 def inventory(folder: Path, port: int) -> Path:
-    """Write an inventory in which that sshd is every host, and return its path."""
+    """Write an inventory with that sshd as every host."""
     known = {"ansible_host": "127.0.0.1", "ansible_port": port, "experiment_ip": "127.0.0.1"}
     hosts = {"hosts": {"pi1": known}}
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -88,7 +88,6 @@ def test_without_a_yes_nothing_is_remembered(
 
 
 def governor_unit(**variables: Any) -> dict[str, str]:
-    """Return the lines of the governor's unit, by their key."""
     role = ROOT / "roles/worker"
     values = {**variables, "__worker_cpufreq": variables["cpufreq"]}
     template = (role / "templates/paretopipe-governor.service.j2").read_text()
@@ -120,7 +119,7 @@ def test_the_governor_is_set_and_given_back(tmp_path: Path) -> None:
 
 
 def wheel(folder: Path, name: str, version: str, tag: str) -> None:
-    """Write a wheel with nothing in it."""
+    """Write an empty wheel."""
     stem = f"{name}-{version}"
     files = {
         f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
@@ -140,7 +139,7 @@ def test_a_wheelhouse_has_the_wheels_of_the_host(tmp_path: Path, machine: str) -
     shop.mkdir()
     for arch in ("aarch64", "x86_64"):
         wheel(shop, "torch", "2.9.1", f"cp311-cp311-manylinux_2_28_{arch}")
-    # A host that says it is one of these, whatever this machine is.
+    # A host that claims to be one of these.
     interpreter = tmp_path / "python"
     interpreter.write_text(f"#!/bin/sh\necho {machine} 3.11\n")
     interpreter.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The netem role's units and probes, and its module on a host that only pretends."""
+"""The netem role's units and probes, and its module on a fake host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roles.netem.shaping import conditions
 from tests.playbooks.fake_host import INTERFACE, PFIFO, TOOLS, FakeHost, part
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/netem"
-# As Ansible does it: what lies in a role's module_utils belongs to ansible.module_utils.
+# As Ansible does: a role's module_utils are imported as ansible.module_utils.
 AS_A_MODULE = f"""
 import runpy, ansible.module_utils
 ansible.module_utils.__path__.append({str(ROLE / "module_utils")!r})
@@ -44,7 +44,7 @@ def tc_netem(plugin: Callable[[str], ModuleType]) -> ModuleType:
 def module(
     host: FakeHost, tc_netem: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    """Call the module's functions, on the host that pretends, in this process: that is quick."""
+    """Call the module in this process, which is fast."""
     tools = part("netem_lease").Tools(*(str(host.bin / tool) for tool in TOOLS))
     ssh = part("netem_ssh")
 
@@ -66,7 +66,6 @@ def module(
 
 
 def as_ansible_does(host: FakeHost, **arguments: Any) -> dict[str, Any]:
-    """Run the module itself."""
     done = subprocess.run(
         [sys.executable, "-c", AS_A_MODULE],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {"interface": INTERFACE, **arguments}}),
@@ -81,12 +80,10 @@ def as_ansible_does(host: FakeHost, **arguments: Any) -> dict[str, Any]:
 
 
 def shell(host: FakeHost, line: str) -> str:
-    """What a shell line prints on the host."""
     return host.call(["/bin/sh", "-c", line])[1].strip()
 
 
 def caller(port: int = 22) -> Any:
-    """Who comes over SSH."""
     return part("netem_ssh").Client("192.0.2.10", "", port)
 
 
@@ -139,7 +136,7 @@ def test_a_host_without_anything_of_ours_needs_no_module_to_see_that(
     module(**WAN, direction="symmetric", peers=PEERS)
     shaped = host.state
     assert shell(host, line) == ""
-    # Each of its parts by itself.
+    # Each part alone.
     clean = {"qdiscs": {INTERFACE: [PFIFO]}, "links": {INTERFACE: 7}, "timers": {}}
     for part_of_it in clean:
         host.state = {**shaped, **clean, part_of_it: shaped[part_of_it]}

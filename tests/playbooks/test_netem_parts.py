@@ -1,4 +1,4 @@
-"""The parts of the netem role that need no host: words, masks, the way of SSH, what pings say."""
+"""Parts of the netem role without a host: words, masks, SSH's interface, pings."""
 
 from __future__ import annotations
 
@@ -146,10 +146,10 @@ def test_pings_become_numbers(probes: ModuleType) -> None:
 
 def test_pings_are_many_and_dense_only_where_it_takes_many(probes: ModuleType) -> None:
     assert probes.netem_pings(QUIET, 10) == {"number": 11, "every_s": 0.05}
-    # None waits for the one before at a low rate: 98 bytes take 78 ms.
+    # Pings do not queue at a low rate: 98 bytes take 78 ms.
     assert probes.netem_pings(QUIET | {"rate_bit": 1e4}, 10) == {"number": 11, "every_s": 0.157}
     assert probes.netem_pings(QUIET | {"loss": 0.01}, 10) == {"number": 501, "every_s": 0.02}
-    # One every four jitters, so that none is held up by the one before.
+    # One every four jitters, so that pings do not queue.
     assert probes.netem_pings(QUIET | {"jitter_s": 0.05}, 10) == {"number": 51, "every_s": 0.2}
 
 
@@ -224,7 +224,7 @@ NUMBERS = "Mbit/s, asked were 200ms and 5mbit"
         ({"rtt_ms": 0.4}, {}, [f"the way to pi2 measures 0.4 ms and 4.9 {NUMBERS}"]),
         ({"rate_mbit": 4.4}, {}, [f"the way to pi2 measures 200.4 ms and 4.4 {NUMBERS}"]),
         ({"rate_mbit": 5.6}, {}, [f"the way to pi2 measures 200.4 ms and 5.6 {NUMBERS}"]),
-        # TCP does not fill a link that loses packets.
+        # TCP does not fill a lossy link.
         ({"rate_mbit": 2.0}, {"loss": 0.1}, []),
         ({"rate_mbit": 5.6, "pings": 500, "pings_lost": 50}, {"loss": 0.1}, [
             f"the way to pi2 measures 200.4 ms and 5.6 {NUMBERS}"

@@ -1,4 +1,4 @@
-"""The program that measures a way: what it counts, and that both of its ends come to an end."""
+"""The rate probe counts right, and both of its ends terminate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def port() -> int:
 
 @pytest.fixture
 def server(port: int) -> Iterator[subprocess.Popen[str]]:
-    """The peer's end, as its unit starts it."""
+    """Start the peer's end as its unit does."""
     words = ["/usr/bin/python3", "-IBS", "-c", PROGRAM.read_text(), "serve", "127.0.0.1", str(port)]
     process = subprocess.Popen(words, text=True, stderr=subprocess.PIPE)
     yield process
@@ -41,7 +41,7 @@ def server(port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 class Arriving:
-    """A connection on which so many bytes arrive every tenth of a second, by a clock of its own."""
+    """A fake connection with given bytes per tenth of a second, on its own clock."""
 
     def __init__(self, *sizes: int) -> None:
         self.sizes, self.now = list(sizes), 100.0
@@ -57,7 +57,7 @@ class Arriving:
 def test_what_arrives_after_slow_start_is_counted_by_the_receivers_clock(
     probe: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Ten of 1,000 bytes a tenth: 80 kbit/s; what came before them is slower, what after, faster.
+    # Ten times 1,000 bytes a tenth: 80 kbit/s; slower before, faster after.
     arriving = Arriving(*[10] * 12, *[1000] * 20, *[9999] * 5)
     monkeypatch.setattr(probe, "time", arriving)
     assert probe.receive(arriving, 1.05, 1.95) == pytest.approx(80_000)
@@ -103,7 +103,7 @@ def test_a_caller_who_says_something_else_is_let_go_and_the_next_is_served(
     assert "bit_s" in probe.rate("127.0.0.1", "127.0.0.1", port, QUICK)
     with socket.create_connection(("127.0.0.1", port), 10) as stranger:
         stranger.sendall(line)
-        with contextlib.suppress(OSError):  # it may have been let go already
+        with contextlib.suppress(OSError):  # already released
             stranger.shutdown(socket.SHUT_WR)
             assert stranger.recv(1) == b""
     assert "bit_s" in probe.rate("127.0.0.1", "127.0.0.1", port, QUICK)

@@ -1,4 +1,4 @@
-"""The netem role as Ansible runs it, on a host that only pretends to shape anything."""
+"""The netem role under Ansible, on a fake host."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_held_lease_is_renewed_until_the_controller_is_killed(
     os.killpg(process.pid, signal.SIGKILL)
     output = process.communicate(timeout=10)[0]
     assert "guards 1" in output
-    time.sleep(0.5)  # a renewal that was under way
+    time.sleep(0.5)  # for a renewal under way
     count = renewed()
     time.sleep(2.5)
     assert renewed() == count, "there was time for two"

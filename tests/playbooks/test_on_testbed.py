@@ -1,4 +1,4 @@
-"""The playbooks on the virtual testbed: they converge, tell the truth, and leave it as it was."""
+"""The playbooks on the virtual testbed converge, tell the truth, and clean up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENDLESS = f"{CELL} repeats=400"  # no test waits for its end
 QDISC = "tc qdisc show dev up0"
 TIMER = "systemctl list-timers --all --no-legend 'paretopipe-netem-revert-*'"
 LEASE_S = 18
-# Whatever a run could leave behind: processes of the service user, listening sockets.
+# Possible leftovers of a run: the service user's processes, listening sockets.
 TRACES = "ps -u paretopipe -o comm= | sort; ss -Hltn | awk '{print $4}' | sort"
 
 
@@ -45,7 +45,7 @@ def provisioned(testbed: On, playbook: Run) -> On:
 
 @pytest.fixture(scope="module")
 def results(provisioned: On) -> Iterator[Path]:
-    """Return the folder of one sweep's records, which the tests go on with one after another."""
+    """Return the folder of one sweep's records, shared by the tests."""
 
     def remove() -> None:
         shutil.rmtree(RESULTS, ignore_errors=True)
@@ -64,7 +64,7 @@ def started(
     results: Path,
     request: pytest.FixtureRequest,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Return a measure.yml in the midst of its cell; a parameter is an option more."""
+    """Start measure.yml and wait until a cell runs; a parameter is a further option."""
     before = len(on_node(provisioned))
     at_home = len(rows(results))
     process = starting("measure", "-e", f"{ENDLESS} {getattr(request, 'param', '')}")
@@ -81,13 +81,11 @@ def started(
 
 
 def on_node(on: On) -> list[str]:
-    """The lines of the runs that the orchestrator holds."""
     records = f"/var/lib/paretopipe/sweeps/{SWEEP}/mobilenetv2.socket.pi_to_pi.metro.jsonl"
     return on("server", f'grep \'"kind": *"run"\' {records}; true').splitlines()
 
 
 def rows(results: Path, kind: str = "run") -> list[dict[str, Any]]:
-    """Every record of one kind that came home."""
     lines = [line for path in results.glob("*.jsonl") for line in path.read_text().splitlines()]
     return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
@@ -109,7 +107,7 @@ def test_only_a_host_that_is_not_as_it_was_left_is_provisioned(
     provisioned: On, playbook: Run
 ) -> None:
     provisioned("pi2", "chmod 0440 /etc/paretopipe/key; systemctl stop paretopipe-worker")
-    provisioned("server", "rm /etc/paretopipe/stamp.json")  # as an interrupted one leaves it
+    provisioned("server", "rm /etc/paretopipe/stamp.json")  # as after an interrupted provisioning
     process = provisioned("server", "systemctl show -P MainPID paretopipe-worker")
     done = playbook("provision")
     assert done.status == 0, done.output
@@ -272,7 +270,7 @@ def test_a_killed_controller_leaves_no_shaping_and_no_run_that_may_lack_it(
     os.killpg(started.pid, signal.SIGKILL)
     killed = time.monotonic()
     while "netem" in provisioned("wan", QDISC):
-        # A second for the command that looks.
+        # A second for the look itself.
         assert time.monotonic() - killed < LEASE_S + 2 + 1
     assert provisioned("wan", TIMER) == ""
     while provisioned("server", "systemctl is-active paretopipe-sweep; true") == "active":
@@ -355,7 +353,7 @@ def test_without_rpc_a_stranger_meets_the_agent_at_most(provisioned: On) -> None
     assert set(met.values()) == {"unanswered"}, met
 
 
-# What provisioning lays down on a host, and what systemd and the kernel say of it afterwards.
+# Files and settings of provisioning, as systemd and the kernel report them.
 OURS = (
     "ls -d /opt/paretopipe/* /var/lib/paretopipe /etc/paretopipe /etc/sysctl.d/*paretopipe* "
     "/etc/systemd/system/*paretopipe* /etc/systemd/system/*/*paretopipe* 2>/dev/null; "
@@ -386,7 +384,7 @@ def test_deprovision_leaves_nothing(provisioned: On, playbook: Run) -> None:
 def test_deprovisioned_it_can_be_again_and_provisioned_anew(testbed: On, playbook: Run) -> None:
     assert testbed("pi1", OURS) == ""
     assert playbook("deprovision").changed == 0
-    # A virtual host got its environment from the testbed, which makes it anew.
+    # The testbed makes a virtual host's environment anew.
     again = playbook("testbed")
     told = " ".join(again.output.split())
     assert "deprovision.yml has taken its virtual environment away" in told

@@ -1,4 +1,4 @@
-"""What the user types becomes cells, or one sentence that says what to type instead."""
+"""Options become cells, or a sentence that says what to type."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.contract import plan as runtime_plan
+from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.runs import expand
@@ -39,7 +40,6 @@ def plan(cells: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[s
         result: dict[str, Any] = cells.plan_cells(
             options,
             experiments[experiment],
-            experiments["models"],
             experiments["scenarios"],
             hosts or HOSTS,
             provenance,
@@ -87,7 +87,7 @@ def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
     def netem(**said: str) -> Any:
         scenarios = {"mine": said}
         options = {"model": "vgg16", "scenarios": "mine"}
-        known = (experiments["full"], experiments["models"], scenarios, HOSTS, {})
+        known = (experiments["full"], scenarios, HOSTS, {})
         return plans(cells.plan_cells(options, *known))[0]["scenario"]["netem"]
 
     assert netem(delay="9ms", distribution="normal") == {
@@ -104,15 +104,14 @@ def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
             netem(**said)
 
 
-def test_the_runtime_reads_every_plan(plan: Any, experiments: dict[str, Any]) -> None:
-    for model in experiments["models"]:
+def test_the_runtime_reads_every_plan(plan: Any) -> None:
+    for model in MODEL_NAMES:
         for cell in plans(plan(model=model)):
             read = runtime_plan.read_plan(cell)
-            assert len(read.splits) == experiments["models"][model]["blocks"] - 1
+            assert len(read.splits) == model_info(model).blocks - 1
 
 
 def on(**devices: str) -> dict[str, Any]:
-    """The inventory with GPUs in it."""
     return {host: {**facts, "device": devices.get(host, "cpu")} for host, facts in HOSTS.items()}
 
 
@@ -123,7 +122,9 @@ def test_a_gpu_of_the_inventory_reaches_the_cells_of_its_host(plan: Any) -> None
         "vgg16.socket.pi_to_gpu.baseline.cuda",
     ]
     assert [cell["workers"][1].get("device") for cell in plans(planned)] == [None, "cuda"]
-    assert [worker.device for worker in runtime_plan.read_plan(plans(planned)[1]).workers] == [
+    assert [
+        worker.device for worker in runtime_plan.read_plan(plans(planned)[1]).chain.workers
+    ] == [
         "cpu",
         "cuda",
     ]
@@ -142,7 +143,7 @@ def test_a_device_that_cannot_be_is_one_sentence(plan: Any, cells: ModuleType) -
     refused = "engine onnxruntime computes on processors only, and server has worker_device cuda"
     with pytest.raises(cells.OptionError, match=f"{refused}: choose engine=eager or engine=chann"):
         plan("full", on(server="cuda"), model="vgg16", engine="eager,onnxruntime")
-    # A GPU that no chosen pairing uses is in nobody's way.
+    # A GPU outside the chosen pairings does not matter.
     assert plan("full", on(server="cuda"), model="vgg16", engine="compile", pairings="pi_to_pi")
 
 
@@ -170,9 +171,9 @@ def test_tls_has_cells_and_links_of_its_own(plan: Any) -> None:
     )
     assert "transport" not in plain
     assert tls["transport"] == "tls"
-    read = runtime_plan.read_plan(tls)
-    assert read.transport == "tls"
-    assert {worker.transport for worker in read.workers} == {"tls"}
+    chain = runtime_plan.read_plan(tls).chain
+    assert chain.transport == "tls"
+    assert {worker.transport for worker in chain.workers} == {"tls"}
     assert (
         both["scenarios"][0]["cells"][1]["label"] == "cell 2/2 vgg16 socket tls pi_to_pi baseline"
     )
@@ -192,7 +193,7 @@ def test_a_sweep_from_before_tls_is_planned_as_it_was(
     plan: Any, cells: ModuleType, experiments: dict[str, Any]
 ) -> None:
     old = {key: value for key, value in experiments["full"].items() if key != "transport"}
-    known = (experiments["models"], experiments["scenarios"], HOSTS)
+    known = (experiments["scenarios"], HOSTS)
     provenance = {"commit": "0" * 40, "dirty": False, "controller": {}}
     before = cells.plan_cells({"model": "vgg16"}, old, *known, provenance, "server")
     assert before == plan(model="vgg16")
@@ -216,7 +217,7 @@ def test_processes_on_one_machine_have_plans_of_their_own(plan: Any) -> None:
     ]
     assert len(keys[0]) == len(keys[1])
     assert not keys[0] & keys[1]
-    assert {read_plan(cell).emulation for cell in plans(emulated)} == {"processes"}
+    assert {read_plan(cell).chain.variant["emulation"] for cell in plans(emulated)} == {"processes"}
     with pytest.raises(ParetoPipeError, match="unknown emulation 'threads': known are processes"):
         read_plan({**plans(ordinary)[0], "emulation": "threads"})
 
@@ -242,7 +243,7 @@ def test_a_hub_is_on_the_orchestrator_s_host(plan: Any, cells: ModuleType) -> No
     hosts = {host: {**facts, "allow_insecure_rpc": True} for host, facts in HOSTS.items()}
     hubs = plans(plan("full", hosts, model="vgg16", scenarios="baseline", backend="rpc_hub"))
     assert {cell["hub"]["host"] for cell in hubs} == {"server"}
-    assert {runtime_plan.read_plan(cell).hub.address for cell in hubs} == {"192.0.2.10"}  # type: ignore[union-attr]
+    assert {runtime_plan.read_plan(cell).chain.hub.address for cell in hubs} == {"192.0.2.10"}  # type: ignore[union-attr]
     chained = plans(plan("full", hosts, model="vgg16", scenarios="baseline", backend="rpc"))
     assert not any("hub" in cell for cell in chained)
     del hosts["server"]
@@ -291,7 +292,7 @@ def test_what_the_report_and_the_playbook_need_is_among_the_options(plan: Any) -
     assert plans(told)[0]["provenance"]["options"]["dominance"] == 0.05
 
 
-def test_several_models_share_a_sweep_and_its_networks(plan: Any, experiments: Any) -> None:
+def test_several_models_share_a_sweep_and_its_networks(plan: Any) -> None:
     planned = plan(model="vgg16, resnet18", pairings="pi_to_pi")
     assert planned["sweep"] == "vgg16-resnet18"
     assert [[cell["plan"]["cell_id"] for cell in g["cells"]] for g in planned["scenarios"]] == [
@@ -305,9 +306,9 @@ def test_several_models_share_a_sweep_and_its_networks(plan: Any, experiments: A
     ]
     everything = plan(model="all")
     assert everything["sweep"] == "all"
-    assert {cell["model"] for cell in plans(everything)} == set(experiments["models"])
+    assert {cell["model"] for cell in plans(everything)} == set(MODEL_NAMES)
     assert {cell["image_px"] for cell in plans(everything)} == {224, 299}
-    assert plan(model=",".join(experiments["models"]))["sweep"] == "all"
+    assert plan(model=",".join(MODEL_NAMES))["sweep"] == "all"
     assert plan(model="all", sweep="mine")["sweep"] == "mine"
 
 
@@ -355,7 +356,7 @@ def test_each_chain_of_hosts_is_measured_once_with_each_backend(
     assert "model" not in first
     twice = {**experiments["full"], "pairings": {"a": ["pi1", "pi2"], "b": ["pi1", "pi2"]}}
     options = {"model": "vgg16", "pairings": "a,b"}
-    known = (experiments["models"], experiments["scenarios"], HOSTS, {})
+    known = (experiments["scenarios"], HOSTS, {})
     assert len(cells.plan_cells(options, twice, *known)["links"]) == 1
 
 
@@ -407,9 +408,7 @@ def test_an_experiment_without_a_key_is_one_sentence(
 ) -> None:
     old = {key: value for key, value in experiments["full"].items() if key != "sentinel"}
     with pytest.raises(cells.OptionError, match="has no sentinel: copy the key from"):
-        cells.plan_cells(
-            {"model": "vgg16"}, old, experiments["models"], experiments["scenarios"], HOSTS, {}
-        )
+        cells.plan_cells({"model": "vgg16"}, old, experiments["scenarios"], HOSTS, {})
 
 
 def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
@@ -470,7 +469,6 @@ def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any
         cells.plan_cells(
             {"model": "vgg16"},
             experiments["full"],
-            experiments["models"],
             experiments["scenarios"],
             {host: HOSTS[host] for host in ("pi1", "server")},
             {},

@@ -1,4 +1,4 @@
-"""What the user types for fine-tuning becomes arguments, and published weights become plans."""
+"""Options for fine-tuning become arguments, and published weights become plans."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def trainings(plugin: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def plan(trainings: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+def plan(trainings: ModuleType) -> Callable[..., dict[str, Any]]:
     def planned(**options: str) -> dict[str, Any]:
-        result: dict[str, Any] = trainings.plan_trainings(options, experiments["models"])
+        result: dict[str, Any] = trainings.plan_trainings(options)
         return result
 
     return planned
@@ -45,12 +45,12 @@ def plan(trainings: ModuleType, experiments: dict[str, Any]) -> Callable[..., di
 def cells(
     plugin: Callable[[str], ModuleType], experiments: dict[str, Any], tmp_path: Path
 ) -> Callable[..., list[dict[str, Any]]]:
-    """Return the function that plans cells with the sets that were brought home to a folder."""
+    """Return a function that plans cells with the sets in a folder."""
     module = plugin("roles/plan/action_plugins/plan_cells.py")
 
     def planned(**options: str) -> list[dict[str, Any]]:
         sets = module.read_sets(tmp_path, module.set_name(options))
-        given = (experiments["full"], experiments["models"], experiments["scenarios"], HOSTS)
+        given = (experiments["full"], experiments["scenarios"], HOSTS)
         made = module.plan_cells(options, *given, PROVENANCE, "server", sets)
         plans = [cell["plan"] for group in made["scenarios"] for cell in group["cells"]]
         return [*plans, *(labelled["plan"] for labelled in made["profiles"])]
@@ -59,7 +59,7 @@ def cells(
 
 
 def home(folder: Path, model: str, classes: int = 10, name: str = "finetuned") -> Path:
-    """Leave a manifest where finetune.yml does."""
+    """Write a manifest where finetune.yml does."""
     store = folder / "orchestrator"
     path = publish(store, unwritten(model, classes, name), {})
     (folder / name).mkdir(exist_ok=True)
@@ -133,12 +133,12 @@ def test_the_playbook_refuses_what_is_mistyped(playbook: Callable[..., Any]) -> 
 def test_a_plan_carries_the_weights_that_it_names(cells: Any, tmp_path: Path) -> None:
     home(tmp_path, "vgg16")
     for document in cells(model="vgg16", weights="finetuned"):
-        # As many classes as they have, without being told.
+        # The weights' classes are the default.
         assert document["classes"] == 10
         assert document["weights"] == "finetuned"
         assert document["provenance"]["options"]["weights"] == "finetuned"
         if "kind" not in document:
-            weights = runtime_plan.read_plan(document).weights
+            weights = runtime_plan.read_plan(document).workload.weights
             assert weights == unwritten("vgg16")
     for document in cells(model="vgg16"):
         assert document["classes"] == 1000

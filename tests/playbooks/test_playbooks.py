@@ -1,4 +1,4 @@
-"""The playbooks: they parse, stay thin, and answer a mistake with one sentence."""
+"""The playbooks parse, stay thin, and answer a mistake with one sentence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_it_has_roles_or_tasks_and_says_how_it_is_called(path: Path) -> None:
 
 
 def test_ansible_core_has_all_that_they_use() -> None:
-    """No collection has to be installed: what has a dot in its name is ansible-core's own."""
+    """A dot in a module's name must be ansible-core's: no collection is needed."""
     root = PLAYBOOKS[0].parents[1]
     files = [path for folder in ("playbooks", "roles") for path in (root / folder).rglob("*.yml")]
     named = [
@@ -86,7 +86,7 @@ def test_netem_needs_something_to_do(playbook: Callable[..., Any]) -> None:
 
 
 def test_a_lab_that_does_not_answer_is_one_sentence(playbook: Callable[..., Any]) -> None:
-    # 192.0.2.0/24 is for documentation: nobody answers there.
+    # 192.0.2.0/24 is for documentation and never answers.
     done = playbook("provision", "-i", "inventory/lab", "-e", "preflight_timeout=1")
     assert done.status != 0
     (sentence,) = done.errors

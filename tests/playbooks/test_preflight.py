@@ -1,4 +1,4 @@
-"""The preflight as a user runs it, on a host of its own: an SSH server in a network namespace."""
+"""The preflight on a real SSH server in a network namespace."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def do(*command: str) -> None:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the host's key, a user's that is let in, and one that is not."""
+    """A folder with the host's key, an authorised user's and another."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("host", "user", "stranger"):
         do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
@@ -45,7 +45,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(keys: Path) -> Iterator[int]:
-    """An SSH server at the other end of a cable, in the namespace ppf0: its process."""
+    """An SSH server at a cable's other end, in namespace ppf0; yields its process ID."""
     if why := namespaces.refused("ip", "tc"):
         pytest.skip(why)
     if shutil.which("sshd", path="/usr/sbin") is None:
@@ -80,7 +80,7 @@ def server(keys: Path) -> Iterator[int]:
         yield daemon.pid
     finally:
         listed = subprocess.run(["ip", "netns", "pids", "ppf0"], capture_output=True, text=True)
-        for pid in listed.stdout.split():  # the server, and sessions kept open by Ansible
+        for pid in listed.stdout.split():  # the server, and Ansible's open sessions
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         if daemon:
@@ -107,7 +107,7 @@ def _clean() -> Iterator[None]:
 
 
 def inventory(keys: Path, folder: Path, **pi2: Any) -> Path:
-    """Write an inventory whose two Pis are the one host; `folder` holds what each has installed."""
+    """Write an inventory with this host as both Pis; `folder` has their installations."""
     options = f"-F /dev/null -o UserKnownHostsFile={keys}/known_hosts -o IdentitiesOnly=yes"
     common = {
         "ansible_host": THEIRS,
@@ -136,7 +136,7 @@ def inventory(keys: Path, folder: Path, **pi2: Any) -> Path:
 def test_without_a_model_all_are_looked_at(playbook: Run, keys: Path, tmp_path: Path) -> None:
     hosts = str(inventory(keys, tmp_path, worker_memory_max="900M"))
     done = playbook("preflight", "-i", hosts, "-e", "pairings=pi_to_pi scenarios=baseline")
-    assert done.status == 0, done.output  # what nobody asked for stops nothing
+    assert done.status == 0, done.output  # a model not asked for stops nothing
     assert "note: vgg16 takes about 1444 MiB in one stage" in done.output
     assert not (ROOT / "experiments/results/all/preflight.json").exists()
 

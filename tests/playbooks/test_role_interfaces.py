@@ -1,4 +1,4 @@
-"""Every role says what it takes: defaults and argument specs name the same inputs and values."""
+"""Every role's defaults and argument specs have the same inputs and values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def read(role: Path, name: str) -> Any:
 
 
 def options(role: Path) -> dict[str, Any]:
-    """Every option of every entry point."""
     specs = read(role, "meta/argument_specs.yml")["argument_specs"]
     return {key: value for spec in specs.values() for key, value in spec["options"].items()}
 

@@ -1,4 +1,4 @@
-"""Parts of the runtime role that need no testbed, with this machine as the host."""
+"""Parts of the runtime role, with this machine as the host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAYBOOK = """
   tasks:
     - ansible.builtin.include_role: {name: runtime, tasks_from: python}
 """
-# All that the role asks of PyTorch once it is installed.
+# All that the role uses of PyTorch.
 TORCH = """
 class Anything:
     def __getattr__(self, name):
@@ -32,7 +32,7 @@ nn = zeros = Anything()
 
 
 def wheel(folder: Path) -> None:
-    """Write a wheel of something that calls itself torch 2.13.0."""
+    """Write a wheel named torch 2.13.0."""
     stem = "torch-2.13.0"
     files = {
         "torch/__init__.py": TORCH,
@@ -47,7 +47,7 @@ def wheel(folder: Path) -> None:
 
 @pytest.fixture
 def provision(tmp_path: Path) -> Callable[..., Play]:
-    """Return a function that installs the packages, as root with this umask does."""
+    """Return a function that installs the packages as root, with this umask."""
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
     (tmp_path / "shop").mkdir()
     wheel(tmp_path / "shop")
@@ -67,7 +67,6 @@ def provision(tmp_path: Path) -> Callable[..., Play]:
 
 
 def closed(folder: Path) -> list[Path]:
-    """What others than its owner cannot read, or enter."""
     needed = {True: 0o005, False: 0o004}
     return [
         path
@@ -85,7 +84,7 @@ def test_an_environment_is_open_to_the_service_user_whatever_root_s_umask(
     made = provision(0o077)
     assert (made.status, made.changed) == (0, 3), made.output  # made, filled, torch tried
     assert closed(venv) == []
-    # One that was made before provisioning took care of that.
+    # An environment from before provisioning handled umasks.
     (venv / "lib").chmod(0o700)
     (found,) = venv.glob("lib/python*/site-packages/torch/__init__.py")
     found.chmod(0o600)

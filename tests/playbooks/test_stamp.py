@@ -1,4 +1,4 @@
-"""What provisioning asks a host before it leaves it alone: no fact behind the stamp goes unseen."""
+"""The stamp covers every fact that provisioning would change."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ def inputs(action: ModuleType) -> ModuleType:
 
 
 def below(root: Path, value: Any) -> Any:
-    """Return what a role says with every path of the host below a folder."""
     if isinstance(value, dict):
         return {below(root, key): below(root, each) for key, each in value.items()}
     if isinstance(value, list):
@@ -53,7 +52,7 @@ def below(root: Path, value: Any) -> Any:
 
 
 def laid(**variables: Any) -> dict[str, Any]:
-    """Return what both roles say is to be looked at on a worker."""
+    """Return both roles' facts of a worker."""
     told: dict[str, Any] = {}
     for role, known in (("runtime", ROLE), ("worker", WORKER)):
         for key, value in units.value(role, f"__{role}_laid", **known, **variables).items():
@@ -68,7 +67,7 @@ def laid(**variables: Any) -> dict[str, Any]:
 
 
 class Host:
-    """A host of files in a folder, whose programs say what lies beside them."""
+    """A host of files in a folder, with programs that print the files beside them."""
 
     def __init__(self, root: Path, port: int, told: dict[str, Any]) -> None:
         self.root = root
@@ -105,14 +104,13 @@ class Host:
         Path(path).write_text(text)
 
     def says(self, program: str, text: str) -> None:
-        """Have a program print this."""
         path = self.root / "bin" / program
         self.write(f"{path}.said", text)
         self.write(str(path), f"#!/bin/sh\nexec cat '{path}.said'\n")
         path.chmod(0o755)
 
     def unit_says(self, name: str = "", **changed: str) -> None:
-        """Have systemctl show the agent's unit running and no governor's, but for what changed."""
+        """Have systemctl show the running agent, with changes."""
         usual = {
             "paretopipe-worker.service": ("active", "enabled", "no"),
             "paretopipe-governor.service": ("inactive", "", "no"),
@@ -126,7 +124,6 @@ class Host:
         self.says("systemctl", "\n".join(blocks))
 
     def path(self, name: str) -> Path:
-        """Return where a path of the host is."""
         return Path(f"{self.root}{name}")
 
 
@@ -146,7 +143,7 @@ def host(tmp_path: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def ask(look: ModuleType, host: Host) -> Callable[..., list[str]]:
-    """Ask the host, and return the names of what differs, without the folder they are in."""
+    """Return a function that lists differences."""
 
     def asked(**changed: Any) -> list[str]:
         found = look.answer({"keep": False, **host.told, **changed})["differs"]
@@ -156,8 +153,6 @@ def ask(look: ModuleType, host: Host) -> Callable[..., list[str]]:
 
 
 def changes(path: str) -> dict[str, Callable[[Host], None]]:
-    """Return what may happen to a file that was laid down."""
-
     def linked(host: Host) -> None:
         host.path(path).rename(host.path(f"{path}.moved"))
         host.path(path).symlink_to(host.path(f"{path}.moved"))
@@ -173,7 +168,6 @@ def changes(path: str) -> dict[str, Callable[[Host], None]]:
 
 
 def folder_changes(path: str) -> dict[str, Callable[[Host], None]]:
-    """Return what may happen to a folder."""
     return {
         f"{path} is gone": lambda host: host.path(path).rename(host.path(f"{path}.moved")),
         f"{path} is closed": lambda host: host.path(path).chmod(0o700),
@@ -312,7 +306,7 @@ def test_it_is_seen_when(
     assert ask() == []
     host.told["close"] = listener.close
     happens(host)
-    # The note is in one of the folders.
+    # The stamp is in one of the folders.
     expected = fact if Path(host.told["stamp"]).exists() else "nothing is noted there"
     assert expected in ask(dry=True)
     assert expected in ask()
@@ -322,7 +316,6 @@ def test_it_is_seen_when(
 def test_what_must_be_is_not_believed_because_it_was_noted(
     host: Host, ask: Callable[..., list[str]], listener: socket.socket
 ) -> None:
-    """An agent that died right after it was started is no state to keep."""
     host.unit_says(WORKER_UNIT, ActiveState="failed")
     listener.close()
     expected = ["the agent's port", f"unit {WORKER_UNIT}"]
@@ -378,7 +371,7 @@ def test_everything_on_the_way_forgets_it_but_check_mode(
 
 
 def test_every_file_that_a_role_lays_down_is_looked_at() -> None:
-    """As the tasks say it, before any variable has its value."""
+    """Compares the tasks' unexpanded text."""
     for role in ("runtime", "worker"):
         told = yaml.safe_load((ROOT / f"roles/{role}/vars/main.yml").read_text())[f"__{role}_laid"]
         written = {
@@ -392,7 +385,7 @@ def test_every_file_that_a_role_lays_down_is_looked_at() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path, inputs: ModuleType) -> Path:
-    """A copy of all on the controller that decides about a host."""
+    """Copy the sources that decide about a host."""
     root = tmp_path / "checkout"
     for name in (*inputs.SOURCES, "paretopipe_runtime/version.py", "paretopipe_runtime/cli.py"):
         source = ROOT / name
@@ -409,7 +402,7 @@ def checkout(tmp_path: Path, inputs: ModuleType) -> Path:
 
 @pytest.fixture
 def decide(inputs: ModuleType, checkout: Path) -> Callable[..., dict[str, str]]:
-    """Return the digests of what decides about a host, with some of it changed."""
+    """Return a function that digests the inputs."""
 
     def decided(**changed: Any) -> dict[str, str]:
         certificate = {
@@ -499,7 +492,7 @@ def test_the_user_is_told_why(action: ModuleType) -> None:
 
 
 def test_the_question_is_one_program(look: ModuleType, host: Host) -> None:
-    """As it is sent: to an interpreter that finds nothing but its standard library."""
+    """Runs it as sent."""
     import subprocess
 
     question = json.dumps({**host.told, "keep": True})

@@ -1,4 +1,4 @@
-"""Our units: as tight by systemd's measure as can be, none left out, no secret in a command."""
+"""Units are tightly sandboxed and all rated, and no secret is in a command."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ UNITS: dict[str, tuple[Callable[[], str], float]] = {
         lambda: units.job("bench", "__bench_sandbox_node", bench_peers=["192.0.2.11"]),
         NETWORK_FACING,
     ),
-    # It listens nowhere. Its agents' addresses are in a document that the role does not read.
+    # It listens nowhere. Its agents' addresses are in a document, unknown to the role.
     "bench": (lambda: units.job("bench", "__bench_sandbox"), 2.0),
-    # Root, for it writes below /sys; no network.
+    # Root, to write below /sys; no network.
     "governor": (
         lambda: units.written(
             "worker", "paretopipe-governor.service.j2", worker_governor="performance"
@@ -71,7 +71,7 @@ def test_systemd_rates_it_as_safe(tmp_path: Path, name: str) -> None:
 
 
 def test_no_role_starts_a_unit_that_is_not_rated() -> None:
-    """A new template or `systemd-run` has to be entered above; the testbed's are no host's."""
+    """Lists new templates and `systemd-run` commands, except the testbed's."""
     found = sorted(
         str(path.relative_to(units.ROLES))
         for role in units.ROLES.iterdir()
@@ -141,13 +141,12 @@ def test_the_agent_sees_a_gpu_only_where_it_is_to_compute_there() -> None:
     assert "SupplementaryGroups" not in hidden
     assert "SupplementaryGroups=video\n" in shown
     assert "ExecStartPre=-+/usr/bin/nvidia-modprobe " in shown
-    # What keeps the clock without ProtectClock.
+    # Protects the clock without ProtectClock.
     assert "CapabilityBoundingSet=\n" in shown
     assert "SystemCallFilter=~@privileged\n" in shown
 
 
 def command(**variables: str) -> list[str]:
-    """Return the command as the role's task makes it."""
     (task,) = [
         task
         for task in yaml.safe_load(BENCH.read_text())

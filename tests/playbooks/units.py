@@ -1,4 +1,4 @@
-"""The unit files that roles write, and those that systemd makes of their `systemd-run` commands."""
+"""Unit files of the roles, and those behind their `systemd-run` commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
 def trusted(value: Any) -> Any:
-    """Mark every string as a template, as Ansible does with what it reads from a role."""
+    """Mark every string as a template, as Ansible does for a role's files."""
     if isinstance(value, dict):
         return {key: trusted(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -37,13 +37,11 @@ def _templar(role: str, variables: dict[str, Any]) -> Templar:
 
 
 def written(role: str, template: str, **variables: Any) -> str:
-    """Return the unit file that a role makes of its template."""
     text = (ROLES / role / "templates" / template).read_text()
     return str(_templar(role, variables).template(trust_as_template(text)))
 
 
 def worker(**variables: Any) -> str:
-    """Return the agent's unit file."""
     values = {
         "worker_address": "192.0.2.11",
         "worker_peers": ["192.0.2.10", "192.0.2.11", "192.0.2.12"],
@@ -54,17 +52,16 @@ def worker(**variables: Any) -> str:
 
 
 def value(role: str, name: str, **variables: Any) -> Any:
-    """Return the value of one of a role's variables."""
     return _templar(role, variables).template(trust_as_template(f"{{{{ {name} }}}}"))
 
 
 def words(role: str, expression: str, **variables: Any) -> list[str]:
-    """Return the list that an expression over a role's variables comes to."""
+    """Evaluate an expression over a role's variables to a list."""
     return list(_templar(role, variables).template(trust_as_template(f"{{{{ {expression} }}}}")))
 
 
 def transient(command: Sequence[str]) -> str:
-    """Return the unit that a `systemd-run` command stands for."""
+    """Return the unit file behind a `systemd-run` command."""
     lines = ["[Service]", "ExecStart=/bin/true"]
     lines += [
         word.removeprefix("--property=") for word in command if word.startswith("--property=")
@@ -73,18 +70,16 @@ def transient(command: Sequence[str]) -> str:
 
 
 def job(role: str, sandbox: str, **variables: Any) -> str:
-    """Return the unit that the role job starts with a sandbox of another role's."""
     told = {"job_sandbox": value(role, sandbox, **variables), "job_units": ""}
     return transient(words("job", "__job_systemd", **told))
 
 
 def netem_revert() -> str:
-    """Return the service that the shaped host's timer starts."""
     sandbox = words("netem", "__netem_revert_sandbox | job_sandbox(walls=false)")
     lease = part("netem_lease")
     tools = lease.Tools("/sbin/tc", "/sbin/ip", "/bin/systemctl", "/bin/systemd-run")
     return transient(lease.Lease(tools, "eth0", "ppw-eth0").arm(60, "a test", sandbox))
 
 
-if __name__ == "__main__":  # for a process that Ansible must not be imported into
+if __name__ == "__main__":  # for a process that must not import Ansible
     print(worker(**json.loads(sys.argv[1])))

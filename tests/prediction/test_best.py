@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reports.objectives import LATENCY, THROUGHPUT
 from reports.prediction.best import balanced, best, best_by_rate, best_by_rtt
 from reports.prediction.predictor import Prediction, Predictor
 from reports.prediction.transport import Transport
@@ -28,7 +29,7 @@ def test_a_slow_link_prefers_the_smaller_tensor() -> None:
     # P1: 1.1 s and 1 MB; P2: 1.5 s and 0.25 MB. Equal where 0.75 MB take 0.4 s.
     predictor = plain(((0.0, 0.9, 1.4, 2.0), (0.0, 0.8, 0.9, 1.0)), (0, 1_000_000, 250_000, 0))
     border = 750_000 * 8 * 1514 / 1448 / 1e6 / 0.4
-    found = best_by_rate(predictor, 0.0, GRID)
+    found = best_by_rate(predictor, 0.0, GRID, LATENCY)
     assert [cuts for *_, cuts in found] == [(2,), (1,)]
     assert found[0][1] == pytest.approx(border, rel=2e-3)
     assert found[0][1] == found[1][0]
@@ -41,12 +42,12 @@ def test_delay_does_not_change_the_fastest_split_but_the_busiest() -> None:
     predictor = plain(
         ((0.0, 0.5, 0.6, 0.7), (0.0, 0.0, 0.4, 0.5)), (0, 0, 0, 0), window=2, batches=400
     )
-    assert [cuts for *_, cuts in best_by_rtt(predictor, None, GRID)] == [(2,)]
-    found = best_by_rtt(predictor, None, GRID, "throughput")
+    assert [cuts for *_, cuts in best_by_rtt(predictor, None, GRID, LATENCY)] == [(2,)]
+    found = best_by_rtt(predictor, None, GRID, THROUGHPUT)
     assert [cuts for *_, cuts in found] == [(1,), (2,)]
     # P1 moves two a latency of 1 s + delay, P2 one each 0.6 s: equal at a delay of 0.2 s.
-    assert best(predictor, 150, None, "throughput") == (1,)
-    assert best(predictor, 250, None, "throughput") == (2,)
+    assert best(predictor, 150, None, THROUGHPUT) == (1,)
+    assert best(predictor, 250, None, THROUGHPUT) == (2,)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -65,9 +66,7 @@ def test_what_is_looked_at_first_does_not_change_which_split_is_the_busiest(seed
                 cuts: predictor.throughput_img_s(cuts, rtt_ms, rate_mbit)
                 for cuts in predictor.splits
             }
-            assert best(predictor, rtt_ms, rate_mbit, "throughput") == max(
-                busy, key=busy.__getitem__
-            )
+            assert best(predictor, rtt_ms, rate_mbit, THROUGHPUT) == max(busy, key=busy.__getitem__)
             for cuts, img_s in busy.items():
                 assert predictor.at_most_img_s(cuts, rtt_ms, rate_mbit) >= img_s * (1 - 1e-12)
 

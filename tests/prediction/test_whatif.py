@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from reports.data.records import read
+from reports.objectives import LATENCY
 from reports.page.render import environment
 from reports.page.sections import whatif
 from reports.page.sheet import Section, Sheet
@@ -203,7 +204,7 @@ def test_errors_stand_beside_every_prediction(section: Section, sheet: Sheet) ->
     split = next(split for split in cell.splits if split.name == name)
     predictor = sheet.predictors[cell.id]
     assert isinstance(predictor, Predictor)
-    off = predictor.latency_s(split.cuts, 0.2, 930) / split.latency - 1
+    off = predictor.latency_s(split.cuts, 0.2, 930) / split.median(LATENCY) - 1
     assert latency.endswith(f" s, {whatif.signed(off)}")
 
 

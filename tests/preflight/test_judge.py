@@ -85,7 +85,7 @@ def test_what_is_asked_comes_from_the_plans() -> None:
     yaml = importlib.import_module("yaml")
     files = {
         name: yaml.safe_load((ROOT / f"experiments/{name}.yml").read_text())
-        for name in ("full", "models", "scenarios")
+        for name in ("full", "scenarios")
     }
     hosts = {
         name: {
@@ -97,9 +97,7 @@ def test_what_is_asked_comes_from_the_plans() -> None:
         for name in ("pi1", "pi2", "server")
     }
     options = {"model": "alexnet", "engine": "eager,onnxruntime", "batch": "4"}
-    planned = cells.plan_cells(
-        options, files["full"], files["models"], files["scenarios"], hosts, {}, "server"
-    )
+    planned = cells.plan_cells(options, files["full"], files["scenarios"], hosts, {}, "server")
     asked = asked_of(planned, "server", named=True)
     both = tuple(Load("alexnet", 4, 224, engine, "tuned") for engine in ("eager", "onnxruntime"))
     assert asked.loads["pi1"] == asked.loads["pi2"] == both
@@ -110,7 +108,7 @@ def test_what_is_asked_comes_from_the_plans() -> None:
     assert asked.cached_mib["pi2"] == 2 * alexnet.weights + alexnet.lasts
     only = cells.plan_cells(
         {**options, "scenarios": "baseline"},
-        *(files["full"], files["models"], files["scenarios"], hosts, {}, "server"),
+        *(files["full"], files["scenarios"], hosts, {}, "server"),
     )
     assert not asked_of(only, "server", named=True).shaped
 

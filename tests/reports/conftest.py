@@ -1,4 +1,4 @@
-"""A synthetic sweep, read and rendered once for all tests of the report."""
+"""A synthetic sweep, read and rendered once for all report tests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ MODEL = "mobilenetv2.html"
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with four cells, end points, sentinels and a block measured twice.
-
-    Its block profiles and links are there too; tests that change files make their own folder.
-    """
+    """Four cells with end points, sentinels, profiles, links and a block measured twice."""
     folder = tmp_path_factory.mktemp("synthetic")
     synthetic_sweep.write(
         folder, end_points=True, sentinels=True, again=[2], profiles=True, links=True
@@ -28,25 +25,22 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sweep_files(sweep: Path) -> dict[str, str]:
-    """Return every file of its report."""
     return pages(read(sweep))
 
 
 @pytest.fixture(scope="session")
 def page(sweep_files: dict[str, str]) -> str:
-    """Return the HTML of the sweep's model."""
     return sweep_files[MODEL]
 
 
 @pytest.fixture(scope="session")
 def table(sweep_files: dict[str, str]) -> str:
-    """Return the CSV of the sweep."""
     return sweep_files["runs.csv"]
 
 
 @pytest.fixture(scope="session")
 def kinds_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with cells that differ in backend, engine or allocators only."""
+    """Cells that differ in backend, engine or allocators only."""
     folder = tmp_path_factory.mktemp("kinds")
     synthetic_sweep.write_kinds(folder)
     return folder
@@ -54,11 +48,9 @@ def kinds_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def kinds_files(kinds_sweep: Path) -> dict[str, str]:
-    """Return every file of the report of that folder."""
     return pages(read(kinds_sweep))
 
 
 @pytest.fixture(scope="session")
 def kinds_page(kinds_files: dict[str, str]) -> str:
-    """Return the HTML of its model."""
     return kinds_files[MODEL]

@@ -1,4 +1,4 @@
-"""Cells whose latencies and throughputs are known: what a report says of them can be checked."""
+"""Cells with known latencies and throughputs, to check a report's statements."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def write(
     repeats: int = 5,
     **cell: object,
 ) -> None:
-    """Write a cell with these splits, and all on pi1, all on pi2 if `ends` are given.
+    """Write a cell with these splits, and with `ends` all on pi1 and all on pi2.
 
-    `noise` is the deviation of a run's logarithms; without it all runs of a split are the same.
+    `noise` is the deviation of a run's logarithms; without it a split's runs are equal.
     """
     source = random.Random(1)
     lines = [
@@ -50,10 +50,9 @@ def write(
 
 
 def sheet(folder: Path, delta: float = 0.02) -> Sheet:
-    """Return what the page of these records is made from."""
     return Sheet.of(read(folder), delta)
 
 
 def plain(sentences: Iterable[Sentence]) -> dict[str, str]:
-    """Return the texts by their labels, without links and non-breaking spaces."""
+    """Return texts by label, without links and non-breaking spaces."""
     return {one.label: one.text.striptags().replace("\xa0", " ") for one in sentences}

@@ -1,6 +1,6 @@
-"""The measurements of real Raspberry Pis in ``data/`` as records of runs, a file a model.
+"""Measurements of real Raspberry Pis in ``data/`` as records, a file per model.
 
-Latency is part 1, network and part 2 in turn; throughput is 8 images over the longest of the three.
+Latency sums part 1, network and part 2; throughput is 8 images over the longest of them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tests.reports.synthetic_sweep import write_cell
 
 SOURCE = Path(__file__).parent / "data" / "pi4b_to_pi4b_batch8.csv"
 BATCH = 8
-# After so many blocks of Table I comes the cut of each row; see data/README.md.
+# Blocks of Table I before each row's cut; see data/README.md.
 _RESNET18 = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 10, 8: 12}
 
 
 def rows() -> Iterator[tuple[str, int, tuple[float, float, float]]]:
-    """Yield model, split as the file numbers it, and part 1, part 2 and network in seconds."""
+    """Yield model, the file's split number, and seconds of part 1, part 2 and network."""
     with SOURCE.open(encoding="utf-8", newline="") as file:
         for name, split, *seconds in list(csv.reader(file))[1:]:
             part1, part2, network = map(float, seconds)
@@ -29,14 +29,13 @@ def rows() -> Iterator[tuple[str, int, tuple[float, float, float]]]:
 
 
 def cut(model: str, split: int) -> int:
-    """Return after how many blocks of Table I a split of the file cuts."""
+    """Return the block of Table I after which a split cuts."""
     if model == "resnet18":
         return _RESNET18[split]
     return min(split, 16) + 4 if model == "resnet50" else split
 
 
 def write(folder: Path) -> list[Path]:
-    """Write a cell file for each model; return them."""
     folder.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[Record]] = {}
     repeats: Counter[tuple[str, int]] = Counter()

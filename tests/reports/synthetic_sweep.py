@@ -1,7 +1,6 @@
-"""Invented records for testing the report: seeded, in the real format, never a measurement.
+"""Seeded synthetic records in the real format, never a measurement.
 
-Every host says "synthetic" where a real one names its processor, so that a page made from
-these records cannot be mistaken for a result.
+Hosts have the processor "synthetic", so that a page cannot be mistaken for a result.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from paretopipe_runtime.contract.lines import Record, checksum
-from reports import paper
+from paretopipe_runtime.contract.models import MODELS
 
 NAMES = [f"features.{k}" for k in range(19)] + ["pool", "classifier"]
 CHANNELS = [32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320, 1280, 1280]
@@ -29,13 +28,13 @@ NETWORKS: dict[str, tuple[dict[str, str] | None, float, float]] = {
     "wan": (WAN, 200.3, 4.8),
 }
 PAIRINGS = {"pi_to_pi": ["pi1", "pi2"], "pi_to_gpu": ["pi1", "server"]}
-# Of a link without shaping: sent and received by stages that compute nothing.
+# Of an unshaped link, between stages that compute nothing.
 PAYLOADS = [4_000, 40_000, 400_000, 4_000_000, 12_845_056]
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """A model's blocks as the invented runs and profiles know them; times on a Pi, in seconds."""
+    """A model's blocks, with times on a Pi in seconds."""
 
     names: list[str]
     channels: list[int]  # after each block but the last
@@ -44,10 +43,10 @@ class Blocks:
 
     @classmethod
     def of(cls, model: str) -> Blocks:
-        """Return MobileNetV2's blocks, or as many like them as the paper counts for the model."""
+        """Return MobileNetV2's blocks, or as many like them as the model has."""
         if model == "mobilenetv2":
             return cls(NAMES, CHANNELS, SIDES, PI_S)
-        count = paper.block_count(model) or len(NAMES)
+        count = MODELS[model].blocks if model in MODELS else len(NAMES)
         like = [k * len(NAMES) // count for k in range(count)]
         return cls(
             [f"block.{k}" for k in range(count)],
@@ -57,12 +56,12 @@ class Blocks:
         )
 
     def seconds(self, host: str) -> list[float]:
-        """Return each block's time for a batch: on a Pi, or on the server, which is faster."""
+        """Return each block's seconds per batch."""
         faster = GPU_TIMES_FASTER if host == "server" else 1
         return [seconds / faster for seconds in self.pi_s]
 
     def bytes_at(self, cut: int, batch: int, image_px: int) -> tuple[list[int], int]:
-        """Return shape and bytes of the tensor at a cut; cut 0 is the model's input."""
+        """Return shape and bytes of the tensor at a cut; cut 0 is the input."""
         channels, side = (self.channels[cut - 1], self.sides[cut - 1]) if cut else (3, image_px)
         return [batch, channels, side, side], 4 * batch * channels * side * side
 
@@ -85,11 +84,11 @@ def write(
     Parameters
     ----------
     flaws
-        Leave out one split and spoil four runs of the first model.
+        Omit one split and spoil four runs of the first model.
     end_points, sentinels, again
         As in `cell`; `again` in pi_to_pi's baseline only.
     profiles, links
-        Write the block profiles of each model and the links of both pairings too.
+        Add block profiles and links of both pairings.
     """
     source = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +124,7 @@ def write(
     return paths
 
 
-# Backend, engine and allocators of each cell; what its latency and compute are of the plainest's.
+# Backend, engine and allocators of each cell; its latency and compute relative to the plainest's.
 KINDS: dict[tuple[str, str, tuple[str, str]], tuple[float, float]] = {
     ("socket", "eager", ("tuned", "tuned")): (1.0, 1.0),
     ("rpc", "eager", ("tuned", "tuned")): (1.1, 1.0),
@@ -141,9 +140,9 @@ def write_kinds(
     kinds: Sequence[tuple[str, str, tuple[str, str]]] = tuple(KINDS),
     repeats: int = 5,
 ) -> list[Path]:
-    """Write cells that differ in backend, engine or allocators only, with known ratios.
+    """Write cells that differ in backend, engine or allocators only.
 
-    The same seed for each, so that a ratio of medians is exactly the one of `KINDS`.
+    All have one seed, so that ratios of medians are exactly those of `KINDS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -173,7 +172,6 @@ def write_kinds(
 
 
 def write_cell(folder: Path, lines: Sequence[Record]) -> Path:
-    """Write sealed records as one cell file."""
     path = folder / f"{lines[0]['plan']['cell_id']}.jsonl"
     text = "".join(f"{json.dumps(seal(line), ensure_ascii=False)}\n" for line in lines)
     path.write_text(text, encoding="utf-8")
@@ -181,7 +179,6 @@ def write_cell(folder: Path, lines: Sequence[Record]) -> Path:
 
 
 def seal(record: Record) -> Record:
-    """Return the record with its checksum."""
     return {**record, "crc32": checksum(record)}
 
 
@@ -202,20 +199,18 @@ def cell(
     again: Sequence[int] = (),
     **plan: Any,
 ) -> Iterator[Record]:
-    """Yield a plan line and its runs, in randomised blocks as the sweep runs them.
+    """Yield a plan line and its runs, in randomised blocks as a sweep does.
 
-    Without `allocators` the records are like those of the first ParetoPipe, which had none; without
-    `devices` like those of an inventory that names no GPU.
+    Without `allocators` or `devices` records are like older ones, which lacked them.
 
     Parameters
     ----------
     end_points
-        Measure everything on the first host and everything on the last in every block.
+        Measure everything on the first host, and on the last, in every block.
     sentinels
         Measure the middle split at both ends of every block.
     again
-        Numbers of the blocks whose closing sentinel is 20 % slower, and which a second pass
-        measures once more (with `sentinels`).
+        Blocks with a closing sentinel 20 % slower, measured again in a second pass.
     """
     asked, rtt, rate = NETWORKS[scenario]
     blocks = Blocks.of(model)
@@ -291,7 +286,7 @@ def run(
     order: int,
     extra: Record | None = None,
 ) -> Record:
-    """Return one invented valid run; `extra` are factors that only some runs have."""
+    """Return a valid run; `extra` are factors of some runs only."""
     hosts = [worker["host"] for worker in plan["workers"]][: len(cuts) + 1]
     measured, batch = plan["scenario"]["measured"], plan["batch_size"]
     blocks = Blocks.of(plan["model"])
@@ -327,7 +322,7 @@ def run(
         for part, device in zip(stages, devices, strict=True):
             part |= gpu(device) if device != "cpu" else {"device": "cpu"}
     if plan["backend"].startswith("rpc"):
-        for hop in hops:  # RPC cannot tell when a tensor began to arrive
+        for hop in hops:  # RPC has no arrival time
             hop["receive_s"] = {"latency": []}
             hop |= {"via": "server"} if plan["backend"] == "rpc_hub" else {}
     hops.append({"from": hosts[-1], "to": "server", "bytes_per_batch": 40 * batch})
@@ -384,7 +379,6 @@ def run(
 
 
 def security(backend: str, transport: str = "plain") -> str:
-    """Return how the processes of a backend know each other."""
     return {"plain": "hmac", "tls": "tls"}[transport] if backend == "socket" else "rpc-insecure"
 
 
@@ -397,7 +391,6 @@ def stage(
     seconds: float,
     names: Sequence[str],
 ) -> Record:
-    """Return one invented stage."""
     return {
         **{"index": index, "host": host, "first_block": first, "end_block": end},
         "block_names": [*names[first:end]],
@@ -416,7 +409,7 @@ GPU_FACTS = {
 
 
 def gpu(device: str) -> Record:
-    """Return what an invented stage on a GPU says beside the rest."""
+    """Return a GPU stage's further fields."""
     return {
         **{"device": device, "gpu_percent": 22.0, "gpu_samples": 40, "gpu_others": 1},
         **{"gpu_used_bytes": 512 * 2**20, "gpu_others_bytes": 2**20},
@@ -426,7 +419,6 @@ def gpu(device: str) -> Record:
 
 
 def facts(host: str) -> Record:
-    """Return an invented host that says so."""
     return {
         **{"cpu_model": "synthetic (not measured)", "cpu_count": 4, "memory_bytes": 4 * 2**30},
         **{"machine": "x86_64" if host == "server" else "aarch64", "os": "synthetic"},
@@ -452,7 +444,7 @@ def profile(
     image_px: int = 224,
     batch_size: int = 8,
 ) -> Iterator[Record]:
-    """Yield a plan line and block profiles that agree with the runs of `cell`."""
+    """Yield a plan line and block profiles consistent with `cell`."""
     blocks, cell_id = Blocks.of(model), f"{model}.profile"
     plan = {"schema_version": 1, "kind": "profile", "cell_id": cell_id, "model": model}
     yield {"schema_version": 1, "kind": "plan", "plan": plan}
@@ -503,7 +495,7 @@ def link(
     scenario: str = "baseline",
     backend: str = "socket",
 ) -> Iterator[Record]:
-    """Yield a plan line and measurements of a link whose stages compute nothing."""
+    """Yield a plan line and measurements of a link, without computing."""
     asked, rtt, rate = NETWORKS[scenario]
     cell_id = f"link.{'-'.join(hosts)}.{backend}"
     plan = {"schema_version": 1, "kind": "link", "cell_id": cell_id, "hosts": [*hosts]}
@@ -520,7 +512,7 @@ def link(
             "transfers": [
                 {
                     "payload_bytes": size,
-                    # What a run of `cell` takes beside its stages' 2 ms each and this.
+                    # The rest of a run of `cell`, beside its stages' 2 ms each.
                     "latency_s": jitter(source, 0.034 + rtt / 2e3 + size * 8 / rate / 1e6, 5),
                     "pace_s": max(jitter(source, size * 8 / rate / 1e6, 1)[0], 0.002),
                 }
@@ -533,7 +525,6 @@ def link(
 
 
 def jitter(source: random.Random, seconds: float, times: int) -> list[float]:
-    """Return a few values near the one given."""
     return [seconds * source.lognormvariate(0, 0.006) for _ in range(times)]
 
 
@@ -548,6 +539,6 @@ def spoil(lines: list[Record]) -> None:
 
 
 def bare(record: Record, status: str, message: str) -> Record:
-    """Return the record of a run that measured nothing."""
+    """Return a run's record without measurements."""
     keys = ("schema_version", "kind", "run_key", "attempt", "started_at", "cell_id", "factors")
     return {**{key: record[key] for key in keys}, "status": status, "message": message}

@@ -1,4 +1,4 @@
-"""The pages in a browser, opened from disk as a reader opens them: no server, no network."""
+"""The pages in a browser, opened from disk: no server, no network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from tests.reports.conftest import MODEL
 
 
 def written(files: dict[str, str], folder: Path) -> Path:
-    """Return the folder with the files of a report in it."""
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8", newline="")
     return folder
@@ -23,26 +22,25 @@ def written(files: dict[str, str], folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def site(sweep_files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with every page of the synthetic sweep."""
+    """Write the synthetic sweep's pages."""
     return written(sweep_files, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
 def kinds_site(kinds_files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the pages of the sweep that compares backends, engines and allocators."""
+    """Write the pages that compare backends, engines and allocators."""
     return written(kinds_files, tmp_path_factory.mktemp("kinds_site"))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return one browser for all tests here."""
     with headless() as browser:
         yield browser
 
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Tab]:
-    """Return an empty tab; after the test nothing may have gone wrong or out."""
+    """Yield an empty tab, then check for errors and requests."""
     with empty_tab(browser) as tab:
         yield tab
 
@@ -92,7 +90,7 @@ def test_a_keyboard_reaches_points_and_rows(tab: Tab, site: Path) -> None:
 
 
 def values(page: Page, column: int) -> list[float | None]:
-    """Return the sort values of a column of the first table of splits, as the rows stand."""
+    """Return a column's sort values in the first table of splits."""
     cells = page.locator("table.splits").first.locator(f"tbody tr > :nth-child({column + 1})")
     texts = cells.evaluate_all("all => all.map(one => one.dataset.value ?? one.textContent)")
     return [float(text) if text else None for text in texts]
@@ -130,7 +128,7 @@ def test_the_filter_goes_over_all_tables(tab: Tab, site: Path) -> None:
     shown = tab.page.locator("table.splits tbody tr:not([hidden])")
     assert shown.count() > 0
     assert shown.evaluate_all("all => all.every(row => row.classList.contains('front'))")
-    # A link to a row that is filtered out shows it all the same.
+    # A link to a filtered row shows it.
     off = tab.page.locator("#fronts a.point:not(.front)").first
     off.focus()
     tab.page.keyboard.press("Enter")
@@ -146,8 +144,8 @@ def test_on_a_narrow_screen_the_sections_fold(tab: Tab, site: Path) -> None:
     tab.page.locator(".contents summary").click()
     link.click()
     assert tab.hash() == "#methods"
-    assert not link.is_visible()  # out of the way again
-    assert tab.page.locator(".contents summary").is_visible()  # and still at hand
+    assert not link.is_visible()  # hidden again
+    assert tab.page.locator(".contents summary").is_visible()  # still visible
 
 
 def test_it_follows_the_dark_theme(tab: Tab, site: Path) -> None:
@@ -162,7 +160,7 @@ def test_it_follows_the_dark_theme(tab: Tab, site: Path) -> None:
 
 
 def brightness(colour: str) -> float:
-    """Return the mean of red, green and blue of an opaque colour as a browser writes it."""
+    """Return the mean of an opaque colour's red, green and blue."""
     parts = [int(part) for part in re.findall(r"\d+", colour)]
     assert len(parts) == 3, colour
     return sum(parts) / 3
@@ -173,7 +171,7 @@ def test_it_prints(tab: Tab, site: Path) -> None:
     tab.page.emulate_media(media="print")
     for hidden in ("nav", ".controls", "input[type=range]", "#downloads"):
         assert not tab.page.locator(hidden).first.is_visible(), hidden
-    # What is folded on the screen is on paper.
+    # Folded on the screen, printed on paper.
     folded = tab.page.locator("main details:not([open]):not(.screen) table").first
     assert folded.is_visible()
     printed = tab.page.pdf(prefer_css_page_size=True)

@@ -1,4 +1,4 @@
-"""What ran where: a GPU is named, never mixed with a CPU, and compared with one where both are."""
+"""Devices: a GPU is named, never mixed with a CPU, and compared with one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ TUNED = ("tuned", "tuned")
 
 
 def write(folder: Path, devices: tuple[str, ...] = (), faster: float = 1.0, **plan: Any) -> None:
-    """Write a cell whose second stage takes its time divided by `faster`."""
     lines = [
         *synthetic.cell(random.Random(1), allocators=TUNED, devices=devices, **{**PAIR, **plan})
     ]
@@ -89,7 +88,7 @@ def test_a_gpu_is_compared_with_the_processor(sheet: Sheet) -> None:
     )
     assert "compute time of stage 2 (server) is 0.250 times that with CPU" in text
     (section,) = comparisons(sheet)
-    assert (section["id"], section["apart"]) == ("devices", [])
+    assert (section["id"], section["unmatched"]) == ("devices", [])
     assert section["items"][0]["over"] == ""
     for factor in (BACKEND, ENGINE, ALLOCATOR):
         assert compare.find(sheet.cells, factor) == []
@@ -115,7 +114,7 @@ def test_everything_on_the_first_host_belongs_to_the_cell_though_it_has_no_gpu(
 
 
 def test_runs_under_another_device_are_left_out(tmp_path: Path) -> None:
-    """As where a cell's file holds both: the newest valid runs' settings hold."""
+    """The newest valid runs' settings count."""
     old = [*synthetic.cell(random.Random(1), devices=("cpu", "cuda"), **{**PAIR, "repeats": 1})]
     new = [*synthetic.cell(random.Random(2), devices=("cpu", "cuda:1"), **{**PAIR, "repeats": 1})]
     for line in new:

@@ -1,4 +1,4 @@
-"""Processes on one machine are said to be that wherever they are shown, and stay by themselves."""
+"""Emulation by processes is named wherever shown, and kept apart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EMULATED = {"emulation": "processes"}
 
 
 def written(folder: Path, *plans: Record) -> dict[str, str]:
-    """Write a small cell with each of these additions to its plan; return the report."""
+    """Write a small cell per change of the plan; return the report."""
     for plan in plans:
         lines = synthetic.cell(
             random.Random(1), splits=[[3], [9]], repeats=3, allocators=("tuned", "tuned"), **plan
@@ -29,7 +29,7 @@ def written(folder: Path, *plans: Record) -> dict[str, str]:
 
 
 def lead(page: str) -> str:
-    """Return what stands above the first section."""
+    """Return the page above its first section."""
     return page.partition("<header>")[2].partition("</header>")[0]
 
 
@@ -75,7 +75,6 @@ def test_processes_and_hosts_are_never_pooled_nor_compared(tmp_path: Path) -> No
 
 
 def test_one_s_records_under_the_other_s_name_do_not_count(tmp_path: Path) -> None:
-    """As where a cell's file was named after neither: the newest run's kind counts."""
     lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=3)]
     for line in lines[1:]:
         line["factors"] |= EMULATED if line["factors"]["repeat"] == 3 else {}

@@ -1,4 +1,4 @@
-"""A report of a sweep that is not over says so, and how much of it there is."""
+"""A report of an unfinished sweep says so, and how much there is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.reports import synthetic_sweep as synthetic
 
 
 def begun(folder: Path, scenario: str, until: int, *more: str) -> None:
-    """Write a cell of which blocks up to `until` of three are there, and of some splits `more`."""
+    """Write a cell with blocks up to `until` of three, and `more` of some splits."""
     lines = synthetic.cell(random.Random(1), scenario=scenario, splits=[[3], [9]], repeats=3)
     kept = [
         line

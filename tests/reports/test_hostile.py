@@ -1,4 +1,4 @@
-"""Record files that nobody should have written: a clear message or a safe page, never a crash."""
+"""Hostile record files: a clear message or a safe page, never a crash."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def some_cell(**plan: Any) -> list[Record]:
 
 
 def canonical(record: Record) -> bytes:
-    """Return a sealed line as the runtime writes it, NaN and all."""
+    """Return a sealed line as the runtime writes it, including NaN."""
     rest = {key: value for key, value in record.items() if key != "crc32"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     sealed = {**rest, "crc32": f"{zlib.crc32(text.encode()):08x}"}
@@ -52,7 +52,7 @@ def write(folder: Path, lines: Sequence[Record | bytes], name: str = "cell.jsonl
 
 
 def everything(records: Records) -> tuple[list[Cell], Sequence[str]]:
-    """Go all the way to cells, profiles and the CSV; return cells and why attempts are left out."""
+    """Read cells, profiles and the CSV; return cells and reasons of omissions."""
     frame = tidy(records.runs)
     cells = build(records.plans, records.runs, frame)
     profiles(records), links(records)
@@ -61,7 +61,6 @@ def everything(records: Records) -> tuple[list[Cell], Sequence[str]]:
 
 
 def changed(record: Record, path: Sequence[Any], value: Any) -> Record:
-    """Return a copy with one value put in another's place."""
     whole = copy.deepcopy(record)
     place = whole
     for step in path[:-1]:
@@ -71,7 +70,7 @@ def changed(record: Record, path: Sequence[Any], value: Any) -> Record:
 
 
 class Page(HTMLParser):
-    """The tags of a page, scripts' text not among them."""
+    """A page's tags, without scripts' text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -304,7 +303,7 @@ def test_splits_that_no_machine_could_list_are_not_listed(tmp_path: Path) -> Non
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the way to every value of a record."""
+    """Return the path to every value of a record."""
     inner = (
         value.items()
         if isinstance(value, dict)
@@ -359,7 +358,7 @@ def test_any_value_in_any_place_is_damaged_left_out_or_harmless(
         way = data.draw(st.sampled_from(places(line)))
         line = changed(line, way, data.draw(VALUES))
     write(tmp_path, [*some_cell(), line])
-    with contextlib.suppress(ReportError):  # where the value makes it a newer version's record
+    with contextlib.suppress(ReportError):  # the value may make it a newer version's record
         everything(read(tmp_path))
 
 
@@ -368,7 +367,7 @@ def test_any_value_in_any_place_is_damaged_left_out_or_harmless(
 
 @pytest.fixture(scope="module")
 def hostile_pages(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str]:
-    """Return every page of a report whose names are all attacks."""
+    """Return a report's pages with attacks for names."""
     folder = tmp_path_factory.mktemp("hostile")
     end = "</script><script>alert(3)</script>"
     names = {"model": SCRIPT, "scenario": SCRIPT + end, "split": f"P3{SCRIPT}"}

@@ -1,4 +1,4 @@
-"""The folder of a report: its files, the index above the models, what the command line promises."""
+"""A report's folder: files, index, and the command line."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from reports.data import repeat
 from reports.data.records import read
 from reports.data.tidy import csv, tidy
 from reports.errors import ReportError
+from reports.objectives import LATENCY
 from reports.page import render
 from reports.page.sections import downloads
 from reports.page.sheet import DELTA, Sheet
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two models, one of which lacks a cell and has another only planned."""
+    """Two models; one lacks a cell and has another only planned."""
     folder = tmp_path_factory.mktemp("two")
     models, splits = ("mobilenetv2", "vgg16"), [[3], [9], [17]]
     synthetic.write(folder, models=models, repeats=3, flaws=False, splits=splits)
@@ -44,7 +45,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with one cell of one model."""
     folder = tmp_path_factory.mktemp("one")
     synthetic.write_cell(folder, [*synthetic.cell(random.Random(1), splits=[[3], [9], [10]])])
     return folder
@@ -52,18 +52,16 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(one: Path) -> dict[str, str]:
-    """Return every file of its report."""
     return render.pages(read(one))
 
 
 @pytest.fixture(scope="module")
 def made(two: Path) -> dict[str, str]:
-    """Return every file of the report of two models."""
     return render.pages(read(two))
 
 
 def links(page: str) -> set[tuple[str, str]]:
-    """Return the files and ids that a page leads to outside itself."""
+    """Return files and ids outside the page that it links to."""
     found = re.findall(r'href="((?!data:)[a-z][^"#]*)#?([^"]*)"', page)
     return {(file, place) for file, place in found}
 
@@ -114,13 +112,13 @@ def test_points_and_rows_of_the_index_lead_to_the_splits_they_name(
 def test_the_index_names_the_best_splits(made: dict[str, str], two: Path) -> None:
     [sheet, _] = Sheet.each(read(two))
     cell = sheet.cells[0]
-    fast = min(cell.measured, key=lambda split: split.latency)
+    fast = cell.best(LATENCY)
     row = re.search(
         rf'<tr id="model-{cell.id.replace(".", "-")}".*?</tr>', made["index.html"], re.S
     )
     assert row
     assert f'<a href="mobilenetv2.html#{fast.row_id}">{fast.name}</a>' in row[0]
-    assert f"{fast.latency:.3g}" in row[0]
+    assert f"{fast.median(LATENCY):.3g}" in row[0]
 
 
 def test_the_index_says_which_model_lacks_what(made: dict[str, str]) -> None:
@@ -229,7 +227,6 @@ def test_what_fits_is_inside_and_the_rest_beside(two: Path) -> None:
 
 
 def unpacked(url: str) -> bytes:
-    """Return what a data URL holds."""
     return lzma.decompress(base64.b64decode(url.removeprefix("data:application/x-xz;base64,")))
 
 
@@ -270,7 +267,7 @@ def test_provenance_says_how_to_measure_it_again(tmp_path: Path) -> None:
     ]
     page = render.pages(read(tmp_path))["mobilenetv2.html"]
     assert "-e splits=3,9" in page
-    # There is no profile: the command that makes one has what a profile depends on.
+    # Without a profile, the command for one has all its options.
     profile = "ansible-playbook playbooks/profile.yml -e experiment=demo -e model=mobilenetv2"
     assert f"<code>{profile} -e" in page
     assert "splits" not in page.split(f"<code>{profile}")[1].split("</code>")[0]

@@ -1,4 +1,4 @@
-"""The paper's facts, and real Pis' times through the same pipeline against its Table II."""
+"""The paper's facts, and real Pis' times in the same pipeline against its Table II."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from tests.reports.synthetic_sweep import seal
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a results folder made of the real Pis' measurements."""
     folder = tmp_path_factory.mktemp("pi4b")
     pi4b.write(folder)
     return folder
@@ -33,13 +32,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sheets(folder: Path) -> dict[str, Sheet]:
-    """Return a sheet for each of the six models."""
     return {sheet.model: sheet for sheet in Sheet.each(read(folder))}
 
 
 @pytest.fixture(scope="module")
 def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return the report of the three models whose pages are read here."""
+    """The report of the three models read here."""
     three = tmp_path_factory.mktemp("three")
     for model in ("alexnet", "resnet50", "vgg16"):
         shutil.copy(folder / f"{model}.socket.pi_to_pi.baseline.jsonl", three)
@@ -47,18 +45,15 @@ def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 
 
 def cell(sheets: dict[str, Sheet], model: str) -> Cell:
-    """Return the only cell of a model."""
     [found] = sheets[model].cells
     return found
 
 
 def judgement(sheets: dict[str, Sheet], model: str) -> Judgement:
-    """Return what was judged of that cell."""
     return sheets[model].judgements[cell(sheets, model).id]
 
 
 def text(markup: object) -> str:
-    """Return markup as a reader sees it."""
     return re.sub(r"<[^>]+>", "", str(markup)).replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -66,7 +61,7 @@ def test_the_papers_models_are_the_runtimes() -> None:
     assert set(paper.MODELS) == set(MODEL_NAMES)
     for name in MODEL_NAMES:
         known = model_info(name)
-        assert (paper.block_count(name), paper.image_px(name)) == (known.blocks, known.image_px)
+        assert (paper.MODELS[name].blocks, paper.image_px(name)) == (known.blocks, known.image_px)
 
 
 def test_every_highlighted_split_is_a_cut_of_its_model() -> None:
@@ -89,7 +84,7 @@ def test_the_papers_resnets_are_cut_after_residual_blocks() -> None:
 
 
 def test_the_real_pis_agree_with_the_papers_numbering(sheets: dict[str, Sheet]) -> None:
-    """At the same cut both have measured the same work: their halves differ by much less."""
+    """At the same cut both measured the same work."""
     for model, sheet in sheets.items():
         splits = {split.cuts[0]: split for split in sheet.cells[0].measured}
         for row in highlights(model, "pi_to_pi"):
@@ -133,7 +128,7 @@ def test_the_papers_points_against_the_computed_front(sheets: dict[str, Sheet]) 
     on = {
         (model, found.highlight.name): found.by is None
         for model in sheets
-        for found in resources.standings(cell(sheets, model))
+        for found in resources.highlighted(cell(sheets, model))
     }
     assert [place for place, holds in on.items() if not holds] == [
         ("mobilenetv2", "P17"),
@@ -206,5 +201,4 @@ def test_the_papers_rows_stand_only_where_its_network_was(
 
 
 def resealed(lines: str) -> str:
-    """Return the lines with checksums that fit what they say."""
     return "".join(f"{json.dumps(seal(json.loads(line)))}\n" for line in lines.splitlines())

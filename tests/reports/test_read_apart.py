@@ -1,4 +1,4 @@
-"""Files read at the same time give what files read one after the other give."""
+"""Files read in parallel give the same as in sequence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.reports import synthetic_sweep as synthetic
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return four cells with flaws, profiles and links; none too small to be read apart."""
+    """Four cells with flaws, profiles and links, large enough for parallel reading."""
     monkeypatch.setattr(records, "_LARGE", 0)
     synthetic.write(tmp_path, repeats=2)
     return tmp_path

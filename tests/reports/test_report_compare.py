@@ -1,4 +1,4 @@
-"""Backends, engines and allocators beside each other: like with like, and the planted numbers."""
+"""Comparisons of backends, engines and allocators: like with like, with planted numbers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ TUNED = ("tuned", "tuned")
 
 
 def shown(folder: Path) -> tuple[list[Cell], pd.DataFrame]:
-    """Return the cells of a folder and the table behind them."""
     records = read(folder)
     frame = tidy(records.runs)
     return build(records.plans, records.runs, frame), frame
 
 
 def said(folder: Path, factor: Factor) -> list[str]:
-    """Return what is said of everything that can be compared by one factor."""
+    """Return the sentences of comparisons by a factor."""
     cells, frame = shown(folder)
     found = (contrast.draw(item, frame, 0.02) for item in compare.find(cells, factor))
     return [str(text).replace("\xa0", " ") for item in found for text in contrast.sentences(item)]
@@ -50,7 +49,7 @@ def plant(
     values: dict[int, Sequence[tuple[float, float]]],
     **plan: object,
 ) -> list[Record]:
-    """Write a cell with known latency and throughput for each run of each split."""
+    """Write a cell with known latency and throughput of each run."""
     backend, engine, allocators = kind
     lines = [
         *synthetic.cell(
@@ -71,7 +70,7 @@ def plant(
     return lines
 
 
-# Five runs of three splits, each with the same spread of 1 % around it.
+# Five runs of three splits, with a spread of 1 %.
 SPREAD = (0.99, 1.0, 1.01, 0.995, 1.005)
 
 
@@ -183,7 +182,7 @@ def test_unlike_cells_are_not_compared_and_it_is_said_why(
     planted_pair(tmp_path, **plan)
     cells, _ = shown(tmp_path)
     assert compare.find(cells, BACKEND) == []
-    assert compare.apart(cells, BACKEND) == [
+    assert compare.unmatched(cells, BACKEND) == [
         "PyTorch RPC under baseline (Pi-to-Pi) is not compared with TCP sockets, because more "
         f"than that differs: {difference}."
     ]
@@ -196,7 +195,7 @@ def test_another_allocator_is_another_cell_and_never_the_backends_doing(tmp_path
     plant(tmp_path, ("rpc", "eager", ("default", "default")), values)
     cells, _ = shown(tmp_path)
     assert compare.find(cells, BACKEND) == compare.find(cells, ALLOCATOR) == []
-    told = compare.apart(cells, BACKEND)
+    told = compare.unmatched(cells, BACKEND)
     assert told[0].endswith("differs: allocators default+default against tuned+tuned.")
 
 
@@ -234,7 +233,7 @@ def test_engines_are_compared_stage_by_stage_with_their_tolerances(kinds_sweep: 
     proofs = section["items"][0]["proofs"].replace("\xa0", " ")
     assert "ONNX Runtime 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in proofs
     assert re.search(r"PyTorch eager [\d.]+ × 10⁻⁷ \(allowed: 1\.0 × 10⁻⁵\)", proofs)
-    # A looser engine's tolerance must not be said of the others.
+    # A looser engine's tolerance must not be stated for others.
     whole = proof(shown(kinds_sweep)[1]).replace("\xa0", " ")
     assert "with ONNX Runtime is 4.0 × 10⁻⁵ (allowed: 2.0 × 10⁻³)" in whole
     assert "(allowed: 1.0 × 10⁻⁵)" in whole
@@ -371,7 +370,7 @@ def test_the_csv_has_the_new_columns(kinds_files: dict[str, str]) -> None:
 
 
 def planted_transports(folder: Path) -> None:
-    """Plant a latency with TLS of 1.3 times the plain one, and a third of the throughput less."""
+    """Plant 1.3 times the latency with TLS, and a third less throughput."""
     runs = {k: [(k * one, 12 / k * one) for one in SPREAD] for k in (3, 9)}
     slower = {k: [(1.3 * a, b / 1.5) for a, b in values] for k, values in runs.items()}
     plant(folder, ("socket", "eager", TUNED), runs)
@@ -417,7 +416,7 @@ def test_rpc_is_not_said_to_lack_a_counterpart_with_tls(tmp_path: Path) -> None:
     planted_transports(tmp_path)
     plant(tmp_path, ("rpc", "eager", TUNED), {3: [(1.0, 8.0)] * 2})
     sections = {section["id"]: section for section in comparisons(Sheet.of(read(tmp_path)))}
-    assert sections["transports"]["apart"] == []
+    assert sections["transports"]["unmatched"] == []
 
 
 def test_a_slower_network_is_no_counterpart_of_tls(tmp_path: Path) -> None:
@@ -425,6 +424,6 @@ def test_a_slower_network_is_no_counterpart_of_tls(tmp_path: Path) -> None:
     plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)] * 2}, transport="tls")
     cells, _ = shown(tmp_path)
     assert compare.find(cells, TRANSPORT) == []
-    [told] = compare.apart(cells, TRANSPORT)
+    [told] = compare.unmatched(cells, TRANSPORT)
     assert "TLS 1.3 under baseline (Pi-to-Pi) is not compared with plain TCP" in told
     assert "batch size 8 against 4" in told

@@ -1,4 +1,4 @@
-"""The chart of a front and its table: every run, who is on it, and the way between the two."""
+"""A front's chart and table: every run, membership, and differences."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from reports.data.records import read
+from reports.objectives import OBJECTIVES
 from reports.page import tables
 from reports.page.draw import charts, labels
-from reports.page.draw.svg import point_id
+from reports.page.figures import point_id
 from reports.page.sections import fronts, methods, splits
 from reports.page.sheet import Sheet
 from tests.reports import known_cells as known
@@ -25,7 +26,7 @@ ROUND = {3: (2.0, 8.0), 9: (1.8, 7.0), 15: (2.5, 3.0), 17: (1.6, 4.0)}
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
-    """Return four splits, P15 dominated, one end point near and the other far away."""
+    """Four splits, P15 dominated, one end point near and the other far."""
     folder = tmp_path_factory.mktemp("known")
     known.write(folder, ROUND, ends=((1.9, 6.0), (30.0, 0.1)), noise=0.001)
     return known.sheet(folder)
@@ -33,7 +34,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
 
 @pytest.fixture(scope="module")
 def doubtful(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
-    """Return two splits that are nearly equal in latency, the noise hiding which is better."""
+    """Two splits too equal in latency for their noise."""
     folder = tmp_path_factory.mktemp("doubtful")
     known.write(folder, {3: (1.0, 8.0), 9: (0.97, 7.7), 17: (3.0, 2.0)}, noise=0.02)
     return known.sheet(folder)
@@ -41,7 +42,7 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
 
 def test_every_split_says_whether_it_is_on_the_front(plain: Sheet) -> None:
     [cell] = plain.cells
-    svg = charts.pareto(cell, plain.judgements[cell.id])
+    svg = charts.pareto(cell, plain.judgements[cell.id], OBJECTIVES)
     titles = dict(re.findall(r'<a href="#([^"]+)"[^>]*><title>([^<]+)</title>', svg))
     words = {name: text for text in titles.values() for name in [text.split(",")[0]]}
     assert {name: text.split(",")[1].split(":")[0].strip() for name, text in words.items()} == {
@@ -56,13 +57,13 @@ def test_who_is_undecided_names_the_rival(doubtful: Sheet) -> None:
     [cell] = doubtful.cells
     judgement = doubtful.judgements[cell.id]
     assert "undecided" in judgement.verdict.values()
-    svg = charts.pareto(cell, judgement)
+    svg = charts.pareto(cell, judgement, OBJECTIVES)
     assert re.search(r"P\d, undecided: latency [^<]+; probability 0\.\d\d, rival P\d<", svg)
 
 
 def test_every_run_is_a_dot(plain: Sheet) -> None:
     [cell] = plain.cells
-    svg = charts.pareto(cell, plain.judgements[cell.id])
+    svg = charts.pareto(cell, plain.judgements[cell.id], OBJECTIVES)
     strokes = re.findall(r"<path [^>]*round[^>]*>", svg)
     runs = sum(stroke.count("M") for stroke in strokes if 'stroke-width="3.6"' in stroke)
     assert runs == 5 * len(ROUND) + 5  # those of the end point that is drawn
@@ -72,9 +73,9 @@ def test_an_end_point_far_away_is_named_and_not_drawn(plain: Sheet) -> None:
     [cell] = plain.cells
     assert [end.name for end in charts.near(cell)] == ["all on pi1"]
     [panel] = fronts.build(plain)[0]["groups"][0]["cells"]
-    [(name, latency, _)] = panel["afar"]
+    [(name, figures)] = panel["afar"]
     assert name.striptags() == "all on pi2"
-    assert latency.startswith("30.0")
+    assert figures.startswith("30.0")
 
 
 def test_the_panel_prints_what_the_runs_can_tell(plain: Sheet, doubtful: Sheet) -> None:
@@ -102,7 +103,7 @@ def test_one_run_of_each_decides_nothing_and_says_why(tmp_path: Path) -> None:
 def test_front_line_is_the_strict_one(plain: Sheet) -> None:
     [cell] = plain.cells
     judgement = plain.judgements[cell.id]
-    svg = charts.pareto(cell, judgement)
+    svg = charts.pareto(cell, judgement, OBJECTIVES)
     [line] = re.findall(r"<path [^>]*stroke-dasharray[^>]*>", svg)
     assert line.count("M") == 1
     assert len(re.findall(r"-?\d*\.?\d+", re.search(r' d="([^"]+)"', line)[1])) == 2 * len(  # type: ignore[index]
@@ -112,7 +113,7 @@ def test_front_line_is_the_strict_one(plain: Sheet) -> None:
 
 def test_rows_and_points_lead_to_each_other(plain: Sheet) -> None:
     [cell] = plain.cells
-    svg = charts.pareto(cell, plain.judgements[cell.id])
+    svg = charts.pareto(cell, plain.judgements[cell.id], OBJECTIVES)
     [shown] = splits.build(plain)[0]["groups"][0]["cells"]
     for row in (*shown["table"].rows, *shown["ends"].rows):
         drawn = row.name != "all on pi2"
@@ -174,7 +175,7 @@ def test_charts_are_small_and_well_formed(model: str, tmp_path: Path) -> None:
     sheet = known.sheet(tmp_path)
     [cell] = sheet.cells
     judgement = sheet.judgements[cell.id]
-    front, time = charts.pareto(cell, judgement), charts.phases(cell, judgement)
+    front, time = charts.pareto(cell, judgement, OBJECTIVES), charts.phases(cell, judgement)
     for svg in (front, time):
         ElementTree.fromstring(svg)
     # Per split a mark with its text, its runs and whiskers: four cells must fit a page.
@@ -229,11 +230,11 @@ def test_methods_state_this_sweep_s_own_figures(tmp_path: Path) -> None:
     assert section["repeats"] == "4 (87.5 %)"
     drifts = section["sentinel"].replace("\xa0", " ")
     assert drifts.startswith("Over 5 pairs of sentinels it moved by ")
-    assert drifts.endswith("the limit is 5 %: 1 beyond it, 1 block measured once more.")
+    assert drifts.endswith("the limit is 5 %: 1 beyond it, 1 round measured once more.")
 
 
 def told(folder: Path, *lines: dict[str, Any]) -> str:
-    """What the methods say of the sentinels of a cell with these lines."""
+    """Return the methods' text on sentinels for a cell with these lines."""
     synthetic.write_cell(folder, [*lines])
     [section] = methods.build(known.sheet(folder, delta=0.03))
     return str(section["sentinel"]).replace("\xa0", " ")
@@ -245,14 +246,14 @@ def test_methods_state_the_limit_that_the_orchestrator_judged_by(tmp_path: Path)
     early = {**cell, "limit": {"latency": 0.05, "throughput": 0.05}, "beyond": [1, 2]}
     late = {**cell, "limit": {"latency": 0.2714, "throughput": 0.05}, "beyond": [3]}
     words = told(tmp_path, *lines, early, late)
-    assert "the limit is 5 % to 27.1 %: 1 beyond it, 0 blocks measured once more; it is" in words
+    assert "the limit is 5 % to 27.1 %: 1 beyond it, 0 rounds measured once more; it is" in words
 
 
 def test_methods_do_not_judge_blocks_that_nobody_has_judged_yet(tmp_path: Path) -> None:
     lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=2, sentinels=True)]
     lines[-1]["latency"]["median_s"] *= 1.2
     words = told(tmp_path, *lines)
-    assert ": 0 beyond it, 0 blocks measured once more; 1 cell not judged before all" in words
+    assert ": 0 beyond it, 0 rounds measured once more; 1 cell not judged before all" in words
 
 
 @pytest.mark.parametrize(

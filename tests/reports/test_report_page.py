@@ -1,4 +1,4 @@
-"""The page: same bytes, nothing from outside, every point and row linked, readable colours."""
+"""The page: reproducible, self-contained, points and rows linked, readable colours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from reports.data.records import read
-from reports.page.draw.svg import point_id
+from reports.page.figures import point_id
 from reports.page.render import pages
 from tests.reports import synthetic_sweep as synthetic
 from tests.reports.conftest import MODEL
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Elements(HTMLParser):
-    """Every start tag of a page with its attributes."""
+    """A page's start tags with their attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -35,7 +35,6 @@ class Elements(HTMLParser):
         self.found.append((tag, {key: value or "" for key, value in attrs}))
 
     def all(self, tag: str, kind: str = "") -> list[dict[str, str]]:
-        """Return the attributes of these elements, of one class if named."""
         return [
             attributes
             for name, attributes in self.found
@@ -45,7 +44,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(params=["page", "kinds_page"])
 def any_page(request: pytest.FixtureRequest) -> str:
-    """Return the plain page, then the one that compares backends, engines and allocators."""
+    """Return the plain page, then the comparing one."""
     found: str = request.getfixturevalue(request.param)
     return found
 
@@ -54,14 +53,11 @@ def any_page(request: pytest.FixtureRequest) -> str:
 def again(
     sweep: Path, kinds_sweep: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[Path], set[str]]:
-    """Write both reports in a fresh process whose hashes differ from this one's.
-
-    Returns their folders and the packages that it imported.
-    """
+    """Write both reports with another hash seed; return folders and imports."""
     outs = [tmp_path_factory.mktemp(name) for name in ("plain", "kinds")]
     code = (
         "import os, sys; from reports.cli import main\n"
-        # One process makes all pages: what it imported is all that was needed.
+        # One process makes all pages, so its imports are complete.
         "os.cpu_count = lambda: 1\n"
         "for results, out in zip(sys.argv[1::2], sys.argv[2::2]):\n"
         "    assert main([results, '--out', out]) == 0\n"
@@ -136,7 +132,7 @@ def test_every_measured_row_and_its_point_are_linked_to_each_other(page: str) ->
     splits = {row for row in rows if re.search(r"-P\d+$", row)}
     assert len(splits) == 80
     assert points.keys() <= rows
-    # Planned, not measured; an end point far from all splits is not drawn.
+    # Planned, not measured. An end point far from all splits is not drawn.
     assert splits - points.keys() == {"row-mobilenetv2-socket-pi_to_gpu-wan-P20"}
     assert set(points.values()) == {point_id(row) for row in points}
     for row, point in points.items():
@@ -159,12 +155,12 @@ def test_left_out_runs_are_shown_and_counted(page: str, table: str) -> None:
     kinds = left.str.extract("^([a-z]+)")[0].value_counts()
     assert (
         f"{frame['counted'].sum()} runs count, of {len(frame)} attempts: "
-        f"{kinds['sentinel']} watched a block, {kinds['superseded']} measured again later, "
+        f"{kinds['sentinel']} watched a round, {kinds['superseded']} measured again later, "
         "1 skipped and 3 failed or are invalid." in page
     )
     section = page[page.index('<section id="excluded">') :]
     assert "pi2 closed the connection in batch 3" in section
-    # A block measured again is one line, not a row a run.
+    # A round measured again is one line, not a row a run.
     again = left.str.startswith("superseded").sum()
     assert again > 20
     assert f"<b>{again} runs</b> of <code>mobilenetv2.socket.pi_to_pi.baseline</code>" in section
@@ -233,7 +229,7 @@ def test_colours_have_contrast_in_light_and_dark() -> None:
 
 
 def contrast(one: str, other: str) -> float:
-    """Return the contrast ratio of two colours as WCAG defines it."""
+    """Return two colours' contrast ratio as WCAG defines it."""
 
     def luminance(colour: str) -> float:
         parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]

@@ -1,4 +1,4 @@
-"""Reading: damage is counted, the newer refused, and only the right attempt counts."""
+"""Reading: damage is counted, newer versions refused, the right attempt used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def excluded(records: Records) -> list[str]:
 
 
 def test_checksum_is_over_canonical_json_without_itself() -> None:
-    # The value is fixed here so that writer and reader cannot drift apart together.
+    # Fixed here, so that writer and reader cannot drift together.
     assert checksum({"b": "é", "a": [1.5, None], "crc32": "ignored"}) == "429cc8ef"
 
 
@@ -44,7 +44,7 @@ def test_a_changed_line_is_damaged_not_believed(tmp_path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     lines[2] = lines[2].replace(b'"status": "ok"', b'"status": "OK"')
     lines[4] = b"\xff not JSON\n"
-    lines[6] = lines[6].replace(b'"crc32"', b'"crc3r"')  # a sum is not left out by luck either
+    lines[6] = lines[6].replace(b'"crc32"', b'"crc3r"')  # nor does a missing sum count
     path.write_bytes(b"".join(lines))
     records = read(tmp_path)
     assert records.files[0].damaged == (3, 5, 7)
@@ -87,7 +87,7 @@ def test_a_withdrawn_attempt_is_kept_and_does_not_count(tmp_path: Path) -> None:
     assert excluded(records).count("") == 9
     assert [run["status"] for run in records.runs].count("invalid:shaping_lost") == 1
     assert not records.files[0].damaged
-    # Nothing that did not count counts by a withdrawal.
+    # A withdrawal makes nothing count.
     lines[2] = {**lines[2], "status": "invalid:throttled"}
     synthetic.write_cell(tmp_path, [*lines, {**withdrawal, "status": "ok"}])
     assert [run["status"] for run in read(tmp_path).runs].count("ok") == 9
@@ -160,7 +160,7 @@ def test_three_stages_make_two_cuts(tmp_path: Path) -> None:
 
 
 def a_block(**choices: object) -> list[Record]:
-    """Return two blocks with end points and sentinels, of which the second is measured twice."""
+    """Return two blocks with end points and sentinels, the second measured twice."""
     return [
         *synthetic.cell(
             random.Random(1),
@@ -214,7 +214,7 @@ def test_a_sentinel_is_no_replicate_of_its_split(tmp_path: Path) -> None:
 
 def test_a_second_pass_replaces_the_first_run_by_run(tmp_path: Path) -> None:
     lines = a_block()
-    # The second pass lost one run: the first pass's counts.
+    # The second pass lost one run, so the first pass counts.
     lost = next(
         place
         for place, line in enumerate(lines)
@@ -227,10 +227,10 @@ def test_a_second_pass_replaces_the_first_run_by_run(tmp_path: Path) -> None:
     first = frame[(frame["repeat"] == 2) & (frame["block_pass"] == 1)]
     by_reason = first.groupby("excluded")["split"].apply(set).to_dict()
     assert by_reason[""] == {"P3"}
-    again = by_reason["superseded:block measured again, its sentinel shifted"]
+    again = by_reason["superseded:round measured again, its sentinel shifted"]
     assert again == {"P9", "P17", "all on pi1", "all on pi2"}
     cell = build(records.plans, records.runs, frame)[0]
-    assert [value.block for value in cell.splits[0].values] == [1, 2]
+    assert [*cell.splits[0].values["repeat"]] == [1, 2]
 
 
 def test_drifts_are_the_close_of_a_block_against_its_open(tmp_path: Path) -> None:
@@ -244,9 +244,9 @@ def test_drifts_are_the_close_of_a_block_against_its_open(tmp_path: Path) -> Non
     records = read(tmp_path)
     cell = build(records.plans, records.runs, tidy(records.runs))[0]
     assert cell.drifts == (
-        Drift(block=1, block_pass=1, latency=0.5, throughput=-0.25),
-        Drift(block=2, block_pass=1, latency=0.0, throughput=0.0),
-        Drift(block=2, block_pass=2, latency=None, throughput=None),
+        Drift(round=1, block_pass=1, shifts=(0.5, -0.25)),
+        Drift(round=2, block_pass=1, shifts=(0.0, 0.0)),
+        Drift(round=2, block_pass=2, shifts=()),
     )
 
 

@@ -1,4 +1,4 @@
-"""The sentences say what the numbers say."""
+"""Sentences agree with the numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.reports import synthetic_sweep as synthetic
 
 
 def told(folder: Path, delta: float = 0.02) -> dict[str, str]:
-    """Return the sentences about the only cell of a folder."""
     sheet = known.sheet(folder, delta)
     [cell] = sheet.cells
     return known.plain(sentences(cell, sheet.judgements[cell.id], sheet.contests[cell.id]))

@@ -1,4 +1,4 @@
-"""What the network changes: measured moves, predicted ones, and the safest split."""
+"""Effects of the network: measured moves, predicted ones, and the safest split."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reports.objectives import OBJECTIVES
 from reports.page.sections.verdict import changes, summary
 from reports.page.sheet import Sheet
 from tests.reports import known_cells as known
@@ -14,14 +15,13 @@ from tests.reports import synthetic_sweep as synthetic
 
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
-    """Return a folder in which another split is best under each network."""
+    """Write another best split under each network."""
     known.write(tmp_path, {3: (1.0, 8.0), 9: (1.1, 7.0), 17: (2.0, 4.0)}, "baseline")
     known.write(tmp_path, {3: (9.0, 1.0), 9: (3.0, 2.0), 17: (2.5, 4.0)}, "wan")
     return tmp_path
 
 
 def moves(sheet: Sheet) -> dict[str, str]:
-    """Return what is said of each goal between the networks of a sheet."""
     return known.plain(changes.between(sheet.cells, sheet.contests))
 
 
@@ -59,29 +59,31 @@ def test_a_move_that_the_runs_do_not_show_is_none(
 
 def test_the_safest_split_loses_least_at_worst(two: Path) -> None:
     sheet = known.sheet(two)
-    assert known.plain(changes.one_for_all(sheet.cells)) == {
+    assert known.plain(changes.one_for_all(sheet.cells, OBJECTIVES)) == {
         "One split for every network measured": "P9 has at worst 20 % more latency than the "
         "fastest split, under wan; P9 has at worst 50 % less throughput than the busiest split, "
         "under wan."
     }
-    [line] = summary.whichever(sheet.cells)
-    assert line.latency.striptags() == "P9 at worst 20 % more than the best"
-    assert line.throughput.striptags() == "P9 at worst 50 % less than the best"
+    [line] = summary.whichever(sheet.cells, OBJECTIVES)
+    assert [(title, best.striptags()) for title, best in line.bests] == [
+        ("Lowest latency", "P9 at worst 20 % more than the best"),
+        ("Highest throughput", "P9 at worst 50 % less than the best"),
+    ]
 
 
 def test_one_network_alone_needs_no_bet(tmp_path: Path) -> None:
     known.write(tmp_path, {3: (1.0, 8.0), 9: (1.1, 7.0)})
     sheet = known.sheet(tmp_path)
-    assert changes.one_for_all(sheet.cells) == []
+    assert changes.one_for_all(sheet.cells, OBJECTIVES) == []
     assert moves(sheet) == {}
-    assert summary.whichever(sheet.cells) == []
+    assert summary.whichever(sheet.cells, OBJECTIVES) == []
 
 
 def test_no_common_split_is_no_bet(tmp_path: Path) -> None:
     known.write(tmp_path, {3: (1.0, 8.0)}, "baseline")
     known.write(tmp_path, {9: (1.0, 8.0)}, "wan")
     cells = known.sheet(tmp_path).cells
-    assert "none can be named" in known.plain(changes.one_for_all(cells)).popitem()[1]
+    assert "none can be named" in known.plain(changes.one_for_all(cells, OBJECTIVES)).popitem()[1]
 
 
 def test_predictions_are_called_predicted_and_name_measured_splits(tmp_path: Path) -> None:
@@ -106,10 +108,10 @@ def test_without_profiles_nothing_is_predicted(two: Path) -> None:
 
 def test_the_summary_has_a_line_for_each_network(two: Path) -> None:
     sheet = known.sheet(two)
-    lines = summary.lines(sheet.cells, sheet.contests)
-    assert [(line.scenario, line.latency.striptags()) for line in lines] == [
+    lines = summary.answers(sheet.cells, OBJECTIVES, sheet.contests)
+    assert [(line.scenario, line.bests[0][1].striptags()) for line in lines] == [
         ("baseline", "P3 1.00 s"),
         ("wan", "P17 2.50 s"),
     ]
     assert [line.balanced.striptags() for line in lines] == ["P3", "P17"]
-    assert {line.pays for line in lines} == {"not measured"}
+    assert {line.splitting for line in lines} == {"not measured"}

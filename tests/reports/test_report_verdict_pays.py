@@ -13,7 +13,6 @@ SPLITS = {3: (1.0, 16.0), 9: (1.2, 20.0)}
 
 
 def said(folder: Path) -> tuple[str, str]:
-    """Return the sentence and the short form for the only cell of a folder."""
     sheet = known.sheet(folder)
     [cell] = sheet.cells
     contest = sheet.contests[cell.id]

@@ -1,4 +1,4 @@
-"""Two splits of a cell compared: right where the truth is known, silent where it cannot be."""
+"""Comparisons of two splits of a cell: right for known truth, silent without evidence."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.data.cells import Cell, Split, Value
+from reports.data.cells import Cell, Split
 from reports.data.records import read
+from reports.objectives import LATENCY, OBJECTIVES, Objective
 from reports.page.sheet import Sheet
 from reports.statistics.within import Contest
 from tests.reports import known_cells as known
@@ -19,7 +20,6 @@ from tests.reports import synthetic_sweep as synthetic
 
 @pytest.fixture(scope="module")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Cell:
-    """Return a cell of ten splits whose runs a test replaces."""
     folder = tmp_path_factory.mktemp("blank")
     known.write(folder, {cut: (1.0, 8.0) for cut in range(1, 11)})
     [cell] = known.sheet(folder).cells
@@ -27,44 +27,47 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Cell:
 
 
 def drawn(cell: Cell, seed: int, slower: dict[int, float], cv: float) -> Cell:
-    """Return the cell with random runs in five drifting blocks; ``slower`` is the truth."""
+    """Return the cell with random runs in five drifting rounds; ``slower`` is the truth."""
     source = random.Random(seed)
-    drift = {block: source.lognormvariate(0, 0.05) for block in range(1, 6)}
+    drift = {round: source.lognormvariate(0, 0.05) for round in range(1, 6)}
 
-    def runs(split: Split) -> tuple[Value, ...]:
+    def runs(split: Split) -> dict[str, tuple[float, ...]]:
         truth = slower.get(split.cuts[0], 1.0)
-        return tuple(
-            Value(
-                block,
-                truth * drift[block] * source.lognormvariate(0, cv),
-                8 / truth / drift[block] * source.lognormvariate(0, cv),
+        rows = [
+            (
+                *(round, truth * drift[round] * source.lognormvariate(0, cv)),
+                8 / truth / drift[round] * source.lognormvariate(0, cv),
             )
-            for block in drift
-        )
+            for round in drift
+        ]
+        names = ("repeat", "latency_s", "throughput_img_s")
+        return dict(zip(names, zip(*rows, strict=True), strict=True))
 
     return replace(cell, splits=tuple(replace(s, values=runs(s)) for s in cell.splits))
 
 
 def test_the_same_under_two_names_is_hardly_ever_called_better(blank: Cell) -> None:
     found = Counter(
-        Contest.of(drawn(blank, seed, {}, cv=0.01), 0.02).outcome((1,), (2,), goal)
+        Contest.of(drawn(blank, seed, {}, cv=0.01), 0.02).outcome((1,), (2,), objective)
         for seed in range(60)
-        for goal in ("latency", "throughput")
+        for objective in OBJECTIVES
     )
     assert found["better"] + found["worse"] <= 1
-    assert found["equal"] > 60  # at CV 1 % five blocks are enough to say so
+    assert found["equal"] > 60  # at CV 1 % five rounds are enough to say so
 
 
-@pytest.mark.parametrize("goal", ["latency", "throughput"])
-def test_a_clear_difference_is_seen_through_the_drift_of_blocks(blank: Cell, goal: str) -> None:
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: one.name)
+def test_a_clear_difference_is_seen_through_the_drift_of_blocks(
+    blank: Cell, objective: Objective
+) -> None:
     contests = [Contest.of(drawn(blank, seed, {2: 1.08}, 0.01), 0.02) for seed in range(20)]
-    assert {contest.outcome((1,), (2,), goal) for contest in contests} == {"better"}  # type: ignore[arg-type]
-    assert {contest.outcome((2,), (1,), goal) for contest in contests} == {"worse"}  # type: ignore[arg-type]
+    assert {contest.outcome((1,), (2,), objective) for contest in contests} == {"better"}
+    assert {contest.outcome((2,), (1,), objective) for contest in contests} == {"worse"}
 
 
 def test_a_difference_of_delta_is_neither_equal_nor_certain(blank: Cell) -> None:
     found = Counter(
-        Contest.of(drawn(blank, seed, {2: 1.02}, 0.01), 0.02).outcome((1,), (2,), "latency")
+        Contest.of(drawn(blank, seed, {2: 1.02}, 0.01), 0.02).outcome((1,), (2,), LATENCY)
         for seed in range(60)
     )
     assert found["undecided"] >= 50

@@ -1,4 +1,4 @@
-"""Table I's accuracy, and where the weights come from: as the records say, or not at all."""
+"""Table I's accuracy and the weights' origin come from the records, or are absent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATED: dict[str, Any] = {
 
 
 def lines(stated: Any = None) -> list[Record]:
-    """A small cell, measured with these weights instead of seeded ones."""
+    """A small cell with these weights instead of seeded ones."""
     made = [*synthetic.cell(random.Random(1), splits=[[3], [17]], repeats=2)]
     for line in made if stated else ():
         if line["kind"] == "plan":
@@ -40,7 +40,6 @@ def lines(stated: Any = None) -> list[Record]:
 
 
 def page(folder: Path, made: list[Record]) -> str:
-    """The report's text, as a reader sees it."""
     synthetic.write_cell(folder, made)
     text = re.sub(r"<[^>]+>", " ", pages(read(folder))["mobilenetv2.html"])
     return re.sub(r"\s+", " ", text)

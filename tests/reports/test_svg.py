@@ -1,4 +1,4 @@
-"""Charts as SVG inside a page: small, themed, linked, and drawn as matplotlib drew them."""
+"""SVG charts in a page: small, themed, linked, and true to matplotlib."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from reports.page.draw.svg import INK, Point, inline
 
 @pytest.fixture(autouse=True)
 def text_as_text() -> Iterator[None]:
-    """Let matplotlib write words instead of drawing them, as the report's charts do."""
+    """Let matplotlib write text as text, as the report does."""
     with mpl.rc_context({"svg.fonttype": "none"}):
         yield
 
 
 def chart() -> tuple[Figure, Axes]:
-    """Return an empty figure with one pair of axes."""
     figure = Figure(figsize=(4, 3))
     return figure, figure.subplots()
 
@@ -57,7 +56,7 @@ def test_points_are_one_shape_and_lead_where_they_should() -> None:
     figure, axes = chart()
     marks = axes.scatter(range(6), range(6), s=[40] * 6)
     marks.set_urls([*(f"#row-{k}" for k in range(5)), "other.html#row-5"])
-    told = {f"row-{k}": Point(f"P{k} <b>", k == 2) for k in range(5)}
+    told = {f"row-{k}": Point(f"P{k} <b>", k == 2, f"at-{k}") for k in range(5)}
     text = inline(figure, "points", told)
     root = ET.fromstring(text)
     links = [*root.iter("a")]

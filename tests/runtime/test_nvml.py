@@ -77,7 +77,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Pynvml:
 def watch(gpu: nvml.Gpu | None) -> dict[str, Any]:
     assert gpu is not None
     gpu.start()
-    time.sleep(0.1)
+    time.sleep(0.3)
     return gpu.stop()
 
 

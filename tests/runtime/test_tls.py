@@ -173,7 +173,7 @@ def test_a_stranger_with_a_client_hello_costs_what_any_other_does(
         for sock in socks:
             sock.sendall(hello.read() if sock is socks[0] else b"\x16\x03\x01" + more)
         # A peer is let in meanwhile, over TLS.
-        worker = read_plan(cluster.plan(transport="tls")).workers[0]
+        worker = read_plan(cluster.plan(transport="tls")).chain.workers[0]
         assert postmortem.end(worker, "nobody", cluster.keys, 10)[0] == []
         for sock in socks:
             heard = b"?"

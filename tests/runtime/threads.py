@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from paretopipe_runtime.contract.plan import Chain
+from paretopipe_runtime.contract.chain import Chain
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import drive as driving
 from paretopipe_runtime.orchestrator.pipeline import Pipeline

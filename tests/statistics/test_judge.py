@@ -7,16 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports.statistics.judge import hypervolume, judge
+from reports.data.cells import Cell
+from reports.objectives import LATENCY, OBJECTIVES
+from reports.statistics.judge import Judgement, hypervolume, judge
 from tests.statistics import worlds
 
 # Latency and throughput: a trade of two, one beaten at both, one beaten by less than 2 % only.
 POINTS = {(1,): (1.0, 10.0), (2,): (1.5, 20.0), (3,): (1.6, 9.0), (4,): (1.01, 9.9)}
 
 
-def _cell(points: dict[worlds.Cuts, tuple[float, float]], cv: float, blocks: int) -> worlds.Cell:
+def _cell(points: dict[worlds.Cuts, tuple[float, float]], cv: float, rounds: int) -> Cell:
     true = np.log(np.array([points[cuts] for cuts in sorted(points)]))
-    logs = worlds.runs(np.random.default_rng(1), true, cv, blocks, slow=0)
+    logs = worlds.runs(np.random.default_rng(1), true, cv, rounds, slow=0)
     return worlds.cell(logs)
 
 
@@ -29,6 +31,28 @@ def test_verdicts_of_a_plain_cell() -> None:
     assert said.strict == {(1,), (2,)}
     assert said.reason == ""
     assert said.delta == 0.02
+
+
+def test_a_third_objective_puts_on_the_front_who_is_best_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    energy = replace(LATENCY, figure="network_s", required=False)  # any figure will do
+    three = (*OBJECTIVES, energy)
+    monkeypatch.setattr("reports.data.cells.OBJECTIVES", three)
+    monkeypatch.setattr("tests.statistics.worlds.OBJECTIVES", three)
+    logs = worlds.runs(np.random.default_rng(1), np.log([*POINTS.values()]), 0.002, 5, slow=0)
+    jitter = np.random.default_rng(2).normal(0, 0.002, (4, 5))
+
+    def judged(joules: float) -> Judgement:
+        spent = np.log([3.0, 3.0, joules, 3.0])[:, None] + jitter
+        cell = worlds.cell(np.concatenate([logs, spent[..., None]], axis=2))
+        assert cell.objectives == three
+        return judge(cell)
+
+    frugal = judged(2.0)
+    assert frugal.verdict == {(1,): "on", (2,): "on", (3,): "on", (4,): "on"}
+    assert len(frugal.detectable) == 3
+    assert judged(3.0).verdict[3,] == "off"
 
 
 def test_a_smaller_margin_decides_differently() -> None:
@@ -64,8 +88,7 @@ def test_one_run_of_each_split_claims_nothing() -> None:
     said = judge(_cell(POINTS, 0.01, 1))
     assert set(said.verdict.values()) == {"undecided"}
     assert said.membership == said.dominator == said.rival == {}
-    assert said.detectable_latency is None
-    assert said.detectable_throughput is None
+    assert said.detectable == ()
     assert "one run of each split" in said.reason
     # What is a matter of the medians alone is still told.
     assert said.strict == {(1,), (2,)}
@@ -86,7 +109,7 @@ def test_a_split_alone_is_the_front() -> None:
 
 
 def test_a_cell_without_runs_has_no_verdicts() -> None:
-    said = judge(worlds.Cell((worlds.Split((1,), (), 3, 3),)))
+    said = judge(worlds.of([worlds.split((1,), {"repeat": ()}, attempts=3)]))
     assert said.verdict == {}
     assert said.strict == frozenset()
     assert said.reason == "no split was measured"
@@ -116,32 +139,31 @@ def test_a_disturbed_run_is_flagged_and_kept() -> None:
     logs = worlds.runs(np.random.default_rng(3), np.zeros((10, 2)), 0.01, slow=0)
     logs[6, 1] += worlds.SLOW * np.array([1.0, -1.0])
     said = judge(worlds.cell(logs))
-    assert [(cuts, block) for cuts, block, _ in said.outliers] == [((7,), 2)]
+    assert [(cuts, number) for cuts, number, _ in said.outliers] == [((7,), 2)]
     assert abs(said.outliers[0][2]) > 10
     assert judge(_cell(POINTS, 0.01, 5)).outliers == ()
 
 
 def test_more_than_a_fifth_of_invalid_attempts_is_unreliable() -> None:
     splits = _cell(POINTS, 0.01, 4).splits
-    # Four count of each; the last one's other two were valid, in a block that was measured again.
+    # Four count of each; the last one's other two were valid, in a round that was measured again.
     seen = ((4, 0), (5, 1), (6, 2), (6, 0))
     tried = tuple(
         replace(split, attempts=attempts, invalid=invalid)
         for split, (attempts, invalid) in zip(splits, seen, strict=True)
     )
-    assert judge(worlds.Cell(tried)).unreliable == {(3,)}
+    assert judge(worlds.of(tried)).unreliable == {(3,)}
 
 
 def test_detectable_difference_is_that_of_a_t_test() -> None:
     # 20 splits, 5 runs, CV 1 %: (t(0.975, 76) + t(0.8, 76)) * 1 % * sqrt(2/5) = 1.8 %.
     logs = worlds.runs(np.random.default_rng(4), np.zeros((20, 2)), 0.01, slow=0)
     said = judge(worlds.cell(logs))
-    assert said.detectable_latency == pytest.approx(0.018, rel=0.15)
-    assert said.detectable_throughput == pytest.approx(0.018, rel=0.15)
+    assert said.detectable == pytest.approx((0.018, 0.018), rel=0.15)
 
 
 def test_hypervolume_by_hand() -> None:
     # From the worst latency, 3, down to 1 and up to 10: 20 in all, of which 1 x 4 is missing.
     points = {(1,): (1.0, 6.0), (2,): (2.0, 10.0), (3,): (3.0, 1.0)}
-    assert hypervolume(points) == pytest.approx(16 / 20)
-    assert hypervolume({(1,): (1.0, 10.0), (2,): (2.0, 1.0)}) == pytest.approx(1)
+    assert hypervolume(points, [False, True]) == pytest.approx(16 / 20)
+    assert hypervolume({(1,): (1.0, 10.0), (2,): (2.0, 1.0)}, [False, True]) == pytest.approx(1)

@@ -6,6 +6,8 @@ import pytest
 
 from reports.statistics.regret import balanced, minimax_regret
 
+AIMS = [True, False]  # less of the first is better, more of the second
+
 
 def test_the_robust_split_is_best_nowhere() -> None:
     points = {
@@ -32,12 +34,12 @@ def test_only_splits_of_every_scenario_answer_but_all_are_the_yardstick() -> Non
 def test_ties_go_to_the_earliest_cut_and_the_first_scenario() -> None:
     points = {"b": {(2,): 1.0, (1,): 1.0}, "a": {(1,): 3.0, (2,): 3.0}}
     assert minimax_regret(points, lower_is_better=True) == ((1,), 0.0, "b")
-    assert balanced({(2,): (1.0, 2.0), (1,): (1.0, 2.0)}) == ((1,), 0.0)
+    assert balanced({(2,): (1.0, 2.0), (1,): (1.0, 2.0)}, AIMS) == ((1,), 0.0)
 
 
 def test_balanced_weighs_the_larger_loss() -> None:
     points = {(1,): (1.0, 5.0), (2,): (1.2, 9.0), (3,): (1.1, 8.0), (4,): (2.0, 10.0)}
-    cuts, loss = balanced(points)
+    cuts, loss = balanced(points, AIMS)
     assert cuts == (2,)
     assert loss == pytest.approx(0.2)
 
@@ -50,4 +52,4 @@ def test_no_common_split_is_refused(points: dict) -> None:
 
 def test_nothing_to_balance_is_refused() -> None:
     with pytest.raises(ValueError, match="measured split"):
-        balanced({})
+        balanced({}, AIMS)

@@ -1,16 +1,20 @@
 """Invented sweeps whose truth is known: two devices, a cut somewhere, runs that scatter.
 
 Nothing here is measured. Block costs are gamma distributed, what is sent shrinks with depth, and
-runs scatter log-normally around their block and their split, 3 % of them 1.3 times slower.
+runs scatter log-normally around their round and their split, 3 % of them 1.3 times slower.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reports.data.cells import Cell, Split, Spread
+from reports.objectives import OBJECTIVES
 
 Cuts = tuple[int, ...]
 SLOW = np.log(1.3)
@@ -31,47 +35,6 @@ PAIRINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Value:
-    block: int
-    latency_s: float
-    throughput_img_s: float
-
-
-@dataclass(frozen=True)
-class Split:
-    """What the judgement reads of a split of a cell."""
-
-    cuts: Cuts
-    values: tuple[Value, ...]
-    attempts: int
-    invalid: int = 0
-
-    @property
-    def runs(self) -> int:
-        return len(self.values)
-
-    @property
-    def latency(self) -> float:
-        return median(value.latency_s for value in self.values)
-
-    @property
-    def throughput(self) -> float:
-        return median(value.throughput_img_s for value in self.values)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What the judgement reads of a cell."""
-
-    splits: tuple[Split, ...]
-    id: str = "invented"
-
-    @property
-    def measured(self) -> tuple[Split, ...]:
-        return tuple(split for split in self.splits if split.runs)
-
-
 def truth(rng: np.random.Generator, pairing: Pairing, splits: int = 20) -> NDArray[np.float64]:
     """Return the true logarithms of latency and throughput of every split, one row each."""
     cost = rng.gamma(1.5, size=splits + 1)
@@ -90,46 +53,74 @@ def runs(
     rng: np.random.Generator,
     true: NDArray[np.float64],
     cv: float,
-    blocks: int = 5,
+    rounds: int = 5,
     slow: float = 0.03,
     drift: float = 0.01,
     missing: float = 0.0,
     uneven: float = 0.0,
 ) -> NDArray[np.float64]:
-    """Return logarithms of what was measured: [split, block, latency or throughput].
+    """Return logarithms of what was measured: [split, round, latency or throughput].
 
-    ``drift`` is the deviation of what a block does to all its runs, ``slow`` the share of runs
+    ``drift`` is the deviation of what a round does to all its runs, ``slow`` the share of runs
     that something disturbed, ``missing`` the share that is not there (NaN), ``uneven`` by how much
     (log-normally) the splits differ in their CV. What slows latency slows throughput; of the noise
     that holds by half.
     """
     signs = np.array([1.0, -1.0])
     related = np.array([[1.0, -0.5], [-0.5, 1.0]])
-    noise = cv * rng.multivariate_normal([0, 0], related, (len(true), blocks))
+    noise = cv * rng.multivariate_normal([0, 0], related, (len(true), rounds))
     # Drawn only if wanted: the other draws stay what they are without it.
     if uneven:
         noise *= rng.lognormal(0, uneven, (len(true), 1, 1))
-    shift = drift * rng.standard_normal((blocks, 1)) * signs
-    disturbed = (rng.random((len(true), blocks, 1)) < slow) * SLOW * signs
-    gone = np.where(rng.random((len(true), blocks, 1)) < missing, np.nan, 0.0)
+    shift = drift * rng.standard_normal((rounds, 1)) * signs
+    disturbed = (rng.random((len(true), rounds, 1)) < slow) * SLOW * signs
+    gone = np.where(rng.random((len(true), rounds, 1)) < missing, np.nan, 0.0)
     return np.asarray(true[:, None] + shift + noise + disturbed + gone)
 
 
-def values(logs: NDArray[np.float64]) -> dict[Cuts, tuple[Value, ...]]:
-    """Return the measured runs of every split, cut after its own block."""
+def quantities(logs: NDArray[np.float64], place: int = 0) -> dict[Cuts, list[tuple[int, float]]]:
+    """Return round and value of every measured run of every split, cut after its own block."""
     return {
-        (index + 1,): tuple(
-            Value(block, float(latency), float(throughput))
-            for block, (latency, throughput) in enumerate(np.exp(row), start=1)
-            if np.isfinite(latency)
-        )
+        (index + 1,): [
+            (number, float(np.exp(value)))
+            for number, value in enumerate(row[:, place], start=1)
+            if np.isfinite(value)
+        ]
         for index, row in enumerate(logs)
     }
 
 
 def cell(logs: NDArray[np.float64]) -> Cell:
     """Return the measured runs as a cell; every attempt was valid."""
-    return Cell(tuple(Split(cuts, known, len(known)) for cuts, known in values(logs).items()))
+    sides = [quantities(logs, place) for place in range(logs.shape[2])]
+    splits = []
+    for cuts in sides[0]:
+        numbers = tuple(float(number) for number, _ in sides[0][cuts])
+        runs = [tuple(value for _, value in side[cuts]) for side in sides]
+        values = {objective.figure: own for objective, own in zip(OBJECTIVES, runs, strict=False)}
+        splits.append(split(cuts, {"repeat": numbers, **values}))
+    return of(splits)
+
+
+def split(cuts: Cuts, values: dict[str, tuple[float, ...]], attempts: int = 0) -> Split:
+    """Return a split with these runs; without any, so many attempts that failed."""
+    found = {
+        figure: Spread(median(own), min(own), max(own), len(own))
+        for figure, own in values.items()
+        if figure != "repeat"
+    }
+    tried = attempts or len(values["repeat"])
+    return Split(
+        **{"name": str(cuts), "cuts": cuts, "row_id": "", "cut_blocks": (), "figures": found},
+        **{"stages": (), "hops": (), "phases": ()},
+        **{"attempts": tried, "invalid": attempts, "values": values},
+    )
+
+
+def of(splits: Sequence[Split]) -> Cell:
+    """Return a cell with these splits."""
+    known = {"id": "invented", "splits": tuple(splits), "end_points": ()}
+    return Cell(**{**dict.fromkeys(Cell.__dataclass_fields__), **known})
 
 
 def members(true: NDArray[np.float64], delta: float) -> list[bool]:

@@ -1,4 +1,4 @@
-"""What a number of trials proves."""
+"""Statistical bound of a failure rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ def upper_bound(failures: int, trials: int) -> float:
 
 
 def proved(what: str, failures: int, trials: int) -> str:
-    """Return a line: the count, and what it proves."""
     return (
         f"{what:<58} {trials:>9,} trials, {failures} failures: "
         f"at most {100 * upper_bound(failures, trials):.2g} % with 95 % confidence"

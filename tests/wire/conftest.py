@@ -1,4 +1,4 @@
-"""Two real agents for the campaigns at live workers, and a run that they can serve."""
+"""Two real agents for campaigns, and a run for them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,12 @@ from tests.runtime.cluster import Cluster
 
 @dataclass
 class Live:
-    """Agents, and a plan that is deployed on them."""
-
     cluster: Cluster
     plan: Plan
     prepared: Prepared
 
     @classmethod
     def of(cls, cluster: Cluster, **changes: Any) -> Live:
-        """Bring the weights there."""
         plan = read_plan(cluster.plan(splits=[[9]], **changes))
         prepared = prepare(plan.workload, cluster.state_dir)
         for worker in plan.chain.workers:
@@ -39,11 +36,10 @@ class Live:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where the first agent listens."""
         return self.plan.chain.workers[0].address, self.plan.chain.workers[0].port
 
     def session(self) -> float:
-        """Serve one whole session at the first agent, a deployment of nothing; seconds it took."""
+        """Deploy nothing at the first agent; return seconds."""
         began = time.monotonic()
         sent = deploy(
             self.plan.chain.workers[0],
@@ -55,7 +51,7 @@ class Live:
         return time.monotonic() - began
 
     def run(self, batches: int = 3) -> tuple[float, dict[str, Any]]:
-        """Serve one run across both agents; seconds and what was seen. Its outputs are right."""
+        """Run across both agents, check outputs, return seconds and result."""
         began = time.monotonic()
         run = Run((9,), self.plan.chain.workers, 1, 0, 1, 1, batches, {})
         seen = drive(self.plan, run, self.prepared, self.cluster.keys, secrets.token_hex(8))

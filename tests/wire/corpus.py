@@ -1,8 +1,7 @@
-"""Hostile inputs, by what they are given to, under tests/corpus: each campaign tries them first.
+"""Hostile inputs under tests/corpus, by target; each campaign starts with them.
 
-Each says which error has to come of it (``null``: it is accepted; of an agent: how it ends the
-conversation), and why it was kept. What a peer with the key says begins with its HELLO, without
-version and nonce, on a line.
+Each has its expected error (``null``: accepted; for an agent: the ending) and a reason. A peer with
+the key starts with a line of its HELLO, without version and nonce.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ FOLDER = Path(__file__).parent.parent / "corpus"
 
 @dataclass(frozen=True)
 class Case:
-    """One input to one of the wire's parsers, or to a listening agent."""
-
     name: str
     target: str
     expect: str | None
@@ -31,7 +28,6 @@ class Case:
 
 
 def cases(*targets: str) -> list[Case]:
-    """Return the kept inputs to `targets`, in order of targets and names."""
     return [
         Case(name, target, kept["expect"], kept["why"], bytes.fromhex("".join(kept["hex"])))
         for target in targets
@@ -40,7 +36,6 @@ def cases(*targets: str) -> list[Case]:
 
 
 def keep(case: Case) -> Path:
-    """Write `case` down."""
     text = case.data.hex()
     lines = [text[at : at + 80] for at in range(0, len(text), 80)]
     kept = _kept(case.target) | {case.name: {"expect": case.expect, "why": case.why, "hex": lines}}
@@ -60,10 +55,9 @@ def _kept(target: str) -> dict[str, Any]:
 
 
 def outcome(target: str, data: bytes) -> tuple[str | None, object]:
-    """Give `data` to a parser; return the code of its refusal, or None and what it read.
+    """Parse `data`; return a refusal's code, or None and the result.
 
-    A refusal in the course of a handshake is a `ValueError` that the handshake itself makes an
-    ``E_AUTH``. Anything else that is raised passes.
+    A `ValueError`, which the handshake turns into ``E_AUTH``, counts as refusal; others propagate.
     """
     try:
         if target == "header":

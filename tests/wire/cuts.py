@@ -1,4 +1,4 @@
-"""F5: connections cut at each byte of a header and at 64 points of a payload, by FIN and by RST."""
+"""F5: connections cut at each byte of a header and 64 points of a payload, by FIN and RST."""
 
 from __future__ import annotations
 
@@ -25,27 +25,23 @@ from tests.wire.strangers import reset
 POINTS = 64
 DEADLINE_S = 5.0
 LATE_S = 2.0
-LARGE = 16 * 1024 * 1024  # more than two sockets hold
+LARGE = 16 * 1024 * 1024  # more than the buffers of two sockets
 TYPED = {"E_TRUNC", "E_PEER_LOST", "E_STALL"}
 
 
 def places(nbytes: int) -> list[int]:
-    """Return the cut points of a frame: how many of its bytes go over."""
     payload = [frames.HEADER_SIZE + nbytes * part // POINTS for part in range(POINTS)]
     return some([*range(frames.HEADER_SIZE), *payload], 32)
 
 
 @dataclass
 class Cut:
-    """What came of the cuts."""
-
     trials: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     slowest_s: float = 0.0
     findings: list[str] = field(default_factory=list)
 
     def note(self, where: str, code: str, took: float) -> None:
-        """Take note of one."""
         self.trials += 1
         self.codes[code] += 1
         self.slowest_s = max(self.slowest_s, took)
@@ -56,7 +52,6 @@ class Cut:
 
 
 def received(nbytes: int) -> Cut:
-    """Cut what a channel receives."""
     payload = secrets.token_bytes(nbytes)
     head = frames.encode(Header(FrameType.TENSOR, 0, nbytes, 0, 3, (nbytes,)))
     frame = head + payload + xxhash.xxh3_64_digest(payload)
@@ -74,7 +69,6 @@ def received(nbytes: int) -> Cut:
 
 
 def sent(nbytes: int = LARGE) -> Cut:
-    """Cut what a channel sends: the peer takes so much and goes."""
     payload = memoryview(bytes(nbytes))
     found = Cut()
     for at in places(nbytes):
@@ -90,14 +84,14 @@ def sent(nbytes: int = LARGE) -> Cut:
 
 
 def at_an_agent(live: Live) -> tuple[Cut, float]:
-    """Cut deployments at a live agent, in what it hears and in what it answers.
+    """Cut deployments at a live agent, in both directions.
 
     Returns
     -------
     Cut
-        Of the sessions that were served after each cut; their code is ``served``.
+        Of the sessions served after each cut.
     float
-        The slowest of them, in seconds.
+        Seconds of the slowest.
     """
     content = secrets.token_bytes(200_000)
     name = hashlib.sha256(content).hexdigest()
@@ -135,7 +129,6 @@ def at_an_agent(live: Live) -> tuple[Cut, float]:
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Return the two ends of a connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         one = socket.create_connection(listener.getsockname())
         other, _ = listener.accept()
@@ -148,7 +141,7 @@ def _take(channel: Channel, nbytes: int) -> None:
 
 
 def _give(channel: Channel, payload: memoryview) -> None:
-    """Send, and wait for an answer: the kernel may have taken the rest before the peer went."""
+    """Send, then wait for an answer: the kernel may have buffered the rest before the cut."""
     channel.send(FrameType.BLOB, payload, timeout=DEADLINE_S)
     channel.receive_header(DEADLINE_S)
 

@@ -1,4 +1,4 @@
-"""Two sockets with TLS between them."""
+"""A pair of TLS sockets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from tests.wire.cuts import tcp_pair
 
 
 def encrypted(identity: Identity, *, timeout: float = 5) -> tuple[TlsSocket, TlsSocket]:
-    """Return both ends of a connection between two who show the same certificate."""
     client, server = tcp_pair()
     named = identity.fingerprint
     with ThreadPoolExecutor(1) as pool:

@@ -1,4 +1,4 @@
-"""F7 and F9 on the wire: links that lose, reset, go silent or crawl, and peers that freeze."""
+"""F7 and F9 on the wire: links that lose, reset, stall or crawl, and frozen peers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ TYPED = {"E_STALL", "E_PEER_LOST", "E_TRUNC"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What both ends of a transfer made of it: ``equal``, ``different`` or a code, and when.
+    """Each end's result (``equal``, ``different`` or a code) and seconds.
 
-    The receiver's seconds count from the header on, if one came.
+    The receiver's seconds count from the header, if one came.
     """
 
     sender: str
@@ -51,9 +51,9 @@ def transfer(
     Parameters
     ----------
     lost_s : float, optional
-        What the sender bears without an acknowledgement, else what every connection does.
+        The sender's TCP_USER_TIMEOUT, instead of the usual.
     reading_from_s : float
-        When the receiver begins to read.
+        Start of the receiver's reading.
     """
     left, right = tcp_pair()
     for sock in (left, right):
@@ -74,7 +74,7 @@ def transfer(
     def receive() -> None:
         time.sleep(reading_from_s)
         header = receiver.receive_header(deadline_s)
-        heard.append(time.monotonic())  # its payload's deadline counts from here
+        heard.append(time.monotonic())  # the payload's deadline starts here
         receiver.receive_payload(header, memoryview(buffer), deadline_s)
 
     def run(name: str, act: Callable[[], None]) -> None:
@@ -112,9 +112,9 @@ def transfer(
 
 
 def frozen(sent_nbytes: int, of_nbytes: int, deadline_s: float) -> tuple[str, float]:
-    """Receive from a process that is stopped within a payload; the code, and after how long.
+    """Receive from a process stopped within a payload; return code and seconds.
 
-    Its kernel goes on acknowledging: neither keepalive nor TCP_USER_TIMEOUT notices.
+    Its kernel still acknowledges: no keepalive or TCP_USER_TIMEOUT notices.
     """
     ours, theirs = tcp_pair()
     for sock in (ours, theirs):

@@ -1,4 +1,4 @@
-"""F6: strangers that say a byte a second, and a peer with the key among them."""
+"""F6: strangers that send a byte a second, among peers with the key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STRANGERS = 64
 
 @dataclass(frozen=True)
 class Flooded:
-    """Seconds: until each stranger was dropped, and until the peers with the key were let in."""
+    """Seconds until each stranger was dropped, and until each peer was admitted."""
 
     dropped_s: list[float]
     admitted_s: list[float]
@@ -27,10 +27,9 @@ class Flooded:
 def flood(
     live: Live, strangers: int, origin: str, seconds: float, *, again: bool, peers: int
 ) -> Flooded:
-    """Let `strangers` connect from the address `origin` and trickle.
+    """Let `strangers` from `origin` trickle for `seconds`, with `again` reconnecting when dropped.
 
-    With `again` each one that is dropped comes back at once, for `seconds`. Meanwhile `peers`
-    sessions are tried, spread over the time, from the same host's usual address.
+    Meanwhile `peers` sessions come from the host's usual address.
     """
     return asyncio.run(_flood(live, strangers, origin, seconds, again, peers))
 
@@ -55,7 +54,7 @@ async def _flood(
         try:
             await asyncio.to_thread(live.session)
             admitted.append(time.monotonic() - began)
-        except Exception as error:  # counted, and told
+        except Exception as error:
             refused.append(str(error))
         await asyncio.sleep(max(seconds / peers - (time.monotonic() - began), 0))
     await asyncio.gather(*tasks)
@@ -63,7 +62,7 @@ async def _flood(
 
 
 async def _trickle(address: tuple[str, int], origin: str) -> float:
-    """Say a byte a second of a good beginning; return how long that was borne."""
+    """Send a valid start, a byte a second; return seconds until dropped."""
     began = time.monotonic()
     with contextlib.suppress(OSError):
         reader, writer = await asyncio.open_connection(*address, local_addr=(origin, 0))
@@ -85,7 +84,6 @@ async def _trickle(address: tuple[str, int], origin: str) -> float:
 
 
 def address_of(sock: socket.socket) -> str:
-    """Return the address at this end."""
     return str(sock.getsockname()[0])
 
 

@@ -1,4 +1,4 @@
-"""Seeded damage to what the wire carries: headers, preambles, HELLOs, whole conversations."""
+"""Seeded damage to headers, preambles, HELLOs and conversations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ _TOKENS = (
 
 
 def good_headers() -> list[bytes]:
-    """One valid header of every type, and tensors of several forms."""
     tensors = [
         ("float32", (8, 24, 56, 56)),
         ("bfloat16", ()),
@@ -45,29 +44,26 @@ def good_headers() -> list[bytes]:
 
 
 def good_hello() -> bytes:
-    """A HELLO as a stage sends it to the next one's agent."""
     fields = {"role": "link", "node": "pi1", "run_id": "3f2a-r1", "stage": 1, "plan": "ab" * 32}
     fields |= {"version": version(), "nonce": "5e" * 32}
     return json.dumps(fields).encode()
 
 
 def good_preamble() -> bytes:
-    """The preamble before a HELLO."""
     return preamble(len(good_hello()))
 
 
 def preamble(size: int, major: int = handshake.MAJOR) -> bytes:
-    """A preamble that announces `size` bytes."""
     return struct.pack("<8sHHI", handshake.MAGIC, major, handshake.MINOR, size)
 
 
 def repaired(data: bytes) -> bytes:
-    """The same bytes with a checksum that fits them: the damage behind it must be found too."""
+    """Give damaged bytes a valid checksum, to reach the checks behind it."""
     return data[:-4] + struct.pack("<I", zlib.crc32(data[:-4]))
 
 
 def header(chance: random.Random, good: list[bytes]) -> bytes:
-    """Return a damaged header: bytes, a field, two headers mixed, noise, another length."""
+    """Damage bytes, a field or the length, mix two headers, or return noise."""
     data = bytearray(chance.choice(good))
     kind = chance.randrange(16)
     if kind < 6:
@@ -88,7 +84,7 @@ def header(chance: random.Random, good: list[bytes]) -> bytes:
 
 
 def text(chance: random.Random, good: bytes) -> bytes:
-    """Return damaged JSON: bytes, tokens put in, pieces cut out, moved or doubled."""
+    """Damage JSON: change bytes, insert tokens, cut, move or duplicate pieces."""
     data = bytearray(good)
     for _ in range(1 + chance.getrandbits(1)):
         kind, at = chance.randrange(6), chance.randrange(len(data) + 1)
@@ -105,7 +101,7 @@ def text(chance: random.Random, good: bytes) -> bytes:
 
 
 def stream(chance: random.Random, data: bytes) -> bytes:
-    """Return a damaged conversation: bytes changed, a piece cut out or doubled, or just cut off."""
+    """Damage a conversation: change bytes, cut or duplicate a piece, truncate."""
     damaged = bytearray(data)
     kind, at = chance.randrange(6), chance.randrange(len(damaged))
     if kind < 3:

@@ -1,4 +1,4 @@
-"""A network of a test's own: what it breaks there, nobody else sees. Needs root, ip and nft."""
+"""A network namespace that tests can break. Needs root, ip and nft."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def missing() -> str | None:
-    """Return why there can be none here, or None."""
+    """Return why namespaces are unavailable, or None."""
     return namespaces.refused("ip", "tc", "nft")
 
 
 @contextmanager
 def own_network() -> Iterator[None]:
-    """Give this thread, and the threads and processes it starts, a loopback of their own.
-
-    Its packets are as large as on a wire.
-    """
+    """Give this thread, and what it starts, their own loopback with a wire's MTU."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         _call(_libc.unshare, CLONE_NEWNET)
@@ -43,7 +40,7 @@ def own_network() -> Iterator[None]:
 
 @contextmanager
 def damaged(rule: str) -> Iterator[None]:
-    """Do to every packet what an nft rule says."""
+    """Apply an nft rule to every packet."""
     _run("nft", "add table inet faults")
     try:
         _run("nft", "add chain inet faults damage { type filter hook input priority 0; }")
@@ -55,7 +52,7 @@ def damaged(rule: str) -> Iterator[None]:
 
 @contextmanager
 def slow(rate: str) -> Iterator[None]:
-    """Let no more through than `rate`, as tc writes it."""
+    """Limit the rate, in tc's notation."""
     qdisc = ("dev", "lo", "root", "tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
     _run("tc", "qdisc", "add", *qdisc)
     try:

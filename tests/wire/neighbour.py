@@ -1,4 +1,4 @@
-"""Another host: a process in a network of its own, with one cable to the one under test."""
+"""Emulate another host: a process in its own network namespace, with one cable here."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ WAYS = ("silence", "garbage", "wrong key")
 
 
 class Neighbour:
-    """Connects from the other end of the cable."""
-
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     @classmethod
     @contextmanager
     def connected(cls) -> Iterator[Neighbour]:
-        """Lay the cable; this network gets the addresses of `HOSTS`."""
+        """Lay the cable; this end has the addresses of `HOSTS`."""
         process = subprocess.Popen(
             ["unshare", "--net", sys.executable, "-m", __name__],
             cwd=ROOT,
@@ -61,7 +59,7 @@ class Neighbour:
                     _run("ip", "link", "delete", "dev", interface)
 
     def met(self, address: str, port: int, way: str) -> str:
-        """Connect to a port, speak in one of `WAYS`; return how that ended."""
+        """Connect and speak in one of `WAYS`; return the ending."""
         return self._ask({"address": address, "port": port, "way": way})
 
     def _ask(self, request: dict[str, object]) -> str:
@@ -73,12 +71,11 @@ class Neighbour:
 
 
 def ports(listeners: Iterable[str]) -> list[int]:
-    """The ports of what `ss -Hltn` calls local addresses."""
     return sorted({int(where.rpartition(":")[2]) for where in listeners})
 
 
 def listeners() -> set[str]:
-    """What listens in this network: ``address:port``, as `ss` writes it."""
+    """Return this network's listeners, ``address:port``."""
     done = subprocess.run(
         ["ss", "--no-header", "--listening", "--tcp", "--numeric"],
         capture_output=True,

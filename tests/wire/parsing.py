@@ -1,4 +1,4 @@
-"""F1: damaged headers, preambles and HELLOs, given to the parsers themselves."""
+"""F1: damaged headers, preambles and HELLOs for the parsers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from paretopipe_runtime.wire.frames import Header
 from tests.wire import corpus, mutate
 
 MOST_ALLOCATED = 1024 * 1024
-#: Of a hundred inputs.
+#: Percent of the inputs.
 SHARES = {"header": 70, "preamble": 5, "hello": 25}
 
 
 @dataclass
 class Parsed:
-    """How many inputs were tried, what came of them, and what should not have."""
-
     trials: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     findings: list[tuple[str, bytes, str]] = field(default_factory=list)
 
     def note(self, target: str, data: bytes) -> None:
-        """Try one input."""
         self.trials[target] += 1
         try:
             code, seen = corpus.outcome(target, data)
@@ -41,7 +38,7 @@ class Parsed:
 
 
 def inputs(target: str, seed: int) -> Iterator[bytes]:
-    """Damaged inputs without end; every second header has a checksum that fits."""
+    """Yield damaged inputs forever; every second header has a valid checksum."""
     chance = random.Random(f"{target} {seed}")
     good = {"header": mutate.good_headers(), "hello": [mutate.good_hello()]}
     start = mutate.good_preamble()
@@ -61,7 +58,6 @@ def inputs(target: str, seed: int) -> Iterator[bytes]:
 
 
 def parse(seed: int, trials: int) -> Parsed:
-    """Try `trials` inputs."""
     found = Parsed()
     for target, share in SHARES.items():
         for data in islice(inputs(target, seed), trials * share // 100):
@@ -70,7 +66,6 @@ def parse(seed: int, trials: int) -> Parsed:
 
 
 def most_allocated(seed: int, trials: int) -> dict[str, int]:
-    """Return for each parser the most bytes that one of `trials` inputs made it allocate."""
     most = dict.fromkeys(SHARES, 0)
     tracemalloc.start()
     try:

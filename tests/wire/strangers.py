@@ -1,4 +1,4 @@
-"""F4: damaged conversations with a live agent, some of them by peers that have the key."""
+"""F4: damaged conversations with a live agent, with and without the key."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tests.wire.conftest import Live
 
 ANSWER_S = 15.0  # a link waits 10 s for its stage
 _SENTENCE = re.compile(r"(\w+: )?E_[A-Z0-9_]+: .+|WARNING: .+|paretopipe agent .+")
-#: Of a thousand conversations; the rest comes from strangers without the key.
+#: Per thousand conversations; the rest is without the key.
 DEPLOYMENTS, HELLOS, ORDERS = 380, 100, 10
 
 
 @dataclass
 class Met:
-    """What a live agent was told, and what it answered."""
+    """Conversations by kind and ending, and findings."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     endings: Counter[str] = field(default_factory=Counter)
@@ -41,7 +41,6 @@ class Met:
 
 
 def talk(live: Live, seed: int, trials: int) -> Met:
-    """Have `trials` damaged conversations with the first agent, one after the other."""
     chance = random.Random(f"conversations {seed}")
     met = Met()
     good = {
@@ -49,7 +48,7 @@ def talk(live: Live, seed: int, trials: int) -> Met:
         "deployment": deployment(chance),
         "order": order(),
     }
-    # Not a link's, which waits ten seconds for its stage.
+    # Not a link's HELLO: its agent waits ten seconds for the stage.
     good_hello = mutate.good_hello().replace(b'"link"', b'"deploy"')
     for _ in range(trials):
         dice = chance.randrange(1000)
@@ -80,7 +79,6 @@ def talk(live: Live, seed: int, trials: int) -> Met:
 
 
 def deployment(chance: random.Random) -> list[bytes]:
-    """What a deployment of one small file says, frame by frame."""
     content = chance.randbytes(3000)
     name = hashlib.sha256(content).hexdigest()
     return [
@@ -91,7 +89,7 @@ def deployment(chance: random.Random) -> list[bytes]:
 
 
 def order() -> list[bytes]:
-    """What an orchestrator tells a stage: a whole run on one host, without blocks."""
+    """Return an orchestrator's frames to a stage without blocks."""
     form = {"shape": [2, 10], "dtype": "float32", "nbytes": 80}
     fields: dict[str, Any] = {
         **{"run_id": "x", "stage": 0, "stages": 1, "backend": "socket", "engine": "eager"},
@@ -111,7 +109,7 @@ FRAMES = {
 
 
 def rebuilt(chance: random.Random, parts: list[bytes], kinds: tuple[FrameType, ...]) -> bytes:
-    """Damage one of the parts, or the headers, or the whole, and frame it with what then fits."""
+    """Damage a part, a header or everything, and frame the result."""
     level = chance.randrange(4)
     at = chance.randrange(len(parts))
     said = b""
@@ -127,13 +125,13 @@ def rebuilt(chance: random.Random, parts: list[bytes], kinds: tuple[FrameType, .
 
 
 def say(live: Live, said: bytes) -> str:
-    """Say something, listen until the agent closes, and return how it ended."""
+    """Send, and return how the agent ends the conversation."""
     with socket.create_connection(live.address, timeout=ANSWER_S) as sock:
         return _end(sock, said)
 
 
 def prove(live: Live, key: bytes, hello: bytes, said: bytes) -> str:
-    """Prove the key with whatever HELLO, then say something; return how it ended."""
+    """Prove the key with any HELLO, then `say`."""
     with socket.create_connection(live.address, timeout=ANSWER_S) as sock:
         try:
             sock.sendall(mutate.preamble(len(hello)) + hello)
@@ -150,7 +148,7 @@ def prove(live: Live, key: bytes, hello: bytes, said: bytes) -> str:
         return _end(sock, said)
 
 
-#: Whatever else comes is a finding.
+#: Any other ending is a finding.
 ENDINGS = {"closed", "heard", "answered"} | {
     f"E_{name}"
     for name in (
@@ -162,7 +160,6 @@ ENDINGS = {"closed", "heard", "answered"} | {
 
 
 def _end(sock: socket.socket, said: bytes) -> str:
-    """Return the code of an ERROR frame, or how else the agent ended the conversation."""
     heard = b""
     try:
         sock.sendall(said)
@@ -171,7 +168,7 @@ def _end(sock: socket.socket, said: bytes) -> str:
             heard += piece
     except TimeoutError:
         return f"left open for {ANSWER_S:.0f} s"
-    except OSError:  # it was faster
+    except OSError:  # it closed first
         pass
     if heard.startswith(handshake.MAGIC):  # its HELLO, which it says before the peer's proof
         return "heard"
@@ -198,8 +195,6 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 @dataclass(frozen=True)
 class Held:
-    """What an agent holds."""
-
     descriptors: int
     threads: int
     rss_bytes: int
@@ -207,7 +202,6 @@ class Held:
 
     @classmethod
     def by(cls, live: Live) -> Held:
-        """Look at the first agent."""
         process = psutil.Process(live.cluster.agents["pi1"].pid)
         stages = len(live.cluster.stage_processes("pi1"))
         rss = process.memory_info().rss
@@ -215,7 +209,7 @@ class Held:
 
     @classmethod
     def settled(cls, live: Live, like: Held | None = None, timeout: float = 30) -> Held:
-        """Look at it once it holds no more than `like`, or after `timeout`."""
+        """Measure once it holds no more than `like`, or after `timeout`."""
         deadline = time.monotonic() + timeout
         while True:
             held = cls.by(live)
@@ -230,21 +224,18 @@ class Held:
             time.sleep(0.05)
 
     def no_more_than(self, before: Held) -> bool:
-        """Whether nothing was kept since; what was on its way out before may have gone."""
         return self.descriptors <= before.descriptors and self.threads <= before.threads
 
 
 def unexplained(log: str) -> list[str]:
-    """Return the lines of an agent's log that are no sentences of ours."""
+    """Return log lines other than our sentences."""
     return [line for line in log.splitlines() if not _SENTENCE.fullmatch(line)]
 
 
 def reset(sock: socket.socket) -> None:
-    """Close with a RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 
 def log_size(live: Live) -> int:
-    """Return the size of the first agent's log."""
     return (Path(live.cluster.folder) / "pi1.log").stat().st_size

@@ -1,4 +1,4 @@
-"""Few strangers at a time, few lines about them, and links only between stages that agree."""
+"""Limits on strangers and on log lines about them; links only between stages that agree."""
 
 from __future__ import annotations
 
@@ -31,8 +31,6 @@ from tests.wire.cuts import tcp_pair
 
 
 class Door:
-    """A place with connections that wait in it, as the agent's threads do."""
-
     def __init__(self, most: int) -> None:
         self.pending = Pending(most)
         self.dropped: list[str] = []
@@ -173,7 +171,7 @@ def test_a_stage_that_ends_before_it_takes_its_link(live: Live) -> None:
     key = live.cluster.key
     control, _ = handshake.connect(live.address, key, {"role": "run", **stage}, timeout=5)
     wait_until(lambda: live.cluster.stage_processes("pi1"))
-    hello = {"role": "link", "plan": "\ud800", **stage}  # JSON can say half a character
+    hello = {"role": "link", "plan": "\ud800", **stage}  # JSON can encode a lone surrogate
     link, _ = handshake.connect(live.address, key, hello, timeout=5)
     time.sleep(0.2)  # the agent has passed it on
     control.close()

@@ -97,7 +97,7 @@ def test_a_peer_that_stops_reading_is_a_stall(pair: tuple[Channel, Channel]) -> 
 
 
 def test_a_peer_that_stops_reading_late_gets_no_second_deadline() -> None:
-    ours, theirs = tcp_pair()  # a Unix socket counts its time-outs in another way
+    ours, theirs = tcp_pair()  # Unix sockets count timeouts differently
     sender = Channel(ours, "right")
 
     def read_some_pieces() -> None:
@@ -109,7 +109,7 @@ def test_a_peer_that_stops_reading_late_gets_no_second_deadline() -> None:
     began = time.monotonic()
     with pytest.raises(ParetoPipeError, match="E_STALL"):
         sender.send(FrameType.BLOB, bytes(64 * 1024 * 1024), timeout=3)
-    assert time.monotonic() - began < 5.2  # else three seconds from the last piece on: 5.5
+    assert time.monotonic() - began < 5.2  # counted from the last piece it would be 5.5
     thread.join(10)
     theirs.close()
     sender.close()

@@ -1,4 +1,4 @@
-"""A connection that is cut anywhere is a typed error in time, and the next one is served."""
+"""A connection cut anywhere is a timely typed error, and the next one is served."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.wire.bounds import proved
 from tests.wire.conftest import Live
 
 NBYTES = 200_000
-NEXT_S = 5.0  # a second, and slack for a machine that does other things meanwhile
+NEXT_S = 5.0  # a second, and slack for a busy machine
 CASES = len(cuts.places(NBYTES)) * 2
 
 
@@ -32,7 +32,7 @@ def test_an_agent_serves_the_next_peer(live: Live, capsys: pytest.CaptureFixture
 
 
 def hearing() -> list[str]:
-    """Cut large payloads, read piece by piece, and small ones, read at once with their digest."""
+    """Cut large payloads, and small ones read with their digest."""
     return [
         _told(f"cuts of what a channel receives, {nbytes:,} B", cuts.received(nbytes))
         for nbytes in (NBYTES, 64)
@@ -40,12 +40,10 @@ def hearing() -> list[str]:
 
 
 def saying() -> list[str]:
-    """Cut what a channel sends."""
     return [_told("cuts of what a channel sends", cuts.sent())]
 
 
 def served(live: Live) -> list[str]:
-    """Cut sessions with an agent; return what to tell of it."""
     live.session()
     before = strangers.Held.settled(live)
     found, slowest = cuts.at_an_agent(live)

@@ -1,4 +1,4 @@
-"""Whatever the link does: the same bytes arrive, or both ends say in time what went wrong."""
+"""Over any link the same bytes arrive, or both ends report in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.wire.faults import Outcome, transfer
 from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
 
 MIB = 1024 * 1024
-LATE_S = 3.0  # two seconds, and slack for a machine that does other things meanwhile
+LATE_S = 3.0  # two seconds, and slack for a busy machine
 
 needs_namespace = pytest.mark.skipif(
     namespace.missing() is not None, reason=namespace.missing() or "nothing"
@@ -29,7 +29,7 @@ def network() -> Iterator[None]:
 
 
 def in_time(outcome: Outcome, deadline_s: float) -> bool:
-    """Whether each end has all bytes or a typed error, and not long after its deadline."""
+    """Check that each end has all bytes or a typed error soon after its deadline."""
     codes = {outcome.sender, outcome.receiver}
     return codes <= {"equal", *faults.TYPED} and (
         max(outcome.sender_s, outcome.receiver_s) < deadline_s + LATE_S
@@ -54,7 +54,7 @@ def test_a_reset_is_told_at_once() -> None:
         outcome = transfer(8 * MIB, 2, 5, fault=fault, after_s=0.5)
     assert outcome.sender == "E_PEER_LOST", outcome
     assert outcome.sender_s < 1 + LATE_S, outcome
-    assert outcome.receiver in faults.TYPED  # it hears of it only if it had something to say
+    assert outcome.receiver in faults.TYPED  # it notices only when sending
     assert in_time(outcome, 5), outcome
 
 
@@ -109,8 +109,7 @@ def test_a_frozen_peer_is_told_in_time(sent: int) -> None:
 def test_a_stage_that_computes_for_long_does_not_lose_its_link() -> None:
     patient = transfer(16 * MIB, 7, 30, lost_s=20, reading_from_s=3)
     assert (patient.sender, patient.receiver) == ("equal", "equal"), patient
-    # What a stage's link was given before, in small: Linux counts a peer that does not read as one
-    # that does not answer.
+    # Linux counts a peer that does not read as one that does not answer: hence the long timeout.
     assert transfer(16 * MIB, 7, 30, lost_s=1, reading_from_s=3).sender == "E_PEER_LOST"
 
 

@@ -1,4 +1,4 @@
-"""A flood of slow strangers keeps nobody with the key out, and holds nothing for long."""
+"""A flood of slow strangers neither locks out peers with the key nor leaks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ELSEWHERE, HERE = "127.0.66.6", "127.0.0.1"
 WAYS = [(HERE, True), (HERE, False), (ELSEWHERE, False), (ELSEWHERE, True)]
 TOLERANCE_S = 0.5
 ADMITTED_S = 2.0
-SLACK_S = 1.5  # of every threshold, on a machine that does other things meanwhile
+SLACK_S = 1.5  # of every threshold, for a busy machine
 
 
 def test_a_stranger_is_borne_for_two_seconds(
@@ -36,7 +36,7 @@ def test_a_peer_gets_in_through_a_flood(
 
 
 def borne(live: Live) -> str:
-    """As many strangers as there are places, and nobody else."""
+    """Fill all places with strangers."""
     found = flood.flood(live, 4, ELSEWHERE, 0, again=False, peers=0)
     assert len(found.dropped_s) == 4
     assert found.dropped_s[0] > LIMIT_S - TOLERANCE_S
@@ -45,7 +45,7 @@ def borne(live: Live) -> str:
 
 
 def through(live: Live, origin: str, again: bool, peers: int) -> str:
-    """A flood, and peers with the key in it; return what to tell of them."""
+    """Flood, with peers in it."""
     seconds = 2.0 if peers <= 4 else peers / 4
     before = strangers.Held.settled(live)
     found = flood.flood(live, flood.STRANGERS, origin, seconds, again=again, peers=peers)
@@ -57,7 +57,7 @@ def through(live: Live, origin: str, again: bool, peers: int) -> str:
         f"{len(found.dropped_s)} strangers dropped after {_range(found.dropped_s)} s"
     )
     assert found.dropped_s[-1] < LIMIT_S + TOLERANCE_S + SLACK_S, told
-    if origin == HERE and again:  # a peer may be taken for one of them: then it is told so
+    if origin == HERE and again:  # a peer may be refused as one of them, with a message
         assert len(found.admitted_s) >= peers // 2, told
         known = ("E_AUTH", "E_CONNECT")
         assert all(reason.startswith(known) for reason in found.refused), found.refused

@@ -1,4 +1,4 @@
-"""The header codec: what goes in comes out, and nothing malformed comes in."""
+"""Headers survive encoding, and malformed ones are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tensor_header(dtype: str = "float32", shape: tuple[int, ...] = (8, 24, 56, 5
 
 
 def repaired(data: bytes) -> bytes:
-    """The same bytes with a checksum that fits them: the damage behind it must be found too."""
+    """Give damaged bytes a valid checksum, to reach the checks behind it."""
     return data[:-4] + struct.pack("<I", zlib.crc32(data[:-4]))
 
 

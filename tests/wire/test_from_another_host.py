@@ -1,7 +1,4 @@
-"""What another host on the experiment network finds while runs are measured: nothing.
-
-And the key: recognisable here, and nowhere to be found but in its file.
-"""
+"""Another host finds nothing on the experiment network during runs, and the key nowhere."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ FORMS = (
     CANARY.hex().upper().encode(),
 )
 BACKENDS = ("socket", "rpc", "rpc_hub")
-LONG, ENDLESS = 300, 100_000  # batches: some seconds, and longer than any stranger takes
+LONG, ENDLESS = 300, 100_000  # batches: some seconds; longer than any stranger
 
 pytestmark = pytest.mark.skipif(
     namespace.missing() is not None, reason=str(namespace.missing() or "")
@@ -52,7 +49,7 @@ def neighbour() -> Iterator[Neighbour]:
 
 @pytest.fixture(scope="module")
 def hosts(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Both agents, on addresses that the neighbour can reach."""
+    """Start both agents where the neighbour can reach them."""
     assert neighbour
     folder = tmp_path_factory.mktemp("hosts")
     addresses = dict(zip(("pi1", "pi2"), HOSTS, strict=True))
@@ -70,7 +67,7 @@ def plan(cluster: Cluster, backend: str, **changes: Any) -> dict[str, Any]:
 
 @contextmanager
 def strangers_refused(cluster: Cluster) -> Iterator[None]:
-    """The rules that the agents' units load before they start."""
+    """Load the nftables rules of the agents' units."""
     variables = {
         "worker_allow_insecure_rpc": True,
         "worker_peers": HOSTS,
@@ -102,7 +99,7 @@ def strangers_refused(cluster: Cluster) -> Iterator[None]:
 def measuring(
     cluster: Cluster, folder: Path, backend: str, batches: int = ENDLESS
 ) -> Iterator[set[str]]:
-    """A run under way; yields what listens meanwhile. It is cut short but for a `LONG` one."""
+    """Run until the block ends (`LONG`: to completion); yield the listeners."""
     wait_until(lambda: no_stage_left(cluster))
     idle = listeners()
     document = plan(cluster, backend, throughput_batches=batches)
@@ -139,7 +136,7 @@ def test_no_port_is_a_wildcards_and_every_one_refuses_a_stranger(
 def test_the_agents_themselves_refuse_a_stranger(
     hosts: Cluster, neighbour: Neighbour, tmp_path: Path
 ) -> None:
-    """Without the rules, as where RPC is not allowed: the connection is taken, and closed."""
+    """Without the rules: accepted, then closed."""
     found = {}
     with measuring(hosts, tmp_path, "socket") as open_ports:
         assert open_ports == {f"{address}:{hosts.port}" for address in HOSTS}
@@ -152,7 +149,7 @@ def test_the_agents_themselves_refuse_a_stranger(
 def test_without_the_rules_rpc_takes_anyone(
     hosts: Cluster, neighbour: Neighbour, tmp_path: Path
 ) -> None:
-    """Why there are rules: a connection alone, without a word, can end the run."""
+    """A silent connection can end a run: hence the rules."""
     with measuring(hosts, tmp_path, "rpc") as open_ports:
         theirs = [where for where in open_ports if not where.endswith(f":{hosts.port}")]
         found = {
@@ -162,7 +159,7 @@ def test_without_the_rules_rpc_takes_anyone(
 
 
 class Watch:
-    """Looks at the arguments and the environment of every process in this network, for a while."""
+    """Records all processes' arguments and environments in this network."""
 
     def __init__(self) -> None:
         self.seen: set[int] = set()
@@ -185,7 +182,7 @@ class Watch:
                 try:
                     if (process / "ns/net").readlink() == self._here:
                         self._read(process)
-                except OSError:  # it has ended
+                except OSError:
                     continue
 
     def _read(self, process: Path) -> None:
@@ -200,7 +197,6 @@ def holds_the_key(content: bytes) -> bool:
 
 
 def test_the_key_is_found_where_it_is() -> None:
-    """The search itself can find every form of it."""
     for form in (CANARY, CANARY.hex().encode(), base64.b64encode(CANARY)):
         assert holds_the_key(b"..." + form + b"...")
     with Watch() as watch:
@@ -239,7 +235,7 @@ def test_the_key_is_in_no_log_argument_environment_or_record(
 
 
 def kill_a_stage(cluster: Cluster, folder: Path, backend: str) -> None:
-    """A run that fails because a stage is killed, and the same one again."""
+    """Kill a stage, then repeat the run."""
     wait_until(lambda: no_stage_left(cluster))
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(
@@ -254,7 +250,6 @@ def kill_a_stage(cluster: Cluster, folder: Path, backend: str) -> None:
 
 
 def another_key(cluster: Cluster, folder: Path) -> None:
-    """A sweep that an orchestrator with another key tries, and one whose key file is damaged."""
     here = folder / "another"
     here.mkdir()
     key = here / "key"

@@ -1,4 +1,4 @@
-"""Nobody gets in without the key, and nobody is told why."""
+"""Nobody without the key is admitted, or told why not."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ KEY = bytes(range(32))
 
 
 class Listener:
-    """Accepts one connection and keeps what the handshake made of it."""
-
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.outcome: dict[str, Any] | ParetoPipeError | None = None
@@ -100,7 +98,7 @@ def test_a_server_without_the_key_is_not_believed(answer: Callable[[bytes], byte
         sock, _ = server.accept()
         with server, sock:
             sock.recv(4096)
-            # All is as it should be but the proof.
+            # Everything valid but the proof.
             fields = {"node": "pi1", "version": version(), "nonce": "0" * 64}
             hello = json.dumps(fields).encode()
             sock.sendall(struct.pack("<8sHHI", handshake.MAGIC, 1, 0, len(hello)) + hello)
@@ -129,7 +127,7 @@ def test_strangers_are_closed_on_without_a_word(
     listener = listen()
     with socket.create_connection(listener.address, timeout=5) as sock:
         heard = b""
-        with contextlib.suppress(OSError):  # it may be closed on us at any byte
+        with contextlib.suppress(OSError):  # closed at any byte
             sock.sendall(opening)
             sock.shutdown(socket.SHUT_WR)
             while piece := sock.recv(4096):
@@ -156,7 +154,9 @@ def test_a_stranger_that_always_has_one_byte_more_is_dropped_in_time(
         size = struct.pack("<HHI", handshake.MAJOR, handshake.MINOR, handshake.MAX_HELLO)
         with contextlib.suppress(ConnectionError):
             sock.sendall(handshake.MAGIC + size)
-            for _ in range(handshake.MAX_HELLO // 20):  # ten seconds, and more to say then
+            for _ in range(
+                handshake.MAX_HELLO // 20
+            ):  # after ten seconds there is still more to send
                 sock.sendall(b" ")
                 with contextlib.suppress(TimeoutError):
                     assert sock.recv(1) == b""

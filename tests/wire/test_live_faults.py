@@ -1,4 +1,4 @@
-"""Whole runs over a link that breaks, and with processes that freeze: right, or a typed error."""
+"""Runs over broken links and with frozen processes end right, or with a typed error."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.wire import namespace, strangers
 from tests.wire.conftest import Live
 from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
 
-DEADLINE_S = 6.0  # of a batch: what a plan gives, but for the two minutes that it may compute
-# Afterwards every worker is asked what is left of the run; one that is out of reach says nothing.
+DEADLINE_S = 6.0  # of a batch, without a plan's two minutes for computing
+# After a run every worker is asked for leftovers; an unreachable one takes this long.
 ASKED_S = postmortem.TIMEOUT_S
-LATE_S = 4.0 + ASKED_S  # two seconds, and slack for a machine that does other things meanwhile
+LATE_S = 4.0 + ASKED_S  # two seconds, and slack for a busy machine
 CONNECT_S = 10.0
 LONG = 100_000  # batches: until something breaks
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """Agents in a network of their own, which this module breaks."""
+    """Start agents in a network namespace, for this module to break."""
     folder = tmp_path_factory.mktemp("alone")
     with namespace.own_network(), Cluster.running(folder) as cluster:
         yield Live.of(cluster)
@@ -51,14 +51,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def give_up_early(patch: pytest.MonkeyPatch) -> None:
-    """Let a run's deadlines be short ones."""
     short = Deadlines(io_s=5.0, batch_s=DEADLINE_S)
     patch.setattr(Deadlines, "of", classmethod(lambda *_: short))
 
 
 @pytest.fixture(autouse=True)
 def served_afterwards(alone: Live) -> Iterator[None]:
-    """Nothing is left of a broken run, and the next one is served."""
+    """Check that a broken run leaves nothing, and the next one works."""
     yield
     wait_until(lambda: no_stage_left(alone.cluster), 60)
     alone.run()
@@ -67,14 +66,14 @@ def served_afterwards(alone: Live) -> Iterator[None]:
 
 
 def broken(live: Live, fault: Callable[[], AbstractContextManager[None]]) -> tuple[str, float]:
-    """Break something in the middle of a long run; the code, and how long after it came."""
+    """Apply a fault during a long run; return code and seconds."""
     at: list[float] = []
     over = threading.Event()
 
     def act() -> None:
         wait_until(lambda: len(live.cluster.stage_processes("pi2")) == 1)
-        time.sleep(1)  # it is ready, and batches go through
-        at.append(time.monotonic())  # a run may be over before nft has told that the rule is there
+        time.sleep(1)  # batches are under way
+        at.append(time.monotonic())  # the run may end before nft returns
         with fault():
             over.wait(60)
 
@@ -99,12 +98,11 @@ def stopped(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError):  # what is frozen may be killed
+        with contextlib.suppress(ProcessLookupError):  # a frozen process may have been killed
             os.kill(pid, signal.SIGCONT)
 
 
 def stage_stopped(live: Live, node: str) -> AbstractContextManager[None]:
-    """Stop the one stage on a node."""
     (pid,) = live.cluster.stage_processes(node)
     return stopped(pid)
 
@@ -112,7 +110,6 @@ def stage_stopped(live: Live, node: str) -> AbstractContextManager[None]:
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("percent", some([30, 5], 1))
 def test_a_run_over_a_lossy_link(alone: Live, percent: int) -> None:
-    """It is right, or it ends with a typed error; a wrong answer raises an AssertionError."""
     allowed = {"E_STALL", "E_PEER_LOST", "E_TRUNC", "E_CONNECT", "E_AUTH", "E_AUTH_TIMEOUT"}
     began, code = time.monotonic(), "ok"
     with damaged(LOSS.format(percent)):
@@ -133,7 +130,7 @@ def test_a_run_over_a_slow_link(alone: Live) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_a_run_whose_connections_are_reset(alone: Live) -> None:
     code, took_s = broken(alone, functools.partial(damaged, RESET))
-    # Who has nothing to say while its peer is reset hears of it by its deadline only.
+    # An end that sends nothing notices its peer's reset only by its deadline.
     assert code in {"E_PEER_LOST", "E_TRUNC", "E_STALL"}
     assert took_s < DEADLINE_S + LATE_S
 

@@ -1,4 +1,4 @@
-"""No input, however damaged, gets anything but a typed refusal out of the wire's parsers."""
+"""The wire's parsers answer any damaged input with a typed refusal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_damaged_inputs(capsys: pytest.CaptureFixture[str]) -> None:
         print(proved("headers, preambles and HELLOs", len(found.findings), TRIALS))
     assert found.findings[:3] == []
     assert found.trials.total() == TRIALS
-    for target in parsing.SHARES:  # the damage reached behind every check, and some was harmless
+    for target in parsing.SHARES:  # damage reached every check, and some was harmless
         assert found.outcomes[f"{target} accepted"] > 0
     assert {"header E_HEADER", "header E_SIZE", "hello E_AUTH"} < set(found.outcomes)
 

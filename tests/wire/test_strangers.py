@@ -1,4 +1,4 @@
-"""A live agent shrugs off whatever it is told, and serves the next peer."""
+"""A live agent survives damaged conversations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = 20261124
 TRIALS = trials(1_000, 20_000)
 GROWTH_BYTES = 4 * 1024 * 1024
 NEXT_S = 1.0
-SLACK_S = 4.0  # on a machine that does other things meanwhile
+SLACK_S = 4.0  # for a busy machine
 
 
 @pytest.mark.parametrize("case", corpus.cases("agent", "keyed agent"), ids=lambda case: case.name)
@@ -29,7 +29,7 @@ def test_what_was_found_before_is_still_refused(live: Live, case: corpus.Case) -
         text, _, said = case.data.partition(b"\n")
         hello = {**json.loads(text), "version": version(), "nonce": secrets.token_hex(32)}
         ending = strangers.prove(live, live.cluster.key, json.dumps(hello).encode(), said)
-    # What it has not read makes the kernel reset the connection, which may overtake its answer.
+    # Unread bytes make the kernel reset the connection, which may overtake the answer.
     overtaken = (case.why, ending) == ("more than announced", "closed")
     assert ending == case.expect or overtaken, case.why
     assert live.session() < NEXT_S + SLACK_S
@@ -44,9 +44,8 @@ def test_damaged_conversations(live: Live, capsys: pytest.CaptureFixture[str]) -
 
 
 def campaign(live: Live, seed: int, trials: int) -> list[str]:
-    """Have the conversations; return what to tell of them."""
     live.run()
-    strangers.talk(live, seed + 1, 300)  # what an agent allocates once, it has
+    strangers.talk(live, seed + 1, 300)  # warms up one-time allocations
     before = strangers.Held.settled(live)
     log_before = strangers.log_size(live)
     began, cpu = time.monotonic(), time.process_time()
@@ -56,7 +55,7 @@ def campaign(live: Live, seed: int, trials: int) -> list[str]:
     after = strangers.Held.settled(live, before)
     run_s, _ = live.run()
     lines = live.cluster.log("pi1")[log_before:].splitlines()
-    own = [line for line in lines if not line.startswith("pi1: ")]  # the others are stages'
+    own = [line for line in lines if not line.startswith("pi1: ")]  # stages log with other prefixes
     told = [
         proved("conversations with a live agent", len(met.findings), trials),
         f"  {took:.0f} s ({time.process_time() - cpu:.0f} s of processor time on this side); "

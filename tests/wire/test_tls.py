@@ -1,4 +1,4 @@
-"""Who is believed: a certificate of the authority, of the address, and named in the HELLO."""
+"""Acceptance of certificates: the authority's, the address's, and named in the HELLO."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def meet(
     client: Identity, server: Identity, *, client_says: str = "", server_says: str = ""
 ) -> tuple[ParetoPipeError | None, ParetoPipeError | None]:
-    """Let two meet; return what either of them raised, the client's first."""
+    """Connect two ends; return their errors, the client's first."""
 
     def try_(do: Callable[[], TlsSocket]) -> ParetoPipeError | None:
         try:
@@ -52,13 +52,13 @@ def meet(
 
 def test_a_command_is_given_both_files_or_none(identity: Identity, tmp_path: Path) -> None:
     certificate, authority = identity.certificate, identity.authority
-    assert Identity.given(None, None) is None
-    assert Identity.given(certificate, authority) == identity
+    assert Identity.from_options(None, None) is None
+    assert Identity.from_options(certificate, authority) == identity
     for half in ((certificate, None), (None, authority)):
         with pytest.raises(ParetoPipeError, match=r"E_TLS: .* belong together"):
-            Identity.given(*half)
+            Identity.from_options(*half)
     with pytest.raises(ParetoPipeError, match="E_TLS: no usable certificate"):
-        Identity.given(tmp_path / "none.pem", authority)
+        Identity.from_options(tmp_path / "none.pem", authority)
 
 
 def test_two_of_one_authority_agree_on_tls_1_3(identity: Identity) -> None:
@@ -140,7 +140,6 @@ def test_a_certificate_that_does_not_fit_is_refused(
 def test_a_certificate_that_the_hello_did_not_name_is_refused(
     authority: Authority, who: str
 ) -> None:
-    """Another node's certificate, even a good one, is not who proved the key."""
     one, two = authority.identity("one", "127.0.0.1"), authority.identity("two", "127.0.0.1")
     errors = meet(one, two, **{f"{who}_says": "0" * 64})
     judge = errors[1] if who == "client" else errors[0]
@@ -149,7 +148,7 @@ def test_a_certificate_that_the_hello_did_not_name_is_refused(
 
 
 def strange(identity: Identity, do: Callable[[socket.socket], Any]) -> ParetoPipeError:
-    """Let a peer that is no TLS 1.3 client of ours meet the server; return what that raises."""
+    """Connect a foreign peer to the server; return the server's error."""
     near, far = tcp_pair()
     with ThreadPoolExecutor(1) as pool, near:
         refused: Future[Any] = pool.submit(
@@ -167,7 +166,7 @@ def test_a_plain_peer_gets_nothing(identity: Identity) -> None:
         sock.sendall(frames.encode(Header(FrameType.END, 0, 0)))
         sock.settimeout(5)
         heard = sock.recv(4096)
-        assert len(heard) <= 7  # an alert, if anything
+        assert len(heard) <= 7  # at most an alert
         assert sock.recv(1) == b""
 
     assert "does not speak TLS 1.3" in strange(identity, say).message

@@ -1,7 +1,7 @@
-"""The interface of a communication backend, and what every backend needs beside its own transport.
+"""The interface of a communication backend, and what all of them share.
 
-Whatever carries tensors between the stages, stages are linked by authenticated connections, the
-first one holds its input, and the last one answers the orchestrator in frames.
+Whatever carries the tensors, authenticated connections link the stages, the first one holds its
+input, and the last one answers the orchestrator in frames.
 """
 
 from __future__ import annotations
@@ -34,10 +34,7 @@ CHAIN_TIMEOUT_S = 30.0
 
 
 class Batch(NamedTuple):
-    """One batch at a stage: its tensor, how long it took to arrive, and how to free its buffer.
-
-    `receive_s` is None where the backend cannot tell when a tensor began to arrive.
-    """
+    """One batch at a stage; `receive_s` is None where the backend cannot tell."""
 
     batch_id: int
     tensor: torch.Tensor
@@ -51,8 +48,7 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
     @property
-    def payload_received(self) -> int:
-        """Tensor bytes received so far."""
+    def payload_received(self) -> int: ...
 
 
 class Sink(Protocol):
@@ -62,19 +58,18 @@ class Sink(Protocol):
         """Hand over one output; release `batch` once nothing needs its buffer."""
 
     def finish(self) -> None:
-        """Wait until everything is sent and tell the next stage that the run is over."""
+        """Wait until everything is sent, then end the run for the next stage."""
 
     @property
-    def payload_sent(self) -> int:
-        """Tensor bytes sent so far."""
+    def payload_sent(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class Ends:
     """A stage's two ends.
 
-    `input_digest` proves the first stage's resident input, else None; `cipher` is what a later
-    stage's batches come encrypted with, None for nothing.
+    `input_digest` proves the first stage's resident input, else None; `cipher` encrypts a later
+    stage's batches, None where nothing does.
     """
 
     source: Source
@@ -87,9 +82,8 @@ class Ends:
 class Context:
     """A stage to connect.
 
-    `control` is the orchestrator's connection; over the Unix socket `links` the agent passes the
-    previous stage's data connection. `layout` is how the engine takes and gives tensors; `pinned`
-    whether they are to wait for it in page-locked memory.
+    `control` is the orchestrator's connection; the agent passes the previous stage's over `links`.
+    `layout` is the engine's; `pinned` asks for page-locked memory.
     """
 
     node: Node
@@ -102,13 +96,7 @@ class Context:
 
 
 def connect(context: Context) -> Ends:
-    """Connect a stage with the backend that its order names.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_BACKEND`` for one that this host does not have; whatever the backend raises.
-    """
+    """Connect a stage with the backend that its order names, else raise ``E_BACKEND``."""
     name, known = context.order.backend, context.node.backends
     if name not in known:
         raise ParetoPipeError(
@@ -145,11 +133,8 @@ def link_from_previous(
 ) -> Channel:
     """Wait for the previous stage's connection.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_CHAIN`` where none came, ``E_PLAN`` where its stage follows another plan, ``E_TLS``
-        where that asks for TLS and it does not come about.
+    Raises ``E_CHAIN`` where none came, ``E_PLAN`` for a stage of another plan, ``E_TLS`` where TLS
+    fails.
     """
     links.settimeout(CHAIN_TIMEOUT_S)
     try:
@@ -159,21 +144,21 @@ def link_from_previous(
         raise ParetoPipeError(
             "E_CHAIN", f"stage {order.stage} never connected — is the link between them up?"
         ) from error
-    plan, named = said[:64].decode(), said[64:].decode()
+    plan, fingerprint = said[:64].decode(), said[64:].decode()
     tls = order.transport == "tls"
     # The digest has the transport in it; that the certificate is named only where it is TLS, not.
-    if plan != order.link_digest(after=False) or bool(named) != tls:
+    if plan != order.link_digest(after=False) or bool(fingerprint) != tls:
         link.close()
         raise ParetoPipeError(
             "E_PLAN",
             f"stage {order.stage} and the one after it follow different plans — run "
             "playbooks/provision.yml on both",
         )
-    return accept_channel(link, f"stage {order.stage}", named or None, identity)
+    return accept_channel(link, f"stage {order.stage}", fingerprint or None, identity)
 
 
 def requests(channel: Channel, timeout: float) -> Iterator[int]:
-    """Yield the number of each batch that is requested, until the run ends."""
+    """Yield the number of each requested batch, until the run ends."""
     while (header := channel.receive_header(timeout)).type is not FrameType.END:
         if header.type is not FrameType.REQUEST:
             raise ParetoPipeError("E_ORDER", f"{header.type.name} came, expected REQUEST")
@@ -181,7 +166,7 @@ def requests(channel: Channel, timeout: float) -> Iterator[int]:
 
 
 def resident_inputs(context: Context) -> tuple[list[torch.Tensor], str]:
-    """Make the run's input batches, laid out as the engine takes them, and their digest."""
+    """Make the run's input batches in the engine's layout, and their digest."""
     order = context.order
     count, seed = order.input_batches, order.input_seed
     if order.image_px:
@@ -198,7 +183,7 @@ def resident_inputs(context: Context) -> tuple[list[torch.Tensor], str]:
 
 
 class ResidentSource:
-    """The first stage's source: requests arrive, the input is here already."""
+    """The first stage's source: requests arrive, the input is here."""
 
     payload_received = 0
 
@@ -212,7 +197,7 @@ class ResidentSource:
 
 
 class TensorSink:
-    """Sends outputs on `channel`: to the next stage or, from the last one, to the orchestrator."""
+    """Sends outputs to the next stage or, from the last one, to the orchestrator."""
 
     def __init__(
         self, channel: Channel, promised: Tensor, *, layout: Layout, io_timeout_s: float, fail: Fail
@@ -228,11 +213,10 @@ class TensorSink:
 
     @property
     def payload_sent(self) -> int:
-        """Tensor bytes sent so far."""
         return self._channel.payload_sent
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
-        """Send one output, or let the thread send it; blocks while the one before is leaving."""
+        """Send one output, or let the thread do it; block while the one before is leaving."""
         memory.check_form(output, self._promised, batch.batch_id)
         release = batch.release
         if not memory.shares_memory(output, batch.tensor):

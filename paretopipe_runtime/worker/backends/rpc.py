@@ -1,12 +1,10 @@
-"""The RPC backends: PyTorch RPC (TensorPipe) behind the same interface as our own.
+"""The RPC backends: PyTorch RPC (TensorPipe) behind the common interface.
 
 ``rpc``
     stage i calls stage i+1 with its output;
 ``rpc_hub``
-    the paper's way: a further process on the orchestrator's host calls one stage after the other,
-    and every tensor goes through it.
+    the paper's way: a process on the orchestrator's host calls one stage after the other.
 
-Requests and predictions travel on the orchestrator's control connections as with any backend.
 PyTorch RPC unpickles whatever reaches it, so it is off unless the node allows it.
 """
 
@@ -20,13 +18,10 @@ from paretopipe_runtime.worker.node import Node
 
 
 def connect(context: Context) -> Ends:
-    """Join the run's RPC group and return the ends that this stage, or the hub, works with.
+    """Join the run's RPC group as a stage, or as the hub.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RPC_OFF`` where the node does not allow it, ``E_RPC_UNAVAILABLE`` where this torch has
-        none, and what joining the group has to say.
+    Raises ``E_RPC_OFF`` where the node does not allow it, ``E_RPC_UNAVAILABLE`` where torch has
+    none.
     """
     _check_allowed(context.node)
     # Not before it is allowed: a torch without RPC lacks what these files need.

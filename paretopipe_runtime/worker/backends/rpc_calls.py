@@ -1,7 +1,7 @@
-"""What a stage is called with: tensors, ordered by their batch, each with the answer it waits for.
+"""Calls to a stage: tensors in the order of their batches, each with a pending answer.
 
-RPC runs calls in a pool of threads, in any order. Nothing waits in those: a call is put down here
-and answered later, by whoever has the answer.
+RPC runs calls in a pool of threads, in any order. None waits there: a call is queued and answered
+later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from paretopipe_runtime.worker.devices import memory
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A batch to compute; `tensor` is None where its input is here already."""
+    """A batch to compute; `tensor` is None where its input is here."""
 
     batch_id: int
     tensor: torch.Tensor | None
@@ -28,7 +28,7 @@ class Call:
 
 
 class Inbox:
-    """Calls that wait to be taken up; how many there can be is up to the caller."""
+    """Queued calls; the caller bounds their number."""
 
     def __init__(self, expected: Tensor, fail: Fail) -> None:
         self._expected = expected
@@ -40,7 +40,7 @@ class Inbox:
         self.payload_received = 0
 
     def put(self, call: Call) -> None:
-        """Keep a call until its turn comes; a tensor that is not the plan's ends the stage."""
+        """Queue a call; a tensor that is not the plan's ends the stage."""
         if call.tensor is not None:
             try:
                 memory.check_form(call.tensor, self._expected, call.batch_id)
@@ -52,7 +52,7 @@ class Inbox:
             self._changed.notify()
 
     def take(self) -> Call | None:
-        """Wait for the next batch's call and return it, None at the end of the run."""
+        """Wait for the next batch's call; None at the end of the run."""
         with self._changed:
             self._changed.wait_for(lambda: self._next_id in self._calls or self._closed)
             call = self._calls.pop(self._next_id, None)
@@ -60,7 +60,6 @@ class Inbox:
             return call
 
     def close(self) -> None:
-        """Nothing comes any more."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -72,7 +71,6 @@ _inbox: list[Inbox] = []
 
 
 def serve(inbox: Inbox) -> None:
-    """Let `inbox` have the calls to this process."""
     _inbox[:] = [inbox]
 
 
@@ -80,7 +78,7 @@ def serve(inbox: Inbox) -> None:
 def deliver(
     batch_id: int, tensor: torch.Tensor | None
 ) -> torch.futures.Future[torch.Tensor | None]:
-    """Run in the process that is called: put the tensor down and promise an answer."""
+    """Queue a call in the process that is called, and promise an answer."""
     answer: torch.futures.Future[torch.Tensor | None] = torch.futures.Future()
     _inbox[0].put(Call(batch_id, tensor, answer))
     return answer

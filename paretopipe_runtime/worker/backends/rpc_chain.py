@@ -1,8 +1,7 @@
 """The chain: each stage calls the next one with its output.
 
-A call is answered when the stage that was called takes the tensor up. At most `CALLS` wait for
-their answer, so that a slow stage holds the one before it back and memory stays bounded, while one
-tensor travels and another is ready to be computed.
+A call is answered when its tensor is taken up. At most `CALLS` are unanswered, so that a slow stage
+holds the one before it back and memory stays bounded.
 """
 
 from __future__ import annotations
@@ -45,14 +44,13 @@ def connect(context: Context) -> Ends:
 
 
 class CalledSource:
-    """Tensors that the stage before calls with; RPC does not tell when one began to arrive."""
+    """Tensors of the stage before; RPC does not tell when one began to arrive."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 
     @property
     def payload_received(self) -> int:
-        """Tensor bytes received so far."""
         return self._inbox.payload_received
 
     def __iter__(self) -> Iterator[Batch]:
@@ -67,8 +65,6 @@ class CalledSource:
 
 
 class CallSink:
-    """Calls the next stage with each output."""
-
     def __init__(self, context: Context, group: Group) -> None:
         self._order = context.order
         self._fail = context.fail
@@ -78,7 +74,7 @@ class CallSink:
         self.payload_sent = 0
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
-        """Call with one output; blocks while `CALLS` calls wait for their answer."""
+        """Call with one output; block while `CALLS` are unanswered."""
         memory.check_form(output, self._order.gives, batch.batch_id)
         self._room.acquire()
         try:
@@ -117,6 +113,5 @@ class LastSink(TensorSink):
         self._group = group
 
     def finish(self) -> None:
-        """End the run for the group and the stream of predictions."""
         self._group.finish()
         super().finish()

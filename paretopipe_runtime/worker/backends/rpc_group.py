@@ -1,11 +1,10 @@
-"""One run's RPC group: how its processes find each other, and how they notice that one is gone.
+"""One run's RPC group: its meeting, and the detection of dead members.
 
-The members are linked in a row by the authenticated connections that the socket backend uses too.
-Down these links goes where the group meets, and at the end of the run that it is over. In between
-they are silent, and a member that dies closes them: its neighbours know at once.
+Authenticated connections link the members in a row. They carry the place to meet and the end of the
+run, and are silent in between: one that closes tells of a dead neighbour.
 
-PyTorch's own ways to meet listen on every address of the host. Here the first member binds the
-store's socket itself, to the experiment address, and RPC is told its interface.
+PyTorch's own ways to meet listen on every address. Here the first member binds the store's socket
+to the experiment address, and RPC is told its interface.
 """
 
 from __future__ import annotations
@@ -41,13 +40,9 @@ THREADS = 4  # they only hand tensors over; nothing computes or waits in them
 
 
 class Group:
-    """This process's membership in its run's group, from `join` to `finish`.
+    """This process's membership, from `join` to `finish`.
 
-    Parameters
-    ----------
-    context : Context
-    on_end : callable
-        Called, in a thread of its own, when the member before says that the run is over.
+    `on_end` is called, in a thread of its own, when the member before says that the run is over.
     """
 
     def __init__(self, context: Context, on_end: Callable[[], None]) -> None:
@@ -60,10 +55,7 @@ class Group:
     def join(self) -> None:
         """Link up with the neighbours, meet the others, and be ready for calls.
 
-        Raises
-        ------
-        ParetoPipeError
-            ``E_RPC_BIND``, ``E_RPC_TORCH``, ``E_CHAIN``, or ``E_RPC`` with PyTorch's own words.
+        Raises ``E_RPC_BIND``, ``E_RPC_TORCH``, ``E_CHAIN``, or ``E_RPC`` with PyTorch's own words.
         """
         order = self._context.order
         # PyTorch takes these from the environment only; this process ends with the run.
@@ -82,13 +74,13 @@ class Group:
             raise explain(error, "meeting the other stages") from error
 
     def finish(self) -> None:
-        """Tell the members behind that the run is over; from now on neighbours may go."""
+        """End the run for the members behind; from now on neighbours may go."""
         self._finished.set()
         if self._next is not None:
             self._next.send(FrameType.END, timeout=self._context.order.io_timeout_s)
 
     def _first(self) -> tuple[Callable[[], Store], dict[str, Any]]:
-        """Open the store that all meet at, on the experiment address; return it and where it is."""
+        """Open the store to meet at, on the experiment address; return it and where it is."""
         address = self._context.node.address
         with socket.socket() as listener:
             listener.bind((address, 0))
@@ -150,7 +142,7 @@ class Group:
         threading.Thread(target=self._watch, args=(channels,), daemon=True).start()
 
     def _watch(self, channels: tuple[Channel, ...]) -> None:
-        """Notice at once that a neighbour or the orchestrator is gone, from the meeting on."""
+        """Fail at once when a neighbour or the orchestrator is gone."""
         poll = select.poll()
         by_descriptor = {channel.fileno(): channel for channel in channels}
         for descriptor, channel in by_descriptor.items():
@@ -175,17 +167,14 @@ class Group:
 
 
 def name_of(stage: int) -> str:
-    """Return the name by which a stage, or the hub, is called in the group."""
+    """Name a stage, or the hub, within the group."""
     return f"stage{stage}" if stage >= 0 else "hub"
 
 
 def interface_of(address: str) -> str:
-    """Return the interface whose first address is `address`: there RPC listens, and only there.
+    """Return the interface whose first address is `address`, the only one RPC listens on.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_RPC_BIND`` where it would listen on another address.
+    Raises ``E_RPC_BIND`` where there is none.
     """
     # Every loopback address is reached through the first.
     wanted = "127.0.0.1" if ipaddress.ip_address(address).is_loopback else address
@@ -201,7 +190,7 @@ def interface_of(address: str) -> str:
 
 
 def explain(error: BaseException, doing: str) -> ParetoPipeError:
-    """Return what PyTorch raised as one of ours: its kind, and its first line as the reason."""
+    """Translate an error of PyTorch's: its kind, and its first line as the reason."""
     lines = str(error).splitlines() or [type(error).__name__]
     # What another process raised has its name in the first line and the error in the second.
     reason = " ".join(lines[:2] if lines[0].startswith("On WorkerInfo") else lines[:1])
@@ -216,7 +205,7 @@ def explain(error: BaseException, doing: str) -> ParetoPipeError:
 
 
 def _ends(link: Channel) -> bool:
-    """Whether what came on a link is the end of the run, and not the end of the peer."""
+    """Whether the run has ended, and not the peer."""
     try:
         return link.receive_header(CHAIN_TIMEOUT_S).type is FrameType.END
     except ParetoPipeError:

@@ -1,7 +1,6 @@
 """The hub: the paper's layout, in which every tensor goes through the orchestrator's host.
 
-The hub is a process of its own there. It asks stage 1 for a batch, gets the activation back, asks
-stage 2 with it, and so on; as many batches are on their way as the orchestrator requests.
+A process of its own there takes each requested batch from stage to stage, several at once.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MOST_AT_ONCE = 16  # batches on their way; more requests wait
 
 
 def connect_hub(context: Context) -> Ends:
-    """Join as the hub: requests and predictions are the orchestrator's, the stages compute."""
+    """Join as the hub, between the orchestrator and the stages."""
     group = Group(context, on_end=nothing)
     group.join()
     return Ends(RelayedSource(context), LastSink(context, group))
@@ -90,7 +89,7 @@ class RelayedSource:
 
 
 class AskedSource:
-    """A stage's source under the hub: what the hub asks for, in the order of the batches."""
+    """A stage's source: the hub's calls, in the order of the batches."""
 
     def __init__(
         self,
@@ -104,7 +103,6 @@ class AskedSource:
 
     @property
     def payload_received(self) -> int:
-        """Tensor bytes received so far."""
         return self._inbox.payload_received
 
     def __iter__(self) -> Iterator[Batch]:
@@ -122,7 +120,7 @@ class AskedSource:
 
 
 class AnswerSink:
-    """A stage's sink under the hub: outputs are answers to its calls."""
+    """A stage's sink: outputs are answers to the hub's calls."""
 
     def __init__(
         self,
@@ -142,5 +140,5 @@ class AnswerSink:
         self._answers.pop(batch.batch_id).set_result(output)
 
     def finish(self) -> None:
-        """The hub has every answer, or it would not have ended the run: pass that on."""
+        """Pass the end on: the hub has every answer, or it would not have ended the run."""
         self._group.finish()

@@ -1,13 +1,9 @@
 """The socket backend: raw tensor bytes in frames, moved while the stage computes.
 
-Whatever the kernel can do alone needs no thread, and a thread that is not needed is a hand-over
-saved. A batch of up to 1 MiB arrives in the receive buffer during the computation, so
-the stage reads it itself; such an output goes to the kernel from the stage's own hands as far as it
-takes it. Larger ones have a thread at their end that moves them during the computation: at most one
-batch waits there, so that a slow stage holds the one before it back and memory stays at two
-activations an end.
-
-Receive buffers are allocated once and used in turn.
+A batch of up to 1 MiB needs no thread, whose hand-over would cost more: the kernel receives it
+during the computation, and takes the output from the stage's own hands. Larger ones have a thread
+at either end. At most one batch waits there, so that a slow stage holds the one before it back and
+memory stays at two activations an end, in buffers that are allocated once.
 """
 
 from __future__ import annotations
@@ -44,10 +40,7 @@ BUFFERS = 2  # one that the stage works on, one that fills meanwhile
 def connect(context: Context) -> Ends:
     """Connect to the stages before and after; the last one answers the orchestrator.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_SIZE`` for a tensor that no frame may carry, and whatever the connections raise.
+    Raises ``E_SIZE`` for a tensor that no frame may carry.
     """
     order = context.order
     arriving_nbytes = order.takes.nbytes if order.stage else 0
@@ -84,7 +77,7 @@ def connect(context: Context) -> Ends:
 
 
 class TensorSource:
-    """A later stage's source: tensors of exactly the planned form, from the stage before."""
+    """A later stage's source: tensors of exactly the planned form."""
 
     def __init__(
         self,
@@ -110,7 +103,6 @@ class TensorSource:
 
     @property
     def payload_received(self) -> int:
-        """Tensor bytes received so far."""
         return self._link.payload_received
 
     def __iter__(self) -> Iterator[Batch]:
@@ -143,11 +135,10 @@ class TensorSource:
 
 
 def kernel_holds(sock: socket.socket, nbytes: int) -> bool:
-    """Let the kernel make room for one whole frame on `sock`; return whether it has.
+    """Make the kernel's room for one whole frame on `sock`; return whether it has it.
 
     A low-water mark makes Linux grow the receive buffer at once, up to half of ``tcp_rmem``'s
-    maximum, without privileges and without turning its auto-tuning off as SO_RCVBUF would. Half of
-    a buffer is bookkeeping.
+    maximum, and keeps its auto-tuning, unlike SO_RCVBUF. Half of a buffer is bookkeeping.
     """
     frame = nbytes + frames.HEADER_SIZE + 8
     with contextlib.suppress(OSError):  # a kernel or a socket without it: then a thread reads

@@ -1,20 +1,7 @@
 """A stage on an NVIDIA GPU: its weights stay there, each batch goes there and comes back.
 
-A batch takes three steps on one stream, which runs them in order: the copy to the GPU, the kernels,
-the copy back. The host hands them over without waiting in between and waits once, at the end; only
-then may a timer stop or a byte be sent. What the rules rest on:
-
-- Kernels and copies run after the call that asks for them has returned, so that time is measured
-  by synchronising first, or with events: "Asynchronous execution" in
-  https://docs.pytorch.org/docs/stable/notes/cuda.html
-- A copy is asynchronous only from or to page-locked memory, `pin_memory`; one to the host has to be
-  waited for before its bytes are read: "Use pinned memory buffers" there, and
-  https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html
-- Page-locked memory comes from a cache of PyTorch's that does not hand a block out again while a
-  tensor holds it, or while a copy still uses it: an output may be on its way to the next host for
-  as long as that takes.
-- A process that has used CUDA cannot fork one that does: "CUDA in multiprocessing" in
-  https://docs.pytorch.org/docs/stable/notes/multiprocessing.html
+One stream runs a batch's copy in, kernels and copy out in order. The host waits once, at the end;
+only then may a timer stop or a byte be sent.
 """
 
 from __future__ import annotations
@@ -32,6 +19,14 @@ from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.usage import nvml
 
+# The rules, from https://docs.pytorch.org/docs/stable/notes/:
+# - Calls return before kernels and copies have run: time is taken by synchronising, or with events
+#   (cuda.html, "Asynchronous execution").
+# - Only copies from and to page-locked memory are asynchronous; one to the host must be waited for
+#   (cuda.html, "Use pinned memory buffers").
+# - PyTorch's cache of page-locked memory keeps a block while a tensor or a copy uses it: an output
+#   may be on its way to the next host for long.
+# - A process that has used CUDA cannot fork one that does (multiprocessing.html).
 Compute = Callable[[torch.Tensor], torch.Tensor]
 #: Outputs in page-locked memory at a time: one that is sent, one that waits, one that is made.
 OUTPUTS = 3
@@ -40,19 +35,8 @@ OUTPUTS = 3
 class Cuda:
     """One GPU, for the one stage of this process.
 
-    Parameters
-    ----------
-    name : str
-        As the plan calls it.
-    device : torch.device
-    facts : dict
-        What it is, JSON-ready.
-    gpu : nvml.Gpu, optional
-        What tells its load; None where NVML does not.
-    open_s : float
-        Seconds that starting CUDA took; part of a launch.
-    api : module
-        ``torch.cuda``, or what stands for it in a test.
+    `gpu` tells its load, None where NVML does not; starting CUDA took `open_s`, part of a launch;
+    `api` is ``torch.cuda``, or a test's.
     """
 
     def __init__(
@@ -75,12 +59,12 @@ class Cuda:
         self._stage: _FromHost | None = None
 
     def place(self, compute: Compute) -> Compute:
-        """Move an engine's modules, weights and all; see `engines.check_device` on which can be."""
+        """Move an engine's modules, weights and all; see `factors.check_device`."""
         assert isinstance(compute, nn.Module)
         return compute.to(self._device)
 
     def from_host(self, compute: Compute, gives: Tensor, layout: Layout) -> Compute:
-        """Return `compute` with the copies before and after it, and a wait at the end."""
+        """Add the copies before and after `compute`, and a wait at the end."""
         # The first batches would otherwise lock the memory of their outputs, which is slow. What is
         # let go of here stays in PyTorch's cache.
         kept = [memory.empty(gives, layout, pinned=self.pinned) for _ in range(OUTPUTS)]
@@ -89,16 +73,14 @@ class Cuda:
         return self._stage
 
     def synchronize(self) -> None:
-        """Wait for all kernels and copies on this GPU."""
         self._api.synchronize(self._device)
 
     def start(self) -> None:
-        """Begin to sample its load."""
         if self._gpu is not None:
             self._gpu.start()
 
     def report(self) -> dict[str, Any]:
-        """Return its load, its memory, and where each batch's time went, in the batches' order."""
+        """Return its load, its memory, and each batch's steps."""
         used = self._gpu.stop() if self._gpu is not None else {}
         allocated = self._api.max_memory_allocated(self._device)
         return {
@@ -110,10 +92,9 @@ class Cuda:
 class _FromHost:
     """One stage's computation between two tensors in host memory.
 
-    `seconds` has how long each batch's steps took on the GPU's own clock, by events on its stream.
-    They add up to less than the whole: what comes before the first event and after the last, such
-    as reading these clocks, is the host's. ``kernels`` is from the first to the last of them, with
-    the gaps in which the GPU waits to be told of the next.
+    `seconds` has each batch's steps by the GPU's own clock. They add up to less than the whole:
+    before the first event and after the last the host works. ``kernels`` includes the gaps between
+    them.
     """
 
     def __init__(
@@ -152,11 +133,7 @@ class _FromHost:
 def open_gpu(name: str) -> Cuda:
     """Start CUDA in this process on the GPU called ``cuda`` or ``cuda:N``.
 
-    Raises
-    ------
-    ParetoPipeError
-        ``E_DEVICE``: no CUDA in this torch, no GPU to be seen, none of this number, or one that
-        this torch has no kernels for.
+    Raises ``E_DEVICE``: no CUDA in this torch, no GPU, none of this number, or no kernels for it.
     """
     began = time.perf_counter()
     device = torch.device("cuda", int(name.partition(":")[2] or 0))
@@ -208,15 +185,12 @@ def open_gpu(name: str) -> Cuda:
 
 
 def exact_float32() -> None:
-    """Compute float32 as float32, and choose algorithms the same way in every launch.
+    """Compute float32 as float32, with the same algorithms in every launch.
 
-    TF32 keeps 10 bits of the mantissa, and PyTorch lets cuDNN's convolutions use it by default: no
-    split would then equal the unsplit model on the CPU. `cudnn.benchmark` would try algorithms at
-    the first batch and choose by the clock, another one from launch to launch.
-
-    See "TensorFloat-32 (TF32) on Ampere (and later) devices" in
-    https://docs.pytorch.org/docs/stable/notes/cuda.html, which forbids to mix its two interfaces:
-    this is the older one, which every release since 1.7 has.
+    TF32 keeps 10 bits of the mantissa, and cuDNN's convolutions use it by default: no split would
+    equal the unsplit model on the CPU. `cudnn.benchmark` chooses by the clock. Of the two
+    interfaces in https://docs.pytorch.org/docs/stable/notes/cuda.html, not to be mixed, this is the
+    older one.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

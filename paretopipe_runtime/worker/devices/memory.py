@@ -1,4 +1,4 @@
-"""Tensors as bytes: where a received one lands and what of one is sent, without needless copies."""
+"""Tensors as bytes, without needless copies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from paretopipe_runtime.wire.frames import Tensor
 
 
 def empty(form: Tensor, layout: Layout, *, pinned: bool = False) -> tuple[torch.Tensor, memoryview]:
-    """Return an uninitialised tensor of this form, and its memory as bytes to receive into.
+    """Make an uninitialised tensor, and a view of its bytes to receive into.
 
-    Pinned memory is page-locked: a GPU reads it and writes to it without the processor.
+    Pinned memory is page-locked: a GPU reads and writes it without the processor.
     """
     tensor = allocate(form.shape, getattr(torch, form.dtype), layout, pinned=pinned)
     return tensor, as_bytes(tensor, layout)
@@ -21,23 +21,19 @@ def empty(form: Tensor, layout: Layout, *, pinned: bool = False) -> tuple[torch.
 def allocate(
     shape: tuple[int, ...], dtype: torch.dtype, layout: Layout, *, pinned: bool
 ) -> torch.Tensor:
-    """Return an uninitialised tensor in host memory."""
     order = format_of(len(shape), layout)
     return torch.empty(shape, dtype=dtype, memory_format=order, pin_memory=pinned)
 
 
 def format_of(dimensions: int, layout: Layout) -> torch.memory_format:
-    """Return what PyTorch calls this layout of a tensor with so many dimensions."""
+    """Return PyTorch's name of a layout."""
     if layout == "channels_last" and dimensions == 4:
         return torch.channels_last
     return torch.contiguous_format
 
 
 def as_bytes(tensor: torch.Tensor, layout: Layout) -> memoryview:
-    """Return a tensor's elements in the order of `layout`.
-
-    A view of the tensor's own memory where it lies in that order on the CPU; else a copy's.
-    """
+    """Return a tensor's elements in the order of `layout`: a view, or a copy where it must be."""
     if layout == "channels_last" and tensor.dim() == 4:
         tensor = tensor.permute(0, 2, 3, 1)
     if tensor.requires_grad or not tensor.is_cpu:
@@ -49,13 +45,7 @@ def as_bytes(tensor: torch.Tensor, layout: Layout) -> memoryview:
 
 
 def check_form(tensor: torch.Tensor, promised: Tensor, batch_id: int) -> None:
-    """Refuse an output that is not what the plan promised to the next stage.
-
-    Raises
-    ------
-    ParetoPipeError
-        ``E_SHAPE`` for another shape or element type.
-    """
+    """Raise ``E_SHAPE`` for an output that is not the plan's."""
     if tensor.shape != promised.shape or tensor.dtype is not getattr(torch, promised.dtype):
         dtype = str(tensor.dtype).removeprefix("torch.")
         raise ParetoPipeError(

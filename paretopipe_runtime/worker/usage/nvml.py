@@ -1,7 +1,7 @@
-"""A GPU's load, memory and company, as NVIDIA's management library (NVML) tells them.
+"""A GPU's load, memory and other users, from NVIDIA's management library (NVML).
 
-From nvidia-ml-py, which only hosts with a GPU have: requirements/cuda.txt. Without it, or where the
-driver does not answer, a stage runs all the same and its record says what is missing.
+nvidia-ml-py is on hosts with a GPU only. Where it or the driver does not answer, a stage runs all
+the same and its record says what is missing.
 """
 
 from __future__ import annotations
@@ -17,17 +17,9 @@ PERIOD_S = 0.1
 class Gpu:
     """One GPU, sampled from `start` to `stop`.
 
-    NVML's load is the share of time in which a kernel ran, over a window of its own that ends now:
-    between a sixth of a second and one, by the product
-    (https://docs.nvidia.com/deploy/nvml-api/api/structnvmlUtilization__t.html). A run shorter than
-    that has the time before it in the figure.
-
-    Parameters
-    ----------
-    uuid : str
-        As CUDA tells it, without NVML's ``GPU-``. Not an index: the two count differently.
-    nvml : module
-        ``pynvml``.
+    NVML's load is the share of time in which a kernel ran, over a window of up to a second
+    (https://docs.nvidia.com/deploy/nvml-api/api/structnvmlUtilization__t.html): a shorter run has
+    the time before it in the figure. `uuid` is CUDA's: NVML's indices count differently.
     """
 
     def __init__(self, uuid: str, nvml: Any) -> None:
@@ -43,16 +35,15 @@ class Gpu:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to sample, in a thread; look who else uses the GPU."""
         self._look()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
     def stop(self) -> dict[str, Any]:
-        """Return what was seen, JSON-ready; None for what NVML does not tell.
+        """Return the figures; None for what NVML does not tell.
 
-        `used_bytes` is this process's at the end: PyTorch gives nothing back before. `others` are
-        the processes that were seen on the GPU beside it, at the start or at the end.
+        `used_bytes` is this process's at the end, `others` are the other processes seen at start or
+        end.
         """
         self._ended.set()
         if self._thread is not None:
@@ -76,7 +67,7 @@ class Gpu:
             self._percents.clear()
 
     def _look(self) -> int | None:
-        """Note the other processes on the GPU; return the memory of this one, in bytes."""
+        """Note the other processes on the GPU; return this one's bytes."""
         own = None
         for ask in (
             "nvmlDeviceGetComputeRunningProcesses",
@@ -93,7 +84,7 @@ class Gpu:
 
 
 def find(uuid: str) -> tuple[Gpu | None, dict[str, Any]]:
-    """Return the GPU of this UUID and NVML's word on its driver, or None and why it is silent."""
+    """Return the GPU and its driver, or None and the reason."""
     try:
         import pynvml
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a stage process used: processor, memory, network. From psutil, over the measured time."""
+"""A stage's use of processor, memory and network, from psutil."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from paretopipe_runtime.worker.usage.throttling import Throttling
 
 
 class Telemetry:
-    """Measure this process and its host between `start` and `stop`.
+    """Measures this process and its host between `start` and `stop`.
 
-    The baseline of the process's memory is taken when this object is made: before weights and
-    tensors, with PyTorch and its friends imported. Inside a container psutil's host figures are the
-    whole machine's; the process figures are its own anywhere.
+    The baseline of the process's memory is from before weights and tensors, with PyTorch imported.
+    Inside a container psutil's host figures are the whole machine's.
     """
 
     def __init__(self) -> None:
@@ -30,7 +29,6 @@ class Telemetry:
         self._throttling = Throttling()
 
     def start(self) -> None:
-        """Begin to count."""
         self._throttling.start()
         psutil.cpu_percent()  # the next call reports the time since this one
         self._network = psutil.net_io_counters()
@@ -63,7 +61,7 @@ class Telemetry:
 
 
 def peak_rss() -> int:
-    """The most resident memory this process had, in bytes (``VmHWM``; fork does not inherit it)."""
+    """Return this process's peak memory in bytes (``VmHWM``; fork does not inherit it)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Was the host held back while a run was measured? A Raspberry Pi's throttle bits, sampled."""
+"""A Raspberry Pi's throttle bits, sampled while a run is measured."""
 
 from __future__ import annotations
 
@@ -13,18 +13,10 @@ _PATIENCE_S = 2.0
 
 
 class Throttling:
-    """Reads the bits again and again between `start` and `stop`, in a thread of its own.
+    """Samples the bits between `start` and `stop`, in a thread.
 
-    The live bits come and go; a look at the end of a run would miss what was in its middle. The
-    sticky ones stay until the next boot and say nothing about this run. On a host that has no such
-    bits there is no thread. Where the kernel tells them, it asks the firmware every two seconds.
-
-    Parameters
-    ----------
-    read : callable
-        Returns the bits in hex, None where there are none.
-    every_s : float
-        Seconds between two samples.
+    The live ones come and go; the sticky ones stay until the next boot and say nothing about this
+    run. `read` returns them in hex, None on a host without, which gets no thread.
     """
 
     def __init__(
@@ -39,14 +31,13 @@ class Throttling:
         self._samples = 0
 
     def start(self) -> None:
-        """Take the first sample and, where there are bits, go on taking them."""
         self._sample()
         if self._samples:
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
 
     def stop(self) -> dict[str, str | int | None]:
-        """Return the bits at the end, the live ones of all samples together, and their number."""
+        """Return the last bits, the live ones of all samples, and their number."""
         self._over.set()
         if self._thread:
             self._thread.join(_PATIENCE_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import nan
 
 import matplotlib as mpl
@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from reports.data.cells import Cell, Split
+from reports.objectives import Objective
 from reports.page.draw.canvas import PALETTE, STAGES, STYLE, fit, name_rows, spread_out
 from reports.page.draw.canvas import empty as empty
 from reports.page.draw.canvas import rows as rows
 from reports.page.draw.labels import Label, place
 from reports.page.draw.svg import FAINT, INK, Point, inline
-from reports.page.figures import spread
-from reports.page.goals import SIGNS, against
+from reports.page.figures import figures, point_id
+from reports.page.verdicts import SIGNS, against
 from reports.statistics.judge import Judgement
 from reports.words import slug
 
@@ -33,24 +34,30 @@ def stage_colour(number: int) -> str:
     return STAGES[(number - 1) % len(STAGES)]
 
 
-def pareto(cell: Cell, judgement: Judgement) -> Markup:
-    """Draw latency against throughput: splits, runs, end points, and who is on the front."""
+def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) -> Markup:
+    """Draw one objective against another: splits, runs, end points, and who is on the front."""
+    across, up = pair
+
+    def at(split: Split) -> tuple[float, float]:
+        return split.median(across), split.median(up)
+
     splits, ends = cell.measured, near(cell)
     verdicts = [judgement.verdict[split.cuts] for split in splits]
     with mpl.rc_context(STYLE):
         figure, axes = empty(6.0, 4.5)
         for verdict, colour in MEMBERS.items():
             group = [split for split in splits if judgement.verdict[split.cuts] == verdict]
-            _dots(axes, group, colour)
-            _whiskers(axes, group, colour)
-        _dots(axes, ends, INK)
-        line = [(split.latency, split.throughput) for split in judgement.front(cell)]
-        axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
+            _dots(axes, group, colour, pair)
+            _whiskers(axes, group, colour, pair)
+        _dots(axes, ends, INK, pair)
+        line = [at(split) for split in judgement.front(cell)]
+        if len(cell.objectives) == 2:  # of more, a front is no line
+            axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
         # Axes with a label are not asked by seaborn for their ticks, which it would draw for that.
-        axes.set(xlabel="latency of a batch (s)", ylabel="throughput (images/s)")
+        axes.set(xlabel=across.axis, ylabel=f"{up.axis} ({up.unit})")
         sns.scatterplot(
-            x=[split.latency for split in splits],
-            y=[split.throughput for split in splits],
+            x=[split.median(across) for split in splits],
+            y=[split.median(up) for split in splits],
             hue=verdicts,
             style=verdicts,
             size=verdicts,
@@ -64,23 +71,34 @@ def pareto(cell: Cell, judgement: Judgement) -> Markup:
         )
         axes.collections[-1].set_urls([f"#{split.row_id}" for split in splits])
         if ends:
-            places = [split.latency for split in ends], [split.throughput for split in ends]
             squares = axes.scatter(
-                *places, s=62, marker="s", facecolors="none", edgecolors=INK, linewidths=1.6
+                x=[split.median(across) for split in ends],
+                y=[split.median(up) for split in ends],
+                s=62,
+                marker="s",
+                facecolors="none",
+                edgecolors=INK,
+                linewidths=1.6,
             )
             squares.set(urls=[f"#{split.row_id}" for split in ends], zorder=4)
         axes.margins(0.16, 0.12)  # room for the names of the outermost points
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        scale = spread_out(axes, [split.latency for split in (*splits, *ends)])
-        axes.set(xlabel=f"latency of a batch (s{scale})")
+        scale = spread_out(axes, [split.median(across) for split in (*splits, *ends)])
+        axes.set(xlabel=f"{across.axis} ({across.unit}{scale})")
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
         fit(figure, axes)
-        place(axes, _labels(splits, ends, judgement), line)
+        place(axes, _labels(splits, ends, judgement, at), line)
+        first = pair == cell.objectives[:2]
         points = {
-            split.row_id: Point(_spoken(split, judgement, cell), split.cuts in judgement.strict)
+            split.row_id: Point(
+                _spoken(split, judgement, cell),
+                split.cuts in judgement.strict,
+                point_id(split.row_id) if first else "",
+            )
             for split in (*splits, *ends)
         }
-        return inline(figure, f"pareto-{slug(cell.id)}", points)
+        names = "" if first else f"-{slug(across.name)}-{slug(up.name)}"
+        return inline(figure, f"pareto-{slug(cell.id)}{names}", points)
 
 
 def drawn(cell: Cell) -> tuple[Split, ...]:
@@ -91,14 +109,14 @@ def drawn(cell: Cell) -> tuple[Split, ...]:
 def near(cell: Cell) -> tuple[Split, ...]:
     """Return the measured end points that can be drawn without squeezing the splits.
 
-    Nearer to them than they are to each other, in both measures; the others are named beside
+    Nearer to them than they are to each other, in every objective; the others are named beside
     the chart.
     """
-    ends = [split for split in cell.end_points if split.runs]
-    speeds = [split.latency for split in cell.measured]
-    rates = [split.throughput for split in cell.measured]
+    known = [(one, [split.median(one) for split in cell.measured]) for one in cell.objectives]
     return tuple(
-        end for end in ends if _within(end.latency, speeds) and _within(end.throughput, rates)
+        end
+        for end in cell.end_points
+        if end.runs and all(_within(end.median(one), values) for one, values in known)
     )
 
 
@@ -154,45 +172,50 @@ def _stage_time(split: Split, index: int) -> float:
     return value.median if value else 0.0
 
 
-def _dots(axes: Axes, splits: Sequence[Split], colour: str) -> None:
+def _dots(axes: Axes, splits: Sequence[Split], colour: str, pair: Sequence[Objective]) -> None:
     """Draw every counted run, as one path: lines without length, with round ends.
 
     Of a split with more than `DOTS` runs only the range is drawn.
     """
-    runs = [value for split in splits if split.runs <= DOTS for value in split.values]
-    x = [place for value in runs for place in (value.latency_s, value.latency_s, nan)]
-    y = [place for value in runs for place in (value.throughput_img_s,) * 2 + (nan,)]
-    axes.plot(x, y, color=colour, linewidth=3.6, alpha=0.4, solid_capstyle="round", zorder=2)
+    shown = [split for split in splits if split.runs <= DOTS]
+    places = [
+        [place for split in shown for run in split.values[one.figure] for place in (run, run, nan)]
+        for one in pair
+    ]
+    axes.plot(*places, color=colour, linewidth=3.6, alpha=0.4, solid_capstyle="round", zorder=2)
 
 
-def _whiskers(axes: Axes, splits: Sequence[Split], colour: str) -> None:
-    """Draw the lowest to the highest run of both measures, as one path."""
+def _whiskers(
+    axes: Axes, splits: Sequence[Split], colour: str, pair: tuple[Objective, Objective]
+) -> None:
+    """Draw the lowest to the highest run of both objectives, as one path."""
     x: list[float] = []
     y: list[float] = []
     for split in splits:
-        latency, throughput = split.latency_s, split.throughput_img_s
-        if latency and throughput:
-            x += [latency.low, latency.high, nan, latency.median, latency.median, nan]
-            y += [throughput.median, throughput.median, nan, throughput.low, throughput.high, nan]
+        across, up = map(split.of, pair)
+        if across and up:
+            x += [across.low, across.high, nan, across.median, across.median, nan]
+            y += [up.median, up.median, nan, up.low, up.high, nan]
     axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.55, zorder=2)
 
 
-def _labels(splits: Sequence[Split], ends: Sequence[Split], judgement: Judgement) -> list[Label]:
+def _labels(
+    splits: Sequence[Split],
+    ends: Sequence[Split],
+    judgement: Judgement,
+    at: Callable[[Split], tuple[float, float]],
+) -> list[Label]:
     """Name what is on the front and the end points, what is undecided where there is room."""
     labels = []
     for split in splits:
         verdict = judgement.verdict[split.cuts]
         name = "" if verdict == "off" else split.name
-        labels.append(Label(split.latency, split.throughput, name, needed=verdict == "on"))
-    return labels + [Label(end.latency, end.throughput, end.name, bold=False) for end in ends]
+        labels.append(Label(*at(split), name, needed=verdict == "on"))
+    return labels + [Label(*at(end), end.name, bold=False) for end in ends]
 
 
 def _spoken(split: Split, judgement: Judgement, cell: Cell) -> str:
-    measured = (
-        f"latency {spread(split.latency_s, 's')}, "
-        f"throughput {spread(split.throughput_img_s, 'images/s')}, "
-        f"{split.runs} runs of {split.attempts} attempts"
-    )
+    measured = f"{figures(split, cell.objectives)}, {split.runs} runs of {split.attempts} attempts"
     if split.cuts not in judgement.verdict:
         return f"{split.name}, not a split: {measured}"
     verdict = judgement.verdict[split.cuts]

@@ -10,9 +10,10 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from reports.data.cells import Split
+from reports.objectives import OBJECTIVES
 from reports.page.draw import canvas
 from reports.page.draw.svg import FAINT, Point, inline
-from reports.page.figures import latency, throughput
+from reports.page.figures import say
 from reports.words import slug
 
 # Indices of the palette, and shapes: together they tell more models apart than there are.
@@ -37,7 +38,9 @@ def legend(names: Sequence[str]) -> list[dict[str, object]]:
 
 
 def fronts(key: str, shown: Sequence[tuple[int, str, Sequence[Split], str]]) -> Markup:
-    """Draw the strict fronts of several models; each point leads to its row on its own page.
+    """Draw the strict fronts of several models by the first two objectives.
+
+    Each point leads to its row on its own page.
 
     Parameters
     ----------
@@ -47,15 +50,16 @@ def fronts(key: str, shown: Sequence[tuple[int, str, Sequence[Split], str]]) -> 
         Of each model its place in the legend, its name, its front and its page.
     """
     points: dict[str, Point] = {}
+    across, up, *_ = OBJECTIVES
     with mpl.rc_context(canvas.STYLE):
         figure, axes = canvas.empty(6.0, 4.5)
         for place, name, front, file in shown:
-            line = [(split.latency, split.throughput) for split in front]
+            line = [(split.median(across), split.median(up)) for split in front]
             colour = canvas.PALETTE[_colour(place)]
             axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.2, zorder=2)
             marks = axes.scatter(
-                [split.latency for split in front],
-                [split.throughput for split in front],
+                [x for x, _ in line],
+                [y for _, y in line],
                 color=colour,
                 marker=_SHAPES[place % len(_SHAPES)][0],
                 s=48,
@@ -63,20 +67,17 @@ def fronts(key: str, shown: Sequence[tuple[int, str, Sequence[Split], str]]) -> 
             links = {f"{file}#{split.row_id}": split for split in front}
             marks.set(urls=[*links], zorder=3)
             points |= {
-                link: Point(f"{name} {s.name}: {latency(s)}, {throughput(s)}", True)
+                link: Point(f"{name} {s.name}: {say(s, across)}, {say(s, up)}", True)
                 for link, s in links.items()
             }
         axes.margins(0.08, 0.08)
         ends = [split for _, _, front, _ in shown for split in front]
-        across, up = (_wide([s.latency for s in ends]), _wide([s.throughput for s in ends]))
-        axes.set(xscale="log" if across else "linear", yscale="log" if up else "linear")
-        for axis, wide in ((axes.xaxis, across), (axes.yaxis, up)):
-            _numbered(axis, wide)
-        scales = [", log scale" if wide else "" for wide in (across, up)]
-        axes.set(
-            xlabel=f"latency of a batch (s{scales[0]})",
-            ylabel=f"throughput (images/s{scales[1]})",
-        )
+        for way, objective in (("x", across), ("y", up)):
+            wide = _wide([split.median(objective) for split in ends])
+            label = f"{objective.axis} ({objective.unit}{', log scale' if wide else ''})"
+            axes.set(**{f"{way}scale": "log" if wide else "linear"})
+            _numbered(axes.xaxis if way == "x" else axes.yaxis, wide)
+            axes.set(**{f"{way}label": label})
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
         canvas.fit(figure, axes)
         return inline(figure, f"fronts-{slug(key)}", points)

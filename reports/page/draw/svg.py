@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 
 from reports.page.draw import paths
 from reports.page.draw.paths import Path
-from reports.page.figures import point_id
 
 # Colours no palette has: after drawing they become the page's own, so dark mode is free.
 INK, FAINT = "#010203", "#040506"
@@ -52,6 +51,7 @@ class Point:
 
     text: str
     on_front: bool
+    id: str = ""  # for the way back from its row: in one chart of a page only
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def inline(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
     prefix
         Names the figure: no two of a page have the same, so that their ids differ.
     points
-        Per linked row id, or address on another page, the text of its point. A row has one point
-        in a page: it gets the id of `point_id`.
+        Per linked row id, or address on another page, what is said of its point.
     """
     out = StringIO()
     # Without a date the same figure gives the same bytes.
@@ -253,7 +252,7 @@ def _inside(path: Path, clip: ET.Element) -> bool:
 
 def _written(leaves: Sequence[_Leaf], points: Mapping[str, Point]) -> str:
     """Write neighbours of one style as one group, and those without a link as one path."""
-    told = []
+    written = []
     for style, group in groupby(leaves, key=lambda leaf: leaf.style):
         parts: list[str] = []
         for (link, drawn), same in groupby(group, key=lambda leaf: (leaf.link, bool(leaf.path))):
@@ -269,10 +268,10 @@ def _written(leaves: Sequence[_Leaf], points: Mapping[str, Point]) -> str:
         attributes = "".join(f' {key}="{escape(value)}"' for key, value in style)
         body = "".join(parts)
         if body.count("/>") == body.count("<") == 1:
-            told.append(body.replace("/>", f"{attributes}/>"))
+            written.append(body.replace("/>", f"{attributes}/>"))
         else:
-            told.append(f"<g{attributes}>{body}</g>" if attributes else body)
-    return "".join(told)
+            written.append(f"<g{attributes}>{body}</g>" if attributes else body)
+    return "".join(written)
 
 
 def _linked(body: str, link: str, points: Mapping[str, Point]) -> str:
@@ -283,5 +282,5 @@ def _linked(body: str, link: str, points: Mapping[str, Point]) -> str:
     kind = "point front" if point.on_front else "point"
     # The title is what a pointer shows and what a screen reader calls the link.
     title = f"<title>{escape(point.text)}</title>"
-    place = f' id="{point_id(row)}"' if link.startswith("#row-") else ""
+    place = f' id="{point.id}"' if point.id else ""
     return f'<a href="{escape(link)}"{place} class="{kind}">{title}{body}</a>'

@@ -1,17 +1,18 @@
-"""Latency against throughput, a chart a cell."""
+"""The objectives against each other, a chart a cell and pair."""
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from reports.data.cells import Cell
-from reports.page import goals
+from reports.page import verdicts
 from reports.page.draw import charts
-from reports.page.figures import latency, link, links, margin, throughput
+from reports.page.figures import link, links, margin, say
 from reports.page.sections import provenance
 from reports.page.sheet import Section, Sheet
 from reports.statistics.judge import Judgement
-from reports.words import count, percent
+from reports.words import count, listing, percent
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -24,27 +25,30 @@ def build(sheet: Sheet) -> list[Section]:
         for group in sheet.groups
     ]
     section = {"id": "fronts", "title": "Pareto fronts", "template": "fronts", "groups": groups}
-    return [{**section, "delta": margin(sheet.delta)}]
+    ways = [
+        f"further {'left' if one.lower else 'right'} {one.toward}" for one in sheet.objectives[:1]
+    ] + [f"further {'down' if one.lower else 'up'} {one.toward}" for one in sheet.objectives[1:2]]
+    return [{**section, "delta": margin(sheet.delta), "ways": ", ".join(ways)}]
 
 
 def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
     place = {"scenario": cell.scenario, "asked": provenance.asked(cell.asked)}
     if not cell.measured:
-        return {**place, "pareto": ""}
-    drawn = charts.near(cell)
+        return {**place, "charts": []}
+    drawn, pairs = charts.near(cell), combinations(cell.objectives, 2)
     return {
         **place,
-        "pareto": charts.pareto(cell, judgement),
+        "charts": [charts.pareto(cell, judgement, pair) for pair in pairs],
         "members": [
-            (goals.SIGNS[verdict], verdict, links(splits, limit=12))
+            (verdicts.SIGNS[verdict], verdict, links(splits, limit=12))
             for verdict in ("on", "undecided")
-            if (splits := goals.of(judgement, verdict, cell))
+            if (splits := verdicts.of(judgement, verdict, cell))
         ],
-        "off": count(len(goals.of(judgement, "off", cell)), "split"),
+        "off": count(len(verdicts.of(judgement, "off", cell)), "split"),
         "strict": links(judgement.front(cell), limit=12),
         "worth": _worth(cell, judgement),
         "afar": [
-            (link(end), latency(end), throughput(end))
+            (link(end), ", ".join(say(end, one) for one in cell.objectives))
             for end in cell.end_points
             if end.runs and end not in drawn
         ],
@@ -55,14 +59,12 @@ def _worth(cell: Cell, judgement: Judgement) -> str:
     """Say how small a difference these runs can tell, and how much of the possible is reached."""
     counts = sorted({split.runs for split in cell.measured})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    seen = judgement.detectable_latency, judgement.detectable_throughput
-    if seen[0] is None or seen[1] is None:
+    if not judgement.detectable:
         text = f"Nothing can be decided: {judgement.reason}."
     else:
-        text = (
-            f"With {runs} runs a split, the smallest difference likely to be seen is "
-            f"{percent(seen[0])} in latency and {percent(seen[1])} in throughput."
-        )
+        seen = zip(judgement.detectable, cell.objectives, strict=True)
+        least = listing([f"{percent(ratio)} in {one.name}" for ratio, one in seen])
+        text = f"With {runs} runs a split, the smallest difference likely to be seen is {least}."
     if judgement.hypervolume is not None:
         text += f" Hypervolume {judgement.hypervolume:.3f}."
     if counts[-1] > charts.DOTS:

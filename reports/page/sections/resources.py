@@ -15,12 +15,13 @@ from paretopipe_runtime.contract.factors import DEVICE
 from reports import paper
 from reports.data.cells import Cell, Split, Stage
 from reports.data.groups import Spread
-from reports.page.figures import busiest, fastest, link, links, mebibytes, times
+from reports.objectives import Objective
+from reports.page.figures import ahead, link, links, mebibytes
 from reports.page.sections import provenance
 from reports.page.sheet import Section, Sheet
-from reports.paper.highlights import LATENCY, ONLY, THROUGHPUT, Highlight, highlights, table_name
+from reports.paper.highlights import ONLY, SHOWN_FOR, Highlight, highlights, table_name
 from reports.statistics.judge import Judgement
-from reports.words import count, listing, number, percent
+from reports.words import count, listing, number
 
 _NONE = "–"
 
@@ -58,7 +59,7 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         "rows": rows,
         "runs": _runs(cell),
         "gpus": _gpus(cell, judgement),
-        "standings": [_standing(found, cell) for found in standings(cell)] if comparable else [],
+        "highlighted": [_shown(found, cell) for found in highlighted(cell)] if comparable else [],
         "sentences": sentences(cell, judgement) if comparable else [],
     }
 
@@ -70,7 +71,7 @@ def members(cell: Cell, judgement: Judgement) -> list[Split]:
         for split in cell.measured
         if split.cuts in judgement.strict or judgement.verdict.get(split.cuts) == "on"
     ]
-    return sorted(found, key=lambda split: (split.latency, split.cuts))
+    return sorted(found, key=lambda split: (split.rank(cell.objectives[0]), split.cuts))
 
 
 def _ours(split: Split, judgement: Judgement) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def _theirs(row: Highlight, loads: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _standing(found: Standing, cell: Cell) -> dict[str, Any]:
+def _shown(found: Highlighted, cell: Cell) -> dict[str, Any]:
     split = found.split
     if split is None:
         return {"name": found.name, "shown_as": found.highlight.shown_as, "measured": False}
@@ -117,14 +118,11 @@ def _standing(found: Standing, cell: Cell) -> dict[str, Any]:
         "shown_as": found.highlight.shown_as,
         "front": "yes" if found.by is None else "no",
         "by": link(found.by) if found.by else _NONE,
-        "latency": f"{number(split.latency, 4)} s, {_place(found.latency_rank, splits)}",
-        "throughput": f"{number(split.throughput, 4)} images/s, "
-        f"{_place(found.throughput_rank, splits)}",
+        "places": [
+            f"{number(split.median(one), 4)} {one.unit}, {rank} of {splits}"
+            for one, rank in zip(SHOWN_FOR.values(), found.ranks, strict=True)
+        ],
     }
-
-
-def _place(rank: int, of: int) -> str:
-    return f"{rank} of {of}"
 
 
 def _runs(cell: Cell) -> str:
@@ -161,26 +159,26 @@ def _load(stage: Stage) -> str:
 
 def _gpus(cell: Cell, judgement: Judgement) -> list[str]:
     """Say what went into the time of a GPU, at the front's first split, and who else was there."""
-    told = []
+    lines = []
     for split in members(cell, judgement)[:1]:
         for place, stage in enumerate(split.stages, start=1):
             there, back = stage["gpu_copy_in_s"], stage["gpu_copy_out_s"]
             if there and back:
-                told.append(
+                lines.append(
                     f"Of the {_middle(stage['compute_s'])} s of stage {place} at {split.name}, "
                     f"{_middle(there)} s are the batch's way to the {_gpu(stage)} "
                     f"and {_middle(back)} s its way back."
                 )
             if used := stage["gpu_used_bytes"]:
                 held = mebibytes(used.median)
-                told.append(f"Its process held {held} MiB of the memory of the {_gpu(stage)}.")
+                lines.append(f"Its process held {held} MiB of the memory of the {_gpu(stage)}.")
     stages = [stage for split in cell.measured for stage in split.stages]
     if shared := {_gpu(s) for s in stages if (others := s["gpu_others"]) and others.high}:
-        told.append(
+        lines.append(
             f"Other processes were on the {listing(sorted(shared))} during some runs, and may have "
             "slowed them down."
         )
-    return told
+    return lines
 
 
 def _gpu(stage: Stage) -> str:
@@ -196,7 +194,7 @@ def _middle(value: Spread | None) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Highlighted:
     """One highlighted point of the paper, and the split here that cuts at the same place.
 
     ``by`` is the split that it would take most to catch up with, None on the strict front.
@@ -205,8 +203,7 @@ class Standing:
     highlight: Highlight
     split: Split | None  # None: planned or not, it has no valid run
     by: Split | None
-    latency_rank: int  # 1: the lowest latency of the cell
-    throughput_rank: int
+    ranks: tuple[int, ...]  # in latency and throughput, 1 being the best of the cell
 
     @property
     def name(self) -> str:
@@ -220,22 +217,24 @@ def said(highlight: Highlight) -> str:
     return highlight.name if here == highlight.name else f"{highlight.name} (here {here})"
 
 
-def standings(cell: Cell) -> list[Standing]:
+def highlighted(cell: Cell) -> list[Highlighted]:
     """Return how each of the paper's points for this model and pairing stands in a cell."""
     done = cell.measured
     found = []
     for highlight in highlights(cell.model, cell.pairing):
         split = next((s for s in done if s.cuts == (highlight.cut,)), None)
         if split is None:
-            found.append(Standing(highlight, None, None, 0, 0))
+            found.append(Highlighted(highlight, None, None, ()))
             continue
         found.append(
-            Standing(
+            Highlighted(
                 highlight,
                 split,
-                _clearest(split, done),
-                1 + sum(other.latency < split.latency for other in done),
-                1 + sum(other.throughput > split.throughput for other in done),
+                _clearest(split, cell),
+                tuple(
+                    1 + sum(other.rank(objective) < split.rank(objective) for other in done)
+                    for objective in SHOWN_FOR.values()
+                ),
             )
         )
     return found
@@ -245,27 +244,29 @@ def sentences(cell: Cell, judgement: Judgement) -> list[Markup]:
     """Say of each of the paper's points that does not come out here as the paper shows it."""
     return [
         text
-        for standing in standings(cell)
-        if (text := _differs(cell, standing, judgement.front(cell)))
+        for point in highlighted(cell)
+        if (text := _differs(cell, point, judgement.front(cell)))
     ]
 
 
-def _differs(cell: Cell, standing: Standing, front: Sequence[Split]) -> Markup | None:
-    split, shown_as = standing.split, standing.highlight.shown_as
-    opening = Markup("{} is the paper's {}").format(standing.name, shown_as)
+def _differs(cell: Cell, point: Highlighted, front: Sequence[Split]) -> Markup | None:
+    split, shown_as = point.split, point.highlight.shown_as
+    opening = Markup("{} is the paper's {}").format(point.name, shown_as)
     if split is None:
         return opening + Markup("; here it has no valid run.") if cell.measured else None
-    fast, busy = fastest(cell), busiest(cell)
-    best = {LATENCY: fast, THROUGHPUT: busy}.get(shown_as, split)
-    if standing.by is not None:
+    objective = SHOWN_FOR.get(shown_as)
+    best = cell.best(objective) if objective else split
+    if point.by is not None:
         parts = [
-            Markup("here {}, so {} is off the strict front").format(beaten(standing), split.name)
+            Markup("here {}, so {} is off the strict front").format(
+                beaten(point, cell.objectives), split.name
+            )
         ]
-        if best not in (split, standing.by):
+        if best not in (split, point.by):
             parts.append(Markup("the {} is {}'s").format(shown_as, link(best)))
-    elif best is not split:
-        gain = _less(best, split) if shown_as == LATENCY else _more(best, split)
-        parts = [Markup("here it is on the front too, and {}").format(_has(best, gain))]
+    elif objective and best is not split:
+        gain = _has(best, ahead(objective, best, split))
+        parts = [Markup("here it is on the front too, and {}").format(gain)]
     elif shown_as == ONLY and len(front) > 1:
         others = [other for other in front if other is not split]
         parts = [Markup("here the front has {} too").format(links(others))]
@@ -274,42 +275,30 @@ def _differs(cell: Cell, standing: Standing, front: Sequence[Split]) -> Markup |
     return opening + Markup("; ") + Markup("; ").join(parts) + Markup(".")
 
 
-def beaten(standing: Standing) -> Markup:
+def beaten(point: Highlighted, objectives: Sequence[Objective]) -> Markup:
     """Say by what a point is dominated: 'P5 has 5.8 % less latency and 63 % more throughput'."""
-    split, by = standing.split, standing.by
+    split, by = point.split, point.by
     if split is None or by is None:
         return Markup("")
-    return _has(by, f"{_less(by, split)} and {_more(by, split)}")
+    return _has(by, listing([ahead(objective, by, split) for objective in objectives]))
 
 
 def _has(split: Split, what: str) -> Markup:
     return Markup("{} has {}").format(link(split), what)
 
 
-def _less(best: Split, split: Split) -> str:
-    gain = 1 - best.latency / split.latency
-    return f"{percent(gain)} less latency" if gain else "the same latency"
-
-
-def _more(best: Split, split: Split) -> str:
-    gain = best.throughput / split.throughput - 1
-    if gain >= 1:
-        return f"{times(1 + gain)} the throughput"
-    return f"{percent(gain)} more throughput" if gain else "the same throughput"
-
-
-def _clearest(split: Split, done: Sequence[Split]) -> Split | None:
-    """Return the dominating split to which the nearer of the two goals is farthest."""
-    better = [
-        other
-        for other in done
-        if other.latency <= split.latency
-        and other.throughput >= split.throughput
-        and (other.latency < split.latency or other.throughput > split.throughput)
+def _clearest(split: Split, cell: Cell) -> Split | None:
+    """Return the dominating split to which the nearest of the objectives is farthest."""
+    gaps = [
+        (
+            other,
+            [one.gain(other.median(one), split.median(one)) for one in cell.objectives],
+        )
+        for other in cell.measured
     ]
-
-    def gap(other: Split) -> tuple[float, float, tuple[int, ...]]:
-        ratios = sorted((split.latency / other.latency, other.throughput / split.throughput))
-        return ratios[0], ratios[1], tuple(-cut for cut in other.cuts)
-
-    return max(better, key=gap, default=None)
+    better = [
+        (sorted(gap), [-cut for cut in other.cuts], other)
+        for other, gap in gaps
+        if min(gap) >= 1 < max(gap)
+    ]
+    return max(better, key=lambda found: found[:2])[2] if better else None

@@ -2,7 +2,8 @@
 // reports/prediction, function by function; a test holds the two together.
 const whatif = (() => {
   "use strict";
-  const SEGMENT = 1448, FRAME = 1514 / 1448, INITIAL = 10, RTO_MIN = 0.2, WINDOW = 4 * 1024 * 1024, TICK = 1e-9;
+  const source = document.getElementById("whatif-data"), data = source ? JSON.parse(source.textContent) : {};
+  const { SEGMENT, FRAME, INITIAL, RTO_MIN, WINDOW } = data.tcp || {}, TICK = 1e-9;
   const RTT = [0.1, 500], RATE = [0.5, 10000], STEPS = 200;
 
   const wire = (bytes, rate) => (rate ? (bytes * FRAME * 8e-6) / rate : 0);
@@ -186,9 +187,8 @@ const whatif = (() => {
   }
 
   function start() {
-    const source = document.getElementById("whatif-data");
     if (!source) return;
-    const data = JSON.parse(source.textContent), dials = document.getElementById("whatif-dials");
+    const dials = document.getElementById("whatif-dials");
     const buttons = [...dials.querySelectorAll("button")];
     for (const group of data.groups) {
       const figure = document.getElementById(group.id);

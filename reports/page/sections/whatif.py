@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from paretopipe_runtime.contract.splits import split_name
+from paretopipe_runtime.contract.units import SEGMENT_BYTES, WIRE_PER_PAYLOAD
 from reports.data.cells import Cell, Cuts
 from reports.page.sheet import Section, Sheet
-from reports.prediction.best import Goal, Range, balanced, best_by_rate, best_by_rtt
+from reports.prediction import wire
+from reports.prediction.best import PREDICTED, Range, balanced, best_by_rate, best_by_rtt
 from reports.prediction.errors import Error, Errors, Summary, errors, measured_network
 from reports.prediction.predictor import Network, Prediction, Predictor
 from reports.words import count, number, percent, slug
@@ -16,11 +19,17 @@ from reports.words import count, number, percent, slug
 # What the two dials reach, in ms and Mbit/s: the same ends as in whatif.js.
 RTT_MS, RATE_MBIT = (0.1, 500.0), (0.5, 10_000.0)
 _GRID = 48  # points between the ends of a dial; between two of them a border is bisected
-_GOALS: tuple[tuple[str, Goal], ...] = (
-    ("Lowest latency", "latency"),
-    ("Highest throughput", "throughput"),
-)
 _RANGES = 6  # of more ranges than this the rest is counted, not listed
+
+
+# What whatif.js computes with, by the names it has there.
+_TCP = {
+    "SEGMENT": SEGMENT_BYTES,
+    "FRAME": WIRE_PER_PAYLOAD,
+    "INITIAL": wire.INITIAL_WINDOW,
+    "RTO_MIN": wire.RTO_MIN_S,
+    "WINDOW": wire.WINDOW_BYTES,
+}
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -35,7 +44,7 @@ def build(sheet: Sheet) -> list[Section]:
             "groups": groups,
             "missing": list(dict.fromkeys(made for _, made in found if isinstance(made, str))),
             "presets": presets,
-            "data": {"groups": [group.pop("data") for group in groups]},
+            "data": {"groups": [group.pop("data") for group in groups], "tcp": _TCP},
         }
     ]
 
@@ -76,7 +85,7 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
         "ends": [*ends.values()],
         "rows": [_row(cell, found, predictor, names, ends) for cell, found in compared],
         "bars": [sentence for cell, found in compared if (sentence := bar(cell, found))],
-        "ranges": _ranges_told(group, predictor, names),
+        "ranges": _range_lines(group, predictor, names),
         "scenarios": [cell.scenario for cell, found in compared if found.splits],
         "errors": _error_rows([found for _, found in compared if found.splits]),
         "data": {
@@ -88,7 +97,7 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
                 {
                     "scenario": cell.scenario,
                     "points": [
-                        [split.name, _short(split.latency), _short(split.throughput)]
+                        [split.name, *(_short(split.median(one)) for one in PREDICTED)]
                         for split in (*cell.measured, *cell.end_points)
                         if split.runs
                     ],
@@ -186,27 +195,27 @@ def _error(error: Error) -> tuple[str, str]:
     )
 
 
-def _ranges_told(group: Sequence[Cell], predictor: Predictor, names: dict[Cuts, str]) -> list[str]:
+def _range_lines(group: Sequence[Cell], predictor: Predictor, names: dict[Cuts, str]) -> list[str]:
     """Say between which round-trip times and rates which split is predicted to be the best."""
-    told = []
+    lines = []
     rtts, rates = _grid(*RTT_MS), _grid(*RATE_MBIT)
     for cell in group:
         rate = measured_network(cell, predictor).rate_mbit
-        told += [
-            f"{title} at the rate of {cell.scenario}: "
-            + _told(best_by_rtt(predictor, rate, rtts, goal), names, _ms)
-            for title, goal in _GOALS
+        lines += [
+            f"{one.title} at the rate of {cell.scenario}: "
+            + _changes(best_by_rtt(predictor, rate, rtts, one), names, _ms)
+            for one in PREDICTED
         ]
     rtt_ms = measured_network(group[0], predictor).rtt_ms
-    told += [
-        f"{title} at the round-trip time of {group[0].scenario}: "
-        + _told(best_by_rate(predictor, rtt_ms, rates, goal), names, _mbit)
-        for title, goal in _GOALS
+    lines += [
+        f"{one.title} at the round-trip time of {group[0].scenario}: "
+        + _changes(best_by_rate(predictor, rtt_ms, rates, one), names, _mbit)
+        for one in PREDICTED
     ]
-    return told
+    return lines
 
 
-def _told(ranges: Sequence[Range], names: dict[Cuts, str], unit: Callable[[float], str]) -> str:
+def _changes(ranges: Sequence[Range], names: dict[Cuts, str], unit: Callable[[float], str]) -> str:
     """Return 'P17 up to 12.0 Mbit/s, then P3.'"""
     if len(ranges) == 1:
         low, high, cuts = ranges[0]
@@ -237,7 +246,7 @@ def _said(prediction: Prediction) -> str:
 
 
 def _name(cuts: Cuts) -> str:
-    return "P" + "-".join(map(str, cuts))
+    return split_name(cuts)
 
 
 def _short(value: float) -> float:

@@ -47,8 +47,8 @@ def job_sandbox(
 ) -> list[str]:
     """Return the lines of a unit's sandbox; a directive that `differs` in being None is left out.
 
-    >>> job_sandbox({"UMask": "0077"}, walls=False)[-4:-2]
-    ['UMask=0077', 'SystemCallArchitectures=native']
+    >>> job_sandbox({"UMask": None, "ProcSubset": "pid"}, walls=False)[-2:]
+    ['SystemCallErrorNumber=EPERM', 'ProcSubset=pid']
     """
     values = {**SANDBOX, **(WALLS if walls else {}), **differs}
     return [

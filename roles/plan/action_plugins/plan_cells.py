@@ -1,9 +1,4 @@
-"""Turn what the user typed into the list of cells to measure, or into one sentence.
-
-Runs on the controller before anything slow. It reads ``experiments/*.yml``, applies the ``-e``
-options (all of them strings), checks every name and number against what is known, and returns the
-cells grouped by scenario, so that a sweep sets the network once per scenario.
-"""
+"""Turn ``-e`` options and ``experiments/*.yml`` into a sweep's plans, or fail with a sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +15,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.cells import plan_cells
@@ -29,7 +24,7 @@ from roles.plan.planning.values import OPTIONS, OptionError, known, mistyped
 
 
 def provenance_of(root: Path) -> dict[str, Any]:
-    """Return the commit of the checkout at `root`, whether it is dirty, and our versions."""
+    """Return commit, dirty flag and versions of the checkout at `root`."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -48,13 +43,12 @@ def provenance_of(root: Path) -> dict[str, Any]:
 
 
 def read_experiment(folder: Path, name: str) -> tuple[dict[str, Any], ...]:
-    """Return the experiment called `name`, the models and the scenarios kept in `folder`."""
-    fixed = {"models", "scenarios"}
-    experiments = sorted(path.stem for path in folder.glob("*.yml") if path.stem not in fixed)
+    """Return the experiment called `name`, and the scenarios kept in `folder`."""
+    experiments = sorted({path.stem for path in folder.glob("*.yml")} - {"scenarios"})
     known("experiment", [name], experiments)
     return tuple(
         yaml.safe_load((folder / f"{stem}.yml").read_text(encoding="utf-8"))
-        for stem in (name, "models", "scenarios")
+        for stem in (name, "scenarios")
     )
 
 
@@ -65,7 +59,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return the sweep as `planning.cells.plan_cells` does, or fail with the sentence."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
         folder = Path(args["folder"])
@@ -76,12 +69,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             mistyped(list(load_extra_vars(self._loader)))
             name = str(options.pop("experiment", "full"))
-            experiment, models, scenarios = read_experiment(folder, name)
+            experiment, scenarios = read_experiment(folder, name)
             weights = set_name({**experiment, **options})
             plan = plan_cells(
                 options,
                 experiment,
-                models,
                 scenarios,
                 {
                     host: {

@@ -1,4 +1,4 @@
-"""Turn what the user typed for playbooks/finetune.yml into trainings, or into one sentence."""
+"""Turn the options of playbooks/finetune.yml into trainings, or fail with a sentence."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.training import OPTIONS, plan_trainings
@@ -19,20 +18,18 @@ from roles.plan.planning.values import OptionError, mistyped
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``plan_trainings: {folder}``."""
+    """``plan_trainings:``, without arguments."""
 
     _requires_connection = False
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return what `planning.training.plan_trainings` does, or fail with the sentence."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        models = Path(self._task.args["folder"]) / "models.yml"
         typed = task_vars or {}
         options = {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}
         try:
             mistyped(list(load_extra_vars(self._loader)), OPTIONS)
-            planned = plan_trainings(options, yaml.safe_load(models.read_text(encoding="utf-8")))
+            planned = plan_trainings(options)
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
         return {**result, **planned, "changed": False}

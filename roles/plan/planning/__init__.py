@@ -1,5 +1,5 @@
-"""From what the user typed to the plans that the runtime reads; action_plugins/plan_cells.py.
+"""Turn the user's options into the runtime's plans, for action_plugins/.
 
-May import the contract and what netem can be asked. A new option is a name in values.py, what it
-may be in choice.py, and a key of the plan in cells.py.
+May import the contract and the netem role's conditions. A new option has its name in values.py,
+its check in choice.py, its plan key in cells.py.
 """

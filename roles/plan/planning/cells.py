@@ -1,4 +1,4 @@
-"""The plans of a sweep: its cells grouped by scenario, its profiles of blocks and of links."""
+"""Build a sweep's plans: cells by scenario, and profiles of blocks and links."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from .sets import Weights
 from .values import OptionError, cut_points, known
 
 PORT = 47470
-#: Profiles: fresh processes at most (fewer where a split has fewer runs), and what is sent over a
-#: link.
+#: Profiles: fresh processes at most (no more than a split has runs), and payloads over a link.
 PROFILE_REPEATS = 5
 PAYLOAD_BYTES = (4096, 65536, 524288, 2097152, 8388608)
 
@@ -37,7 +36,6 @@ Labelled = dict[str, Any]  # {label, plan}
 def plan_cells(
     options: Mapping[str, Any],
     experiment: Mapping[str, Any],
-    models: Mapping[str, Any],
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
@@ -45,35 +43,31 @@ def plan_cells(
     sets: Mapping[str, Weights] | None = None,
     emulation: str = "",
 ) -> dict[str, Any]:
-    """Return the sweep: name, effective options, cells grouped by scenario, profiles and links.
-
-    `rounds` are the scenarios in the order to visit them, and `visits` all that is measured, by
-    name; see `rounds_of`.
+    """Return the sweep: name, options, cells by scenario, profiles, links, and their order.
 
     Parameters
     ----------
     options : mapping
-        What the user typed with ``-e``; anything absent comes from `experiment`.
-    experiment, models, scenarios : mapping
+            What the user typed with ``-e``; anything absent comes from `experiment`.
+    experiment, scenarios : mapping
         The parsed files of ``experiments/``.
-    hosts : mapping
-        What the inventory says of every worker: ``address`` on the experiment network,
-        ``allocator``, ``device``, ``allow_insecure_rpc``.
+        hosts : mapping
+        By worker: experiment ``address``, ``allocator``, ``device``, ``allow_insecure_rpc``.
     provenance : mapping
-        Commit and controller versions, copied into every plan.
+        Copied into every plan.
     orchestrator : str
-        The host that drives the runs; with backend ``rpc_hub`` every tensor goes through it.
+        Host that drives the runs, and relays tensors of backend ``rpc_hub``.
     sets : mapping
-        Each model's weights in the published set that `options` name.
+        Weights by model, of the published set in `options`.
     emulation : str
-        ``processes`` where the inventory's hosts are processes of one machine; part of every plan.
+        ``processes`` if the hosts are processes of one machine.
 
     Raises
     ------
     OptionError
-        With one sentence, when a name is unknown or a number out of range.
+        For an unknown name, or a number out of range.
     """
-    choice = choose(options, experiment, models, scenarios, hosts, sets or {})
+    choice = choose(options, experiment, scenarios, hosts, sets or {})
     plans = _Plans(choice, scenarios, hosts, provenance, orchestrator, emulation)
     planned: dict[str, Any] = {
         "scenarios": plans.by_scenario(),
@@ -96,11 +90,10 @@ def rounds_of(
     profiles: Iterable[Labelled],
     links: Iterable[Labelled],
 ) -> dict[str, Any]:
-    """Return the rounds through the scenarios and the visits to what they measure, in order.
+    """Return `rounds` through the scenarios and `visits` to cells and profiles, in order.
 
-    Before a first report only `first` blocks of every cell are measured. The rest comes after it in
-    the opposite order, so that the last scenario's network is set only once, and the profiles last;
-    without one, they come before all cells.
+    `first` blocks of every cell come before a first report; the rest follows in reverse, to set the
+    last network only once, then profiles. Without a first report, profiles come first.
     """
     profiled = [_cell_id(profile) for profile in (*profiles, *links)]
     back = scenarios[::-1] if first else scenarios
@@ -109,7 +102,7 @@ def rounds_of(
     if not first:
         return {"rounds": rounds, "visits": profiled + visits}
     looks = [{**scenario, "first": first, "report": False} for scenario in scenarios]
-    looks[-1]["report"] = True  # and the rest of its cells after it
+    looks[-1]["report"] = True  # the rest of this scenario's cells follows the report
     before = [f"{_cell_id(cell)} first" for scenario in scenarios for cell in scenario["cells"]]
     return {"rounds": looks + rounds[1:], "visits": before + visits + profiled}
 
@@ -119,8 +112,6 @@ def _cell_id(cell: Labelled) -> str:
 
 
 class _Plans:
-    """Writes the plans of one choice."""
-
     def __init__(
         self,
         choice: Choice,
@@ -141,7 +132,6 @@ class _Plans:
             refuse_relayed(self._netem, choice.varied["backend"], choice.varied["transport"])
 
     def by_scenario(self) -> list[dict[str, Any]]:
-        """Return the cells grouped by scenario, so that the network is set once for each."""
         choice = self._choice
         variants = list(itertools.product(choice.models, choice.pairings, self._variants(VARIED)))
         numbers = itertools.count(1)
@@ -163,7 +153,7 @@ class _Plans:
         ]
 
     def profiles(self) -> Iterable[Labelled]:
-        """Each model's blocks, with each engine, on every worker of the chosen pairings."""
+        """Yield plans of each model's blocks, by engine, on all paired workers."""
         chains = self._choice.pairings.values()
         workers = list(dict.fromkeys(itertools.chain.from_iterable(chains)))
         varied = [factor for factor in VARIED if factor.computes]
@@ -177,14 +167,14 @@ class _Plans:
                 "workers": [self._worker(host) for host in workers],
                 "repeats": min(PROFILE_REPEATS, self._choice.counts["repeats"]),
                 "batches": self._choice.profile_batches,
-                # It measures no transport; but where all is to be encrypted, weights are as well.
+                # It measures no transport, but weights travel encrypted if everything does.
                 **({} if "plain" in self._choice.varied["transport"] else {"transport": "tls"}),
             }
             how = [tag for factor in varied for tag in factor.tags([variant[factor.option]])]
             yield {"label": " ".join(["profile of", model.name, *how]), "plan": plan}
 
     def links(self) -> Iterable[Labelled]:
-        """Each chain of hosts, over each backend and transport, without a model."""
+        """Yield plans of each chain, by backend and transport, without model."""
         choice = self._choice
         chains = dict.fromkeys(choice.pairings.values())
         varied = [factor for factor in VARIED if factor.moves]
@@ -241,7 +231,7 @@ class _Plans:
         }
 
     def _variants(self, varied: Sequence[Factor]) -> list[Variant]:
-        """Return every combination of these factors, the others at their defaults."""
+        """Return all combinations of these factors, others at their defaults."""
         fixed = {factor.option: factor.default for factor in OF_CELL}
         fixed["emulation"] = self._emulation
         names = [factor.option for factor in varied]
@@ -249,12 +239,11 @@ class _Plans:
         return [Variant(fixed | dict(zip(names, chosen, strict=True))) for chosen in values]
 
     def _how(self, variant: Variant) -> list[str]:
-        """Return the backend, and what else varies where it is not the default."""
         others = [f for f in OF_CELL if f.typed and f is not BACKEND]
         return [variant["backend"], *(t for f in others for t in f.tags([variant[f.option]]))]
 
     def _tags(self, variant: Variant, hosts: Iterable[str] = ()) -> list[str]:
-        """What makes a name differ: what is the default does not lengthen it."""
+        """Return a cell name's tags: factors not at their defaults."""
         own = [self._choice.workers[host] for host in hosts]
         return [
             tag

@@ -1,4 +1,4 @@
-"""What a sweep is to measure: the experiment's keys with the user's put over them, checked."""
+"""Merge the user's options into the experiment, and check them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
+from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
 from .sets import Weights, of_model, set_name
 from .values import OptionError, flag, fraction, known, listed, whole
@@ -15,7 +16,7 @@ from .values import OptionError, flag, fraction, known, listed, whole
 CLASSES = (10, 1000)
 #: Warm batches in each process of a profile.
 PROFILE_BATCHES = 10
-#: What every experiment says, and the user may say otherwise.
+#: Required keys of every experiment, which the user may override.
 _KEYS = (
     *("pairings", "scenarios", *(factor.option for factor in VARIED if factor.always)),
     *("batch", "splits", "seed", "weights_seed"),
@@ -27,8 +28,6 @@ _COUNTS = ("repeats", "warmup_batches", "latency_batches", "throughput_batches",
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it is to be measured; without `weights` those are seeded."""
-
     name: str
     blocks: int
     classes: int
@@ -38,12 +37,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Choice:
-    """A sweep's effective options.
+    """Effective options of a sweep.
 
-    `pairings` has the chain of hosts of each; `varied` has the values of each factor that cells
-    differ in, `workers` those that are each worker's own, both by their options; `counts` and
-    `seeds` are plain numbers by their names in a plan. `drift_limit` and `dominance`
-    are fractions. After `first_report` blocks of every cell there is a report; 0: none before all.
+    `pairings` maps names to chains of hosts, `varied` cell factors to values, `workers` hosts to
+    their own factors; `counts` and `seeds` have their plan keys. `drift_limit` and `dominance` are
+    fractions. `first_report` is the number of blocks before a first report; 0: none.
     """
 
     sweep: str
@@ -67,8 +65,6 @@ class Choice:
     profile_batches: int
 
     def options(self, *models: Model) -> dict[str, Any]:
-        """Return the options under the names the user types, as they hold for `models`."""
-
         def one_or_all(key: str) -> Any:
             values = [getattr(model, key) for model in models]
             return values[0] if len(values) == 1 else values
@@ -94,7 +90,7 @@ class Choice:
         }
 
     def _factors(self) -> dict[str, Any]:
-        """Return the factors' options: what was not always one only where it is no default."""
+        """Return the factors' options, later-added ones only off their default."""
         of_cell = {
             factor.option: list(self.varied[factor.option])
             for factor in VARIED
@@ -111,12 +107,11 @@ class Choice:
 def choose(
     options: Mapping[str, Any],
     experiment: Mapping[str, Any],
-    models: Mapping[str, Any],
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
     sets: Mapping[str, Weights],
 ) -> Choice:
-    """Return what `options` over `experiment` come to; see `planning.cells.plan_cells`."""
+    """Check `options` over `experiment`, as `planning.cells.plan_cells` takes them."""
     chosen = {**experiment, **options}
     for key in _KEYS:
         if key not in chosen:
@@ -124,12 +119,12 @@ def choose(
                 f"the experiment has no {key}: copy the key from experiments/full.yml"
             )
     wanted_models = tuple(
-        _model(name, options, experiment, models[name], of_model(name, chosen, sets))
-        for name in _model_names(chosen, models)
+        _model(model_info(name), options, experiment, of_model(name, chosen, sets))
+        for name in model_names(chosen)
     )
     pairings: Mapping[str, list[str]] = experiment["pairings"]
     choice = Choice(
-        sweep=_sweep(chosen, [model.name for model in wanted_models], list(models)),
+        sweep=_sweep(chosen, [model.name for model in wanted_models]),
         models=wanted_models,
         pairings={
             name: tuple(pairings[name])
@@ -149,7 +144,7 @@ def choose(
             name: flag(name, chosen[name])
             for name in ("end_points", "sentinel", "refine", "profile")
         },
-        # As well.
+        # Optional: experiments from before these options lack them.
         first_report=whole("first_report", chosen.get("first_report", 0), least=0),
         profile_batches=whole("profile_batches", chosen.get("profile_batches", PROFILE_BATCHES)),
     )
@@ -175,38 +170,38 @@ def choose(
     return choice
 
 
-def _model_names(chosen: Mapping[str, Any], models: Mapping[str, Any]) -> list[str]:
+def model_names(chosen: Mapping[str, Any]) -> list[str]:
+    """Return the models that are asked for, or say which there are."""
     if "model" not in chosen:
-        raise OptionError(f"no model given: choose with -e model=… from {', '.join(models)}")
+        raise OptionError(f"no model given: choose with -e model=… from {', '.join(MODEL_NAMES)}")
     names = listed(chosen["model"])
-    return list(models) if names == ["all"] else known("model", names, list(models))
+    return [*MODEL_NAMES] if names == ["all"] else known("model", names, MODEL_NAMES)
 
 
 def _model(
-    name: str,
+    info: ModelInfo,
     options: Mapping[str, Any],
     experiment: Mapping[str, Any],
-    facts: Mapping[str, Any],
     weights: Weights | None,
 ) -> Model:
-    # An experiment's image size is meant for its own models: 32 px is too small for others.
+    # An experiment's image size holds for its own models: 32 px is too small for others.
     chosen = {**experiment, **options}
-    own = chosen if "image" in options or name in listed(experiment.get("model", ())) else facts
-    default = weights.classes if weights else facts["classes"]
+    own = chosen if "image" in options or info.name in listed(experiment.get("model", ())) else {}
+    default = weights.classes if weights else info.default_classes
     classes = whole("classes", chosen.get("classes", default))
     if weights and classes != weights.classes:
         raise OptionError(
-            f"weights={weights.name} of {name} have {weights.classes} classes, not {classes}: "
+            f"weights={weights.name} of {info.name} have {weights.classes} classes, not {classes}: "
             f"leave classes out, or fine-tune with -e classes={classes}"
         )
     if not weights and classes not in CLASSES:
         raise OptionError(f"classes={classes} is not offered: choose 10 or 1000")
-    image = whole("image", own.get("image", facts["image"]))
-    return Model(name, facts["blocks"], classes, image, weights)
+    image = whole("image", own.get("image", info.image_px))
+    return Model(info.name, info.blocks, classes, image, weights)
 
 
-def _sweep(chosen: Mapping[str, Any], names: list[str], every: list[str]) -> str:
-    default = "all" if len(names) > 1 and set(names) == set(every) else "-".join(names)
+def _sweep(chosen: Mapping[str, Any], names: list[str]) -> str:
+    default = "all" if len(names) > 1 and set(names) == set(MODEL_NAMES) else "-".join(names)
     sweep = str(chosen.get("sweep", default))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", sweep):
         raise OptionError(f"sweep={sweep} cannot name a folder: use letters, digits, '-' and '_'")
@@ -214,13 +209,13 @@ def _sweep(chosen: Mapping[str, Any], names: list[str], every: list[str]) -> str
 
 
 def _varied(factor: Factor, chosen: Mapping[str, Any]) -> tuple[str, ...]:
-    # Experiments from before there was a choice do not name it.
+    # Experiments from before a factor existed lack it.
     asked = listed(chosen.get(factor.option, factor.default))
     return tuple(known(factor.option, asked, [*factor.values]))
 
 
 def _own(host: str, facts: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
-    """Return a worker's own factors: the inventory's, unless one is typed for all workers."""
+    """Return a worker's factors: the inventory's, unless overridden for all workers."""
     found = {}
     for factor in OF_WORKER:
         value = str(facts.get(factor.option, factor.default))
@@ -237,7 +232,6 @@ def _own(host: str, facts: Mapping[str, Any], options: Mapping[str, Any]) -> dic
 
 
 def _refuse_on_a_gpu(engine: str, host: str, device: str) -> None:
-    """Refuse an engine that computes on processors only where a GPU was asked for."""
     if device != "cpu" and engine not in CUDA_ENGINES:
         raise OptionError(
             f"engine {engine} computes on processors only, and {host} has worker_device {device}: "
@@ -246,7 +240,6 @@ def _refuse_on_a_gpu(engine: str, host: str, device: str) -> None:
 
 
 def _refuse_without_leave(host: str, allowed: bool) -> None:
-    """Refuse PyTorch RPC on a host whose inventory does not allow it."""
     if not allowed:
         raise OptionError(
             f"backend rpc is off on {host}: PyTorch RPC has no authentication, so any host that "

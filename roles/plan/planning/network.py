@@ -1,4 +1,4 @@
-"""What a scenario asks of the network, in tc netem's words."""
+"""Check scenarios' network conditions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from roles.netem.shaping.conditions import GONE, OPTIONS, WORDS, refused, relaya
 
 from .values import OptionError, known
 
-#: What a scenario may say, and what holds where it does not. A default is part of every run's key;
-#: what came later has none, or runs measured before would not be found again.
+#: Defaults that are part of every run's key. Later options have none here, or older runs would not
+#: be found again.
 DEFAULTS = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
 
 
 def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | None:
-    """Return a scenario's netem values with the unsaid ones spelled out; None is no shaping.
+    """Return netem values with defaults filled in; None is no shaping.
 
-    The role that applies them checks numbers and units.
+    The netem role checks numbers and units.
 
     Raises
     ------
     OptionError
-        With one sentence, for a word that netem would not be told.
+        For an unknown key or word.
     """
     if netem is None:
         return None
@@ -44,12 +44,12 @@ def refuse_relayed(
     backends: Sequence[str],
     transports: Sequence[str],
 ) -> None:
-    """Refuse what cannot be had where the hosts are processes and a relay shapes their network.
+    """Refuse options that processes behind a relay cannot offer.
 
     Raises
     ------
     OptionError
-        With one sentence, for the first transport, scenario or backend that cannot.
+        For the first such transport, scenario or backend.
     """
     if "tls" in transports:
         raise OptionError(

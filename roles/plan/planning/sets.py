@@ -1,4 +1,4 @@
-"""Published weights: what playbooks/finetune.yml brought home, and what plans say of it."""
+"""Read weight sets published by playbooks/finetune.yml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PARTS = ("weights", "weights_digest", "weights_manifest")
 
 @dataclass(frozen=True)
 class Weights:
-    """One model's weights in a set; `plan` is what a plan of the runtime says of them."""
+    """One model's weights in a set; `plan` has the keys for a plan."""
 
     name: str
     classes: int
@@ -25,7 +25,7 @@ class Weights:
 
 
 def set_name(options: Mapping[str, Any]) -> str:
-    """Return the name of the set that is asked for; ``seeded`` stands for none."""
+    """Return the requested set's name; ``seeded`` means none."""
     name = str(options.get("weights", SEEDED))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise OptionError(f"weights={name} cannot name a set: use letters, digits, '-' and '_'")
@@ -33,12 +33,12 @@ def set_name(options: Mapping[str, Any]) -> str:
 
 
 def read_sets(folder: Path, name: str) -> dict[str, Weights]:
-    """Return the weights of each model in the set called `name`.
+    """Return each model's weights in a set.
 
     Raises
     ------
     OptionError
-        For a file that is not what finetune.yml leaves there.
+        For a damaged file.
     """
     found = {}
     for path in sorted((folder / name).glob("*.json")) if name != SEEDED else ():
@@ -55,7 +55,7 @@ def read_sets(folder: Path, name: str) -> dict[str, Weights]:
 
 
 def of_model(model: str, options: Mapping[str, Any], sets: Mapping[str, Weights]) -> Weights | None:
-    """Return a model's weights in the set that is asked for; None where seeded ones are."""
+    """Return weights in the requested set; None for seeded ones."""
     name = set_name(options)
     if name == SEEDED:
         return None

@@ -1,4 +1,4 @@
-"""What `playbooks/finetune.yml` is asked to train, checked before anything slow."""
+"""Check the options of `playbooks/finetune.yml`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .choice import model_names
 from .sets import DEFAULT, SEEDED, set_name
-from .values import OptionError, known, listed, whole
+from .values import OptionError, known, whole
 
 OPTIONS = (
     *("model", "weights", "dataset", "pretrained", "epochs", "patience", "batch", "lr"),
@@ -18,25 +19,20 @@ _NAMES = {"dataset": ("cifar10", "digits"), "pretrained": ("imagenet", "none")}
 _POSITIVE = ("patience", "batch", "image", "classes")
 
 
-def plan_trainings(options: Mapping[str, Any], models: Mapping[str, Any]) -> dict[str, Any]:
+def plan_trainings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the set's name and one training a model: its label and the command's arguments.
 
     Parameters
     ----------
     options : mapping
         What the user typed with ``-e``; what is absent, the command has a default for.
-    models : mapping
-        The models there are.
 
     Raises
     ------
     OptionError
-        With one sentence, when a name is unknown or a number out of range.
+        For an unknown name, or a number out of range.
     """
-    if "model" not in options:
-        raise OptionError(f"no model given: choose with -e model=… from {', '.join(models)}")
-    names = listed(options["model"])
-    names = list(models) if names == ["all"] else known("model", names, list(models))
+    names = model_names(options)
     name = set_name({"weights": DEFAULT, **options})
     if name == SEEDED:
         raise OptionError(
@@ -59,7 +55,7 @@ def plan_trainings(options: Mapping[str, Any], models: Mapping[str, Any]) -> dic
 
 def _checked(key: str, value: Any) -> str:
     text = str(value)
-    # systemd would put a variable's value in the place of $NAME.
+    # systemd would expand $NAME.
     path = text.startswith("/") and "$" not in text and text.isprintable()
     if key in _NAMES and text not in _NAMES[key] and not path:
         raise OptionError(

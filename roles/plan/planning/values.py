@@ -1,4 +1,4 @@
-"""What a value that the user typed means, or one sentence that says what to type instead."""
+"""Parse the user's values, or raise a sentence with what to type."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ OPTIONS = (
 
 
 class OptionError(ValueError):
-    """What the user typed cannot be measured; the message is one sentence saying what can."""
+    """Invalid option; the message is one sentence with valid choices."""
 
 
 def listed(value: Any) -> list[str]:
-    """Return ``"a,b"`` or ``["a", "b"]`` as ``["a", "b"]``, without doubles."""
+    """Return ``"a,b"`` or ``["a", "b"]`` as ``["a", "b"]``, without duplicates."""
     words = value.split(",") if isinstance(value, str) else list(value)
     return list(dict.fromkeys(str(word).strip() for word in words if str(word).strip()))
 
 
 def known(kind: str, names: Sequence[str], choices: Sequence[str]) -> list[str]:
-    """Return `names` when each is among `choices`, else say which are."""
+    """Return `names`, or raise a sentence with the choices."""
     for name in names:
         if name not in choices:
             raise OptionError(f"unknown {kind} '{name}': choose from {', '.join(choices)}")
@@ -56,7 +56,6 @@ def known(kind: str, names: Sequence[str], choices: Sequence[str]) -> list[str]:
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as a whole number that is positive, or may be 0."""
     if not re.fullmatch(r"[0-9]{1,9}", str(value)) or int(value) < least:
         kind = "positive " if least else ""
         raise OptionError(f"{name}={value} is not a {kind}whole number: write e.g. {name}=5")
@@ -64,7 +63,7 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 
 def fraction(name: str, value: Any) -> float:
-    """Return `value` as a number from 0 up to 1."""
+    """Return `value` as a number in [0, 1)."""
     if not re.fullmatch(r"0?\.[0-9]{1,9}|0", str(value)):
         raise OptionError(
             f"{name}={value} is not a fraction from 0 up to 1: write e.g. {name}=0.05 for 5 %"
@@ -73,7 +72,6 @@ def fraction(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return whether `value` says yes."""
     try:
         return bool(boolean(value))
     except TypeError:
@@ -81,7 +79,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[list[int]]:
-    """Return ``"all"`` or a list of cut points; ``3-9`` is one split into three stages."""
+    """Return ``"all"`` or cut points by split; ``3-9`` cuts into three stages."""
     words = listed(splits)
     if words == ["all"]:
         return "all"
@@ -107,7 +105,7 @@ def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[
 
 
 def mistyped(names: Sequence[str], options: Sequence[str] = OPTIONS) -> None:
-    """Refuse an ``-e`` name that is all but one of ours: Ansible would ignore it in silence."""
+    """Refuse an ``-e`` name close to one of ours, which Ansible would ignore."""
     for name in names:
         close = difflib.get_close_matches(name, options, n=1, cutoff=0.8)
         if name not in options and close:

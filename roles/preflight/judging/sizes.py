@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paretopipe_runtime.contract.models import model_info
+
 from .findings import Load
 
 MIB = 2**20
@@ -25,26 +27,24 @@ DISK_FACTOR = 2
 
 @dataclass(frozen=True)
 class Model:
-    """Image side, number of blocks, and weights in MiB.
+    """Weights in MiB.
 
     `firsts` and `lasts` sum the first and last stages' weights over all splits in two, for engines
     that cache each stage.
     """
 
-    side: int
-    blocks: int
     weights: int
     firsts: int
     lasts: int
 
 
 MODELS = {
-    "mobilenetv2": Model(224, 21, 9, 44, 129),
-    "resnet18": Model(224, 14, 45, 132, 448),
-    "inceptionv3": Model(299, 22, 83, 545, 1205),
-    "resnet50": Model(224, 22, 98, 458, 1593),
-    "alexnet": Model(224, 21, 233, 968, 3693),
-    "vgg16": Model(224, 39, 528, 3463, 16593),
+    "mobilenetv2": Model(9, 44, 129),
+    "resnet18": Model(45, 132, 448),
+    "inceptionv3": Model(83, 545, 1205),
+    "resnet50": Model(98, 458, 1593),
+    "alexnet": Model(233, 968, 3693),
+    "vgg16": Model(528, 3463, 16593),
 }
 #: MiB with batches of one and eight, by model, engine and allocator.
 PEAKS = {
@@ -101,7 +101,7 @@ def peak_mib(load: Load) -> int:
     """
     engines = {engine for model, engine, _ in PEAKS if model == load.model}
     known = [load.engine] if load.engine in engines else sorted(engines)
-    images = load.batch * (load.image_px / MODELS[load.model].side) ** 2
+    images = load.batch * (load.image_px / model_info(load.model).image_px) ** 2
     peaks = [PEAKS[load.model, engine, load.allocator] for engine in known]
     return round(MARGIN * max(one + (eight - one) / 7 * (images - 1) for one, eight in peaks))
 
@@ -126,7 +126,7 @@ def cached_mib(plan: Mapping[str, Any], position: int) -> int:
     if plan["engine"] != "onnxruntime":
         return 0
     model = MODELS[plan["model"]]
-    every = model.blocks - 1
+    every = model_info(plan["model"]).blocks - 1
     splits = every if plan["splits"] == "all" else len(plan["splits"])
     stages = model.lasts if position else model.firsts
     return 2 * model.weights + stages * splits // every

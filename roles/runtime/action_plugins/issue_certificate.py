@@ -1,4 +1,4 @@
-"""Have a host's certificate and who vouches for it on the controller, for the host to be given."""
+"""Keep a host's certificate and its authority on the controller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.runtime.provisioning.certificates import Store, issue
@@ -22,7 +22,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Make what is missing, damaged, another's or about to end; in check mode only say so."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
         store = Store(Path(args["folder"]), dry=bool(self._task.check_mode))
@@ -40,15 +39,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def refused(error: OSError, folder: Path) -> str:
-    """Return what the file system refused, and what to do about it."""
+    """Return a sentence with the owner and a remedy."""
     where = Path(error.filename or folder)
     shown, whose = where, "nobody"
     for shown in (where, *where.parents):
         try:
             whose = shown.owner()
-        except KeyError:  # of a number without a name
+        except KeyError:  # a user ID without a name
             whose = f"user {shown.stat().st_uid}"
-        except OSError:  # not there, or below a folder that is not ours
+        except OSError:  # missing, or below a closed folder
             continue
         break
     return (

@@ -1,7 +1,6 @@
-"""Ask a host in one go whether all is as provisioning left it, or note that it is so now.
+"""Compare a host with its provisioning stamp, or write the stamp.
 
-The question is one small program (provisioning/look.py) over the connection itself. A host without
-a note, or that cannot run it, has to be provisioned: that is no failure.
+A host without a stamp, or unable to run provisioning/look.py, is provisioned: no failure.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.runtime.provisioning import look
@@ -23,14 +22,13 @@ from roles.runtime.provisioning.inputs import inputs
 
 display = Display()
 ROOT = Path(__file__).resolve().parents[3]
-#: What to do on a host; `full` provisions it whatever is noted.
+#: `full` provisions whatever the stamp says.
 MODES = ("changed", "full")
-#: So many reasons are named.
+#: Reasons shown at most.
 NAMED = 3
 
 
 def told(name: str, differs: list[str]) -> str:
-    """Return the line that says why a host is provisioned."""
     more = f" and {len(differs) - NAMED} more" if len(differs) > NAMED else ""
     return f"{name} is provisioned in full: {', '.join(differs[:NAMED])}{more}"
 
@@ -41,7 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return `same`; `differs`, what is not as it was noted; and `noted`, whether it was."""
+        """Return `same`, `differs` (names of changes), `noted` (there was a stamp)."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         args, variables = self._task.args, task_vars or {}
         mode, keep = args.get("mode", "changed"), bool(args.get("keep", False))
@@ -53,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         def value_of(name: str) -> Any:
             try:
                 return self._templar.template(variables.get(name))
-            except AnsibleUndefinedVariable:  # as an address of a host that is no worker
+            except AnsibleUndefinedVariable:  # such as the address of a host that is no worker
                 return None
 
         question = {

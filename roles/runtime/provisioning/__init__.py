@@ -1,5 +1,5 @@
-"""What provisioning lays down on a host, and whether a host still has all of it.
+"""Facts that decide whether a host is still as provisioned.
 
-look.py is sent to hosts and may import Python's own library only. A new fact is a function in its
-FACTS; what decides on the controller is in inputs.py.
+look.py runs on hosts and imports the standard library only; a new fact is a function in its
+FACTS. inputs.py has the controller's part.
 """

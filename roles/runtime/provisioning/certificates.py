@@ -1,7 +1,6 @@
-"""The certificates that nodes show each other: one authority on the controller, one of each host.
+"""Issue nodes' certificates under one authority, in a folder of PEM files on the controller.
 
-Everything is kept as PEM files of one folder. What is there and fits stays as it is, whoever made
-it; what is missing, damaged, about to end or of something else is made anew.
+Valid files stay, whoever made them; missing, damaged, expiring or mismatched ones are replaced.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-#: A Pi has no clock of its own: it may boot into last week.
+#: A Pi has no battery-backed clock: it may boot into last week.
 SKEW = datetime.timedelta(days=7)
 AUTHORITY_DAYS = 3650
-#: By how much the authority outlives whatever it signs today.
+#: The authority outlives a certificate signed today by this much.
 MARGIN_DAYS = 30
-#: Of the folder and of the files in it.
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 _USAGES = (
     *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
@@ -37,21 +35,19 @@ _Extension = tuple[x509.ExtensionType, bool]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a certificate is to say, and for how long."""
-
     name: str
     extensions: tuple[_Extension, ...]
     days: int
     renew_days: int
 
     def fits(self, found: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> bool:
-        """Whether a certificate says this of this key, today and until it would be renewed."""
+        """Return whether a certificate has this content, for this key, until renewal is due."""
         now = datetime.datetime.now(datetime.UTC)
         lasts = now + datetime.timedelta(days=self.renew_days) < found.not_valid_after_utc
         try:
             said = {extension.value: extension.critical for extension in found.extensions}
             ours = found.public_key() == key.public_key()
-        except (ValueError, UnsupportedAlgorithm):  # of a form that we do not write
+        except (ValueError, UnsupportedAlgorithm):  # a form that we do not write
             return False
         return (
             (lasts and ours and found.not_valid_before_utc <= now)
@@ -62,21 +58,19 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Issued:
-    """A key with its certificate."""
-
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
 
 
 class Store:
-    """The folder of keys and certificates; `dry` notes what would change and writes nothing."""
+    """Folder of keys and certificates; `dry` records changes without writing."""
 
     def __init__(self, folder: Path, *, dry: bool = False) -> None:
         self.folder, self.dry, self.changed = folder, dry, False
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """Have the folder, and be alone in it: hosts are provisioned at the same time."""
+        """Create and lock the folder: hosts are provisioned in parallel."""
         if not self.folder.is_dir():
             self.changed = True
             if self.dry:
@@ -95,7 +89,7 @@ class Store:
             os.close(descriptor)
 
     def key(self, name: str) -> ec.EllipticCurvePrivateKey:
-        """Return the private key of this name."""
+        """Load the private key, or create it."""
         text = self._text(f"{name}.key")
         with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
             key = serialization.load_pem_private_key(text, None)
@@ -107,14 +101,13 @@ class Store:
         return made
 
     def certificate(self, name: str) -> x509.Certificate | None:
-        """Return the certificate of this name; None where there is none, or none to be read."""
+        """Return the certificate; None if missing or unreadable."""
         try:
             return x509.load_pem_x509_certificate(self._text(f"{name}.pem"))
         except ValueError:
             return None
 
     def keep(self, name: str, certificate: x509.Certificate) -> None:
-        """Keep a certificate under this name."""
         self._write(f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM))
 
     def _text(self, name: str) -> bytes:
@@ -125,7 +118,7 @@ class Store:
         return path.read_bytes()
 
     def _write(self, name: str, content: bytes) -> None:
-        """Replace a file as a whole; nobody else can read it, not even while it is written."""
+        """Replace a file atomically, with mode 0600 from its creation."""
         self.changed = True
         if self.dry:
             return
@@ -148,14 +141,14 @@ class Store:
 
 
 def issue(store: Store, name: str, node: str, address: str, days: int, renew_days: int) -> None:
-    """Have a certificate of `node` at `address` in the store, and an authority that vouches for it.
+    """Ensure an authority, and a certificate of `node` at `address`.
 
     Raises
     ------
     ValueError
-        Where `address` is no IP address.
+        If `address` is no IP address.
     OSError
-        Where the folder cannot be read or written.
+        If the folder cannot be read or written.
     """
     known = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -221,7 +214,7 @@ def _signed(
 
 
 def _vouched(certificate: x509.Certificate, authority: Issued) -> bool:
-    """Whether the authority's key signed it: the authority's own certificate may be a later one."""
+    """Return whether the authority's key signed it, even under an earlier certificate."""
     try:
         certificate.verify_directly_issued_by(authority.certificate)
     except (ValueError, TypeError, InvalidSignature):

@@ -1,4 +1,4 @@
-"""What decides on the controller how a host is provisioned, as one digest a thing."""
+"""Digest the controller's inputs to a host's provisioning."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import yaml
 
 from .certificates import Store, issue
 
-#: Both roles that provision a host, and what else decides about it; below the checkout.
+#: Roles that provision a host, and other sources that decide about it.
 ROLES = ("runtime", "worker")
 SOURCES = (
     *(f"roles/{role}" for role in ROLES),
     *("roles/job/filter_plugins", "playbooks/provision.yml"),
 )
-#: Options that name places on the controller: what is in them counts, not where they are.
+#: Options that are places on the controller: their content counts, not their path.
 PLACES = {
     *("runtime_source", "runtime_requirements", "runtime_engine_requirements"),
     *("runtime_cuda_requirements", "runtime_wheelhouse"),
@@ -27,7 +27,7 @@ PLACES = {
 
 
 def options(root: Path) -> list[str]:
-    """Return the names of the roles' inputs that count by themselves."""
+    """Return the roles' inputs whose values count."""
     found: set[str] = set()
     for role in ROLES:
         text = (root / f"roles/{role}/meta/argument_specs.yml").read_text()
@@ -45,10 +45,9 @@ def inputs(
     root : Path
         The checkout.
     value_of : callable
-        The value that a role's input has for the host; None where it has none.
+        Returns a role input's value for the host, or None.
     laid_from : mapping
-        What the runtime role says of its sources: `requirements`, `wheelhouse`, `key`,
-        `certificate` (the arguments of issue_certificate) and `installed` files.
+        The role's `requirements`, `wheelhouse`, `key`, `source` and issue_certificate's arguments.
     """
     values: dict[str, Any] = {name: value_of(name) for name in options(root)}
     values["the roles"] = [_content(path, root) for path in _files(root, SOURCES)]
@@ -67,7 +66,7 @@ def inputs(
 
 
 def certificate(wanted: Mapping[str, Any]) -> list[str]:
-    """Return digests of the host's certificate, key and authority; none where another is due."""
+    """Return digests of certificate, key and authority; none if one must be issued."""
     if not wanted["address"]:
         return ["none"]
     folder, name = Path(wanted["folder"]), wanted["name"]
@@ -96,7 +95,7 @@ def _content(path: Path, root: Path | None = None) -> str:
 
 
 def _version(source: Path) -> str:
-    """Return the identity of the checkout's code, by its own rule and without importing more."""
+    """Return the code's identity, importing nothing else of the checkout."""
     path = source / "paretopipe_runtime/version.py"
     spec = importlib.util.spec_from_file_location("paretopipe_version", path)
     assert spec is not None

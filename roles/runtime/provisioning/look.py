@@ -1,8 +1,7 @@
-"""What a host has of what provisioning lays down: one value a fact, looked at on the host itself.
+"""Gather a host's facts of provisioning; runs on the host.
 
-Sent as text and started by the interpreter of the host's virtual environment, so that one which
-does not start is seen, too. Only the standard library is there, of Python 3.9 at least. `FACTS` is
-the one list of what is looked at; whatever provisioning would notice has to be in it.
+Sent as text to the virtual environment's interpreter, to notice one that does not start. Standard
+library of Python 3.9 only. `FACTS` must cover everything that provisioning would change.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from typing import Any
 Told = Mapping[str, Any]
 Values = dict[str, str]
 MISSING = "missing"
-#: How long an agent may take to accept a connection.
+#: Timeout of a connection to the agent.
 PATIENCE_S = 5.0
 
 
 def packages(told: Told) -> Values:
-    """Return which Debian packages are installed."""
     shown = "${Package} ${db:Status-Status}\\n"
     said = _ask("dpkg-query", "--show", "--showformat", shown, *told["packages"]).splitlines()
     return {
@@ -45,17 +43,15 @@ def user(told: Told) -> Values:
 
 
 def folders(told: Told) -> Values:
-    """Return owner and mode of folders."""
     return {path: _status(Path(path)) for path in told["folders"]}
 
 
 def files(told: Told) -> Values:
-    """Return owner, mode and content of files."""
     return {path: f"{_status(Path(path))} {_content(Path(path))}" for path in told["files"]}
 
 
 def environment(told: Told) -> Values:
-    """Return the virtual environment's interpreter, its packages, and who may enter."""
+    """Return the virtual environment's interpreter, packages and permissions."""
     venv = Path(told["venv"])
     python = venv / "bin/python"
     places = _site_packages(told)
@@ -77,7 +73,6 @@ def environment(told: Told) -> Values:
 
 
 def code(told: Told) -> Values:
-    """Return the runtime's files: name, mode and content of each."""
     found = [
         (str(path.relative_to(place)), _status(path), _content(path))
         for place in _site_packages(told)
@@ -88,29 +83,27 @@ def code(told: Told) -> Values:
 
 
 def wheels(told: Told) -> Values:
-    """Return the wheels that were carried over. Their content is too large to be read each time."""
+    """Return the wheels' names, sizes and times; their content is too large to read."""
     folder = Path(told["wheels"] or os.devnull)
     found = sorted((path.name, *_moment(path)) for path in folder.glob("*"))
     return {f"wheels in {folder}": _digest(found)} if told["wheels"] else {}
 
 
 def processor(told: Told) -> Values:
-    """Return whether the processor has instructions for AES, by which the ciphers are chosen."""
+    """Return whether there are AES instructions, which decide the ciphers."""
     return {"AES": str("aes" in Path(told["cpuinfo"]).read_text().split())}
 
 
 def kernel(told: Told) -> Values:
-    """Return what the kernel's settings are now."""
     return {path: Path(path).read_text().strip() for path in told.get("kernel", ())}
 
 
 def programs(told: Told) -> Values:
-    """Return which programs are there that only some hosts need."""
     return {path: _status(Path(path)) for path in told.get("programs", ())}
 
 
 def units(told: Told) -> Values:
-    """Return whether units run, come back at boot, and are what systemd has read."""
+    """Return whether units run, start at boot, and match their loaded files."""
     names = told.get("units", ())
     asked = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
     words = ("show", f"--property={','.join(asked)}", *names)
@@ -122,7 +115,6 @@ def units(told: Told) -> Values:
 
 
 def port(told: Told) -> Values:
-    """Return whether the agent accepts connections."""
     if not told.get("port"):
         return {}
     address, number = told["port"]
@@ -134,7 +126,7 @@ def port(told: Told) -> Values:
 
 
 def rules(told: Told) -> Values:
-    """Return whether the table of nftables is there that keeps strangers from PyTorch RPC."""
+    """Return whether the nftables table is there that protects PyTorch RPC."""
     if not told.get("table"):
         return {}
     there = f"table {told['table']}" in _ask("nft", "list", "tables").splitlines()
@@ -148,12 +140,11 @@ FACTS: tuple[Callable[[Told], Values], ...] = (
 
 
 def look(told: Told) -> Values:
-    """Return every fact's value by the fact's name."""
     return {name: value for fact in FACTS for name, value in fact(told).items()}
 
 
 def differs(told: Told, noted: Mapping[str, Any], seen: Values) -> list[str]:
-    """Return the names of what is not as it was noted, or not as it must be whatever was noted."""
+    """Return names of facts that differ from the stamp or from their required values."""
     pairs = ((noted.get("inputs", {}), told["inputs"]), (noted.get("facts", {}), seen))
     other = {name for old, new in pairs for name in {*old, *new} if old.get(name) != new.get(name)}
     wrong = {name for name, value in told["must"].items() if seen.get(name) != value}
@@ -161,10 +152,9 @@ def differs(told: Told, noted: Mapping[str, Any], seen: Values) -> list[str]:
 
 
 def answer(told: Told) -> dict[str, Any]:
-    """Compare, or with `keep` note, what is there; what is not as noted is noted no longer.
+    """Write the stamp if `keep`, else compare.
 
-    The note then says only what a whole provisioning has left, never what one that was interrupted
-    has. With `dry` it is left alone.
+    Unless `dry`, a difference removes the stamp: it never vouches for an interrupted provisioning.
     """
     stamp = Path(told["stamp"])
     seen = look(told)
@@ -196,7 +186,7 @@ def _site_packages(told: Told) -> list[Path]:
 
 
 def _status(path: Path) -> str:
-    """Return kind, mode and owner of a file, and of what it leads to."""
+    """Return kind, mode and owner of a file and of its link's target."""
     try:
         itself, end = path.lstat(), path.stat()
     except OSError:
@@ -212,7 +202,7 @@ def _content(path: Path) -> str:
 
 
 def _moment(path: Path) -> tuple[int, int, int]:
-    """Return size and times; nobody can write to a file and leave the last one as it was."""
+    """Return size and times; the change time cannot be restored after a write."""
     try:
         status = path.stat()
     except OSError:
@@ -233,5 +223,4 @@ def _write(path: Path, text: str) -> None:
 
 
 def main(told: str) -> None:
-    """Answer what was asked, as JSON."""
     print(json.dumps(answer(json.loads(told))))

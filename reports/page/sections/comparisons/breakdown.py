@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.data.cells import Cell, Split, Spread
+from reports.objectives import THROUGHPUT, Objective
 from reports.page.draw import charts
-from reports.page.figures import LATENCY, THROUGHPUT, busiest, link, spread
+from reports.page.figures import link, spread
 from reports.page.sections.comparisons.compare import Comparison
 from reports.words import count, percent, slug
 
@@ -31,7 +32,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Line:
+class Quantity:
     """One measured quantity of every backend, as text."""
 
     label: str
@@ -44,7 +45,7 @@ class Breakdown:
     """All backends of a comparison beside each other."""
 
     kinds: tuple[Kind, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[Quantity, ...]
     sentences: tuple[Markup, ...]
     chart: Markup
     paper: str  # what the paper says, where this is the case that it shows
@@ -53,7 +54,8 @@ class Breakdown:
 def of(comparison: Comparison) -> Breakdown:
     """Return each backend at its own split of highest throughput, as in the paper."""
     cells = (comparison.cell, *(rival.cell for rival in comparison.rivals))
-    splits = [busiest(cell) for cell in cells]
+    splits = [cell.best(THROUGHPUT) for cell in cells]
+    objectives = [o for o in comparison.cell.objectives if all(s.of(o) for s in splits)]
     names = [name for name, _ in comparison.columns]
     kinds = tuple(
         Kind(name, split, count(split.runs, "run"))
@@ -61,8 +63,8 @@ def of(comparison: Comparison) -> Breakdown:
     )
     return Breakdown(
         kinds,
-        tuple(_lines(comparison.cell, splits)),
-        tuple(_against(kinds[0], other) for other in kinds[1:]),
+        tuple(_lines(comparison.cell, splits, objectives)),
+        tuple(_against(kinds[0], other, objectives) for other in kinds[1:]),
         charts.parts(f"breakdown-{slug(comparison.cell.id)}", names, splits),
         _SAID if _shown(comparison.cell) else "",
     )
@@ -72,17 +74,19 @@ def _shown(cell: Cell) -> bool:
     return (cell.model, cell.pairing) == ("mobilenetv2", "pi_to_pi") and cell.asked is None
 
 
-def _lines(cell: Cell, splits: Sequence[Split]) -> list[Line]:
-    def line(label: str, unit: str, value: Callable[[Split], Spread | None]) -> Line:
-        return Line(label, unit, tuple(spread(value(split)) for split in splits))
+def _lines(cell: Cell, splits: Sequence[Split], objectives: Sequence[Objective]) -> list[Quantity]:
+    def line(label: str, unit: str, value: Callable[[Split], Spread | None]) -> Quantity:
+        return Quantity(label, unit, tuple(spread(value(split)) for split in splits))
 
     stages = list(enumerate(cell.hosts))
     return [
         *(line(f"Stage {k + 1} compute, {host}", "s", _compute(k)) for k, host in stages),
         line("Network, all hops", "s", lambda split: split["network_s"]),
         *(line(f"Stage {k + 1} CPU, {host}", "%", _cpu(k)) for k, host in stages),
-        line("Latency", LATENCY, lambda split: split.latency_s),
-        line("Throughput", THROUGHPUT, lambda split: split.throughput_img_s),
+        *(
+            Quantity(one.heading, one.unit, tuple(spread(s.of(one)) for s in splits))
+            for one in objectives
+        ),
     ]
 
 
@@ -94,11 +98,13 @@ def _cpu(index: int) -> Callable[[Split], Spread | None]:
     return lambda split: split.stages[index]["cpu_percent"]
 
 
-def _against(one: Kind, other: Kind) -> Markup:
-    return Markup("{} at {} against {} at {}: latency {}, throughput {}.").format(
-        *(one.name, link(one.split), other.name, link(other.split)),
-        _change(one.split.latency / other.split.latency - 1),
-        _change(one.split.throughput / other.split.throughput - 1),
+def _against(one: Kind, other: Kind, objectives: Sequence[Objective]) -> Markup:
+    changes = (
+        f"{each.name} {_change(one.split.median(each) / other.split.median(each) - 1)}"
+        for each in objectives
+    )
+    return Markup("{} at {} against {} at {}: {}.").format(
+        *(one.name, link(one.split), other.name, link(other.split)), ", ".join(changes)
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from paretopipe_runtime.contract import measures
-from paretopipe_runtime.contract.factors import BACKEND, Factor
+from paretopipe_runtime.contract.factors import BACKEND, OBJECTIVES, Factor
 from paretopipe_runtime.contract.measures import Figure
 from reports.data.cells import Cell, Split, Spread
 from reports.data.factors import phrase
@@ -64,7 +64,7 @@ def find(cells: Sequence[Cell], factor: Factor) -> list[Comparison]:
     return [comparison for comparison in found if comparison.splits]
 
 
-def apart(cells: Sequence[Cell], factor: Factor) -> list[str]:
+def unmatched(cells: Sequence[Cell], factor: Factor) -> list[str]:
     """Say which cells have no counterpart under equal settings, and what differs."""
     name = partial(phrase, factor)
     paired = {
@@ -72,7 +72,7 @@ def apart(cells: Sequence[Cell], factor: Factor) -> list[str]:
         for found in find(cells, factor)
         for cell in (found.cell, *(rival.cell for rival in found.rivals))
     }
-    told = []
+    lines = []
     for place, cell in enumerate(cells):
         # Of a pair that does not match, the later one in the reader's order tells.
         others = [
@@ -84,11 +84,11 @@ def apart(cells: Sequence[Cell], factor: Factor) -> list[str]:
             continue
         nearest = min(others, key=lambda other: len(_differences(cell, other, factor)))
         differing = listing(_differences(cell, nearest, factor) or ["no split was measured alike"])
-        told.append(
+        lines.append(
             f"{name(cell)} under {cell.scenario} ({pairing_name(cell.pairing)}) is not compared "
             f"with {name(nearest)}, because more than that differs: {differing}."
         )
-    return told
+    return lines
 
 
 def _comparison(group: Sequence[Cell], factor: Factor) -> Comparison:
@@ -142,18 +142,17 @@ def _differences(one: Cell, other: Cell, factor: Factor) -> list[str]:
 
 
 def _measures(factor: Factor, cell: Cell) -> Iterator[Measure]:
-    """Yield what a factor is compared by: of the whole run, or of each stage."""
-    for figure in map(measures.named, factor.compared):
-        if figure.of == "run":
-            yield Measure(figure.name, figure.label, figure.unit, partial(_of_run, figure))
-        for place, host in enumerate(cell.hosts if figure.of == "stage" else ()):
+    """Yield what a factor is compared by: the objectives of the run, figures of each stage."""
+    for name in factor.compared:
+        if name == OBJECTIVES:
+            for one in cell.objectives:
+                yield Measure(one.figure, one.name, one.unit, partial(Split.of, objective=one))
+            continue
+        figure = measures.named(name)
+        for place, host in enumerate(cell.hosts):
             label = f"{figure.label} of stage {place + 1} ({host})"
             column = f"stage{place + 1}_{figure.name}"
             yield Measure(column, label, figure.shown_unit, partial(_of_stage, figure, place))
-
-
-def _of_run(figure: Figure, split: Split) -> Spread | None:
-    return split[figure.name]
 
 
 def _of_stage(figure: Figure, place: int, split: Split) -> Spread | None:

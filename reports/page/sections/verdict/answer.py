@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.data.cells import Cell, Split
-from reports.page.figures import busiest, fastest, fewer, link, links, margin, slower
-from reports.page.goals import LATENCY, THROUGHPUT, Measure
-from reports.page.sections.verdict import splitting as pays
+from reports.objectives import Objective
+from reports.page.figures import behind, link, links, margin, prose, say
+from reports.page.sections.verdict import splitting
 from reports.statistics.judge import Judgement
 from reports.statistics.regret import balanced
 from reports.statistics.within import Contest
@@ -29,27 +29,28 @@ def sentences(cell: Cell, judgement: Judgement, contest: Contest) -> list[Senten
     if not cell.measured:
         return [Sentence("", Markup("No split has a valid run yet, so there is no answer here."))]
     return [
-        Sentence("Lowest latency", _best(cell, LATENCY, contest)),
-        Sentence("Highest throughput", _best(cell, THROUGHPUT, contest)),
+        *(Sentence(one.title, _best(cell, one, contest)) for one in cell.objectives),
         Sentence("Balanced", _balance(cell)),
-        Sentence("Does splitting pay?", pays.sentence(cell, contest)),
+        Sentence("Does splitting pay?", splitting.sentence(cell, contest)),
         *_doubts(cell, judgement),
     ]
 
 
 def compromise(cell: Cell) -> Split:
-    """Return the split whose larger loss, in latency or in throughput, is smallest."""
-    points = {split.cuts: (split.latency, split.throughput) for split in cell.measured}
-    cuts, _ = balanced(points)
+    """Return the split whose largest loss, in whichever objective, is smallest."""
+    objectives = cell.objectives
+    points = {split.cuts: tuple(map(split.median, objectives)) for split in cell.measured}
+    cuts, _ = balanced(points, [objective.lower for objective in objectives])
     return next(split for split in cell.measured if split.cuts == cuts)
 
 
-def _best(cell: Cell, measure: Measure, contest: Contest) -> Markup:
+def _best(cell: Cell, objective: Objective, contest: Contest) -> Markup:
     """Name the best split and those that may be chosen in its stead."""
-    best, within = measure.best(cell), margin(contest.delta)
-    text = Markup("{}, {} in {}.").format(link(best), measure.say(best), count(best.runs, "run"))
+    best, within = cell.best(objective), margin(objective.within(contest.delta))
+    runs = count(best.runs, "run")
+    text = Markup("{}, {} in {}.").format(link(best), say(best, objective), runs)
     others = [split for split in cell.measured if split is not best]
-    found = {s.cuts: contest.outcome(best.cuts, s.cuts, measure.goal) for s in others}
+    found = {s.cuts: contest.outcome(best.cuts, s.cuts, objective) for s in others}
     alike = [split for split in others if found[split.cuts] == "equal"]
     doubtful = [split for split in others if found[split.cuts] == "undecided"]
     if others and len(alike) == len(others):
@@ -62,23 +63,24 @@ def _best(cell: Cell, measure: Measure, contest: Contest) -> Markup:
 
 
 def _balance(cell: Cell) -> Markup:
-    fast, busy, middle = fastest(cell), busiest(cell), compromise(cell)
-    if fast is busy:
-        return Markup("{} is best in both: nothing to trade.").format(link(fast))
-    lost = []
-    if middle is not fast:
-        lost.append(Markup("{} {}").format(slower(middle.latency / fast.latency - 1), link(fast)))
-    if middle is not busy:
-        loss = busy.throughput / middle.throughput - 1
-        lost.append(Markup("{} {}").format(fewer(loss), link(busy)))
-    return Markup("{} has {}.").format(link(middle), Markup(" and ").join(lost))
+    bests = [(objective, cell.best(objective)) for objective in cell.objectives]
+    middle = compromise(cell)
+    if len({best.cuts for _, best in bests}) == 1:
+        every = "both" if len(bests) == 2 else "all"
+        return Markup("{} is best in {}: nothing to trade.").format(link(middle), every)
+    lost = [
+        Markup("{} {}").format(behind(objective, middle.loss(objective, best)), link(best))
+        for objective, best in bests
+        if best is not middle
+    ]
+    return Markup("{} has {}.").format(link(middle), prose(lost))
 
 
 def _doubts(cell: Cell, judgement: Judgement) -> list[Sentence]:
-    told = []
+    lines = []
     if judgement.unreliable:
         shaky = [split for split in cell.measured if split.cuts in judgement.unreliable]
-        told.append(
+        lines.append(
             Sentence(
                 "Unreliable",
                 Markup("More than 20 % of the attempts were invalid: {}.").format(links(shaky)),
@@ -86,7 +88,7 @@ def _doubts(cell: Cell, judgement: Judgement) -> list[Sentence]:
         )
     if cell.missing:
         done = len(cell.planned) - len(cell.missing)
-        told.append(
+        lines.append(
             Sentence(
                 "Incomplete",
                 Markup("{} of {} planned splits measured; without a valid run: {}.").format(
@@ -94,4 +96,4 @@ def _doubts(cell: Cell, judgement: Judgement) -> list[Sentence]:
                 ),
             )
         )
-    return told
+    return lines

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.splits import split_name
 from reports.data.cells import Cell, Cuts, Split
-from reports.page.figures import (
-    busiest,
-    fastest,
-    fewer,
-    latency,
-    link,
-    slower,
-    throughput,
-)
+from reports.objectives import Objective
+from reports.page.figures import behind, link, say
 from reports.page.sections.verdict.answer import Sentence
-from reports.prediction.best import Goal, Range, best_by_rtt
+from reports.prediction.best import PREDICTED, Range, best_by_rtt
 from reports.prediction.errors import measured_network
 from reports.prediction.predictor import Predictor
 from reports.statistics.regret import minimax_regret
@@ -45,61 +39,47 @@ class Bet:
     scenario: str  # where it is worst
 
 
-def safest(cells: Sequence[Cell], goal: Goal) -> Bet | None:
+def safest(cells: Sequence[Cell], objective: Objective) -> Bet | None:
     """Return the split that loses least whichever measured network it meets.
 
     None for fewer than two networks, and where no split has a valid run under each.
     """
-    measured = [cell for cell in cells if cell.measured]
+    measured = [cell for cell in cells if cell.measured and objective in cell.objectives]
     points = {
-        cell.scenario: {
-            split.cuts: split.latency if goal == "latency" else split.throughput
-            for split in cell.measured
-        }
+        cell.scenario: {split.cuts: split.median(objective) for split in cell.measured}
         for cell in measured
     }
     if len(points) < 2 or not set.intersection(*(set(values) for values in points.values())):
         return None
-    cuts, loss, scenario = minimax_regret(points, lower_is_better=goal == "latency")
+    cuts, loss, scenario = minimax_regret(points, lower_is_better=objective.lower)
     return Bet(next(s for s in measured[0].measured if s.cuts == cuts), loss, scenario)
 
 
-def one_for_all(cells: Sequence[Cell]) -> list[Sentence]:
+def one_for_all(cells: Sequence[Cell], objectives: Sequence[Objective]) -> list[Sentence]:
     """Name the safest splits, and what they cost where they are worst."""
-    lag, few = safest(cells, "latency"), safest(cells, "throughput")
-    if lag is None or few is None:
+    bets = [(objective, safest(cells, objective)) for objective in objectives]
+    text = Markup("; ").join(_bound(bet, objective) for objective, bet in bets if bet)
+    if not text:
         if sum(bool(cell.measured) for cell in cells) < 2:
             return []
-        text = Markup("No split has a valid run under every network, so none can be named.")
-    else:
-        text = Markup("{}; {}.").format(
-            _bound(lag, slower(lag.loss), "the fastest split"),
-            _bound(few, fewer(few.loss), "the busiest split"),
-        )
-    return [Sentence("One split for every network measured", text)]
+        text = Markup("No split has a valid run under every network, so none can be named")
+    return [Sentence("One split for every network measured", text + ".")]
 
 
-def _bound(bet: Bet, behind: str, best: str) -> Markup:
+def _bound(bet: Bet, objective: Objective) -> Markup:
     if not bet.loss:
-        return Markup("{} is {} under each of them").format(link(bet.split), best)
+        return Markup("{} is {} under each of them").format(link(bet.split), objective.winner)
     return Markup("{} has at worst {} {}, under {}").format(
-        link(bet.split), behind, best, bet.scenario
+        link(bet.split), behind(objective, bet.loss), objective.winner, bet.scenario
     )
 
 
 def _change(before: Cell, after: Cell, contest: Contest) -> list[Sentence]:
     return [
-        _moved("latency", fastest, latency, _later, before, after, contest),
-        _moved("throughput", busiest, throughput, _less, before, after, contest),
+        _moved(objective, before, after, contest)
+        for objective in before.objectives
+        if objective in after.objectives
     ]
-
-
-def _later(kept: Split, best: Split) -> str:
-    return slower(kept.latency / best.latency - 1)
-
-
-def _less(kept: Split, best: Split) -> str:
-    return fewer(best.throughput / kept.throughput - 1)
 
 
 _AS_GOOD = {
@@ -108,37 +88,29 @@ _AS_GOOD = {
 }
 
 
-def _moved(
-    goal: Goal,
-    best: Callable[[Cell], Split],
-    say: Callable[[Split], str],
-    lost: Callable[[Split, Split], str],
-    before: Cell,
-    after: Cell,
-    contest: Contest,
-) -> Sentence:
+def _moved(objective: Objective, before: Cell, after: Cell, contest: Contest) -> Sentence:
     """Say where the best split goes, and what staying would cost."""
-    old, new = best(before), best(after)
-    what = {"latency": "Lowest latency", "throughput": "Highest throughput"}[goal]
-    label = f"{what}, {before.scenario} to {after.scenario}"
+    old, new = before.best(objective), after.best(objective)
+    first, then = say(old, objective), say(new, objective)
+    label = f"{objective.title}, {before.scenario} to {after.scenario}"
     if old.cuts == new.cuts:
-        return Sentence(
-            label, Markup("{} stays the best: {}, then {}.").format(link(new), say(old), say(new))
-        )
+        text = Markup("{} stays the best: {}, then {}.").format(link(new), first, then)
+        return Sentence(label, text)
     kept = next((split for split in after.measured if split.cuts == old.cuts), None)
-    if kept and (same := _AS_GOOD.get(contest.outcome(new.cuts, old.cuts, goal))):
+    if kept and (same := _AS_GOOD.get(contest.outcome(new.cuts, old.cuts, objective))):
         text = Markup(same)  # nosec B704 # of the table above; what is put into it is escaped
-        return Sentence(label, text.format(link(kept), say(kept), link(new), say(new)))
-    text = Markup("Moves from {}, {}, to {}, {}.").format(link(old), say(old), link(new), say(new))
+        return Sentence(label, text.format(link(kept), say(kept, objective), link(new), then))
+    text = Markup("Moves from {}, {}, to {}, {}.").format(link(old), first, link(new), then)
     if kept:
-        text += Markup(" Keeping {} means {} {}.").format(link(kept), lost(kept, new), link(new))
+        lost = behind(objective, kept.loss(objective, new))
+        text += Markup(" Keeping {} means {} {}.").format(link(kept), lost, link(new))
     return Sentence(label, text)
 
 
 def predicted(cells: Sequence[Cell], predictors: Mapping[str, Predictor | str]) -> list[Sentence]:
     """Say from which round-trip time on another split is best, at each rate that was measured."""
     names = {split.cuts: split for cell in cells for split in cell.splits}
-    told: dict[str, Sentence] = {}
+    lines: dict[str, Sentence] = {}
     for cell in cells:
         predictor = predictors[cell.id]
         if isinstance(predictor, str):
@@ -147,16 +119,16 @@ def predicted(cells: Sequence[Cell], predictors: Mapping[str, Predictor | str]) 
         label = f"Predicted by round-trip time, at {number(rate)} Mbit/s" if rate else _UNLIMITED
         parts = [
             Markup("{}: {}").format(
-                what, _by_rtt(best_by_rtt(predictor, rate, _RTTS_MS, goal), names)
+                objective.title.lower() if place else objective.title,
+                _by_rtt(best_by_rtt(predictor, rate, _RTTS_MS, objective), names),
             )
-            for goal, what in _GOALS.items()
+            for place, objective in enumerate(PREDICTED)
         ]
-        told[label] = Sentence(label, Markup("{}; {}.").format(*parts))
-    return [*told.values()]
+        lines[label] = Sentence(label, Markup("; ").join(parts) + ".")
+    return [*lines.values()]
 
 
 _UNLIMITED = "Predicted by round-trip time, at an unlimited rate"
-_GOALS: dict[Goal, str] = {"latency": "Lowest latency", "throughput": "highest throughput"}
 _RTTS_MS = [*(0.1 * 10 ** (step / 6) for step in range(23)), 500.0]
 
 
@@ -173,4 +145,4 @@ def _named(cuts: Cuts, names: Mapping[Cuts, Split]) -> Markup:
     """Return a link to the split's row; a prediction may name one that no plan has."""
     if cuts in names:
         return link(names[cuts])
-    return Markup("P{} (not measured)").format("-".join(map(str, cuts)))
+    return Markup("{} (not measured)").format(split_name(cuts))

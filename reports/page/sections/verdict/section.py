@@ -14,9 +14,12 @@ def build(sheet: Sheet) -> list[Section]:
     groups = [
         {
             **sheet.heading(group),
-            "lines": [*summary.lines(group, sheet.contests), *summary.whichever(group)],
+            "lines": [
+                *summary.answers(group, sheet.objectives, sheet.contests),
+                *summary.whichever(group, sheet.objectives),
+            ],
             "changes": [
-                *changes.one_for_all(group),
+                *changes.one_for_all(group, sheet.objectives),
                 *changes.between(group, sheet.contests),
                 *changes.predicted(group, sheet.predictors),
             ],
@@ -40,5 +43,6 @@ def build(sheet: Sheet) -> list[Section]:
             "groups": groups,
             "unlocked": any(cell.unlocked for cell in sheet.cells),
             "delta": margin(sheet.delta),
+            "titles": [objective.title for objective in sheet.objectives],
         }
     ]

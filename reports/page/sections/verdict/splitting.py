@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, repeat
 
 from markupsafe import Markup
 
 from reports.data.cells import Cell, Split
-from reports.page.figures import link, margin, times
-from reports.page.goals import BOTH, Measure
+from reports.objectives import Objective
+from reports.page.figures import link, margin, say, times
 from reports.statistics.within import Contest
+from reports.words import listing
 
 
 def ends(cell: Cell) -> list[Split]:
@@ -21,15 +23,16 @@ def short(cell: Cell, contest: Contest) -> str:
     """Return whether splitting pays in a few words, for a table."""
     if not ends(cell) or not cell.measured:
         return "not measured"
-    found = {measure.goal: _outcome(cell, measure, contest) for measure in BOTH}
-    gains = [goal for goal, outcome in found.items() if outcome == "yes"]
+    found = {one.name: _outcome(cell, one, contest) for one in cell.objectives}
+    gains = [name for name, outcome in found.items() if outcome == "yes"]
     if gains:
         known = ends(cell)
         # Against one of the two nothing is known: the other might be the better choice.
         against = "" if len(known) > 1 else f" against {known[0].name}"
         other = "unclear" if "open" in found.values() else "not"
-        rest = ", ".join(f"{other} in {goal}" for goal in found if goal not in gains)
-        return (f"pays in {gains[0]}, {rest}" if rest else "pays") + against
+        rest = [name for name in found if name not in gains]
+        how = f" in {listing(gains)}, {other} in {listing(rest)}" if rest else ""
+        return f"pays{how}{against}"
     return "unclear" if "open" in found.values() else "does not pay"
 
 
@@ -38,20 +41,21 @@ def sentence(cell: Cell, contest: Contest) -> Markup:
     known = ends(cell)
     if not known:
         return _unknown(cell)
-    outcomes = [_outcome(cell, measure, contest) for measure in BOTH]
-    latency, throughput = (
-        _clause(cell, measure, outcome, known, contest.delta)
-        for measure, outcome in zip(BOTH, outcomes, strict=True)
-    )
+    found = [(one, _outcome(cell, one, contest)) for one in cell.objectives]
+    clauses = [_clause(cell, one, outcome, known, contest.delta) for one, outcome in found]
     lacking = Markup()
     if len(known) < 2:
         lacking = Markup(" Of the two end points only {} has a valid run.").format(known[0].name)
-    if len(set(outcomes)) == 1:
-        whole = _WHOLE[outcomes[0]]
-        return Markup("{}: {}; {}.{}").format(whole, latency, throughput, lacking)
-    return Markup("In latency splitting {}: {}. In throughput it {}: {}.{}").format(
-        *(_PART[outcomes[0]], latency, _PART[outcomes[1]], throughput, lacking)
-    )
+    if len({outcome for _, outcome in found}) == 1:
+        whole = _WHOLE[found[0][1]]
+        return Markup("{}: {}.{}").format(whole, Markup("; ").join(clauses), lacking)
+    parts = [
+        Markup("In {} {} {}: {}.").format(one.name, subject, _PART[outcome], clause)
+        for (one, outcome), clause, subject in zip(
+            found, clauses, chain(["splitting"], repeat("it")), strict=False
+        )
+    ]
+    return Markup(" ").join(parts) + lacking
 
 
 _WHOLE = {
@@ -80,10 +84,10 @@ def _unknown(cell: Cell) -> Markup:
     )
 
 
-def _outcome(cell: Cell, measure: Measure, contest: Contest) -> str:
+def _outcome(cell: Cell, objective: Objective, contest: Contest) -> str:
     """Return whether the best split beats every end point: yes, no, equal or open."""
-    best = measure.best(cell)
-    found = {contest.outcome(best.cuts, end.cuts, measure.goal) for end in ends(cell)}
+    best = cell.best(objective)
+    found = {contest.outcome(best.cuts, end.cuts, objective) for end in ends(cell)}
     for seen, outcome in (("worse", "no"), ("undecided", "open"), ("equal", "equal")):
         if seen in found:
             return outcome
@@ -91,25 +95,30 @@ def _outcome(cell: Cell, measure: Measure, contest: Contest) -> str:
 
 
 def _clause(
-    cell: Cell, measure: Measure, outcome: str, known: Sequence[Split], delta: float
+    cell: Cell, objective: Objective, outcome: str, known: Sequence[Split], delta: float
 ) -> Markup:
-    best = measure.best(cell)
-    rival = min(known, key=lambda end: (-measure.gain(end, best), end.cuts))
+    def gain(one: Split, other: Split) -> str:
+        return f"{times(1 + other.loss(objective, one))} {objective.than}"
+
+    best = cell.best(objective)
+    rival = min(known, key=lambda end: (end.rank(objective), end.cuts))
     if outcome == "yes":
         gains = Markup(" and ").join(
-            Markup("{} {} {}").format(times(measure.gain(best, end)), measure.than, link(end))
+            Markup("{} {}").format(gain(best, end), link(end))
             for end in sorted(known, key=lambda end: end.cuts)
         )
-        return Markup("{} {} {}, {}").format(link(best), measure.does, measure.say(best), gains)
-    pair = (link(rival), measure.does, measure.say(rival))
+        return Markup("{} {} {}, {}").format(
+            link(best), objective.does, say(best, objective), gains
+        )
+    pair = (link(rival), objective.does, say(rival, objective))
     if outcome == "no":
-        return Markup("{} {} {}, {} {} the best split, {}").format(
-            *pair, times(measure.gain(rival, best)), measure.than, link(best)
+        return Markup("{} {} {}, {} the best split, {}").format(
+            *pair, gain(rival, best), link(best)
         )
     if outcome == "equal":
         return Markup("{} {} {}, within {} of the best split, {}").format(
-            *pair, margin(delta), link(best)
+            *pair, margin(objective.within(delta)), link(best)
         )
     return Markup("{} {} {}, the best split, {}, {}: the runs cannot tell which is better").format(
-        *pair, link(best), measure.say(best)
+        *pair, link(best), say(best, objective)
     )

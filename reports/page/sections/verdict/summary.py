@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.data.cells import Cell
-from reports.page.figures import busiest, fastest, later, less, link
+from reports.objectives import Objective
+from reports.page.figures import behind, link
 from reports.page.sections import provenance
-from reports.page.sections.verdict import splitting as pays
+from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
 from reports.page.sections.verdict.changes import Bet, safest
 from reports.statistics.within import Contest
@@ -18,58 +19,55 @@ from reports.words import number
 
 
 @dataclass(frozen=True)
-class Line:
+class Answer:
     """One pairing and network; every answer is empty where nothing was measured."""
 
     scenario: str
     asked: str
-    latency: Markup
-    throughput: Markup
+    bests: tuple[tuple[str, Markup], ...]  # of each objective, under its title
     balanced: Markup
-    pays: str
+    splitting: str
 
 
-def lines(cells: Sequence[Cell], contests: Mapping[str, Contest]) -> list[Line]:
+def answers(
+    cells: Sequence[Cell], objectives: Sequence[Objective], contests: Mapping[str, Contest]
+) -> list[Answer]:
     """Return the rows of one pairing."""
-    return [_line(cell, contests[cell.id]) for cell in cells]
+    return [_answer(cell, objectives, contests[cell.id]) for cell in cells]
 
 
-def whichever(cells: Sequence[Cell]) -> list[Line]:
+def whichever(cells: Sequence[Cell], objectives: Sequence[Objective]) -> list[Answer]:
     """Return a row for who cannot know the network: the splits that lose least at worst."""
-    lag, few = safest(cells, "latency"), safest(cells, "throughput")
-    if lag is None or few is None:
+    bets = [(objective, safest(cells, objective)) for objective in objectives]
+    if not any(bet for _, bet in bets):
         return []
-    return [
-        Line(
-            "whichever of these",
-            "",
-            _bet(lag, later(lag.loss)),
-            _bet(few, less(few.loss)),
-            Markup("–"),
-            "–",
-        )
-    ]
+    bests = tuple((one.title, _bet(bet, one) if bet else _NONE) for one, bet in bets)
+    return [Answer("whichever of these", "", bests, _NONE, "–")]
 
 
-def _bet(bet: Bet, behind: str) -> Markup:
-    said = f"at worst {behind} the best" if bet.loss else "the best under each"
+_NONE = Markup("–")
+
+
+def _bet(bet: Bet, objective: Objective) -> Markup:
+    worst = behind(objective, bet.loss, name=False)
+    said = f"at worst {worst} the best" if bet.loss else "the best under each"
     return Markup('{} <span class="quiet">{}</span>').format(link(bet.split), said)
 
 
-def _line(cell: Cell, contest: Contest) -> Line:
+def _answer(cell: Cell, objectives: Sequence[Objective], contest: Contest) -> Answer:
     asked = provenance.asked(cell.asked)
     if not cell.measured:
-        return Line(cell.scenario, asked, Markup(), Markup(), Markup(), "")
-    fast, busy, middle = fastest(cell), busiest(cell), compromise(cell)
-    return Line(
-        cell.scenario,
-        asked,
-        Markup("{} {}").format(link(fast), _unit(number(fast.latency), "s")),
-        Markup("{} {}").format(link(busy), _unit(number(busy.throughput), "images/s")),
-        link(middle),
-        pays.short(cell, contest),
+        return Answer(cell.scenario, asked, (), Markup(), "")
+    bests = tuple((one.title, _best(cell, one)) for one in objectives)
+    short = splitting.short(cell, contest)
+    return Answer(cell.scenario, asked, bests, link(compromise(cell)), short)
+
+
+def _best(cell: Cell, objective: Objective) -> Markup:
+    if objective not in cell.objectives:
+        return _NONE
+    best = cell.best(objective)
+    value = Markup('<span class="quiet">{}\N{NO-BREAK SPACE}{}</span>').format(
+        number(best.median(objective)), objective.unit
     )
-
-
-def _unit(value: str, unit: str) -> Markup:
-    return Markup('<span class="quiet">{}\N{NO-BREAK SPACE}{}</span>').format(value, unit)
+    return Markup("{} {}").format(link(best), value)

@@ -14,8 +14,8 @@ from torch.distributed import rpc
 
 from benchmarks.form import TIMEOUT_S, Form
 from benchmarks.transport import fail
+from paretopipe_runtime.contract.chain import Chain, Worker
 from paretopipe_runtime.contract.factors import Variant
-from paretopipe_runtime.contract.plan import Chain, Worker
 from paretopipe_runtime.orchestrator.orders import Part, orders_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.wire.channel import Channel

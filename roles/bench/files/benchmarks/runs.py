@@ -12,9 +12,10 @@ from typing import Any
 
 from benchmarks.limits import allocator_of, backend_of
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.chain import Network
 from paretopipe_runtime.contract.factors import BACKEND, Variant
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.plan import Network, Plan, read_plan
+from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import record

@@ -1,54 +1,20 @@
-"""Goals in words, and who is on the front, undecided or off: the same sign and words everywhere."""
+"""Who is on the front, undecided or off: the same sign and words everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from reports.data.cells import Cell, Split
-from reports.page.figures import busiest, fastest, latency, throughput
 from reports.statistics.judge import Judgement
-from reports.statistics.within import Goal
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One goal in words: 'P3 answers in 0.21 s, 1.8 times as fast as P9'."""
-
-    goal: Goal
-    best: Callable[[Cell], Split]
-    say: Callable[[Split], str]
-    does: str
-    than: str
-    gain: Callable[[Split, Split], float]  # how many times as good the first is
-
-
-LATENCY = Measure(
-    "latency",
-    fastest,
-    latency,
-    "answers in",
-    "as fast as",
-    lambda one, other: other.latency / one.latency,
-)
-THROUGHPUT = Measure(
-    "throughput",
-    busiest,
-    throughput,
-    "moves",
-    "as many as",
-    lambda one, other: one.throughput / other.throughput,
-)
-BOTH = (LATENCY, THROUGHPUT)
 
 VERDICTS = ("on", "undecided", "off")
 SIGNS = {"on": "◆", "undecided": "▲", "off": "●"}
 
 
 def of(judgement: Judgement, verdict: str, cell: Cell) -> list[Split]:
-    """Return the measured splits with this verdict, by latency."""
+    """Return the measured splits with this verdict, by the first objective."""
     found = [split for split in cell.measured if judgement.verdict[split.cuts] == verdict]
-    return sorted(found, key=lambda split: (split.latency, split.cuts))
+    return sorted(found, key=lambda split: (split.rank(cell.objectives[0]), split.cuts))
 
 
 def said(judgement: Judgement, split: Split) -> str:

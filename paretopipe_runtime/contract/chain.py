@@ -1,0 +1,219 @@
+"""Who computes one after the other, over which network: the part of a plan that names hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paretopipe_runtime.contract import units
+from paretopipe_runtime.contract.factors import (
+    DEVICE,
+    OF_CELL,
+    OF_WORKER,
+    Factor,
+    Variant,
+    check_device,
+)
+from paretopipe_runtime.errors import ParetoPipeError
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A host that runs a stage, where its agent listens, and what its stages compute with.
+
+    `variant` has each factor that is a host's own, `transport` is the plan's.
+    """
+
+    host: str
+    address: str
+    port: int
+    variant: Variant
+    transport: str = "plain"
+
+    @property
+    def allocator(self) -> str:
+        """How the stages get their memory."""
+        return str(self.variant["allocator"])
+
+    @property
+    def device(self) -> str:
+        """Where the stages compute."""
+        return str(self.variant["device"])
+
+
+@dataclass(frozen=True)
+class Relay:
+    """What stands for traffic control where hosts are processes: ways by which `host` is shaped.
+
+    `ways` has where to connect for a host, by its name: from `host`, or from anywhere to `host`.
+    """
+
+    host: str
+    ways: dict[str, Address]
+
+    def via(self, to: Worker, after: Worker | None) -> Address | None:
+        """Return the way to a worker from the one before; None where neither is shaped."""
+        shaped = self.host == to.host or (after is not None and self.host == after.host)
+        return self.ways[to.host] if shaped else None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A scenario: what is asked of the link, and what was measured of it."""
+
+    scenario: str = ""
+    netem: dict[str, Any] | None = None
+    measured: dict[str, Any] | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Both, as a record keeps them."""
+        return {"asked": self.netem, "measured": self.measured}
+
+    @property
+    def asked_rate_mbit(self) -> float | None:
+        """The rate that the scenario asks for; None where it does not limit it."""
+        return units.mbit((self.netem or {}).get("rate"))
+
+    @property
+    def asked_delay_s(self) -> float:
+        """The delay one way, in seconds, that the scenario asks for; 0 where it asks for none."""
+        return units.seconds((self.netem or {}).get("delay")) or 0.0
+
+    @property
+    def least_delay_s(self) -> float:
+        """What every packet is delayed by at least, as far as what is asked tells."""
+        varies = units.seconds((self.netem or {}).get("jitter"))
+        return 0.0 if varies else self.asked_delay_s
+
+    @property
+    def rate_mbit(self) -> float | None:
+        """The link's rate: as measured, else as asked for, else None (unshaped, unmeasured)."""
+        measured = self.measured and self.measured.get("rate_mbit")
+        return float(measured) if measured else self.asked_rate_mbit
+
+    @property
+    def rtt_s(self) -> float:
+        """The round-trip time in seconds: as measured, else as asked for, else 0."""
+        if self.measured and self.measured.get("rtt_ms"):
+            return float(self.measured["rtt_ms"]) / 1000
+        return self.asked_delay_s * (2 if (self.netem or {}).get("direction") == "symmetric" else 1)
+
+    def transfer_s(self, nbytes: int) -> float:
+        """Seconds that `nbytes` of payload take at the asked rate; 0 where none is asked for."""
+        return units.transfer_s(nbytes, self.asked_rate_mbit)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Who computes one after the other, and how tensors get from one to the next.
+
+    `variant` has each factor of `contract.factors` that is not a host's own.
+    `hub` is where every tensor passes through, None where the stages are chained.
+    `relay` shapes the network where the hosts are processes of one machine.
+    """
+
+    workers: tuple[Worker, ...]
+    variant: Variant
+    hub: Worker | None = None
+    network: Network = Network()
+    relay: Relay | None = None
+
+    @property
+    def backend(self) -> str:
+        """Which backend moves tensors."""
+        return str(self.variant["backend"])
+
+    @property
+    def transport(self) -> str:
+        """``plain``, or ``tls`` where every connection is encrypted."""
+        return str(self.variant["transport"])
+
+    def at(self, stage: int) -> Worker:
+        """Return the host of a stage, the hub's for one before the first."""
+        worker = self.workers[stage] if stage >= 0 else self.hub
+        assert worker is not None
+        return worker
+
+    def via(self, to: Worker, after: Worker | None = None) -> Address | None:
+        """Return by what way to reach a worker from the one before, or from the orchestrator.
+
+        None is straight to its own address.
+        """
+        return self.relay.via(to, after) if self.relay else None
+
+    def onward(self, stage: int, stages: int) -> dict[str, Any]:
+        """Return what a `StageOrder` says of the stage after; after a hub comes the first."""
+        if stage + 1 == stages:
+            return {"next_stage": None}
+        to, after = self.workers[stage + 1], self.workers[stage] if stage >= 0 else None
+        return {"next_stage": (to.host, to.address, to.port), "via": self.via(to, after)}
+
+
+def read_chain(document: dict[str, Any]) -> Chain:
+    """Return a plan's chain of hosts with its network; raises what `plan.read_plan` raises."""
+    variant = _variant(OF_CELL, document)
+    _check_encryption(variant)
+    workers = tuple(_worker(fields, variant) for fields in document["workers"])
+    for worker in workers:
+        check_device(variant["engine"], worker.device, worker.host)
+    hub = _worker(document["hub"], variant) if variant["backend"] == "rpc_hub" else None
+    scenario = document["scenario"]
+    network = Network(
+        scenario["name"], scenario.get("netem") or None, scenario.get("measured") or None
+    )
+    return Chain(workers, variant, hub, network, _relay(document, workers))
+
+
+def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | None:
+    fields = document["scenario"].get("relay")
+    if fields is None:
+        return None
+    if document["backend"] != "socket":
+        raise ParetoPipeError(
+            "E_BACKEND",
+            f"backend {document['backend']} through a relay: PyTorch RPC connects on its own, past "
+            "it — choose -e backend=socket, or an unshaped scenario",
+        )
+    ways = {name: (str(address), int(port)) for name, (address, port) in fields["ways"].items()}
+    relay = Relay(fields["host"], ways)
+    for after, to in zip((None, *workers), workers, strict=False):
+        relay.via(to, after)  # a KeyError where there is no way
+    return relay
+
+
+def _variant(factors: Sequence[Factor], fields: dict[str, Any]) -> Variant:
+    """Return what is said of these factors, checked; what is not said is the default."""
+    # Those of a cell that are always named must be; workers did not have allocators at first.
+    said = {
+        factor.option: fields[factor.option]
+        if factor.always and not factor.per_host
+        else fields.get(factor.option, factor.default)
+        for factor in factors
+    }
+    return Variant({factor.option: factor.check(said[factor.option]) for factor in factors})
+
+
+def _check_encryption(variant: Variant) -> None:
+    transport, backend = variant["transport"], variant["backend"]
+    if transport == "tls" and backend != "socket":
+        raise ParetoPipeError(
+            "E_TRANSPORT",
+            f"transport tls with backend {backend}: PyTorch RPC cannot be encrypted, backend "
+            "socket can — choose -e backend=socket, or -e transport=plain",
+        )
+
+
+def _worker(fields: dict[str, Any], variant: Variant) -> Worker:
+    host, device = fields["host"], str(fields.get("device", DEVICE.default))
+    if not DEVICE.knows(device):
+        raise ParetoPipeError(
+            "E_DEVICE",
+            f"unknown device {device!r} for {host}: known are cpu, cuda and cuda:N — set "
+            "worker_device in the inventory",
+        )
+    own, transport = _variant(OF_WORKER, fields), variant["transport"]
+    return Worker(host, fields["address"], int(fields["port"]), own, transport)
