@@ -155,7 +155,7 @@ def _keys(options: Namespace) -> Keys:
 def _identity(options: Namespace) -> Identity | None:
     from paretopipe_runtime.wire.tls import Identity
 
-    return Identity.given(options.certificate, options.authority)
+    return Identity.from_options(options.certificate, options.authority)
 
 
 def _read_plan(path: Path) -> dict[str, Any]:

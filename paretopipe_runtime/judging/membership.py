@@ -78,7 +78,7 @@ def _reason(model: Fit) -> str:
         return ""
     if len(model.of_split) == len(model.splits):
         return "one run of each split: how much runs differ is not known"
-    return "no two splits share two blocks: how much runs differ is not known"
+    return "no two splits share two rounds: how much runs differ is not known"
 
 
 def _verdict(sure: float | None) -> Verdict:

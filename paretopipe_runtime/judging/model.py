@@ -1,15 +1,15 @@
-"""The block model: what a split does, what a block did to all of its runs, and what is noise.
+"""The round model: what a split does, what a round did to all of its runs, and what is noise.
 
 On the log scale, of latency and throughput together,
 
-    y[split, block] = split + block + residual,      residual ~ Student-t, 4 degrees of freedom,
+    y[split, round] = split + round + residual,      residual ~ Student-t, 4 degrees of freedom,
 
 with one residual covariance pooled over all splits (a randomised complete block design; missing
-runs and extra blocks with few splits are allowed). Pooling is what makes five runs of a split
-enough: 20 splits in 5 blocks leave 76 degrees of freedom for the spread instead of 4.
+runs and extra rounds with few splits are allowed). Pooling is what makes five runs of a split
+enough: 20 splits in 5 rounds leave 76 degrees of freedom for the spread instead of 4.
 
 The Student-t is there for the few runs that something disturbed: a run far from its split and its
-block gets little weight, none is dropped. Per front of 20 splits (two equal devices, 5 blocks,
+round gets little weight, none is dropped. Per front of 20 splits (two equal devices, 5 rounds,
 CV 2 %, 100 synthetic sweeps), wrong verdicts / undecided splits:
 
     share of runs 1.3 times slower    none          3 %           10 %
@@ -45,17 +45,17 @@ _STUDENT = {
 }
 # Below this nothing tells a disturbed run from its neighbours: all weights stay one.
 _ROBUST_FROM = 8
-# A block's own effect has ten times the residual's deviation before any run is seen: for splits
-# that share blocks this is as good as unknown; those that never do can still be set against
+# A round's own effect has ten times the residual's deviation before any run is seen: for splits
+# that share rounds this is as good as unknown; those that never do can still be set against
 # each other, with that much more doubt.
-_BLOCK_PRIOR = 0.01
+_ROUND_PRIOR = 0.01
 _STEPS = 200
 
 
 class Run(NamedTuple):
-    """One run: the number of its block and the natural logarithms of what was measured."""
+    """One run: the number of its round and the natural logarithms of what was measured."""
 
-    block: int
+    round: int
     logs: tuple[float, ...]
 
 
@@ -64,15 +64,15 @@ class Fit:
     """The fitted model; with no degree of freedom left there is no covariance."""
 
     splits: tuple[Cuts, ...]
-    blocks: tuple[int, ...]
+    rounds: tuple[int, ...]
     effects: Floats  # of each split, logarithms
-    drifts: Floats  # of each block; they add up to zero
+    drifts: Floats  # of each round; they add up to zero
     covariance: Floats  # of one undisturbed run's residual
     doubt: Floats  # split by split; times the covariance: that of the effects
     runs: Floats  # of each split: its weights added up, disturbed runs counting less
-    residuals: Floats  # of each run, by split and block
+    residuals: Floats  # of each run, by split and round
     of_split: Places  # of each run, the place of its split in `splits`
-    of_block: Places  # and of its block in `blocks`
+    of_round: Places  # and of its round in `rounds`
     degrees: int
 
     @property
@@ -82,7 +82,7 @@ class Fit:
 
 
 def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:
-    """Fit splits, blocks and the pooled residual covariance; at least one run is needed.
+    """Fit splits, rounds and the pooled residual covariance; at least one run is needed.
 
     The order of the runs does not matter.
     """
@@ -90,14 +90,14 @@ def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:
     if not splits:
         raise ValueError("fit() needs at least one run")
     listed = [(place, run) for place, cuts in enumerate(splits) for run in runs[cuts]]
-    blocks, of_block = np.unique([run.block for _, run in listed], return_inverse=True)
+    rounds, of_round = np.unique([run.round for _, run in listed], return_inverse=True)
     of_split = np.array([place for place, _ in listed])
     y = np.array([run.logs for _, run in listed])
-    order = np.lexsort((*y.T[::-1], of_block, of_split))
-    y, design = y[order], _Design(of_split[order], of_block[order], len(splits), len(blocks))
+    order = np.lexsort((*y.T[::-1], of_round, of_split))
+    y, design = y[order], _Design(of_split[order], of_round[order], len(splits), len(rounds))
     ones = np.ones(len(y))
     left = _information(design.table(ones), prior=0.0)
-    degrees = len(y) - len(blocks) - int(np.linalg.matrix_rank(left, hermitian=True))
+    degrees = len(y) - len(rounds) - int(np.linalg.matrix_rank(left, hermitian=True))
 
     variables = y.shape[1]
     robust = degrees >= _ROBUST_FROM
@@ -105,17 +105,17 @@ def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:
     weights, scatter = ones, np.zeros((variables, variables))
     for _ in range(_STEPS if robust else 1):
         effects, drifts = _additive(y, design, weights)
-        residuals = y - effects[design.of_split] - drifts[design.of_block]
+        residuals = y - effects[design.of_split] - drifts[design.of_round]
         before, scatter = scatter, _scatter(residuals, weights, degrees)
         if not robust or np.allclose(scatter, before, rtol=1e-6, atol=0):
             break
         squared = np.einsum("np,np->n", residuals @ np.linalg.inv(scatter), residuals)
         weights = (_NU + variables) / (_NU + squared)
     weights = weights / weights.mean()
-    known = _information(design.table(weights), _BLOCK_PRIOR)
+    known = _information(design.table(weights), _ROUND_PRIOR)
     return Fit(
         splits=splits,
-        blocks=tuple(blocks.tolist()),
+        rounds=tuple(rounds.tolist()),
         effects=effects,
         drifts=drifts,
         covariance=scatter * spread,
@@ -123,38 +123,38 @@ def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:
         runs=design.by_split(weights) / caution,
         residuals=residuals,
         of_split=design.of_split,
-        of_block=design.of_block,
+        of_round=design.of_round,
         degrees=degrees,
     )
 
 
 @dataclass(frozen=True)
 class _Design:
-    """Which split and which block each run is of; sums over them take one pass over the runs."""
+    """Which split and which round each run is of; sums over them take one pass over the runs."""
 
     of_split: Places
-    of_block: Places
+    of_round: Places
     splits: int
-    blocks: int
+    rounds: int
 
     def table(self, weights: Floats) -> Floats:
-        """Add the weights up by split and block."""
+        """Add the weights up by split and round."""
         cells = np.bincount(
-            self.of_split * self.blocks + self.of_block, weights, self.splits * self.blocks
+            self.of_split * self.rounds + self.of_round, weights, self.splits * self.rounds
         )
-        return np.asarray(cells, np.float64).reshape(self.splits, self.blocks)
+        return np.asarray(cells, np.float64).reshape(self.splits, self.rounds)
 
     def by_split(self, values: Floats) -> Floats:
         """Add one number of each run up by split."""
         return np.asarray(np.bincount(self.of_split, values, self.splits), np.float64)
 
-    def by_block(self, values: Floats) -> Floats:
-        """Add one number of each run up by block."""
-        return np.asarray(np.bincount(self.of_block, values, self.blocks), np.float64)
+    def by_round(self, values: Floats) -> Floats:
+        """Add one number of each run up by round."""
+        return np.asarray(np.bincount(self.of_round, values, self.rounds), np.float64)
 
 
 def _information(table: Floats, prior: float) -> Floats:
-    """Return what the runs say about the splits once the blocks have had their share."""
+    """Return what the runs say about the splits once the rounds have had their share."""
     shared = table / (table.sum(axis=0) + prior) @ table.T
     return np.asarray(np.diag(table.sum(axis=1)) - shared, np.float64)
 
@@ -162,12 +162,12 @@ def _information(table: Floats, prior: float) -> Floats:
 def _additive(y: Floats, design: _Design, weights: Floats) -> tuple[Floats, Floats]:
     weighted = (y * weights[:, None]).T
     table = design.table(weights)
-    seen = (table.sum(axis=0) + _BLOCK_PRIOR)[:, None]
+    seen = (table.sum(axis=0) + _ROUND_PRIOR)[:, None]
     by_split = np.column_stack([design.by_split(values) for values in weighted])
-    by_block = np.column_stack([design.by_block(values) for values in weighted])
-    known = _information(table, _BLOCK_PRIOR)
-    effects = np.linalg.solve(known, by_split - table @ (by_block / seen))
-    return effects, (by_block - table.T @ effects) / seen
+    by_round = np.column_stack([design.by_round(values) for values in weighted])
+    known = _information(table, _ROUND_PRIOR)
+    effects = np.linalg.solve(known, by_split - table @ (by_round / seen))
+    return effects, (by_round - table.T @ effects) / seen
 
 
 def _scatter(residuals: Floats, weights: Floats, degrees: int) -> Floats:

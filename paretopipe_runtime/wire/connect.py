@@ -61,11 +61,11 @@ def open_channel(
         ) from error
     if identity is None:
         return Channel(sock, host), server
-    named = server.get("certificate")
-    if not isinstance(named, str):
+    fingerprint = server.get("certificate")
+    if not isinstance(fingerprint, str):
         sock.close()
         raise _lacking(host)
-    encrypted = tls.connect(sock, identity, named, timeout=timeout, address=address[0])
+    encrypted = tls.connect(sock, identity, fingerprint, timeout=timeout, address=address[0])
     return Channel(encrypted, host), server
 
 
@@ -79,27 +79,29 @@ def client_certificate(hello: dict[str, Any]) -> str | None:
 
     Raises ``E_TRANSPORT`` for a HELLO that says neither.
     """
-    transport, named = hello.get("transport", "plain"), hello.get("certificate")
+    transport, fingerprint = hello.get("transport", "plain"), hello.get("certificate")
     if transport == "plain":
         return None
-    if transport != "tls" or not (isinstance(named, str) and _FINGERPRINT.fullmatch(named)):
+    if transport != "tls" or not (
+        isinstance(fingerprint, str) and _FINGERPRINT.fullmatch(fingerprint)
+    ):
         raise ParetoPipeError(
             "E_TRANSPORT", f"peer asks for transport {str(transport)[:20]!r} without a certificate"
         )
-    return named
+    return fingerprint
 
 
 def accept_channel(
-    sock: socket.socket, peer: str, named: str | None, identity: Identity | None
+    sock: socket.socket, peer: str, fingerprint: str | None, identity: Identity | None
 ) -> Channel:
-    """Make a channel of an authenticated connection; `named` as of `client_certificate`.
+    """Make a channel of an authenticated connection; `fingerprint` as of `client_certificate`.
 
     Raises ``E_TLS`` where TLS fails, having closed the connection.
     """
-    if named is None:
+    if fingerprint is None:
         return Channel(sock, peer)
     known = _needed(identity, "this node")
-    return Channel(tls.accept(sock, known, named, timeout=TLS_TIMEOUT_S), peer)
+    return Channel(tls.accept(sock, known, fingerprint, timeout=TLS_TIMEOUT_S), peer)
 
 
 def _needed(identity: Identity | None, who: str) -> Identity:
@@ -110,5 +112,5 @@ def _needed(identity: Identity | None, who: str) -> Identity:
 
 def _lacking(who: str) -> ParetoPipeError:
     return ParetoPipeError(
-        "E_TLS", f"{who} was given no certificate, transport tls needs one — {tls.AGAIN}"
+        "E_TLS", f"{who} was given no certificate, transport tls needs one — {tls.REMEDY}"
     )

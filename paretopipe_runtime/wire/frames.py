@@ -53,7 +53,7 @@ class FrameType(IntEnum):
 
 
 _TYPES = {int(kind): kind for kind in FrameType}
-_MOST = {
+_LIMITS = {
     FrameType.TENSOR: MAX_PAYLOAD,
     FrameType.END: 0,
     FrameType.ERROR: MAX_ERROR,
@@ -155,9 +155,10 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
     if wrong:
         raise ParetoPipeError("E_HEADER", f"frame {seq}: {wrong}")
     known = _TYPES[kind]
-    if nbytes > _MOST[known]:
+    if nbytes > _LIMITS[known]:
         raise ParetoPipeError(
-            "E_SIZE", f"frame {seq} announces {nbytes} B, {known.name} has at most {_MOST[known]} B"
+            "E_SIZE",
+            f"frame {seq} announces {nbytes} B, {known.name} has at most {_LIMITS[known]} B",
         )
     if is_tensor and nbytes != math.prod(shape) * ITEMSIZE[dtype]:
         raise ParetoPipeError("E_SIZE", f"frame {seq}: {nbytes} B do not fit its shape {shape}")

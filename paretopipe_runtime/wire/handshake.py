@@ -69,7 +69,7 @@ def connect(
             "paretopipe-worker running there? playbooks/provision.yml starts it",
         ) from error
     try:
-        server = _introduce(sock, where, key, hello, began + timeout)
+        server = _authenticate(sock, where, key, hello, began + timeout)
     except TimeoutError as error:
         sock.close()
         raise _too_slow(where, "gave no answer", timeout) from error
@@ -109,7 +109,7 @@ def _too_slow(where: str, what: str, seconds: float) -> ParetoPipeError:
     )
 
 
-def _introduce(
+def _authenticate(
     sock: socket.socket, where: str, key: bytes, hello: dict[str, Any], deadline: float
 ) -> dict[str, Any]:
     tcp.tune(sock)
@@ -154,7 +154,7 @@ def accept(
         tcp.tune(sock)
         # Over a slow link the proof comes a round trip later: that wait is not the peer's fault.
         limit = LIMIT_S + min(tcp.round_trip_s(sock), LIMIT_S)
-        theirs, mine = _hear_proof(sock, where, key, hello, began + limit)
+        theirs, mine = _check_proof(sock, where, key, hello, began + limit)
         proved()
         sock.sendall(_mac(key, b"server", theirs, mine))
         client = parse_hello(theirs)
@@ -172,7 +172,7 @@ def accept(
     return client
 
 
-def _hear_proof(
+def _check_proof(
     sock: socket.socket, where: str, key: bytes, hello: dict[str, Any], deadline: float
 ) -> tuple[bytes, bytes]:
     """Return the client's HELLO and ours, once the proof is right."""

@@ -23,7 +23,7 @@ from paretopipe_runtime.wire.tls_socket import TlsSocket
 
 _CONFIRMED = b"\x06"
 _END = "-----END CERTIFICATE-----"
-AGAIN = "run playbooks/provision.yml, which gives every node a certificate and renews it in time"
+REMEDY = "run playbooks/provision.yml, which gives every node a certificate and renews it in time"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Identity:
     authority: Path
 
     @classmethod
-    def given(cls, certificate: Path | None, authority: Path | None) -> Self | None:
+    def from_options(cls, certificate: Path | None, authority: Path | None) -> Self | None:
         """Check a command's options, None where neither is given; ``E_TLS`` for unusable files."""
         if certificate is None and authority is None:
             return None
@@ -75,36 +75,38 @@ class Identity:
     def _unusable(self, error: Exception) -> ParetoPipeError:
         return ParetoPipeError(
             "E_TLS",
-            f"no usable certificate in {self.certificate} and {self.authority}: {error} — {AGAIN}",
+            f"no usable certificate in {self.certificate} and {self.authority}: {error} — {REMEDY}",
         )
 
 
 def connect(
     sock: socket.socket,
     identity: Identity,
-    named: str,
+    fingerprint: str,
     *,
     timeout: float,
     address: str | None = None,
 ) -> TlsSocket:
     """Encrypt a connection that this side made.
 
-    `named` is the fingerprint in the peer's HELLO, `address` what its certificate has to be of,
+    `fingerprint` is from the peer's HELLO, `address` what its certificate has to be of,
     by default what `sock` is connected to. Raises ``E_TLS`` where either side distrusts the other,
     having closed the connection.
     """
-    return _encrypt(sock, identity, named, timeout, address, server=False)
+    return _encrypt(sock, identity, fingerprint, timeout, address, server=False)
 
 
-def accept(sock: socket.socket, identity: Identity, named: str, *, timeout: float) -> TlsSocket:
+def accept(
+    sock: socket.socket, identity: Identity, fingerprint: str, *, timeout: float
+) -> TlsSocket:
     """Encrypt a connection that the other side made; as `connect`."""
-    return _encrypt(sock, identity, named, timeout, None, server=True)
+    return _encrypt(sock, identity, fingerprint, timeout, None, server=True)
 
 
 def _encrypt(
     sock: socket.socket,
     identity: Identity,
-    named: str,
+    fingerprint: str,
     timeout: float,
     address: str | None,
     *,
@@ -115,7 +117,7 @@ def _encrypt(
         where = address or str(sock.getpeername()[0])
         stream = TlsSocket(sock, identity.context(server=server), None if server else where)
         try:
-            _agree(stream, named, where, deadline, server=server)
+            _negotiate(stream, fingerprint, where, deadline, server=server)
         except BaseException:
             stream.close()
             raise
@@ -128,9 +130,11 @@ def _encrypt(
     return stream
 
 
-def _agree(stream: TlsSocket, named: str, address: str, deadline: float, *, server: bool) -> None:
-    stream.shake(deadline)
-    _believe(stream, named, address)
+def _negotiate(
+    stream: TlsSocket, fingerprint: str, address: str, deadline: float, *, server: bool
+) -> None:
+    stream.handshake(deadline)
+    _verify(stream, fingerprint, address)
     # A client is done before the server has seen its certificate, and so waits for a word.
     if server:
         stream.say(_CONFIRMED, deadline)
@@ -138,29 +142,29 @@ def _agree(stream: TlsSocket, named: str, address: str, deadline: float, *, serv
         stream.expect(_CONFIRMED, deadline)
 
 
-def _believe(stream: TlsSocket, named: str, address: str) -> None:
+def _verify(stream: TlsSocket, fingerprint: str, address: str) -> None:
     """Check that the certificate is of its address, and the one that its HELLO named."""
     der = stream.tls.getpeercert(binary_form=True) or b""
     shown: Any = stream.tls.getpeercert() or {}
     known = [name for kind, name in shown.get("subjectAltName", ()) if kind == "IP Address"]
     if ipaddress.ip_address(address) not in map(ipaddress.ip_address, known):
         raise ValueError(f"its certificate is of {', '.join(known) or 'no address'}")
-    if not hmac.compare_digest(hashlib.sha256(der).hexdigest(), named):
+    if not hmac.compare_digest(hashlib.sha256(der).hexdigest(), fingerprint):
         raise ValueError("its certificate is another one than its HELLO names")
 
 
 def _sentence(where: str, error: Exception, timeout: float) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         seen = f"its certificate is not believed here: {error.verify_message}"
-        return f"{where}: {seen} — {AGAIN}; certificates also need clocks that agree"
+        return f"{where}: {seen} — {REMEDY}; certificates also need clocks that agree"
     if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
         told = str(error.reason).lower().replace("_", " ")
-        return f"{where} does not believe this host's certificate: {told} — {AGAIN}"
+        return f"{where} does not believe this host's certificate: {told} — {REMEDY}"
     if isinstance(error, ssl.SSLError):
-        return f"{where} does not speak TLS 1.3: {error.reason or error.strerror} — {AGAIN}"
+        return f"{where} does not speak TLS 1.3: {error.reason or error.strerror} — {REMEDY}"
     if isinstance(error, TimeoutError):
         return f"{where} had not agreed on TLS after {timeout:.1f} s — is its host overloaded?"
     if isinstance(error, ValueError):
-        return f"{where}: {error} — {AGAIN}"
+        return f"{where}: {error} — {REMEDY}"
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{where} ended the connection while TLS was agreed on: {why} — its journal says why"

@@ -50,9 +50,9 @@ class TlsSocket(socket.socket):
         """Whether bytes are here that the descriptor does not tell of."""
         return self._arrived.pending > 0 or self.tls.pending() > 0
 
-    # -- the beginning -----------------------------------------------------------------------------
+    # -- handshake --------------------------------------------------------------------------------
 
-    def shake(self, deadline: float) -> None:
+    def handshake(self, deadline: float) -> None:
         """Agree on keys before `deadline`, else raise OSError."""
         while True:
             try:

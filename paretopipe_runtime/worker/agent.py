@@ -101,30 +101,32 @@ class Agent:
             sock.close()  # a stage that took the connection over has its own descriptor
 
     def _route(self, sock: socket.socket, hello: dict[str, Any]) -> None:
-        named = client_certificate(hello)
+        fingerprint = client_certificate(hello)
         match hello.get("role"):
             case "run":
-                self._launch(sock, _stage(hello), named)
+                self._launch(sock, _stage(hello), fingerprint)
             case "link":
-                self._pass_link(sock, _stage(hello), f"{str(hello.get('plan'))[:64]}{named or ''}")
+                self._pass_link(
+                    sock, _stage(hello), f"{str(hello.get('plan'))[:64]}{fingerprint or ''}"
+                )
             case "deploy":
-                with contextlib.closing(self._channel(sock, named)) as channel:
+                with contextlib.closing(self._channel(sock, fingerprint)) as channel:
                     deploy.serve(channel, self._node.state_dir)
             case "end":
-                with contextlib.closing(self._channel(sock, named)) as channel:
+                with contextlib.closing(self._channel(sock, fingerprint)) as channel:
                     self._end(channel, str(hello["run_id"]))
             case other:
                 raise ParetoPipeError("E_ROLE", f"peer asks for role {str(other)[:40]!r}")
 
-    def _channel(self, sock: socket.socket, named: str | None) -> Channel:
-        return accept_channel(sock, "orchestrator", named, self._node.keys.identity)
+    def _channel(self, sock: socket.socket, fingerprint: str | None) -> Channel:
+        return accept_channel(sock, "orchestrator", fingerprint, self._node.keys.identity)
 
-    def _launch(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
+    def _launch(self, sock: socket.socket, stage: tuple[str, int], fingerprint: str | None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
-                request = {"run_id": stage[0], "stage": stage[1], "certificate": named}
-                self._begin(sock, stage, named)
+                request = {"run_id": stage[0], "stage": stage[1], "certificate": fingerprint}
+                self._begin(sock, stage, fingerprint)
                 # Over TLS the stage agrees on it: its keys could not be handed over.
                 descriptors = [sock.fileno(), theirs.fileno()]
                 socket.send_fds(self._fork_server, [json.dumps(request).encode()], descriptors)
@@ -155,7 +157,7 @@ class Agent:
                     f"run {stage[0]} stage {stage[1]} takes no link: {error.strerror}",
                 ) from error
 
-    def _begin(self, sock: socket.socket, stage: tuple[str, int], named: str | None) -> None:
+    def _begin(self, sock: socket.socket, stage: tuple[str, int], fingerprint: str | None) -> None:
         """Note a new stage once no other run has one here: two runs would measure each other."""
 
         def others() -> list[str]:
@@ -168,7 +170,7 @@ class Agent:
                     f"{self._node.name} is in the middle of another run ({others()[0]}) — does "
                     "another orchestrator measure on it? Else restart paretopipe-worker there",
                 )
-                with contextlib.closing(self._channel(sock, named)) as channel:
+                with contextlib.closing(self._channel(sock, fingerprint)) as channel:
                     channel.send_error(busy)
                 raise busy
             for ended in [one for one, end in self._ends.items() if end][:-KNOWN_ENDS]:

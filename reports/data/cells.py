@@ -107,7 +107,7 @@ class Cell:
     splits: tuple[Split, ...]
     planned: tuple[Cuts, ...]
     end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
-    drifts: tuple[Drift, ...] = ()  # of every pass of every block that has sentinels
+    drifts: tuple[Drift, ...] = ()  # of every pass of every round that has sentinels
 
     @property
     def measured(self) -> tuple[Split, ...]:

@@ -70,19 +70,19 @@ def command(
     >>> command({"model": "a b"})
     'ansible-playbook playbooks/full_sweep.yml -e \\'{"model": "a b"}\\''
     """
-    told = {key: _value(value) for key, value in options.items() if key not in _NOT_TYPED}
+    typed = {key: _value(value) for key, value in options.items() if key not in _NOT_TYPED}
     allocators = options.get("allocator")
     if isinstance(allocators, Mapping) and len(set(allocators.values())) == 1:
-        told["allocator"] = _value(next(iter(allocators.values())))
-    if any(name.startswith("rpc") for name in told.get("backend", "").split(",")):
-        told["allow_insecure_rpc"] = "true"
-    known = [key for key in _FIRST if key in told]
+        typed["allocator"] = _value(next(iter(allocators.values())))
+    if any(name.startswith("rpc") for name in typed.get("backend", "").split(",")):
+        typed["allow_insecure_rpc"] = "true"
+    known = [key for key in _FIRST if key in typed]
     inventory = ["-i", f"inventory/{emulation}"] if _SAFE.fullmatch(emulation) else []
     words = ["ansible-playbook", *inventory, f"playbooks/{playbook}"]
-    for key in [*known, *sorted(told.keys() - set(known))]:
+    for key in [*known, *sorted(typed.keys() - set(known))]:
         # Ansible splits key=value at blanks and quotes; JSON says exactly what is meant.
-        plain = _SAFE.fullmatch(key) and _SAFE.fullmatch(told[key])
-        words += ["-e", f"{key}={told[key]}" if plain else json.dumps({key: told[key]})]
+        plain = _SAFE.fullmatch(key) and _SAFE.fullmatch(typed[key])
+        words += ["-e", f"{key}={typed[key]}" if plain else json.dumps({key: typed[key]})]
     return shlex.join(words)
 
 

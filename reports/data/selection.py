@@ -18,14 +18,14 @@ _BY_STAGE = ("hosts", *(factor.key for factor in OF_WORKER))
 _PLACES = {*_BY_STAGE, "hub"}
 # Where a link's rate is limited the runtime shortens the phases of splits that send much.
 PHASES = ("warmup_batches", "latency_batches", "throughput_batches")
-_WATCH = "sentinel:it watches its block for drift and is no replicate of its split"
+_WATCH = "sentinel:it watches its round for drift and is no replicate of its split"
 
 
 def settings(run: Record) -> Record:
     """Return the factors that all runs of a cell share."""
-    apart = _PER_RUN.union(PHASES if _limited(run) else ())
-    apart |= _PLACES if run["role"] == END_POINT else set()
-    return {key: value for key, value in run["factors"].items() if key not in apart}
+    left_out = _PER_RUN.union(PHASES if _limited(run) else ())
+    left_out |= _PLACES if run["role"] == END_POINT else set()
+    return {key: value for key, value in run["factors"].items() if key not in left_out}
 
 
 def bases(runs: Sequence[Record]) -> dict[str, Record]:
@@ -45,7 +45,7 @@ def bases(runs: Sequence[Record]) -> dict[str, Record]:
 def exclusions(runs: Sequence[Record]) -> list[str]:
     """Return one text per run: empty if it counts, otherwise the reason why not.
 
-    Per run key the latest valid attempt counts; so a block measured again replaces its first
+    Per run key the latest valid attempt counts; so a round measured again replaces its first
     pass run by run. Runs taken under settings that the cell's newest valid run no longer has do
     not count: their numbers would be mixed with other numbers.
     """
@@ -81,7 +81,7 @@ def _reason(
     latest = counting[run["cell_id"], run["run_key"]]
     if run["attempt"] != latest["attempt"]:
         if run["block_pass"] < latest["block_pass"]:
-            return "superseded:block measured again, its sentinel shifted"
+            return "superseded:round measured again, its sentinel shifted"
         return f"superseded:attempt {latest['attempt']} is valid too and later"
     return changed(run) or run["problem"] or (_WATCH if run["role"] == SENTINEL else "")
 

@@ -45,7 +45,7 @@ def attempt(record: dict[str, Any]) -> bool:
 
 
 def drift(record: dict[str, Any]) -> bool:
-    """Whether this names a cell, the limits of its sentinel's shift, and the blocks beyond them."""
+    """Whether this names a cell, the limits of its sentinel's shift, and the rounds beyond them."""
     limit, beyond = record.get("limit"), record.get("beyond")
     return (
         is_name(record.get("cell_id"))

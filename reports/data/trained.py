@@ -39,7 +39,7 @@ class Trained:
         )
 
     @property
-    def told(self) -> str:
+    def words(self) -> str:
         """Where the weights come from, in a line."""
         start = "random values" if self.base == "none" else self.base
         return f"{self.name}: fine-tuned on {self.dataset} for {self.epochs} epochs from {start}"

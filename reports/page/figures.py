@@ -108,15 +108,15 @@ def error(counted: pd.DataFrame) -> str:
 
 # Why attempts do not count, by how the reason begins; the rest failed or are invalid.
 _OTHERS = {
-    "sentinel": "watched a block",
+    "sentinel": "watched a round",
     "superseded": "measured again later",
     "settings": "under other settings",
     "skipped": "skipped",
 }
 
 
-def tally(frame: pd.DataFrame) -> str:
-    """Return '400 runs count, of 442 attempts: 40 watched a block, 2 failed or are invalid'."""
+def attempts(frame: pd.DataFrame) -> str:
+    """Return '400 runs count, of 442 attempts: 40 watched a round, 2 failed or are invalid'."""
     counted = int(frame["counted"].sum())
     text = f"{count(counted, 'run')} count, of {count(len(frame), 'attempt')}"
     kinds = frame.loc[~frame["counted"], "excluded"].str.extract("^([a-z]+)")[0]

@@ -16,7 +16,7 @@ from reports.data.cells import Cell, Split
 from reports.data.factors import Naming, place_name, rank
 from reports.objectives import OBJECTIVES, Objective
 from reports.page.draw import multiples
-from reports.page.figures import tally
+from reports.page.figures import attempts
 from reports.page.sections import models, provenance
 from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
@@ -38,15 +38,15 @@ def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, st
         The page of each model.
     """
     cells = [cell for sheet in sheets for cell in sheet.cells]
-    told = ["started_at", "counted", "excluded"]
-    frame = pd.concat([sheet.frame[told] for sheet in sheets]) if sheets else None
+    lines = ["started_at", "counted", "excluded"]
+    frame = pd.concat([sheet.frame[lines] for sheet in sheets]) if sheets else None
     naming = Naming.of(cells)
     context = {
         "models": [_model(sheet, files[sheet.model]) for sheet in sheets],
         "names": listing([paper.model_name(sheet.model) for sheet in sheets]) if sheets else "",
         "emulated": provenance.emulated(cells),
         "when": provenance.when(frame) if frame is not None else "nothing yet",
-        "summary": tally(frame) if frame is not None else "No cell is planned yet",
+        "summary": attempts(frame) if frame is not None else "No cell is planned yet",
         "places": _places(sheets, files, naming) if len(sheets) > 1 else [],
         "legend": multiples.legend([paper.model_name(sheet.model) for sheet in sheets]),
     }
@@ -176,17 +176,17 @@ def _lacking(cells: Mapping[str, Cell], sheets: Sequence[Sheet]) -> list[str]:
     """Say which models this place cannot show, and why."""
     absent = [paper.model_name(sheet.model) for sheet in sheets if sheet.model not in cells]
     unmeasured = [paper.model_name(model) for model, cell in cells.items() if not cell.measured]
-    told = []
+    lines = []
     if absent:
-        told.append(f"No records of {listing(absent)} here.")
+        lines.append(f"No records of {listing(absent)} here.")
     if unmeasured:
-        told.append(f"Planned, but no split has a valid run yet: {listing(unmeasured)}.")
-    return told
+        lines.append(f"Planned, but no split has a valid run yet: {listing(unmeasured)}.")
+    return lines
 
 
 def _sizes(cells: Sequence[Cell]) -> str:
     """Say what differs between the models' inputs; nothing where it is the paper's for each."""
-    told = []
+    lines = []
     for cell in cells:
         known = {**cell.plan, **cell.settings}
         px, batch = known.get("image_px"), known.get("batch_size")
@@ -194,5 +194,5 @@ def _sizes(cells: Sequence[Cell]) -> str:
         parts = [f"images of {px}×{px}"] if px and usual and px != usual else []
         parts += [f"batches of {batch}"] if batch and batch != paper.BATCH_SIZE else []
         if parts:
-            told.append(f"{paper.model_name(cell.model)} with {' and '.join(parts)}")
-    return f"Not with the paper's sizes: {listing(told)}." if told else ""
+            lines.append(f"{paper.model_name(cell.model)} with {' and '.join(parts)}")
+    return f"Not with the paper's sizes: {listing(lines)}." if lines else ""

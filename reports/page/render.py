@@ -11,7 +11,7 @@ from reports import paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.page import index, sections
-from reports.page.figures import mebibytes, tally
+from reports.page.figures import attempts, mebibytes
 from reports.page.sections import downloads, provenance
 from reports.page.sheet import DELTA, Sheet
 from reports.parallel import map_forked
@@ -111,7 +111,7 @@ def _page(sheet: Sheet, several: bool) -> str:
         "models": paper.model_name(sheet.model),
         "emulated": provenance.emulated(sheet.cells),
         "when": provenance.when(sheet.frame),
-        "summary": tally(sheet.frame),
+        "summary": attempts(sheet.frame),
         "index": INDEX if several else "",
     }
     text = template.render(**context, sections=built)

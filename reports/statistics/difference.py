@@ -1,11 +1,11 @@
 """The same splits measured under two settings: their ratio, how sure it is, and what it means.
 
-Each side gets a block model of its own, with its spread pooled over all its splits. Blocks of two
+Each side gets a round model of its own, with its spread pooled over all its splits. Rounds of two
 cells were measured at different times, so that the same number does not make them a pair: what
-differs between the blocks of a side makes the level of that side uncertain, all its splits alike.
-With b blocks and k splits a split's mean has the variance
+differs between the rounds of a side makes the level of that side uncertain, all its splits alike.
+With b rounds and k splits a split's mean has the variance
 
-    residual variance / runs * (1 - 1/k)  +  variance of the block effects / b,
+    residual variance / runs * (1 - 1/k)  +  variance of the round effects / b,
 
 the two terms with the residual's and with b - 1 degrees of freedom; both sides together have
 those of Welch and Satterthwaite. The verdicts are about differences that matter: "equal" where the
@@ -26,7 +26,7 @@ from scipy.special import stdtrit
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging.model import Fit, Run, fit
 
-# Of the runs of a split: the number of the block, and what was measured in it (positive).
+# Of the runs of a split: the number of the round, and what was measured in it (positive).
 Quantity = Sequence[tuple[int, float]]
 
 CONFIDENCE = 0.95
@@ -64,7 +64,7 @@ class _Level:
 def _fit(quantities: Mapping[Cuts, Quantity]) -> Fit:
     return fit(
         {
-            cuts: [Run(block, (log(value),)) for block, value in runs]
+            cuts: [Run(number, (log(value),)) for number, value in runs]
             for cuts, runs in quantities.items()
         }
     )
@@ -73,13 +73,13 @@ def _fit(quantities: Mapping[Cuts, Quantity]) -> Fit:
 def _level(model: Fit, cuts: Cuts) -> _Level:
     place = model.splits.index(cuts)
     mean = float(model.effects[place, 0])
-    blocks, splits = len(model.blocks), len(model.splits)
-    # A split alone has no residual: all that differs between its runs differs between blocks.
-    if blocks < 2 or (splits > 1 and not model.degrees):
+    rounds, splits = len(model.rounds), len(model.splits)
+    # A split alone has no residual: all that differs between its runs differs between rounds.
+    if rounds < 2 or (splits > 1 and not model.degrees):
         return _Level(mean, ())
-    shifts = float(model.drifts.var(ddof=1)) / blocks
+    shifts = float(model.drifts.var(ddof=1)) / rounds
     noise = float(model.covariance[0, 0] / model.runs[place]) * (1 - 1 / splits)
-    return _Level(mean, ((shifts, blocks - 1), (noise, model.degrees)))
+    return _Level(mean, ((shifts, rounds - 1), (noise, model.degrees)))
 
 
 def _difference(one: _Level, other: _Level, delta: float) -> Difference:

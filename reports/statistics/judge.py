@@ -36,7 +36,7 @@ class Judgement(Decision):
     # Of each objective the smallest ratio - 1 between two splits likely to be seen; none: unknown.
     detectable: tuple[float, ...]
     hypervolume: float | None
-    outliers: tuple[tuple[Cuts, int, float], ...]  # split, block, robust z; flagged and counted
+    outliers: tuple[tuple[Cuts, int, float], ...]  # split, round, robust z; flagged and counted
     unreliable: frozenset[Cuts]  # more than a fifth of the attempts were invalid
 
     def front(self, cell: Cell) -> tuple[Split, ...]:
@@ -100,13 +100,13 @@ def _detectable(splits: tuple[Split, ...], model: Fit | None) -> tuple[float, ..
 
 
 def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
-    """Return the runs far from split and block: of two runs of a split both, as either may be."""
+    """Return the runs far from split and round: of two runs of a split both, as either may be."""
     if model is None or not model.degrees:
         return ()
     z = model.residuals / model.deviation
     z = z[np.arange(len(z)), np.abs(z).argmax(axis=1)]
     return tuple(
-        (model.splits[model.of_split[run]], model.blocks[model.of_block[run]], float(z[run]))
+        (model.splits[model.of_split[run]], model.rounds[model.of_round[run]], float(z[run]))
         for run in np.flatnonzero(np.abs(z) > OUTLYING)
     )
 

@@ -1,6 +1,6 @@
 """Two configurations of one cell set against each other: better, worse, as good, or undecided.
 
-They share the cell's blocks, so that what a block did to all of its runs cancels: the block model
+They share the cell's rounds, so that what a round did to all of its runs cancels: the round model
 gives the difference of their effects with its variance, and the interval is Student's with the
 model's degrees of freedom. End points are configurations as splits are.
 """
@@ -33,7 +33,7 @@ class Contest:
 
     @classmethod
     def of(cls, cell: Cell, delta: float) -> Contest:
-        """Fit the cell's block model, end points included."""
+        """Fit the cell's round model, end points included."""
         splits = (*cell.measured, *cell.end_points)
         return cls(fit_splits(splits, cell.objectives), cell.objectives, delta)
 

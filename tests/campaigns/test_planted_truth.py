@@ -21,7 +21,7 @@ CVS = (0.01, 0.02, 0.03)
 
 def _line(name: str, cv: float, repeats: int, found: characteristics.Verdicts) -> str:
     return (
-        f"{name:<42} CV {cv:.0%}, {repeats:>2} blocks: of 20 splits {found.members:4.1f} on; wrong "
+        f"{name:<42} CV {cv:.0%}, {repeats:>2} rounds: of 20 splits {found.members:4.1f} on; wrong "
         f"{found.wrong:.2f}, undecided {found.undecided:.1f}, Brier {found.brier:.3f}; "
         f"front of medians: wrong {found.naive:.1f}"
     )

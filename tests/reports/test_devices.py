@@ -88,7 +88,7 @@ def test_a_gpu_is_compared_with_the_processor(sheet: Sheet) -> None:
     )
     assert "compute time of stage 2 (server) is 0.250 times that with CPU" in text
     (section,) = comparisons(sheet)
-    assert (section["id"], section["apart"]) == ("devices", [])
+    assert (section["id"], section["unmatched"]) == ("devices", [])
     assert section["items"][0]["over"] == ""
     for factor in (BACKEND, ENGINE, ALLOCATOR):
         assert compare.find(sheet.cells, factor) == []

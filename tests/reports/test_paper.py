@@ -128,7 +128,7 @@ def test_the_papers_points_against_the_computed_front(sheets: dict[str, Sheet]) 
     on = {
         (model, found.highlight.name): found.by is None
         for model in sheets
-        for found in resources.standings(cell(sheets, model))
+        for found in resources.highlighted(cell(sheets, model))
     }
     assert [place for place, holds in on.items() if not holds] == [
         ("mobilenetv2", "P17"),

@@ -182,7 +182,7 @@ def test_unlike_cells_are_not_compared_and_it_is_said_why(
     planted_pair(tmp_path, **plan)
     cells, _ = shown(tmp_path)
     assert compare.find(cells, BACKEND) == []
-    assert compare.apart(cells, BACKEND) == [
+    assert compare.unmatched(cells, BACKEND) == [
         "PyTorch RPC under baseline (Pi-to-Pi) is not compared with TCP sockets, because more "
         f"than that differs: {difference}."
     ]
@@ -195,7 +195,7 @@ def test_another_allocator_is_another_cell_and_never_the_backends_doing(tmp_path
     plant(tmp_path, ("rpc", "eager", ("default", "default")), values)
     cells, _ = shown(tmp_path)
     assert compare.find(cells, BACKEND) == compare.find(cells, ALLOCATOR) == []
-    told = compare.apart(cells, BACKEND)
+    told = compare.unmatched(cells, BACKEND)
     assert told[0].endswith("differs: allocators default+default against tuned+tuned.")
 
 
@@ -416,7 +416,7 @@ def test_rpc_is_not_said_to_lack_a_counterpart_with_tls(tmp_path: Path) -> None:
     planted_transports(tmp_path)
     plant(tmp_path, ("rpc", "eager", TUNED), {3: [(1.0, 8.0)] * 2})
     sections = {section["id"]: section for section in comparisons(Sheet.of(read(tmp_path)))}
-    assert sections["transports"]["apart"] == []
+    assert sections["transports"]["unmatched"] == []
 
 
 def test_a_slower_network_is_no_counterpart_of_tls(tmp_path: Path) -> None:
@@ -424,6 +424,6 @@ def test_a_slower_network_is_no_counterpart_of_tls(tmp_path: Path) -> None:
     plant(tmp_path, ("socket", "eager", TUNED), {3: [(1.0, 8.0)] * 2}, transport="tls")
     cells, _ = shown(tmp_path)
     assert compare.find(cells, TRANSPORT) == []
-    [told] = compare.apart(cells, TRANSPORT)
+    [told] = compare.unmatched(cells, TRANSPORT)
     assert "TLS 1.3 under baseline (Pi-to-Pi) is not compared with plain TCP" in told
     assert "batch size 8 against 4" in told

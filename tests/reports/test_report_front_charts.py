@@ -230,7 +230,7 @@ def test_methods_state_this_sweep_s_own_figures(tmp_path: Path) -> None:
     assert section["repeats"] == "4 (87.5 %)"
     drifts = section["sentinel"].replace("\xa0", " ")
     assert drifts.startswith("Over 5 pairs of sentinels it moved by ")
-    assert drifts.endswith("the limit is 5 %: 1 beyond it, 1 block measured once more.")
+    assert drifts.endswith("the limit is 5 %: 1 beyond it, 1 round measured once more.")
 
 
 def told(folder: Path, *lines: dict[str, Any]) -> str:
@@ -246,14 +246,14 @@ def test_methods_state_the_limit_that_the_orchestrator_judged_by(tmp_path: Path)
     early = {**cell, "limit": {"latency": 0.05, "throughput": 0.05}, "beyond": [1, 2]}
     late = {**cell, "limit": {"latency": 0.2714, "throughput": 0.05}, "beyond": [3]}
     words = told(tmp_path, *lines, early, late)
-    assert "the limit is 5 % to 27.1 %: 1 beyond it, 0 blocks measured once more; it is" in words
+    assert "the limit is 5 % to 27.1 %: 1 beyond it, 0 rounds measured once more; it is" in words
 
 
 def test_methods_do_not_judge_blocks_that_nobody_has_judged_yet(tmp_path: Path) -> None:
     lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=2, sentinels=True)]
     lines[-1]["latency"]["median_s"] *= 1.2
     words = told(tmp_path, *lines)
-    assert ": 0 beyond it, 0 blocks measured once more; 1 cell not judged before all" in words
+    assert ": 0 beyond it, 0 rounds measured once more; 1 cell not judged before all" in words
 
 
 @pytest.mark.parametrize(

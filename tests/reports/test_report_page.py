@@ -155,12 +155,12 @@ def test_left_out_runs_are_shown_and_counted(page: str, table: str) -> None:
     kinds = left.str.extract("^([a-z]+)")[0].value_counts()
     assert (
         f"{frame['counted'].sum()} runs count, of {len(frame)} attempts: "
-        f"{kinds['sentinel']} watched a block, {kinds['superseded']} measured again later, "
+        f"{kinds['sentinel']} watched a round, {kinds['superseded']} measured again later, "
         "1 skipped and 3 failed or are invalid." in page
     )
     section = page[page.index('<section id="excluded">') :]
     assert "pi2 closed the connection in batch 3" in section
-    # A block measured again is one line.
+    # A round measured again is one line, not a row a run.
     again = left.str.startswith("superseded").sum()
     assert again > 20
     assert f"<b>{again} runs</b> of <code>mobilenetv2.socket.pi_to_pi.baseline</code>" in section

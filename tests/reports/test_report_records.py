@@ -227,7 +227,7 @@ def test_a_second_pass_replaces_the_first_run_by_run(tmp_path: Path) -> None:
     first = frame[(frame["repeat"] == 2) & (frame["block_pass"] == 1)]
     by_reason = first.groupby("excluded")["split"].apply(set).to_dict()
     assert by_reason[""] == {"P3"}
-    again = by_reason["superseded:block measured again, its sentinel shifted"]
+    again = by_reason["superseded:round measured again, its sentinel shifted"]
     assert again == {"P9", "P17", "all on pi1", "all on pi2"}
     cell = build(records.plans, records.runs, frame)[0]
     assert [*cell.splits[0].values["repeat"]] == [1, 2]
@@ -244,9 +244,9 @@ def test_drifts_are_the_close_of_a_block_against_its_open(tmp_path: Path) -> Non
     records = read(tmp_path)
     cell = build(records.plans, records.runs, tidy(records.runs))[0]
     assert cell.drifts == (
-        Drift(block=1, block_pass=1, shifts=(0.5, -0.25)),
-        Drift(block=2, block_pass=1, shifts=(0.0, 0.0)),
-        Drift(block=2, block_pass=2, shifts=()),
+        Drift(round=1, block_pass=1, shifts=(0.5, -0.25)),
+        Drift(round=2, block_pass=1, shifts=(0.0, 0.0)),
+        Drift(round=2, block_pass=2, shifts=()),
     )
 
 

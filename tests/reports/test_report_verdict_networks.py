@@ -108,10 +108,10 @@ def test_without_profiles_nothing_is_predicted(two: Path) -> None:
 
 def test_the_summary_has_a_line_for_each_network(two: Path) -> None:
     sheet = known.sheet(two)
-    lines = summary.lines(sheet.cells, OBJECTIVES, sheet.contests)
+    lines = summary.answers(sheet.cells, OBJECTIVES, sheet.contests)
     assert [(line.scenario, line.bests[0][1].striptags()) for line in lines] == [
         ("baseline", "P3 1.00 s"),
         ("wan", "P17 2.50 s"),
     ]
     assert [line.balanced.striptags() for line in lines] == ["P3", "P17"]
-    assert {line.pays for line in lines} == {"not measured"}
+    assert {line.splitting for line in lines} == {"not measured"}

@@ -27,18 +27,18 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Cell:
 
 
 def drawn(cell: Cell, seed: int, slower: dict[int, float], cv: float) -> Cell:
-    """Return the cell with random runs in five drifting blocks; ``slower`` is the truth."""
+    """Return the cell with random runs in five drifting rounds; ``slower`` is the truth."""
     source = random.Random(seed)
-    drift = {block: source.lognormvariate(0, 0.05) for block in range(1, 6)}
+    drift = {round: source.lognormvariate(0, 0.05) for round in range(1, 6)}
 
     def runs(split: Split) -> dict[str, tuple[float, ...]]:
         truth = slower.get(split.cuts[0], 1.0)
         rows = [
             (
-                *(block, truth * drift[block] * source.lognormvariate(0, cv)),
-                8 / truth / drift[block] * source.lognormvariate(0, cv),
+                *(round, truth * drift[round] * source.lognormvariate(0, cv)),
+                8 / truth / drift[round] * source.lognormvariate(0, cv),
             )
-            for block in drift
+            for round in drift
         ]
         names = ("repeat", "latency_s", "throughput_img_s")
         return dict(zip(names, zip(*rows, strict=True), strict=True))
@@ -53,7 +53,7 @@ def test_the_same_under_two_names_is_hardly_ever_called_better(blank: Cell) -> N
         for objective in OBJECTIVES
     )
     assert found["better"] + found["worse"] <= 1
-    assert found["equal"] > 60  # at CV 1 % five blocks suffice
+    assert found["equal"] > 60  # at CV 1 % five rounds are enough to say so
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: one.name)

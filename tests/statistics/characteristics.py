@@ -34,11 +34,11 @@ def verdicts(
     true: NDArray[np.float64],
     rng: np.random.Generator,
     cv: float,
-    blocks: int = 5,
+    rounds: int = 5,
     **scatter: float,
 ) -> Verdicts:
     """Judge one synthetic sweep over a known truth; ``scatter`` as in ``worlds.runs``."""
-    cell = worlds.cell(worlds.runs(rng, true, cv, blocks, **scatter))
+    cell = worlds.cell(worlds.runs(rng, true, cv, rounds, **scatter))
     said = judge(cell, delta=DELTA)
     known = dict(zip(worlds.quantities(true[:, None]), worlds.members(true, DELTA), strict=True))
     each = 20 / len(said.verdict)
@@ -63,7 +63,7 @@ def sweeps(
     pairing: worlds.Pairing,
     cvs: Sequence[float],
     count: int,
-    blocks: int = 5,
+    rounds: int = 5,
     **scatter: float,
 ) -> list[Verdicts]:
     """Judge ``count`` sweeps, each with a truth of its own, the CVs taking turns."""
@@ -71,7 +71,7 @@ def sweeps(
     for number in range(count):
         rng = np.random.default_rng([number, 4])
         true = worlds.truth(rng, pairing)
-        found.append(verdicts(true, rng, cvs[number % len(cvs)], blocks, **scatter))
+        found.append(verdicts(true, rng, cvs[number % len(cvs)], rounds, **scatter))
     return found
 
 
@@ -81,7 +81,7 @@ def covered(n: int, cv: float, sweeps: int, slow: float = 0.03) -> float:
     true = np.zeros((20, 2))
     inside = []
     for _ in range(sweeps):
-        logs = worlds.runs(rng, true, cv, blocks=n, slow=slow)
+        logs = worlds.runs(rng, true, cv, rounds=n, slow=slow)
         inside.append((logs.min(axis=1) <= 0) & (logs.max(axis=1) >= 0))
     return 100 * float(np.mean(inside))
 
@@ -101,13 +101,13 @@ def compared(
     ratio: float,
     cv: float,
     sweeps: int,
-    blocks: int = 5,
+    rounds: int = 5,
     drift: float = 0.01,
     shift: float = 0.01,
 ) -> Compared:
     """Measure the same 20 splits twice, the second time ``ratio`` as slow, and compare latencies.
 
-    ``drift`` is the deviation from block to block, ``shift`` that between the two cells although
+    ``drift`` is the deviation from round to round, ``shift`` that between the two cells although
     nothing was changed, as they are measured one after the other.
     """
     said: list[str] = []
@@ -117,8 +117,8 @@ def compared(
         true = worlds.truth(rng, worlds.PAIRINGS["Pi to Pi"])
         moved = shift * rng.standard_normal() + np.log(ratio)
         again = true + moved * np.array([1.0, -1.0])
-        first = worlds.quantities(worlds.runs(rng, true, cv, blocks, drift=drift))
-        second = worlds.quantities(worlds.runs(rng, again, cv, blocks, drift=drift))
+        first = worlds.quantities(worlds.runs(rng, true, cv, rounds, drift=drift))
+        second = worlds.quantities(worlds.runs(rng, again, cv, rounds, drift=drift))
         for found in ratios(first, second, DELTA).values():
             said.append(found.verdict)
             assert found.low is not None

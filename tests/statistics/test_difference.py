@@ -13,10 +13,10 @@ LEVEL = np.zeros((20, 2))
 
 
 def _measured(
-    seed: int, true: np.ndarray, cv: float = 0.01, blocks: int = 5, place: int = 0
+    seed: int, true: np.ndarray, cv: float = 0.01, rounds: int = 5, place: int = 0
 ) -> dict:
     rng = np.random.default_rng(seed)
-    return worlds.quantities(worlds.runs(rng, true, cv, blocks, drift=0.001), place)
+    return worlds.quantities(worlds.runs(rng, true, cv, rounds, drift=0.001), place)
 
 
 def test_a_tenth_slower_is_seen_in_both_objectives() -> None:
@@ -62,7 +62,7 @@ def test_blocks_that_differ_make_the_whole_side_uncertain() -> None:
 
 
 def test_one_run_of_each_split_has_no_interval() -> None:
-    found = ratios(_measured(8, LEVEL, blocks=1), _measured(9, LEVEL + 0.5))
+    found = ratios(_measured(8, LEVEL, rounds=1), _measured(9, LEVEL + 0.5))
     assert {pair.verdict for pair in found.values()} == {"undecided"}
     assert {pair.low for pair in found.values()} == {None}
     assert found[1,].ratio == pytest.approx(np.exp(0.5), rel=0.1)

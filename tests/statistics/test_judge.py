@@ -16,9 +16,9 @@ from tests.statistics import worlds
 POINTS = {(1,): (1.0, 10.0), (2,): (1.5, 20.0), (3,): (1.6, 9.0), (4,): (1.01, 9.9)}
 
 
-def _cell(points: dict[worlds.Cuts, tuple[float, float]], cv: float, blocks: int) -> Cell:
+def _cell(points: dict[worlds.Cuts, tuple[float, float]], cv: float, rounds: int) -> Cell:
     true = np.log(np.array([points[cuts] for cuts in sorted(points)]))
-    logs = worlds.runs(np.random.default_rng(1), true, cv, blocks, slow=0)
+    logs = worlds.runs(np.random.default_rng(1), true, cv, rounds, slow=0)
     return worlds.cell(logs)
 
 
@@ -139,14 +139,14 @@ def test_a_disturbed_run_is_flagged_and_kept() -> None:
     logs = worlds.runs(np.random.default_rng(3), np.zeros((10, 2)), 0.01, slow=0)
     logs[6, 1] += worlds.SLOW * np.array([1.0, -1.0])
     said = judge(worlds.cell(logs))
-    assert [(cuts, block) for cuts, block, _ in said.outliers] == [((7,), 2)]
+    assert [(cuts, number) for cuts, number, _ in said.outliers] == [((7,), 2)]
     assert abs(said.outliers[0][2]) > 10
     assert judge(_cell(POINTS, 0.01, 5)).outliers == ()
 
 
 def test_more_than_a_fifth_of_invalid_attempts_is_unreliable() -> None:
     splits = _cell(POINTS, 0.01, 4).splits
-    # Four count of each; the last one's other two were valid, in a block that was measured again.
+    # Four count of each; the last one's other two were valid, in a round that was measured again.
     seen = ((4, 0), (5, 1), (6, 2), (6, 0))
     tried = tuple(
         replace(split, attempts=attempts, invalid=invalid)

@@ -1,4 +1,4 @@
-"""The block model: exact where nothing scatters, right about what scatters, deaf to a few."""
+"""The round model: exact where nothing scatters, right about what scatters, deaf to a few."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from tests.statistics import worlds
 def _runs(logs: np.ndarray) -> dict[tuple[int, ...], list[Run]]:
     return {
         (index,): [
-            Run(block, tuple(known)) for block, known in enumerate(row) if np.isfinite(known).all()
+            Run(number, tuple(known))
+            for number, known in enumerate(row)
+            if np.isfinite(known).all()
         ]
         for index, row in enumerate(logs.tolist())
     }
@@ -22,8 +24,8 @@ def _runs(logs: np.ndarray) -> dict[tuple[int, ...], list[Run]]:
 def test_missing_runs_and_extra_blocks_do_not_bias() -> None:
     effect, shift = np.array([0.0, 0.1, 0.3]), np.array([0.0, 0.05, -0.2, 0.4, 0.1, 0.2])
     logs = (effect[:, None] + shift)[..., None]
-    logs[0, 3] = np.nan  # the quickest split was not measured in the slowest block
-    logs[2, 4:] = np.nan  # and the last two blocks had only the others
+    logs[0, 3] = np.nan  # the quickest split was not measured in the slowest round
+    logs[2, 4:] = np.nan  # and the last two rounds had only the others
     model = fit(_runs(logs))
     assert np.allclose(np.diff(model.effects[:, 0]), np.diff(effect), atol=1e-3)
     assert model.degrees == 15 - (3 + 6 - 1)
@@ -92,7 +94,7 @@ def test_runs_that_are_all_equal_are_no_obstacle() -> None:
     ("splits", "repeats", "degrees"), [(4, 1, 0), (1, 5, 0), (2, 2, 1), (20, 5, 76)]
 )
 def test_degrees_of_freedom(splits: int, repeats: int, degrees: int) -> None:
-    logs = worlds.runs(np.random.default_rng(6), np.zeros((splits, 2)), 0.02, blocks=repeats)
+    logs = worlds.runs(np.random.default_rng(6), np.zeros((splits, 2)), 0.02, rounds=repeats)
     assert fit(_runs(logs)).degrees == degrees
 
 

@@ -52,14 +52,14 @@ def test_exact_coverage() -> None:
 
 @pytest.mark.parametrize("cv", CVS)
 def test_the_same_measured_twice_is_not_called_different(cv: float) -> None:
-    # 1 % of drift from block to block and of shift from cell to cell.
+    # 1 % of drift from round to round and of shift from cell to cell.
     found = characteristics.compared(1.0, cv, 10)
     assert found.equal + found.undecided >= 0.95
     assert found.covers >= 0.9
 
 
 def test_the_same_measured_twice_under_calm_conditions_is_equal() -> None:
-    found = characteristics.compared(1.0, 0.01, 10, blocks=10, drift=0.002, shift=0)
+    found = characteristics.compared(1.0, 0.01, 10, rounds=10, drift=0.002, shift=0)
     assert found.equal >= 0.8
     assert found.lower + found.higher <= 0.05
 

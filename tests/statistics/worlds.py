@@ -1,7 +1,7 @@
 """Invented sweeps whose truth is known: two devices, a cut somewhere, runs that scatter.
 
 Nothing here is measured. Block costs are gamma distributed, what is sent shrinks with depth, and
-runs scatter log-normally around their block and their split, 3 % of them 1.3 times slower.
+runs scatter log-normally around their round and their split, 3 % of them 1.3 times slower.
 """
 
 from __future__ import annotations
@@ -53,37 +53,37 @@ def runs(
     rng: np.random.Generator,
     true: NDArray[np.float64],
     cv: float,
-    blocks: int = 5,
+    rounds: int = 5,
     slow: float = 0.03,
     drift: float = 0.01,
     missing: float = 0.0,
     uneven: float = 0.0,
 ) -> NDArray[np.float64]:
-    """Return logarithms of what was measured: [split, block, latency or throughput].
+    """Return logarithms of what was measured: [split, round, latency or throughput].
 
-    ``drift`` is the deviation of what a block does to all its runs, ``slow`` the share of runs
+    ``drift`` is the deviation of what a round does to all its runs, ``slow`` the share of runs
     that something disturbed, ``missing`` the share that is not there (NaN), ``uneven`` by how much
     (log-normally) the splits differ in their CV. What slows latency slows throughput; of the noise
     that holds by half.
     """
     signs = np.array([1.0, -1.0])
     related = np.array([[1.0, -0.5], [-0.5, 1.0]])
-    noise = cv * rng.multivariate_normal([0, 0], related, (len(true), blocks))
+    noise = cv * rng.multivariate_normal([0, 0], related, (len(true), rounds))
     # Drawn only if wanted: the other draws stay what they are without it.
     if uneven:
         noise *= rng.lognormal(0, uneven, (len(true), 1, 1))
-    shift = drift * rng.standard_normal((blocks, 1)) * signs
-    disturbed = (rng.random((len(true), blocks, 1)) < slow) * SLOW * signs
-    gone = np.where(rng.random((len(true), blocks, 1)) < missing, np.nan, 0.0)
+    shift = drift * rng.standard_normal((rounds, 1)) * signs
+    disturbed = (rng.random((len(true), rounds, 1)) < slow) * SLOW * signs
+    gone = np.where(rng.random((len(true), rounds, 1)) < missing, np.nan, 0.0)
     return np.asarray(true[:, None] + shift + noise + disturbed + gone)
 
 
 def quantities(logs: NDArray[np.float64], place: int = 0) -> dict[Cuts, list[tuple[int, float]]]:
-    """Return block and value of every measured run of every split, cut after its own block."""
+    """Return round and value of every measured run of every split, cut after its own block."""
     return {
         (index + 1,): [
-            (block, float(np.exp(value)))
-            for block, value in enumerate(row[:, place], start=1)
+            (number, float(np.exp(value)))
+            for number, value in enumerate(row[:, place], start=1)
             if np.isfinite(value)
         ]
         for index, row in enumerate(logs)
@@ -95,7 +95,7 @@ def cell(logs: NDArray[np.float64]) -> Cell:
     sides = [quantities(logs, place) for place in range(logs.shape[2])]
     splits = []
     for cuts in sides[0]:
-        numbers = tuple(float(block) for block, _ in sides[0][cuts])
+        numbers = tuple(float(number) for number, _ in sides[0][cuts])
         runs = [tuple(value for _, value in side[cuts]) for side in sides]
         values = {objective.figure: own for objective, own in zip(OBJECTIVES, runs, strict=False)}
         splits.append(split(cuts, {"repeat": numbers, **values}))

@@ -52,13 +52,13 @@ def meet(
 
 def test_a_command_is_given_both_files_or_none(identity: Identity, tmp_path: Path) -> None:
     certificate, authority = identity.certificate, identity.authority
-    assert Identity.given(None, None) is None
-    assert Identity.given(certificate, authority) == identity
+    assert Identity.from_options(None, None) is None
+    assert Identity.from_options(certificate, authority) == identity
     for half in ((certificate, None), (None, authority)):
         with pytest.raises(ParetoPipeError, match=r"E_TLS: .* belong together"):
-            Identity.given(*half)
+            Identity.from_options(*half)
     with pytest.raises(ParetoPipeError, match="E_TLS: no usable certificate"):
-        Identity.given(tmp_path / "none.pem", authority)
+        Identity.from_options(tmp_path / "none.pem", authority)
 
 
 def test_two_of_one_authority_agree_on_tls_1_3(identity: Identity) -> None:

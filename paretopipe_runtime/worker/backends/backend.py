@@ -144,17 +144,17 @@ def link_from_previous(
         raise ParetoPipeError(
             "E_CHAIN", f"stage {order.stage} never connected — is the link between them up?"
         ) from error
-    plan, named = said[:64].decode(), said[64:].decode()
+    plan, fingerprint = said[:64].decode(), said[64:].decode()
     tls = order.transport == "tls"
     # The digest has the transport in it; that the certificate is named only where it is TLS, not.
-    if plan != order.link_digest(after=False) or bool(named) != tls:
+    if plan != order.link_digest(after=False) or bool(fingerprint) != tls:
         link.close()
         raise ParetoPipeError(
             "E_PLAN",
             f"stage {order.stage} and the one after it follow different plans — run "
             "playbooks/provision.yml on both",
         )
-    return accept_channel(link, f"stage {order.stage}", named or None, identity)
+    return accept_channel(link, f"stage {order.stage}", fingerprint or None, identity)
 
 
 def requests(channel: Channel, timeout: float) -> Iterator[int]:

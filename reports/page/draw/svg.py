@@ -252,7 +252,7 @@ def _inside(path: Path, clip: ET.Element) -> bool:
 
 def _written(leaves: Sequence[_Leaf], points: Mapping[str, Point]) -> str:
     """Write neighbours of one style as one group, and those without a link as one path."""
-    told = []
+    written = []
     for style, group in groupby(leaves, key=lambda leaf: leaf.style):
         parts: list[str] = []
         for (link, drawn), same in groupby(group, key=lambda leaf: (leaf.link, bool(leaf.path))):
@@ -268,10 +268,10 @@ def _written(leaves: Sequence[_Leaf], points: Mapping[str, Point]) -> str:
         attributes = "".join(f' {key}="{escape(value)}"' for key, value in style)
         body = "".join(parts)
         if body.count("/>") == body.count("<") == 1:
-            told.append(body.replace("/>", f"{attributes}/>"))
+            written.append(body.replace("/>", f"{attributes}/>"))
         else:
-            told.append(f"<g{attributes}>{body}</g>" if attributes else body)
-    return "".join(told)
+            written.append(f"<g{attributes}>{body}</g>" if attributes else body)
+    return "".join(written)
 
 
 def _linked(body: str, link: str, points: Mapping[str, Point]) -> str:

@@ -78,30 +78,28 @@ def sentences(profile: Profile) -> list[Markup]:
     while sum(block.compute_s.median for block in heavy) < HALF * total:
         heavy.append(ordered[len(heavy)])
     named = listing([block.name for block in sorted(heavy, key=lambda block: block.index)])
-    told = [
+    lines = [
         Markup("{} of {} take half of the time: {}.").format(
             len(heavy), count(len(profile.blocks), "block"), named
         )
     ]
     if profile.whole_s is not None:
         whole = profile.whole_s.median
-        apart = (total - whole) / whole
-        told.append(
+        more = (total - whole) / whole
+        lines.append(
             Markup("The model in one piece takes {}; its blocks one by one add up to {}{}.").format(
                 spread(profile.whole_s, "s"),
                 f"{number(total)}\N{NO-BREAK SPACE}s",
-                f", {percent(apart)} {'more' if apart > 0 else 'less'}"
-                if abs(apart) > 5e-4
-                else "",
+                f", {percent(more)} {'more' if more > 0 else 'less'}" if abs(more) > 5e-4 else "",
             )
         )
     cold = sum(block.first_s.median for block in profile.blocks)
-    told.append(
+    lines.append(
         Markup("The first batch of a fresh process takes {}, {} times the warm ones.").format(
             f"{number(cold)}\N{NO-BREAK SPACE}s", number(cold / total, 2)
         )
     )
-    return told
+    return lines
 
 
 def chart(profile: Profile) -> Markup:

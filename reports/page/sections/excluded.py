@@ -37,14 +37,14 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _together(rows: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a line for each reason and cell: how many runs, and of which blocks."""
-    # Every block has sentinels: nothing about the single cell.
+    """Return a line for each reason and cell: how many runs, and of which rounds."""
+    # Every round has sentinels: nothing about the single cell.
     places = rows["cell_id"].where(~rows["excluded"].str.startswith("sentinel"), "")
     return [
         {
             "cell": str(cell),
             "runs": count(len(part), "run"),
-            "blocks": _blocks(part["repeat"]) if cell else "",
+            "rounds": _rounds(part["repeat"]) if cell else "",
             "reason": str(reason).partition(":")[0],
             "why": str(reason).partition(":")[2],
         }
@@ -52,11 +52,11 @@ def _together(rows: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-def _blocks(repeats: pd.Series) -> str:
+def _rounds(repeats: pd.Series) -> str:
     numbers = sorted({int(repeat) for repeat in repeats.dropna()})
     if not numbers:
         return ""
-    return f"block{'s' if len(numbers) > 1 else ''} {listing([str(n) for n in numbers])}"
+    return f"round{'s' if len(numbers) > 1 else ''} {listing([str(n) for n in numbers])}"
 
 
 def _reasons(rows: pd.DataFrame) -> list[tuple[str, int]]:
@@ -69,7 +69,7 @@ def _reasons(rows: pd.DataFrame) -> list[tuple[str, int]]:
 def _table(rows: pd.DataFrame, good: set[tuple[Any, Any]]) -> Table:
     words = ("Split", "Reason", "Message", "Valid later", "Run id")
     columns = [Column("Cell", ""), *(Column(word, "", numeric=False) for word in words)]
-    columns[2:2] = [Column("Block", ""), Column("Attempt", "")]
+    columns[2:2] = [Column("Round", ""), Column("Attempt", "")]
     return Table(
         tuple(columns),
         tuple(
@@ -89,7 +89,7 @@ def _entries(row: dict[Any, Any], good: set[tuple[Any, Any]]) -> list[Entry]:
 
 
 def _plain(value: Any) -> str:
-    """Return a value as text: a block's number is one, also where some runs have none."""
+    """Return a value as text: a round's number is one, also where some runs have none."""
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:g}"
     return str(value)

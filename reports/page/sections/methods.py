@@ -50,13 +50,13 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
-    """Say how much the blocks drifted, and what came of it."""
+    """Say how much the rounds drifted, and what came of it."""
     drifts = [(cell, drift) for cell in cells for drift in cell.drifts]
     known = [(cell, drift, shift) for cell, drift in drifts if (shift := _shift(drift)) is not None]
     if not drifts:
-        return "These sweeps had none, so a drift within a block would not be seen."
+        return "These sweeps had none, so a drift within a round would not be seen."
     if not known:
-        return "No block has both of its sentinels valid, so a drift would not be seen."
+        return "No round has both of its sentinels valid, so a drift would not be seen."
     shifts = [shift for _, _, shift in known]
     text = (
         f"Over {count(len(known), 'pair')} of sentinels it moved by {percent(median(shifts))} in "
@@ -85,14 +85,14 @@ def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
         again = sum(drift.block_pass > 1 for _, drift in drifts)
         least, most = (margin(round(end(limits), 3)) for end in (min, max))
         text += f"; the limit is {least}" + (f" to {most}" if most != least else "")
-        text += f": {beyond} beyond it, {count(again, 'block')} measured once more"
+        text += f": {beyond} beyond it, {count(again, 'round')} measured once more"
         if any(cell.id in judged for cell in cells):
             text += (
                 "; it is three robust standard deviations of what two runs of one split differ by "
                 "in a cell, and never less than the sweep's own"
             )
     if unjudged:
-        text += f"; {count(len(unjudged), 'cell')} not judged before all blocks are there"
+        text += f"; {count(len(unjudged), 'cell')} not judged before all rounds are there"
     if unseen := len(drifts) - len(known):
         text += f"; in {unseen:,} of {len(drifts):,} passes a sentinel is missing or not valid"
     return f"{text}."

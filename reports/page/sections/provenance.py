@@ -151,7 +151,7 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
             label: _distinct(source[key] for source in known if key in source)
             for key, label in _SETTINGS.items()
         },
-        "Weights": _distinct(trained.told for trained in every(runs)),
+        "Weights": _distinct(trained.words for trained in every(runs)),
         **{factor.title: _factor(factor, cells) for factor in FACTORS},
     }
     return {label: text for label, text in found.items() if text != _UNKNOWN}

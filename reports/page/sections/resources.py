@@ -59,7 +59,7 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         "rows": rows,
         "runs": _runs(cell),
         "gpus": _gpus(cell, judgement),
-        "standings": [_standing(found, cell) for found in standings(cell)] if comparable else [],
+        "highlighted": [_shown(found, cell) for found in highlighted(cell)] if comparable else [],
         "sentences": sentences(cell, judgement) if comparable else [],
     }
 
@@ -106,7 +106,7 @@ def _theirs(row: Highlight, loads: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _standing(found: Standing, cell: Cell) -> dict[str, Any]:
+def _shown(found: Highlighted, cell: Cell) -> dict[str, Any]:
     split = found.split
     if split is None:
         return {"name": found.name, "shown_as": found.highlight.shown_as, "measured": False}
@@ -159,26 +159,26 @@ def _load(stage: Stage) -> str:
 
 def _gpus(cell: Cell, judgement: Judgement) -> list[str]:
     """Say what went into the time of a GPU, at the front's first split, and who else was there."""
-    told = []
+    lines = []
     for split in members(cell, judgement)[:1]:
         for place, stage in enumerate(split.stages, start=1):
             there, back = stage["gpu_copy_in_s"], stage["gpu_copy_out_s"]
             if there and back:
-                told.append(
+                lines.append(
                     f"Of the {_middle(stage['compute_s'])} s of stage {place} at {split.name}, "
                     f"{_middle(there)} s are the batch's way to the {_gpu(stage)} "
                     f"and {_middle(back)} s its way back."
                 )
             if used := stage["gpu_used_bytes"]:
                 held = mebibytes(used.median)
-                told.append(f"Its process held {held} MiB of the memory of the {_gpu(stage)}.")
+                lines.append(f"Its process held {held} MiB of the memory of the {_gpu(stage)}.")
     stages = [stage for split in cell.measured for stage in split.stages]
     if shared := {_gpu(s) for s in stages if (others := s["gpu_others"]) and others.high}:
-        told.append(
+        lines.append(
             f"Other processes were on the {listing(sorted(shared))} during some runs, and may have "
             "slowed them down."
         )
-    return told
+    return lines
 
 
 def _gpu(stage: Stage) -> str:
@@ -194,7 +194,7 @@ def _middle(value: Spread | None) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Highlighted:
     """One highlighted point of the paper, and the split here that cuts at the same place.
 
     ``by`` is the split that it would take most to catch up with, None on the strict front.
@@ -217,17 +217,17 @@ def said(highlight: Highlight) -> str:
     return highlight.name if here == highlight.name else f"{highlight.name} (here {here})"
 
 
-def standings(cell: Cell) -> list[Standing]:
+def highlighted(cell: Cell) -> list[Highlighted]:
     """Return how each of the paper's points for this model and pairing stands in a cell."""
     done = cell.measured
     found = []
     for highlight in highlights(cell.model, cell.pairing):
         split = next((s for s in done if s.cuts == (highlight.cut,)), None)
         if split is None:
-            found.append(Standing(highlight, None, None, ()))
+            found.append(Highlighted(highlight, None, None, ()))
             continue
         found.append(
-            Standing(
+            Highlighted(
                 highlight,
                 split,
                 _clearest(split, cell),
@@ -244,25 +244,25 @@ def sentences(cell: Cell, judgement: Judgement) -> list[Markup]:
     """Say of each of the paper's points that does not come out here as the paper shows it."""
     return [
         text
-        for standing in standings(cell)
-        if (text := _differs(cell, standing, judgement.front(cell)))
+        for point in highlighted(cell)
+        if (text := _differs(cell, point, judgement.front(cell)))
     ]
 
 
-def _differs(cell: Cell, standing: Standing, front: Sequence[Split]) -> Markup | None:
-    split, shown_as = standing.split, standing.highlight.shown_as
-    opening = Markup("{} is the paper's {}").format(standing.name, shown_as)
+def _differs(cell: Cell, point: Highlighted, front: Sequence[Split]) -> Markup | None:
+    split, shown_as = point.split, point.highlight.shown_as
+    opening = Markup("{} is the paper's {}").format(point.name, shown_as)
     if split is None:
         return opening + Markup("; here it has no valid run.") if cell.measured else None
     objective = SHOWN_FOR.get(shown_as)
     best = cell.best(objective) if objective else split
-    if standing.by is not None:
+    if point.by is not None:
         parts = [
             Markup("here {}, so {} is off the strict front").format(
-                beaten(standing, cell.objectives), split.name
+                beaten(point, cell.objectives), split.name
             )
         ]
-        if best not in (split, standing.by):
+        if best not in (split, point.by):
             parts.append(Markup("the {} is {}'s").format(shown_as, link(best)))
     elif objective and best is not split:
         gain = _has(best, ahead(objective, best, split))
@@ -275,9 +275,9 @@ def _differs(cell: Cell, standing: Standing, front: Sequence[Split]) -> Markup |
     return opening + Markup("; ") + Markup("; ").join(parts) + Markup(".")
 
 
-def beaten(standing: Standing, objectives: Sequence[Objective]) -> Markup:
+def beaten(point: Highlighted, objectives: Sequence[Objective]) -> Markup:
     """Say by what a point is dominated: 'P5 has 5.8 % less latency and 63 % more throughput'."""
-    split, by = standing.split, standing.by
+    split, by = point.split, point.by
     if split is None or by is None:
         return Markup("")
     return _has(by, listing([ahead(objective, by, split) for objective in objectives]))

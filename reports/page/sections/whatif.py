@@ -85,7 +85,7 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
         "ends": [*ends.values()],
         "rows": [_row(cell, found, predictor, names, ends) for cell, found in compared],
         "bars": [sentence for cell, found in compared if (sentence := bar(cell, found))],
-        "ranges": _ranges_told(group, predictor, names),
+        "ranges": _range_lines(group, predictor, names),
         "scenarios": [cell.scenario for cell, found in compared if found.splits],
         "errors": _error_rows([found for _, found in compared if found.splits]),
         "data": {
@@ -195,27 +195,27 @@ def _error(error: Error) -> tuple[str, str]:
     )
 
 
-def _ranges_told(group: Sequence[Cell], predictor: Predictor, names: dict[Cuts, str]) -> list[str]:
+def _range_lines(group: Sequence[Cell], predictor: Predictor, names: dict[Cuts, str]) -> list[str]:
     """Say between which round-trip times and rates which split is predicted to be the best."""
-    told = []
+    lines = []
     rtts, rates = _grid(*RTT_MS), _grid(*RATE_MBIT)
     for cell in group:
         rate = measured_network(cell, predictor).rate_mbit
-        told += [
+        lines += [
             f"{one.title} at the rate of {cell.scenario}: "
-            + _told(best_by_rtt(predictor, rate, rtts, one), names, _ms)
+            + _changes(best_by_rtt(predictor, rate, rtts, one), names, _ms)
             for one in PREDICTED
         ]
     rtt_ms = measured_network(group[0], predictor).rtt_ms
-    told += [
+    lines += [
         f"{one.title} at the round-trip time of {group[0].scenario}: "
-        + _told(best_by_rate(predictor, rtt_ms, rates, one), names, _mbit)
+        + _changes(best_by_rate(predictor, rtt_ms, rates, one), names, _mbit)
         for one in PREDICTED
     ]
-    return told
+    return lines
 
 
-def _told(ranges: Sequence[Range], names: dict[Cuts, str], unit: Callable[[float], str]) -> str:
+def _changes(ranges: Sequence[Range], names: dict[Cuts, str], unit: Callable[[float], str]) -> str:
     """Return 'P17 up to 12.0 Mbit/s, then P3.'"""
     if len(ranges) == 1:
         low, high, cuts = ranges[0]

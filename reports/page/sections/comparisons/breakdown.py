@@ -32,7 +32,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Line:
+class Quantity:
     """One measured quantity of every backend, as text."""
 
     label: str
@@ -45,7 +45,7 @@ class Breakdown:
     """All backends of a comparison beside each other."""
 
     kinds: tuple[Kind, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[Quantity, ...]
     sentences: tuple[Markup, ...]
     chart: Markup
     paper: str  # what the paper says, where this is the case that it shows
@@ -74,9 +74,9 @@ def _shown(cell: Cell) -> bool:
     return (cell.model, cell.pairing) == ("mobilenetv2", "pi_to_pi") and cell.asked is None
 
 
-def _lines(cell: Cell, splits: Sequence[Split], objectives: Sequence[Objective]) -> list[Line]:
-    def line(label: str, unit: str, value: Callable[[Split], Spread | None]) -> Line:
-        return Line(label, unit, tuple(spread(value(split)) for split in splits))
+def _lines(cell: Cell, splits: Sequence[Split], objectives: Sequence[Objective]) -> list[Quantity]:
+    def line(label: str, unit: str, value: Callable[[Split], Spread | None]) -> Quantity:
+        return Quantity(label, unit, tuple(spread(value(split)) for split in splits))
 
     stages = list(enumerate(cell.hosts))
     return [
@@ -84,7 +84,7 @@ def _lines(cell: Cell, splits: Sequence[Split], objectives: Sequence[Objective])
         line("Network, all hops", "s", lambda split: split["network_s"]),
         *(line(f"Stage {k + 1} CPU, {host}", "%", _cpu(k)) for k, host in stages),
         *(
-            Line(one.heading, one.unit, tuple(spread(s.of(one)) for s in splits))
+            Quantity(one.heading, one.unit, tuple(spread(s.of(one)) for s in splits))
             for one in objectives
         ),
     ]

@@ -64,7 +64,7 @@ def find(cells: Sequence[Cell], factor: Factor) -> list[Comparison]:
     return [comparison for comparison in found if comparison.splits]
 
 
-def apart(cells: Sequence[Cell], factor: Factor) -> list[str]:
+def unmatched(cells: Sequence[Cell], factor: Factor) -> list[str]:
     """Say which cells have no counterpart under equal settings, and what differs."""
     name = partial(phrase, factor)
     paired = {
@@ -72,7 +72,7 @@ def apart(cells: Sequence[Cell], factor: Factor) -> list[str]:
         for found in find(cells, factor)
         for cell in (found.cell, *(rival.cell for rival in found.rivals))
     }
-    told = []
+    lines = []
     for place, cell in enumerate(cells):
         # Of a pair that does not match, the later one in the reader's order tells.
         others = [
@@ -84,11 +84,11 @@ def apart(cells: Sequence[Cell], factor: Factor) -> list[str]:
             continue
         nearest = min(others, key=lambda other: len(_differences(cell, other, factor)))
         differing = listing(_differences(cell, nearest, factor) or ["no split was measured alike"])
-        told.append(
+        lines.append(
             f"{name(cell)} under {cell.scenario} ({pairing_name(cell.pairing)}) is not compared "
             f"with {name(nearest)}, because more than that differs: {differing}."
         )
-    return told
+    return lines
 
 
 def _comparison(group: Sequence[Cell], factor: Factor) -> Comparison:

@@ -57,7 +57,7 @@ def draw(comparison: Comparison, frame: pd.DataFrame, delta: float) -> Contrast:
 def _values(
     cell: Cell, frame: pd.DataFrame, measure: Measure
 ) -> dict[Cuts, list[tuple[int, float]]]:
-    """Return block and value of every counted run of every split."""
+    """Return round and value of every counted run of every split."""
     if measure.column not in frame:
         return {}
     own = (frame["cell_id"] == cell.id) & frame["counted"] & (frame["role"] == "split")
@@ -65,16 +65,16 @@ def _values(
     numbers = pd.to_numeric(rows[measure.column], errors="coerce")
     found: dict[Cuts, list[tuple[int, float]]] = {}
     columns = (part.tolist() for part in (rows["cuts"], rows["repeat"], numbers))
-    for cuts, block, value in zip(*columns, strict=True):
+    for cuts, repeat, value in zip(*columns, strict=True):
         if value > 0:
-            found.setdefault(undashed(str(cuts)), []).append((int(block), float(value)))
+            found.setdefault(undashed(str(cuts)), []).append((int(repeat), float(value)))
     return found
 
 
 def sentences(contrast: Contrast) -> list[Markup]:
     """Say of each rival what its numbers are of the reference's: one paragraph each."""
     comparison = contrast.comparison
-    told = []
+    lines = []
     for rival in comparison.rivals:
         every = (_sentence(contrast, rival, measure) for measure in comparison.measures)
         said = ["the " + " The ".join(text for text in every if text)]
@@ -86,8 +86,8 @@ def sentences(contrast: Contrast) -> list[Markup]:
         if other:
             were = "were" if len(other) > 1 else "was"
             said.append(f"{listing(other)} {were} not measured alike, and so not compared.")
-        told.append(Markup("With {}, {}").format(rival.name, " ".join(said)))
-    return told
+        lines.append(Markup("With {}, {}").format(rival.name, " ".join(said)))
+    return lines
 
 
 def _sentence(contrast: Contrast, rival: Rival, measure: Measure) -> str:

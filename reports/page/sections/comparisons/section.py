@@ -69,15 +69,15 @@ def build(sheet: Sheet) -> list[Section]:
     sections = []
     for factor in FACTORS:
         found = compare.find(cells, factor) if factor.compared else []
-        told = factor.compared and not factor.per_host
-        missed = compare.apart(_could(cells, factor), factor) if told else []
+        between = factor.compared and not factor.per_host
+        missed = compare.unmatched(_could(cells, factor), factor) if between else []
         if found or missed:
             sections.append(
                 {
                     "id": f"{factor.option}s",
                     "title": _TITLES.get(factor.key, f"{factor.option.capitalize()}s compared"),
                     "lead": _LEADS.get(factor.key, f"The same splits, by {factor.title.lower()}."),
-                    "apart": missed,
+                    "unmatched": missed,
                     "template": "comparisons/section",
                     "delta": percent(sheet.delta),
                     "items": [

@@ -77,10 +77,10 @@ def _balance(cell: Cell) -> Markup:
 
 
 def _doubts(cell: Cell, judgement: Judgement) -> list[Sentence]:
-    told = []
+    lines = []
     if judgement.unreliable:
         shaky = [split for split in cell.measured if split.cuts in judgement.unreliable]
-        told.append(
+        lines.append(
             Sentence(
                 "Unreliable",
                 Markup("More than 20 % of the attempts were invalid: {}.").format(links(shaky)),
@@ -88,7 +88,7 @@ def _doubts(cell: Cell, judgement: Judgement) -> list[Sentence]:
         )
     if cell.missing:
         done = len(cell.planned) - len(cell.missing)
-        told.append(
+        lines.append(
             Sentence(
                 "Incomplete",
                 Markup("{} of {} planned splits measured; without a valid run: {}.").format(
@@ -96,4 +96,4 @@ def _doubts(cell: Cell, judgement: Judgement) -> list[Sentence]:
                 ),
             )
         )
-    return told
+    return lines

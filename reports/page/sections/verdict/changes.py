@@ -110,7 +110,7 @@ def _moved(objective: Objective, before: Cell, after: Cell, contest: Contest) ->
 def predicted(cells: Sequence[Cell], predictors: Mapping[str, Predictor | str]) -> list[Sentence]:
     """Say from which round-trip time on another split is best, at each rate that was measured."""
     names = {split.cuts: split for cell in cells for split in cell.splits}
-    told: dict[str, Sentence] = {}
+    lines: dict[str, Sentence] = {}
     for cell in cells:
         predictor = predictors[cell.id]
         if isinstance(predictor, str):
@@ -124,8 +124,8 @@ def predicted(cells: Sequence[Cell], predictors: Mapping[str, Predictor | str]) 
             )
             for place, objective in enumerate(PREDICTED)
         ]
-        told[label] = Sentence(label, Markup("; ").join(parts) + ".")
-    return [*told.values()]
+        lines[label] = Sentence(label, Markup("; ").join(parts) + ".")
+    return [*lines.values()]
 
 
 _UNLIMITED = "Predicted by round-trip time, at an unlimited rate"

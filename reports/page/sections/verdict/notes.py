@@ -35,7 +35,7 @@ def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[
 
 
 def _demo(cells: Sequence[Cell]) -> list[str]:
-    told: dict[str, None] = {}
+    lines: dict[str, None] = {}
     for cell in cells:
         known = {**cell.plan, **cell.settings}
         px, expected = known.get("image_px"), paper.image_px(cell.model)
@@ -47,11 +47,11 @@ def _demo(cells: Sequence[Cell]) -> list[str]:
             parts.append(f"batches of {batch} instead of {paper.BATCH_SIZE} images")
         if parts:
             name = paper.model_name(cell.model)
-            told[
+            lines[
                 f"{name} was measured with {' and '.join(parts)}: chosen so that a sweep is "
                 "short and light. The numbers are not comparable with the paper's."
             ] = None
-    return list(told)
+    return list(lines)
 
 
 def _stand_ins(records: Records) -> list[str]:
@@ -100,18 +100,18 @@ def _unproven(frame: pd.DataFrame) -> list[str]:
 
 def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list[str]:
     """Name the cells whose files also hold valid runs under settings that are not shown."""
-    told = []
+    lines = []
     for cell in cells:
         left_out = frame.loc[frame["cell_id"] == cell.id, "excluded"]
         other = left_out[left_out.str.startswith("settings:")].str.removeprefix("settings:")
         if len(other):
             reasons = [*dict.fromkeys(other)]
             more = f" / {len(reasons) - 3} more" if len(reasons) > 3 else ""
-            told.append(
+            lines.append(
                 f"{naming.place(cell)}: {count(len(other), 'valid run')} under other settings "
                 f"left out, never mixed in ({' / '.join(reasons[:3])}{more})."
             )
-    return told
+    return lines
 
 
 def _restarted(
@@ -127,40 +127,40 @@ def _restarted(
             if facts.get("boot_id"):
                 seen = boots.setdefault(run["cell_id"], {}).setdefault(str(name), set())
                 seen.add(str(facts["boot_id"]))
-    told = []
+    lines = []
     for cell in cells:
         names = sorted(name for name, seen in boots.get(cell.id, {}).items() if len(seen) > 1)
         if names:
-            told.append(
+            lines.append(
                 f"{naming.place(cell)}: {listing(names)} {'were' if len(names) > 1 else 'was'} "
                 "restarted between these runs: what a restart changes may have changed too."
             )
-    return told
+    return lines
 
 
 def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
-    told, begun = [], []
+    lines, begun = [], []
     for cell in cells:
         place = naming.place(cell)
         repeats = cell.plan.get("repeats")
         short = [split for split in cell.measured if repeats and split.runs < repeats]
         if cell.missing:
-            told.append(f"{place}: no valid run for {listing(cell.missing)}.")
+            lines.append(f"{place}: no valid run for {listing(cell.missing)}.")
         if short and len(short) == len(cell.measured):
             most = max(split.runs for split in short)
             begun.append((place, f"{most} of {repeats} runs of each split so far"))
         elif short:
             names = listing([split.name for split in short])
-            told.append(f"{place}: fewer than {repeats} valid runs for {names}.")
+            lines.append(f"{place}: fewer than {repeats} valid runs for {names}.")
     alike = {so_far for _, so_far in begun}
     if len(begun) == len(cells) and len(alike) == 1:
-        told.append(
+        lines.append(
             f"This sweep is not over: {alike.pop()}. The same command goes on, and writes this "
             "report again."
         )
     else:
-        told += [f"{place}: {so_far}." for place, so_far in begun]
-    return told
+        lines += [f"{place}: {so_far}." for place, so_far in begun]
+    return lines
 
 
 def _unplanned(cells: Sequence[Cell]) -> list[str]:
@@ -208,13 +208,13 @@ def _asked(cell: Cell, key: str) -> list[str]:
 
 
 def _damage(records: Records) -> list[str]:
-    told = []
+    lines = []
     for file in records.files:
         if file.torn:
-            told.append(f"{file.name}: the last line is torn (its run was being written).")
+            lines.append(f"{file.name}: the last line is torn (its run was being written).")
         if file.damaged:
-            lines = listing([str(number) for number in file.damaged])
-            told.append(
-                f"{file.name}: {count(len(file.damaged), 'damaged line')} left out ({lines})."
+            numbers = listing([str(number) for number in file.damaged])
+            lines.append(
+                f"{file.name}: {count(len(file.damaged), 'damaged line')} left out ({numbers})."
             )
-    return told
+    return lines

@@ -15,7 +15,7 @@ def build(sheet: Sheet) -> list[Section]:
         {
             **sheet.heading(group),
             "lines": [
-                *summary.lines(group, sheet.objectives, sheet.contests),
+                *summary.answers(group, sheet.objectives, sheet.contests),
                 *summary.whichever(group, sheet.objectives),
             ],
             "changes": [

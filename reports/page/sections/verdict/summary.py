@@ -19,30 +19,30 @@ from reports.words import number
 
 
 @dataclass(frozen=True)
-class Line:
+class Answer:
     """One pairing and network; every answer is empty where nothing was measured."""
 
     scenario: str
     asked: str
     bests: tuple[tuple[str, Markup], ...]  # of each objective, under its title
     balanced: Markup
-    pays: str
+    splitting: str
 
 
-def lines(
+def answers(
     cells: Sequence[Cell], objectives: Sequence[Objective], contests: Mapping[str, Contest]
-) -> list[Line]:
+) -> list[Answer]:
     """Return the rows of one pairing."""
-    return [_line(cell, objectives, contests[cell.id]) for cell in cells]
+    return [_answer(cell, objectives, contests[cell.id]) for cell in cells]
 
 
-def whichever(cells: Sequence[Cell], objectives: Sequence[Objective]) -> list[Line]:
+def whichever(cells: Sequence[Cell], objectives: Sequence[Objective]) -> list[Answer]:
     """Return a row for who cannot know the network: the splits that lose least at worst."""
     bets = [(objective, safest(cells, objective)) for objective in objectives]
     if not any(bet for _, bet in bets):
         return []
     bests = tuple((one.title, _bet(bet, one) if bet else _NONE) for one, bet in bets)
-    return [Line("whichever of these", "", bests, _NONE, "–")]
+    return [Answer("whichever of these", "", bests, _NONE, "–")]
 
 
 _NONE = Markup("–")
@@ -54,13 +54,13 @@ def _bet(bet: Bet, objective: Objective) -> Markup:
     return Markup('{} <span class="quiet">{}</span>').format(link(bet.split), said)
 
 
-def _line(cell: Cell, objectives: Sequence[Objective], contest: Contest) -> Line:
+def _answer(cell: Cell, objectives: Sequence[Objective], contest: Contest) -> Answer:
     asked = provenance.asked(cell.asked)
     if not cell.measured:
-        return Line(cell.scenario, asked, (), Markup(), "")
+        return Answer(cell.scenario, asked, (), Markup(), "")
     bests = tuple((one.title, _best(cell, one)) for one in objectives)
     short = splitting.short(cell, contest)
-    return Line(cell.scenario, asked, bests, link(compromise(cell)), short)
+    return Answer(cell.scenario, asked, bests, link(compromise(cell)), short)
 
 
 def _best(cell: Cell, objective: Objective) -> Markup:

@@ -29,7 +29,7 @@ def _node(options: argparse.Namespace) -> int:
     from paretopipe_runtime.wire.handshake import read_key
     from paretopipe_runtime.wire.tls import Identity
 
-    identity = Identity.given(options.certificate, options.authority)
+    identity = Identity.from_options(options.certificate, options.authority)
     keys = Keys(read_key(options.key_file), identity)
     node.serve(options.node, options.address, options.port, keys, options.state_dir)
     return 0

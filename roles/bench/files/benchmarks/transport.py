@@ -72,19 +72,21 @@ def sending_end(form: Form, node: Node, to: tuple[str, str, int], control: Chann
     return _ENDS[form.method][0](form, channel)
 
 
-def receiving_end(form: Form, node: Node, sock: socket.socket, named: str | None) -> End:
+def receiving_end(form: Form, node: Node, sock: socket.socket, fingerprint: str | None) -> End:
     """Return the receiving end on an accepted connection.
 
     Parameters
     ----------
-    named : str or None
+    fingerprint : str or None
         Fingerprint of the sending end's certificate, for TLS.
     """
     if form.method == "rpc":
         from benchmarks import rpc_transport
 
         return rpc_transport.receiving_end(form, node, sock)
-    return _ENDS[form.method][1](form, accept_channel(sock, "peer", named, node.keys.identity))
+    return _ENDS[form.method][1](
+        form, accept_channel(sock, "peer", fingerprint, node.keys.identity)
+    )
 
 
 def send_round(end: End, form: Form) -> dict[str, Any]:
