@@ -25,6 +25,7 @@ from scipy.special import stdtrit
 
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging.model import Fit, Run, fit
+from reports.objectives import DELTA
 
 # Of the runs of a split: the number of the round, and what was measured in it (positive).
 Quantity = Sequence[tuple[int, float]]
@@ -43,7 +44,7 @@ class Difference:
 
 
 def ratios(
-    a: Mapping[Cuts, Quantity], b: Mapping[Cuts, Quantity], delta: float = 0.02
+    a: Mapping[Cuts, Quantity], b: Mapping[Cuts, Quantity], delta: float = DELTA
 ) -> dict[Cuts, Difference]:
     """Return b over a of any positive quantity, for every split that both have runs of."""
     common = sorted(cuts for cuts in a.keys() & b.keys() if a[cuts] and b[cuts])
