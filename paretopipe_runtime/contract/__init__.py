@@ -1,6 +1,5 @@
-"""What planning, nodes and report have to agree on: factors, figures, lines, splits, units, plans.
+"""Facts shared by planning, nodes and report: factors, figures, record lines, splits, units, plans.
 
-Everything is said here once; nothing here does any work. It imports the standard library and
-`paretopipe_runtime.errors` only, and reports and planning import nothing else of the runtime. A new
-option that changes what is measured is a row of `factors`, a new figure a row of `measures`.
+Data and parsing only. May import the standard library and `paretopipe_runtime.errors`. A new option
+that changes measurements is a row of `factors`, a new figure a row of `measures`.
 """

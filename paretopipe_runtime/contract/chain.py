@@ -1,4 +1,4 @@
-"""Who computes one after the other, over which network: the part of a plan that names hosts."""
+"""The hosts of a plan and the network between them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True)
 class Worker:
-    """A host that runs a stage, where its agent listens, and what its stages compute with.
-
-    `variant` has each factor that is a host's own, `transport` is the plan's.
-    """
+    """A stage's host, its agent's address, and its own factors."""
 
     host: str
     address: str
@@ -35,34 +32,29 @@ class Worker:
 
     @property
     def allocator(self) -> str:
-        """How the stages get their memory."""
         return str(self.variant["allocator"])
 
     @property
     def device(self) -> str:
-        """Where the stages compute."""
         return str(self.variant["device"])
 
 
 @dataclass(frozen=True)
 class Relay:
-    """What stands for traffic control where hosts are processes: ways by which `host` is shaped.
-
-    `ways` has where to connect for a host, by its name: from `host`, or from anywhere to `host`.
-    """
+    """User-space shaping of `host` where hosts are processes; `ways` has an address per worker."""
 
     host: str
     ways: dict[str, Address]
 
     def via(self, to: Worker, after: Worker | None) -> Address | None:
-        """Return the way to a worker from the one before; None where neither is shaped."""
+        """Return the address to reach a worker by; None if unshaped."""
         shaped = self.host == to.host or (after is not None and self.host == after.host)
         return self.ways[to.host] if shaped else None
 
 
 @dataclass(frozen=True)
 class Network:
-    """A scenario: what is asked of the link, and what was measured of it."""
+    """A scenario: the link's settings and measured properties."""
 
     scenario: str = ""
     netem: dict[str, Any] | None = None
@@ -70,50 +62,46 @@ class Network:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Both, as a record keeps them."""
         return {"asked": self.netem, "measured": self.measured}
 
     @property
     def asked_rate_mbit(self) -> float | None:
-        """The rate that the scenario asks for; None where it does not limit it."""
         return units.mbit((self.netem or {}).get("rate"))
 
     @property
     def asked_delay_s(self) -> float:
-        """The delay one way, in seconds, that the scenario asks for; 0 where it asks for none."""
+        """The scenario's one-way delay."""
         return units.seconds((self.netem or {}).get("delay")) or 0.0
 
     @property
     def least_delay_s(self) -> float:
-        """What every packet is delayed by at least, as far as what is asked tells."""
+        """A lower bound of every packet's delay: 0 with jitter."""
         varies = units.seconds((self.netem or {}).get("jitter"))
         return 0.0 if varies else self.asked_delay_s
 
     @property
     def rate_mbit(self) -> float | None:
-        """The link's rate: as measured, else as asked for, else None (unshaped, unmeasured)."""
+        """The rate as measured, else as asked, else None."""
         measured = self.measured and self.measured.get("rate_mbit")
         return float(measured) if measured else self.asked_rate_mbit
 
     @property
     def rtt_s(self) -> float:
-        """The round-trip time in seconds: as measured, else as asked for, else 0."""
+        """The round-trip time as measured, else as asked, else 0."""
         if self.measured and self.measured.get("rtt_ms"):
             return float(self.measured["rtt_ms"]) / 1000
         return self.asked_delay_s * (2 if (self.netem or {}).get("direction") == "symmetric" else 1)
 
     def transfer_s(self, nbytes: int) -> float:
-        """Seconds that `nbytes` of payload take at the asked rate; 0 where none is asked for."""
+        """Return the seconds of a payload at the asked rate; 0 without one."""
         return units.transfer_s(nbytes, self.asked_rate_mbit)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Who computes one after the other, and how tensors get from one to the next.
+    """Workers in order; every tensor passes through `hub` if there is one.
 
-    `variant` has each factor of `contract.factors` that is not a host's own.
-    `hub` is where every tensor passes through, None where the stages are chained.
-    `relay` shapes the network where the hosts are processes of one machine.
+    `variant` has the factors common to all hosts.
     """
 
     workers: tuple[Worker, ...]
@@ -124,29 +112,25 @@ class Chain:
 
     @property
     def backend(self) -> str:
-        """Which backend moves tensors."""
         return str(self.variant["backend"])
 
     @property
     def transport(self) -> str:
-        """``plain``, or ``tls`` where every connection is encrypted."""
+        """``plain`` or ``tls``."""
         return str(self.variant["transport"])
 
     def at(self, stage: int) -> Worker:
-        """Return the host of a stage, the hub's for one before the first."""
+        """Return a stage's worker; the hub for a negative stage."""
         worker = self.workers[stage] if stage >= 0 else self.hub
         assert worker is not None
         return worker
 
     def via(self, to: Worker, after: Worker | None = None) -> Address | None:
-        """Return by what way to reach a worker from the one before, or from the orchestrator.
-
-        None is straight to its own address.
-        """
+        """Return the relay's address for a worker, from the one before or the orchestrator."""
         return self.relay.via(to, after) if self.relay else None
 
     def onward(self, stage: int, stages: int) -> dict[str, Any]:
-        """Return what a `StageOrder` says of the stage after; after a hub comes the first."""
+        """Return a `StageOrder`'s fields for the next stage."""
         if stage + 1 == stages:
             return {"next_stage": None}
         to, after = self.workers[stage + 1], self.workers[stage] if stage >= 0 else None
@@ -154,7 +138,7 @@ class Chain:
 
 
 def read_chain(document: dict[str, Any]) -> Chain:
-    """Return a plan's chain of hosts with its network; raises what `plan.read_plan` raises."""
+    """Read and check a plan's chain; raises as `plan.read_plan`."""
     variant = _variant(OF_CELL, document)
     _check_encryption(variant)
     workers = tuple(_worker(fields, variant) for fields in document["workers"])
@@ -186,8 +170,7 @@ def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | Non
 
 
 def _variant(factors: Sequence[Factor], fields: dict[str, Any]) -> Variant:
-    """Return what is said of these factors, checked; what is not said is the default."""
-    # Those of a cell that are always named must be; workers did not have allocators at first.
+    # A cell's always-named factors are mandatory; older plans' workers have no allocator.
     said = {
         factor.option: fields[factor.option]
         if factor.always and not factor.per_host

@@ -1,7 +1,6 @@
-"""The options that tell cells apart: how a model is computed and moved, and on what. One row each.
+"""Options that tell cells apart, one row each.
 
-Planning checks what was typed against these rows, plans and run keys name what they say, and the
-report names, orders, groups and compares cells by them.
+Planning, plans, run keys and the report take their names, values and order from here.
 """
 
 from __future__ import annotations
@@ -13,24 +12,22 @@ from typing import Any, Literal
 
 from paretopipe_runtime.errors import ParetoPipeError
 
-#: How the elements of an image-like tensor (batch, channels, height, width) lie in memory.
+#: Memory format of a tensor (batch, channels, height, width).
 Layout = Literal["contiguous", "channels_last"]
 
 
 @dataclass(frozen=True)
 class Factor:
-    """An option of a run, a list over its stages where it is `per_host`.
+    """An option of a run, a list over its stages where `per_host`.
 
-    `key` is its name in a run's factors; `option` the name that users type, and that plans, workers
-    and profiles have. `values` are the names it can have, the default first, with a reader's words
-    for each; a `numbered` one can be followed by ``:N``. `title` heads it in the report.
+    `key`: its name in a run's factors. `option`: its name for users, plans and workers. `values`:
+    the default first, with words for readers; a `numbered` one may be followed by ``:N``.
 
-    `always`: named in keys where it is the default too. What came later is not, so that older runs
-    keep their keys. Where `typed`, users choose it with ``-e``, else it is the inventory's.
-    `suffix` follows it in the name of a cell. `computes`, `moves`: whether a profile, or a link,
-    depends on it. `exceptional`: the report names it only where it is not the default. `of_hosts`:
-    it says what the hosts are, not how they work. `compared`: the stages' figures it is compared
-    by; `OBJECTIVES` stands for those of the whole run.
+    `always`: in keys even as default; later factors are not, so that older runs keep their keys.
+    `typed`: chosen with ``-e``, else in the inventory. `suffix`: ends its tag in a cell's name.
+    `computes`, `moves`: matters to a profile, to a link. `exceptional`: reported unless default.
+    `of_hosts`: describes hosts, not their work. `compared`: stages' figures to compare it by;
+    `OBJECTIVES` stands for those of the whole run.
     """
 
     key: str
@@ -50,28 +47,26 @@ class Factor:
 
     @property
     def default(self) -> str:
-        """The value where nothing is said."""
         return next(iter(self.values))
 
     def tags(self, values: Iterable[str]) -> list[str]:
-        """Return what these values add to the name of a cell: the default nothing."""
+        """Return the tags of non-default values for a cell's name."""
         other = dict.fromkeys(value for value in values if value != self.default)
         return [f"{value.replace(':', '')}{self.suffix}" for value in other]
 
     def knows(self, value: object) -> bool:
-        """Whether a value is one of this factor's."""
         if not isinstance(value, str) or value in self.values:
             return isinstance(value, str)
         name, _, number = value.partition(":")
         return self.numbered and name in self.values and bool(re.fullmatch("[0-9]{1,2}", number))
 
     def check(self, value: object) -> str:
-        """Return a value of this factor.
+        """Return a known value.
 
         Raises
         ------
         ParetoPipeError
-            ``E_BACKEND``, ``E_ENGINE``, …: which names are known.
+            ``E_`` and the option's name, for an unknown one.
         """
         if self.knows(value):
             return str(value)
@@ -83,7 +78,7 @@ class Factor:
         )
 
     def word(self, value: str) -> str:
-        """Return what a reader calls a value, or its name with the underscores opened."""
+        """Return a value's words for readers."""
         if value in self.values:
             return self.values[value]
         name, _, number = value.partition(":")
@@ -92,7 +87,7 @@ class Factor:
         return value.replace("_", " ")
 
     def rank(self, value: str | Sequence[str]) -> tuple[tuple[int, str], ...]:
-        """Sort values as they are listed, unknown ones last."""
+        """Return a sort key in order of `values`, unknown ones last."""
         order = [*self.values]
         values = [value] if isinstance(value, str) else value
         return tuple((order.index(v) if v in order else len(order), v) for v in values)
@@ -100,12 +95,10 @@ class Factor:
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes a stage, and what holds for it everywhere.
+    """An engine that computes stages.
 
-    `tolerance` is the largest relative error of its logits against the unsplit eager model's that
-    still counts as the same answer. `layout` is how its stages take and give tensors, and so how
-    they travel. `cuda`: whether its stages can be moved to a GPU; the others are made for the
-    processor.
+    `tolerance`: largest relative error of its logits against the unsplit eager model's. `layout`:
+    of its tensors, also on the wire. `cuda`: can compute on a GPU.
     """
 
     name: str
@@ -185,25 +178,23 @@ EMULATION = Factor(
     of_hosts=True,
 )
 FACTORS = (BACKEND, TRANSPORT, ENGINE, ALLOCATOR, DEVICE, EMULATION)
-#: In the order of names and pages: what the hosts are comes before how they work.
+#: In the order of names and pages.
 BY_HOSTS = tuple(sorted(FACTORS, key=lambda factor: not factor.of_hosts))
-#: Those that a plan, a link and a cell have one value of, and those of each worker.
+#: One value per cell or link, and one per worker.
 OF_CELL = tuple(factor for factor in FACTORS if not factor.per_host)
 OF_WORKER = tuple(factor for factor in FACTORS if factor.per_host)
 
-#: What an experiment can vary from cell to cell; what computes changes slowest.
+#: Varied by experiments; factors of computation change slowest.
 VARIED = tuple(sorted((f for f in OF_CELL if f.typed), key=lambda factor: not factor.computes))
 
 
 class Variant(dict[str, Any]):
-    """Values by factor, hashable: what cells that differ in nothing but model and place share."""
-
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(tuple(sorted(self.items())))
 
 
 def stated(factors: Iterable[Factor], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values to be named under their options: the defaults only where always."""
+    """Return the values by option, leaving out defaults that are not `always` named."""
     return {
         factor.option: values[factor.option]
         for factor in factors
@@ -217,10 +208,9 @@ def in_key(
     stages: int,
     only: Callable[[Factor], bool] = lambda _: True,
 ) -> dict[str, Any]:
-    """Return what a run's factors say of how it is computed and moved, as part of its key.
+    """Return the factors' part of a run's key.
 
-    A factor by host that is not always named is where any of the cell's hosts differs, also if the
-    run has fewer `stages` than the cell.
+    A per-host factor is in if any host of the cell differs, even one without a stage of this run.
     """
     found: dict[str, Any] = {}
     for factor in filter(only, FACTORS):
@@ -232,12 +222,12 @@ def in_key(
 
 
 def check_device(engine: str, device: str, host: str) -> None:
-    """Refuse an engine on a device that it does not compute on.
+    """Refuse an engine on a device that it cannot use.
 
     Raises
     ------
     ParetoPipeError
-        ``E_ENGINE``, which names the engines that do.
+        ``E_ENGINE``
     """
     if device != DEVICE.default and engine not in CUDA_ENGINES:
         able = " or ".join(f"-e engine={name}" for name in CUDA_ENGINES)

@@ -1,31 +1,24 @@
-"""What is measured of a run, of each of its stages and of each hop: one row a figure.
-
-The order is that of the table of splits. A worker's figure that its report names like its row goes
-into the record and the report by being a row here; see `REPORTED`.
-"""
+"""Figures of a run, its stages and hops, one row each, in the order of the table of splits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-#: Of what a figure is there is one a run.
+#: Part of a record with one value of the figure.
 Of = Literal["run", "stage", "hop"]
-#: What a record has of it: a text, a list of which an end or the median counts, a flag, a number.
-#: A ``signed`` one can be below zero.
+#: Form in a record: ``first``, ``last`` and ``median`` reduce a list; ``signed`` may be negative.
 Kind = Literal["text", "first", "last", "flag", "number", "signed", "median", "signed median"]
-#: How much of a shown figure's digits a table shows.
+#: Rounding in tables.
 Digits = Literal["range", "significant", "whole"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its column's name, what it is in words, and where a record has it.
+    """A figure of a run, stage or hop, found at `path` in its record or, if `on_host`, its host's.
 
-    `path` leads to it in the record of its run, stage or hop, or with `on_host` in what the stage's
-    host says; by default it is the name. `of_worker`: the worker's report names it alike, and the
-    record copies it. With a `heading` it is a column of the table of splits, in `shown_unit`, times
-    `shown`.
+    `of_worker`: copied from the worker's report. With a `heading`: a column of the table of splits,
+    in `shown_unit`, multiplied by `shown`.
     """
 
     of: Of
@@ -46,17 +39,14 @@ class Figure:
 
     @property
     def is_text(self) -> bool:
-        """Whether it is no number."""
         return self.kind in ("text", "first", "last")
 
     @property
     def shown_unit(self) -> str:
-        """The unit that people see it in."""
         return self.in_unit or self.unit
 
 
 def _mib(name: str, label: str = "", of_worker: bool = False, heading: str = "") -> Figure:
-    """Return a figure of a stage that is in bytes, and shown in MiB."""
     shown = Figure("stage", name, label, "B", of_worker=of_worker, heading=heading)
     return replace(shown, digits="whole", in_unit="MiB", shown=2.0**-20)
 
@@ -126,15 +116,13 @@ FIGURES = (
     Figure("stage", "gpu_copy_out_s", unit="s", kind="median", path=("gpu_copy_out_s", "latency")),
 )
 _BY_NAME = {figure.name: figure for figure in FIGURES}
-#: What the record of a stage copies of its worker's report.
+#: Names copied from a worker's report into its stage's record.
 REPORTED = tuple(figure.name for figure in FIGURES if figure.of_worker)
 
 
 def named(name: str) -> Figure:
-    """Return the figure of this name."""
     return _BY_NAME[name]
 
 
 def of(part: Of) -> tuple[Figure, ...]:
-    """Return the figures of a run, of a stage or of a hop."""
     return tuple(figure for figure in FIGURES if figure.of == part)

@@ -1,7 +1,6 @@
-"""Which models there are and what their blocks are called. No torch here.
+"""Models and the names of their blocks, without torch.
 
-A *block* is the paper's unit (Table I), and its name is the module's own name in torchvision
-wherever one module is one block. Everything that splits a model works from these lists.
+A *block* is the paper's unit (Table I), named as its module in torchvision wherever it is one.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model's name, its blocks in order, and how the paper measures it."""
+    """A model's blocks in order, and the paper's settings for it."""
 
     name: str
     block_names: tuple[str, ...]
@@ -23,17 +22,17 @@ class ModelInfo:
 
     @property
     def blocks(self) -> int:
-        """How many blocks the model has; its splits are 1 … blocks-1."""
+        """The number of blocks; splits are 1 … blocks-1."""
         return len(self.block_names)
 
 
 def model_info(name: str) -> ModelInfo:
-    """Return what is known of a model.
+    """Look a model up.
 
     Raises
     ------
     ParetoPipeError
-        ``E_MODEL`` for a name that is not in `MODEL_NAMES`.
+        ``E_MODEL`` for an unknown name.
     """
     try:
         return MODELS[name]

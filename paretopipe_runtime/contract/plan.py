@@ -1,4 +1,4 @@
-"""The plan of one cell: what to run, as read from JSON and checked. Data in, data out.
+"""The plan of one cell, read from JSON and checked.
 
 A *cell* is model x backend x engine x pairing x scenario.
 """
@@ -20,10 +20,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 
 @dataclass(frozen=True)
 class Workload:
-    """What is computed, and by which engine.
-
-    `weights`: a published set; None for random ones made from `weights_seed`.
-    """
+    """Model, input and engine; without published `weights`, random ones of `weights_seed`."""
 
     model: str
     classes: int
@@ -35,7 +32,6 @@ class Workload:
 
     @property
     def factors(self) -> dict[str, Any]:
-        """What is computed, as keys name it; engines are named with the other factors."""
         factors: dict[str, Any] = {
             "model": self.model,
             "classes": self.classes,
@@ -50,7 +46,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Phases:
-    """How many batches each phase of a run has, and how many are in flight in the last."""
+    """Batches per phase, and the number in flight in the last."""
 
     warmup: int
     latency: int
@@ -60,13 +56,12 @@ class Phases:
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell's plan; `document` is the JSON it was read from, kept for provenance.
+    """One cell's plan.
 
-    `end_points`: whether each round has everything on the first host, and on the last.
-    `sentinel`: whether the same split opens and closes each round; where it shifts by more than
-    `drift_limit` in between, as a ratio less 1, the round is measured once more. 0: never.
-    `refine`: how little splits may differ to count as equal where further rounds are to decide
-    about the others, as a ratio; None: there are none.
+    `end_points`: each round has the whole model on the first and on the last host, too. `sentinel`:
+    one split opens and closes each round. `drift_limit`: its shift, as a ratio less 1, beyond which
+    a round is repeated; 0 for never. `refine`: ratio within which splits count as equal in further
+    rounds; None for no such rounds.
     """
 
     document: dict[str, Any]
@@ -85,18 +80,17 @@ class Plan:
 
     @property
     def network(self) -> Network:
-        """The condition that the chain is measured under."""
         return self.chain.network
 
 
 def read_plan(document: dict[str, Any]) -> Plan:
-    """Check a plan and return it.
+    """Read and check a plan.
 
     Raises
     ------
     ParetoPipeError
         ``E_PLAN``, ``E_MODEL``, ``E_SPLIT``, ``E_BACKEND``, ``E_TRANSPORT``, ``E_DEVICE``,
-        ``E_ENGINE``: what was seen, what was expected.
+        ``E_ENGINE``, ``E_WEIGHTS``.
     """
     try:
         return _read(document)
@@ -150,7 +144,7 @@ def _read(document: dict[str, Any]) -> Plan:
 
 
 def read_workload(document: dict[str, Any]) -> Workload:
-    """Return what a plan has computed; the errors are those of `read_plan`."""
+    """Read and check a plan's workload; raises as `read_plan`."""
     return Workload(
         model=model_info(document["model"]).name,
         classes=_count(document, "classes"),
@@ -169,7 +163,6 @@ def _count(document: dict[str, Any], name: str) -> int:
 
 
 def _weights(document: dict[str, Any]) -> published.Published | None:
-    """The set that the plan names, which has to be of the plan's model and classes."""
     weights = published.read_published(document)
     if weights is None:
         return None

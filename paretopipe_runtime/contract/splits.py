@@ -1,4 +1,4 @@
-"""Where a model of so many blocks can be cut, and what a split is called."""
+"""Cut points of a model, and the names of splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Cuts = tuple[int, ...]
 
 
 def all_splits(blocks: int, stages: int = 2) -> list[Cuts]:
-    """Return every way to cut a model of so many blocks: ``[(1,), …, (n-1,)]`` for two stages."""
+    """Return all cuts into `stages` stages: ``[(1,), …, (n-1,)]`` for two."""
     return list(itertools.combinations(range(1, blocks), stages - 1))
 
 
@@ -26,27 +26,27 @@ def stage_ranges(cuts: Sequence[int], blocks: int) -> list[tuple[int, int]]:
 
 
 def split_name(cuts: Sequence[int]) -> str:
-    """Return ``P`` and the cut points; ``P0`` stands for a model that is not cut."""
+    """Return ``P`` and the cut points; ``P0`` for an uncut model."""
     return "P" + (dashed(cuts) or "0")
 
 
 def dashed(cuts: Sequence[int]) -> str:
-    """Return the cut points as a table and the user's options have them: ``3-9``."""
+    """Format cut points for users: ``3-9``."""
     return "-".join(map(str, cuts))
 
 
 def undashed(text: str) -> Cuts:
-    """Return the cut points that `dashed` made a text of."""
+    """Invert `dashed`."""
     return tuple(int(cut) for cut in text.split("-") if cut)
 
 
 def validate_cuts(model: str, blocks: int, cuts: Sequence[int]) -> Cuts:
-    """Return the cut points as a tuple; none at all means a model that is not cut.
+    """Return valid cut points as a tuple; empty for an uncut model.
 
     Raises
     ------
     ParetoPipeError
-        ``E_SPLIT`` unless they are within 1 … blocks-1 and strictly increasing.
+        ``E_SPLIT`` unless within 1 … blocks-1 and strictly increasing.
     """
     for cut in cuts:
         if isinstance(cut, bool) or not isinstance(cut, int) or not 1 <= cut < blocks:

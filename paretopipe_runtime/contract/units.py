@@ -1,7 +1,6 @@
-"""The units that people write a network in, as numbers, and what TCP makes of a byte.
+"""Units of network settings, and TCP's overhead on the wire.
 
-Nothing here may import more than Python's own library: `relay` starts with it in a tenth of a
-second.
+Standard library only: `relay` imports this and must start in 0.1 s.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-#: Payload bytes of a full TCP segment: 1500 of Ethernet, less 20 of IPv4, 20 of TCP and 12 of time
+#: Payload bytes of a full TCP segment: Ethernet's 1500, less 20 of IPv4, 20 of TCP and 12 of time
 #: stamps (RFC 791, 9293, 7323).
 SEGMENT_BYTES = 1448
 #: Its frame: 14 of Ethernet header more (IEEE 802.3), which is what ``tc`` counts; preamble,
@@ -23,26 +22,24 @@ SHARE = {"%": 0.01}
 
 
 def mbit(text: Any) -> float | None:
-    """Return a rate in Mbit/s, of ``5mbit``; None where `text` says none."""
+    """Parse a rate such as ``5mbit`` to Mbit/s; None if it is not one."""
     return number(text, RATE)
 
 
 def seconds(text: Any) -> float | None:
-    """Return a delay in seconds, of ``200ms``; None where `text` says none."""
+    """Parse a delay such as ``200ms`` to seconds; None if it is not one."""
     return number(text, TIME)
 
 
 def number(text: Any, units: dict[str, float]) -> float | None:
-    """Return a number with one of these units in the base unit; None where `text` is none."""
+    """Parse a number with a unit to the base unit; None if it is not one."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z%]+)", str(text)) if text else None
     return float(match[1]) * units[match[2]] if match and match[2] in units else None
 
 
 def transfer_s(nbytes: float, rate_mbit: float | None) -> float:
-    """Return the seconds that `nbytes` of payload take on the wire; 0 without a rate.
+    """Return the seconds of `nbytes` of payload on the wire; 0 without a rate.
 
-    Examples
-    --------
     >>> round(transfer_s(1_448_000, 10), 6)
     1.2112
     """

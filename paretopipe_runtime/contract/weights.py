@@ -1,7 +1,6 @@
-"""What a plan, a record and both ends of a wire say of a model's weights.
+"""Weights of a model: manifest, origin and published sets.
 
-A manifest names every block's file by its sha256; a set is a manifest under the name it was
-published by; an origin says how trained weights were made, and is part of the digest.
+A manifest names every block's file by its sha256.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from typing import Any
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.errors import ParetoPipeError
 
-SCHEMA_VERSION = 2  # raise it for other initial values too, or a store's old ones stay in use
-#: The name that stands for weights made from a seed; no set can have it.
+SCHEMA_VERSION = 2  # raise it for new initial values too, or old files stay in use
+#: Reserved name of weights made from a seed.
 SEEDED = "seeded"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -26,26 +25,24 @@ _LONGEST = 200  # characters of a text
 
 @dataclass(frozen=True)
 class Origin:
-    """The training that made a model's weights.
-
-    Nothing here says when or where: the same training twice is the same origin.
+    """The training that made a model's weights; no time or place, so a repeat has the same origin.
 
     Attributes
     ----------
     dataset, dataset_sha256 : str
-        What it is called, and the digest over its images and labels.
+        Name, and digest over images and labels.
     train_images, validation_images, test_images : int
-        Trained on; chosen by, as the best epoch was; and neither: what `accuracy` was found on.
+        The second chose the best epoch, the third gave `accuracy`.
     image_px : int
-        The side of the images that the model saw.
+        Side of the images.
     accuracy : float
-        The share of the test images whose class has the largest logit (top-1).
+        Top-1, 0 to 1.
     base, base_sha256 : str
-        What the training started from, ``none`` for random values, and its file's digest.
+        Initial weights (``none``: random) and their digest.
     epochs, best_epoch : int
-        How many there were before it ended, and which one these weights are of; 0 is the base.
+        Epochs run, and the one kept; 0 is the base.
     batch, lr, seed
-        Images a step, the largest learning rate, and what every random choice hangs on.
+        Images per step, largest learning rate, seed of every random choice.
     """
 
     dataset: str
@@ -65,12 +62,12 @@ class Origin:
 
     @classmethod
     def from_json(cls, document: Any) -> Origin:
-        """Check a JSON object and return the origin in it.
+        """Read and check an origin.
 
         Raises
         ------
         ValueError, TypeError
-            What is wrong with it.
+            If malformed.
         """
         if not isinstance(document, dict):
             raise ValueError("its origin is no object")
@@ -94,8 +91,6 @@ def _check(name: str, kind: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class BlockWeights:
-    """One block's file: its sha256, its size, and how many parameters the block has."""
-
     name: str
     sha256: str
     nbytes: int
@@ -104,10 +99,7 @@ class BlockWeights:
 
 @dataclass(frozen=True)
 class WeightsManifest:
-    """Every block's weights of one model.
-
-    `source` says in a word where they come from: ``seeded:0``, or ``finetuned`` with the `origin`.
-    """
+    """Weights of every block; `source` is ``seeded:0``, or ``finetuned`` with an `origin`."""
 
     model: str
     classes: int
@@ -117,12 +109,11 @@ class WeightsManifest:
 
     @property
     def digest(self) -> str:
-        """The sha256 over the manifest's canonical JSON: equal means the same weights."""
+        """The sha256 over the manifest's canonical JSON."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest as a JSON object."""
         fields = asdict(self)
         fields["blocks"] = list(fields["blocks"])
         if self.origin is None:
@@ -131,12 +122,12 @@ class WeightsManifest:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> WeightsManifest:
-        """Check a JSON object and return the manifest in it.
+        """Read and check a manifest.
 
         Raises
         ------
         ParetoPipeError
-            ``E_WEIGHTS`` unless it is this version's manifest of a known model, block for block.
+            ``E_WEIGHTS`` unless of this version and a known model, block for block.
         """
         try:
             fields = dict(document)
@@ -152,7 +143,7 @@ class WeightsManifest:
                 != model_info(manifest.model).block_names
             ):
                 raise ValueError(f"its blocks are not those of {manifest.model}")
-            # The digest becomes a file name, so nothing else may pass for one.
+            # It becomes a file name: strict, against path traversal.
             if not all(_SHA256.fullmatch(block.sha256) for block in manifest.blocks):
                 raise ValueError("a block's sha256 is not one")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -166,13 +157,11 @@ class WeightsManifest:
 
 @dataclass(frozen=True)
 class Published:
-    """One model's weights in the set called `name`."""
-
     name: str
     manifest: WeightsManifest
 
     def facts(self) -> dict[str, Any]:
-        """Return what a record says of the weights it was measured with."""
+        """Return a record's fields about the weights."""
         facts: dict[str, Any] = {"name": self.name, "digest": self.manifest.digest}
         if origin := self.manifest.origin:
             facts |= {
@@ -188,12 +177,12 @@ class Published:
 
 
 def check_name(name: str) -> str:
-    """Return the name of a set if it can be one.
+    """Return a valid set name.
 
     Raises
     ------
     ParetoPipeError
-        ``E_OPTION`` for one that is no file name, or taken.
+        ``E_OPTION`` for a reserved one or no file name.
     """
     if name == SEEDED or not _NAME.fullmatch(name):
         raise ParetoPipeError(
@@ -205,12 +194,12 @@ def check_name(name: str) -> str:
 
 
 def read_published(document: dict[str, Any]) -> Published | None:
-    """Return the weights that a plan, or a set's own file, names; None for seeded ones.
+    """Return the published weights of a plan or a set's file; None for seeded ones.
 
     Raises
     ------
     ParetoPipeError
-        ``E_WEIGHTS`` for a manifest that is malformed or not the one of the digest beside it.
+        ``E_WEIGHTS`` for a malformed manifest or a mismatched digest.
     """
     name = str(document.get("weights", SEEDED))
     if name == SEEDED:

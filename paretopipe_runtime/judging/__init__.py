@@ -1,5 +1,5 @@
-"""The statistics of a decision: the round model of a cell's runs, and who is on the front.
+"""Decisions on a cell's splits: the round model and membership of the Pareto front.
 
-Needs numpy and nothing of the project, for both the orchestrator's schedule and the report decide
-by it. A statistic that only the report shows goes to ``reports/statistics``.
+Shared by schedule and report; may import numpy only. A statistic for the report alone goes to
+``reports/statistics``.
 """

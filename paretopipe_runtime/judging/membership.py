@@ -1,9 +1,7 @@
-"""How sure it is that a split is on the front, where differences below delta do not matter.
+"""Probability that a split is on the Pareto front, differences up to delta ignored.
 
-Practical dominance: j dominates i if it is better by more than delta in one objective and not
-worse by more than delta in any other. Better by more than delta means that the ratio of the two is
-beyond 1 + delta. The relation is not transitive: of every split that is off the front the one that
-dominates it most often is told.
+Practical dominance, not transitive: better by more than delta (a ratio beyond 1 + delta) in one
+objective, not worse by more than delta in any other.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ ON_FROM, OFF_TO = 0.9, 0.1
 
 
 class Aim(NamedTuple):
-    """Of one variable of a model: whether less is better, and by what it has to differ."""
+    """Direction and least relevant difference of an objective."""
 
     lower: bool
     delta: float
@@ -31,25 +29,23 @@ class Aim(NamedTuple):
 
 @dataclass(frozen=True)
 class Membership:
-    """Over many draws from the model: how often nothing dominates a split, and who dominates."""
+    """Shares of the draws."""
 
-    on: Floats  # of each split
-    dominated: Floats  # [i, j]: how often j dominates i
+    on: Floats  # [i]: nothing dominates i
+    dominated: Floats  # [i, j]: j dominates i
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the runs of one cell allow to say about its splits."""
-
-    reason: str  # why nothing could be decided; empty where it could
-    membership: Mapping[Cuts, float]  # how sure it is that a split is on; empty: nobody can know
+    reason: str  # for deciding nothing; else empty
+    membership: Mapping[Cuts, float]  # probability to be on the front; empty if unknown
     verdict: Mapping[Cuts, Verdict]
-    dominator: Mapping[Cuts, Cuts]  # of every split that is off: who dominates it most often
-    rival: Mapping[Cuts, Cuts]  # of every undecided split: who decides about it
+    dominator: Mapping[Cuts, Cuts]  # of every split off the front: its most frequent one
+    rival: Mapping[Cuts, Cuts]  # of every undecided split: its most frequent dominator
 
 
 def decide(model: Fit | None, aims: Sequence[Aim], seed: int = 0) -> Decision:
-    """Say of every split of a model whether it is on the front, off it, or undecided."""
+    """Place each split on the front, off it, or undecided."""
     if model is None:
         return Decision("no split was measured", {}, {}, {}, {})
     reason = _reason(model)
@@ -88,10 +84,14 @@ def _verdict(sure: float | None) -> Verdict:
 
 
 def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Membership:
-    """Draw the effects of all splits together, the variables correlated as measured.
+    """Draw all splits' effects jointly, correlated as measured.
 
-    The draws are Student-t with the model's degrees of freedom: how large the residuals are is
-    estimated too. A model without a degree of freedom says nothing and is refused.
+    Student-t with the model's degrees of freedom, as the residuals' size is estimated too.
+
+    Raises
+    ------
+    ValueError
+        Without a degree of freedom.
     """
     if model.degrees < 1:
         raise ValueError("membership() needs a model with a degree of freedom")
@@ -101,14 +101,14 @@ def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Member
     swell = np.sqrt(model.degrees / rng.chisquare(model.degrees, draws))
     across = np.linalg.cholesky(model.doubt)
     between = np.linalg.cholesky(model.covariance)
-    # Half the digits are plenty for comparisons with a margin of percents, and twice as quick.
+    # Single precision suffices for margins of percents, and is twice as fast.
     moved = np.einsum("vu,ukd->vkd", between, across @ noise) * swell
     lost = (moved + model.effects.T[:, :, None]).astype(np.float32)  # the less the better
     lost[[not aim.lower for aim in aims]] *= -1
     margins = np.log1p([aim.delta for aim in aims]).astype(np.float32)
     on, dominated = np.empty(count), np.empty((count, count))
     for i in range(count):
-        # One split against all: comparing the shifted values saves a table of differences.
+        # One split against all, without a table of differences.
         better, as_good = np.zeros((count, draws), bool), np.ones((count, draws), bool)
         for values, margin in zip(lost, margins, strict=True):
             better |= values < values[i] - margin

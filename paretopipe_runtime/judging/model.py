@@ -1,24 +1,21 @@
-"""The round model: what a split does, what a round did to all of its runs, and what is noise.
+"""The round model: effects of splits and rounds, and noise.
 
 On the log scale, of latency and throughput together,
 
     y[split, round] = split + round + residual,      residual ~ Student-t, 4 degrees of freedom,
 
-with one residual covariance pooled over all splits (a randomised complete block design; missing
-runs and extra rounds with few splits are allowed). Pooling is what makes five runs of a split
-enough: 20 splits in 5 rounds leave 76 degrees of freedom for the spread instead of 4.
+with one residual covariance for all splits (a randomised complete block design, missing runs
+allowed): 20 splits in 5 rounds leave 76 degrees of freedom instead of 4 per split.
 
-The Student-t is there for the few runs that something disturbed: a run far from its split and its
-round gets little weight, none is dropped. Per front of 20 splits (two equal devices, 5 rounds,
-CV 2 %, 100 synthetic sweeps), wrong verdicts / undecided splits:
+Student-t residuals give disturbed runs little weight. Per front of 20 splits (two equal devices, 5
+rounds, CV 2 %, 100 synthetic sweeps), wrong verdicts / undecided splits:
 
     share of runs 1.3 times slower    none          3 %           10 %
     normal residuals                  0.04 / 1.8    0.13 / 3.9    0.12 / 5.4
     Student-t, 4 degrees              0.05 / 2.0    0.04 / 2.2    0.02 / 3.6
 
-Huber's and Tukey's weights, tried on the same kind of sweeps, left fewer splits undecided and were
-too sure of the rest: at 10 % the true effect was beyond two standard errors in 14 to 15 % of the
-cases, with the Student-t in 2 %. ``docs/statistics.md`` has the operating characteristics.
+Huber's and Tukey's weights were overconfident: at 10 % the true effect was beyond two standard
+errors in 14 to 15 % of cases, here in 2 %. ``docs/statistics.md`` has more.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ Cuts = tuple[int, ...]
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-# Lange, Little and Taylor (1989): 4 degrees of freedom, fixed, where there is too little to fit it.
+# Lange, Little and Taylor (1989): fixed at 4 where data are too few to fit it.
 _NU = 4.0
 # Of undisturbed (normal) runs, by the number of variables: their covariance over the Student-t's
 # scatter, and the variance of the weighted location over that of the mean. The weights average
@@ -43,17 +40,16 @@ _STUDENT = {
     **{1: (1.44809, 1.12021), 2: (1.37599, 1.12798)},
     **{3: (1.32295, 1.13031), 4: (1.28237, 1.12948)},
 }
-# Below this nothing tells a disturbed run from its neighbours: all weights stay one.
+# Degrees of freedom below which a disturbed run cannot be told: all weights stay one.
 _ROBUST_FROM = 8
-# A round's own effect has ten times the residual's deviation before any run is seen: for splits
-# that share rounds this is as good as unknown; those that never do can still be set against
-# each other, with that much more doubt.
+# Prior of a round's effect: ten times the residual's deviation. As good as unknown for splits that
+# share rounds; others can still be compared, with more doubt.
 _ROUND_PRIOR = 0.01
 _STEPS = 200
 
 
 class Run(NamedTuple):
-    """One run: the number of its round and the natural logarithms of what was measured."""
+    """One run: its round, and the natural logarithms of its figures."""
 
     round: int
     logs: tuple[float, ...]
@@ -61,30 +57,33 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """The fitted model; with no degree of freedom left there is no covariance."""
+    """The fitted model; zero degrees of freedom leave no covariance."""
 
     splits: tuple[Cuts, ...]
     rounds: tuple[int, ...]
     effects: Floats  # of each split, logarithms
     drifts: Floats  # of each round; they add up to zero
     covariance: Floats  # of one undisturbed run's residual
-    doubt: Floats  # split by split; times the covariance: that of the effects
-    runs: Floats  # of each split: its weights added up, disturbed runs counting less
+    doubt: Floats  # split by split; times `covariance`, the covariance of the effects
+    runs: Floats  # of each split: sum of its weights, disturbed runs counting less
     residuals: Floats  # of each run, by split and round
-    of_split: Places  # of each run, the place of its split in `splits`
-    of_round: Places  # and of its round in `rounds`
+    of_split: Places  # of each run, the index of its split
+    of_round: Places  # and of its round
     degrees: int
 
     @property
     def deviation(self) -> Floats:
-        """The standard deviation of one undisturbed run, a CV as long as it is small."""
+        """The standard deviation of one undisturbed run, about its CV."""
         return np.sqrt(np.diag(self.covariance))
 
 
 def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:
-    """Fit splits, rounds and the pooled residual covariance; at least one run is needed.
+    """Fit split and round effects and the pooled residual covariance, in any order of runs.
 
-    The order of the runs does not matter.
+    Raises
+    ------
+    ValueError
+        Without a run.
     """
     splits = tuple(sorted(cuts for cuts in runs if runs[cuts]))
     if not splits:
@@ -130,31 +129,27 @@ def fit(runs: Mapping[Cuts, Sequence[Run]]) -> Fit:
 
 @dataclass(frozen=True)
 class _Design:
-    """Which split and which round each run is of; sums over them take one pass over the runs."""
-
     of_split: Places
     of_round: Places
     splits: int
     rounds: int
 
     def table(self, weights: Floats) -> Floats:
-        """Add the weights up by split and round."""
+        """Sum the weights by split and round."""
         cells = np.bincount(
             self.of_split * self.rounds + self.of_round, weights, self.splits * self.rounds
         )
         return np.asarray(cells, np.float64).reshape(self.splits, self.rounds)
 
     def by_split(self, values: Floats) -> Floats:
-        """Add one number of each run up by split."""
         return np.asarray(np.bincount(self.of_split, values, self.splits), np.float64)
 
     def by_round(self, values: Floats) -> Floats:
-        """Add one number of each run up by round."""
         return np.asarray(np.bincount(self.of_round, values, self.rounds), np.float64)
 
 
 def _information(table: Floats, prior: float) -> Floats:
-    """Return what the runs say about the splits once the rounds have had their share."""
+    """Return the splits' information matrix, round effects eliminated."""
     shared = table / (table.sum(axis=0) + prior) @ table.T
     return np.asarray(np.diag(table.sum(axis=1)) - shared, np.float64)
 
@@ -171,7 +166,7 @@ def _additive(y: Floats, design: _Design, weights: Floats) -> tuple[Floats, Floa
 
 
 def _scatter(residuals: Floats, weights: Floats, degrees: int) -> Floats:
-    """Return the weighted covariance; never quite singular, as clocks have a resolution too."""
+    """Return the weighted covariance, made non-singular as clocks have a resolution."""
     found = (residuals * weights[:, None]).T @ residuals / weights.sum()
     found = found * len(residuals) / max(degrees, 1)
     scatter: Floats = found + np.diag(1e-6 * np.diag(found) + 1e-18)

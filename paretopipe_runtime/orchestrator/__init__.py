@@ -1,7 +1,7 @@
-"""Measures on the orchestrator's host: prepares models, drives runs, judges and records them.
+"""Measurement on the orchestrator's host: prepare models, drive runs, judge and record them.
 
-`loop` measures the `Work` of a plan: `cell` makes a cell's, `profile_blocks` and `profile_link` a
-profile's; a new kind of measurement is a module like these. `rounds` and `adaptive` say which run
-comes next, from the records alone. `forecast`, `pace` and `progress` say how long it takes.
-It imports contract, judging, wire and a worker's `order`; torch only in forked children.
+`loop` measures a plan's `Work`; a new kind of measurement is a module like `cell` or
+`profile_link`. `rounds` and `adaptive` choose the next run; `forecast`, `pace` and `progress`
+estimate time.
+May import contract, judging, wire and a worker's `order`; torch only in forked children.
 """

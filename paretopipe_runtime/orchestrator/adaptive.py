@@ -1,7 +1,4 @@
-"""Further rounds: the splits that the records leave undecided meet again, until they are decided.
-
-Decided by the same model as the report's, from the records alone.
-"""
+"""Further rounds for undecided splits, chosen from the records with the report's own model."""
 
 from __future__ import annotations
 
@@ -26,10 +23,9 @@ Record = Mapping[str, Any]
 
 
 def wanted(plan: Plan, hop_bytes: HopBytes, records: Iterable[Record]) -> dict[str, Any] | None:
-    """Return the undecided splits and their rivals, and the repeats to bring them to, if any.
+    """Return the undecided splits, their rivals and the repeats to reach; None if all are decided.
 
-    They meet in the same rounds, as many as the undecided one with the fewest runs needs for five
-    more, at most `LIMIT`.
+    All get five repeats more than the undecided split with the fewest runs, at most `LIMIT`.
     """
     runs = counted(plan, hop_bytes, records)
     if plan.refine is None or not runs:
@@ -46,10 +42,7 @@ def wanted(plan: Plan, hop_bytes: HopBytes, records: Iterable[Record]) -> dict[s
 def counted(
     plan: Plan, hop_bytes: HopBytes, records: Iterable[Record]
 ) -> dict[Cuts, list[model.Run]]:
-    """Return the runs of each split that count, as the report does.
-
-    The latest valid attempt at every run that `plan` has, or would have for more splits and rounds.
-    """
+    """Return the runs that count, by the report's rule: the latest valid attempt at each."""
     latest: dict[str, Record] = {}
     for record in records:
         key = record["run_key"]
@@ -65,10 +58,7 @@ def counted(
 
 
 def begun(plan: Plan, hop_bytes: HopBytes, records: Records) -> tuple[More, ...]:
-    """Return the further rounds that the latest plan in the records has, where any was begun.
-
-    Those of other settings have other keys: they are not continued.
-    """
+    """Return the recorded plan's further rounds if any was begun with this plan's run keys."""
     if plan.refine is None or not records.plan:
         return ()
     asked = tuple(map(More.from_json, records.plan.get("more", ())))

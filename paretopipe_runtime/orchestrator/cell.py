@@ -1,4 +1,4 @@
-"""A cell's work: its runs, how one of them is measured, and which more its records ask for."""
+"""The `Work` of a cell."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from paretopipe_runtime.wire.connect import Keys
 
 
 def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work:
-    """Return what `document` has measured, with the further rounds that the records have begun.
+    """Return the cell's work, further rounds already begun included.
 
     Raises
     ------
     ParetoPipeError
-        For a plan that no run could do without.
+        For an unusable plan.
     """
     plan = read_plan(document)
     _see_reached(plan)
@@ -35,7 +35,7 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
 
 
 def _see_reached(plan: Plan) -> None:
-    """Refuse to measure processes as a network that nothing shapes, and the other way round."""
+    """Require a relay for emulated processes on a shaped network, and only for these."""
     relay, scenario = plan.chain.relay, plan.network.scenario
     relayed = bool(plan.chain.variant["emulation"] and plan.network.netem)
     if relayed != bool(relay):
@@ -61,7 +61,7 @@ def _work(
     def enlarged(records: Sequence[Record]) -> Work | None:
         if plan.refine is None:
             return None
-        # In a child: what solves equations may start threads.
+        # In a child: linear algebra may start threads.
         wanted = forked.call(lambda: adaptive.wanted(plan, prepared.hop_bytes, records))
         further = More.from_json(wanted) if wanted else None
         if not further or further in more:

@@ -1,4 +1,4 @@
-"""Bring the model's weight files to the workers that lack them, before any network is shaped."""
+"""Copy weight files to the workers that lack them, before any network is shaped."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TIMEOUT_S = 60.0
 
 
 def deploy(worker: Worker, manifest: dict[str, Any], store: Path, keys: Keys) -> int:
-    """Send `worker` the blocks it lacks; return the bytes that went over.
+    """Send `worker` the weight files it lacks; return the bytes sent.
 
     Raises
     ------
     ParetoPipeError
-        What the connection, the peer or its disk has to say.
+        For a lost connection, a refusing worker, or a missing or damaged file.
     """
     sizes = _sizes(manifest, store)
     channel, _ = open_channel(
@@ -45,7 +45,6 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, keys: Keys) ->
 
 
 def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:
-    """The bytes of every block's file here, by its digest."""
     try:
         return {
             block["sha256"]: (store / f"{block['sha256']}.safetensors").stat().st_size

@@ -1,10 +1,6 @@
-"""Drive one run: launch a fresh stage on every worker, push batches through, read the clock.
+"""Drive one run: launch a fresh stage on every worker, time the phases, verify the outputs.
 
-In scope: one launch, three phases, the end-to-end times, and the proof that the outputs are right.
-Out of scope: which runs there are, what becomes of the result, and anything that needs torch.
-
-Every end-to-end time is a difference on this process's monotonic clock. Stages report durations on
-theirs. No time stamp crosses a host.
+Durations are taken on one host's monotonic clock each: no time stamp crosses hosts.
 """
 
 from __future__ import annotations
@@ -30,12 +26,12 @@ from paretopipe_runtime.worker.order import StageOrder
 def launched(
     orders: list[StageOrder], chain: Chain, keys: Keys, expected: Expected, deadlines: Deadlines
 ) -> Iterator[Driver]:
-    """Launch the stages and yield what drives them; nothing is left running on any worker.
+    """Launch the stages and yield their driver; leave nothing running on any worker.
 
     Raises
     ------
     ParetoPipeError
-        Whatever went wrong, here or in a stage.
+        For any failure, here or in a stage.
     """
     workers = [chain.at(order.stage) for order in orders]
     with explained(workers, orders[0].run_id, keys, chain.network.rtt_s) as boots:
@@ -48,7 +44,7 @@ def launched(
 
 
 def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> dict[str, Any]:
-    """Measure `run` and return what was seen: times, reports of the stages, the outputs' proof.
+    """Measure `run`; return its times, the stages' reports and the output proof.
 
     Raises
     ------

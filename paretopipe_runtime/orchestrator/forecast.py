@@ -1,7 +1,6 @@
-"""Prepare a sweep's cells and say how long they will take, before anything is measured.
+"""Estimates of a sweep's duration before anything is measured.
 
-A short probe runs the whole model on each worker once (a plan with no cut), which gives the node's
-speed; each block's share of the work spreads it over the splits; bytes over rate gives the wire.
+A probe times the whole model on each worker; blocks share it by their operations.
 """
 
 from __future__ import annotations
@@ -42,28 +41,25 @@ def prepare_cells(
     records_dir: Path | None = None,
     first: int = 0,
 ) -> list[dict[str, Any]]:
-    """Make and deploy the weights, probe the workers, and return one estimate a cell or profile.
+    """Make and deploy weights, probe the workers, and estimate what is left of each document.
 
-    What is measured already takes no time: an interrupted sweep's estimate is of what is left. How
-    far off the estimates of measured cells were is taken into account.
+    Estimates are corrected by the error of those for cells already measured.
 
     Parameters
     ----------
     documents : list of dict
-        The plans of cells, and of profiles of blocks and of links.
-    say : callable
-        Takes a line of progress.
+        Plans of cells and profiles.
     records_dir : Path, optional
-        Where the cells' records are, if they have any.
+        Folder of the cells' records.
     first : int
-        Rounds of each cell that are measured for a first report, if there is to be one.
+        Rounds of each cell for a first report; 0 for none.
 
     Returns
     -------
     list of dict
-        ``cell_id``, ``runs``, and of those that are ``left``: ``left_s`` with the rounds that may
-        be measured again, its standard deviation ``left_sd_s``, ``first_s`` of it for a first
-        report, ``bytes_on_wire``, and ``longest_split`` and ``longest_s`` of all.
+        ``cell_id``, ``runs``, and of those ``left``: ``left_s`` with likely repeats, its standard
+        deviation ``left_sd_s``, ``first_s`` for the first report, ``bytes_on_wire``; of all runs:
+        ``longest_split`` and ``longest_s``.
     """
     cells = [document for document in documents if "kind" not in document]
     logs = [_records(document, records_dir) for document in cells]
@@ -100,7 +96,7 @@ def prepare_cells(
 
 
 def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
-    """What one probe shows to work, and how fast: the backend is part of it for the former."""
+    """Return all that decides a worker's speed or may break its stage."""
     chosen = {**plan.workload.factors, **plan.chain.variant, **worker.variant}
     return (worker.host, *chosen.items())
 
@@ -111,7 +107,7 @@ def _records(document: dict[str, Any], folder: Path | None) -> Records | None:
 
 
 def probe(plan: Plan, worker: Worker, prepared: Prepared, keys: Keys) -> float:
-    """Return the seconds that one batch of the whole model takes on `worker`, warm."""
+    """Return the seconds per batch of the whole model on `worker`, warm."""
     alone = dataclasses.replace(plan, chain=dataclasses.replace(plan.chain, workers=(worker,)))
     run = Run((), (worker,), 0, 0, 1, 2, 1, {})
 
@@ -124,17 +120,17 @@ def probe(plan: Plan, worker: Worker, prepared: Prepared, keys: Keys) -> float:
 
 
 def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, float]) -> float:
-    """Return how long `run` should take.
+    """Return the estimated seconds of `run`.
 
-    latency = compute + transfers + round trip; the saturated phase goes at the pace of its slowest
-    stage or hop, after one batch has filled the pipe.
+    latency = compute + transfers + round trip; the saturated phase fills the pipeline once, then
+    goes at the pace of its slowest stage or hop.
     """
     ranges = stage_ranges(run.cuts, len(prepared.work))
     compute_s = [
         whole_s[worker.host] * sum(prepared.work[first:end])
         for worker, (first, end) in zip(run.workers, ranges, strict=True)
     ]
-    # Only what leaves the first worker is shaped; predictions are small in any case.
+    # Only the first hop is shaped; predictions are small in any case.
     transfer_s = plan.network.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0
     one_s = sum(compute_s) + transfer_s + plan.network.rtt_s
     pace_s = max(*compute_s, transfer_s)
@@ -194,10 +190,7 @@ def _profile_row(
 
 
 def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the controller's clock needs: seconds of each visit to a cell, how sure they are.
-
-    A visit that has nothing left takes no time. Cells are off together: their deviations add up.
-    """
+    """Return the seconds of each visit to a cell; deviations add up, as cells err together."""
     first = {f"{row['cell_id']} first": row["first_s"] for row in rows if row["first_s"]}
     rest = {row["cell_id"]: row["left_s"] - row["first_s"] for row in rows}
     return {
@@ -207,7 +200,6 @@ def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the estimates as lines of text, the sum below."""
     resumed = any(row["left"] < row["runs"] for row in rows)
     total = {key: sum(row[key] for row in rows) for key in ("runs", "left", "left_s")}
 
@@ -232,7 +224,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return ``50 s``, ``12 min`` or ``3 h 20 min``."""
+    """Format as ``50 s``, ``12 min`` or ``3 h 20 min``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

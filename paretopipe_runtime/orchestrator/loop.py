@@ -1,6 +1,6 @@
-"""Measure what is missing of a plan: round by round, each run in fresh processes, each a record.
+"""The measuring loop: round by round, each run in fresh processes, each a record.
 
-State is derived from the records file. Stopping at any point loses at most the run under way.
+All state is derived from the records file: stopping loses at most the current run.
 """
 
 from __future__ import annotations
@@ -46,8 +46,6 @@ ITS_OWN_FAULT = frozenset({"failed:E_OOM", "failed:E_MEMORY"})
 
 @dataclass(frozen=True)
 class SweepFiles:
-    """Where a sweep or a profile reads and writes."""
-
     records: Path
     merge: Path | None
     progress: Path | None
@@ -58,15 +56,14 @@ class SweepFiles:
 def measure(
     document: dict[str, Any], files: SweepFiles, keys: Keys, first: int | None = None
 ) -> tuple[int, str]:
-    """Measure what `document` plans; return the exit code and a closing sentence.
+    """Measure what the records lack of a plan; return the exit code and a closing sentence.
 
-    With `first`, only so many of its rounds, for a first look: the rest, and whether one of them
-    drifted, is left to a later call.
+    With `first`, only so many rounds: drifted and further rounds are left to a later call.
 
     Raises
     ------
     ParetoPipeError
-        For a plan, a key or a disk that no run could do without.
+        For an unusable plan, key or disk.
     """
     records = Records(files.records)
     if files.merge:
@@ -92,12 +89,12 @@ def measure(
 
 
 def profile_of(document: dict[str, Any], state_dir: Path) -> Work:
-    """Return what the plan of a profile has measured, of blocks or of a link.
+    """Return the work of a profile.
 
     Raises
     ------
     ParetoPipeError
-        For a plan that no run could do without.
+        For an unusable plan.
     """
     kind = document["kind"]
     try:
@@ -117,12 +114,10 @@ def profile_of(document: dict[str, Any], state_dir: Path) -> Work:
 
 
 class _Ended(Exception):
-    """Ends the loop before its plan: an exit code and a closing sentence."""
+    """Early end of the loop: exit code and closing sentence."""
 
 
 class _Loop:
-    """One plan under way."""
-
     def __init__(
         self, work: Work, keys: Keys, records: Records, files: SweepFiles, first: int | None
     ) -> None:
@@ -145,7 +140,7 @@ class _Loop:
         self.last_failure = ""
 
     def complete(self) -> None:
-        """Measure what is missing, then the further rounds that the records ask for."""
+        """Measure the missing runs, then any further rounds."""
         self._complete_rounds()
         for _ in range(adaptive.TIMES if self._whole else 0):
             work = self._work.more(self._records.runs)
@@ -157,7 +152,7 @@ class _Loop:
             self._complete_rounds()
 
     def _complete_rounds(self) -> None:
-        """Measure what is missing, round by round, and once more the rounds that drifted."""
+        """Measure the missing runs, then drifted rounds once more."""
         self._take(steps(self._rounds, self._log, MAX_ATTEMPTS))
         if self._watched:
             drift = self._drift()
@@ -194,7 +189,6 @@ class _Loop:
                 self._foresee()
 
     def _foresee(self) -> None:
-        """Tell the progress how many rounds seem to have drifted."""
         if not self._watched:
             return
         beyond = self._drift().beyond
@@ -205,9 +199,9 @@ class _Loop:
         self.progress.foresee(waiting, to_come, len(closed), len(beyond))
 
     def _unheld(self, status: str) -> dict[str, str]:
-        """Return an invalid status for a run that nobody watched the network of.
+        """Return an invalid status if the network shaping may have expired during the run.
 
-        Shaping ends by itself some time after whoever renews it has gone, but after this lease.
+        The controller renews both it and this lease, and the lease ends first.
         """
         if status != "ok" or not self._work.shaped or not self._lease.is_old():
             return {}
@@ -220,7 +214,7 @@ class _Loop:
             raise _Ended(INTERRUPTED, f"{left}; the same command goes on")
 
     def _note_failure(self, row: dict[str, Any]) -> None:
-        """Keep the last failure's words; give up after too many in a row."""
+        """Give up after too many failures in a row."""
         if row["status"] == "ok":
             self._failed_in_a_row = 0
             return
@@ -234,7 +228,7 @@ class _Loop:
 
 
 def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
-    """Return the record of one run in a fresh process, a failed one too."""
+    """Measure one run in a fresh process; return its record even of a failure."""
     row = {
         "kind": work.kind,
         "run_key": run.key,

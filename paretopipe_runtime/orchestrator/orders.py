@@ -1,4 +1,4 @@
-"""The orders of a chain's stages, and of its hub: one builder for whatever runs them."""
+"""Orders for the stages of a chain and its hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING = Workload(model="", classes=0, image_px=0, batch_size=0, engine="eager"
 
 @dataclass(frozen=True)
 class Part:
-    """A stage's share of the model, blocks [first, end), and the tensors at its two ends."""
+    """A stage's blocks [first, end), and the tensors it takes and gives."""
 
     first: int
     end: int
@@ -28,7 +28,6 @@ class Part:
 
 
 def parts_of(prepared: Prepared, cuts: Cuts) -> list[Part]:
-    """Return the parts of a model that is cut there."""
     tensors = prepared.boundaries
     ranges = stage_ranges(cuts, len(tensors) - 1)
     return [Part(first, end, tensors[first], tensors[end]) for first, end in ranges]
@@ -43,10 +42,7 @@ def orders_of(
     manifest: dict[str, Any] | None = None,
     profile_batches: int = 0,
 ) -> list[StageOrder]:
-    """Return an order for each part, from the first host on, and the last for the chain's hub.
-
-    Parts of nothing move just numbers: they need neither a workload nor its manifest.
-    """
+    """Return an order per part, then the hub's; without blocks, no workload is needed."""
 
     def order(stage: int, part: Part) -> StageOrder:
         worker = chain.at(stage)
@@ -76,7 +72,7 @@ def orders_of(
         )
 
     orders = [order(stage, part) for stage, part in enumerate(parts)]
-    if chain.hub:  # it computes no block, and what it sends are the predictions
+    if chain.hub:  # computes no block, passes the predictions on
         end, gives = parts[-1].end, parts[-1].gives
         orders.append(order(HUB, Part(end, end, gives, gives)))
     return orders

@@ -1,8 +1,4 @@
-"""How far off estimates of time have been, and so what the rest of a sweep will take.
-
-What a cell learned while it was measured is kept beside its estimate, for the cells after it and
-for the same sweep resumed.
-"""
+"""The error of time estimates, kept beside them to correct later ones."""
 
 from __future__ import annotations
 
@@ -16,16 +12,15 @@ from pathlib import Path
 
 from paretopipe_runtime.files import offer_json
 
-#: Standard deviations of logarithms: of an estimate that nothing has checked, of one cell against
-#: another, of one run (the first ones are slow), and of what a cell has yet to do against what it
-#: did.
+#: Log standard deviations: of an unchecked estimate, between cells, of one run (the first ones
+#: are slow), and between a cell's remaining and measured runs.
 UNCHECKED, CELLS, RUNS, STEADY = 0.20, 0.12, 0.30, 0.05
 _ONE_IN = 10  # rounds that are measured again, before any has been judged
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a cell showed: runs took `ratio` of their estimate, `again` of its rounds drifted."""
+    """A measured cell: real over estimated time, and how many of its rounds drifted (`again`)."""
 
     ratio: float
     runs: int
@@ -33,12 +28,10 @@ class Learned:
     again: int = 0
 
     def save(self, state_dir: Path, cell_id: str) -> None:
-        """Keep it."""
         offer_json(_path(state_dir, cell_id, ".pace"), asdict(self))
 
 
 def learned(state_dir: Path, cell_ids: Iterable[str]) -> dict[str, Learned]:
-    """Return what those of the cells showed that have been measured, by their names."""
     found = {}
     for cell_id in cell_ids:
         with contextlib.suppress(OSError, TypeError, ValueError):
@@ -50,10 +43,7 @@ def learned(state_dir: Path, cell_ids: Iterable[str]) -> dict[str, Learned]:
 
 @dataclass(frozen=True)
 class Pace:
-    """What to expect: runs take `ratio` of their estimate, give or take the log-deviation `spread`.
-
-    A round is measured again with the probability `again`.
-    """
+    """Expected real over estimated time, its log deviation, and the share of rounds to repeat."""
 
     ratio: float = 1.0
     spread: float = UNCHECKED
@@ -61,7 +51,7 @@ class Pace:
 
     @classmethod
     def of(cls, cells: Sequence[Learned], own: Learned | None = None) -> Pace:
-        """Return what other cells, and the one itself as far as it is, let expect of it."""
+        """Combine the pace of other cells with the cell's own, weighted by inverse variance."""
         rounds, again = (sum(getattr(cell, key) for cell in cells) for key in ("blocks", "again"))
         guesses = [(0.0, UNCHECKED)]
         if known := [math.log(cell.ratio) for cell in cells if cell.runs]:
@@ -74,10 +64,7 @@ class Pace:
         return cls(ratio, sum(weights) ** -0.5, (again + 1) / (rounds + _ONE_IN))
 
     def foresee(self, estimate_s: float, rounds: int) -> tuple[float, float]:
-        """Return what takes that long by estimate, and its standard deviation.
-
-        With so many `rounds` in it, each of which may have to be measured again.
-        """
+        """Return the expected seconds and their standard deviation, repeats included."""
         once_s = self.ratio * estimate_s
         if not rounds:
             return once_s, self.spread * once_s
@@ -86,12 +73,10 @@ class Pace:
 
 
 def save_estimate(state_dir: Path, cell_id: str, split_s: dict[str, float]) -> None:
-    """Keep a cell's estimate, seconds by split name, for the sweep's progress line."""
     offer_json(_path(state_dir, cell_id), split_s)
 
 
 def load_estimate(state_dir: Path, cell_id: str) -> dict[str, float]:
-    """Return seconds by split name; empty where nothing was estimated."""
     try:
         return dict(json.loads(_path(state_dir, cell_id).read_text()))
     except (OSError, ValueError):

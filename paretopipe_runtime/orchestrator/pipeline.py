@@ -1,7 +1,4 @@
-"""A pipeline of fresh stage processes: launch it, push batches through, check what comes out.
-
-Every end-to-end time is a difference on this process's monotonic clock.
-"""
+"""A pipeline of fresh stage processes: launch it, push batches through, check the outputs."""
 
 from __future__ import annotations
 
@@ -34,14 +31,14 @@ CONNECT_S = 10.0  # for an agent to take a launch's connection and prove itself,
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long things may take on this chain's link before a peer counts as frozen, in seconds."""
+    """Seconds until a silent peer counts as frozen."""
 
     io_s: float
     batch_s: float
 
     @classmethod
     def of(cls, chain: Chain, hop_bytes: list[int], window: int = 1) -> Deadlines:
-        """5 s + 4 round trips + twice the transfer; a batch may have a window before it."""
+        """Allow 5 s + 4 round trips + twice the transfer; a batch may wait behind a full window."""
         rate = chain.network.rate_mbit or UNKNOWN_RATE_MBIT
         fixed = 5 + 4 * chain.network.rtt_s
         io_s = fixed + 2 * max(hop_bytes) * 8e-6 / rate
@@ -52,10 +49,7 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class Expected:
-    """What comes out of a pipeline: its form, and its values for each of the input batches.
-
-    `tolerance` is the largest relative error that still counts as the same answer.
-    """
+    """Shape of the predictions, reference values per input batch, and relative tolerance."""
 
     form: Tensor
     reference: tuple[np.ndarray, ...]
@@ -64,10 +58,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The control connections of a run's processes, and what each stage said when ready.
+    """Control connections of a run, and each stage's ready message.
 
-    Requests go in at `entry`, predictions come out at `exit`: the first and the last stage, or the
-    hub for both. `channels` has every process: the stages in order, then the hub.
+    `entry` and `exit` are the first and the last stage, or both the hub. `channels` has the stages
+    in order, then the hub.
     """
 
     entry: Channel
@@ -77,14 +71,12 @@ class Pipeline:
 
 
 def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> Pipeline:
-    """Launch a fresh process for every order, on the chain's hosts; return them ready.
-
-    Into `boots` goes which boot of each host took the launch.
+    """Launch every order in a fresh process; note the hosts' boot ids in `boots`.
 
     Raises
     ------
     ParetoPipeError
-        What one of them or its connection has to say; then none is left running.
+        For any failed launch; then none is left running.
     """
     channels: list[Channel] = []
     abandoned = threading.Event()
@@ -133,14 +125,12 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
 
 
 def launch_s(chain: Chain) -> float:
-    """Return how long a launch should take: it waits often for an answer from far away."""
+    """Return the estimated seconds of a launch, mostly round trips."""
     round_trips = LAUNCH_ROUND_TRIPS[chain.backend] + TLS_ROUND_TRIPS * (chain.transport == "tls")
     return LAUNCH_S + round_trips * chain.network.rtt_s
 
 
 class Driver:
-    """Sends requests in, takes predictions out, and keeps the times."""
-
     def __init__(self, pipeline: Pipeline, expected: Expected, deadlines: Deadlines) -> None:
         self._entry, self._exit, self._channels = pipeline.entry, pipeline.exit, pipeline.channels
         self.ready = pipeline.ready
@@ -153,7 +143,7 @@ class Driver:
             self._selector.register(channel, selectors.EVENT_READ, channel)
 
     def one_in_flight(self, batches: int) -> dict[str, Any]:
-        """Each batch from its request to its prediction, alone in the pipeline."""
+        """Time each batch from request to prediction, alone in the pipeline."""
         times = []
         for _ in range(batches):
             start = time.perf_counter()
@@ -163,7 +153,7 @@ class Driver:
         return {"batch_s": times}
 
     def saturated(self, batches: int, window: int) -> dict[str, Any]:
-        """`window` batches in flight; starts and completions in seconds from the first start."""
+        """Keep `window` batches in flight; return seconds since the first start."""
         starts: list[float] = []
         completions: list[float] = []
         zero = time.perf_counter()
@@ -176,7 +166,7 @@ class Driver:
         return {"start_s": starts, "completion_s": completions, "window": window}
 
     def finish(self) -> list[dict[str, Any]]:
-        """End the run; return the stages' reports, the hub's left out."""
+        """End the run; return the stages' reports."""
         self._entry.send(FrameType.END, timeout=self._deadlines.io_s)
         header = self._exit.receive_header(self._deadlines.batch_s)
         if header.type is not FrameType.END:
@@ -187,7 +177,7 @@ class Driver:
         return reports[: len(self.ready)]
 
     def proof(self) -> dict[str, Any]:
-        """Compare every prediction of the run with the unsplit model's."""
+        """Compare every prediction with the unsplit model's."""
         worst = 0.0
         argmax_equal = finite = True
         for batch_id, logits in enumerate(self._logits):
@@ -225,7 +215,7 @@ class Driver:
         self._logits.append(logits)
 
     def _wait(self) -> None:
-        """Wait for the exit; another process that speaks now has an error to tell."""
+        """Wait for a prediction; any other process that speaks reports an error."""
         if self._exit.waiting():
             return
         events = self._selector.select(self._deadlines.batch_s)

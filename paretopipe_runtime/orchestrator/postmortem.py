@@ -1,7 +1,6 @@
 """Clean-up after a failed run, and its root cause as the nodes know it.
 
-To the orchestrator a process that was killed is a connection that ended. Its node knows better. A
-host that was restarted is not the one that a run began on: its boot id tells.
+The orchestrator only sees a connection end.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.connect import Keys, open_channel
 
-# A silent host delays the run's record by no more than this; on a slow link it is told some round
-# trips instead. One that has proved itself lives, and may be busy: it gets longer for its answer.
+# Timeout for a silent host, longer on a slow link; an authenticated one may be busy and gets more.
 TIMEOUT_S = 1.5
 ANSWER_S = 3.0
 
@@ -30,15 +28,13 @@ NODE_REBOOTED = "invalid:node_rebooted"
 def explained(workers: Iterable[Worker], run_id: str, keys: Keys, rtt_s: float) -> Iterator[Boots]:
     """On failure, kill the run's remaining processes and raise the root cause.
 
-    A worker that does not answer changes nothing. Yields a dict for the boots of the hosts that the
-    run is launched on.
+    Yields a dict for the hosts' boot ids. Ignores workers that do not answer.
 
     Raises
     ------
     ParetoPipeError
-        ``E_OOM`` for a process that the kernel killed for want of memory, ``E_KILLED`` for any
-        other that a signal ended, ``E_REBOOTED`` for a host that has been restarted meanwhile, else
-        what the block raised.
+        ``E_OOM`` for a process killed for want of memory, ``E_KILLED`` for any other signal,
+        ``E_REBOOTED`` for a restarted host, else the block's own error.
     """
     boots: Boots = {}
     try:
@@ -68,7 +64,7 @@ def _root_cause(
 
     with ThreadPoolExecutor(len(nodes)) as pool:
         deaths = [death for found in pool.map(ask, nodes.values()) for death in found]
-    # Where one has run out of memory, others may have been killed for it.
+    # One process out of memory may be why the others were killed.
     grave = (death for code in (REBOOTED, "E_OOM") for death in deaths if death.code == code)
     return next(grave, (*deaths, error)[0])
 
@@ -76,14 +72,12 @@ def _root_cause(
 def end(
     worker: Worker, run_id: str, keys: Keys, timeout: float
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Let a worker kill every process of a run; return those that a signal had ended, and its boot.
-
-    It has `timeout` seconds to prove itself.
+    """Have a worker kill a run's processes; return those already dead by a signal, and its boot id.
 
     Raises
     ------
     ParetoPipeError
-        What the connection has to say.
+        For a failed connection.
     """
     hello = {"role": "end", "run_id": run_id}
     channel, agent = open_channel(
@@ -118,7 +112,7 @@ def _death(worker: Worker, one: dict[str, Any], error: ParetoPipeError) -> Paret
 
 
 def status(error: ParetoPipeError) -> str:
-    """Return the status of a run that failed; after a reboot it says nothing of its split."""
+    """Return a failed run's status; invalid after a reboot, which is not the split's fault."""
     return NODE_REBOOTED if error.code == REBOOTED else f"failed:{error.code}"
 
 
@@ -131,19 +125,19 @@ def rebooted(host: str) -> ParetoPipeError:
 
 
 def changed(hosts: Iterable[str], before: Boots, after: Boots) -> list[str]:
-    """Return the hosts that are known to be in another boot than before."""
+    """Return the hosts whose boot id is known to have changed."""
     pairs = {host: (before.get(host), after.get(host)) for host in hosts}
     return [host for host, (old, new) in pairs.items() if old and new and old != new]
 
 
 class Known:
-    """The boot that each host was last seen in."""
+    """The last known boot id of each host."""
 
     def __init__(self) -> None:
         self._boots: Boots = {}
 
     def note(self, row: dict[str, Any]) -> dict[str, list[str]]:
-        """Note a run's hosts; return what its record says of those restarted before it."""
+        """Note a run's boot ids; return a record's field for hosts restarted since the last run."""
         seen = {host: facts.get("boot_id") for host, facts in row.get("hosts", {}).items()}
         again = changed(seen, self._boots, seen)
         self._boots |= {host: boot for host, boot in seen.items() if boot}

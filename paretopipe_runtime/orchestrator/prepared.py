@@ -1,8 +1,6 @@
-"""What a cell needs before its first run, made once and kept in the state folder.
+"""Weights, shapes, operations and reference outputs of a cell, kept in the state folder.
 
-Weights, boundary shapes, operations per block and the unsplit model's answers. All of it needs
-torch, so it is made in forked children: the process that measures stays free of torch and of its
-threads.
+Made in forked children: the measuring process stays free of torch and its threads.
 """
 
 from __future__ import annotations
@@ -29,11 +27,11 @@ INPUT_SEED = 0
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model made ready to be split.
+    """A model ready to be split.
 
-    `boundaries[k]` is the tensor between block k and block k+1: 0 is the input, the last one the
-    logits. `flops[k]` are block k's floating-point operations for one batch, two a multiply-add.
-    `reference` has the unsplit model's logits, one array (batch, classes) for each input batch.
+    `boundaries[k]` is the tensor that enters block k, the last one the logits. `flops[k]` are block
+    k's operations per batch, two a multiply-add. `reference` has the unsplit model's logits, an
+    array (batch, classes) per input batch.
     """
 
     manifest: dict[str, Any]
@@ -46,16 +44,16 @@ class Prepared:
 
     @property
     def work(self) -> tuple[float, ...]:
-        """Each block's share of the operations: good enough to foresee how long a sweep takes."""
+        """Each block's share of the operations, for estimates."""
         return tuple(flops / sum(self.flops) for flops in self.flops)
 
     def hop_bytes(self, cuts: tuple[int, ...]) -> list[int]:
-        """Payload bytes of one batch over each hop; the last hop goes to the orchestrator."""
+        """Return the payload bytes of one batch per hop, the last one to the orchestrator."""
         return [self.boundaries[cut].nbytes for cut in (*cuts, len(self.boundaries) - 1)]
 
 
 def prepare(workload: Workload, state_dir: Path) -> Prepared:
-    """Return what `workload` needs, making what the state folder does not have yet."""
+    """Load `workload`'s files, making those that the state folder lacks."""
     wanted = {**workload.factors, "inputs": {"seed": INPUT_SEED, "count": INPUT_BATCHES}}
     folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
     try:
@@ -78,7 +76,6 @@ def _disk(state_dir: Path, error: OSError) -> ParetoPipeError:
 
 
 def _facts(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
-    """Return what `folder` says of the model, having made what is missing there."""
     path = folder / "facts.json"
     facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     made: dict[str, Any] = {}
@@ -93,7 +90,7 @@ def _facts(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
 
 
 def _has_weights(facts: dict[str, Any], store: Path) -> bool:
-    """Whether the blocks' files are all there, by size; a copy that leaves is read in full."""
+    """Check the weight files by size only: `deploy` verifies the checksum."""
     try:
         return all(
             (store / f"{block['sha256']}.safetensors").stat().st_size == block["nbytes"]
@@ -117,7 +114,6 @@ def _load(folder: Path, facts: dict[str, Any]) -> Prepared:
 
 
 def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
-    """In a child: torch is imported here and ends with the child."""
     import torch
 
     from paretopipe_runtime import golden, weights
@@ -156,7 +152,6 @@ def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
 
 
 def _flops(workload: Workload) -> list[int]:
-    """In a child, too."""
     from paretopipe_runtime.models.boundaries import block_flops
 
     return block_flops(workload.model, workload.classes, workload.batch_size, workload.image_px)

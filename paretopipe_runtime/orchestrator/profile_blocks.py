@@ -1,8 +1,4 @@
-"""Profile a model's blocks on each worker: the samples, one launch of them, and its record.
-
-The orchestrator asks for each batch and checks its prediction, as in a run: half of them go through
-the blocks one by one, half through the model in one piece.
-"""
+"""Profile of a model's blocks: half of the batches go block by block, half in one piece."""
 
 from __future__ import annotations
 
@@ -30,17 +26,17 @@ from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
 from paretopipe_runtime.weights import tensor_nbytes
 from paretopipe_runtime.wire.connect import Keys
 
-#: What the first sample is guessed by: a small processor's operations a second.
+#: Operations per second of a small processor, for the first estimate.
 GUESSED_FLOPS = 10e9
 
 
 def work_of(document: dict[str, Any], state_dir: Path) -> Work:
-    """Return the samples of a profile: in each repeat every worker once, in a random order.
+    """Return the profile's work: each repeat takes every worker once, in random order.
 
     Raises
     ------
-    ParetoPipeError
-        For a plan that no launch could do without.
+    ValueError, ParetoPipeError
+        For an unusable plan.
     """
     if not document["workers"]:
         raise ValueError("workers is empty, expected the hosts to profile")
@@ -87,7 +83,6 @@ def work_of(document: dict[str, Any], state_dir: Path) -> Work:
 
 
 def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Chain:
-    """Return the chain of one worker that has the whole model, and no network to speak of."""
     alone = {"backend": "socket", "scenario": {"name": ""}, "workers": [worker]}
     return read_chain({**document, **alone})
 

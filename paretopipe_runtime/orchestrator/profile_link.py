@@ -1,8 +1,4 @@
-"""Measure a link with the runtime's own transport: stages that compute nothing move tensors.
-
-The first stage holds a payload and sends it on; the last one answers the orchestrator with its
-first number. What remains of a run is the wire, the system calls and the backend's own work.
-"""
+"""Profile of a link: stages without blocks move payloads over the runtime's own transport."""
 
 from __future__ import annotations
 
@@ -33,12 +29,12 @@ GUESSED_RATE_MBIT = 900.0
 
 
 def work_of(document: dict[str, Any]) -> Work:
-    """Return the samples of a link, one a repeat; each moves every size of payload.
+    """Return the link's work: each repeat moves every payload size.
 
     Raises
     ------
-    ParetoPipeError
-        For a plan that no launch could do without.
+    ValueError, ParetoPipeError
+        For an unusable plan.
     """
     if len(document["workers"]) < 2:
         raise ValueError("workers has fewer than two hosts, and a link has two ends")
@@ -95,7 +91,7 @@ def work_of(document: dict[str, Any]) -> Work:
 
 
 def _measure(chain: Chain, run: Run, order: list[int], keys: Keys, run_id: str) -> dict[str, Any]:
-    """Move every size of payload in that order, each in fresh processes."""
+    """Move every payload size, each in fresh processes."""
     began = time.perf_counter()
     seen = {nbytes: _move(chain, run, nbytes, keys, f"{run_id}-{nbytes}") for nbytes in order}
     checks = [moved["checks"] for moved in seen.values()]

@@ -1,4 +1,4 @@
-"""The progress file: how far a sweep is, and how long the rest should take."""
+"""The progress file: runs done and time left."""
 
 from __future__ import annotations
 
@@ -15,25 +15,23 @@ from paretopipe_runtime.orchestrator.runs import Run
 
 
 class Progress:
-    """Keep the progress file of one cell.
+    """Progress file of one cell.
 
-    The time left is the plan's estimate for the runs to come, scaled by how measured runs compared
-    with theirs, here and in the cells before; a split that has been measured stands for itself.
-    Rounds that drifted count once more, and of those to come some do.
+    Time left: the median of measured splits, the estimate of others scaled by the pace so far, and
+    repeats of drifted rounds, seen and expected.
 
     Parameters
     ----------
     path : Path or None
-        Where to keep it; None keeps none.
-    cell_id : str
+        None writes no file.
     runs : list of Run
-        All that the plan has.
+        All of the plan.
     done : dict
-        The valid records of those that need not be measured, by key.
+        Valid records by run key.
     estimate_s : dict
-        The estimated seconds of each split, by its name.
+        Estimated seconds by split name.
     others : list of Learned
-        What other cells of the sweep showed.
+        The sweep's other cells.
     """
 
     def __init__(
@@ -73,34 +71,31 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """All runs, those of a repeated round twice."""
+        """All runs, counting those of a repeated round twice."""
         return int(self._state["runs_total"])
 
     @property
     def left(self) -> int:
-        """Runs without a valid record."""
         return len(self._left)
 
     def add(self, runs: Sequence[Run]) -> None:
-        """Add runs that the plan did not have at first, or that are measured once more."""
+        """Add runs of further or repeated rounds."""
         added = {run.key: run.split for run in runs if run.key not in self._left}
         self._repeats = max(self._repeats, *(run.repeat for run in runs), 0)
         self._left.update(added)
         self._state["runs_total"] += len(added)
 
     def foresee(self, waiting: int, to_come: int, judged: int, drifted: int) -> None:
-        """Note how many rounds wait to be measured again, are to come, were judged, drifted."""
+        """Set how many rounds await a repeat, are to come, were judged, drifted."""
         self._waiting, self._to_come = waiting, to_come
         self._judged, self._drifted = judged, drifted
 
     def begin(self, run: Run, again: str = "") -> None:
-        """Show a run that starts, and why it is measured again."""
         place = f", {again}" if again else f" repeat {run.repeat}/{self._repeats}"
         self._state["current"] = f"{run.split}{place}"
         self.write()
 
     def end(self, run: Run, row: dict[str, Any]) -> None:
-        """Count a record."""
         status = row["status"]
         if status == "ok":
             self._left.pop(run.key, None)
@@ -114,7 +109,6 @@ class Progress:
 
     @property
     def learned(self) -> Learned:
-        """The cell's pace so far, for cells after it."""
         ratios = [
             statistics.median(times) / self._estimate_s[split]
             for split, times in self._measured_s.items()
@@ -125,7 +119,7 @@ class Progress:
         return Learned(ratio, runs, self._judged, self._drifted)
 
     def left_s(self) -> tuple[float, float]:
-        """Return the seconds that the rest should take, and their deviation."""
+        """Return the seconds left and their standard deviation."""
         pace = Pace.of(self._others, self.learned)
         known_s = guessed_s = 0.0
         for split in self._left.values():
@@ -144,7 +138,6 @@ class Progress:
         return statistics.median(times) if times else pace.ratio * self._estimate_s.get(split, 0.0)
 
     def write(self, *, finished: bool = False) -> None:
-        """Replace the file."""
         if self._path is None:
             return
         self._state["finished"] = finished

@@ -1,7 +1,7 @@
-"""Records: what one run saw, and whether it counts.
+"""Records of runs, and their validity.
 
-A run that cannot prove its output is invalid, not slow. The rules look only at proofs and
-covariates, never at the latency or throughput they would excuse; one catches what no link can do.
+A run without proof of its outputs is invalid, not slow. Rules read proofs and covariates, never the
+figures they would excuse, except to reject the impossible.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
 
 
 def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> dict[str, Any]:
-    """Return the record's measured part, `status` included."""
+    """Return the record's measured part."""
     batches = run.warmup_batches + run.latency_batches + run.throughput_batches
     phase_of = ["warmup"] * run.warmup_batches + ["latency"] * run.latency_batches
     phase_of += ["throughput"] * run.throughput_batches
@@ -73,7 +73,6 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
 def proof_of(
     engine: str, prepared: Prepared, ready: list[dict[str, Any]], seen: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the outputs' proof for a record, with what they were compared with."""
     return {
         **{key: seen[key] for key in ("max_rel_err", "argmax_equal", "batches_checked")},
         "tolerance": ENGINES[engine].tolerance,
@@ -86,7 +85,7 @@ def proof_of(
 def hosts_of(
     workers: Sequence[Worker], ready: list[dict[str, Any]], reports: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return each host's description, with what it counted during the run."""
+    """Merge each host's description and counters."""
     return {
         worker.host: {**answer["host"], **report["host"]}
         for worker, answer, report in zip(workers, ready, reports, strict=True)
@@ -100,7 +99,7 @@ def status_of(checks: dict[str, bool]) -> str:
 
 
 def unproved(proof: dict[str, Any], tolerance: float, batches: int) -> dict[str, bool]:
-    """Check the outputs of so many batches, by the reason for which they do not count."""
+    """Return a flag for each reason to reject the outputs."""
     error = proof["max_rel_err"]
     return {
         "non_finite": not proof["finite"],
@@ -110,18 +109,17 @@ def unproved(proof: dict[str, Any], tolerance: float, batches: int) -> dict[str,
 
 
 def security(chain: Chain) -> str:
-    """Return what protected a run's connections: ``hmac`` their set-up, ``tls`` every byte."""
+    """Return ``hmac`` (authenticated set-up), ``tls`` (every byte) or ``rpc-insecure``."""
     if chain.backend != "socket":
         return "rpc-insecure"
     return "tls" if chain.transport == "tls" else "hmac"
 
 
 def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
-    """Images per second, bounded from both sides.
+    """Return images per second, bounded from both sides.
 
-    `img_s` counts from the first start to the last completion: filling the pipe costs it a little,
-    and completions that bunch on a slow link cannot inflate it. `steady_img_s` counts between
-    completions: nearer the truth where they come evenly, too high where they bunch.
+    `img_s`, from first start to last completion, pays for filling the pipeline. `steady_img_s`,
+    between completions, is nearer the truth if they come evenly, too high if they bunch.
     """
     completions = phase["completion_s"]
     images = plan.workload.batch_size * len(completions)
@@ -167,7 +165,6 @@ def _stages(
 
 
 def _gpu(report: dict[str, Any], phase_of: list[str]) -> dict[str, Any]:
-    """Return a GPU's own figures; `compute_s` has all of its three steps."""
     if "gpu" not in report:
         return {}
     batch_ids = [batch_id for batch_id, _, _ in report["batches"]]
@@ -183,7 +180,7 @@ def _gpu(report: dict[str, Any], phase_of: list[str]) -> dict[str, Any]:
 def _hops(
     plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any], phase_of: list[str]
 ) -> list[dict[str, Any]]:
-    """One entry a hop; the last one carries predictions to the orchestrator."""
+    """Return one entry per hop, the last one to the orchestrator."""
     reports = seen["reports"]
     hosts = [worker.host for worker in run.workers] + ["orchestrator"]
     hops = []
@@ -206,7 +203,7 @@ def _hops(
             hop["receive_s"] = _by_phase(arrivals, phase_of)
         else:
             hop["bytes_received"] = seen["proof"]["payload_received"]
-        if plan.chain.transport == "tls":  # as agreed on by the two ends
+        if plan.chain.transport == "tls":
             arrived = reports[index + 1] if index + 1 < len(reports) else seen["proof"]
             hop["cipher"] = arrived.get("cipher")
         hops.append(hop)
@@ -214,16 +211,11 @@ def _hops(
 
 
 def throttled(hosts: dict[str, dict[str, Any]]) -> bool:
-    """Tell whether one was short of voltage, capped, throttled or near its limit meanwhile.
-
-    Only the bits that were live then count: those the firmware keeps tell of earlier times.
-    """
+    """Tell whether a host was throttled or undervolted; sticky bits may be of earlier."""
     return any(int(host["throttled_live"] or "0", 16) for host in hosts.values())
 
 
 def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
-    """Return the hosts that were restarted during the run."""
-
     def told(answers: list[dict[str, Any]]) -> Boots:
         names = (worker.host for worker in run.workers)
         return {
@@ -235,10 +227,7 @@ def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
 
 
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
-    """Tell whether the first hop, the shaped one, carried more than it can, or sooner.
-
-    A chain of one has none: only predictions leave it, on a way that need not be shaped.
-    """
+    """Tell whether the first hop, the shaped one, was faster than its link allows."""
     if len(record["stages"]) < 2:
         return False
     if min(record["latency"]["batch_s"]) * WIRE_SLACK < plan.network.least_delay_s:

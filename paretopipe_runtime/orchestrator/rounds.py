@@ -1,11 +1,8 @@
-"""Rounds: which of a cell's runs come next, and whether a round has to be measured again.
+"""Rounds: the order of a cell's runs, and repeats after drift.
 
-A round is all runs of one repeat: the sentinel that opens it, its splits and end points in random
-order, the sentinel that closes it. What the two sentinels differ by, beyond what any two runs of
-one split do, is drift of the hosts or the link. A profile's rounds have no sentinels. What records
-call a ``block_pass`` is the pass of a round.
-
-Everything here is a function of the records, so a sweep that stops anywhere goes on from there.
+A round is all runs of one repeat: an opening sentinel, splits and end points in random order, a
+closing sentinel. Sentinels that differ by more than two runs of one split do show drift. Records
+call a round's pass ``block_pass``. All derived from the records, so resumable.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from typing import Any
 
 from paretopipe_runtime.orchestrator.runs import Run
 
-#: Robust standard deviations of the difference between two runs of one split; beyond them is drift.
+#: Limit of drift, in robust standard deviations of the difference between two runs of one split.
 DEVIATIONS = 3.0
 _NORMAL = 1.4826  # a normal distribution's standard deviation over its median absolute one
 _FEWEST = 5  # differences that a scatter is taken from
@@ -28,7 +25,7 @@ _FEWEST = 5  # differences that a scatter is taken from
 
 @dataclass(frozen=True)
 class Round:
-    """All runs of one repeat; `opening` and `closing` are None where there is no sentinel."""
+    """All runs of one repeat; a profile's has no sentinels."""
 
     number: int
     members: tuple[Run, ...]
@@ -37,35 +34,31 @@ class Round:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Every run in the order to measure them."""
         return tuple(run for run in (self.opening, *self.members, self.closing) if run)
 
 
 @dataclass(frozen=True)
 class Shift:
-    """What the sentinel lost or gained from its opening to its closing: close / open - 1."""
+    """Relative change from the opening to the closing sentinel: close / open - 1."""
 
     latency: float
     throughput: float
 
     @property
     def largest(self) -> float:
-        """The larger of the two, without its sign."""
         return max(abs(self.latency), abs(self.throughput))
 
     def beyond(self, limit: Shift) -> bool:
-        """Tell whether either is past its limit: half as much is as far as twice as much."""
+        """Tell whether either is past its limit on a log scale, where half is as far as double."""
         return _far(self.latency, limit.latency) or _far(self.throughput, limit.throughput)
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A verdict on a cell's first passes: which rounds moved `beyond` the `limit`, by number.
+    """Verdict on a cell's first passes: the `limit`, and the numbers of the rounds beyond it.
 
-    The limit of either measure is what two runs of one split differ by in this cell, three robust
-    standard deviations of it, and `floor` at least. That is a matter of size alone: no run's being
-    fast or slow changes what is repeated. The scatter is that of the first `repeats` rounds, which
-    hold every split: what a cell is asked for later leaves the verdict on them as it was.
+    The limit is `DEVIATIONS` times the scatter between runs of one split, and `floor` at least;
+    only the first `repeats` rounds count, so that further rounds leave earlier verdicts alone.
     """
 
     limit: Shift
@@ -73,7 +66,7 @@ class Drift:
 
     @classmethod
     def of(cls, rounds: Iterable[Round], log: Log, floor: float, repeats: int) -> Drift:
-        """Judge the rounds that have both sentinels; with a floor of 0 none is ever beyond."""
+        """Judge the rounds that have both sentinels, none if `floor` is 0."""
         rounds = list(rounds)
         whole = [round_ for round_ in rounds if round_.number <= repeats]
         limit = Shift(*(max(floor, math.expm1(DEVIATIONS * s)) for s in _scatter(whole, log)))
@@ -81,17 +74,13 @@ class Drift:
         return cls(limit, tuple(number for number, s in shifts if s and s.beyond(limit)))
 
     def to_record(self) -> dict[str, Any]:
-        """Return it as the records file keeps it, for the report."""
         limit = {"latency": self.limit.latency, "throughput": self.limit.throughput}
         return {"limit": limit, "beyond": list(self.beyond)}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One run to measure now, in one pass of its round.
-
-    `shift` is why the round is measured again; None in its first pass.
-    """
+    """One run to measure; `shift` is the drift of the pass before, if any."""
 
     round: Round
     round_pass: int
@@ -100,7 +89,7 @@ class Step:
 
     @property
     def again(self) -> str:
-        """Why the round is measured again, for the progress line; empty in its first pass."""
+        """The reason for a repeat, for the progress line."""
         if self.shift is None:
             return ""
         shifted = f"sentinel shifted {100 * self.shift.largest:.0f} %"
@@ -108,7 +97,7 @@ class Step:
 
 
 class Log:
-    """What the records say of each run, pass by pass. The latest valid attempt counts."""
+    """Index of valid records by run and pass; the latest counts."""
 
     def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
         self._seen = 0
@@ -118,7 +107,6 @@ class Log:
             self.add(record)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take in the record of one more run."""
         self._seen += 1
         key, round_pass = record["run_key"], record.get("block_pass", 1)
         self._passes[key] = max(self._passes.get(key, 1), round_pass)
@@ -129,21 +117,21 @@ class Log:
             self._valid[key, round_pass] = (self._seen, measured)
 
     def round_pass(self, round_: Round) -> int:
-        """Which pass a round is in: the latest that any of its runs has a record of."""
+        """Return the latest pass that has a record."""
         return max(self._passes.get(run.key, 1) for run in round_.runs)
 
     def measured(self, run: Run, round_pass: int) -> tuple[float, float] | None:
-        """Latency and throughput of the run's valid record; None where there is none."""
+        """Return latency and throughput of the run's valid record."""
         valid = self._valid.get((run.key, round_pass))
         return valid[1] if valid else None
 
     def when(self, run: Run | None, round_pass: int) -> int | None:
-        """The place of the run's valid record in the file; None where there is none."""
+        """Return the position of the run's valid record in the file."""
         valid = self._valid.get((run.key, round_pass)) if run else None
         return valid[0] if valid else None
 
     def shift(self, round_: Round, round_pass: int) -> Shift | None:
-        """What the round's sentinel shifted by in one pass; None where it did not run twice."""
+        """Return the sentinels' shift in one pass if both have run."""
         if round_.opening is None or round_.closing is None:
             return None
         opened = self.measured(round_.opening, round_pass)
@@ -154,7 +142,6 @@ class Log:
 
 
 def rounds_of(runs: Iterable[Run]) -> list[Round]:
-    """Return the rounds that `runs`, in their order, make."""
     rounds = []
     for number, group in itertools.groupby(runs, key=lambda run: run.repeat):
         own = list(group)
@@ -166,20 +153,18 @@ def rounds_of(runs: Iterable[Run]) -> list[Round]:
 
 
 def steps(rounds: Iterable[Round], log: Log, attempts: int) -> Iterator[Step]:
-    """Yield what each round's latest pass lacks, until nothing is left that may be tried.
+    """Yield the missing runs of each round's latest pass, each at most `attempts` times.
 
-    What came of a step is added to `log` before the next one is asked for. One run is tried
-    `attempts` times at most.
+    Add each result to `log` before the next step.
     """
     for round_ in rounds:
         yield from _pass(round_, log, log.round_pass(round_), attempts)
 
 
 def again(rounds: Iterable[Round], log: Log, drift: Drift, attempts: int) -> Iterator[Step]:
-    """Yield, as `steps` does, the second and last pass of every round that drifted in its first.
+    """Yield a second, last pass of every round that drifted.
 
-    After all first passes, for only these tell how much runs scatter; and what disturbed a round
-    may well be over by then.
+    Follows all first passes: these give the scatter, and the disturbance may be over by then.
     """
     for round_ in rounds:
         if round_.number in drift.beyond and log.round_pass(round_) == 1:
@@ -187,10 +172,9 @@ def again(rounds: Iterable[Round], log: Log, drift: Drift, attempts: int) -> Ite
 
 
 def remaining(round_: Round, log: Log, round_pass: int) -> list[Run]:
-    """Return what a pass of the round still lacks, in the order to measure it.
+    """Return the missing runs of a pass, in order.
 
-    Sentinels stand around something: where no member is missing, none is opened for, and a closing
-    one has to come after every member, those of a resumed or enlarged round too.
+    No opening sentinel without missing members; a closing one must follow every member.
     """
     members = [run for run in round_.members if log.when(run, round_pass) is None]
     if not members:
@@ -200,14 +184,14 @@ def remaining(round_: Round, log: Log, round_pass: int) -> list[Run]:
 
 
 def needed(round_: Round, log: Log) -> list[Run]:
-    """Return what the round's pass has and what it lacks: no sentinel around what is over."""
+    """Return the pass's measured and missing runs."""
     round_pass = log.round_pass(round_)
     left = remaining(round_, log, round_pass)
     return [run for run in round_.runs if run in left or log.when(run, round_pass) is not None]
 
 
 def outstanding(rounds: Iterable[Round], log: Log) -> list[Run]:
-    """Return what the rounds' passes still lack, in the order to measure it."""
+    """Return the missing runs of all rounds, in order."""
     return [run for round_ in rounds for run in remaining(round_, log, log.round_pass(round_))]
 
 
@@ -220,10 +204,9 @@ def _pass(round_: Round, log: Log, round_pass: int, attempts: int) -> Iterator[S
 
 
 def _scatter(rounds: Sequence[Round], log: Log) -> tuple[float, float]:
-    """Return how far two runs of one split differ, by the logarithms of each measure.
+    """Return the log scatter between two runs of one split.
 
-    Of every two rounds, the differences of all splits that both have, without what moved the rounds
-    as a whole: the middle one. 0 where there are too few.
+    For each pair of rounds: differences of common splits less their median, the rounds' own shift.
     """
     seen = [
         {
@@ -253,10 +236,9 @@ def _far(shift: float, limit: float) -> bool:
 def _next(
     round_: Round, log: Log, round_pass: int, tried: Mapping[str, int], attempts: int
 ) -> Run | None:
-    """Return the run to measure now, None where the pass is over.
+    """Return the next run, None at the end of the pass.
 
-    A member that failed is tried again once the others had their turn; a sentinel at once, for its
-    place is what it is for.
+    A failed member is retried after the others; a sentinel at once, as its place matters.
     """
     left = [run for run in remaining(round_, log, round_pass) if tried[run.key] < attempts]
     if left and left[0].role == "open":
@@ -268,7 +250,6 @@ def _next(
 
 
 def _to_close(round_: Round, log: Log, round_pass: int) -> bool:
-    """Whether the pass was opened, and not closed after its latest member."""
     latest = max(log.when(run, round_pass) or 0 for run in round_.members)
     opened = log.when(round_.opening, round_pass)
     closed = log.when(round_.closing, round_pass)

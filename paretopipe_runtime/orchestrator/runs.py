@@ -1,7 +1,7 @@
-"""Runs: which a plan has, in which order, under which key, and how one is measured.
+"""Runs of a plan: their order and keys.
 
-A *run* is one fresh launch that becomes one record: of a cell for one split and one repeat, the
-replicate of every statistic; of a profile for one host, or for a link.
+A *run* is one fresh launch and one record: of a split and a repeat, of a profiled host, or of a
+link.
 """
 
 from __future__ import annotations
@@ -25,19 +25,16 @@ if TYPE_CHECKING:
 
 Member = TypeVar("Member")
 
-#: Most seconds that one phase of a run spends on the wire before its batches are cut down.
+#: Transfer seconds per phase beyond which its batches are cut down.
 TRANSFER_BUDGET_S = 60.0
 
-#: What a run is for: a split's replicate, everything on one host, or a look at the round's drift.
+#: Replicate of a split, whole model on one host, or a sentinel.
 Role = Literal["split", "end_point", "open", "close"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One fresh launch: a chain of workers cut at `cuts`, and how many batches each phase has.
-
-    `repeat` is the number of its round.
-    """
+    """One fresh launch; `repeat` is the number of its round."""
 
     cuts: Cuts
     workers: tuple[Worker, ...]
@@ -56,37 +53,33 @@ class Run:
 
     @functools.cached_property
     def key(self) -> str:
-        """16 hex digits over every factor: the identity of a measurement."""
+        """First 16 hex digits of a SHA-256 over every factor."""
         return hashlib.sha256(canonical(self.factors)).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class More:
-    """Splits that are brought to `repeats` repeats, in further rounds of their own."""
+    """Further rounds that bring `splits` to `repeats` repeats."""
 
     splits: tuple[Cuts, ...]
     repeats: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the plan in the records keeps it."""
         return {"splits": [*map(list, self.splits)], "repeats": self.repeats}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> More:
-        """Rebuild it from there."""
         return cls(tuple(map(tuple, fields["splits"])), fields["repeats"])
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a plan has measured: its runs in their order, and how one of them is.
+    """A plan's runs in order, and the functions that measure them.
 
-    `kind` is that of the records, `document` the plan as they keep it. `measure` takes a run, the
-    nodes' keys and a name for the launch, works in a process of its own and returns the measured
-    part of the record, `status` included; `about` is what a record says whatever comes of its run.
-    `estimate_s` has seconds by the runs' `split`. The first `repeats` rounds hold every split; one
-    that drifts by more than `drift_limit` is measured once more, 0: none is. `more` returns the
-    work with further rounds, None where the records ask for none.
+    `document` is the plan as recorded. `measure` runs in its own process and returns the record's
+    measured part, `about` the part known beforehand. `estimate_s` is by split name. The first
+    `repeats` rounds hold every split; `drift_limit` 0 repeats none. `more` adds further rounds, if
+    any.
     """
 
     kind: str
@@ -104,21 +97,19 @@ class Work:
 def expand(
     plan: Plan, hop_bytes: Callable[[Cuts], list[int]], more: Sequence[More] = ()
 ) -> list[Run]:
-    """Return every run of `plan` in the order to measure them.
+    """Return every run in measuring order, independent of results so that a sweep can resume.
 
-    Nothing here depends on what was measured, so that an interrupted sweep finds its runs again.
-
-    Randomised complete blocks: round r has every split and both end points once, in an order seeded
-    by plan and round, so that drift does not pass for a difference between splits. A sentinel, the
-    same split every time, opens and closes each round.
+    Randomised complete blocks: each round has every split and end point once, shuffled, so that
+    drift does not pass for a difference between splits. The same split opens and closes each round
+    as sentinel.
 
     Parameters
     ----------
     plan : Plan
     hop_bytes : callable
-        The payload bytes that one batch moves over each hop, given the cut points.
+        Payload bytes per batch and hop for given cut points.
     more : sequence of More
-        Further rounds, with sentinels and without end points, after those of the plan.
+        Further rounds, without end points.
     """
     runs: list[Run] = []
 
@@ -137,7 +128,7 @@ def expand(
 
 
 def shuffled(seed: int, cell_id: str, repeat: int, members: Sequence[Member]) -> list[Member]:
-    """Return `members` in the order of one repeat: seeded, so that drift favours none of them."""
+    """Return `members` in a random order seeded per repeat."""
     order = list(members)
     source = random.Random(f"{seed}|{cell_id}|{repeat}")  # nosec B311 # anyone may foretell it
     source.shuffle(order)
@@ -145,23 +136,20 @@ def shuffled(seed: int, cell_id: str, repeat: int, members: Sequence[Member]) ->
 
 
 def end_points(plan: Plan) -> tuple[Cuts, ...]:
-    """Return everything on the first host, and everything on the last; no plan, no end points.
+    """Return the cuts that put the whole model on the first and on the last host, if planned.
 
-    On the last: the stages before have no block and send the input on, for it is made at the edge.
+    The input is made on the first: stages before the last pass it on.
     """
     return ((), (0,) * (len(plan.chain.workers) - 1)) if plan.end_points else ()
 
 
 def sentinel_cuts(plan: Plan) -> Cuts:
-    """Return the plan's middle split: blocks on every host, and neither end's traffic."""
+    """Return the middle split: blocks on every host, moderate traffic."""
     return sorted(plan.splits)[len(plan.splits) // 2]
 
 
 def _rounds(plan: Plan, more: Sequence[More]) -> list[list[Cuts]]:
-    """The splits of each round: the plan's repeats, then what each entry of `more` adds to them.
-
-    An entry's rounds hold all of its splits: a split alone in a round tells nothing of the others.
-    """
+    """Return the splits of each round; a further one holds all of its entry's, to be comparable."""
     rounds = [list(plan.splits) for _ in range(plan.repeats)]
     for further in more:
         have = Counter(cuts for splits in rounds for cuts in splits)
@@ -178,7 +166,7 @@ def run_of(
     order: int = 0,
     role: Role = "split",
 ) -> Run:
-    """Return the run that a plan has for some cut points in some round, under its key."""
+    """Return a split's run; slow links get fewer batches."""
     chain, phases = plan.chain, plan.phases
     workers = chain.workers[: len(cuts) + 1]
     transfer_s = max(map(chain.network.transfer_s, hop_bytes(cuts)))
