@@ -1,4 +1,4 @@
-"""Cells and their splits: medians with ranges, and what is missing."""
+"""Cells and their splits: medians, ranges, and missing measurements."""
 
 from __future__ import annotations
 
@@ -32,22 +32,17 @@ _OF_STAGE = [figure.name for figure in measures.of("stage") if not figure.is_tex
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage of a split took on its host."""
-
     host: str
     allocator: str = ""  # empty where the records do not say
     device: str = ""  # "cpu", "cuda", "cuda:1"; empty where the records do not say
     figures: Mapping[str, Spread | None] = field(default_factory=dict)
 
     def __getitem__(self, figure: str) -> Spread | None:
-        """Return a figure of `contract.measures`."""
         return self.figures[figure]
 
 
 @dataclass(frozen=True)
 class Split:
-    """One way to cut the model, with everything measured about it."""
-
     name: str
     cuts: Cuts
     row_id: str
@@ -57,52 +52,55 @@ class Split:
     hops: tuple[tuple[str, Spread | None], ...]  # between stages: label, bytes per batch
     phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
     attempts: int
-    invalid: int  # of the attempts: those that failed or may not count, whatever came of a rerun
-    # By figure one value a counted run, and the `repeat` of each.
+    invalid: int  # of the attempts: failed or invalid, even if a rerun succeeded
+    # By figure, and ``repeat``: one value per counted run.
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __getitem__(self, figure: str) -> Spread | None:
-        """Return a figure of `contract.measures`, of whole runs."""
         return self.figures[figure]
 
     @property
     def runs(self) -> int:
-        """How many runs the medians stand on."""
         return max((value.n for one in OBJECTIVES if (value := self.of(one))), default=0)
 
     def of(self, objective: Objective) -> Spread | None:
-        """Return what was measured of an objective."""
         return self.figures.get(objective.figure)
 
     def median(self, objective: Objective) -> float:
-        """Return the median of an objective that was measured."""
+        """Return an objective's median.
+
+        Raises
+        ------
+        ValueError
+            If not measured.
+        """
         value = self.figures[objective.figure]
         if value is None:
             raise ValueError(f"{self.name} has no counted run with its {objective.name}")
         return value.median
 
     def rank(self, *objectives: Objective) -> tuple[float, ...]:
-        """Return what sorts the best split first, by the first objective, then by the next."""
+        """Return a sort key, the best split first."""
         return tuple(self.median(o) if o.lower else -self.median(o) for o in objectives)
 
     def loss(self, objective: Objective, best: Split) -> float:
-        """Return by how much less, as a ratio - 1, this split is than another: 0.28 for 28 %."""
+        """Return how much worse than `best` this is, as a ratio - 1: 0.28 for 28 %."""
         return objective.gain(best.median(objective), self.median(objective)) - 1
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A model, how it is computed and moved, on which hosts, over which network; and its splits."""
+    """Splits of one model, variant, pairing and scenario."""
 
     id: str
     model: str
-    variant: Variant  # how it is computed and moved, by the keys of `contract.factors`
+    variant: Variant  # by the keys of `contract.factors`
     pairing: str
     hosts: tuple[str, ...]
     scenario: str
     asked: dict[str, Any] | None
-    settings: Record  # the factors that every run counted here shares
-    unlocked: bool  # whether a backend without authentication was open while it was measured
+    settings: Record  # factors common to all counted runs
+    unlocked: bool  # measured with a backend open without authentication
     plan: Record
     splits: tuple[Split, ...]
     planned: tuple[Cuts, ...]
@@ -111,12 +109,11 @@ class Cell:
 
     @property
     def measured(self) -> tuple[Split, ...]:
-        """The splits with at least one counted run."""
         return tuple(split for split in self.splits if split.runs)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """The objectives that every counted run has a positive number of."""
+        """The required objectives, and those that are positive in every counted run."""
         done = [split for split in (*self.splits, *self.end_points) if split.runs]
 
         def whole(objective: Objective) -> bool:
@@ -126,20 +123,19 @@ class Cell:
         return tuple(one for one in OBJECTIVES if one.required or whole(one))
 
     def best(self, objective: Objective) -> Split:
-        """Return the measured split with the best median; of equal ones the better otherwise."""
+        """Return the measured split with the best median, ties broken by other objectives."""
         rest = [other for other in self.objectives if other is not objective]
         return min(self.measured, key=lambda split: (split.rank(objective, *rest), split.cuts))
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names of the planned splits that have no counted run."""
         return tuple(
             split.name for split in self.splits if split.cuts in self.planned and not split.runs
         )
 
 
 def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) -> list[Cell]:
-    """Return a cell for every plan and every run seen, in the paper's order."""
+    """Return a cell for every plan and run seen, in the paper's order."""
     proposed: dict[str, list[Record]] = {}
     for line in lines:
         proposed.setdefault(line["plan"]["cell_id"], []).append(line["plan"])
@@ -169,7 +165,7 @@ def _cell(
 ) -> Cell:
     factors = settings(basis) if basis else {}
     plan = plans.in_force(proposed, factors)
-    # What was measured, where anything was; the plan's intention before that.
+    # Measured settings override planned ones.
     known = {**plan, **factors}
     model = str(known.get("model"))
     scenario = plan.get("scenario") or factors.get("scenario")
@@ -178,7 +174,7 @@ def _cell(
     registered = MODELS[model].blocks if model in MODELS else None
     planned = plans.cuts(plan, blocks.get(model) or registered)
     seen = {split.cuts for split in splits}
-    # A planned split without a record gets a row that says so, not no row.
+    # Planned splits without a record get an empty row.
     splits += [_split(groups, (cell_id, SPLIT, dashed(c))) for c in planned if c not in seen]
     ends = (_split(groups, key) for key in groups.of(cell_id, END_POINT))
     return Cell(

@@ -1,4 +1,4 @@
-"""How far the middle split moved between the two ends of a round: was the round one condition?"""
+"""Shifts of the sentinel between the two ends of a round."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from reports.objectives import OBJECTIVES
 
 @dataclass(frozen=True)
 class Drift:
-    """What a round's closing sentinel measured of its opening one, less 1."""
+    """Closing over opening sentinel, less 1."""
 
     round: int
     block_pass: int
-    shifts: tuple[float, ...]  # of each required objective; none where not both are valid
+    shifts: tuple[float, ...]  # of each required objective; empty unless both are valid
 
 
 def drifts(frame: pd.DataFrame) -> dict[str, tuple[Drift, ...]]:
-    """Return the drifts of each cell, by round and pass; superseded passes too."""
+    """Return each cell's drifts by round and pass, superseded passes included."""
     rows = frame[(frame["role"] == SENTINEL) & frame["repeat"].notna()]
-    # Under other settings it says nothing about this cell's rounds.
+    # Not those under other settings.
     known = rows["excluded"].str.startswith(("sentinel", "superseded"))
     rows = rows.assign(usable=known).sort_values("attempt", kind="stable")
-    # By cut points too: under other splits another one is in the middle.
+    # By cut points too: another plan's middle split is another.
     found: dict[tuple[str, int, int, str], dict[str, list[float]]] = {}
     names = ["cell_id", "repeat", "block_pass", "sentinel", "cuts"]
     figures = [objective.figure for objective in OBJECTIVES if objective.required]

@@ -1,4 +1,4 @@
-"""Cells by their factors: what each has, what it is called, and which tell cells apart."""
+"""Factors of cells: values, words, and the selection of those to name."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from reports.words import pairing_name
 
 
 class Placed(Protocol):
-    """What has a variant, on some hosts, somewhere: a cell."""
+    """A cell, as far as naming needs it."""
 
     @property
     def variant(self) -> Variant:
-        """The value of each factor, by key."""
+        """Values by factor key."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The host of each stage."""
+        """By stage."""
 
     @property
     def pairing(self) -> str:
-        """What the chain of hosts is called."""
+        """Name of the chain of hosts."""
 
     @property
     def scenario(self) -> str:
-        """What the network is called."""
+        """Name of the network."""
 
 
 def variant(plan: Record, factors: Record) -> Variant:
-    """Return the value of each factor, one a stage where it is by host, by key.
+    """Return a cell's values by factor key, a tuple over stages if per host.
 
-    Nothing where no stage differs from the default, or where records do not say what is always
-    said: such a factor of hosts may have been at any value. A plan that leaves it out means what
-    its runtime's default was, so the runs are asked first.
+    The tuple is empty if all are the default, or if an always-named factor is not recorded. Runs
+    override the plan, which may rely on its runtime's defaults.
     """
     known, workers = {**plan, **factors}, plan.get("workers") or []
     found = Variant()
@@ -53,7 +52,7 @@ def variant(plan: Record, factors: Record) -> Variant:
 
 
 def at_stage(cell: Placed, factor: Factor, stage: int) -> str:
-    """Return a factor's value at one stage; without a word in the records, its default."""
+    """Return a factor's value at one stage."""
     value = cell.variant[factor.key]
     if not factor.per_host:
         return str(value)
@@ -61,7 +60,7 @@ def at_stage(cell: Placed, factor: Factor, stage: int) -> str:
 
 
 def phrase(factor: Factor, cell: Placed) -> str:
-    """Return what a cell has of a factor in words: of all its stages, or which host has which."""
+    """Return a factor's value in words, with hosts where they differ."""
     value = cell.variant[factor.key]
     if not factor.per_host:
         return factor.word(value)
@@ -78,17 +77,16 @@ def phrase(factor: Factor, cell: Placed) -> str:
 
 
 def unrecorded(factor: Factor) -> str:
-    """Return what is said of a factor where records do not state it."""
     return f"{factor.option} not recorded"
 
 
 def rank(cell: Placed) -> tuple[Any, ...]:
-    """Sort the defaults first."""
+    """Return a sort key, defaults first."""
     return tuple(factor.rank(cell.variant[factor.key]) for factor in BY_HOSTS)
 
 
 def place_name(cell: Placed) -> str:
-    """Return the factors for an id: the defaults only where they are always named."""
+    """Return the variant as part of an id."""
     parts: list[str] = []
     for factor in FACTORS:
         value = cell.variant[factor.key]
@@ -101,17 +99,16 @@ def place_name(cell: Placed) -> str:
 
 @dataclass(frozen=True)
 class Naming:
-    """The keys of the factors that a report has to name; a plain report names none."""
+    """Keys of the factors that a report has to name."""
 
     keys: frozenset[str]
 
     @classmethod
     def of(cls, cells: Sequence[Placed]) -> Naming:
-        """Find out what these cells differ in, or have other than the default."""
+        """Find the factors that differ between `cells` or from the default."""
         return cls(frozenset(factor.key for factor in FACTORS if _tells(factor, cells)))
 
     def without(self, factor: Factor) -> Naming:
-        """Return the naming that leaves one factor out."""
         return Naming(self.keys - {factor.key})
 
     def over(self, cell: Placed) -> str:
@@ -124,13 +121,12 @@ class Naming:
         return ", ".join(named)
 
     def place(self, cell: Placed) -> str:
-        """Return 'Pi-to-Pi, baseline, over PyTorch RPC': where a cell was measured, and how."""
+        """Return 'Pi-to-Pi, baseline, over PyTorch RPC'."""
         parts = (pairing_name(cell.pairing), cell.scenario, self.over(cell))
         return ", ".join(part for part in parts if part)
 
 
 def _tells(factor: Factor, cells: Sequence[Placed]) -> bool:
-    """Whether a factor has to be named; what is exceptional is, wherever it is."""
     if factor.of_hosts:  # said at the head of a page where all are alike
         return len({cell.variant[factor.key] for cell in cells}) > 1
     usual = ({factor.word(factor.default)}, {unrecorded(factor)})

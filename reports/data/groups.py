@@ -1,7 +1,6 @@
-"""The table of all attempts, summed up by cell, role and cut points in one go.
+"""Aggregates of the table by cell, role and cut points, all in one pass.
 
-Asking a table of 100,000 rows once for each number of each split takes minutes; this takes a
-second for all of them.
+One second for 100,000 rows; a query per number takes minutes.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _KEYS = ["cell_id", "role", "cuts"]
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of n runs with the lowest and the highest of them."""
+    """Median and range of n runs."""
 
     median: float
     low: float
@@ -37,14 +36,14 @@ class Spread:
 
 
 class Groups:
-    """Every attempt that is no sentinel, by cell, role and cut points."""
+    """All attempts but sentinels, by cell, role and cut points."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         rows = frame[frame["role"] != SENTINEL]
         counted = rows[rows["counted"]]
         texts = rows.groupby(_KEYS, sort=False)[["split", *_texts(rows)]].first()
         self._first = _table(texts)
-        # Neither a run never started nor one under other settings was an attempt at this.
+        # Not runs that never started, nor those under other settings.
         tried = ~rows["excluded"].str.startswith(("skipped", "settings"))
         self._tried = tried.groupby([rows[key] for key in _KEYS]).sum().to_dict()
         bad = rows["excluded"].str.startswith(("invalid", "failed", "incomplete"))
@@ -67,43 +66,41 @@ class Groups:
         self._unlocked = set(counted[counted["security"] == "rpc-insecure"]["cell_id"])
 
     def of(self, cell_id: str, role: str) -> list[Key]:
-        """Return what was attempted in a cell, in order of appearance."""
+        """Return a cell's keys of one role, in order of appearance."""
         return [key for key in self._cells.get(cell_id, []) if key[1] == role]
 
     def first(self, key: Key, column: str) -> str | None:
-        """Return the first text that the attempts state, counted or not."""
+        """Return the first text of any attempt."""
         return _text(self._first.get(key, {}).get(column))
 
     def phases(self, key: Key) -> tuple[str, ...]:
-        """Return how many batches the counted runs had in each phase."""
+        """Return the batches per phase."""
         return tuple(_text(self._phases.get(key, {}).get(name)) or "?" for name in PHASES)
 
     def spread(self, key: Key, column: str) -> Spread | None:
-        """Return median, lowest and highest of the counted runs, or None without any."""
+        """Return a column's spread over the counted runs."""
         median, low, high, n = (part.get(key, {}).get(column) for part in self._spreads)
         if not n or median is None or low is None or high is None:
             return None
         return Spread(float(median), float(low), float(high), int(n))
 
     def values(self, key: Key) -> dict[str, tuple[float, ...]]:
-        """Return the objectives of every counted run, and its ``repeat``: by that."""
+        """Return objectives and ``repeat`` of every counted run, sorted by the latter."""
         return self._values.get(key, {})
 
     def attempts(self, key: Key) -> int:
-        """Return how many times this was tried, under whatever came of it."""
         return int(self._tried.get(key, 0))
 
     def invalid(self, key: Key) -> int:
-        """Return how many attempts failed, are invalid or measured nothing usable."""
         return int(self._bad.get(key, 0))
 
     def unlocked(self, cell_id: str) -> bool:
-        """Whether a backend without authentication was open during a counted run."""
+        """Tell whether a counted run lacked authentication."""
         return cell_id in self._unlocked
 
 
 def spread(rows: pd.DataFrame, column: str) -> Spread | None:
-    """Return median, lowest and highest of a column, or None where nothing was measured."""
+    """Return the spread of a column."""
     if column not in rows:
         return None
     values = pd.to_numeric(rows[column], errors="coerce").dropna()

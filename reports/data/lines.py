@@ -1,4 +1,4 @@
-"""Lines of a record file, one at a time, and parsed; whether they are intact is the contract's."""
+"""Reading and parsing of record lines; integrity is the contract's."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ import orjson
 from paretopipe_runtime.contract.lines import Record
 from reports.errors import ReportError
 
-# A run of 10,000 batches takes 2 MB. What is longer is no record, and is not held in memory.
+# A run of 10,000 batches takes 2 MB. Longer lines are no records, and not held in memory.
 LONGEST = 64 * 2**20
 _AT_ONCE = 2**20  # bytes read from a file; a record is half as long as Python's usual buffer
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield number, bytes and wholeness of each line that is not blank.
-
-    Only the last can lack its end. A line longer than any record comes as empty bytes.
+    """Yield number, bytes and completeness of each non-blank line; an overlong one as empty bytes.
 
     Raises
     ------
     ReportError
-        The file cannot be read.
+        If the file cannot be read.
     """
     try:
         with path.open("rb", buffering=_AT_ONCE) as file:
@@ -45,7 +43,7 @@ def lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def parse(line: bytes) -> Record | None:
-    """Return the object on a line, or None; NaN and infinity come as None, being no numbers."""
+    """Return a line's object, NaN and infinity as None; None if malformed."""
     try:
         record = orjson.loads(line)
     except ValueError:
@@ -60,7 +58,7 @@ def parse(line: bytes) -> Record | None:
 
 
 def _skip(file: BinaryIO) -> bool:
-    """Read on to the end of a line; return whether it has one."""
+    """Skip the rest of a line; return whether it ends."""
     while rest := file.readline(LONGEST):
         if rest.endswith(b"\n"):
             return True

@@ -1,4 +1,4 @@
-"""What a cell's plan lines say: which one the runs came from, and what it asked to measure."""
+"""The plan of a cell: the one in force, its splits and hosts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _MOST = 10_000  # splits of one model; more were never planned, and would not fi
 
 
 def in_force(proposed: Sequence[Record], factors: Record) -> Record:
-    """Return the latest plan that runs with these factors can have come from, else the latest."""
+    """Return the latest plan that matches the runs' factors, else the latest."""
     fits = [
         plan
         for plan in proposed
         if all(factors.get(key, plan[key]) == plan[key] for key in _alike(plan))
-        # Seeded weights have no digest in a plan nor in factors: that differs from having one.
+        # Seeded weights have no digest on either side.
         and (not factors or factors.get(_WEIGHTS) == plan.get(_WEIGHTS))
     ]
     return [{}, *proposed, *fits][-1]
 
 
 def _alike(plan: Record) -> list[str]:
-    """Return the settings that a plan states in the same way as the factors of its runs."""
+    """Return the settings that plans and factors state alike."""
     return [
         key
         for key, value in plan.items()
@@ -35,7 +35,7 @@ def _alike(plan: Record) -> list[str]:
 
 
 def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
-    """Return the planned splits by their cut points; none where they cannot be known."""
+    """Return the planned cut points; none if unknown."""
     splits = plan.get("splits")
     if isinstance(splits, list):
         return tuple(sorted({tuple(cuts) for cuts in splits}))
@@ -46,6 +46,5 @@ def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
 
 
 def hosts(plan: Record, factors: Record) -> tuple[str, ...]:
-    """Return the host of each stage."""
     planned = [worker.get("host") for worker in plan.get("workers") or []]
     return tuple(str(host) for host in factors.get("hosts") or planned)

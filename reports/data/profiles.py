@@ -1,4 +1,4 @@
-"""What each block and each link costs by itself, measured apart from the runs."""
+"""Profiles of blocks and links."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from reports.data.text import amount, clean, is_count, is_name, is_number
 
 @dataclass(frozen=True)
 class Block:
-    """One block on one host; each spread is over fresh processes, of each process's median.
+    """One block on one host; spreads are over processes, of each one's median.
 
-    Only means add up: a host that pauses now and then, as under a quota, does so in a minority of
-    a short block's batches, and no median of them shows it.
+    `mean_s` because only means add up, and no median shows pauses in few batches, as under a quota.
     """
 
     index: int
@@ -39,11 +38,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Profile:
-    """A model's blocks on one host's processor or GPU, under one engine and allocator."""
+    """A model's blocks on one host's device."""
 
     model: str
     host: str
-    variant: Variant  # by the options of `contract.factors`; an empty device was not recorded
+    variant: Variant  # by the options of `contract.factors`; an unrecorded device is empty
     classes: int
     image_px: int
     batch_size: int
@@ -52,13 +51,11 @@ class Profile:
     blocks: tuple[Block, ...]
     runs: int  # fresh processes that count
     attempts: int
-    cpu_percent: Spread | None = None  # of one processor, what the process got of the host
+    cpu_percent: Spread | None = None  # of the process, in percent of one core
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Batches of one size over a link."""
-
     payload_bytes: int
     latency_s: Spread  # end to end at the orchestrator, one batch in flight
     pace_s: Spread | None  # between completions, a window of batches in flight
@@ -67,10 +64,10 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Link:
-    """A pairing's way through stages that compute nothing; median network of its runs."""
+    """A chain of hosts without computation; medians over its runs."""
 
     hosts: tuple[str, ...]
-    variant: Variant  # of `contract.factors` by their options, what is not a host's own
+    variant: Variant  # by the options of `contract.factors`, per-host ones left out
     rtt_ms: float | None
     rate_mbit: float | None
     transfers: tuple[Transfer, ...]
@@ -78,7 +75,7 @@ class Link:
 
 
 def profiles(records: Records) -> tuple[Profile, ...]:
-    """Return every profile with a valid measurement, by all that its blocks' times depend on."""
+    """Return every valid profile, by all that computation depends on."""
     groups: dict[str, list[Record]] = {}
     for record in records.profiles:
         groups.setdefault(repr(_setting(record)), []).append(record)
@@ -89,7 +86,7 @@ def profiles(records: Records) -> tuple[Profile, ...]:
 
 
 def links(records: Records) -> tuple[Link, ...]:
-    """Return every link with a valid measurement, by hosts, backend, transport and network."""
+    """Return every valid link, by hosts, variant and network."""
     groups: dict[str, list[Record]] = {}
     for record in records.links:
         network = record.get("network")
@@ -104,7 +101,7 @@ _SIZES = ("classes", "image_px", "batch_size")
 
 
 def _setting(record: Record) -> tuple[Any, ...]:
-    """Return all that a block's time depends on: sizes last, the factors before them."""
+    """Return all that a block's time depends on, the sizes last."""
     factors = record["factors"]
     places = (factors.get("model") or "", factors.get("host") or "")
     return (*places, *_computed(record).values(), *(factors.get(size) or 0 for size in _SIZES))
@@ -125,7 +122,6 @@ def _variant(record: Record, depends: Callable[[Factor], bool]) -> Variant:
 
 
 def _latest(group: Sequence[Record], whole: Callable[[Record], bool]) -> list[Record]:
-    """Return the latest valid attempt of each key."""
     kept: dict[tuple[str, str], Record] = {}
     for record in sorted(group, key=lambda record: int(record["attempt"])):
         if record["status"] == "ok" and whole(record):
@@ -137,7 +133,7 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
     if not runs:
         return None
     newest = max(runs, key=lambda run: str(run.get("started_at") or ""))
-    # Of a model whose blocks have changed, only the processes that measured the same ones.
+    # Only runs with the newest one's blocks, if the model has changed.
     runs = [run for run in runs if _outline(run) == _outline(newest)]
     model, host, *_, classes, image_px, batch_size = _setting(newest)
     device = clean(newest.get("device") or newest["factors"].get(DEVICE.option) or "")
@@ -212,7 +208,7 @@ def _link(runs: Sequence[Record]) -> Link | None:
 
 
 def _cpu(transfers: Sequence[Record], stages: int) -> tuple[Spread, ...]:
-    """Return the processor seconds of each stage; nothing where records do not state them all."""
+    """Return processor seconds by stage, from complete transfers only."""
     known = [
         seen
         for transfer in transfers
@@ -224,7 +220,7 @@ def _cpu(transfers: Sequence[Record], stages: int) -> tuple[Spread, ...]:
 
 
 def _whole_profile(record: Record) -> bool:
-    """Whether a profile has what a prediction and a table need of every block."""
+    """Tell whether a profile has all that predictions and tables need."""
     blocks = record.get("blocks")
     return (
         all(map(is_name, _setting(record)[:2]))
@@ -274,7 +270,7 @@ def _outline(run: Record) -> list[tuple[Any, ...]]:
 
 
 def _median(values: Any) -> float | None:
-    """Return the median of a list of times; None where it is none."""
+    """Return the median of a list of times, if it is one."""
     if not isinstance(values, list) or not values:
         return None
     if not all(is_number(value) and value >= 0 for value in values):

@@ -1,4 +1,4 @@
-"""Read record files: one JSON record a line, each with a checksum, none trusted without it."""
+"""Reader of record files: one JSON record a line, verified by its checksum."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from reports.data.text import clean
 from reports.errors import ReportError
 from reports.parallel import map_forked
 
-_LARGE = 20e6  # bytes; less is read before processes have started
+_LARGE = 20e6  # bytes worth forking for
 
 
 @dataclass(frozen=True)
 class CellFile:
-    """One file as found on disk, with what could not be used of it."""
+    """One record file, and its unusable parts."""
 
     name: str
     path: Path
@@ -35,38 +35,32 @@ class CellFile:
 
 @dataclass(frozen=True)
 class Records:
-    """Everything readable in a results folder, in file and line order.
-
-    A run is what `Reducer` leaves of its record; profiles and links are as they were written.
-    """
+    """All readable records of a folder, in file and line order; runs are reduced by `Reducer`."""
 
     files: tuple[CellFile, ...]
     plans: tuple[Record, ...]
     runs: tuple[Record, ...]
     profiles: tuple[Record, ...] = ()
     links: tuple[Record, ...] = ()
-    drifts: tuple[Record, ...] = ()  # by which limits cells were judged, and what was beyond them
+    drifts: tuple[Record, ...] = ()  # limits, and the rounds beyond them
 
 
 def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Records:
-    """Read every ``*.jsonl`` file of a results folder.
+    """Read every ``*.jsonl`` file of a folder.
 
-    A torn last line (the writer was killed) and damaged lines are counted, not fatal;
-    a run seen twice (same key, same attempt) is kept once, whichever file repeats it.
+    Torn and damaged lines are counted, not fatal; of repeated attempts the first is kept.
 
     Parameters
     ----------
-    folder
-        Other files in it are left alone.
     processes
-        How many files may be read at the same time; what is found does not depend on it.
+        Files to read in parallel; does not affect the result.
     meanwhile
-        What is done while other processes read, if they do.
+        Called while other processes read.
 
     Raises
     ------
     ReportError
-        No such folder, nothing to read in it, or records of a newer ParetoPipe.
+        For no folder, nothing readable, or records of a newer version.
     """
     if not folder.is_dir():
         raise ReportError(
@@ -87,10 +81,7 @@ def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambd
 
 
 def host_facts(runs: Sequence[Record]) -> dict[str, list[Record]]:
-    """Return what each host said of itself in these runs, every different answer once.
-
-    One that is none is another than the host of that name, and is called what it is.
-    """
+    """Return the distinct descriptions of each host; an emulated one's name says so."""
     every = {
         (id(run["hosts"]), run["factors"].get("emulation")): run["hosts"]
         for run in runs
@@ -106,8 +97,6 @@ def host_facts(runs: Sequence[Record]) -> dict[str, list[Record]]:
 
 @dataclass
 class _Found:
-    """What the files read so far hold."""
-
     files: list[CellFile] = field(default_factory=list)
     plans: list[Record] = field(default_factory=list)
     runs: list[Record] = field(default_factory=list)
@@ -120,14 +109,13 @@ class _Found:
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> _Found:
-        """Read files one after the other."""
         found = cls()
         for path in paths:
             found.files.append(found._read(path))
         return found
 
     def join(self, other: _Found) -> bool:
-        """Take in what was found apart; False if the two met the same attempt."""
+        """Merge with another; False if both have the same attempt."""
         if not self.seen.keys().isdisjoint(other.seen):
             return False
         self.files += other.files
@@ -168,7 +156,7 @@ class _Found:
         )
 
     def _take(self, line: bytes, path: Path, number: int) -> tuple[str, list[str]]:
-        """Keep what a line holds; return what became of it, and whose model it is about."""
+        """Keep a line's record; return the outcome and its models."""
         record = parse(line)
         kind = _kind(line, record, path, number) if record else None
         if record is None or kind is None:
@@ -201,7 +189,7 @@ class _Found:
         return [run["factors"]["model"]] if run["factors"].get("model") else []
 
     def _withdrawal(self, record: Record) -> list[str] | None:
-        """An attempt of this file does not count after all, whatever its own line says."""
+        """Withdraw an attempt of this file, whatever its own line says."""
         place, status = _place(record), record.get("status")
         if place is None or not (isinstance(status, str) and status.startswith("invalid:")):
             return None
@@ -230,18 +218,18 @@ class _Found:
 def _forked(
     paths: Sequence[Path], processes: int, meanwhile: Callable[[], None] = lambda: None
 ) -> _Found | None:
-    """Read files at the same time; None where this is no gain, or the files repeat each other."""
+    """Read files in parallel; None if too small, or if they repeat each other."""
     if processes < 2 or sum(path.stat().st_size for path in paths) < _LARGE:
         return None
     found = _Found()
-    # Which of two records with one key comes first is known only file after file.
+    # Duplicates across files need sequential reading: the first counts.
     parts = map_forked(_alone, paths, processes, meanwhile)
     return found if all(map(found.join, parts)) else None
 
 
 def _alone(path: Path) -> _Found:
     found = _Found.of([path])
-    found.reducer = Reducer()  # what it knows of this file is of no use to another
+    found.reducer = Reducer()  # not worth sending back
     return found
 
 
@@ -256,7 +244,7 @@ _KINDS: dict[str, Callable[[_Found, Record], list[str] | None]] = {
 
 
 def _kind(line: bytes, record: Record, path: Path, number: int) -> str | None:
-    """Return a record's kind if it is one of this version and its checksum holds."""
+    """Return the kind of an intact record of this version."""
     version = record.get("schema_version")
     # Before the checksum: a newer version may compute it differently.
     if type(version) is int and version > SCHEMA_VERSION:
@@ -265,7 +253,7 @@ def _kind(line: bytes, record: Record, path: Path, number: int) -> str | None:
             f"{SCHEMA_VERSION} — upgrade ParetoPipe on this machine, then make the report again"
         )
     kind = record.get("kind")
-    # A plan line is a copy of what Ansible wrote and may carry no checksum.
+    # Plan lines, written by Ansible, may lack a checksum.
     sealed = kind != PLAN or "crc32" in record
     if (
         type(version) is not int
@@ -277,7 +265,7 @@ def _kind(line: bytes, record: Record, path: Path, number: int) -> str | None:
 
 
 def _place(record: Record) -> tuple[str, str, int] | None:
-    """Return what tells an attempt from every other; nothing for a plan."""
+    """Return an attempt's identity; None for a plan."""
     place = record.get("cell_id"), record.get("run_key"), record.get("attempt")
     if isinstance(place[0], str) and isinstance(place[1], str) and isinstance(place[2], int):
         return place[0], place[1], place[2]

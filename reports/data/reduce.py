@@ -1,8 +1,4 @@
-"""From a run's record to the few numbers and names that a report uses of it.
-
-A record has every batch; a report of 100,000 runs can hold medians only. What many runs share,
-settings and hosts, is kept once.
-"""
+"""Reduction of a run's record to medians and names, so that 100,000 runs fit in memory."""
 
 from __future__ import annotations
 
@@ -19,13 +15,13 @@ from reports.data.text import MESSAGE, amount, clean, is_number, number
 
 MEASURED = tuple(figure.name for figure in measures.of("run"))
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # what a run is measured for
-# Counted by every run anew; as part of a host's description they would make each one unique.
+# Counters of one run, which would make every host description unique.
 _PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
 _NUMBERS = {"memory_bytes", "cpu_count", "temperature_c", "gpu_memory_bytes"}
 
 
 class Reducer:
-    """Reduce records one by one, keeping a single copy of what is equal in many."""
+    """Reducer that keeps one copy of equal parts."""
 
     def __init__(self) -> None:
         self._factors: dict[bytes, Record | None] = {}
@@ -38,11 +34,10 @@ class Reducer:
         self._clean: dict[str, str] = {}
 
     def run(self, record: Record) -> Record | None:
-        """Return what a report uses of a run; None where its settings are no settings.
+        """Return the figures of a run; None if malformed.
 
-        ``factors`` (without the repeat, which has its own key), ``network``, ``weights`` and
-        ``hosts`` are shared between runs: nobody may change them. ``columns`` names what
-        ``values`` holds.
+        ``factors`` (without the repeat), ``network``, ``weights`` and ``hosts`` are shared between
+        runs: never modify them. ``columns`` names the ``values``.
         """
         if not shape.run(record):
             return None
@@ -62,7 +57,7 @@ class Reducer:
             columns, values = self._measured(record)
             end = _end_block(record)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            # The checksum held, so this is what was written: a record this reader cannot use.
+            # The checksum held: written so, but unusable here.
             problem = problem or clean(f"incomplete:{type(error).__name__} {error}", MESSAGE)
         return {
             "cell_id": self._text(record["cell_id"]),
@@ -125,7 +120,7 @@ class Reducer:
         return self._hosts[place]
 
     def _measured(self, record: Record) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        """Flatten what a run measured; a failed run may have any part of it missing."""
+        """Flatten a run's figures; a failed run may lack any."""
         stages, hops = record.get("stages") or [], record.get("hops") or []
         shape.expect_list("stages", stages)
         shape.expect_list("hops", hops)
@@ -176,7 +171,6 @@ def _key(value: Any) -> bytes:
 
 
 def _cleaned(value: Any) -> Any:
-    """Return a setting with its texts fit to print."""
     if isinstance(value, str):
         return clean(value, 10 * MESSAGE)
     if isinstance(value, list):
@@ -187,7 +181,6 @@ def _cleaned(value: Any) -> Any:
 
 
 def _facts(facts: Record) -> Record:
-    """Return a host's description as plain values; numbers where numbers are meant."""
     return {
         clean(key): number(value)
         if key in _NUMBERS
@@ -205,7 +198,7 @@ def _median(values: Sequence[Any] | None) -> float | None:
 
 
 def _end_block(record: Record) -> int | None:
-    """Return how many blocks the model of a run has, by its last stage."""
+    """Return the model's number of blocks, from the last stage."""
     stages = record.get("stages")
     end = stages[-1].get("end_block") if stages else None
     return end if shape.cut_points([end]) else None
@@ -221,7 +214,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "median": lambda values: amount(_median(values)),
     "signed median": _median,
 }
-#: Whether it is the host's, the first key, the other keys, whether it is text, what reads it.
+#: On host, first key, other keys, is text, reader.
 _Reading = tuple[bool, str, tuple[str, ...], bool, Callable[[Any], Any]]
 _RUN, _STAGE, _HOP = (
     [(f.on_host, f.path[0], f.path[1:], f.is_text, _READ[f.kind]) for f in figures]

@@ -1,4 +1,4 @@
-"""The commands that measure the same again, from the options that the plans state."""
+"""Commands to repeat a measurement, from the plans' options."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _FIRST = (
     *(factor.option for factor in OF_CELL if not factor.of_hosts),
     "splits",
 )
-# What no -e option sets: the playbook would take it from its experiment or from the inventory.
+# Not set by -e, but by experiment or inventory.
 _NOT_TYPED = {factor.option for factor in OF_WORKER}
-# What says nothing about profiles.
+# Without effect on profiles.
 _NOT_PROFILED = {
     *("scenarios", "splits", "repeats", "end_points", "sentinel", "drift_limit"),
     *("refine", "profile", "dominance"),
@@ -27,7 +27,7 @@ _NOT_PROFILED = {
 
 
 def commands(cells: Sequence[Cell]) -> list[str]:
-    """Return a command for each different set of options among the plans, in their order."""
+    """Return the distinct commands of the plans, in order."""
     found = (
         command(stated, emulation=cell.variant["emulation"])
         for cell in cells
@@ -37,7 +37,7 @@ def commands(cells: Sequence[Cell]) -> list[str]:
 
 
 def to_profile(cell: Cell) -> str:
-    """Return the command that profiles what a cell's stages compute and move."""
+    """Return the command that profiles a cell's model and hosts."""
     stated = _stated(cell) or {"model": cell.model}
     for factor in OF_CELL:
         value = cell.variant[factor.key]
@@ -53,7 +53,7 @@ def _stated(cell: Cell) -> dict[str, Any]:
     options = provenance.get("options")
     if not options:
         return {}
-    # What has no option of its own, such as the batches of a run, is the experiment's.
+    # The experiment sets values that have no option of their own.
     own = {key: provenance[key] for key in ("experiment",) if key in provenance}
     return {**own, "model": cell.model, **options}
 
@@ -61,10 +61,8 @@ def _stated(cell: Cell) -> dict[str, Any]:
 def command(
     options: Mapping[str, Any], playbook: str = "full_sweep.yml", emulation: str = ""
 ) -> str:
-    """Return one command line for a POSIX shell; hosts that are none have their own inventory.
+    """Return a POSIX shell command line.
 
-    Examples
-    --------
     >>> command({"model": "vgg16", "splits": [[3], [9]], "repeats": 5})
     'ansible-playbook playbooks/full_sweep.yml -e model=vgg16 -e splits=3,9 -e repeats=5'
     >>> command({"model": "a b"})
@@ -80,7 +78,7 @@ def command(
     inventory = ["-i", f"inventory/{emulation}"] if _SAFE.fullmatch(emulation) else []
     words = ["ansible-playbook", *inventory, f"playbooks/{playbook}"]
     for key in [*known, *sorted(typed.keys() - set(known))]:
-        # Ansible splits key=value at blanks and quotes; JSON says exactly what is meant.
+        # Ansible splits key=value at blanks and quotes; JSON is exact.
         plain = _SAFE.fullmatch(key) and _SAFE.fullmatch(typed[key])
         words += ["-e", f"{key}={typed[key]}" if plain else json.dumps({key: typed[key]})]
     return shlex.join(words)

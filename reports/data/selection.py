@@ -1,4 +1,4 @@
-"""Which attempts count, and in words why the others do not."""
+"""Selection of the attempts that count, with reasons for the others."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from paretopipe_runtime.contract.lines import Record
 from reports.data.reduce import END_POINT, SENTINEL, SPLIT
 from reports.data.text import clean
 
-# These differ between the runs of one cell; a change in anything else makes them incomparable.
+# Factors that vary within a cell; runs that differ in others are incomparable.
 _PER_RUN = {"cuts", "split", "repeat", "role", "sentinel"}
-# Everything on the first host has no second one, and nothing to send through a hub.
+# An end point on the first host has no other hosts and no hub.
 _BY_STAGE = ("hosts", *(factor.key for factor in OF_WORKER))
 _PLACES = {*_BY_STAGE, "hub"}
-# Where a link's rate is limited the runtime shortens the phases of splits that send much.
+# Shortened on rate-limited links for splits that send much.
 PHASES = ("warmup_batches", "latency_batches", "throughput_batches")
 _WATCH = "sentinel:it watches its round for drift and is no replicate of its split"
 
 
 def settings(run: Record) -> Record:
-    """Return the factors that all runs of a cell share."""
+    """Return the factors common to a cell's runs."""
     left_out = _PER_RUN.union(PHASES if _limited(run) else ())
     left_out |= _PLACES if run["role"] == END_POINT else set()
     return {key: value for key, value in run["factors"].items() if key not in left_out}
 
 
 def bases(runs: Sequence[Record]) -> dict[str, Record]:
-    """Return for each cell the run whose settings are the cell's: the newest, a valid one if any.
+    """Return, by cell, the newest run, whose settings are the cell's.
 
-    Valid ones first, so that an attempt at other settings that came to nothing does not push
-    out what was measured; then ordinary splits, for a sentinel alone is no measurement and an end
-    point does not use all of the cell's hosts.
+    Valid runs first, as failed ones displace nothing; then ordinary splits, as end points lack
+    hosts.
     """
 
     def rank(run: Record) -> tuple[bool, bool, str]:
@@ -43,11 +42,9 @@ def bases(runs: Sequence[Record]) -> dict[str, Record]:
 
 
 def exclusions(runs: Sequence[Record]) -> list[str]:
-    """Return one text per run: empty if it counts, otherwise the reason why not.
+    """Return one text per run: empty if it counts, else the reason.
 
-    Per run key the latest valid attempt counts; so a round measured again replaces its first
-    pass run by run. Runs taken under settings that the cell's newest valid run no longer has do
-    not count: their numbers would be mixed with other numbers.
+    The latest valid attempt of each key counts, if its settings are still the cell's.
     """
     cell = bases(runs)
     split = _best(runs, _split, lambda run: (run["status"] == "ok", run["started_at"] or ""))
@@ -58,7 +55,7 @@ def exclusions(runs: Sequence[Record]) -> list[str]:
             key not in counting or run["attempt"] > counting[key]["attempt"]
         ):
             counting[key] = run
-    # Few settings and many runs: what is equal is compared once.
+    # Compare each pair of settings once: runs share them.
     compared: dict[tuple[int, ...], str] = {}
 
     def changed(run: Record) -> str:
@@ -87,17 +84,13 @@ def _reason(
 
 
 def changes(run: Record, newest: Record) -> list[str]:
-    """List the settings that differ from the newest run's; one that only one states differs too.
-
-    A record that does not name its allocator may have been measured under any: it must not be
-    mixed with one that does.
-    """
+    """List the differences of settings from the newest run's; unrecorded differs from any value."""
     own, current = settings(run), settings(newest)
     if run["role"] == END_POINT:
         current = {key: value for key, value in current.items() if key not in _PLACES}
         places = [key for key in _BY_STAGE if key in newest["factors"]]
         own |= {key: run["factors"].get(key) for key in places}
-        # Everything on the first host: as that host was in the splits.
+        # An end point compares with the splits' first hosts.
         current |= {key: _first(newest["factors"][key], own[key]) for key in places}
     found = _differences(own, current)
     stated = "netem" in run["factors"] and "netem" in newest["factors"]
@@ -108,7 +101,6 @@ def changes(run: Record, newest: Record) -> list[str]:
 
 
 def _first(values: Any, like: Any) -> Any:
-    """Return as many of the values as the other list has."""
     both = isinstance(values, list) and isinstance(like, list)
     return values[: len(like)] if both else values
 
@@ -122,7 +114,6 @@ def _differences(then: Record, now: Record) -> list[str]:
 
 
 def said(factors: Record, key: str) -> str:
-    """Return one setting as text."""
     if key not in factors:
         return "not recorded"
     value: Any = factors[key]
@@ -132,7 +123,7 @@ def said(factors: Record, key: str) -> str:
 def _best(
     runs: Sequence[Record], key: Callable[[Record], Any], rank: Callable[[Record], Any]
 ) -> dict[Any, Record]:
-    """Return for each key the first of the runs that rank highest."""
+    """Return, by key, the first of the highest-ranking runs."""
     together: dict[Any, list[Record]] = defaultdict(list)
     for run in runs:
         together[key(run)].append(run)

@@ -1,7 +1,6 @@
-"""What a line must look like to be used: the types that everything after this relies on.
+"""Checks of a line's types, on which all later code relies.
 
-What a run measured is not judged here: a run that lacks a number is still an attempt, and is
-shown with the reason why it does not count.
+A run that lacks figures is still an attempt, shown with a reason.
 """
 
 from __future__ import annotations
@@ -20,20 +19,17 @@ Check = Callable[[Any], bool]
 
 
 def plan(value: Any) -> bool:
-    """Whether this is a plan that can be shown."""
     if not (isinstance(value, dict) and is_name(value.get("cell_id"))):
         return False
-    # A profile's or a link's plan says nothing about splits, and only its name is used.
+    # Of a profile's or a link's plan only the name is used.
     return bool(value.get("kind")) or _fits(value, _PLAN)
 
 
 def run(record: dict[str, Any]) -> bool:
-    """Whether this is an attempt at a run that can be told from others."""
     return attempt(record) and cut_points(record["factors"].get("cuts"))
 
 
 def attempt(record: dict[str, Any]) -> bool:
-    """Whether this names what was tried, how often, and what came of it."""
     return (
         is_count(record.get("attempt"))
         and is_name(record.get("run_key"))
@@ -45,7 +41,6 @@ def attempt(record: dict[str, Any]) -> bool:
 
 
 def drift(record: dict[str, Any]) -> bool:
-    """Whether this names a cell, the limits of its sentinel's shift, and the rounds beyond them."""
     limit, beyond = record.get("limit"), record.get("beyond")
     return (
         is_name(record.get("cell_id"))
@@ -57,17 +52,14 @@ def drift(record: dict[str, Any]) -> bool:
 
 
 def factors(value: dict[str, Any]) -> bool:
-    """Whether the settings of a run are of the types that settings have."""
     return _fits(value, _FACTORS)
 
 
 def settings(value: dict[str, Any]) -> bool:
-    """Whether settings of any kind of measurement are plain values."""
     return _fits(value, {})
 
 
 def cut_points(value: Any) -> bool:
-    """Whether this is a list of cut points."""
     return (
         isinstance(value, list)
         and len(value) < _STAGES
@@ -76,7 +68,7 @@ def cut_points(value: Any) -> bool:
 
 
 def flat(value: Any) -> bool:
-    """Whether this is nothing, or names with a plain value each."""
+    """Tell whether this is None or a dict of scalars."""
     return value is None or (
         isinstance(value, dict)
         and not any(isinstance(item, list | dict) for item in value.values())
@@ -85,7 +77,7 @@ def flat(value: Any) -> bool:
 
 
 def expect_list(name: str, value: Any) -> None:
-    """Raise ValueError unless this is a list of as many objects as a pipeline can have parts."""
+    """Raise ValueError unless this is a list of at most `_STAGES` + 1 objects."""
     if not isinstance(value, list) or len(value) > _STAGES + 1:
         raise ValueError(f"{name} is no list of at most {_STAGES + 1}")
     if not all(isinstance(item, dict) for item in value):
@@ -93,7 +85,7 @@ def expect_list(name: str, value: Any) -> None:
 
 
 def _fits(values: dict[str, Any], checks: dict[str, Check]) -> bool:
-    # A value that is null is one that was not stated.
+    # Null means not stated.
     return all(
         value is None or (checks.get(key, _setting)(value) and len(key) <= NAME)
         for key, value in values.items()
@@ -101,7 +93,7 @@ def _fits(values: dict[str, Any], checks: dict[str, Check]) -> bool:
 
 
 def _setting(value: Any, deep: int = 0) -> bool:
-    """Whether this is a plain value, or a shallow structure of them."""
+    """Tell whether this is a scalar or a shallow structure."""
     if isinstance(value, list | dict):
         inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
         named = all(len(key) <= NAME for key in value) if isinstance(value, dict) else True

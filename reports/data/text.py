@@ -1,4 +1,4 @@
-"""Text and numbers from records, made safe to carry and to print: cut, printable, finite."""
+"""Safe text and numbers from records: cut, printable, finite."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 NAME = 200  # characters; a longer name is no name that ParetoPipe gives
 MESSAGE = 400
-# Beyond it no second, byte or image per second was ever measured; and its square is finite.
+# Above any real figure; its square is finite.
 LARGEST = 1e15
 
 
 def clean(value: Any, limit: int = NAME) -> str:
-    """Return text with an ellipsis where it is cut, and without what cannot be printed."""
+    """Return printable text, cut with an ellipsis."""
     text = value if isinstance(value, str) else str(value)
     if len(text) > limit:
         text = f"{text[: limit - 1]}…"
@@ -19,18 +19,17 @@ def clean(value: Any, limit: int = NAME) -> str:
 
 
 def is_name(value: Any) -> bool:
-    """Whether a value can name something: short text."""
     return isinstance(value, str) and 0 < len(value) <= NAME
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number of a believable size; neither NaN nor true is one."""
+    """Tell whether a value is a finite number of believable size."""
     kind = type(value)
     return (kind is float or kind is int) and -LARGEST < value < LARGEST
 
 
 def is_count(value: Any, least: int = 0) -> bool:
-    """Whether a value is a whole number of a believable size."""
+    """Tell whether a value is an integer of believable size."""
     return type(value) is int and least <= value < LARGEST
 
 
@@ -42,7 +41,7 @@ def number(value: Any) -> float | None:
 
 
 def amount(value: Any) -> float | None:
-    """Return a number that is not below zero, anything else as None."""
+    """Return a non-negative number as it is, anything else as None."""
     kind = type(value)
     ok = (kind is float or kind is int) and 0 <= value < LARGEST
     return value if ok else None

@@ -1,4 +1,4 @@
-"""One row per attempt, one column per variable: the table behind every number and the CSV."""
+"""The table behind every number and the CSV: a row per attempt, a column per variable."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ COLUMNS = (*COLUMNS_OF_FACTORS, *_RUN, "security", "counted", "excluded", *MEASU
 
 
 def tidy(runs: Sequence[Record]) -> pd.DataFrame:
-    """Return every attempt as a row; ``counted`` says whether the report uses its numbers.
+    """Return every attempt as a row; ``counted`` if its figures are used.
 
-    A valid sentinel is neither counted nor without its numbers; an end point counts, and has
-    the role ``end_point`` instead of ``split``.
+    Sentinels never count; end points do, with the role ``end_point``.
     """
     excluded = exclusions(runs)
     columns = _settings(runs)
@@ -56,19 +55,18 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
 
 
 def scenario_name(scenario: Any) -> str:
-    """Return a scenario's name, whether stated alone or with its network settings."""
     return str(scenario.get("name")) if isinstance(scenario, dict) else str(scenario)
 
 
 def split_name(factors: Record) -> str:
-    """Return the split's name: as recorded, or P and its cut points."""
+    """Return the split's name as recorded, else from its cut points."""
     return clean(str(factors.get("split") or splits.split_name(factors["cuts"])), _LABEL)
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """Return the table as CSV, the same text for the same records on every platform.
+    """Return the table as CSV, identical on every platform.
 
-    Column by column, in pieces: twice as fast as pandas, which formats cell by cell.
+    By column, in pieces: twice as fast as pandas.
     """
     text = [",".join(map(_field, frame.columns))]
     for start in range(0, len(frame), _PIECE):
@@ -95,7 +93,7 @@ def _field(value: Any) -> str:
 
 
 def _settings(runs: Sequence[Record]) -> dict[str, Any]:
-    """Return the columns that settings fill, made of each different setting once."""
+    """Return the columns of settings, computed once per distinct setting."""
     shared = {id(run["factors"]): run for run in runs}
     place = {known: row for row, known in enumerate(shared)}
     rows = [_factors(run) for run in shared.values()]
@@ -106,7 +104,6 @@ def _settings(runs: Sequence[Record]) -> dict[str, Any]:
 
 
 def _factors(run: Record) -> Record:
-    """Return the cells of a row that its settings fill."""
     factors = run["factors"]
     return {
         **{key: factors.get(key) for key in COLUMNS_OF_FACTORS},
@@ -126,7 +123,6 @@ def _said(factor: Factor, value: Any) -> str | None:
 
 
 def _values(runs: Sequence[Record]) -> dict[str, Any]:
-    """Return what was measured by column; nothing where a run has no such column."""
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, run in enumerate(runs):
         alike.setdefault(run["columns"], []).append(place)
@@ -141,7 +137,7 @@ def _values(runs: Sequence[Record]) -> dict[str, Any]:
         filled += len(places)
     for column in columns.values():
         column += [None] * (filled - len(column))
-    # Runs with the same columns are together now, and go back to where they were.
+    # Back from grouped to original order.
     back = np.argsort([place for places in alike.values() for place in places])
     known = pd.DataFrame(columns).take(back)
     return {name: known[name].array for name in columns}

@@ -1,4 +1,4 @@
-"""What records say of weights that were trained; those made from a seed say nothing here."""
+"""Trained weights as records describe them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ _COUNTS = ("image_px", "test_images", "epochs")
 
 @dataclass(frozen=True)
 class Trained:
-    """A published set of weights: its name, and how good its training made it."""
-
     name: str
     dataset: str
     image_px: int
-    accuracy: float  # the share of right classes, on images that no choice was made by
+    accuracy: float  # top-1, on held-out images
     test_images: int
     epochs: int
     base: str
 
     @property
     def score(self) -> str:
-        """How good it is, as Table I would say it."""
+        """Accuracy as in Table I."""
         return (
             f"{100 * self.accuracy:.1f} % on {self.dataset} "
             f"({self.test_images:,} held-out images, {self.image_px}×{self.image_px})"
@@ -40,20 +38,19 @@ class Trained:
 
     @property
     def words(self) -> str:
-        """Where the weights come from, in a line."""
         start = "random values" if self.base == "none" else self.base
         return f"{self.name}: fine-tuned on {self.dataset} for {self.epochs} epochs from {start}"
 
 
 def every(records: Iterable[Record]) -> tuple[Trained, ...]:
-    """Return the different sets that records name, in order of appearance."""
+    """Return the distinct sets, in order of appearance."""
     seen = {id(stated): stated for record in records if (stated := record.get("weights"))}
     found = (trained(stated) for stated in seen.values())
     return tuple(dict.fromkeys(known for known in found if known))
 
 
 def trained(stated: Any) -> Trained | None:
-    """Return what a record states of its weights, if it is all there."""
+    """Return a record's trained weights; None if incomplete."""
     if not isinstance(stated, dict):
         return None
     known: dict[str, Any] = {key: stated.get(key) for key in (*_TEXTS, *_COUNTS, "accuracy")}
