@@ -1,6 +1,6 @@
-"""The pages: ``render`` puts sections into templates, ``index`` is the page above the models' own.
+"""The HTML pages of a report.
 
-``sheet`` is what every section is made from; ``figures``, ``verdicts`` and ``tables`` are words and
-tables that several share. They import data, statistics and prediction. What draws is in ``draw``,
-what is said of one subject in ``sections``. ``report.*`` and ``macros.html.j2`` frame every page.
+``render`` makes every page, ``index`` the one above them, ``draw`` charts, and ``sections`` one
+subject each, from a ``sheet``; ``figures``, ``verdicts`` and ``tables`` are shared. Imports data,
+statistics and prediction.
 """

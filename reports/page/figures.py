@@ -1,4 +1,4 @@
-"""Figures in a sentence: a median with its range, a ratio, a list of splits, a tally of runs."""
+"""Figures as words: medians with ranges, ratios, lists of splits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.words import count, decimals, listing, number, percent, power
 
 
 def spread(value: Spread | None, unit: str = "") -> str:
-    """Return '1.82 s [1.79, 1.86]': the median, then the lowest and the highest run."""
+    """Return '1.82 s [1.79, 1.86]': median, lowest and highest run."""
     if value is None:
         return "–"
     places = decimals(value.median)
@@ -23,7 +23,7 @@ def spread(value: Spread | None, unit: str = "") -> str:
 
 
 def say(split: Split, objective: Objective) -> str:
-    """Return what was measured of an objective, with its range and unit."""
+    """Return an objective's measured value with range and unit."""
     return spread(split.of(objective), objective.unit)
 
 
@@ -33,10 +33,10 @@ def figures(split: Split, objectives: Sequence[Objective]) -> str:
 
 
 def behind(objective: Objective, loss: float, name: bool = True) -> str:
-    """Return what a loss means: '28 % more latency than', '20 % less throughput than'.
+    """Return a loss in words: '28 % more latency than', '20 % less throughput than'.
 
-    From twice as much on '3.2 times the latency of'; without the objective's name '28 % more
-    than', '3.2 times'.
+    From twice as much on '3.2 times the latency of'; without `name` '28 % more than', '3.2
+    times'.
     """
     if not objective.lower:
         return f"{percent(1 - 1 / (1 + loss))} less {f'{objective.name} ' if name else ''}than"
@@ -46,7 +46,7 @@ def behind(objective: Objective, loss: float, name: bool = True) -> str:
 
 
 def ahead(objective: Objective, best: Split, split: Split) -> str:
-    """Return by what a split is better: '5.8 % less latency', '63 % more throughput'."""
+    """Return a split's gain: '5.8 % less latency', '63 % more throughput'."""
     gain = split.loss(objective, best)
     if not gain:
         return f"the same {objective.name}"
@@ -58,17 +58,16 @@ def ahead(objective: Objective, best: Split, split: Split) -> str:
 
 
 def times(ratio: float) -> str:
-    """Return '1.8 times'; with two decimals where one would read as no difference."""
+    """Return '1.8 times'; two decimals where one would hide a difference."""
     return f"{number(ratio, 3 if ratio < 1.1 else 2)} times"
 
 
 def link(split: Split) -> Markup:
-    """Return the split's name as a link to its row."""
     return Markup('<a href="#{}">{}</a>').format(split.row_id, split.name)
 
 
 def links(splits: Sequence[Split], limit: int = 6) -> Markup:
-    """Return several names as prose, cutting long lists as ``words.listing`` does."""
+    """Join linked names, cut as by ``words.listing``."""
     shown = [link(split) for split in splits[: limit if len(splits) <= limit else limit - 1]]
     if len(shown) < len(splits):
         shown.append(Markup("{} more").format(len(splits) - len(shown)))
@@ -83,30 +82,29 @@ def prose(parts: Sequence[Markup]) -> Markup:
 
 
 def margin(delta: float) -> str:
-    """Return a chosen margin as it was chosen: 2 %, not 2.0 %."""
+    """Return a margin as typed: 2 %, not 2.0 %."""
     return f"{100 * delta:g}\N{NO-BREAK SPACE}%"
 
 
 def point_id(row_id: str) -> str:
-    """Return the id of the point that stands for a row, for the way back."""
     return f"at-{row_id.removeprefix('row-')}"
 
 
 def mebibytes(value: float) -> str:
-    """Return bytes as MiB: three digits for the small, whole ones for the large."""
+    """Return bytes as MiB: three digits below, whole above."""
     amount = value / 2**20
     return number(amount) if amount < 100 else f"{amount:,.0f}"
 
 
 def error(counted: pd.DataFrame) -> str:
-    """Return the largest error of these runs and the one that their engine is allowed."""
+    """Return these runs' largest error and the engine's tolerance."""
     largest = pd.to_numeric(counted["max_rel_err"], errors="coerce").max()
     limit = pd.to_numeric(counted["tolerance"], errors="coerce").max()
     allowed = f" (allowed: {power(limit)})" if pd.notna(limit) else ""
     return f"{power(largest)}{allowed}" if pd.notna(largest) else "not recorded"
 
 
-# Why attempts do not count, by how the reason begins; the rest failed or are invalid.
+# Exclusions by the beginning of their reason; the rest failed or are invalid.
 _OTHERS = {
     "sentinel": "watched a round",
     "superseded": "measured again later",

@@ -1,4 +1,4 @@
-"""The page above the models' own: who is fast where, and what is still missing."""
+"""The index: a page above the models' own."""
 
 from __future__ import annotations
 
@@ -26,17 +26,7 @@ from reports.words import count, listing, number, pairing_name, pairing_rank, sl
 
 
 def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
-    """Return the index as HTML.
-
-    Parameters
-    ----------
-    templates
-        Where ``index.html.j2`` is.
-    sheets
-        One a model.
-    files
-        The page of each model.
-    """
+    """Return the index as HTML; `files` has the page of each model."""
     cells = [cell for sheet in sheets for cell in sheet.cells]
     lines = ["started_at", "counted", "excluded"]
     frame = pd.concat([sheet.frame[lines] for sheet in sheets]) if sheets else None
@@ -54,7 +44,6 @@ def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, st
 
 
 def _model(sheet: Sheet, file: str) -> dict[str, Any]:
-    """Return what the list of pages says about one of them."""
     done = [cell for cell in sheet.cells if cell.measured]
     counted = int(sheet.frame["counted"].sum())
     lacking = [sheet.naming.place(cell) for cell in sheet.cells if not cell.measured]
@@ -79,7 +68,7 @@ def _places(
 
 def _rank(cells: Mapping[str, Cell]) -> tuple[Any, ...]:
     cell = next(iter(cells.values()))
-    # The undisturbed network first, as on the models' pages.
+    # Unshaped network first, as on the models' pages.
     place = (pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
     return (*rank(cell), *place)
 
@@ -173,7 +162,7 @@ def _text(text: str) -> Entry:
 
 
 def _lacking(cells: Mapping[str, Cell], sheets: Sequence[Sheet]) -> list[str]:
-    """Say which models this place cannot show, and why."""
+    """Say which models the fronts' chart lacks, and why."""
     absent = [paper.model_name(sheet.model) for sheet in sheets if sheet.model not in cells]
     unmeasured = [paper.model_name(model) for model, cell in cells.items() if not cell.measured]
     lines = []
@@ -185,7 +174,7 @@ def _lacking(cells: Mapping[str, Cell], sheets: Sequence[Sheet]) -> list[str]:
 
 
 def _sizes(cells: Sequence[Cell]) -> str:
-    """Say what differs between the models' inputs; nothing where it is the paper's for each."""
+    """Say how the models' inputs differ; empty where all are the paper's."""
     lines = []
     for cell in cells:
         known = {**cell.plan, **cell.settings}

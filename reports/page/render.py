@@ -1,4 +1,4 @@
-"""Put the pages together: the sections' facts into the templates, and the index above them."""
+"""Make every file of the report from sections and templates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reports.parallel import map_forked
 from reports.words import number, slug
 
 INDEX, TABLE = "index.html", "runs.csv"
-# A page that is mailed and opened on a phone: what does not fit lies beside it.
+# Small enough to mail and to open on a phone; further data lies beside the page.
 LIMIT = 389_000  # bytes
 
 
@@ -29,18 +29,10 @@ def pages(
     processes: int = 1,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, str]:
-    """Return every file of the report by its name: the same records, the same bytes.
+    """Return the report's files by name: equal records, equal bytes.
 
-    Parameters
-    ----------
-    records
-        What a results folder holds.
-    delta
-        Two splits that differ by less, as a ratio, count as equal.
-    processes
-        How many pages may be made at the same time; what they say does not depend on it.
-    tell
-        Is told what is done, in a few words.
+    Splits that differ by less than the ratio `delta` count as equal. `processes` pages are made
+    in parallel; `tell` hears of progress.
     """
     frame = tidy(records.runs)
     sheets = Sheet.each(records, delta, frame, processes)
@@ -53,7 +45,7 @@ def pages(
     models = {names[sheet.model]: paper.model_name(sheet.model) for sheet in sheets}
     found: dict[str, str] = {}
 
-    def table() -> None:  # by this process: sent from another, it would take thrice its size
+    def table() -> None:  # here: sending it from another process takes thrice its size
         found[TABLE] = csv(frame)
 
     made = map_forked(_done, [*jobs.values()], processes, meanwhile=table)
@@ -65,18 +57,18 @@ def pages(
 
 
 def _length(sheet: Sheet) -> int:
-    """Return what a page's time goes with: the longest is begun first, and none waits for it."""
+    """Estimate a page's cost: the longest starts first."""
     return sum(len(cell.splits) for cell in sheet.cells)
 
 
 def file_names(sheets: Sequence[Sheet]) -> dict[str, str]:
-    """Return the file of each model's page; no two the same, none the index."""
+    """Name each model's page: unique, and never the index."""
     found: dict[str, str] = {}
     taken = {INDEX}
     for sheet in sheets:
         stem = slug(sheet.model) or "model"
         tries = (stem, *(f"{stem}-{again}" for again in range(2, len(sheets) + 3)))
-        # Some file systems do not tell capitals from small letters.
+        # Some file systems ignore case.
         name = next(f"{one}.html" for one in tries if f"{one}.html".lower() not in taken)
         taken.add(name.lower())
         found[sheet.model] = name
@@ -85,7 +77,7 @@ def file_names(sheets: Sequence[Sheet]) -> dict[str, str]:
 
 @cache
 def environment() -> Environment:
-    """Return the templates, with what they may call; those used before are compiled."""
+    """Return the templates with their filters and globals, compiled ones cached."""
     found = Environment(
         loader=PackageLoader("reports.page", ""),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""One model's measurements and all that its page is made from, handed to every section."""
+"""One model's data, as every section gets it."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from reports.statistics.judge import Judgement, judge
 from reports.statistics.within import Contest
 from reports.words import pairing_name
 
-Section = dict[str, Any]  # id, title, template, and what that template shows
+Section = dict[str, Any]  # id, title, template and its variables
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What the page of one model is about; ``frame`` has every attempt."""
+    """One model's data; ``frame`` has every attempt."""
 
     model: str
-    records: Records  # of this model; the links' too, which belong to every model
+    records: Records  # of this model, with links, common to all
     frame: pd.DataFrame
     cells: Sequence[Cell]
     naming: Naming
     delta: float
     judgements: Mapping[str, Judgement]  # by cell id
-    contests: Mapping[str, Contest]  # by cell id: any two of its splits and end points compared
+    contests: Mapping[str, Contest]  # by cell id: pairwise comparisons
     profiles: Sequence[Profile]  # of this model
     links: Sequence[Link]
-    predictors: Mapping[str, Predictor | str]  # by cell id; a text says what there is none for
+    predictors: Mapping[str, Predictor | str]  # by cell id; or why there is none
 
     @classmethod
     def each(
@@ -53,10 +53,9 @@ class Sheet:
         frame: pd.DataFrame | None = None,
         processes: int = 1,
     ) -> list[Sheet]:
-        """Gather the records into cells and return a sheet for each model among them.
+        """Gather records into cells and return a sheet per model.
 
-        Who has the table of all attempts already (``tidy``) can hand it over. So many processes
-        judge the cells; what they say does not depend on it.
+        `frame` is ``tidy``'s table if there is one; `processes` judge cells in parallel.
         """
         frame = tidy(records.runs) if frame is None else frame
         cells = build(records.plans, records.runs, frame)
@@ -89,20 +88,18 @@ class Sheet:
 
     @classmethod
     def of(cls, records: Records, delta: float = DELTA) -> Sheet:
-        """Return the sheet of records that are all of one model."""
         [sheet] = cls.each(records, delta)
         return sheet
 
     @cached_property
     def csv(self) -> str:
-        """The table as text."""
         return csv(self.frame)
 
     @cached_property
     def valid(self) -> Mapping[tuple[str, str, str], int]:
-        """How many attempts were valid, by cell id, role and dashed cuts.
+        """Valid attempts by cell id, role and dashed cuts.
 
-        More than count where a round was measured again or settings were changed.
+        More than count where rounds were repeated or settings changed.
         """
         good = self.frame.loc[self.frame["status"] == "ok", ["cell_id", "role", "cuts"]]
         keys = zip(*(good[key].tolist() for key in good), strict=True)
@@ -110,22 +107,20 @@ class Sheet:
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
-        """The objectives that any of its cells has."""
         known = {objective for cell in self.cells for objective in cell.objectives}
         return tuple(one for one in OBJECTIVES if one.required or one in known)
 
     @property
     def used(self) -> list[Record]:
-        """The records of the runs that count."""
         return [*compress(self.records.runs, self.frame["counted"].tolist())]
 
     @property
     def groups(self) -> list[list[Cell]]:
-        """The cells that differ in nothing but the network, together."""
+        """Cells that differ only in network, grouped."""
         return _groups(self.cells)
 
     def heading(self, group: Sequence[Cell]) -> dict[str, Any]:
-        """Return how every section names a group: title, what it runs over, whether unlocked."""
+        """Return a group's title, factors and whether it is unlocked."""
         first = group[0]
         return {
             "title": f"{paper.model_name(first.model)}, {pairing_name(first.pairing)}",
@@ -148,7 +143,7 @@ def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
 def _part(
     records: Records, model: str, others: Set[str], mine: Sequence[bool] | pd.Series
 ) -> Records:
-    """Return the records of one model: its own, and what is not named after another model."""
+    """Return one model's records and those naming no other model."""
     return replace(
         records,
         files=tuple(file for file in records.files if file.name.split(".")[0] not in others),
@@ -164,7 +159,7 @@ def _predictors(
     moved: Sequence[Link],
     runs: Sequence[Record],
 ) -> dict[str, Predictor | str]:
-    """Return each cell's predictor: one for all cells that differ in nothing but the network."""
+    """Return predictors, shared by cells that differ only in network."""
     found: dict[str, Predictor | str] = {}
     for group in _groups(cells):
         slow = _slow_start(group[0], runs)
@@ -174,7 +169,7 @@ def _predictors(
 
 
 def _slow_start(cell: Cell, runs: Sequence[Record]) -> bool:
-    """Whether TCP on a cell's first host begins slowly again after a pause."""
+    """Whether TCP on the first host slow-starts after idle."""
     shared = {id(run["hosts"]): run["hosts"] for run in runs if run["cell_id"] == cell.id}
     facts = (hosts.get(cell.hosts[0]) or {} for hosts in shared.values() if cell.hosts)
     return any(str(host.get("slow_start_after_idle")) == "1" for host in facts)

@@ -1,4 +1,4 @@
-"""The table behind each chart: one row a split, everything measured, ready to print."""
+"""The table behind each chart, a row a split."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reports.words import number
 
 @dataclass(frozen=True)
 class Column:
-    """A heading with its unit; ``numeric`` columns are right-aligned."""
+    """A heading with unit; ``numeric`` aligns right."""
 
     label: str
     unit: str
@@ -27,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Entry:
-    """What is printed, and the value to sort by (empty: nothing measured)."""
+    """Printed text and sort key (empty: unmeasured)."""
 
     text: str
     value: str
@@ -35,19 +35,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """One split; ``point`` is the id of its point in the chart, empty where it has none."""
+    """A split; ``point`` is its chart point's id, or empty."""
 
     id: str
     name: str
-    on_front: bool  # or undecided: what is kept when a reader asks for the front
+    on_front: bool  # or undecided: kept by the front filter
     entries: tuple[Entry, ...]
     point: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """All splits of one cell."""
-
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
@@ -57,7 +55,7 @@ Valid = Mapping[tuple[str, str, str], int]  # by cell id, role and dashed cuts
 
 
 def build(cell: Cell, judgement: Judgement, valid: Valid) -> Table:
-    """Return the table of a cell's splits; hosts and hops name their own columns."""
+    """Return a cell's splits; hosts and hops name columns."""
     columns = [
         Column("Split", ""),
         Column("Front", "probability", numeric=False),
@@ -84,7 +82,7 @@ def build(cell: Cell, judgement: Judgement, valid: Valid) -> Table:
 
 
 def end_points(cell: Cell, valid: Valid) -> Table:
-    """Return the table of everything on one host: no splits, so a table of their own."""
+    """Return the table of unsplit runs."""
     columns = (
         Column("Not split", ""),
         *map(objective_column, cell.objectives),
@@ -112,12 +110,11 @@ def end_points(cell: Cell, valid: Valid) -> Table:
 
 
 def objective_column(objective: Objective) -> Column:
-    """Return the column of an objective's medians."""
     return Column(objective.heading, objective.unit)
 
 
 def with_points(table: Table, drawn: frozenset[str]) -> Table:
-    """Return the table with a way back to the chart in the rows that are drawn there."""
+    """Link drawn rows back to their chart points."""
     rows = (
         Row(row.id, row.name, row.on_front, row.entries, point_id(row.id))
         if row.id in drawn
@@ -130,7 +127,7 @@ def with_points(table: Table, drawn: frozenset[str]) -> Table:
 def _row(split: Split, judgement: Judgement, cell: Cell, valid: Valid) -> Row:
     known = split.runs > 0
     blocks = "; ".join(f"{before} → {after}" for before, after in split.cut_blocks if known)
-    # Block names sort like text: features.10 before features.2. The cut's place is meant.
+    # By position: as text, features.10 sorts before features.2.
     place = ".".join(f"{cut:04d}" for cut in split.cuts)
     strict = split.cuts in judgement.strict
     entries = (
@@ -145,7 +142,7 @@ def _row(split: Split, judgement: Judgement, cell: Cell, valid: Valid) -> Row:
 
 
 def _entries(figure: Figure, split: Split) -> list[Entry]:
-    """Return what a split has of a figure: one, or one for each stage or hop."""
+    """Return a figure's entries: one, or one a stage or hop."""
     if figure.of == "run":
         values = [split[figure.name]]
     elif figure.of == "hop":
@@ -161,7 +158,7 @@ def _front(split: Split, judgement: Judgement, cell: Cell) -> Entry:
     verdict = judgement.verdict[split.cuts]
     other = against(judgement, split, cell.measured)
     text = f"{SIGNS[verdict]} {said(judgement, split)}{', ' if other else ''}{other}"
-    # On first, then undecided; the surest of them first.
+    # On, then undecided, surest first.
     rank = VERDICTS.index(verdict) + 1 - judgement.membership.get(split.cuts, 0.0)
     return Entry(text, f"{rank:.4f}")
 
@@ -189,5 +186,5 @@ def _entry(figure: Figure, value: Spread | None) -> Entry:
 
 
 def _figure(text: str) -> Entry:
-    """Return a figure that sorts as it reads: a page with many rows need not hold it twice."""
+    """Return a figure without a separate sort key, to save page size."""
     return Entry(text, text.replace(",", ""))

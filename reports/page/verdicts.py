@@ -1,4 +1,4 @@
-"""Who is on the front, undecided or off: the same sign and words everywhere."""
+"""Front verdicts as signs and words."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ SIGNS = {"on": "◆", "undecided": "▲", "off": "●"}
 
 
 def of(judgement: Judgement, verdict: str, cell: Cell) -> list[Split]:
-    """Return the measured splits with this verdict, by the first objective."""
+    """Return measured splits with a verdict, by the first objective."""
     found = [split for split in cell.measured if judgement.verdict[split.cuts] == verdict]
     return sorted(found, key=lambda split: (split.rank(cell.objectives[0]), split.cuts))
 
 
 def said(judgement: Judgement, split: Split) -> str:
-    """Return 'on 0.97': the verdict with the probability of being on the front, if it is known."""
+    """Return 'on 0.97': verdict, and probability if known."""
     verdict, sure = judgement.verdict[split.cuts], judgement.membership.get(split.cuts)
     return verdict if sure is None else f"{verdict} {sure:.2f}"
 
 
 def against(judgement: Judgement, split: Split, splits: Sequence[Split]) -> str:
-    """Name who dominates a split that is off, or who contests one that is undecided."""
+    """Name dominators of an off split, contesters of an undecided one."""
     names = {other.cuts: other.name for other in splits}
     if split.cuts in judgement.dominator:
         return f"dominated by {names[judgement.dominator[split.cuts]]}"

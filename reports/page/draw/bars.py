@@ -1,4 +1,4 @@
-"""A chart of named values, a horizontal bar each, with the lowest and the highest run of it."""
+"""Horizontal bars of named medians, with their ranges."""
 
 from __future__ import annotations
 
@@ -15,21 +15,11 @@ from reports.page.draw.svg import FAINT, INK, inline
 
 
 def draw(key: str, names: Sequence[str], values: Sequence[Spread], label: str) -> Markup:
-    """Return the chart, in the order given, as an ``<svg>`` element.
-
-    Parameters
-    ----------
-    key
-        Names the chart in the page.
-    names, values
-        What each bar is, and the median it shows.
-    label
-        Of the axis, with its unit.
-    """
+    """Return an ``<svg>`` element; `key` makes its ids unique in the page, `label` has the unit."""
     with mpl.rc_context(canvas.STYLE):
         figure, axes = canvas.empty(6.0, 0.9 + 0.25 * len(names))
         middles = [value.median for value in values]
-        axes.add_artist(  # not as a patch: nobody asks for the limits of its data
+        axes.add_artist(  # an artist, not a patch: saves computing data limits
             canvas.rows([0.0] * len(names), middles, facecolor=canvas.STAGES[0], linewidth=0)
         )
         across = [end for value in values for end in (value.low, value.high, nan)]

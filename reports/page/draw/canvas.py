@@ -1,4 +1,4 @@
-"""An empty chart, and what charts have in common: style, rows with names, room for words."""
+"""Style and layout common to all charts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from reports.page.draw.svg import FAINT, INK
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])
 
-# Any: matplotlib types every key on its own, which a mixed mapping cannot satisfy.
+# Any: a mixed mapping cannot satisfy matplotlib's type per key.
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "paretopipe",
     "hatch.linewidth": 0.8,
-    "path.simplify": False,  # it would drop the lines without length that are dots
+    "path.simplify": False,  # would drop dots: lines without length
     "font.size": 14,
     "axes.labelsize": 14,
     "xtick.labelsize": 13,
@@ -49,9 +49,9 @@ def empty(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Name rows from the top, each at its left, where a tick would have its number.
+    """Write row names from the top as plain text.
 
-    A tick is five things to draw, and a chart of forty takes thrice as long with them.
+    Ticks would make a chart of forty rows three times as slow.
     """
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_yticks([])
@@ -63,19 +63,14 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
             horizontalalignment="right",
             verticalalignment="center_baseline",
             fontsize=mpl.rcParams["ytick.labelsize"],
-            zorder=axes.yaxis.get_zorder() + 0.1,  # under the bars, as the axis is
+            zorder=axes.yaxis.get_zorder() + 0.1,  # under the bars
         )
 
 
 def fit(figure: Figure, axes: Axes, names: Sequence[str] | None = None) -> None:
-    """Give the axes' own words the room they need; call it when limits and ticks are set.
+    """Make room for labels, once limits and ticks are set; `names` are those of the rows.
 
-    matplotlib's layout engines draw everything twice to find this out.
-
-    Parameters
-    ----------
-    names
-        Of the rows, where they have some; else what is beside the vertical axis are numbers.
+    matplotlib's layout engines would draw everything twice.
     """
     width, height = figure.get_size_inches() * 72
     if names is None:
@@ -86,13 +81,13 @@ def fit(figure: Figure, axes: Axes, names: Sequence[str] | None = None) -> None:
 
 @cache
 def _wide(name: str) -> float:
-    """Return how wide a tick's name is, in points."""
+    """Return a tick label's width in points."""
     outline = TextPath((0, 0), name, prop=FontProperties(size=STYLE["ytick.labelsize"])).vertices
     return float(np.max(outline[:, 0])) if len(outline) else 0.0
 
 
 def rows(left: Sequence[float], width: Sequence[float], **style: Any) -> PathPatch:
-    """Return horizontal bars, one below the other, as one path."""
+    """Return horizontal bars as one path."""
     bars = [
         (start, row - 0.36, start + length, row + 0.36)
         for row, (start, length) in enumerate(zip(left, width, strict=True))
@@ -107,10 +102,9 @@ def rows(left: Sequence[float], width: Sequence[float], **style: Any) -> PathPat
 
 
 def spread_out(axes: Axes, values: Sequence[float]) -> str:
-    """Make the horizontal axis logarithmic if need be; return what its label has to say then.
+    """Use a logarithmic axis for widely spread values; return what its label must add.
 
-    A few splits that are many times slower would otherwise squeeze the rest, the front among
-    them, into a corner. A front's throughput stays linear: there the front is at the wide end.
+    Throughput stays linear: its front is at the wide end.
     """
     if max(values) <= 5 * min(values):
         axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: the Pareto panel of a cell, and where its time goes."""
+"""Charts of a cell: its Pareto panel and its phases."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from reports.words import slug
 
 NETWORK = PALETTE[7]
 MEMBERS = {"off": PALETTE[0], "undecided": PALETTE[4], "on": PALETTE[3]}  # the last on top
-# More dots than these of one split hide each other, and make a page too large to mail.
+# More dots of one split would hide each other and make the page too large to mail.
 DOTS = 20
 
 
 def stage_colour(number: int) -> str:
-    """Return the colour of stage 1, 2, …, the same in every chart."""
+    """Return the colour of stage 1, 2, … in every chart."""
     return STAGES[(number - 1) % len(STAGES)]
 
 
 def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) -> Markup:
-    """Draw one objective against another: splits, runs, end points, and who is on the front."""
+    """Draw one objective against another: splits, runs, end points and the front."""
     across, up = pair
 
     def at(split: Split) -> tuple[float, float]:
@@ -51,9 +51,9 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
             _whiskers(axes, group, colour, pair)
         _dots(axes, ends, INK, pair)
         line = [at(split) for split in judgement.front(cell)]
-        if len(cell.objectives) == 2:  # of more, a front is no line
+        if len(cell.objectives) == 2:  # with more, a front is no line
             axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.9, dashes=(4, 3), zorder=3)
-        # Axes with a label are not asked by seaborn for their ticks, which it would draw for that.
+        # With labels set, seaborn does not draw the ticks to inspect them.
         axes.set(xlabel=across.axis, ylabel=f"{up.axis} ({up.unit})")
         sns.scatterplot(
             x=[split.median(across) for split in splits],
@@ -81,7 +81,7 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
                 linewidths=1.6,
             )
             squares.set(urls=[f"#{split.row_id}" for split in ends], zorder=4)
-        axes.margins(0.16, 0.12)  # room for the names of the outermost points
+        axes.margins(0.16, 0.12)  # room for the outermost names
         axes.yaxis.set_major_locator(MaxNLocator(5))
         scale = spread_out(axes, [split.median(across) for split in (*splits, *ends)])
         axes.set(xlabel=f"{across.axis} ({across.unit}{scale})")
@@ -102,15 +102,13 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
 
 
 def drawn(cell: Cell) -> tuple[Split, ...]:
-    """Return what has a point in the cell's chart."""
     return (*cell.measured, *near(cell)) if cell.measured else ()
 
 
 def near(cell: Cell) -> tuple[Split, ...]:
-    """Return the measured end points that can be drawn without squeezing the splits.
+    """Return the end points close enough not to squeeze the splits.
 
-    Nearer to them than they are to each other, in every objective; the others are named beside
-    the chart.
+    Close means nearer to them than they are to each other, in every objective.
     """
     known = [(one, [split.median(one) for split in cell.measured]) for one in cell.objectives]
     return tuple(
@@ -127,7 +125,7 @@ def _within(value: float, values: Sequence[float]) -> bool:
 
 
 def phases(cell: Cell, judgement: Judgement) -> Markup:
-    """Draw the median time of each stage and of the network: one bar a split or end point."""
+    """Draw the median time of each stage and hop, a bar a split or end point."""
     signs = {
         cuts: SIGNS[verdict] for cuts, verdict in judgement.verdict.items() if verdict != "off"
     }
@@ -138,7 +136,6 @@ def phases(cell: Cell, judgement: Judgement) -> Markup:
 
 
 def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
-    """Draw what a batch's time is made of, one bar a split."""
     with mpl.rc_context(STYLE):
         figure, axes = empty(6.0, 0.9 + 0.27 * len(splits))
         left = [0.0] * len(splits)
@@ -155,7 +152,7 @@ def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
 
 
 def segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None]]:
-    """Return the bars' pieces in the order that a batch passes them."""
+    """Return the bars' segments in the order that a batch passes them."""
     depth = max(len(split.stages) for split in splits)
     pieces: list[tuple[list[float], str, str | None]] = []
     for index in range(depth):
@@ -173,9 +170,9 @@ def _stage_time(split: Split, index: int) -> float:
 
 
 def _dots(axes: Axes, splits: Sequence[Split], colour: str, pair: Sequence[Objective]) -> None:
-    """Draw every counted run, as one path: lines without length, with round ends.
+    """Draw every counted run as one path of zero-length lines.
 
-    Of a split with more than `DOTS` runs only the range is drawn.
+    Above `DOTS` runs a split shows only its range.
     """
     shown = [split for split in splits if split.runs <= DOTS]
     places = [
@@ -188,7 +185,7 @@ def _dots(axes: Axes, splits: Sequence[Split], colour: str, pair: Sequence[Objec
 def _whiskers(
     axes: Axes, splits: Sequence[Split], colour: str, pair: tuple[Objective, Objective]
 ) -> None:
-    """Draw the lowest to the highest run of both objectives, as one path."""
+    """Draw the ranges of both objectives as one path."""
     x: list[float] = []
     y: list[float] = []
     for split in splits:
@@ -205,7 +202,7 @@ def _labels(
     judgement: Judgement,
     at: Callable[[Split], tuple[float, float]],
 ) -> list[Label]:
-    """Name what is on the front and the end points, what is undecided where there is room."""
+    """Name front and end points, and undecided ones where there is room."""
     labels = []
     for split in splits:
         verdict = judgement.verdict[split.cuts]

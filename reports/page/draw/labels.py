@@ -1,4 +1,4 @@
-"""Place the names of points where they cover neither points nor each other."""
+"""Place names of points clear of points and of each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.font_manager import FontProperties
 
-# Places to try around a point, in points: beside it first, where it can mean no other point.
+# Offsets to try, in points: beside the point first, where it is unambiguous.
 _CIRCLE = [(11, 0), (-11, 0), (11, 7), (-11, 7), (11, -7), (-11, -7), (0, 14), (0, -14)]
 _OFFSETS = [(step * x, step * y) for step in (1.0, 1.5, 2.1) for x, y in _CIRCLE]
 _ALIGN = {1: "left", 0: "center", -1: "right"}
@@ -23,7 +23,7 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
 
 @dataclass(frozen=True)
 class Label:
-    """A point with its name; one that is not ``needed`` is written only where there is room."""
+    """A named point; unless ``needed`` it is dropped where there is no room."""
 
     x: float
     y: float
@@ -33,10 +33,10 @@ class Label:
 
 
 def place(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float]] = ()) -> None:
-    """Write each name beside its point, off the line, taking the first place that is free.
+    """Write each name at the first free place beside its point, off the line.
 
-    Where no place is free a needed name takes the one with the least overlap: it is never lost.
-    The figure's layout has to be final: places are measured in pixels.
+    A needed name without one takes the least overlap. Places are pixels: the layout has to be
+    final.
     """
     figure = axes.get_figure(root=True)
     if figure is None:
@@ -49,7 +49,7 @@ def place(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float
     pixels = [tuple(axes.transData.transform((label.x, label.y))) for label in labels]
     taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in pixels]
     taken += _along([tuple(axes.transData.transform(point)) for point in line])
-    # The needed ones choose first, from the left: the leftmost has no other side to go to.
+    # Needed ones first, from the left: the leftmost has no other side to go to.
     order = sorted(zip(labels, pixels, strict=True), key=lambda pair: (not pair[0].needed, pair[1]))
     for label, pixel in order:
         if not label.name:
@@ -82,12 +82,12 @@ def _box(pixel: tuple[float, ...], offset: tuple[float, float], width: float, he
 
 
 def _costs(boxes: Sequence[Box], taken: Sequence[Box], frame: Box) -> npt.NDArray[np.float64]:
-    """Return what each place covers, in square pixels; being outside counts threefold."""
+    """Return each place's overlap in square pixels; outside the frame counts threefold."""
     one = np.array(boxes)
     covered = _shared(one[:, None, :], np.array(taken)[None, :, :]).sum(axis=1)
     whole = (one[:, 2] - one[:, 0]) * (one[:, 3] - one[:, 1])
     outside = np.maximum(0, np.round(whole - _shared(one, np.array(frame)), 3))
-    # A little overlap is better than a name that seems to belong to another point.
+    # Better a little overlap than a name that seems another point's.
     further = 40.0 * (np.arange(len(one)) // len(_CIRCLE))
     cost: npt.NDArray[np.float64] = covered + 3 * outside + further
     return cost
@@ -101,7 +101,7 @@ def _shared(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.fl
 
 
 def _along(line: Sequence[tuple[float, ...]]) -> list[Box]:
-    """Return small boxes along the front line, so that names keep off it."""
+    """Return small boxes along the front line, to keep names off it."""
     boxes = []
     for (x0, y0), (x1, y1) in pairwise(line):
         for step in range(1, 12):

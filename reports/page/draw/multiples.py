@@ -1,4 +1,4 @@
-"""The models' fronts in one chart, each model with its colour and its shape."""
+"""One chart of all models' fronts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reports.page.draw.svg import FAINT, Point, inline
 from reports.page.figures import say
 from reports.words import slug
 
-# Indices of the palette, and shapes: together they tell more models apart than there are.
+# Palette indices and shapes: more combinations than there are models.
 _COLOURS = (0, 1, 2, 3, 4, 8, 5, 6)
 _SHAPES = (
     ("o", "M20 3a5 5 0 1 0 .01 0z"),
@@ -30,7 +30,6 @@ _SHAPES = (
 
 
 def legend(names: Sequence[str]) -> list[dict[str, object]]:
-    """Return the name, colour and shape of each model, in order."""
     return [
         {"name": name, "colour": _colour(place), "shape": _SHAPES[place % len(_SHAPES)][1]}
         for place, name in enumerate(names)
@@ -38,16 +37,9 @@ def legend(names: Sequence[str]) -> list[dict[str, object]]:
 
 
 def fronts(key: str, shown: Sequence[tuple[int, str, Sequence[Split], str]]) -> Markup:
-    """Draw the strict fronts of several models by the first two objectives.
+    """Draw strict fronts by the first two objectives; points link to rows.
 
-    Each point leads to its row on its own page.
-
-    Parameters
-    ----------
-    key
-        Names the chart in the page.
-    shown
-        Of each model its place in the legend, its name, its front and its page.
+    `shown`: each model's legend index, name, front and page.
     """
     points: dict[str, Point] = {}
     across, up, *_ = OBJECTIVES
@@ -88,7 +80,7 @@ def _colour(place: int) -> int:
 
 
 def _wide(values: Sequence[float]) -> bool:
-    """Whether models are so far apart that only a logarithmic axis shows each one's front."""
+    """Whether only a logarithmic axis shows each model's front."""
     return max(values) > 5 * min(values)
 
 

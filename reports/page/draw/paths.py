@@ -1,4 +1,4 @@
-"""Path data of an SVG: read it, move it, find its bounds, and write it with few characters."""
+"""SVG path data: parse, move, measure, write compactly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"[MLQCZz]|-?\d*\.?\d+(?:e-?\d+)?")
 
 
 class Step(NamedTuple):
-    """One absolute command with its coordinates, x and y in turn."""
+    """An absolute command with its x and y coordinates."""
 
     command: str
     at: tuple[float, ...] = ()
@@ -22,9 +22,9 @@ class Step(NamedTuple):
 Path = tuple[Step, ...]
 
 
-@lru_cache(1024)  # marks of a kind have the same data each
+@lru_cache(1024)  # equal marks share their data
 def parse(text: str) -> Path:
-    """Return the steps of path data as matplotlib writes it: absolute M, L, Q, C and z only."""
+    """Parse matplotlib's path data: absolute M, L, Q, C and z only."""
     tokens = _TOKEN.findall(text)
     steps, place = [], 0
     while place < len(tokens):
@@ -36,7 +36,6 @@ def parse(text: str) -> Path:
 
 
 def moved(path: Path, x: float, y: float) -> Path:
-    """Return the path shifted by x and y."""
     return tuple(
         Step(
             step.command,
@@ -47,14 +46,14 @@ def moved(path: Path, x: float, y: float) -> Path:
 
 
 def bounds(path: Path) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom; of a curve those of its control points."""
+    """Return left, top, right, bottom, control points included."""
     xs = [value for step in path for value in step.at[::2]]
     ys = [value for step in path for value in step.at[1::2]]
     return min(xs), min(ys), max(xs), max(ys)
 
 
 def alike(one: Path, other: Path) -> bool:
-    """Whether two paths are the same to within a fiftieth of a point."""
+    """Whether two paths are equal to within 0.02 points."""
     return [step.command for step in one] == [step.command for step in other] and all(
         abs(a - b) < 0.02
         for ours, theirs in zip(one, other, strict=True)
@@ -63,7 +62,7 @@ def alike(one: Path, other: Path) -> bool:
 
 
 def write(path: Path, places: int = 1) -> str:
-    """Return path data with this many decimals, horizontal and vertical lines in short."""
+    """Write path data with so many decimals, short forms for horizontal and vertical lines."""
     parts: list[str] = []
     start: tuple[float, ...] = ()
     last: tuple[float, ...] = ()
@@ -74,7 +73,7 @@ def write(path: Path, places: int = 1) -> str:
             start = values
         elif command == "L" and after.command == "Z" and values == start:
             continue  # closing draws this line
-        elif command == "L" and values == last:  # a dot: a line without length, with round ends
+        elif command == "L" and values == last:  # a dot: zero length, round ends
             command, values = "h", (0.0,)
         elif command == "L" and values[1:] == last[1:]:
             command, values = "H", values[:1]

@@ -1,14 +1,13 @@
-"""Turn a figure into a small SVG that lives inside a page: themed, linked, without foreign ids.
+"""Turn a matplotlib figure into a small inline SVG: themed, linked, with unique ids.
 
-matplotlib writes every line as an element of its own, with its whole style beside it. Here
-neighbours of the same style become one path or one group, and shapes drawn more than once are
-defined once.
+matplotlib styles every line by itself. Here neighbours of one style become a path or a group, and
+repeated shapes are defined once.
 """
 
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET  # nosec B405 # only what matplotlib has just written
+import xml.etree.ElementTree as ET  # nosec B405 # matplotlib's own output
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +22,7 @@ from matplotlib.figure import Figure
 from reports.page.draw import paths
 from reports.page.draw.paths import Path
 
-# Colours no palette has: after drawing they become the page's own, so dark mode is free.
+# Colours of no palette, replaced by the page's own: dark mode is free.
 INK, FAINT = "#010203", "#040506"
 
 _COLOURS = {
@@ -35,46 +34,40 @@ _COLOURS = {
     },
 }
 _HREF = "{http://www.w3.org/1999/xlink}href"
-# What an SVG means without saying it; of the fonts the page decides.
+# SVG's defaults; the page sets fonts.
 _DEFAULTS = {
     **{"fill": "currentColor", "opacity": "1", "fill-opacity": "1", "stroke-opacity": "1"},
     **{"stroke-width": "1", "stroke-linejoin": "miter", "stroke-linecap": "butt"},
     **{"stroke-dasharray": "none", "text-anchor": "start", "font-weight": "400"},
 }
 _UNUSED = {"font-family", "font-stretch", "stroke-miterlimit"}
-_REFERENCE = 36  # characters that naming a shape takes: what is shorter is drawn again
+_REFERENCE = 36  # characters of a reference; shorter shapes are repeated
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a reader hears or sees about one point of a chart."""
+    """A chart point's label for readers and screen readers."""
 
     text: str
     on_front: bool
-    id: str = ""  # for the way back from its row: in one chart of a page only
+    id: str = ""  # target of its row's link: in one chart of a page only
 
 
 @dataclass(frozen=True)
 class _Leaf:
-    """One thing drawn: a path, or anything else as finished text."""
+    """One drawn thing: a path, or finished text."""
 
     style: tuple[tuple[str, str], ...]
-    link: str = ""  # where it leads: #row-…, or a place on another page
+    link: str = ""  # #row-…, or an address on another page
     path: Path = ()
     text: str = ""
 
 
 def inline(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
-    """Return the figure as an ``<svg>`` element.
+    """Return the figure as an ``<svg>`` element, its ids made unique by `prefix`.
 
-    Parameters
-    ----------
-    figure
-        Drawn with the colours above and seaborn's colour-blind palette.
-    prefix
-        Names the figure: no two of a page have the same, so that their ids differ.
-    points
-        Per linked row id, or address on another page, what is said of its point.
+    It is drawn in `INK`, `FAINT` and seaborn's colour-blind palette; `points` has labels by row
+    id, or by address on another page.
     """
     out = StringIO()
     # Without a date the same figure gives the same bytes.
@@ -90,20 +83,17 @@ def inline(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
 
 
 class _Scene:
-    """A drawing on its way from matplotlib's elements to ours."""
-
     def __init__(self, root: ET.Element, prefix: str) -> None:
         self._known = {f"#{part.attrib['id']}": part for part in root.iter() if "id" in part.attrib}
         self._ids = (f"{prefix}{number}" for number in count())
         self._definitions: dict[str, tuple[str, str]] = {}  # by origin: our id, our text
 
     def definitions(self) -> str:
-        """Return what the leaves refer to."""
         text = "".join(text for _, text in self._definitions.values())
         return f"<defs>{text}</defs>" if text else ""
 
     def leaves(self, part: ET.Element, above: dict[str, str], link: str) -> Iterator[_Leaf]:
-        """Yield what is visible, in the order of drawing, each with its whole style."""
+        """Yield visible elements in drawing order, each with its whole style."""
         tag = part.tag.rpartition("}")[2]
         style = {**above, **_style(part)}
         if tag in ("defs", "metadata", "style", "title"):
@@ -111,7 +101,7 @@ class _Scene:
         if tag in ("svg", "a") or (tag == "g" and "transform" not in part.attrib):
             link = part.attrib.get(_HREF, link)
             below = (leaf for child in part for leaf in self.leaves(child, style, link))
-            # Grid line, tick and number take turns, and hide nothing of each other.
+            # Grid line, tick and number take turns without overlap: sorting lets them merge.
             axis = part.attrib.get("id", "").startswith("matplotlib.axis")
             yield from (
                 sorted(below, key=lambda leaf: (leaf.text != "", leaf.style)) if axis else below
@@ -130,14 +120,14 @@ class _Scene:
         if tag == "use":
             at = (float(part.attrib.get(key, 0)) for key in ("x", "y"))
             path = paths.moved(path, *at)
-        # Without any fill SVG draws black, which on paper is ink.
+        # Without a fill SVG draws black.
         painted = [style.get("fill", "currentColor"), style.get("stroke", "none")]
         if not path or style.get("opacity") == "0" or painted == ["none", "none"]:
             return
         yield _Leaf(self._resolved(style, path), link, path)
 
     def _resolved(self, style: dict[str, str], path: Path) -> tuple[tuple[str, str], ...]:
-        """Return the attributes, sorted: clipped only if something would be cut off."""
+        """Return the sorted attributes; a clip only where it cuts."""
         if "stroke" not in style or style["stroke"] == "none":
             style = {key: value for key, value in style.items() if not key.startswith("stroke")}
         said = dict(style)
@@ -150,7 +140,6 @@ class _Scene:
         return tuple(sorted(said.items()))
 
     def _defined(self, origin: str) -> str:
-        """Return our id of a clip path or a pattern."""
         if origin not in self._definitions:
             name = next(self._ids)
             part = self._known[origin]
@@ -159,7 +148,7 @@ class _Scene:
         return self._definitions[origin][0]
 
     def shared(self, leaves: Sequence[_Leaf]) -> list[_Leaf]:
-        """Define shapes that occur again, such as the points of a chart, once."""
+        """Define repeated shapes once."""
         shapes: list[tuple[Path, list[int]]] = []
         for place, leaf in enumerate(leaves):
             if not leaf.path:
@@ -186,11 +175,11 @@ class _Scene:
 
 
 def _style(part: ET.Element) -> dict[str, str]:
-    """Return an element's style in the page's colours, without what goes without saying."""
+    """Return an element's style in page colours, SVG's defaults left out."""
     return dict(_stated(part.attrib.get("style", ""), part.attrib.get("clip-path", "")))
 
 
-@lru_cache(1024)  # a drawing of a thousand elements has some dozen styles
+@lru_cache(1024)  # a thousand elements share some dozen styles
 def _stated(text: str, clip: str) -> Mapping[str, str]:
     pairs = [pair.split(":", 1) for pair in text.split(";") if ":" in pair]
     style = {key.strip(): value.strip() for key, value in pairs}
@@ -204,7 +193,7 @@ def _stated(text: str, clip: str) -> Mapping[str, str]:
 
 
 def _text(part: ET.Element, tag: str) -> str:
-    """Return text, or whatever else there is, as an element; its style is the leaf's."""
+    """Return text or another element without its style, which is the leaf's."""
     attributes = {key: value for key, value in part.attrib.items() if key not in ("style", "id")}
     if tag == "text" and attributes.get("transform", "").startswith("rotate(-0 "):
         del attributes["transform"]
@@ -215,7 +204,7 @@ def _text(part: ET.Element, tag: str) -> str:
 
 
 def _raw(part: ET.Element) -> str:
-    """Return an element and all in it as HTML wants it: no namespaces, short numbers."""
+    """Return an element as HTML: no namespaces, short numbers."""
     copy = ET.fromstring(ET.tostring(part))  # nosec B314
     for one in copy.iter():
         one.tag = one.tag.rpartition("}")[2]
@@ -239,7 +228,7 @@ def _short(key: str, value: str) -> str:
 
 
 def _inside(path: Path, clip: ET.Element) -> bool:
-    """Whether a path, to within half a point, stays inside a clip path's rectangle."""
+    """Whether a path stays inside a clip rectangle, to within half a point."""
     rect = next((part for part in clip if part.tag.endswith("rect")), None)
     if rect is None:
         return False
@@ -251,13 +240,13 @@ def _inside(path: Path, clip: ET.Element) -> bool:
 
 
 def _written(leaves: Sequence[_Leaf], points: Mapping[str, Point]) -> str:
-    """Write neighbours of one style as one group, and those without a link as one path."""
+    """Write neighbours of one style as a group, those without a link as one path."""
     written = []
     for style, group in groupby(leaves, key=lambda leaf: leaf.style):
         parts: list[str] = []
         for (link, drawn), same in groupby(group, key=lambda leaf: (leaf.link, bool(leaf.path))):
             some = [*same]
-            # What is partly transparent would get a darker or a lighter crossing.
+            # Merged, transparent lines would cross in another shade.
             whole = not link and drawn and not {"opacity", "fill-opacity"} & dict(style).keys()
             data = [leaf.path for leaf in some if leaf.path]
             if whole:
@@ -280,7 +269,7 @@ def _linked(body: str, link: str, points: Mapping[str, Point]) -> str:
     if point is None:
         return f'<a href="{escape(link)}">{body}</a>'
     kind = "point front" if point.on_front else "point"
-    # The title is what a pointer shows and what a screen reader calls the link.
+    # Shown by a pointer, read out as the link's name.
     title = f"<title>{escape(point.text)}</title>"
     place = f' id="{point.id}"' if point.id else ""
     return f'<a href="{escape(link)}"{place} class="{kind}">{title}{body}</a>'

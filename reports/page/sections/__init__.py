@@ -1,8 +1,8 @@
-"""The page's sections, in reading order: each a module with ``build`` and a template beside it.
+"""The page's sections, in reading order.
 
-``build(sheet)`` returns the sections that the sheet has something to say in: usually one, none
-where there is nothing to show, several where there are several comparisons. A new one is a module
-and its template in ``_ORDER``; one with several parts is a folder whose ``section`` builds it.
+Each is a module, with its template beside it, whose ``build(sheet)`` returns any number of
+sections. Add a new one to ``_ORDER``; one with several parts is a folder whose ``section`` has
+``build``.
 """
 
 from __future__ import annotations
@@ -44,5 +44,4 @@ _ORDER = (
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return every section of a page."""
     return [section for module in _ORDER for section in module.build(sheet)]

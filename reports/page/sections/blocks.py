@@ -1,4 +1,4 @@
-"""What each block of a model takes on each host (the paper's Fig. 2): charts, table, sentences."""
+"""Each block's time on each host (the paper's Fig. 2), per engine and allocator."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ HALF = 0.5
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return the charts and a table for each engine and allocator that was profiled."""
     groups: dict[tuple[Any, ...], list[Profile]] = {}
     for profile in sheet.profiles:
-        # Blocks under other sizes are other work: never in one table.
+        # Other sizes are other work: never in one table.
         how = (profile.variant[factor.option] for factor in _SHARED)
         key = (*how, profile.image_px, profile.batch_size)
         if profile.blocks:
@@ -64,13 +63,13 @@ def _group(profiles: list[Profile], several: bool) -> dict[str, Any]:
 
 
 def label(profile: Profile) -> str:
-    """Return the host, with what computed where that is not its processor."""
+    """Return the host, and its device unless it is the processor."""
     what = _other(profile)
     return f"{profile.host} ({', '.join(what)})" if what else profile.host
 
 
 def sentences(profile: Profile) -> list[Markup]:
-    """Say where a host's time goes, what cutting costs it, and what the first batch costs."""
+    """Say where time goes, and the cost of cutting and of the first batch."""
     warm = [block.compute_s.median for block in profile.blocks]
     total = sum(warm)
     ordered = sorted(profile.blocks, key=lambda block: (-block.compute_s.median, block.index))
@@ -103,7 +102,6 @@ def sentences(profile: Profile) -> list[Markup]:
 
 
 def chart(profile: Profile) -> Markup:
-    """Draw the warm time of every block, a bar each, with its lowest and highest process."""
     return bars.draw(
         f"blocks-{_name(profile)}",
         [block.name for block in profile.blocks],
@@ -113,7 +111,6 @@ def chart(profile: Profile) -> Markup:
 
 
 def table(profiles: Sequence[Profile]) -> Table:
-    """Return one row a block: what it is, then what it takes on each host."""
     columns = [
         Column("Block", ""),
         Column("Parameters", ""),
@@ -168,7 +165,7 @@ def _times(profile: Profile, index: int) -> tuple[Entry, ...]:
 
 
 def _plain(text: str) -> Entry:
-    """Return a number that sorts by what is printed; a comma of thousands would not."""
+    """Return a cell sorted by its printed number, thousands' commas and all."""
     return Entry(text, text.replace(",", ""))
 
 
@@ -179,6 +176,6 @@ def _name(profile: Profile) -> str:
 
 
 def _other(profile: Profile) -> list[str]:
-    """Return the device and what the host is, where they are not the usual."""
+    """Return device and kind of host where unusual."""
     found = ((f, profile.variant[f.option]) for f in FACTORS if f.computes and f.exceptional)
     return [value for factor, value in found if value not in ("", factor.default)]

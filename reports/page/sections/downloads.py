@@ -1,4 +1,4 @@
-"""The data inside the page, as far as it fits, and where the rest is."""
+"""Download links, with data inside the page where it fits."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pandas as pd
 from reports.page.sheet import Section, Sheet
 
 TABLE = "runs.csv"
-# What would not fit if it packed twice as well as records do is not packed to find out.
+# Not worth trying to pack: would not fit at twice records' usual compression.
 _PACKS_TO = 1 / 24
-# Files of the same model pack alike: to no less than this share of what another one packed to.
+# Files of one model compress alike: none to less than this share of another.
 _ALIKE = 0.8
-_SAMPLE = 100  # rows, to know how long a table is before it is written
+_SAMPLE = 100  # rows that a table's size is estimated from
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file: its name, its place beside the page, and its content as a URL if it is inside."""
+    """A file with its content as a URL if it is embedded."""
 
     name: str
     beside: str
@@ -30,7 +30,6 @@ class Download:
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return the table and the record files as links to what lies beside the page."""
     table = "every attempt, one row each, rounded to seven digits inside this file"
     downloads = [Download("runs.csv.xz", TABLE, table)]
     downloads += [
@@ -50,17 +49,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def embed(section: Section, sheet: Sheet, room: int) -> Section:
-    """Return the section with the files' content inside it, in order, while there is room.
-
-    Parameters
-    ----------
-    section
-        As `build` returned it.
-    sheet
-        What the page is about.
-    room
-        How many characters the page may grow by.
-    """
+    """Embed files, in order, within `room` characters."""
     found, packs_to = [], _PACKS_TO
     for download, (size, content) in zip(section["downloads"], _contents(sheet), strict=True):
         data = _url(content()) if size * packs_to <= room else ""
@@ -74,7 +63,7 @@ def embed(section: Section, sheet: Sheet, room: int) -> Section:
 
 
 def _contents(sheet: Sheet) -> list[tuple[int, Callable[[], bytes]]]:
-    """Return how large each file is, about, and what gives its content."""
+    """Return each file's approximate size and the function that reads it."""
     frame = sheet.frame
     sample = len(_rounded(frame.iloc[:_SAMPLE]))
     return [
@@ -84,14 +73,14 @@ def _contents(sheet: Sheet) -> list[tuple[int, Callable[[], bytes]]]:
 
 
 def _url(data: bytes) -> str:
-    # A quarter smaller than gzip, and unpacked by xz, 7-Zip, tar and Python. Higher presets gain
+    # A quarter smaller than gzip, and widely supported. Higher presets gain
     # a twentieth in twice the time.
     packed = lzma.compress(data, preset=4)
     return f"data:application/x-xz;base64,{base64.b64encode(packed).decode('ascii')}"
 
 
 def _rounded(frame: pd.DataFrame) -> str:
-    """Return the table with seven digits: all 17 of a float pack to twice the size."""
-    # Whole numbers among the floats stay whole, however large.
+    """Return the table as CSV with seven digits: all 17 pack to twice the size."""
+    # Keep large whole numbers whole.
     whole = frame.convert_dtypes()
     return whole.to_csv(index=False, lineterminator="\n", float_format="%.7g")

@@ -1,4 +1,4 @@
-"""The attempts that do not count, why, and the files that were read."""
+"""Excluded attempts with reasons, and files read."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from reports.page.sheet import Section, Sheet
 from reports.page.tables import Column, Entry, Row, Table
 from reports.words import count, listing
 
-# Said once for all runs of a cell that it happened to: nothing about the single run explains it.
+# Listed once a cell: no single run explains it.
 _TOGETHER = ("superseded", "sentinel", "settings")
-# What a reader goes through one by one; a sweep that failed can have thousands.
+# As many as a reader goes through; a failed sweep can have thousands.
 _MOST = 200
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return every attempt left out."""
     left = sheet.frame[~sheet.frame["counted"]]
     kinds = left["excluded"].str.replace(r":.*", "", regex=True)
     alone = left[~kinds.isin(_TOGETHER)]
@@ -37,8 +36,8 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _together(rows: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a line for each reason and cell: how many runs, and of which rounds."""
-    # Every round has sentinels: nothing about the single cell.
+    """Return a line per reason and cell, with runs and rounds."""
+    # Every round has sentinels: they say nothing of a cell.
     places = rows["cell_id"].where(~rows["excluded"].str.startswith("sentinel"), "")
     return [
         {
@@ -60,8 +59,8 @@ def _rounds(repeats: pd.Series) -> str:
 
 
 def _reasons(rows: pd.DataFrame) -> list[tuple[str, int]]:
-    """Return each kind of exclusion with its number, most frequent first."""
-    # The runtime's own reasons are codes; what this package adds explains itself after a colon.
+    """Return kinds of exclusion with counts, most frequent first."""
+    # The runtime's reasons are codes; this package's have text after a colon.
     kinds = rows["excluded"].str.replace(r"^(incomplete):.*", r"\1", regex=True)
     return [(str(kind), int(number)) for kind, number in kinds.value_counts().items()]
 
@@ -89,7 +88,7 @@ def _entries(row: dict[Any, Any], good: set[tuple[Any, Any]]) -> list[Entry]:
 
 
 def _plain(value: Any) -> str:
-    """Return a value as text: a round's number is one, also where some runs have none."""
+    """Return a value as text: round numbers stay whole beside missing ones."""
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:g}"
     return str(value)

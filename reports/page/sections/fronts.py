@@ -1,4 +1,4 @@
-"""The objectives against each other, a chart a cell and pair."""
+"""Pareto charts, one a cell and pair of objectives (the paper's Figs. 3 to 6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from reports.words import count, listing, percent
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return the Pareto fronts (the paper's Figs. 3 to 6)."""
     groups = [
         {
             **sheet.heading(group),
@@ -56,7 +55,7 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
 
 
 def _worth(cell: Cell, judgement: Judgement) -> str:
-    """Say how small a difference these runs can tell, and how much of the possible is reached."""
+    """State the smallest detectable difference and the hypervolume."""
     counts = sorted({split.runs for split in cell.measured})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     if not judgement.detectable:

@@ -1,4 +1,4 @@
-"""What each stage's process held at most, against its own weights and an empty process."""
+"""Peak memory of each stage against its weights and an empty process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from reports.words import number, pairing_name, slug
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return the hungriest splits and a table of all, where the records say it."""
     found = [
         {
             "title": ", ".join(
@@ -39,7 +38,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 @dataclass(frozen=True)
 class Held:
-    """The memory of one stage at one split: medians over its runs, in bytes."""
+    """A stage's memory at a split: medians in bytes."""
 
     partition: float
     baseline: float
@@ -47,24 +46,24 @@ class Held:
 
     @property
     def ratio(self) -> float:
-        """How many times its weights and an empty process together."""
+        """Peak over weights plus an empty process."""
         return self.peak / (self.partition + self.baseline)
 
 
 @dataclass(frozen=True)
 class Worst:
-    """The split at which one stage of a cell held most."""
+    """The split of a stage's highest peak."""
 
     stage: str
     allocator: str
     split: Split
     held: Held
-    highest: float  # of all splits' ratios, and where
+    highest: float  # highest ratio, and its split
     highest_at: str
 
 
 def held(stage: Stage) -> Held | None:
-    """Return a stage's memory, or None where the records do not say all of it."""
+    """Return a stage's memory; None where incomplete."""
     partition, baseline, peak = (
         stage["partition_bytes"],
         stage["baseline_rss_bytes"],
@@ -76,12 +75,10 @@ def held(stage: Stage) -> Held | None:
 
 
 def known(cell: Cell) -> bool:
-    """Whether any split of the cell has what the comparison needs."""
     return any(held(stage) for split in cell.measured for stage in split.stages)
 
 
 def worst(cell: Cell) -> list[Worst]:
-    """Return for each stage the split with the highest peak."""
     found = []
     for index in range(max((len(split.stages) for split in cell.measured), default=0)):
         values = [
@@ -109,7 +106,6 @@ def worst(cell: Cell) -> list[Worst]:
 
 
 def table(cell: Cell) -> Table:
-    """Return the memory of every split and end point, four columns a stage."""
     stages: Sequence[Stage] = cell.measured[0].stages
     ends = [split for split in cell.end_points if split.runs]
     columns = [Column("Split", "")]
@@ -138,7 +134,7 @@ def table(cell: Cell) -> Table:
 
 
 def _has(split: Split, index: int) -> bool:
-    # Everything on the first host has no second stage.
+    # Unsplit on the first host: no second stage.
     return index < len(split.stages)
 
 
@@ -146,5 +142,5 @@ def _entries(value: Held | None) -> tuple[Entry, ...]:
     if value is None:
         return (Entry("–", ""),) * 4
     sizes = map(mebibytes, (value.partition, value.baseline, value.peak))
-    # Sorted by what is printed: more digits would be an eighth of a large page.
+    # Sorted as printed: full digits would be an eighth of a large page.
     return tuple(Entry(text, text.replace(",", "")) for text in (*sizes, number(value.ratio)))

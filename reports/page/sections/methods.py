@@ -1,4 +1,4 @@
-"""How everything was measured and what the words mean, with this sheet's own figures."""
+"""Methods and terms, with this sheet's figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from reports.words import count, listing, percent
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return the methods."""
     cells = sheet.cells
     repeats = sorted({split.runs for cell in cells for split in cell.measured})
     return [
@@ -50,7 +49,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
-    """Say how much the rounds drifted, and what came of it."""
+    """Say how far rounds drifted, and the consequence."""
     drifts = [(cell, drift) for cell in cells for drift in cell.drifts]
     known = [(cell, drift, shift) for cell, drift in drifts if (shift := _shift(drift)) is not None]
     if not drifts:
@@ -70,7 +69,7 @@ def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
             limits += verdict["limit"].values()
             beyond += len(verdict["beyond"])
         elif cell.drifts and (limit := float(cell.plan.get("drift_limit") or 0.0)):
-            # Before there were verdicts, a shift beyond the plan's limit was one.
+            # Old records have no verdict: there the plan's limit decides.
             limits.append(limit)
             far = sum(
                 shift > limit
@@ -99,12 +98,12 @@ def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
 
 
 def _shift(drift: Drift) -> float | None:
-    """The largest of its shifts; None where a sentinel is not valid."""
+    """The largest shift; None where a sentinel is invalid."""
     return max(map(abs, drift.shifts), default=None)
 
 
 def proof(frame: pd.DataFrame) -> str:
-    """Say what the proofs of equal output amount to, over the runs that count."""
+    """Summarize proofs of equal output over counted runs."""
     counted = frame.loc[frame["counted"], ["engine", "max_rel_err", "tolerance", "argmax_equal"]]
     errors = pd.to_numeric(counted["max_rel_err"], errors="coerce").dropna()
     if counted.empty or errors.empty:

@@ -1,4 +1,4 @@
-"""What the model is (the paper's Table I), as far as the records say it."""
+"""The model's characteristics, as recorded (the paper's Table I)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ class _Row:
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return the model's characteristics beside the paper's."""
     said = paper.MODELS.get(sheet.model)
     rows = [
         _Row(
@@ -56,7 +55,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def parameters(sheet: Sheet) -> int | None:
-    """Return how many parameters the blocks have together; None where no record says it."""
+    """Return the blocks' parameters; None where unrecorded."""
     if sheet.profiles:
         return sum(block.parameters for block in sheet.profiles[0].blocks)
     total = _together(sheet, "parameters")
@@ -64,21 +63,20 @@ def parameters(sheet: Sheet) -> int | None:
 
 
 def weight_bytes(sheet: Sheet) -> float | None:
-    """Return the bytes of all weights, buffers included; None where no record says it."""
+    """Return the bytes of weights and buffers; None where unrecorded."""
     if sheet.profiles:
         return sum(block.weight_bytes for block in sheet.profiles[0].blocks)
     return _together(sheet, "partition_bytes")
 
 
 def blocks(sheet: Sheet) -> int | None:
-    """Return how many blocks the model has, by what was measured."""
     if sheet.profiles:
         return len(sheet.profiles[0].blocks)
     return next((run["end_block"] for run in sheet.used if run["end_block"]), None)
 
 
 def _together(sheet: Sheet, what: str) -> float | None:
-    """Return the sum over the stages of a run: whichever split, they are the whole model."""
+    """Return a sum over stages, from any run: each is the whole model."""
     columns = [c for c in map(str, sheet.frame) if re.fullmatch(rf"stage\d+_{what}", c)]
     known = sheet.frame.loc[sheet.frame["counted"], columns].dropna(how="all")
     return None if known.empty else float(known.iloc[0].dropna().sum())

@@ -1,4 +1,4 @@
-"""Where the numbers come from: code, options, hosts, and the network asked and measured."""
+"""Origin of the numbers: code, options, hosts, network asked and measured."""
 
 from __future__ import annotations
 
@@ -71,8 +71,6 @@ _UNKNOWN = "not recorded"
 
 @dataclass(frozen=True)
 class Condition:
-    """One cell's network: what was asked for and what was measured during its runs."""
-
     pairing: str
     over: str
     scenario: str
@@ -82,7 +80,6 @@ class Condition:
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return code, settings, digests, network, hosts and the commands."""
     names, facts = hosts(sheet.records.runs)
     return [
         {
@@ -104,7 +101,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def when(frame: pd.DataFrame) -> str:
-    """Return the period of the measurements, from the records alone."""
+    """Return the measurements' period, from the records alone."""
     stamps = [*map(str, frame["started_at"].dropna().tolist())]
     if not stamps:
         return "nothing yet" if frame.empty else "at a time that is not recorded"
@@ -116,7 +113,7 @@ def when(frame: pd.DataFrame) -> str:
 
 
 def emulated(cells: Sequence[Cell]) -> str:
-    """Return the sentence that heads a page of cells whose hosts are none, or nothing."""
+    """Return the heading sentence for emulated hosts, or nothing."""
     kinds = {cell.variant["emulation"] for cell in cells}
     if not kinds - {""}:
         return ""
@@ -125,7 +122,7 @@ def emulated(cells: Sequence[Cell]) -> str:
 
 
 def code(plans: Sequence[Record]) -> str:
-    """Return the commits that measured, with a word where the tree was not clean."""
+    """Return the measuring commits, unclean trees marked."""
     found = []
     for line in plans:
         source = line["plan"].get("provenance") or {}
@@ -135,14 +132,9 @@ def code(plans: Sequence[Record]) -> str:
 
 
 def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
-    """Return how it was measured; values that differ between cells are all named.
+    """Return how it was measured, all differing values named.
 
-    Parameters
-    ----------
-    cells
-        Every cell shown.
-    runs
-        The runs that count: others may have had other settings.
+    `runs` are those that count: others may have had other settings.
     """
     shared = {id(run["factors"]): run["factors"] for run in runs}
     known = [*(_stated(cell.plan) for cell in cells), *shared.values()]
@@ -158,7 +150,7 @@ def settings(cells: Sequence[Cell], runs: Sequence[Record]) -> dict[str, str]:
 
 
 def _factor(factor: Factor, cells: Sequence[Cell]) -> str:
-    """Return what cells have of a factor; what the hosts are only where some are none."""
+    """Return cells' values of a factor; kinds of host only if some are emulated."""
     values = {cell.variant[factor.key] for cell in cells}
     if factor.of_hosts and values <= {factor.default}:
         return _UNKNOWN
@@ -167,12 +159,12 @@ def _factor(factor: Factor, cells: Sequence[Cell]) -> str:
 
 
 def _stated(plan: Record) -> Record:
-    """What a plan says of its settings; a seed says nothing where weights are named."""
+    """A plan's settings; a seed is moot where weights are named."""
     return {key: plan[key] for key in plan if key != "weights_seed" or not plan.get("weights")}
 
 
 def options(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return the effective options and the controller's versions, as the plans state them."""
+    """Return effective options and controller versions, as planned."""
     found: dict[str, list[Any]] = {}
     for cell in cells:
         source = cell.plan.get("provenance") or {}
@@ -187,7 +179,7 @@ def options(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
-    """Return per cell the network asked for, and measured (median [min, max] over its runs)."""
+    """Return each cell's network: asked, and measured as median [min, max] over runs."""
     found = []
     naming = Naming.of(cells)
     several = len({cell.model for cell in cells}) > 1
@@ -213,7 +205,7 @@ _DIRECTIONS = {"egress": "egress only", "symmetric": "each way"}
 
 
 def asked(netem: dict[str, Any] | None) -> str:
-    """Return the network asked for in words; settings that do nothing are left out."""
+    """Return the asked network in words, without settings of no effect."""
     if not netem:
         return "network as it is"
     said = []
@@ -227,7 +219,7 @@ def asked(netem: dict[str, Any] | None) -> str:
 
 
 def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Return the hosts' names and, per property, what each of them reported."""
+    """Return hosts' names and, per property, their reported values."""
     seen = host_facts(runs)
     names = tuple(sorted(seen, key=lambda name: (name.startswith("server"), name)))
     table = {}
@@ -238,7 +230,7 @@ def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str,
 
 
 def digests(frame: pd.DataFrame) -> dict[str, str]:
-    """Return the sha256 digests of what was computed, of the runs that count."""
+    """Return the sha256 digests of counted runs."""
     counted = frame["counted"]
     return {
         label: _distinct(frame.loc[counted, column].dropna().unique())
@@ -248,7 +240,7 @@ def digests(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def ciphers(frame: pd.DataFrame) -> dict[str, str]:
-    """Return what encrypted the tensors of the runs that count; nothing where nothing did."""
+    """Return the ciphers of counted runs; empty without encryption."""
     counted = frame.loc[frame["counted"], [c for c in frame if str(c).endswith("_cipher")]]
     used = {str(value) for column in counted for value in counted[column].dropna().unique()}
     return {"Encryption": _distinct(sorted(used))} if used else {}
@@ -266,5 +258,5 @@ def _fact(key: str, values: Sequence[Any]) -> str:
 
 
 def _distinct(values: Iterable[Any]) -> str:
-    """Join different values in order of appearance; usually there is one."""
+    """Join distinct values in order of appearance."""
     return "; ".join(dict.fromkeys(str(value) for value in values)) or _UNKNOWN

@@ -1,6 +1,6 @@
-"""What the splits on the front ask of the hosts: the paper's Tables II and III.
+"""Resources of the front's splits (the paper's Tables II and III).
 
-The paper's own row of the same split stands beside ours where it has one: as a reference.
+The paper's row of the same split stands beside ours, for reference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ _NONE = "–"
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return a table for each cell that has measurements, and how the paper's points do in it."""
     groups = []
     for group in sheet.groups:
         cells = [_cell(cell, sheet.judgements[cell.id]) for cell in group if cell.measured]
@@ -44,7 +43,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
-    # The paper's tables are of its unshaped network, with its socket backend.
+    # The paper's tables: unshaped network, socket backend.
     comparable = cell.asked is None and cell.variant["backend"] == "socket"
     known = {h.cut: h for h in highlights(cell.model, cell.pairing)} if comparable else {}
     rows, loads = [], _loads(cell)
@@ -65,7 +64,7 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
 
 
 def members(cell: Cell, judgement: Judgement) -> list[Split]:
-    """Return the splits on the front, by verdict or strictly, by latency."""
+    """Return the front by verdict, else the strict one, ordered by latency."""
     found = [
         split
         for split in cell.measured
@@ -126,7 +125,7 @@ def _shown(found: Highlighted, cell: Cell) -> dict[str, Any]:
 
 
 def _runs(cell: Cell) -> str:
-    """Say what the medians stand on, most of all where it is next to nothing."""
+    """Say how many runs the medians have, with emphasis on few."""
     runs = sorted(split.runs for split in cell.measured)
     low, high = runs[0], runs[-1]
     if high == 1:
@@ -140,7 +139,7 @@ def _runs(cell: Cell) -> str:
 
 
 def _loads(cell: Cell) -> list[str]:
-    """Return what the load of each stage is of: of the GPU where a GPU computed, else of cores."""
+    """Name each stage's load: GPU's where one computed, else cores'."""
     stages = [split.stages for split in cell.measured]
     return [
         "GPU" if all(_on_gpu(some[place]) for some in stages if place < len(some)) else "CPU"
@@ -158,7 +157,7 @@ def _load(stage: Stage) -> str:
 
 
 def _gpus(cell: Cell, judgement: Judgement) -> list[str]:
-    """Say what went into the time of a GPU, at the front's first split, and who else was there."""
+    """Say the parts of GPU time at the front's first split, and other GPU users."""
     lines = []
     for split in members(cell, judgement)[:1]:
         for place, stage in enumerate(split.stages, start=1):
@@ -195,19 +194,19 @@ def _middle(value: Spread | None) -> str:
 
 @dataclass(frozen=True)
 class Highlighted:
-    """One highlighted point of the paper, and the split here that cuts at the same place.
+    """A highlighted point of the paper and our split at that cut.
 
-    ``by`` is the split that it would take most to catch up with, None on the strict front.
+    ``by`` is its clearest dominator, None on the strict front.
     """
 
     highlight: Highlight
-    split: Split | None  # None: planned or not, it has no valid run
+    split: Split | None  # None: no valid run
     by: Split | None
-    ranks: tuple[int, ...]  # in latency and throughput, 1 being the best of the cell
+    ranks: tuple[int, ...]  # in latency and throughput, 1 is best
 
     @property
     def name(self) -> str:
-        """Return the paper's name, with ours where it differs."""
+        """Return the paper's name, with ours if different."""
         return said(self.highlight)
 
 
@@ -218,7 +217,7 @@ def said(highlight: Highlight) -> str:
 
 
 def highlighted(cell: Cell) -> list[Highlighted]:
-    """Return how each of the paper's points for this model and pairing stands in a cell."""
+    """Return the paper's points for this model and pairing, as found in a cell."""
     done = cell.measured
     found = []
     for highlight in highlights(cell.model, cell.pairing):
@@ -241,7 +240,7 @@ def highlighted(cell: Cell) -> list[Highlighted]:
 
 
 def sentences(cell: Cell, judgement: Judgement) -> list[Markup]:
-    """Say of each of the paper's points that does not come out here as the paper shows it."""
+    """Describe each of the paper's points that differs here."""
     return [
         text
         for point in highlighted(cell)
@@ -276,7 +275,7 @@ def _differs(cell: Cell, point: Highlighted, front: Sequence[Split]) -> Markup |
 
 
 def beaten(point: Highlighted, objectives: Sequence[Objective]) -> Markup:
-    """Say by what a point is dominated: 'P5 has 5.8 % less latency and 63 % more throughput'."""
+    """Return 'P5 has 5.8 % less latency and 63 % more throughput' of a dominator."""
     split, by = point.split, point.by
     if split is None or by is None:
         return Markup("")
@@ -288,7 +287,7 @@ def _has(split: Split, what: str) -> Markup:
 
 
 def _clearest(split: Split, cell: Cell) -> Split | None:
-    """Return the dominating split to which the nearest of the objectives is farthest."""
+    """Return the dominator with the largest smallest gain."""
     gaps = [
         (
             other,

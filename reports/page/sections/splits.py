@@ -1,4 +1,4 @@
-"""Everything measured, a row a split."""
+"""A table of all measurements a cell, and one of its unsplit runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from reports.page.sheet import Section, Sheet
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return a table a cell, and beside it everything on one host where that was measured."""
     groups = []
     for group in sheet.groups:
         cells = []

@@ -1,4 +1,4 @@
-"""What a batch spends its time on, a bar a split."""
+"""Parts of a batch's time, a bar a split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from reports.page.sheet import Section, Sheet
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return a chart a cell."""
     groups = [
         {
             **sheet.heading(group),
@@ -38,7 +37,6 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _legend(cells: Sequence[Cell]) -> list[tuple[str, int]]:
-    """Return the stages' numbers with the palette's index."""
     depth = max((len(split.stages) for cell in cells for split in cell.measured), default=0)
     return [
         (f"stage {number}", canvas.PALETTE.index(charts.stage_colour(number)))

@@ -1,4 +1,4 @@
-"""The predicted front at any network, how far predictions are off, where the best split changes."""
+"""Predicted fronts at any network, prediction errors, ranges of best splits."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from reports.prediction.errors import Error, Errors, Summary, errors, measured_n
 from reports.prediction.predictor import Network, Prediction, Predictor
 from reports.words import count, number, percent, slug
 
-# What the two dials reach, in ms and Mbit/s: the same ends as in whatif.js.
+# Ranges of the dials, in ms and Mbit/s: as in whatif.js.
 RTT_MS, RATE_MBIT = (0.1, 500.0), (0.5, 10_000.0)
-_GRID = 48  # points between the ends of a dial; between two of them a border is bisected
-_RANGES = 6  # of more ranges than this the rest is counted, not listed
+_GRID = 48  # points a dial; borders between two are bisected
+_RANGES = 6  # ranges listed; the rest is counted
 
 
-# What whatif.js computes with, by the names it has there.
+# Coefficients by their names in whatif.js.
 _TCP = {
     "SEGMENT": SEGMENT_BYTES,
     "FRAME": WIRE_PER_PAYLOAD,
@@ -33,7 +33,7 @@ _TCP = {
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return charts with dials where blocks were profiled, else what to run for them."""
+    """Return charts with dials, or how to profile blocks for them."""
     found = [(group, sheet.predictors[group[0].id]) for group in sheet.groups]
     known = [(group, made) for group, made in found if isinstance(made, Predictor)]
     groups = [_group(sheet, group, predictor) for group, predictor in known]
@@ -50,7 +50,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _presets(known: Sequence[tuple[Sequence[Cell], Predictor]]) -> list[dict[str, Any]]:
-    """Return the measured networks by scenario, and an unshaped one where none was measured."""
+    """Return measured networks by scenario; unshaped if none was."""
     found: dict[str, dict[str, Any]] = {}
     unshaped = False
     for group, predictor in known:
@@ -109,7 +109,6 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
 
 
 def coefficients(predictor: Predictor) -> dict[str, Any]:
-    """Return what whatif.js predicts with."""
     return {
         "compute": predictor.compute_s,
         "bytes": predictor.boundary_bytes,
@@ -129,7 +128,6 @@ def _row(
     names: dict[Cuts, str],
     ends: dict[Cuts, str],
 ) -> dict[str, Any]:
-    """Return what is predicted at a cell's own network."""
     network = found.network
     at = {
         cuts: predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in (*names, *ends)
@@ -146,7 +144,7 @@ def _row(
 
 
 def bar(cell: Cell, found: Errors) -> str:
-    """Return the sentence with a cell's prediction error: median, and the worst with its split."""
+    """State a cell's prediction errors: median, and worst with its split."""
     latency, throughput = found.latency, found.throughput
     if latency is None or throughput is None:
         return ""
@@ -165,7 +163,7 @@ def _off(summary: Summary) -> str:
 
 
 def signed(ratio: float) -> str:
-    """Return a change as percent with its sign: +4.1 %, −12 %."""
+    """Return a signed percentage: +4.1 %, −12 %."""
     return ("−" if ratio < 0 else "+") + percent(ratio)
 
 
@@ -176,7 +174,7 @@ def said_network(network: Network) -> str:
 
 
 def _error_rows(compared: Sequence[Errors]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return each split's predictions with their errors, scenario by scenario."""
+    """Return each split's predictions and errors, by scenario."""
     by_name: dict[str, dict[int, Error]] = {}
     for place, found in enumerate(compared):
         for error in found.splits:
@@ -196,7 +194,7 @@ def _error(error: Error) -> tuple[str, str]:
 
 
 def _range_lines(group: Sequence[Cell], predictor: Predictor, names: dict[Cuts, str]) -> list[str]:
-    """Say between which round-trip times and rates which split is predicted to be the best."""
+    """Give each split's predicted range of round-trip times and rates."""
     lines = []
     rtts, rates = _grid(*RTT_MS), _grid(*RATE_MBIT)
     for cell in group:

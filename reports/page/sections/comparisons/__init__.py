@@ -1,4 +1,4 @@
-"""Cells set beside each other that differ in one factor only: which, how much, and in which words.
+"""Comparisons of cells that differ in one factor.
 
-``section`` has ``build``; what a factor compares is a row in ``compare``.
+``section`` has ``build``; a new factor is a row in ``compare``.
 """

@@ -1,4 +1,4 @@
-"""The paper's Fig. 7 for the backends measured here: what a batch takes where it flows fastest."""
+"""Each backend's batch time at its best throughput (the paper's Fig. 7)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAID = (
 
 @dataclass(frozen=True)
 class Kind:
-    """One backend at the split with its highest throughput."""
+    """A backend at its split of highest throughput."""
 
     name: str
     split: Split
@@ -33,8 +33,6 @@ class Kind:
 
 @dataclass(frozen=True)
 class Quantity:
-    """One measured quantity of every backend, as text."""
-
     label: str
     unit: str
     values: tuple[str, ...]
@@ -42,17 +40,14 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """All backends of a comparison beside each other."""
-
     kinds: tuple[Kind, ...]
     lines: tuple[Quantity, ...]
     sentences: tuple[Markup, ...]
     chart: Markup
-    paper: str  # what the paper says, where this is the case that it shows
+    paper: str  # the paper's finding, if it shows this case
 
 
 def of(comparison: Comparison) -> Breakdown:
-    """Return each backend at its own split of highest throughput, as in the paper."""
     cells = (comparison.cell, *(rival.cell for rival in comparison.rivals))
     splits = [cell.best(THROUGHPUT) for cell in cells]
     objectives = [o for o in comparison.cell.objectives if all(s.of(o) for s in splits)]

@@ -1,4 +1,4 @@
-"""The chart of one figure of everything that is compared."""
+"""A chart of one measure across compared cells."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from reports.page.draw.svg import FAINT, inline
 from reports.page.sections.comparisons.compare import Comparison, Measure
 from reports.words import slug
 
-MARKERS = ("o", "s", "^", "v")  # of what is compared, in the order of STAGES
+MARKERS = ("o", "s", "^", "v")  # in the order of STAGES
 
 
 def contrast(comparison: Comparison, measure: Measure) -> str:
-    """Draw one measure of what is compared: a row a split, a mark a kind, whiskers its range."""
+    """Draw a row a split, a mark a kind, whiskers for its range."""
     rows, columns = comparison.splits, comparison.columns
     with mpl.rc_context(STYLE):
         figure, axes = empty(6.0, 1.1 + 0.32 * len(rows))
@@ -24,7 +24,7 @@ def contrast(comparison: Comparison, measure: Measure) -> str:
             known = [
                 (row, s) for row, split in enumerate(splits) if (s := split and measure.of(split))
             ]
-            # Side by side, so that equal values do not hide each other.
+            # Side by side: equal values would hide each other.
             heights = [row + 0.44 * (number + 0.5) / len(columns) - 0.22 for row, _ in known]
             for height, (_, value) in zip(heights, known, strict=True):
                 axes.plot((value.low, value.high), (height, height), color=colour, linewidth=1.2)

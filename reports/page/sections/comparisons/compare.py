@@ -1,4 +1,4 @@
-"""Cells that differ in one thing only, and what there is to compare of them, split by split."""
+"""Pair cells that differ in one factor, split by split."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from reports.words import listing, pairing_name
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing to compare."""
-
     column: str  # of the table of all attempts: one value a run
     label: str
     unit: str
@@ -28,16 +26,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Rival:
-    """One cell set against the reference."""
-
     cell: Cell
     name: str
-    splits: tuple[Split | None, ...]  # beside the reference's; None: not measured alike
+    splits: tuple[Split | None, ...]  # in the reference's order; None: not comparable
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A reference cell, the cells that differ from it in one factor, and their common splits."""
+    """A reference cell, its rivals in one factor, and their common splits."""
 
     factor: Factor
     cell: Cell
@@ -48,24 +44,23 @@ class Comparison:
 
     @property
     def columns(self) -> tuple[tuple[str, tuple[Split | None, ...]], ...]:
-        """The reference and its rivals by name, each with its splits."""
         return ((self.name, self.splits), *((rival.name, rival.splits) for rival in self.rivals))
 
 
 def find(cells: Sequence[Cell], factor: Factor) -> list[Comparison]:
-    """Return every comparison that these cells allow: all else equal, and measured."""
+    """Return every comparison of measured cells, all else equal."""
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.measured:
             alike.setdefault(_all_but(cell, factor), []).append(cell)
-    # One cell of a kind: the same settings under two names would be compared with themselves.
+    # One cell a kind: equal settings under two names are no comparison.
     kinds = [{phrase(factor, cell): cell for cell in reversed(group)} for group in alike.values()]
     found = (_comparison([*kind.values()][::-1], factor) for kind in kinds if len(kind) > 1)
     return [comparison for comparison in found if comparison.splits]
 
 
 def unmatched(cells: Sequence[Cell], factor: Factor) -> list[str]:
-    """Say which cells have no counterpart under equal settings, and what differs."""
+    """Say which cells lack a counterpart under equal settings, and how they differ."""
     name = partial(phrase, factor)
     paired = {
         cell.id
@@ -74,7 +69,7 @@ def unmatched(cells: Sequence[Cell], factor: Factor) -> list[str]:
     }
     lines = []
     for place, cell in enumerate(cells):
-        # Of a pair that does not match, the later one in the reader's order tells.
+        # Report a mismatch once, at the later cell in reading order.
         others = [
             other
             for other in cells[:place]
@@ -114,7 +109,7 @@ def _comparison(group: Sequence[Cell], factor: Factor) -> Comparison:
 
 
 def _alike(split: Split, other: Split | None) -> Split | None:
-    """Return the other split if its runs had as many batches: fewer fill the pipe less well."""
+    """Return the other split if its runs had as many batches: fewer fill the pipeline less."""
     return other if other and other.phases == split.phases else None
 
 
@@ -124,7 +119,7 @@ def _all_but(cell: Cell, factor: Factor) -> str:
 
 
 def _part_of(factor: Factor) -> set[str]:
-    # Which host is the hub is part of what the backend through it is.
+    # The hub's host is part of the hub backend.
     return {factor.key, "hub"} if factor is BACKEND else {factor.key}
 
 
@@ -142,7 +137,7 @@ def _differences(one: Cell, other: Cell, factor: Factor) -> list[str]:
 
 
 def _measures(factor: Factor, cell: Cell) -> Iterator[Measure]:
-    """Yield what a factor is compared by: the objectives of the run, figures of each stage."""
+    """Yield a factor's measures: the run's objectives and each stage's figures."""
     for name in factor.compared:
         if name == OBJECTIVES:
             for one in cell.objectives:

@@ -1,4 +1,4 @@
-"""What a comparison comes to: per split a ratio with its interval and verdict, and in sentences."""
+"""Ratios of compared cells with interval and verdict, as table and sentences."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ _SIGNS = {"equal": "=", "lower": "↓", "higher": "↑", "undecided": "?"}
 
 @dataclass(frozen=True)
 class Contrast:
-    """A comparison with what the runs allow to say about it."""
-
     comparison: Comparison
     delta: float
     found: Mapping[tuple[str, str], Mapping[Cuts, Difference]]  # by rival's cell and measure
 
     def of(self, rival: Rival, measure: Measure) -> dict[Cuts, Difference]:
-        """Return the rival over the reference, at every split that both measured alike."""
+        """Return rival over reference, at every split comparable in this measure."""
         known = self.found[rival.cell.id, measure.column]
         return {
             split.cuts: known[split.cuts]
@@ -40,7 +38,7 @@ class Contrast:
 
 
 def draw(comparison: Comparison, frame: pd.DataFrame, delta: float) -> Contrast:
-    """Compare every rival with the reference; the spread is pooled over all splits of a cell."""
+    """Compare each rival with the reference; spread is pooled over a cell's splits."""
     return Contrast(
         comparison,
         delta,
@@ -57,7 +55,6 @@ def draw(comparison: Comparison, frame: pd.DataFrame, delta: float) -> Contrast:
 def _values(
     cell: Cell, frame: pd.DataFrame, measure: Measure
 ) -> dict[Cuts, list[tuple[int, float]]]:
-    """Return round and value of every counted run of every split."""
     if measure.column not in frame:
         return {}
     own = (frame["cell_id"] == cell.id) & frame["counted"] & (frame["role"] == "split")
@@ -72,7 +69,7 @@ def _values(
 
 
 def sentences(contrast: Contrast) -> list[Markup]:
-    """Say of each rival what its numbers are of the reference's: one paragraph each."""
+    """Describe each rival relative to the reference, a paragraph each."""
     comparison = contrast.comparison
     lines = []
     for rival in comparison.rivals:
@@ -122,7 +119,7 @@ def _named(verdict: str, delta: float) -> str:
 
 
 def table(contrast: Contrast) -> Table:
-    """Return every common split: each kind's median and range, then each rival's ratio."""
+    """Return each common split: medians with ranges, then rivals' ratios."""
     comparison = contrast.comparison
     columns = [Column("Split", "")]
     for measure in comparison.measures:
@@ -151,12 +148,12 @@ def _figure(value: Spread | None) -> Entry:
 
 
 def _ratio(difference: Difference | None) -> Entry:
-    """Return '↑ higher 1.20 [1.10, 1.31]'; without an interval where the spread is not known."""
+    """Return '↑ higher 1.20 [1.10, 1.31]'; no interval where spread is unknown."""
     if difference is None:
         return Entry("–", "")
     text = f"{_SIGNS[difference.verdict]} {difference.verdict} {number(difference.ratio)}"
     if difference.low is not None and difference.high is not None:
-        places = decimals(float(f"{difference.ratio:.2e}"))  # as many as the ratio itself shows
+        places = decimals(float(f"{difference.ratio:.2e}"))  # as many as the ratio
         low, high = (f"{end:,.{places}f}" for end in (difference.low, difference.high))
         text += f" [{low},\N{NO-BREAK SPACE}{high}]"
     return Entry(text, f"{difference.ratio:.6g}")

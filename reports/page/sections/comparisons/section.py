@@ -1,4 +1,4 @@
-"""The sections that set backends, transports, engines, allocators and devices beside each other."""
+"""Sections that compare backends, transports, engines, allocators and devices."""
 
 from __future__ import annotations
 
@@ -64,7 +64,6 @@ _LEADS = {
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return a section for each factor in which these cells can be compared."""
     cells = sheet.cells
     sections = []
     for factor in FACTORS:
@@ -90,7 +89,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _could(cells: Sequence[Cell], factor: Factor) -> list[Cell]:
-    """Return the cells that may have a counterpart: PyTorch RPC has no other transport."""
+    """Return cells that may have a counterpart: PyTorch RPC has no other transport."""
     return [
         cell for cell in cells if factor is not TRANSPORT or cell.variant["backend"] == "socket"
     ]
@@ -102,7 +101,7 @@ def _item(
     cell = comparison.cell
     drawn = contrast.draw(comparison, frame, delta)
     kinds = (cell, *(rival.cell for rival in comparison.rivals))
-    # What is compared is named in the legend; the heading has what is equal.
+    # The heading names what is equal, the legend what differs.
     over = naming.without(comparison.factor).over(cell)
     place = f"{paper.model_name(cell.model)}, {pairing_name(cell.pairing)}, {cell.scenario}"
     return {

@@ -1,4 +1,4 @@
-"""The first screen: answers in a table and in sentences, and what to know before believing them.
+"""The first screen: answers, and caveats.
 
-``section`` has ``build``; each other module gives it one kind of sentence.
+``section`` has ``build``; other modules each give one kind of sentence.
 """

@@ -1,4 +1,4 @@
-"""The answer for one cell in sentences: where to split, who is as good, what it costs."""
+"""A cell's answer: where to split, equals, costs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from reports.words import count, listing
 
 @dataclass(frozen=True)
 class Sentence:
-    """One thing to know, with the few words to find it by."""
+    """A finding with its few-word title."""
 
     label: str
     text: Markup
 
 
 def sentences(cell: Cell, judgement: Judgement, contest: Contest) -> list[Sentence]:
-    """Return what a practitioner needs to know about one cell, most important first."""
+    """Return a cell's findings, most important first."""
     if not cell.measured:
         return [Sentence("", Markup("No split has a valid run yet, so there is no answer here."))]
     return [
@@ -37,7 +37,7 @@ def sentences(cell: Cell, judgement: Judgement, contest: Contest) -> list[Senten
 
 
 def compromise(cell: Cell) -> Split:
-    """Return the split whose largest loss, in whichever objective, is smallest."""
+    """Return the split whose largest loss in any objective is smallest."""
     objectives = cell.objectives
     points = {split.cuts: tuple(map(split.median, objectives)) for split in cell.measured}
     cuts, _ = balanced(points, [objective.lower for objective in objectives])
@@ -45,7 +45,7 @@ def compromise(cell: Cell) -> Split:
 
 
 def _best(cell: Cell, objective: Objective, contest: Contest) -> Markup:
-    """Name the best split and those that may be chosen in its stead."""
+    """Name the best split and its equals."""
     best, within = cell.best(objective), margin(objective.within(contest.delta))
     runs = count(best.runs, "run")
     text = Markup("{}, {} in {}.").format(link(best), say(best, objective), runs)

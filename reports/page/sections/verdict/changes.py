@@ -1,4 +1,4 @@
-"""What becomes of the choices when the network changes: measured, predicted, and the safest bet."""
+"""Effects of a changed network on the choice of split, measured and predicted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reports.words import number
 
 
 def between(cells: Sequence[Cell], contests: Mapping[str, Contest]) -> list[Sentence]:
-    """Say what changes from the first scenario of a pairing to each other one."""
+    """Compare a pairing's first scenario with each other one."""
     measured = [cell for cell in cells if cell.measured]
     return [
         sentence
@@ -32,17 +32,15 @@ def between(cells: Sequence[Cell], contests: Mapping[str, Contest]) -> list[Sent
 
 @dataclass(frozen=True)
 class Bet:
-    """The split whose worst loss over the measured networks is smallest."""
-
     split: Split
     loss: float  # 0: the best under each of them
     scenario: str  # where it is worst
 
 
 def safest(cells: Sequence[Cell], objective: Objective) -> Bet | None:
-    """Return the split that loses least whichever measured network it meets.
+    """Return the split with the smallest worst loss over measured networks.
 
-    None for fewer than two networks, and where no split has a valid run under each.
+    None for fewer than two, or where no split is valid under each.
     """
     measured = [cell for cell in cells if cell.measured and objective in cell.objectives]
     points = {
@@ -56,7 +54,7 @@ def safest(cells: Sequence[Cell], objective: Objective) -> Bet | None:
 
 
 def one_for_all(cells: Sequence[Cell], objectives: Sequence[Objective]) -> list[Sentence]:
-    """Name the safest splits, and what they cost where they are worst."""
+    """Name the safest splits and their worst cost."""
     bets = [(objective, safest(cells, objective)) for objective in objectives]
     text = Markup("; ").join(_bound(bet, objective) for objective, bet in bets if bet)
     if not text:
@@ -89,7 +87,7 @@ _AS_GOOD = {
 
 
 def _moved(objective: Objective, before: Cell, after: Cell, contest: Contest) -> Sentence:
-    """Say where the best split goes, and what staying would cost."""
+    """Say where the best split moves, and the cost of staying."""
     old, new = before.best(objective), after.best(objective)
     first, then = say(old, objective), say(new, objective)
     label = f"{objective.title}, {before.scenario} to {after.scenario}"
@@ -98,7 +96,7 @@ def _moved(objective: Objective, before: Cell, after: Cell, contest: Contest) ->
         return Sentence(label, text)
     kept = next((split for split in after.measured if split.cuts == old.cuts), None)
     if kept and (same := _AS_GOOD.get(contest.outcome(new.cuts, old.cuts, objective))):
-        text = Markup(same)  # nosec B704 # of the table above; what is put into it is escaped
+        text = Markup(same)  # nosec B704 # a literal; its arguments are escaped
         return Sentence(label, text.format(link(kept), say(kept, objective), link(new), then))
     text = Markup("Moves from {}, {}, to {}, {}.").format(link(old), first, link(new), then)
     if kept:
@@ -108,7 +106,7 @@ def _moved(objective: Objective, before: Cell, after: Cell, contest: Contest) ->
 
 
 def predicted(cells: Sequence[Cell], predictors: Mapping[str, Predictor | str]) -> list[Sentence]:
-    """Say from which round-trip time on another split is best, at each rate that was measured."""
+    """Say at which round-trip times the predicted best split changes, per measured rate."""
     names = {split.cuts: split for cell in cells for split in cell.splits}
     lines: dict[str, Sentence] = {}
     for cell in cells:
@@ -142,7 +140,7 @@ def _by_rtt(ranges: Sequence[Range], names: Mapping[Cuts, Split]) -> Markup:
 
 
 def _named(cuts: Cuts, names: Mapping[Cuts, Split]) -> Markup:
-    """Return a link to the split's row; a prediction may name one that no plan has."""
+    """Link the split's row; predictions may name unplanned splits."""
     if cuts in names:
         return link(names[cuts])
     return Markup("{} (not measured)").format(split_name(cuts))

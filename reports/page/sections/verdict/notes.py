@@ -1,4 +1,4 @@
-"""What a reader must know before believing the numbers."""
+"""Caveats to the numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ATTEMPT = ["cell_id", "run_key", "attempt"]
 
 
 def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[str]:
-    """Return the warnings of a report, most important first; often there is none."""
+    """Return a report's warnings, most important first."""
     naming = Naming.of(cells)
     return [
         *_demo(cells),
@@ -55,7 +55,7 @@ def _demo(cells: Sequence[Cell]) -> list[str]:
 
 
 def _stand_ins(records: Records) -> list[str]:
-    """Name the hosts that are called Pi and are none."""
+    """Name stand-in hosts named like Pis."""
     found: dict[str, str] = {}
     for name, answers in host_facts(records.runs).items():
         for facts in answers:
@@ -72,7 +72,7 @@ def _stand_ins(records: Records) -> list[str]:
 
 
 def _one_machine(records: Records) -> list[str]:
-    """Name hosts that started together: containers of one machine, not machines."""
+    """Name hosts booted together: containers of one machine."""
     kernels: dict[str, set[str]] = {}
     for name, answers in host_facts(records.runs).items():
         for facts in answers:
@@ -99,7 +99,7 @@ def _unproven(frame: pd.DataFrame) -> list[str]:
 
 
 def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list[str]:
-    """Name the cells whose files also hold valid runs under settings that are not shown."""
+    """Name cells with further valid runs under settings not shown."""
     lines = []
     for cell in cells:
         left_out = frame.loc[frame["cell_id"] == cell.id, "excluded"]
@@ -117,7 +117,7 @@ def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list
 def _restarted(
     records: Records, cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming
 ) -> list[str]:
-    """Name the hosts whose counted runs in one cell are of several boots."""
+    """Name hosts that rebooted during a cell's counted runs."""
     counted = set(frame.loc[frame["counted"], _ATTEMPT].itertuples(index=False, name=None))
     boots: dict[str, dict[str, set[str]]] = {}
     for run in records.runs:
@@ -164,7 +164,7 @@ def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
 
 
 def _unplanned(cells: Sequence[Cell]) -> list[str]:
-    """Name the combinations that the options ask for and no file holds yet."""
+    """Name requested combinations without a file."""
     absent: dict[tuple[str, ...], dict[str, None]] = {}
     have = {(c.model, *_how(c), c.pairing, c.scenario) for c in cells}
     for cell in cells:

@@ -1,4 +1,4 @@
-"""The first screen: what to do, and what to know before believing it."""
+"""The first screen's section: a table of answers, then a card a cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from reports.page.sheet import Section, Sheet
 
 
 def build(sheet: Sheet) -> list[Section]:
-    """Return the verdict: a table of all answers, then one card a cell."""
     groups = [
         {
             **sheet.heading(group),

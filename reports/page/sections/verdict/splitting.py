@@ -1,4 +1,4 @@
-"""Whether splitting pays at all: the best split against everything on one host."""
+"""Gain of the best split over running unsplit."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ from reports.words import listing
 
 
 def ends(cell: Cell) -> list[Split]:
-    """Return the end points that were measured."""
     return [end for end in cell.end_points if end.runs]
 
 
 def short(cell: Cell, contest: Contest) -> str:
-    """Return whether splitting pays in a few words, for a table."""
     if not ends(cell) or not cell.measured:
         return "not measured"
     found = {one.name: _outcome(cell, one, contest) for one in cell.objectives}
     gains = [name for name, outcome in found.items() if outcome == "yes"]
     if gains:
         known = ends(cell)
-        # Against one of the two nothing is known: the other might be the better choice.
+        # One of the two is unmeasured, and might be the better choice.
         against = "" if len(known) > 1 else f" against {known[0].name}"
         other = "unclear" if "open" in found.values() else "not"
         rest = [name for name in found if name not in gains]
@@ -37,7 +35,7 @@ def short(cell: Cell, contest: Contest) -> str:
 
 
 def sentence(cell: Cell, contest: Contest) -> Markup:
-    """Say in one sentence what splitting gains over everything on one host, or loses to it."""
+    """State the gain or loss of splitting over one host."""
     known = ends(cell)
     if not known:
         return _unknown(cell)
@@ -85,7 +83,7 @@ def _unknown(cell: Cell) -> Markup:
 
 
 def _outcome(cell: Cell, objective: Objective, contest: Contest) -> str:
-    """Return whether the best split beats every end point: yes, no, equal or open."""
+    """Compare the best split with end points: yes, no, equal or open."""
     best = cell.best(objective)
     found = {contest.outcome(best.cuts, end.cuts, objective) for end in ends(cell)}
     for seen, outcome in (("worse", "no"), ("undecided", "open"), ("equal", "equal")):

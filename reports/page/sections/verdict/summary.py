@@ -1,4 +1,4 @@
-"""The whole answer in one small table: a row for each pairing and network."""
+"""The answers as a table, a row a pairing and network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reports.words import number
 
 @dataclass(frozen=True)
 class Answer:
-    """One pairing and network; every answer is empty where nothing was measured."""
+    """A row; answers without measurements are empty."""
 
     scenario: str
     asked: str
@@ -32,12 +32,11 @@ class Answer:
 def answers(
     cells: Sequence[Cell], objectives: Sequence[Objective], contests: Mapping[str, Contest]
 ) -> list[Answer]:
-    """Return the rows of one pairing."""
     return [_answer(cell, objectives, contests[cell.id]) for cell in cells]
 
 
 def whichever(cells: Sequence[Cell], objectives: Sequence[Objective]) -> list[Answer]:
-    """Return a row for who cannot know the network: the splits that lose least at worst."""
+    """Return the splits with the smallest worst loss, for an unknown network."""
     bets = [(objective, safest(cells, objective)) for objective in objectives]
     if not any(bet for _, bet in bets):
         return []
