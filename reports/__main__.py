@@ -1,12 +1,12 @@
-"""Lets ``python -m reports`` start the command line."""
+"""Entry point of ``python -m reports``."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# Before numpy is imported. Its matrices are small here: more threads would wait for each other,
-# and take four times the processor from the processes beside them.
+# Before numpy is imported: for its small matrices more threads would only wait for each other
+# and take processor time from other processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from reports.cli import main

@@ -51,12 +51,12 @@ def _ratio(text: str) -> float:
 
 
 def _prepare() -> None:
-    """Import what makes pages: seaborn takes seconds, which reading takes anyway."""
+    """Import page modules during reading: seaborn takes seconds."""
     import reports.page.render  # noqa: F401
 
 
 def _write(records: Records, out: Path, delta: float) -> Path:
-    # Imported here so that a wrong path or --help answers at once: seaborn takes seconds.
+    # Imported late so that errors and --help answer at once: seaborn takes seconds.
     from reports.page.render import INDEX, pages
 
     _tell("Reading is done, judging")
@@ -68,7 +68,7 @@ def _write(records: Records, out: Path, delta: float) -> Path:
             copy = out / "records" / file.path.name
             if not (copy.exists() and copy.samefile(file.path)):
                 _replace(copy, file.path)
-        # The index last: until it is there, the one that was leads to whole pages.
+        # The index last: until then the old one leads to whole pages.
         for name in sorted(found, key=lambda name: (name == INDEX, name)):
             _replace(out / name, found[name])
     except OSError as error:
@@ -80,7 +80,6 @@ def _write(records: Records, out: Path, delta: float) -> Path:
 
 
 def _replace(path: Path, content: str | Path) -> None:
-    """Put a whole file in the place of another at once: who is killed leaves the old one."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if isinstance(content, Path):
@@ -94,6 +93,6 @@ def _replace(path: Path, content: str | Path) -> None:
 
 
 def _tell(text: str) -> None:
-    """Show how far it is where somebody looks on, in one line that the next one takes over."""
+    """Show progress on a terminal, in one overwritten line."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""The one error a user is meant to see."""
+"""The report's user-facing error."""
 
 from __future__ import annotations
 
 
 class ReportError(Exception):
-    """Something the user can put right; its text is one line: code, fact, advice."""
+    """A user's mistake in one line: code, fact, advice."""

@@ -1,6 +1,6 @@
-"""What a split is to be good at: the list that fronts, verdicts, tables and charts work on.
+"""Objectives of a split, for fronts, verdicts, tables and charts.
 
-A new objective is a row of `OBJECTIVES`, and the figure of ``contract.measures`` that it names.
+A new one is a row of `OBJECTIVES` naming a figure of ``contract.measures``.
 """
 
 from __future__ import annotations
@@ -12,44 +12,40 @@ from paretopipe_runtime.contract import measures
 
 @dataclass(frozen=True)
 class Objective:
-    """One figure of a run, which way is better, and how to say it."""
+    """A figure of a run, its better direction, and its words."""
 
-    figure: str  # of `contract.measures`: what a run has of it
-    lower: bool  # whether less is better
+    figure: str  # of `contract.measures`
+    lower: bool  # less is better
     axis: str  # of a chart, without the unit
-    toward: str  # which splits lie at its good end: "answers sooner"
+    toward: str  # its good end: "answers sooner"
     winner: str  # "the fastest split"
     does: str  # "P3 answers in 0.21 s"
     than: str  # "1.8 times as fast as P9"
-    required: bool = False  # whether a run without it does not count
-    margin: float | None = None  # a difference that does not matter; None: the report's own
+    required: bool = False  # runs without it do not count
+    margin: float | None = None  # difference that does not matter; None: the report's delta
 
     @property
     def name(self) -> str:
-        """Return 'latency', as in '28 % more latency than'."""
         return measures.named(self.figure).label
 
     @property
     def unit(self) -> str:
-        """The unit of its figure."""
         return measures.named(self.figure).unit
 
     @property
     def title(self) -> str:
-        """Return 'Lowest latency', 'Highest throughput'."""
         return f"{'Lowest' if self.lower else 'Highest'} {self.name}"
 
     @property
     def heading(self) -> str:
-        """Return the name as a table's column has it."""
         return self.name[0].upper() + self.name[1:]
 
     def within(self, delta: float) -> float:
-        """Return the ratio below which a difference does not matter."""
+        """Return the ratio below which differences do not matter."""
         return delta if self.margin is None else self.margin
 
     def gain(self, one: float, other: float) -> float:
-        """Return how many times as good the first value is as the second."""
+        """Return how many times better the first value is."""
         return other / one if self.lower else one / other
 
 
@@ -74,5 +70,5 @@ THROUGHPUT = Objective(
     required=True,
 )
 OBJECTIVES = (LATENCY, THROUGHPUT)
-# Two splits that differ by less than this are as good as each other to whoever chooses.
+# Splits that differ by less are equally good.
 DELTA = 0.02

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-_jobs: Sequence[Callable[[], Any]] = ()  # of a forked process: inherited, not sent
+_jobs: Sequence[Callable[[], Any]] = ()  # inherited by forked processes, not sent
 
 
 def map_forked(
@@ -21,14 +21,11 @@ def map_forked(
     processes: int,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[_Result]:
-    """Yield the results in the items' order, however many processes there are.
+    """Yield results in the items' order from several processes.
 
-    Parameters
-    ----------
-    meanwhile
-        Called once by this process while the others work.
+    `meanwhile` is called once, in this process, while the others work.
     """
-    # A fork shares what is known and the imports; elsewhere starting costs more than it saves.
+    # A fork shares data and imports; other start methods cost more than they save.
     if min(processes, len(items)) < 2 or sys.platform != "linux":
         meanwhile()
         return map(work, items)
@@ -38,7 +35,7 @@ def map_forked(
 def _forked(
     jobs: Sequence[Callable[[], _Result]], processes: int, meanwhile: Callable[[], None]
 ) -> Iterator[_Result]:
-    # Garbage is looked for in what a process makes itself; looking elsewhere would copy it.
+    # Collecting inherited objects would copy their pages.
     gc.freeze()
     try:
         with ProcessPoolExecutor(

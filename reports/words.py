@@ -1,4 +1,4 @@
-"""Numbers and names as a reader wants to see them."""
+"""Numbers and names for readers."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ _PAIRINGS = {"pi_to_pi": "Pi-to-Pi", "pi_to_gpu": "Pi-to-GPU"}
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Round to significant digits, without an exponent: 0.0182, 1.82, 182, 1,820."""
+    """Round to significant digits, without exponent: 0.0182, 1.82, 182, 1,820."""
     rounded = float(f"{value:.{digits - 1}e}")
     return f"{rounded:,.{decimals(rounded, digits)}f}"
 
 
 def decimals(value: float, digits: int = 3) -> int:
-    """Return how many decimals show this many significant digits."""
+    """Return the decimals that show so many significant digits."""
     return max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
 
 
 def power(value: float) -> str:
-    """Return a very small number as 2.0 × 10⁻⁷."""
+    """Return a tiny number as 2.0 × 10⁻⁷."""
     mantissa, exponent = f"{value:.1e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{raised}" if value else "0"
 
 
 def percent(ratio: float) -> str:
-    """Return a change as whole percent, or with one decimal where it is small: 83 %, 1.4 %."""
+    """Return a change in percent, small ones with a decimal: 83 %, 1.4 %."""
     share = abs(ratio) * 100
     return (
         f"{share:,.0f}\N{NO-BREAK SPACE}%" if share >= 9.95 else f"{share:.1f}\N{NO-BREAK SPACE}%"
@@ -36,7 +36,7 @@ def percent(ratio: float) -> str:
 
 
 def listing(names: Sequence[str], limit: int = 8) -> str:
-    """Join names as prose, cutting long lists: 'P1, P2 and P3', 'P1, P2 and 6 more'."""
+    """Join names, cutting long lists: 'P1, P2 and P3', 'P1, P2 and 6 more'."""
     shown = list(names) if len(names) <= limit else [*names[: limit - 1]]
     if len(shown) < len(names):
         shown.append(f"{len(names) - len(shown)} more")
@@ -49,28 +49,28 @@ def count(amount: int, noun: str) -> str:
 
 
 def pairing_name(pairing: str) -> str:
-    """Return the paper's words for a pairing, or the name with its underscores opened."""
+    """Return the paper's words for a pairing, else spaces for underscores."""
     return _PAIRINGS.get(pairing, pairing.replace("_", " "))
 
 
 def pairing_rank(pairing: str) -> tuple[int, str]:
-    """Sort the paper's pairings first, in its order."""
+    """Sort key: the paper's pairings first, in its order."""
     return known_first(list(_PAIRINGS), pairing)
 
 
 def known_first(known: Sequence[str], name: str) -> tuple[int, str]:
-    """Sort by the order of the known names, then the others by themselves."""
+    """Sort key: known names in their order, then others alphabetically."""
     return (known.index(name) if name in known else len(known), name)
 
 
 def between(values: Sequence[float]) -> str:
-    """Return '1.02 to 1.31', or one number where both ends read the same."""
+    """Return '1.02 to 1.31', or one number if both read the same."""
     low, high = number(min(values)), number(max(values))
     return low if low == high else f"{low} to {high}"
 
 
 def slug(text: str) -> str:
-    """Return text that is safe in an HTML id and in a CSS selector."""
+    """Return text safe in HTML ids and CSS selectors."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
 
 

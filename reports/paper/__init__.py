@@ -1,7 +1,7 @@
-"""Facts of the paper that a report sets beside its own, as reference and never as a target.
+"""Facts of the paper, shown for reference and never as a target.
 
-*Where to Split? A Pareto-Front Analysis of DNN Partitioning for Edge Inference*: here its Table I
-and the devices and figures of sections IV and V; its Tables II and III are in ``highlights``.
+*Where to Split? A Pareto-Front Analysis of DNN Partitioning for Edge Inference*; Tables II and III
+are in ``highlights``.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BATCH_SIZE = 8
-# Section IV-A: the round trip between the hosts of a pairing, nothing shaped, in milliseconds.
+# Section IV-A: unshaped round trip between a pairing's hosts, in milliseconds.
 RTT_MS = {"pi_to_pi": 0.201, "pi_to_gpu": 0.383}
-# Section IV-A, and as its tables name them.
+# Section IV-A and the tables' names.
 DEVICES = {
     "pi_to_pi": ("Raspberry Pi 4B", "Raspberry Pi 4B"),
     "pi_to_gpu": ("Raspberry Pi 4B", "GeForce RTX 4090 server"),
 }
-# Section V-C and Fig. 7: what its sockets changed against its PyTorch RPC, MobileNetV2, Pi-to-Pi.
+# Section V-C, Fig. 7: sockets relative to PyTorch RPC, MobileNetV2, Pi-to-Pi.
 LESS_LATENCY_THAN_RPC = 0.76
 MORE_THROUGHPUT_THAN_RPC = 0.53
 
 
 @dataclass(frozen=True)
 class Model:
-    """A row of Table I, and the side of the input image in pixels.
+    """A row of Table I, and the input image's side in pixels.
 
-    The size is as printed, in MB; VGG16's and AlexNet's agree with four bytes a parameter where
-    an MB is 2^20 bytes. The accuracy is after fine-tuning on CIFAR-10, in percent.
+    Size in MB as printed: VGG16's and AlexNet's are four bytes a parameter at 2^20 bytes an MB.
+    Accuracy in percent, fine-tuned on CIFAR-10.
     """
 
     name: str
@@ -48,10 +48,10 @@ MODELS = {
 
 
 def model_name(model: str) -> str:
-    """Return the model's name as the paper prints it, or the name as given."""
+    """Return the paper's spelling of a model, else the name as given."""
     return MODELS[model].name if model in MODELS else model
 
 
 def image_px(model: str) -> int | None:
-    """Return the side of the input image, if the paper has the model."""
+    """Return the input image's side; None for models outside the paper."""
     return MODELS[model].image_px if model in MODELS else None

@@ -1,10 +1,9 @@
-"""The paper's Tables II and III: the splits that it highlights, with what they took.
+"""The splits highlighted in the paper's Tables II and III.
 
-Its Pk of the two ResNets is not ours. Table I counts their stem as four blocks (``conv1``, ``bn1``,
-``relu``, ``maxpool``), but the authors' published code (``custom_implementation/ResNet18.py`` and
-``Pareto_DelayNB/ResNet50.py`` of github.com/cloudsyslab/ParetoPipe) cuts k residual blocks after
-the stem, and the tables' times agree with that: what they call P5 of ResNet50 is the cut after nine
-blocks. Every other model is cut after k blocks there as here.
+Its Pk of ResNets is not ours: Table I counts the stem as four blocks, the authors' code
+(``custom_implementation/ResNet18.py``, ``Pareto_DelayNB/ResNet50.py`` of
+github.com/cloudsyslab/ParetoPipe) cuts k residual blocks after it, and the tables' times agree.
+Other models are cut after k blocks, as here.
 """
 
 from __future__ import annotations
@@ -14,35 +13,34 @@ from dataclasses import dataclass
 from reports import objectives
 
 LATENCY, THROUGHPUT, ONLY = "lowest latency", "highest throughput", "only front point"
-# What a point that is no only one is the best of.
+# Objective by role; ONLY has none.
 SHOWN_FOR = {LATENCY: objectives.LATENCY, THROUGHPUT: objectives.THROUGHPUT}
 _STEM = {"resnet18": 4, "resnet50": 4}
 
 
 @dataclass(frozen=True)
 class Highlight:
-    """One row of Table II or III; pairs are stage 1 and stage 2.
+    """A row of Table II or III; pairs are stage 1 and stage 2.
 
-    ``load_percent`` of a Pi is of one core (400 at most), of the server's GPU of the whole.
+    ``load_percent``: a Pi's of one core (at most 400), the server's of its GPU.
     """
 
-    split: int  # as the paper numbers it
-    cut: int  # the same place counted in the blocks of Table I
+    split: int  # in the paper's count
+    cut: int  # in the blocks of Table I
     shown_as: str
     compute_s: tuple[float, float]
     network_s: float
     load_percent: tuple[float, float]
     memory_percent: tuple[float, float]
-    on_gpu: bool  # whether stage 2 ran on the server's GPU
+    on_gpu: bool  # stage 2 on the server's GPU
 
     @property
     def name(self) -> str:
-        """Return the split's name in the paper."""
         return f"P{self.split}"
 
 
-# The text names the roles of AlexNet's two points and of MobileNetV2's P3, and says of the others
-# that evenly loaded Pis go with high throughput and unevenly loaded ones with low latency.
+# The paper's text names roles of AlexNet's points and MobileNetV2's P3; of the others it says
+# that even load goes with high throughput, uneven load with low latency.
 _Pair = tuple[float, float]
 _Row = tuple[int, str, _Pair, float, _Pair, _Pair]
 _TABLE_II: dict[str, list[_Row]] = {
@@ -83,7 +81,7 @@ _TABLES = {"pi_to_pi": ("Table II", _TABLE_II), "pi_to_gpu": ("Table III", _TABL
 
 
 def highlights(model: str, pairing: str) -> tuple[Highlight, ...]:
-    """Return the paper's highlighted points, none for a model or a pairing that it has not."""
+    """Return the paper's points, none for other models or pairings."""
     _, rows = _TABLES.get(pairing, ("", {}))
     return tuple(
         Highlight(
@@ -101,5 +99,4 @@ def highlights(model: str, pairing: str) -> tuple[Highlight, ...]:
 
 
 def table_name(pairing: str) -> str:
-    """Return which of the paper's tables has a pairing, or nothing."""
     return _TABLES.get(pairing, ("", {}))[0]
