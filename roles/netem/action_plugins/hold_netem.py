@@ -1,10 +1,8 @@
-"""Renew the lease of a shaped host for as long as this ansible-playbook lives.
+"""Renew a shaped host's lease while this ansible-playbook lives.
 
-Runs for the host that is shaped, over Ansible's own connection to it. The first renewal is made
-here and now, so that a mistake is told; then a process of its own goes on with it and writes down
-what it sees, for those who rely on the shaping (shaping/guard.py). It ends when the main
-process of ansible-playbook does, however that ends, when it is released, or when the shaping is
-lost.
+The first renewal is made at once, to report mistakes; a background process goes on and notes the
+state in a file (shaping/guard.py). It ends with ansible-playbook's main process, on release, or
+when the shaping is lost.
 """
 
 from __future__ import annotations
@@ -23,12 +21,12 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible does not put the checkout on sys.path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.netem.shaping.guard import RENEWALS, Guard, State
 
-#: Between two looks at whether anyone still wants the shaping.
+#: Seconds between checks for a release.
 LOOK_S = 0.2
 LOST = (
     "its timer or its qdisc is gone, or is another one's: did it reboot, or did someone run "
@@ -37,7 +35,7 @@ LOST = (
 
 
 def watch(pid: int) -> Callable[[], bool]:
-    """Return the function that says whether a process lives, whose child need not ask."""
+    """Return a check that a process lives, for callers that are not its parent."""
     if not hasattr(os, "pidfd_open"):  # not Linux
 
         def answers() -> bool:
@@ -52,24 +50,15 @@ def watch(pid: int) -> Callable[[], bool]:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return lambda: False
-    # A process that has ended and was not waited for yet would still answer to its number.
+    # Not by PID: a zombie would still answer.
     return lambda: not select.select([descriptor], [], [], 0)[0]
 
 
 def keep(guard: Guard, lives: Callable[[], bool], renew: Callable[[], str], good_at: float) -> None:
-    """Renew until nobody wants it any more or there is nothing left to renew.
+    """Renew until released, lost, or the controller is dead.
 
-    Parameters
-    ----------
-    guard : Guard
-        Its file is kept up to date; whoever removes its folder releases the host. The folder is
-        removed when `lives` says no.
-    lives : callable
-        Whether the controller does.
-    renew : callable
-        Returns what the host's renewal printed, ``held`` or ``lost``; what else is trouble.
-    good_at : float
-        When the latest renewal that went well was begun.
+    Removing the guard's folder releases the host. `renew` returns ``held``, ``lost`` or an
+    error; `good_at` is when the latest good renewal began.
     """
     every_s = guard.lease_s / RENEWALS
     tried_at = good_at
@@ -93,12 +82,11 @@ def keep(guard: Guard, lives: Callable[[], bool], renew: Callable[[], str], good
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``hold_netem: {host, renew, lease_s}``, or ``{release: the guards}`` to end it."""
+    """``hold_netem: {host, renew, lease_s}``, or ``{release: guards}`` to end."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Hold the host's shaping and return the guard that tells of it, or release all."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
         if "release" in args:
@@ -112,11 +100,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 f"the lease on {args['host']}'s shaping cannot be renewed: "
                 f"{LOST if said == 'lost' else said}"
             )
-        # Of its own, and nobody else's: what is in it is believed.
+        # Private, because its content is trusted.
         folder = Path(tempfile.mkdtemp(prefix="paretopipe-netem-"))
         guard = Guard(args["host"], folder / "state.json", float(args["lease_s"]))
         State(began).write(guard.file)
-        # A worker's parent, also if it has just ended.
+        # The worker's parent, even if just ended.
         main = multiprocessing.parent_process()
         lives = watch((main and main.pid) or os.getppid())
         if os.fork() == 0:
@@ -128,7 +116,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return {**result, "changed": False, "guard": described}
 
     def _renew(self, command: str) -> str:
-        """Return the one word of a renewal, or what went wrong."""
         try:
             done = self._low_level_execute_command(command, sudoable=True)
         except (AnsibleError, OSError) as error:

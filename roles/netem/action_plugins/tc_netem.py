@@ -1,7 +1,7 @@
-"""Shape an interface, or put it back; where nothing of ours is there, one shell line sees that.
+"""Shape an interface or restore it; one shell line suffices where nothing is shaped.
 
-What does it is the module of the same name (roles/netem/library/tc_netem.py). A sweep puts back
-again and again what nobody has shaped, and on a small host a module takes seconds to start.
+roles/netem/library/tc_netem.py does the work. A sweep restores often, and on a small host a module
+takes seconds to start.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ CLEAR = "clear"
 
 
 def clear_command(interface: str) -> str:
-    """Return the shell line that prints `CLEAR` where there is no shaping of ours and no lease.
+    """Return a shell line that prints `CLEAR` where there is neither shaping nor lease.
 
-    Where something cannot be found out it prints nothing, and the module will say what it is.
+    Where it cannot tell it prints nothing, and the module reports why.
     """
     device = shlex.quote(interface)
     unit = "paretopipe-netem-revert-" + re.sub(r"[^A-Za-z0-9:_.-]", "_", interface)
@@ -36,12 +36,11 @@ def clear_command(interface: str) -> str:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``tc_netem: {…what the module takes}``."""
+    """``tc_netem: {…the module's parameters}``."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return what the module does."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if arguments.get("state") == "absent":

@@ -1,13 +1,13 @@
-"""What the network between hosts does: pings from one to its peers, and TCP for some seconds.
+"""Measure the network between hosts: pings, and seconds of TCP.
 
     python3 - measure '{"source": …, "port": …, "peers": […], "pings": {…}, "rates": {…}}'
     python3 - serve ADDRESS PORT
 
-The first runs on the host whose traffic is shaped and prints one JSON object, by the peers' names;
-the second on each peer, until it is ended. Standard library of Python 3.8, and `ping`.
+The shaped host measures and prints JSON by peer; each peer serves. Standard library of Python 3.8,
+and `ping`.
 
-A rate is what arrived, by the receiver's own clock, once slow start is over. The connection has no
-word to say at its end that would wait behind the data in a slow link's queue.
+A rate is the receiver's, by its clock, after slow start. Nothing is sent at the end, where it would
+queue behind data on a slow link.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ import time
 from contextlib import suppress
 from typing import Any
 
-#: A server that was started a moment ago listens soon.
+#: Seconds to retry while the server starts.
 PATIENCE_S, AGAIN_S = 10.0, 0.1
-#: How long either end waits for the other where nothing moves.
+#: Timeout in seconds of either end.
 SILENCE_S = 20.0
 BLOCK = 262_144
 LONGEST_S, LONGEST_LINE = 60, 256
 
 
 def ping(source: str, peer: str, pings: dict[str, Any]) -> str:
-    """Return what `ping` printed."""
     count = ("-c", str(pings["number"]), "-i", str(pings["every_s"]), "-W", "5")
     words = ["ping", "-n", *count, "-I", source, peer]
     try:
@@ -41,7 +40,7 @@ def ping(source: str, peer: str, pings: dict[str, Any]) -> str:
 
 
 def receive(connection: socket.socket, omit_s: float, seconds: float) -> float:
-    """Return the bit/s that arrive in so many seconds, after those that do not count."""
+    """Return the bit/s received in so many seconds, after `omit_s`."""
     buffer = memoryview(bytearray(BLOCK))
     began = opened = closed = None
     count = 0
@@ -78,25 +77,25 @@ def send(connection: socket.socket) -> bytes:
 
 
 def limit(connection: socket.socket, window: int) -> None:
-    """Have no more on its way than so many bytes; 0 leaves it to TCP."""
+    """Limit bytes in flight; 0 leaves it to TCP."""
     if window:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
 
 
 def part(connection: socket.socket) -> None:
-    """Close at once: what is still on its way is nobody's."""
+    """Close at once, dropping data in flight."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def rate(source: str, peer: str, port: int, told: dict[str, Any]) -> dict[str, Any]:
-    """Return the bit/s of TCP to the peer, or with `back` from it, or what went wrong."""
+    """Return the bit/s of TCP to the peer, with `back` from it, or an error."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             connection = socket.create_connection((peer, port), SILENCE_S, (source, 0))
-            # Where nobody listens on the caller's own host, TCP may connect a port to itself.
+            # On its own host TCP may connect a port to itself.
             if connection.getsockname() != connection.getpeername():
                 break
             part(connection)
@@ -117,9 +116,9 @@ def rate(source: str, peer: str, port: int, told: dict[str, Any]) -> dict[str, A
 
 
 def measure(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return for each peer the output of ping and, by its name, each rate.
+    """Return each peer's ping output and rates.
 
-    One after another, for they share a link, and the pings before anything is left in its queue.
+    Sequential, for they share a link; pings first, before its queue fills.
     """
     source, port, peers = asked["source"], asked["port"], asked["peers"]
     pinged = {peer["host"]: ping(source, peer["address"], asked["pings"]) for peer in peers}
@@ -136,7 +135,6 @@ def measure(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(connection: socket.socket) -> None:
-    """Receive or send as the other end says."""
     line = b""
     while not line.endswith(b"\n") and len(line) < LONGEST_LINE:
         line += connection.recv(1) or b"\n"
@@ -147,14 +145,13 @@ def answer(connection: socket.socket) -> None:
         send(connection)
     else:
         connection.sendall(json.dumps(receive(connection, omit_s, seconds)).encode())
-        # What is on its way here has to find someone, or the answer would be lost.
+        # Drain incoming data: closing before it would lose the answer.
         connection.settimeout(SILENCE_S)
         while connection.recv(BLOCK):
             pass
 
 
 def serve(address: str, port: int) -> None:
-    """Answer one caller after another."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, port), family=family) as server:
         while True:

@@ -1,8 +1,7 @@
-"""What many pings say of a way: its round trip, how much that varies, how many were lost; and TCP.
+"""Ping and TCP probes as numbers, compared with the network asked for.
 
-And what netem should make of them. Its jitter is no standard deviation where no distribution is
-asked for: the delay is then uniform, the jitter to either side. The tables that come with iproute2
-have the deviations below, computed from them.
+netem's jitter is a standard deviation only with a distribution; without one the delay is uniform,
+jitter to either side. The deviations below are computed from iproute2's tables.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible does not put the checkout on sys.path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from paretopipe_runtime.contract import units
 from roles.netem.shaping import conditions
 
-#: The standard deviation of a delay, for a jitter of 1.
+#: Standard deviation of a delay at jitter 1.
 DEVIATION = {"": 1 / math.sqrt(3), "normal": 1.0, "pareto": 0.82, "paretonormal": 0.83}
-#: Of the spread: the share, and the milliseconds, that a host's own unrest may add or take.
+#: Tolerances of the spread, as share and in milliseconds, for the host's own jitter.
 SPREAD_SHARE, SPREAD_MS = 0.2, 1.0
-#: Of a number of losses: standard deviations, for one false alarm in a thousand, and whole packets.
+#: Tolerances of losses: standard deviations (one false alarm in a thousand), and packets.
 LOSS_DEVIATIONS, LOSS_PACKETS = 3.3, 1.0
 #: Pings without jitter or loss are few. With them: seconds they may take, how many, how dense.
 PING_EVERY_S, PING_BITS = 0.05, 8 * 98
@@ -36,13 +35,12 @@ FIRST_BITS, BUFFER_LEAST, BUFFER_MOST = 80 * units.SEGMENT_BYTES, 16_384, 400_00
 
 
 def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
-    """Return how many pings to send, and every how many seconds.
+    """Return the number of pings and their interval in seconds.
 
-    With a rate, netem lets no packet overtake another. They must lie so far apart that none does,
-    or their delays would not be what was asked.
+    With a rate netem never reorders: pings must be far enough apart, else their delays change.
     """
     if not asked["jitter_s"] and not asked["loss"]:
-        # Nor must they wait for each other.
+        # Nor may they queue.
         drained_s = 2 * PING_BITS / asked["rate_bit"] if asked["rate_bit"] else 0.0
         return {"number": int(few) + 1, "every_s": round(max(PING_EVERY_S, drained_s), 3)}
     every_s = max(DENSEST_S, 4 * asked["jitter_s"])
@@ -53,7 +51,7 @@ def netem_pings(asked: Mapping[str, Any], few: int) -> dict[str, Any]:
 
 
 def netem_pinged(output: str) -> dict[str, Any]:
-    """Return what ping printed as numbers; the first ping pays for the address lookup."""
+    """Parse ping's output; the first ping includes the address lookup."""
     times = {
         int(number): float(time)
         for number, time in re.findall(r"icmp_seq=(\d+) .*time=([0-9.]+)", output)
@@ -71,11 +69,10 @@ def netem_pinged(output: str) -> dict[str, Any]:
 
 
 def netem_sending(asked: Mapping[str, Any], seconds: int) -> dict[str, Any]:
-    """Return how to send so many seconds of TCP that fill the link and little of its queue.
+    """Return how to fill the link with TCP for so many seconds, but little of its queue.
 
-    What does not count before them is as long as slow start needs. netem's queue is seconds long at
-    a low rate, and what is left in it would delay whatever comes next: so no more is sent than
-    twice what is on its way, where a buffer may be that large.
+    Seconds for slow start do not count. netem's queue holds seconds at a low rate, delaying
+    later traffic: at most twice the bytes in flight are sent, if a buffer can be that large.
     """
     round_trip_s, rate_bit = netem_round_trip_ms(asked) / 1000, asked["rate_bit"]
     under_way = rate_bit * round_trip_s
@@ -92,7 +89,6 @@ def netem_sending(asked: Mapping[str, Any], seconds: int) -> dict[str, Any]:
 def netem_silent(
     probed: Mapping[str, Any], peers: Sequence[Mapping[str, str]], port: int
 ) -> list[str]:
-    """Return what could not be measured, as one sentence for each peer."""
     problems = []
     for peer in peers:
         seen, where = probed[peer["host"]], f"{peer['host']} at {peer['address']}"
@@ -109,7 +105,6 @@ def netem_silent(
 
 
 def netem_seen(probed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what was measured as numbers, by peer; rates are on the wire."""
     return {
         host: {
             **netem_pinged(seen["pinged"]),
@@ -123,29 +118,26 @@ def netem_seen(probed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def netem_round_trip_ms(asked: Mapping[str, Any]) -> float:
-    """Return what a round trip should take, as far as netem makes it."""
     return round(1000 * asked["delay_s"] * _ways(asked), 3)
 
 
 def netem_slack_ms(asked: Mapping[str, Any]) -> float:
-    """Return how far the median round trip may be off."""
+    """Return the tolerance of the median round trip."""
     least_ms = asked.get("slack_ms", 2.0)
     return max(least_ms, 0.1 * netem_round_trip_ms(asked), 1000 * asked["jitter_s"])
 
 
 def netem_spread_ms(asked: Mapping[str, Any]) -> float:
-    """Return the standard deviation that round trips should have."""
     one_way = 1000 * asked["jitter_s"] * DEVIATION[asked["distribution"]]
     return round(one_way * math.sqrt(_ways(asked)), 3)
 
 
 def netem_lost_share(asked: Mapping[str, Any]) -> float:
-    """Return the share of pings that should stay without an answer."""
     return 1.0 - float((1 - asked["loss"]) ** _ways(asked))
 
 
 def netem_unlike(measured: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return what of jitter and loss was not measured as asked, in words; nothing if all was."""
+    """Name deviations of jitter and loss from those asked."""
     unlike = []
     expected_ms = netem_spread_ms(asked)
     off_ms = abs(measured["spread_ms"] - expected_ms)
@@ -164,10 +156,10 @@ def netem_unlike(measured: Mapping[str, Any], asked: Mapping[str, Any]) -> list[
 def netem_unmet(
     measured: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Any], said: Mapping[str, str]
 ) -> list[str]:
-    """Return in what the ways to the peers are not as asked, one sentence each.
+    """Return a sentence for each peer whose network is not as asked.
 
-    `said` is what was typed. TCP does not fill a link that loses or reorders packets: its rate then
-    has no lower bound.
+    `said` is as typed. With loss or reordering TCP does not fill a link: its rate then has no
+    lower bound.
     """
     wanted_ms, rate_bit = netem_round_trip_ms(asked), asked["rate_bit"]
     most, least = 1.1e-6 * rate_bit, 0.9e-6 * rate_bit
@@ -193,15 +185,12 @@ def netem_unmet(
 
 
 def _ways(asked: Mapping[str, Any]) -> int:
-    """How many times a round trip meets netem."""
+    """Return how often a round trip meets netem."""
     return 2 if asked["direction"] == "symmetric" else 1
 
 
 class FilterModule:
-    """The filters."""
-
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
         return {
             "netem_mistakes": conditions.mistakes,
             "netem_numbers": conditions.numbers,

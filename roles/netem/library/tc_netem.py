@@ -1,9 +1,8 @@
 #!/usr/bin/python
-"""Have netem shape an interface under a lease, or take our shaping away; no collection does.
+"""Shape an interface by netem under a lease, or remove our shaping.
 
-A kernel default may be replaced; any other qdisc is someone's work and is left alone. What is there
-is read back from ``tc`` and compared as numbers, so that a second call changes nothing and check
-mode tells the truth. Nothing is shaped before the timer that ends it is armed.
+Only kernel defaults are replaced, never other qdiscs. ``tc``'s state is compared as numbers, so
+that calls are idempotent and check mode is right. The lease's timer is armed before shaping.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ ARGUMENTS = {
     "limit": {"type": "int", "default": 0},
     "sandbox": {"type": "list", "elements": "str", "default": []},
 }
-# What tc and ip say where a part of the kernel is not there.
+# Errors of tc and ip for missing kernel parts.
 LACKING = (
     *("qdisc kind is unknown", "qdisc not found", "classifier not found", "nknown device type"),
     *("Failed to load TC action", "Operation not supported", "No such file or directory"),
@@ -58,13 +57,13 @@ LACKING = (
 
 
 class Changes:
-    """What is done to the host, so that a failure half-way leaves nothing behind."""
+    """Changes to the host, undone on failure."""
 
     def __init__(self, host: Host, sandbox: Sequence[str] = ()) -> None:
         self._host, self._sandbox = host, sandbox
 
     def arm(self, seconds: int, description: str) -> None:
-        """Arm the lease anew; where that fails there is no shaping either."""
+        """Renew the lease; on failure remove the shaping too."""
         self.disarm()
         status, said = self._host.ask(*self._host.lease.arm(seconds, description, self._sandbox))
         if status or self._host.armed() != description:
@@ -75,12 +74,10 @@ class Changes:
             )
 
     def disarm(self) -> None:
-        """Forget the timer; there need not be one."""
         timer = f"{self._host.lease.unit}.timer"
         self._host.ask(self._host.tools.systemctl, "stop", timer)
 
     def apply(self, shaping: Shaping) -> None:
-        """Take away what is there of ours and build what is wanted."""
         if shaping.ours:
             self.revert()
         for step in shaping.layout.steps():
@@ -91,7 +88,6 @@ class Changes:
                 raise NetemError(plain(said, step))
 
     def revert(self) -> None:
-        """Take away what is there of ours, by the script that the lease runs."""
         self._host.ask("/bin/sh", "-c", self._host.lease.revert())
         root = netem_qdisc.root_of(self._host.qdiscs(self._host.interface))
         if root.get("handle") == HANDLE or self._host.has(self._host.mirror):
@@ -106,7 +102,7 @@ class Changes:
 
 
 def plain(complaint: str, step: Step) -> str:
-    """Return a command's complaint as a sentence a person can act on."""
+    """Translate a command's complaint into an actionable sentence."""
     said = " ".join(complaint.split())
     if "istribution" in said and ".dist" in said:
         return f"this host's iproute2 came without its tables of distributions: {said}"
@@ -120,7 +116,7 @@ def plain(complaint: str, step: Step) -> str:
 
 
 def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
-    """Shape the interface under a new lease, or only renew the lease; return what came of it."""
+    """Shape the interface under a new lease, or renew it; return the result."""
     shaping, changes = Shaping(host, params), Changes(host, params["sandbox"])
     shaping.refuse()
     changed = not (shaping.ours and shaping.fits() and shaping.described())
@@ -134,7 +130,7 @@ def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
                 changes.revert()
                 changes.disarm()
                 raise NetemError(f"tc took the values for {host.interface} but shows others")
-            # A slow host has used up part of its lease by now, or all of it.
+            # A slow host may have used up its lease by now.
             if netem_lease.HELD not in host.ask("/bin/sh", "-c", renew)[1].split():
                 changes.revert()
                 raise NetemError(
@@ -153,7 +149,6 @@ def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
 
 
 def absent(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
-    """Take our shaping and its lease away; return what came of it."""
     shaping, changes = Shaping(host, params), Changes(host)
     armed = bool(host.armed())
     if not dry:
@@ -165,7 +160,6 @@ def absent(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run as an Ansible module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     names = ("tc", "ip", "systemctl", "systemd-run")
     tools = netem_lease.Tools(*(module.get_bin_path(name, required=True) for name in names))

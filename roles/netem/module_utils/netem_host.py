@@ -1,4 +1,4 @@
-"""The host that is shaped: its programs, and what they show of an interface."""
+"""The shaped host's programs, and its view of an interface."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 
 
 class NetemError(Exception):
-    """What could not be done, as a sentence a person can act on."""
+    """A failure as an actionable sentence."""
 
 
 class Host:
-    """One interface of this host. `run` returns a command's status, output and complaint.
+    """One interface of this host; `run` returns status, output and complaint.
 
-    `mirror` is the name of our device for what comes in, there or not.
+    `mirror` names our device for incoming traffic, present or not.
     """
 
     def __init__(self, interface: str, tools: Tools, run: Run) -> None:
@@ -35,35 +35,32 @@ class Host:
         self.lease = Lease(tools, interface, self.mirror)
 
     def ask(self, *words: str) -> tuple[int, str]:
-        """Run a command; return its status, and what it printed or complained of."""
         status, out, error = self._run([*words])
         return status, out if status == 0 else error or out
 
     def has(self, device: str) -> bool:
-        """Whether there is such a device."""
         return self.ask(self.tools.ip, "link", "show", "dev", device)[0] == 0
 
     def qdiscs(self, device: str) -> list[dict[str, Any]]:
-        """Return all qdiscs of a device."""
         status, said = self.ask(self.tools.tc, "-j", "qdisc", "show", "dev", device)
         if status:
             raise NetemError(f"tc refused: {' '.join(said.split()) or 'no reason given'}")
         return qdiscs(said)
 
     def filters(self, parent: str) -> list[Any]:
-        """Return the keys of the filters below a qdisc of the interface."""
+        """Return filters' keys below one of the interface's qdiscs."""
         words = ("filter", "show", "dev", self.interface, "parent", parent)
         return shown_filters(self.ask(self.tools.tc, *words)[1])
 
     def armed(self) -> str:
-        """Return the description of the lease's timer; "" where none is running."""
+        """Return the timer's description; "" where none runs."""
         words = ("show", "--property=ActiveState,Description", f"{self.lease.unit}.timer")
         lines = self.ask(self.tools.systemctl, *words)[1].splitlines()
         shown = dict(line.split("=", 1) for line in lines if "=" in line)
         return shown.get("Description", "") if shown.get("ActiveState") == "active" else ""
 
     def ssh_ports(self) -> list[int]:
-        """Return the ports of SSH if the controller's comes through the interface, else none."""
+        """Return SSH's ports if the controller's comes through the interface."""
         caller = netem_ssh.client()
         if caller is None:
             return []

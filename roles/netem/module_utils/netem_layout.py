@@ -1,12 +1,11 @@
-"""Where netem sits: at the root, beside traffic that must stay as it is, and on the way back.
+"""Placement of netem: at the root, beside unshaped traffic, and on incoming traffic.
 
-Alone on its interface, netem is the root and shapes all that leaves. Where the interface also
-carries the controller's SSH, the root is a ``prio`` that sends everything to an unshaped class,
-except what filters recognise as meant for a peer and not as SSH. What comes in cannot be queued
-where it arrives: it is redirected to an ``ifb`` device, and netem is that device's root.
+Alone on its interface, netem is the root. With the controller's SSH there, the root is a ``prio``;
+filters send it packets for peers that are not SSH. Incoming packets cannot be queued on arrival:
+they are redirected to an ``ifb`` device with netem as root.
 
-Ours are told by the root's handle, ``5a5a:``, and by the device's name. Filters are written as raw
-words and masks, because that is how tc shows them again.
+Ours are the root handle ``5a5a:`` and the device's name. Filters are raw words and masks, as tc
+shows them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ HANDLE = "5a5a:"
 CHILD = "5a5c:"
 PLAIN_CLASS, SHAPED_CLASS = "5a5a:1", "5a5a:2"
 INGRESS = "ffff:"
-PREFERENCE = {4: "23130", 6: "23131"}  # 0x5a5a, and one more: a preference is of one protocol
+PREFERENCE = {4: "23130", 6: "23131"}  # 0x5a5a and the next: one per protocol
 PROTOCOL = {4: "ip", 6: "ipv6"}
 TCP = 6
 
@@ -29,16 +28,12 @@ Words = list[str]
 
 @dataclass(frozen=True)
 class Step:
-    """A command to give, and the part of the kernel it needs."""
-
     words: Words
     needs: str
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Packets to recognise by all of `keys`; `shaped`: whether netem gets them."""
-
     version: int
     keys: tuple[Key, ...]
     shaped: bool
@@ -46,10 +41,9 @@ class Filter:
 
 @dataclass(frozen=True)
 class Layout:
-    """All that is to be on one interface.
+    """The wanted state of one interface.
 
-    `mirror` is the device for what comes in, "" where only what leaves is shaped. `netem` has the
-    words after ``netem``.
+    `mirror` is the device for incoming traffic, "" for none; `netem` the words after ``netem``.
     """
 
     interface: str
@@ -60,9 +54,9 @@ class Layout:
     ssh_ports: tuple[int, ...]
 
     def steps(self) -> list[Step]:
-        """Return the commands that build it, on an interface without anything of ours.
+        """Return the commands to build it on a clean interface.
 
-        The filters come last: until then every packet goes its ordinary way.
+        Filters come last: until then packets pass unshaped.
         """
         found = self._back() if self.mirror else []
         return found + self._forth()
@@ -94,7 +88,7 @@ class Layout:
                 "sch_ingress",
             ),
             *(
-                # The first is of SSH: one that redirects finds cls_u32 there already.
+                # SSH's first: it loads cls_u32 before one that redirects.
                 Step(
                     self._filter(INGRESS, each, redirect),
                     "act_mirred" if each.shaped else "cls_u32",
@@ -111,7 +105,7 @@ class Layout:
         return words + (shaped if each.shaped else ["flowid", PLAIN_CLASS])
 
     def filters(self, side: str) -> list[Filter]:
-        """Return the filters in the order they are asked in: the first that fits decides."""
+        """Return the filters in order; the first match decides."""
         found = []
         peers = [ipaddress.ip_address(peer) for peer in self.peers]
         for version in sorted({peer.version for peer in peers}):
@@ -126,12 +120,12 @@ class Layout:
 
 
 def mirror_name(index: int) -> str:
-    """Return our device's name for the interface with this index; names have 15 letters at most."""
+    """Return our device's name for an interface index; at most 15 letters."""
     return f"ppifb{index}"
 
 
 def shown_filters(shown: str) -> list[tuple[Key, ...]]:
-    """Return the keys of each filter in what ``tc filter show`` printed, in its order."""
+    """Return each filter's keys from ``tc filter show``, in order."""
     found: list[list[Key]] = []
     for line in shown.splitlines():
         if re.match(r"filter .* fh [0-9a-f]+::[0-9a-f]+ ", line):
@@ -142,7 +136,7 @@ def shown_filters(shown: str) -> list[tuple[Key, ...]]:
 
 
 def _address(version: int, packed: bytes, side: str) -> tuple[Key, ...]:
-    """Return what recognises a packet to, or from, an address."""
+    """Return the keys of packets to, or from, an address."""
     first = {(4, "from"): 12, (4, "to"): 16, (6, "from"): 8, (6, "to"): 24}[version, side]
     words = [packed[at : at + 4] for at in range(0, len(packed), 4)]
     return tuple(
@@ -152,7 +146,7 @@ def _address(version: int, packed: bytes, side: str) -> tuple[Key, ...]:
 
 
 def _ports(version: int, port: int) -> list[tuple[Key, ...]]:
-    """Return what recognises TCP from and to a port, in a packet without IP options."""
+    """Return the keys of TCP from and to a port, without IP options."""
     protocol = (TCP << 16, 0x00FF0000, 8) if version == 4 else (TCP << 8, 0x0000FF00, 4)
     at = 20 if version == 4 else 40
     return [(protocol, (port << 16, 0xFFFF0000, at)), (protocol, (port, 0x0000FFFF, at))]

@@ -1,8 +1,7 @@
-"""The lease: a systemd timer that takes our shaping away unless somebody renews it in time.
+"""The lease: a systemd timer that removes our shaping unless renewed.
 
-It is armed before anything is shaped. The shell script it runs is the only way in which shaping is
-ever removed, by the module too; it looks for our marks at that moment and leaves the rest alone.
-The timer's description says what was shaped, so whoever renews sees if that is no longer so.
+It is armed before shaping. Its script is the only way to remove shaping, and touches only our
+marks. The timer's description states the shaping, so that a renewal detects changes.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ _TITLE = "ParetoPipe netem"
 
 @dataclass(frozen=True)
 class Tools:
-    """The programs on the host that is shaped."""
-
     tc: str
     ip: str
     systemctl: str
@@ -31,7 +28,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Lease:
-    """The lease on one interface; `mirror` is the device for what comes in, there or not."""
+    """One interface's lease; `mirror` is the device for incoming traffic, present or not."""
 
     tools: Tools
     interface: str
@@ -39,26 +36,25 @@ class Lease:
 
     @property
     def unit(self) -> str:
-        """The timer's and its service's name, without what comes after the dot."""
         return "paretopipe-netem-revert-" + re.sub(r"[^A-Za-z0-9:_.-]", "_", self.interface)
 
     def revert(self) -> str:
-        """Return the script that removes what is ours.
+        """Return the script that removes our shaping.
 
-        It has no ``$``: systemd would put a variable's value there.
+        It has no ``$``, which systemd would expand.
         """
         tc, ip = shlex.quote(self.tools.tc), shlex.quote(self.tools.ip)
         interface = shlex.quote(self.interface)
         lines = [
             f"if {tc} qdisc show dev {interface} root | grep -q '^qdisc [a-z]* {HANDLE} '; then",
             f"{tc} qdisc del dev {interface} root; fi",
-            # The device is there before what redirects to it, and goes after it.
+            # The device outlives redirections to it.
             f"if {ip} link show dev {self.mirror} >/dev/null 2>&1; then",
             *(
                 f"{tc} filter del dev {interface} ingress pref {preference} 2>/dev/null"
                 for preference in PREFERENCE.values()
             ),
-            # Filters that are left are somebody else's, and need the qdisc.
+            # Remaining filters are someone else's, and need the qdisc.
             f"{tc} filter show dev {interface} ingress | grep -q . ||",
             f"{tc} qdisc del dev {interface} ingress 2>/dev/null",
             f"{ip} link del {self.mirror}; fi",
@@ -66,23 +62,23 @@ class Lease:
         return "\n".join(lines)
 
     def arm(self, seconds: int, description: str, sandbox: Sequence[str]) -> list[str]:
-        """Return the command that arms it; one of the same name must not be there."""
+        """Return the command that arms it; no unit of its name may exist."""
         told = f"\necho 'The lease is over: {self.interface} is as it was.'"
         return [
             self.tools.systemd_run,
             *("--quiet", "--collect", f"--unit={self.unit}", f"--description={description}"),
             *(f"--on-active={seconds}", "--timer-property=AccuracySec=100ms"),
-            # A renewal is a start, and systemd would refuse the sixth within ten seconds.
+            # A renewal is a start: systemd refuses the sixth within ten seconds.
             "--timer-property=StartLimitIntervalSec=0",
             *(f"--property={line}" for line in sandbox),
             *("/bin/sh", "-c", self.revert() + told),
         ]
 
     def renew(self, description: str, mirrored: bool) -> str:
-        """Return the shell line that starts the time anew where all is as it was described.
+        """Return the shell line that restarts the timer if all is as described.
 
-        It prints ``held`` or ``lost``, or nothing where systemd gives no answer. `mirrored` says
-        whether what comes in is to be redirected to our device.
+        It prints ``held`` or ``lost``, nothing if systemd does not answer. `mirrored`:
+        incoming traffic is redirected.
         """
         tc, systemctl = shlex.quote(self.tools.tc), shlex.quote(self.tools.systemctl)
         timer, interface = shlex.quote(f"{self.unit}.timer"), shlex.quote(self.interface)
@@ -97,11 +93,11 @@ class Lease:
 
 
 def describe(what: Sequence[str]) -> str:
-    """Return a timer's description: a token that makes it this one's, and `what` is shaped."""
+    """Return a timer's description: a unique token and `what`."""
     return f"{_TITLE} {secrets.token_hex(4)} {' '.join(what)}"
 
 
 def described(description: str, what: Sequence[str]) -> bool:
-    """Whether a timer's description says that just this is shaped."""
+    """Whether a timer's description states exactly `what`."""
     words = description.split()
     return words[:2] == _TITLE.split() and words[3:] == [*what]

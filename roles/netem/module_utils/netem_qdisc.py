@@ -1,4 +1,4 @@
-"""One netem qdisc: the words that ask tc for it, and what tc then shows of it, as numbers."""
+"""One netem qdisc: tc's words for it, and tc's output as numbers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 PACKET_BITS = 1514 * 8
-# What a link without a rate limit is taken to carry when the queue is sized.
+# Assumed rate of an unlimited link, to size the queue.
 FREE_RATE_BIT = 1e9
-# A qdisc that the kernel itself put there has the handle 0: and one of these kinds.
+# The kernel's own qdiscs have handle 0: and one of these kinds.
 DEFAULTS = ("noqueue", "pfifo_fast", "fq_codel", "fq", "mq")
-# Up to tc's rounding: it counts time in ticks, and shares in 32-bit steps.
+# tc's rounding: time in ticks, shares in 32-bit steps.
 SLACK = {
     "delay_s": 1e-5,
     "jitter_s": 1e-5,
@@ -22,13 +22,13 @@ SLACK = {
 
 
 def queue_limit(delay_s: float, rate_bit: float) -> int:
-    """Return twice the bandwidth-delay product in packets, and never less than netem's 1000."""
+    """Return twice the bandwidth-delay product in packets, at least netem's 1000."""
     product = (rate_bit or FREE_RATE_BIT) * delay_s / PACKET_BITS
     return max(1000, math.ceil(2 * product))
 
 
 def wanted_values(asked: dict[str, Any], limit: int) -> dict[str, float]:
-    """Return the numbers that make a netem qdisc what it is; `SLACK` has their names."""
+    """Return a netem qdisc's numbers, by the names in `SLACK`."""
     values = {key: float(asked.get(key, 0)) for key in SLACK}
     return {**values, "limit": limit or queue_limit(values["delay_s"], values["rate_bit"])}
 
@@ -36,7 +36,7 @@ def wanted_values(asked: dict[str, Any], limit: int) -> dict[str, float]:
 def netem_words(wanted: dict[str, float], distribution: str) -> list[str]:
     """Return the words after ``netem``, in tc's smallest units.
 
-    A distribution is of something that varies: without jitter tc takes none.
+    Without jitter tc accepts no distribution.
     """
     words = ["limit", str(int(wanted["limit"]))]
     if wanted["delay_s"]:
@@ -52,9 +52,9 @@ def netem_words(wanted: dict[str, float], distribution: str) -> list[str]:
 
 
 def shown_values(qdisc: dict[str, Any]) -> dict[str, float]:
-    """Return the numbers of a netem qdisc as ``tc -j`` shows it (rates there are bytes/s).
+    """Parse a netem qdisc from ``tc -j`` (rates in bytes/s).
 
-    The kernel keeps the table of a distribution to itself.
+    The kernel does not show a distribution's table.
     """
     options = qdisc.get("options", {})
     delay, loss = options.get("delay", {}), options.get("loss-random", {})
@@ -68,24 +68,22 @@ def shown_values(qdisc: dict[str, Any]) -> dict[str, float]:
 
 
 def same(shown: dict[str, float], wanted: dict[str, float]) -> bool:
-    """Compare up to tc's rounding."""
     return all(
         math.isclose(shown[key], wanted[key], rel_tol=1e-4, abs_tol=SLACK[key]) for key in SLACK
     )
 
 
 def qdiscs(shown: str) -> list[dict[str, Any]]:
-    """Return what ``tc -j qdisc show`` printed; older ones print nothing for none."""
+    """Parse ``tc -j qdisc show``; older ones print nothing for none."""
     return list(json.loads(shown or "[]"))
 
 
 def root_of(shown: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the root qdisc among them."""
     return next((qdisc for qdisc in shown if qdisc.get("root")), {"kind": "noqueue"})
 
 
 def is_default(qdisc: dict[str, Any]) -> bool:
-    """Whether the kernel put it there by itself: nobody misses it."""
+    """Whether the kernel added it by default."""
     return qdisc["kind"] in DEFAULTS and qdisc.get("handle", "0:") == "0:"
 
 

@@ -1,4 +1,4 @@
-"""What is to be on an interface beside what is there: whose it is, and whether it fits."""
+"""An interface's state compared with the wanted one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible.module_utils.netem_layout import CHILD, HANDLE, INGRESS, Layout
 
 
 class Shaping:
-    """An interface as it was found, and as it is wanted. Look again after changing it."""
+    """Found and wanted state of an interface. Make a new one after changes."""
 
     def __init__(self, host: Host, params: dict[str, Any]) -> None:
         self._host = host
@@ -24,41 +24,38 @@ class Shaping:
 
     @cached_property
     def layout(self) -> Layout:
-        """What is to be there."""
         ports = self._host.ssh_ports()
         return Layout(
             interface=self._host.interface,
             mirror=self._host.mirror if self._asked.get("direction") == "symmetric" else "",
             netem=tuple(netem_qdisc.netem_words(self.values, self._asked.get("distribution", ""))),
             shared=bool(ports),
-            # Sorted: in whatever order they come, it is the same shaping.
+            # Sorted: order does not matter.
             peers=tuple(sorted(set(self._params["peers"]))),
             ssh_ports=tuple(ports or [netem_ssh.PORT]),
         )
 
     @property
     def what(self) -> list[str]:
-        """The same in words, for the lease: tc does not show all of it."""
+        """Wanted state in words, for the lease: tc does not show all."""
         layout = self.layout
         peers = ["peers", *layout.peers] if layout.shared or layout.mirror else []
         return [self._asked.get("direction", "egress"), *layout.netem, *peers]
 
     @property
     def root(self) -> dict[str, Any]:
-        """The interface's root qdisc, whoever's it is."""
         return netem_qdisc.root_of(self._seen)
 
     @property
     def ours(self) -> bool:
-        """Whether anything of ours is there, whole or in part."""
         return self.root.get("handle") == HANDLE or self._mirrored is not None
 
     def described(self) -> bool:
-        """Whether the lease that is armed is one on what is wanted."""
+        """Whether the armed lease describes the wanted state."""
         return netem_lease.described(self._host.armed(), self.what)
 
     def refuse(self) -> None:
-        """Raise NetemError where someone's qdisc is in the way, or no peers are known."""
+        """Raise NetemError for a foreign qdisc, or without peers."""
         name, root = self._host.interface, self.root
         remedy = "or shape another interface"
         if root.get("handle") != HANDLE and not netem_qdisc.is_default(root):
@@ -85,7 +82,7 @@ class Shaping:
                 raise NetemError(f"'{peer}' is no IP address: mend netem_peer_addresses") from None
 
     def fits(self) -> bool:
-        """Whether what is there is what is wanted, as far as tc shows it."""
+        """Whether the found state is the wanted one, as tc shows it."""
         if self.layout.shared:
             place = {"handle": CHILD}
             there = [self.root["kind"] == "prio", self._recognised("to", HANDLE)]
@@ -99,10 +96,8 @@ class Shaping:
         return all(there)
 
     def _shapes(self, seen: list[dict[str, Any]], place: dict[str, Any]) -> bool:
-        """Whether the netem qdisc at this place has the wanted values."""
         found = [each for each in seen if each["kind"] == "netem" and place.items() <= each.items()]
         return any(netem_qdisc.same(netem_qdisc.shown_values(each), self.values) for each in found)
 
     def _recognised(self, side: str, parent: str) -> bool:
-        """Whether the filters below a qdisc are the wanted ones."""
         return self._host.filters(parent) == [each.keys for each in self.layout.filters(side)]

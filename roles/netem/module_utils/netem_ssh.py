@@ -1,4 +1,4 @@
-"""Which way the controller's SSH takes, so that shaping can leave it alone."""
+"""The route of the controller's SSH, to leave it unshaped."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ _VARIABLE = b"SSH_CONNECTION="
 
 @dataclass(frozen=True)
 class Client:
-    """The other end of the SSH connection we were called over."""
-
     address: str
-    device: str  # of a link-local address, which says it itself
+    device: str  # from a link-local address
     port: int  # of the server here
 
 
 def client(proc: Path = Path("/proc")) -> Client | None:
-    """Return who called us; None where nobody did over SSH.
+    """Return the SSH client; None without SSH.
 
-    sudo takes the variable away from us, but not from the processes that called sudo.
+    sudo hides the variable from us, not from its parents.
     """
     pid = os.getpid()
     while pid > 1:
@@ -42,9 +40,9 @@ def client(proc: Path = Path("/proc")) -> Client | None:
 
 
 def carries(interface: str, device: str, devices: Path = Path("/sys/class/net")) -> bool:
-    """Whether what leaves through `device` leaves through `interface`: itself, or below it.
+    """Whether traffic of `device` leaves through `interface`: itself, or one below it.
 
-    Below a bridge are its ports, below a bond and a VLAN what they are made of.
+    Below a bridge are its ports, below a bond or VLAN its parts.
     """
     if device == interface:
         return True

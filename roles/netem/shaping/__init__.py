@@ -1,4 +1,4 @@
-"""What the controller knows of shaping: what may be asked, and whether a host still holds it.
+"""The controller's side of shaping: allowed conditions, and guards over shaped hosts.
 
-May import the contract and the standard library; planning, actions and filters import it.
+Imports the contract and the standard library; planning, actions and filters import it.
 """

@@ -1,7 +1,7 @@
-"""What may be asked of a network: netem's options as people write them, and as plain numbers.
+"""netem's options as typed, and as numbers.
 
-A new option is a row here, its words for tc in module_utils/netem_qdisc.py, and its name in
-playbooks/netem.yml; what it does to round trips is in filter_plugins/netem_probes.py.
+A new option is a row here, its tc words in module_utils/netem_qdisc.py, its name in
+playbooks/netem.yml, its effect on round trips in filter_plugins/netem_probes.py.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Any
 from paretopipe_runtime.contract import units
 
 RATE = {unit: 1e6 * mbit for unit, mbit in units.RATE.items()}
-#: The options that are numbers: the name of the plain one, the units, and how to write it.
+#: Numeric options: plain name, units, and notation.
 NUMBERS: dict[str, tuple[str, dict[str, float], str]] = {
     "delay": ("delay_s", units.TIME, "200ms"),
     "jitter": ("jitter_s", units.TIME, "5ms"),
     "loss": ("loss", units.SHARE, "1%"),
     "rate": ("rate_bit", RATE, "5mbit"),
 }
-#: The options that are words: the first one holds where nothing is said.
+#: Options that are words: the first is the default.
 WORDS: dict[str, tuple[str, ...]] = {
     "distribution": ("", "normal", "pareto", "paretonormal"),
     "direction": ("egress", "symmetric"),
 }
 OPTIONS = (*NUMBERS, *WORDS)
-#: What of it the relay between processes on one machine can do.
+#: Options that the relay between local processes supports.
 RELAYED = ("delay", "rate", "direction")
-#: Netem's delays are hardly more alike for the one, and it drops far too little for the other.
+#: A correlation of delay has hardly an effect, one of loss drops far too little.
 GONE = ("delay_correlation", "loss_correlation")
 
 
 def numbers(asked: Mapping[str, str]) -> dict[str, Any]:
-    """Return what is asked as plain numbers and words; what is not asked is 0, or the first word.
+    """Return the options as numbers and words; defaults are 0, or the first word.
 
     >>> numbers({"delay": "200ms"})["delay_s"]
     0.2
@@ -56,9 +56,9 @@ def refused(option: str) -> str:
 
 
 def mistakes(asked: Mapping[str, str], lease: str, relayed: bool = False) -> list[str]:
-    """Return what cannot be meant, one sentence each: what is not understood before all else.
+    """Return a sentence per invalid option, unparsable ones first.
 
-    `relayed` is whether a relay has to do it.
+    `relayed`: a relay has to do it.
     """
     said = {option: str(value).strip() for option, value in asked.items() if value}
     unknown = [sentence for option in said if (sentence := refused(option))]
@@ -75,7 +75,7 @@ def mistakes(asked: Mapping[str, str], lease: str, relayed: bool = False) -> lis
         return unknown
     value, lease_s = numbers(said), lease_seconds(lease)
     checks = (
-        # A host that loses most of its packets can no longer be reached to take the loss away.
+        # With most packets lost, the host cannot be reached to undo it.
         (value["loss"] > 0.5, "loss={loss} would cut the host off: use at most loss=50%"),
         (
             value["jitter_s"] > value["delay_s"],
@@ -86,7 +86,7 @@ def mistakes(asked: Mapping[str, str], lease: str, relayed: bool = False) -> lis
             value["distribution"] and not value["jitter_s"],
             "distribution={distribution} needs a jitter: add e.g. jitter=5ms",
         ),
-        # It would be over before what came of it is measured.
+        # It would end before it is measured.
         (not 10 <= lease_s <= 86400, f"netem_lease={lease} is not from 10s to 24h"),
     )
     words = {**dict.fromkeys(OPTIONS, ""), **said}
@@ -100,12 +100,12 @@ def mistakes(asked: Mapping[str, str], lease: str, relayed: bool = False) -> lis
 
 
 def relayable(option: str, value: str) -> bool:
-    """Whether a relay can do this, which it can where nothing is asked."""
+    """Whether a relay can do this, trivially if nothing is asked."""
     nothing = option in NUMBERS and _number(value, NUMBERS[option][1]) == 0
     return option in RELAYED or nothing or not value
 
 
 def _number(text: Any, known: dict[str, float]) -> float | None:
-    """Return a number in its base unit: 0 where none is said, None where it is not understood."""
+    """Return a number in its base unit: 0 if absent, None if unparsable."""
     words = str(text or "").strip()
     return units.number(words.replace(" ", ""), known) if words else 0.0

@@ -1,11 +1,10 @@
-"""What a keeper says of the shaping it holds, and what that means for those who measure.
+"""Guards: shaped hosts' state, for measurements that rely on it.
 
-A keeper renews the lease of one shaped host and keeps a small file about it; see
-action_plugins/hold_netem.py. Times are the controller's own, on one monotonic clock.
+A keeper renews each host's lease and notes it in a file (action_plugins/hold_netem.py), in the
+controller's monotonic clock.
 
-Shaping of lease L ends by itself at the earliest L after a renewal was begun. Whoever measures
-gives up as soon as none has come for L/2, and its own lease lasts L/3: so it has stopped, or knows
-that its run does not count, while the network is still what it should be.
+Shaping of lease L lasts at least L after a renewal began. Measuring is given up L/2 after the
+latest, and its own lease lasts L/3: so it ends, or is invalid, before the network changes.
 """
 
 from __future__ import annotations
@@ -18,23 +17,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-#: Renewals in the life of a lease, at which share of it to give up, and what a sweep's own may be.
+#: Renewals a lease, share of it until giving up, and a sweep's share.
 RENEWALS, PATIENCE, SWEEP_SHARE = 9, 1 / 2, 1 / 3
-#: Between a look at the host and the time noted for it; and between a sweep's start and the first
-#: look at its guards. In seconds, and rather too many.
+#: Seconds, rather too many: between a look at the host and its noted time; between a sweep's start
+#: and the first look at its guards.
 MARGIN_S, LAUNCH_S = 2.0, 30.0
 
 
 @dataclass(frozen=True)
 class State:
-    """What the keeper last noted: when it began a renewal that went well, and what went wrong."""
+    """The keeper's latest note: start of a good renewal, and any problem."""
 
     good_at: float
     lost: str = ""
     trouble: str = ""
 
     def write(self, path: Path) -> None:
-        """Replace the file, so that a reader sees the old one or the new one."""
         scratch = path.with_name(path.name + ".new")
         scratch.write_text(json.dumps(asdict(self)))
         scratch.replace(path)
@@ -42,31 +40,28 @@ class State:
 
 @dataclass(frozen=True)
 class Guard:
-    """One shaped host, the file about it, and its lease in seconds."""
-
     host: str
     file: Path
     lease_s: float
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Guard:
-        """Return the guard that hold_netem described."""
         return cls(str(values["host"]), Path(values["file"]), float(values["lease_s"]))
 
     @property
     def wish(self) -> Path:
-        """The file that asks the keeper to renew at once."""
+        """The file that requests a renewal at once."""
         return self.file.with_name("wish")
 
     def state(self) -> State | None:
-        """Return what the keeper noted; None where it has gone, and the file with it."""
+        """Return the keeper's note; None once it has gone."""
         try:
             return State(**json.loads(self.file.read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def problem(self, now: float) -> str:
-        """Return why what is measured now may not be under the network asked for, or ``""``."""
+        """Return why the network may not be as asked, or ``""``."""
         state = self.state()
         if state is None:
             return f"nobody renews the lease on {self.host}'s shaping any more"
@@ -83,14 +78,11 @@ class Guard:
 
 
 class Guards:
-    """All the hosts a measurement relies on; there may be none."""
-
     def __init__(self, described: Iterable[Mapping[str, Any]]) -> None:
         self._guards = [Guard.of(values) for values in described]
         self._seen = {guard.host: time.monotonic() - LAUNCH_S for guard in self._guards}
 
     def problem(self) -> str:
-        """Return the first host's problem, or ``""``."""
         now = time.monotonic()
         for guard in self._guards:
             if problem := guard.problem(now):
@@ -101,7 +93,7 @@ class Guards:
         return ""
 
     def doubtful_s(self) -> float:
-        """Return for how many seconds up to now the network is not known to have been right."""
+        """Return the latest seconds in which the network is in doubt."""
         now = time.monotonic()
         good = [
             state.good_at if (state := guard.state()) else self._seen[guard.host]
@@ -110,7 +102,7 @@ class Guards:
         return max((now - at for at in good), default=0.0) + MARGIN_S
 
     def confirm(self, poll_s: float = 0.2) -> str:
-        """Wait until every host was seen to be right after this call, or return the problem."""
+        """Wait until every host is confirmed anew, or return the problem."""
         called = time.monotonic()
         for guard in self._guards:
             with contextlib.suppress(FileNotFoundError):  # gone: `problem` says so
