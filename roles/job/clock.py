@@ -1,16 +1,16 @@
-"""How long something will take, and when it will be done, in words."""
+"""Durations and ends in words."""
 
 from __future__ import annotations
 
 import time
 
-#: Standard deviations to either side: four times in five it ends within them.
+#: Standard deviations of an 80 % interval.
 SURE = 1.28
-_MANY_S = 90  # and less is told in seconds
+_MANY_S = 90  # less is in seconds
 
 
 def duration(seconds: float) -> str:
-    """Return ``4 min 10 s`` for 250: at most two units, for people."""
+    """Return ``4 min 10 s`` for 250: at most two units."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def span(low_s: float, high_s: float) -> str:
-    """Return ``about 14 to 18 min``; one figure where both ends have the same.
+    """Return ``about 14 to 18 min``, or one figure if both ends read the same.
 
     >>> span(840, 1080), span(3000, 9000), span(20, 20.4)
     ('about 14 to 18 min', 'about 50 min to 2 h 30 min', 'about 20 s')
@@ -33,25 +33,20 @@ def span(low_s: float, high_s: float) -> str:
         low, high = (_hours(round(end / 60)) for end in (low_s, high_s))
     if low == high:
         return f"about {high}"
-    if low.count(" ") == high.count(" ") == 1:  # of the same unit
+    if low.count(" ") == high.count(" ") == 1:  # same unit
         low = low.partition(" ")[0]
     return f"about {low} to {high}"
 
 
 def within(seconds: float, deviation_s: float) -> tuple[float, float]:
-    """Return what it takes at least and at most, four times in five."""
+    """Return an 80 % interval."""
     return max(0.0, seconds - SURE * deviation_s), seconds + SURE * deviation_s
 
 
 def ending(left_s: float, deviation_s: float, now: float | None = None) -> str:
-    """Return ``about 14 to 18 min left, done between 14:32 and 14:36`` by the clock here.
+    """Return ``about 14 to 18 min left, done between 14:32 and 14:36``, local time.
 
-    Parameters
-    ----------
-    left_s, deviation_s : float
-        Seconds to go, and their standard deviation.
-    now : float, optional
-        In Unix time.
+    `deviation_s` is the standard deviation of `left_s`; `now` is Unix time.
     """
     now = time.time() if now is None else now
     low_s, high_s = within(left_s, deviation_s)
@@ -65,6 +60,5 @@ def _hours(minutes: int) -> str:
 
 
 def _clock(then: float, now: float) -> str:
-    """Return the hour and minute, with the day where that is another one."""
     there, here = time.localtime(then), time.localtime(now)
     return time.strftime("%H:%M" if there[:3] == here[:3] else "%a %H:%M", there)

@@ -1,10 +1,9 @@
 """Follow a unit on a host and show one live line about it.
 
-Every two seconds, over the connection Ansible already holds: renew the lease (without it the sweep
-stops by itself, so a killed controller leaves nothing running), read the progress file, ask systemd
-how the unit is, or the folder that paretopipe's own units are in where hosts are processes. A
-connection that fails is tried again until `patience_s` is over. `guards` are the shaped hosts that
-the sweep relies on: it is given up when one is no longer what it should be.
+Each poll renews the lease (without it the sweep stops, so a killed controller leaves nothing
+running), reads the progress file, and asks systemd, or our own unit folder, for the unit's state. A
+failed connection is retried for `patience_s`; a failed guard, one of the sweep's shaped hosts, ends
+it.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible does not put the checkout on sys.path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.job.clock import duration, ending
 from roles.netem.shaping.guard import Guards
 
 display = Display()
-# Ansible's workers are detached from the terminal; the main process, which imports this, is not.
+# Checked at import, by the main process: workers are detached from the terminal.
 ON_TERMINAL = sys.stdout.isatty()
 POLL_S = 2.0
-# Off a terminal a line is shown this often, and at each of so many steps of the way.
+# Without a terminal: seconds between lines, and steps shown.
 QUIET_S = 15.0
 STEPS = 10
 MARK = "==paretopipe=="
@@ -42,27 +41,25 @@ MARK = "==paretopipe=="
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one poll saw: the progress, the unit's state, its last word."""
-
     progress: Mapping[str, Any] = field(default_factory=dict)
     unit: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
 
     @property
     def running(self) -> bool:
-        """Whether systemd still has the unit's process, or is about to start or reap it."""
+        """Whether the unit's process exists, starts or is being reaped."""
         return self.unit.get("ActiveState") in {"active", "activating", "deactivating", "reloading"}
 
     @property
     def exit_status(self) -> int:
-        """The process's exit status; systemd forgets a unit that ended well, which is 0."""
+        """0 also for a unit that ended well and was forgotten."""
         return int(self.unit.get("ExecMainStatus") or 0)
 
 
 def poll_command(unit: str, lease: str, progress: str, folder: str = "") -> str:
-    """Return the shell line of a poll: the unit before its files, so its last word is not missed.
+    """Return a poll's shell line: unit before files, lest its last line be missed.
 
-    `folder` is that of a unit of ours; without one it is systemd's.
+    `folder` is our own unit's; without it systemd is asked.
     """
     ask, last_word = _ours(folder, unit) if folder else _systemd(unit)
     lease, progress = map(shlex.quote, (lease, progress))
@@ -79,11 +76,10 @@ def poll_command(unit: str, lease: str, progress: str, folder: str = "") -> str:
 
 
 def _systemd(unit: str) -> tuple[str, str]:
-    """Return how to ask after a unit of systemd's and, once it has failed, for its last word.
+    """Return shell commands for a unit's state and, once failed, its last log line.
 
-    systemd's own messages about a unit do not carry its invocation, so the journal's last line of
-    that invocation is the sweep's own. Ansible may hold a terminal there: systemd would colour its
-    words and start a pager.
+    systemd's own messages lack the invocation, so its last line is the sweep's. No colour or
+    pager: Ansible may hold a terminal there.
     """
     unit, show = shlex.quote(unit), "systemctl show --property"
     return (
@@ -95,10 +91,10 @@ def _systemd(unit: str) -> tuple[str, str]:
 
 
 def _ours(folder: str, unit: str) -> tuple[str, str]:
-    """Return the same for a unit of paretopipe_runtime/unit.py, without starting Python for it.
+    """Return the same for a unit of paretopipe_runtime/unit.py, without Python.
 
-    One whose supervisor is not the process that wrote the file has failed, whatever the file says:
-    the 20th word after the name in a process's stat is when it started, the first one its state.
+    It has failed if its supervisor did not write the file: in a process's stat the 20th word
+    after the name is its start, the first its state.
     """
     file, log = (shlex.quote(f"{folder}/{unit}.{kind}") for kind in ("unit", "log"))
     return (
@@ -115,7 +111,7 @@ def _ours(folder: str, unit: str) -> tuple[str, str]:
 
 
 def parse(output: str) -> Snapshot:
-    """Return what `poll_command` printed; a progress file not yet there is an empty one."""
+    """Parse `poll_command`'s output; a missing progress file is empty."""
     unit, progress, error = ([*output.split(MARK), "", ""])[:3]
     try:
         values = json.loads(progress)
@@ -132,10 +128,9 @@ def parse(output: str) -> Snapshot:
 def line(
     label: str, progress: Mapping[str, Any], later_s: float = 0.0, now: float | None = None
 ) -> str:
-    """Return the live line; a figure that is not known yet is left out.
+    """Return the live line, without unknown figures.
 
-    A job that does not measure counts something else than runs, and none of it can fail. `later_s`
-    are the seconds that the jobs after it should take: as far off as those so far have been.
+    Only runs can fail. `later_s`: estimated seconds of later jobs, scaled by the error so far.
     """
     if not progress:
         return f"[{label}] starting"
@@ -157,7 +152,7 @@ def line(
 
 
 def verdict(snapshot: Snapshot, job: str = "sweep") -> str:
-    """Return why a unit that ended did not complete its job, or ``""`` when it did."""
+    """Return why an ended unit did not complete its job, or ``""``."""
     progress, status = snapshot.progress, snapshot.exit_status
     if status == 0 and snapshot.unit.get("Result", "success") == "success":
         if progress.get("finished"):
@@ -172,7 +167,7 @@ def verdict(snapshot: Snapshot, job: str = "sweep") -> str:
 
 
 class Screen:
-    """Show progress: one line rewritten on a terminal, now and then a line anywhere else."""
+    """Shows progress: a rewritten line on a terminal, else a line now and then."""
 
     def __init__(self, on_terminal: bool) -> None:
         self.on_terminal = on_terminal
@@ -181,7 +176,6 @@ class Screen:
         self.width = 0
 
     def show(self, text: str, progress: Mapping[str, Any], last: bool = False) -> None:
-        """Show `text` if it is time to."""
         now = time.monotonic()
         step = STEPS * progress.get("runs_done", 0) // (progress.get("runs_total") or 1)
         if self.on_terminal:
@@ -195,15 +189,14 @@ class Screen:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``follow_job: {unit, lease, progress, label, …}``, as tasks/run.yml gives them."""
+    """``follow_job: {unit, lease, progress, label, …}``; see tasks/run.yml."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Follow until the unit ends; return its last progress, or fail with its own error.
+        """Follow until the unit ends; return its last progress, or fail with its error.
 
-        Where a guard fails it, `doubtful_since` says from when on the network is in doubt, on the
-        orchestrator's clock as records have it.
+        `doubtful_since` is when a guard's doubt began, by the orchestrator's clock.
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
@@ -216,7 +209,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         controller = os.getppid()
         guards = Guards(args.get("guards") or ())
         while not (problem := guards.problem()):
-            # A worker of Ansible's outlives a controller that is killed; the lease must not.
+            # Ansible's worker outlives a killed controller; the lease must not.
             if os.getppid() != controller:
                 os._exit(1)
             started = time.monotonic()

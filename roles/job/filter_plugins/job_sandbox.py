@@ -1,11 +1,11 @@
-"""The one list of what our units may not do; a unit names only in what it differs."""
+"""The common sandbox of our units; a unit names only its differences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
-#: A list is one line for each: in a transient unit systemd 252 knows the word localhost only by
+#: A list makes one line each: in a transient unit systemd 252 accepts localhost only by
 #: itself. MemoryDenyWriteExecute is missing because torch compiles kernels.
 SANDBOX: dict[str, str | Sequence[str] | None] = {
     "NoNewPrivileges": "yes",
@@ -22,7 +22,7 @@ SANDBOX: dict[str, str | Sequence[str] | None] = {
     "SystemCallFilter": ("@system-service", "~@privileged", "~@resources"),
     "SystemCallErrorNumber": "EPERM",
 }
-#: What needs namespaces or BPF, which not every host can make. ProcSubset is missing because agents
+#: Needs namespaces or BPF, which not every host has. ProcSubset is missing because agents
 #: report the host's processor and memory from /proc.
 WALLS: dict[str, str | Sequence[str] | None] = {
     "ProtectSystem": "strict",
@@ -45,7 +45,7 @@ WALLS: dict[str, str | Sequence[str] | None] = {
 def job_sandbox(
     differs: Mapping[str, str | Sequence[str] | None], walls: bool = True, drop: Container[str] = ()
 ) -> list[str]:
-    """Return the lines of a unit's sandbox; a directive that `differs` in being None is left out.
+    """Return a unit's sandbox lines; `differs` overrides, None removes a directive.
 
     >>> job_sandbox({"UMask": None, "ProcSubset": "pid"}, walls=False)[-2:]
     ['SystemCallErrorNumber=EPERM', 'ProcSubset=pid']
@@ -60,8 +60,5 @@ def job_sandbox(
 
 
 class FilterModule:
-    """The filters."""
-
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
         return {"job_sandbox": job_sandbox}

@@ -1,8 +1,7 @@
-"""Bring a cell's records home without ever losing a line that is already there.
+"""Fetch a cell's records without losing local lines.
 
-The orchestrator starts from a copy of the controller's file, so its file normally contains every
-line of ours and simply replaces it. Where it does not (the sweep died before it merged) the two are
-joined line by line. A last line without its newline is torn, and left to the orchestrator.
+The orchestrator's file normally contains ours and replaces it; else (the sweep died before merging)
+both are joined. A torn last line is left to the orchestrator.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from ansible.plugins.action import ActionBase
 
 
 def whole_lines(content: bytes) -> list[bytes]:
-    """Return the complete lines of `content`, newline included."""
     return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def joined(ours: bytes, theirs: bytes) -> bytes:
-    """Return every line of both, ours first and in order when theirs does not contain them all."""
+    """Return every line of both, ours first where theirs lacks some."""
     kept, fetched = whole_lines(ours), whole_lines(theirs)
     if set(kept) <= set(fetched):
         return b"".join(fetched)
@@ -33,7 +31,7 @@ def joined(ours: bytes, theirs: bytes) -> bytes:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the new one."""
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.*"):
         if not _lives(left.suffix[1:]):
@@ -47,9 +45,9 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def fetched(run: Callable[[str], dict[str, Any]], source: str) -> bytes | None:
-    """Return the content of a file on the host; None where there is none.
+    """Return a remote file's content, None where there is none.
 
-    By one shell line: sending modules for it would cost each cell more than a second.
+    One shell line: modules would cost each cell over a second.
     """
     path = shlex.quote(source)
     said = run(f"if test -e {path}; then echo there && base64 < {path}; fi")
@@ -60,7 +58,7 @@ def fetched(run: Callable[[str], dict[str, Any]], source: str) -> bytes | None:
 
 
 def _lives(pid: str) -> bool:
-    """Whether a process has this number: one that does not was killed here while it wrote."""
+    """Whether a process exists; else it was killed while writing."""
     try:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
@@ -76,7 +74,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return how many lines there are now; a missing remote file changes nothing."""
+        """Return the number of lines; a missing remote file changes nothing."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         source, destination = self._task.args["src"], Path(self._task.args["dest"])
         theirs = fetched(

@@ -1,4 +1,4 @@
-"""Show what a sweep will take: the table of its cells, and when it will be done by this clock."""
+"""Show a sweep's table of cells, and its end by this clock."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-# Ansible loads a plugin by its path and puts no folder of the checkout on that of imports.
+# Ansible does not put the checkout on sys.path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.job.clock import ending, span, within
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``foretell_sweep: {table: text, outlook: what paretopipe prepare wrote}``."""
+    """``foretell_sweep: {table: text, outlook: from paretopipe prepare}``."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return the lines as `msg`, which is shown as debug's is."""
+        """Return the lines as `msg`, shown like debug's."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         told = lines(self._task.args["table"], self._task.args["outlook"])
         return {**result, "changed": False, "msg": told, "_ansible_verbose_always": True}
 
 
 def lines(table: str, outlook: Mapping[str, Any]) -> str:
-    """Return the table with what this clock says of the sweep's end under it."""
     visits_s, deviation_s = outlook["visits_s"], float(outlook["left_sd_s"])
     left_s = sum(visits_s.values())
     if not left_s:
