@@ -12,10 +12,10 @@ from paretopipe_runtime.wire.tcp import Deadlines
 
 
 class Channel:
-    """Frames over one authenticated TCP connection: what a `Sender` and a `Receiver` have.
+    """Frames over one authenticated TCP connection: `Sender` and `Receiver`.
 
-    The channel owns `sock`; `peer` names the other end in error sentences. `cipher` is None where
-    nothing encrypts. A run proves that the payloads, in tensor bytes, equal the plan's.
+    It owns `sock`; `peer` is named in errors; `cipher` is None without encryption. Payloads are
+    counted in tensor bytes, for comparison with the plan.
     """
 
     def __init__(self, sock: socket.socket, peer: str) -> None:

@@ -1,7 +1,7 @@
-"""Turn a connection into a channel: plain, or over TLS where the plan says so.
+"""Turn a connection into a channel, with TLS where planned.
 
-The key is proved first either way, so that strangers never reach TLS. The client's HELLO, which
-that proof covers, and the plan of either end say which it is to be.
+The key is proved first, so that strangers never reach TLS. Transport is agreed by the client's
+HELLO, which the proof covers, and either plan.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Keys:
-    """A node's proofs to another: the shared key and, for TLS, a certificate."""
+    """A node's proofs: the shared key and, for TLS, a certificate."""
 
     shared: bytes = field(repr=False)
     identity: Identity | None = None
@@ -38,11 +38,10 @@ def open_channel(
     timeout: float,
     via: tuple[str, int] | None = None,
 ) -> tuple[Channel, dict[str, Any]]:
-    """Connect to a node's agent, authenticate, and encrypt where `transport` is ``tls``.
+    """Connect to a node's agent, authenticate, and encrypt for transport ``tls``.
 
-    With `via` that relay is connected to, the peer stays the same. Returns the agent's HELLO, too.
-    Raises as `handshake.connect` does, and ``E_TLS`` where one end has no certificate or distrusts
-    the other's.
+    `via` is a relay in between. Returns channel and agent's HELLO. Raises as
+    `handshake.connect` does, and ``E_TLS`` where a certificate is missing or distrusted.
     """
     identity: Identity | None = None
     if transport != "plain":
@@ -75,9 +74,9 @@ def agent_hello(node: str, identity: Identity | None) -> dict[str, Any]:
 
 
 def client_certificate(hello: dict[str, Any]) -> str | None:
-    """Return the fingerprint of the client's certificate; None where it wants no TLS.
+    """Return the client certificate's fingerprint; None without TLS.
 
-    Raises ``E_TRANSPORT`` for a HELLO that says neither.
+    Raises ``E_TRANSPORT`` for a HELLO with neither.
     """
     transport, fingerprint = hello.get("transport", "plain"), hello.get("certificate")
     if transport == "plain":
@@ -94,7 +93,7 @@ def client_certificate(hello: dict[str, Any]) -> str | None:
 def accept_channel(
     sock: socket.socket, peer: str, fingerprint: str | None, identity: Identity | None
 ) -> Channel:
-    """Make a channel of an authenticated connection; `fingerprint` as of `client_certificate`.
+    """Make a channel of an authenticated connection; `fingerprint`: see `client_certificate`.
 
     Raises ``E_TLS`` where TLS fails, having closed the connection.
     """

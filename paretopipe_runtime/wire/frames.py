@@ -1,6 +1,6 @@
-"""The frame header: 96 bytes, little-endian, checked before anything is believed.
+"""The frame header: 96 bytes, little-endian, checked before use.
 
-A payload's xxh3-64 follows it, so that either end hashes each piece while it is in the cache.
+A payload's xxh3-64 follows it, so that each piece is hashed while cached.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def renumber(data: bytearray, seq: int, batch_id: int) -> None:
 def decode(data: bytes | bytearray | memoryview) -> Header:
     """Parse and check a header.
 
-    Raises ``E_HEADER`` for a malformed one, ``E_SIZE`` for a payload that contradicts its shape or
+    Raises ``E_HEADER`` if malformed, ``E_SIZE`` for a payload that contradicts its shape or
     exceeds its type's limit.
     """
     if len(data) != HEADER_SIZE:
@@ -175,7 +175,7 @@ class Tensor:
 
     @classmethod
     def checked(cls, shape: list[Any], dtype: str, nbytes: int) -> Self:
-        """Parse the form that an order names; ValueError where no frame can have it."""
+        """Parse an order's tensor form; ValueError beyond a frame's limits."""
         sizes = all(type(size) is int and 0 <= size < 2**32 for size in shape)
         if not sizes or len(shape) > MAX_DIMS or dtype not in DTYPE_CODES:
             raise ValueError(f"{str(dtype)[:20]} of {len(shape)} dimensions is no tensor's form")

@@ -1,13 +1,12 @@
-"""Mutual authentication: a preamble, a HELLO each way, and proofs of the shared key.
+"""Mutual authentication: a preamble, a HELLO each way, proofs of the shared key.
 
-Client speaks first and proves first. Until then a peer gets `LIMIT_S` seconds, 4 KiB, no tensor
-buffer, no JSON parser and no reason for a refusal. The proofs cover both HELLOs, so that nothing
-negotiated in them can be altered::
+The client proves first. Until then a peer gets `LIMIT_S` seconds, 4 KiB, no tensor buffer, no JSON
+parser and no reason for a refusal. Proofs cover both HELLOs, so that nothing negotiated can be
+altered::
 
     mac(role) = HMAC-SHA256(key, "ppw1|" role "|" sha256(hello_c) "|" sha256(hello_s))
 
-Fresh 32-byte nonces make old proofs worthless. This authenticates the connection's set-up, not
-each byte that follows.
+Fresh 32-byte nonces prevent replay. Only the set-up is authenticated, not later bytes.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def read_key(path: Path) -> bytes:
 def connect(
     address: tuple[str, int], key: bytes, hello: dict[str, Any], *, timeout: float
 ) -> tuple[socket.socket, dict[str, Any]]:
-    """Connect and authenticate within `timeout` seconds; return the socket and the peer's HELLO.
+    """Connect and authenticate within `timeout` seconds; return socket and peer's HELLO.
 
     Raises ``E_CONNECT``, ``E_MAGIC``, ``E_AUTH``, ``E_AUTH_TIMEOUT`` or ``E_VERSION``.
     """
@@ -141,11 +140,11 @@ def accept(
     hello: dict[str, Any],
     proved: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Authenticate a client and return its HELLO; it is told nothing, the caller closes `sock`.
+    """Authenticate a client and return its HELLO; the caller closes `sock`.
 
-    `proved` is called once it has proved the key, before it can know. Raises ``E_MAGIC`` for
-    another protocol, ``E_AUTH_TIMEOUT`` for a slow peer, ``E_VERSION`` for other code, ``E_AUTH``
-    otherwise.
+    `proved` is called once the client has proved the key, before it knows. Raises ``E_MAGIC``
+    for another protocol, ``E_AUTH_TIMEOUT`` for a slow peer, ``E_VERSION`` for other code, else
+    ``E_AUTH``.
     """
     where = "a peer that is gone"
     began = time.monotonic()
@@ -191,7 +190,7 @@ def _hello(fields: dict[str, Any]) -> bytes:
 
 
 def parse_hello(hello: bytes) -> dict[str, Any]:
-    """Parse a HELLO: flat enough JSON with a version and a nonce, else ValueError."""
+    """Parse a HELLO: shallow JSON with version and nonce, else ValueError."""
     try:
         data = strict.parse_object(hello, depth=HELLO_DEPTH)
     except ValueError as error:
@@ -202,7 +201,7 @@ def parse_hello(hello: bytes) -> dict[str, Any]:
 
 
 def parse_preamble(data: bytes, where: str) -> int:
-    """Return the size of the HELLO that follows; ValueError for too long a one.
+    """Return the size of the following HELLO; ValueError if too long.
 
     Raises ``E_MAGIC`` for another protocol, ``E_VERSION`` for another major version.
     """

@@ -35,7 +35,7 @@ class Receiver:
         self._header_view, self._digest_view = memoryview(self._header), memoryview(self._digest)
 
     def receive_header(self, timeout: float = _IDLE_S) -> Header:
-        """Wait for the next frame's header and check it; raise an ERROR frame."""
+        """Wait for and check the next header; raise an ERROR frame."""
         began = time.monotonic()
         try:
             self._deadlines.limit(socket.SO_RCVTIMEO, timeout)
@@ -56,9 +56,9 @@ class Receiver:
         return header
 
     def receive_payload(self, header: Header, buffer: memoryview, timeout: float) -> float:
-        """Read a payload into `buffer`, exactly its size, and check its digest (``E_CHECKSUM``).
+        """Read exactly a payload into `buffer` and check its digest (``E_CHECKSUM``).
 
-        Returns the seconds that reading took, without the digest.
+        Returns seconds of reading, without the digest.
         """
         if not len(buffer):
             return 0.0
@@ -133,7 +133,7 @@ class Receiver:
             return None
 
     def _read(self, views: list[memoryview], count: int | None, timeout: float) -> None:
-        """Fill `views` in turn; `count` bytes are in them already, 0 means the end."""
+        """Fill `views` after the first `count` bytes; 0 means the end."""
         deadline = time.monotonic() + timeout
         size = sum(map(len, views))
         done = 0

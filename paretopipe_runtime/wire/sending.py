@@ -18,9 +18,9 @@ from paretopipe_runtime.wire.tcp import Bytes, Deadlines, rest
 
 
 class Sender:
-    """One connection's outgoing half; `payload_nbytes` counts tensor bytes.
+    """A connection's outgoing half; `payload_nbytes` counts tensor bytes.
 
-    One frame at a time: the next one, of any thread, waits until it is complete or has failed.
+    One frame at a time: another, from any thread, waits until it is complete or failed.
     """
 
     def __init__(self, sock: socket.socket, deadlines: Deadlines) -> None:
@@ -44,10 +44,10 @@ class Sender:
         dtype: str | None = None,
         shape: tuple[int, ...] = (),
     ) -> bool:
-        """Send a frame as far as the kernel takes it without waiting; return whether that is all.
+        """Send what the kernel takes without waiting; return whether that is all.
 
-        If not, any thread may `complete` it. `payload` is not copied: it must not change until
-        then.
+        If not, any thread may `complete` it. `payload` is not copied and must not change
+        until then.
         """
         self._sending.acquire()
         header = self._encode(kind, len(payload), batch_id, dtype, shape)
@@ -112,7 +112,7 @@ class Sender:
         self._sending.release()
 
     def _failed(self, timeout: float, error: OSError) -> ParetoPipeError:
-        """Let go of the frame, so that the reason may still be sent."""
+        """Drop the frame, so that the reason can still be sent."""
         doing = f"sending {self._form[0].name} {self._sent}"
         self._parts, self._pieces = [], iter(())
         self._sending.release()
@@ -121,7 +121,7 @@ class Sender:
     def _encode(
         self, kind: FrameType, nbytes: int, batch_id: int, dtype: str | None, shape: tuple[int, ...]
     ) -> bytearray:
-        """Make the next header, by renumbering the last one if it has the same form."""
+        """Make the next header, renumbering the last if alike."""
         form = (kind, nbytes, dtype, shape)
         if form == self._form:
             frames.renumber(self._header, self._sent, batch_id)
@@ -133,7 +133,7 @@ class Sender:
 
 
 def _pieces(header: Bytes, payload: memoryview) -> Iterator[list[Bytes]]:
-    """Cut a large frame, hashing each piece once it is sent, still in the cache."""
+    """Cut a large frame, hashing each piece when sent, still cached."""
     digest = xxhash.xxh3_64()
     before: list[Bytes] = [header]
     for offset in range(0, len(payload), PIECE):

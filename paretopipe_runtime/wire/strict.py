@@ -1,4 +1,4 @@
-"""Strict JSON from a peer: one object, no key twice, no NaN, no deep nesting."""
+"""Strict JSON: one object, unique keys, no NaN, limited depth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 
 def parse_object(data: bytes, *, depth: int) -> dict[str, Any]:
-    """Parse a JSON object, else raise ValueError with a text that never quotes it."""
+    """Parse a JSON object; ValueError, without quoting it."""
     try:
         value = json.loads(
             data.decode(),

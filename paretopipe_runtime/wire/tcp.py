@@ -32,8 +32,8 @@ def tune(sock: socket.socket) -> None:
 def set_user_timeout(sock: socket.socket, seconds: float) -> None:
     """Set TCP_USER_TIMEOUT: seconds without acknowledgement until the connection fails.
 
-    Linux applies it also to a live peer that does not read, such as a computing stage: it has to be
-    longer than any batch takes.
+    Linux applies it to live peers that do not read, too, such as a computing stage: it must
+    exceed any batch's time.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
 
@@ -53,9 +53,9 @@ def rest(parts: Sequence[Bytes], count: int) -> list[memoryview]:
 
 
 class Deadlines:
-    """The kernel's time limits on one socket, by direction: SO_RCVTIMEO and SO_SNDTIMEO.
+    """A socket's kernel timeouts by direction: SO_RCVTIMEO and SO_SNDTIMEO.
 
-    Python's one time-out would bind both and poll before each read.
+    Python's single timeout would bind both and poll before each read.
     """
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
@@ -73,7 +73,7 @@ class Deadlines:
             self._limits[option] = seconds
 
     def hurry(self, option: int, deadline: float) -> None:
-        """Shorten the limit to the time that is left: a peer must not trickle."""
+        """Shorten the timeout to the time left: a peer must not trickle."""
         left = deadline - time.monotonic()
         if left < 0:
             raise TimeoutError

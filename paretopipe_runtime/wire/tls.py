@@ -1,8 +1,7 @@
-"""TLS 1.3 between two nodes that have proved the shared key to each other.
+"""TLS 1.3 between nodes that have proved the shared key.
 
-Each shows a certificate of the installation's own authority. It must name the address at that end,
-and be the one that the peer's HELLO named, which the key's proof covers: who proved the key is who
-encrypts.
+Each shows a certificate of the installation's own authority, for its address, and the one named in
+its HELLO, which the key's proof covers.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ REMEDY = "run playbooks/provision.yml, which gives every node a certificate and 
 
 @dataclass(frozen=True)
 class Identity:
-    """A node's certificate with its private key, and its authority's certificate: PEM files."""
+    """A node's certificate, private key, and authority's certificate, as PEM files."""
 
     certificate: Path
     authority: Path
 
     @classmethod
     def from_options(cls, certificate: Path | None, authority: Path | None) -> Self | None:
-        """Check a command's options, None where neither is given; ``E_TLS`` for unusable files."""
+        """Check a command's options; None without them, ``E_TLS`` for unusable files."""
         if certificate is None and authority is None:
             return None
         if certificate is None or authority is None:
@@ -58,7 +57,7 @@ class Identity:
         return hashlib.sha256(der).hexdigest()
 
     def context(self, *, server: bool) -> ssl.SSLContext:
-        """Make one end's settings: TLS 1.3, this certificate, no peer without one; or ``E_TLS``."""
+        """Make the settings: TLS 1.3, this certificate, the peer's required; or ``E_TLS``."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
@@ -87,11 +86,10 @@ def connect(
     timeout: float,
     address: str | None = None,
 ) -> TlsSocket:
-    """Encrypt a connection that this side made.
+    """Encrypt an outgoing connection.
 
-    `fingerprint` is from the peer's HELLO, `address` what its certificate has to be of,
-    by default what `sock` is connected to. Raises ``E_TLS`` where either side distrusts the other,
-    having closed the connection.
+    `fingerprint` is from the peer's HELLO; its certificate must be of `address`, by default
+    `sock`'s peer. Raises ``E_TLS`` on distrust, having closed the connection.
     """
     return _encrypt(sock, identity, fingerprint, timeout, address, server=False)
 
@@ -143,7 +141,7 @@ def _negotiate(
 
 
 def _verify(stream: TlsSocket, fingerprint: str, address: str) -> None:
-    """Check that the certificate is of its address, and the one that its HELLO named."""
+    """Check the certificate's address and its fingerprint from the HELLO."""
     der = stream.tls.getpeercert(binary_form=True) or b""
     shown: Any = stream.tls.getpeercert() or {}
     known = [name for kind, name in shown.get("subjectAltName", ()) if kind == "IP Address"]

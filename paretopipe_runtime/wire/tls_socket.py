@@ -1,7 +1,7 @@
-"""An encrypted socket that `Channel` uses like any other.
+"""An encrypted socket for `Channel`.
 
-Python's `ssl.SSLSocket` waits inside OpenSSL, where the kernel's deadlines do not end it and two
-threads must not be at once. Here OpenSSL works on memory, under a lock, without ever waiting.
+`ssl.SSLSocket` waits inside OpenSSL, where kernel timeouts have no effect and two threads must not
+be. Here OpenSSL works on memory, under a lock, without waiting.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _NO_LIMIT_S = 24 * 3600.0
 
 
 class TlsSocket(socket.socket):
-    """Takes `sock` over; `address` is the server's where this is the client's end.
+    """Takes over `sock`; `address` is the server's, at the client's end.
 
-    Only what a channel calls is encrypted; other ways to send or receive are closed.
+    Only a channel's calls are encrypted; others are closed.
     """
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, address: str | None) -> None:
@@ -113,7 +113,7 @@ class TlsSocket(socket.socket):
         return self.recv_into(next(iter(buffers)), 0, flags), [], 0, None
 
     def _open(self, view: memoryview) -> int:
-        """Decrypt the whole records that have come into `view`; 0 where there is none."""
+        """Decrypt received records into `view`; 0 if none is whole."""
         done = 0
         with self._lock:
             try:
@@ -151,7 +151,7 @@ class TlsSocket(socket.socket):
     ) -> int:
         """Send a beginning of `buffers` and return its length.
 
-        It is 0 until the kernel has all that was encrypted: repeat the call with the same bytes,
+        0 until the kernel has all encrypted bytes: repeat the call with the same buffers,
         which are not encrypted again.
         """
         data = b"".join(buffers) if not isinstance(buffers, list) or buffers[1:] else buffers[0]

@@ -1,15 +1,15 @@
-"""The worker agent: the one listening port of a node. It routes authenticated peers by role:
+"""The worker agent: a node's one listening port. It routes authenticated peers by role:
 
 ``run``
-    the orchestrator's control connection of a stage, to a fresh stage process;
+    the orchestrator's control connection, to a fresh stage process;
 ``link``
-    the previous stage's data connection, to the stage process it names;
+    the previous stage's data connection, to its stage process;
 ``deploy``
-    weight files, kept by their sha256;
+    weight files, kept by sha256;
 ``end``
-    a run that is given up: kill what is left, report earlier deaths by a signal.
+    an abandoned run: kill its processes, report earlier deaths by signal.
 
-It imports no torch, the fork server does, once.
+It imports no torch; the fork server does, once.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Agent:
                 ) from error
 
     def _begin(self, sock: socket.socket, stage: tuple[str, int], fingerprint: str | None) -> None:
-        """Note a new stage once no other run has one here: two runs would measure each other."""
+        """Register a stage, unless another run's is here: runs would disturb each other."""
 
         def others() -> list[str]:
             return [run for (run, _), end in self._ends.items() if not end and run != stage[0]]
@@ -178,7 +178,7 @@ class Agent:
             self._ends[stage] = None
 
     def _end(self, channel: Channel, run_id: str) -> None:
-        """Answer once no process of the run is left; kill those that hang on."""
+        """Kill the run's processes; answer once none is left."""
 
         def gone() -> bool:
             return all(end for (run, _), end in self._ends.items() if run == run_id)

@@ -1,7 +1,7 @@
-"""A stage's memory allocator: glibc's defaults, or settings that keep what was freed.
+"""A stage's memory allocator, part of a run's identity.
 
-By default glibc returns large free blocks to the kernel, so that every batch faults its pages in
-again: most of a small model's time. ``tuned`` keeps them. Part of a run's identity.
+glibc returns large free blocks to the kernel by default, and every batch faults its pages in again:
+most of a small model's time. ``tuned`` keeps them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _TUNED = {
 
 
 def apply(setting: str) -> None:
-    """Set this process's allocator, before the first large tensor.
+    """Configure the allocator, before the first large tensor.
 
-    Raises ``E_ALLOCATOR`` where the C library cannot be tuned so.
+    Raises ``E_ALLOCATOR`` where the C library cannot.
     """
     if setting == "default":
         return

@@ -22,7 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def serve(channel: Channel, state_dir: Path) -> None:
-    """Tell the peer which of its files are missing or damaged here, and take those."""
+    """Name files missing or damaged here, and receive them."""
     store = state_dir / "weights"
     store.mkdir(parents=True, exist_ok=True)
     wanted = channel.receive_message(TIMEOUT_S).get("files")

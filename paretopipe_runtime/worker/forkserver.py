@@ -1,7 +1,7 @@
-"""The fork server: imports torch once, then forks one fresh process for every stage.
+"""The fork server: imports torch once, then forks a process for every stage.
 
-A launch so costs a fork instead of the seconds of that import. For that to be safe nothing here
-starts a thread: no tensor is touched before the fork.
+A launch costs a fork instead of a slow import. To be safe nothing here starts a thread: no tensor
+is touched before forking.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def main(descriptor: int) -> None:
 def warm() -> None:
     """Import the stage's code and build each architecture once, on the meta device.
 
-    The builds fill torchvision's caches. Meta tensors have no memory and start no thread, which a
-    process that forks must not have.
+    That fills torchvision's caches. Meta tensors have no memory and start no thread, which
+    would be unsafe to fork.
     """
     # Not at the top: an import error is to reach the journal after the agent's settings.
     from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
@@ -121,7 +121,7 @@ def _child(
 
 
 def _end(run_id: str, children: dict[int, _Stage]) -> None:
-    """Kill what is left of a run that is given up, stopped processes included."""
+    """Kill an abandoned run's processes, stopped ones included."""
     for stage in children.values():
         if stage.run_id == run_id:
             stage.given_up = True
@@ -143,9 +143,9 @@ def _reap(agent: socket.socket, pidfd: int, stage: _Stage) -> None:
 
 
 def oom_kills() -> int:
-    """Count the kernel's kills for want of memory, of this host and this process's cgroup.
+    """Count out-of-memory kills, of host and own cgroup.
 
-    Not every container sees the host's count, not every kernel has the cgroup's.
+    Some containers hide the host's count, some kernels lack the cgroup's.
     """
     return _count(Path("/proc/vmstat")) + _count(_cgroup() / "memory.events")
 

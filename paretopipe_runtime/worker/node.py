@@ -21,7 +21,7 @@ BACKENDS = {
 
 @dataclass(frozen=True)
 class Node:
-    """A node's name, experiment address, keys and state folder, and what it allows."""
+    """A node's name, experiment address, keys, state folder and permissions."""
 
     name: str
     address: str
@@ -31,7 +31,7 @@ class Node:
     backends: Mapping[str, str] = field(default_factory=lambda: BACKENDS)
 
     def to_json(self) -> bytes:
-        """Encode all of it, the key included: for this node's own processes only."""
+        """Encode it, key included: for this node's own processes only."""
         return json.dumps(
             asdict(self), default=lambda value: value.hex() if type(value) is bytes else str(value)
         ).encode()

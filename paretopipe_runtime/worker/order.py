@@ -22,7 +22,7 @@ HUB = -1  # the hub's stage number: it comes before the first stage
 
 @dataclass(frozen=True)
 class StageOrder:
-    """One stage of one run, or its hub. What has no block computes on the processor."""
+    """One stage of a run, or its hub. Without blocks it uses the processor."""
 
     run_id: str
     stage: int
@@ -63,7 +63,7 @@ class StageOrder:
         return self.stage == (HUB if self.backend == "rpc_hub" else 0)
 
     def link_digest(self, *, after: bool) -> str:
-        """Hash what both stages of a link must agree on: the next one, or the one before."""
+        """Hash what both stages of a link, next or previous, must share."""
         facts = {
             "run_id": self.run_id,
             "stages": self.stages,
@@ -84,7 +84,7 @@ class StageOrder:
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> StageOrder:
-        """Parse an order, or raise ``E_LAUNCH`` for a field that is missing or malformed."""
+        """Parse an order; ``E_LAUNCH`` for a missing or malformed field."""
         try:
             given = dict(message)
             _check_kinds(given)

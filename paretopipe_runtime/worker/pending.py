@@ -1,4 +1,4 @@
-"""Connections that have not proved the key yet: few, and a flood keeps nobody out."""
+"""Unauthenticated connections: few, and a flood keeps nobody out."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class _Place:
 
 
 class Pending:
-    """At most `most` connections; when all places are taken, a newcomer displaces one.
+    """At most `most` connections; when full, a newcomer displaces one.
 
-    The oldest of the host that has most of them makes way, after `GRACE_S`: strangers displace each
-    other, and an honest peer is through before its turn comes.
+    That is the oldest of the host with most, after `GRACE_S`: strangers displace each other,
+    while honest peers authenticate sooner.
     """
 
     def __init__(self, most: int = MAX_PENDING) -> None:
@@ -47,7 +47,7 @@ class Pending:
             self._changed.notify()
 
     def _displace(self) -> float | None:
-        """Displace one; return how long to wait for it, None until it is gone."""
+        """Displace one; return seconds to wait, None if done."""
         if any(place.displaced for place in self._places.values()):
             return None
         counts = Counter(place.host for place in self._places.values())

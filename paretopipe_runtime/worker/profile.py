@@ -1,7 +1,7 @@
-"""Time a model's blocks one by one in their places, then the model in one piece.
+"""Time a model's blocks one by one, then the whole model.
 
-Each block takes what the one before it just gave, in the same process and as warm as in a run;
-freeing that is part of its time. On a GPU all of it stays there, and copies are in no block's time.
+Each block gets the previous one's output, in one process, warm as in a run; freeing it is part of
+its time. On a GPU all stays there, without copies.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class _Block:
 
 
 class Profile:
-    """Computes the whole model, its first `order.profile_batches` batches block by block.
+    """Computes the model, its first `order.profile_batches` batches block by block.
 
-    `load` loads blocks with the order's engine; `loaded` is called after each, for that may take
-    long; `synchronize` waits for the device.
+    `load` loads blocks with the order's engine; `loaded` is called after each, since loading
+    may be slow; `synchronize` waits for the device.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Profile:
 
 
 def _reset_peak() -> int | None:
-    """Reset the process's peak memory and return it, None where the kernel does not let us."""
+    """Reset the process's peak memory and return it, None where not permitted."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

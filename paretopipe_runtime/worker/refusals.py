@@ -1,6 +1,6 @@
 """Rate-limited log of refused connections.
 
-Journald's limit would not do: it would drop stages' lines too, and does not exist without systemd.
+Journald's limit would drop stages' lines too, and needs systemd.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def main(
 ) -> None:
     """Serve one run on an authenticated control connection.
 
-    The agent passes the previous stage's data connection over `links`; `certificate` is the
-    orchestrator's fingerprint, where it wants TLS.
+    The agent passes the previous stage's connection over `links`; `certificate` is the
+    orchestrator's fingerprint, with TLS.
     """
     control = accept_channel(control_socket, "orchestrator", certificate, node.keys.identity)
 
@@ -149,7 +149,7 @@ def _computation(
     control: Channel,
     device: Device,
 ) -> Compute:
-    """Load the stage's function of a tensor; without a manifest it has no blocks."""
+    """Load the stage's computation; without a manifest it has no blocks."""
     if manifest is None:
         return functools.partial(_hand_on, order.gives.shape)
 
@@ -173,7 +173,7 @@ def _computation(
 
 
 def _hand_on(shape: tuple[int, ...], tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor, or a copy of its head: all that a hub or an empty stage does."""
+    """Return the tensor, or a copy of its head, for hubs and empty stages."""
     if tensor.shape == shape:
         return tensor
     return tensor.flatten()[: math.prod(shape)].reshape(shape).clone()

@@ -1,6 +1,5 @@
-"""Communication backends: what carries batches between the stages of a run.
+"""Communication backends, which carry batches between a run's stages.
 
-`backend` has the interface and what they share. A new one is a module here with a function
-``connect(context: Context) -> Ends`` and a row in `worker.node.BACKENDS`. None imports another, and
-only the rpc modules import torch.distributed.
+`backend` has the interface. A new one is a module with ``connect(context: Context) -> Ends`` and a
+row in `worker.node.BACKENDS`. None imports another; only the rpc modules import torch.distributed.
 """

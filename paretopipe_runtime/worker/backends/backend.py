@@ -1,7 +1,7 @@
-"""The interface of a communication backend, and what all of them share.
+"""The communication backends' interface and common code.
 
-Whatever carries the tensors, authenticated connections link the stages, the first one holds its
-input, and the last one answers the orchestrator in frames.
+Authenticated connections link the stages; the first holds its input, the last answers the
+orchestrator in frames.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHAIN_TIMEOUT_S = 30.0
 
 
 class Batch(NamedTuple):
-    """One batch at a stage; `receive_s` is None where the backend cannot tell."""
+    """A batch at a stage; `receive_s` is None where unknown."""
 
     batch_id: int
     tensor: torch.Tensor
@@ -58,7 +58,7 @@ class Sink(Protocol):
         """Hand over one output; release `batch` once nothing needs its buffer."""
 
     def finish(self) -> None:
-        """Wait until everything is sent, then end the run for the next stage."""
+        """Wait until all is sent, then end the next stage's run."""
 
     @property
     def payload_sent(self) -> int: ...
@@ -66,9 +66,9 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Ends:
-    """A stage's two ends.
+    """A stage's source and sink.
 
-    `input_digest` proves a resident input; `cipher` encrypts what arrives. Either may be None.
+    `input_digest` proves a resident input; `cipher` encrypts arrivals. Either may be None.
     """
 
     source: Source
@@ -81,8 +81,8 @@ class Ends:
 class Context:
     """A stage to connect.
 
-    `control` is the orchestrator's connection; the agent passes the previous stage's over `links`.
-    `layout` is the engine's; `pinned` asks for page-locked memory.
+    `control` is the orchestrator's connection; `links` passes the previous stage's. `layout` is
+    the engine's; `pinned` asks for page-locked memory.
     """
 
     node: Node
@@ -95,7 +95,7 @@ class Context:
 
 
 def connect(context: Context) -> Ends:
-    """Connect a stage with the backend that its order names, else raise ``E_BACKEND``."""
+    """Connect a stage by its order's backend. Raises ``E_BACKEND``."""
     name, known = context.order.backend, context.node.backends
     if name not in known:
         raise ParetoPipeError(
@@ -132,8 +132,7 @@ def link_from_previous(
 ) -> Channel:
     """Wait for the previous stage's connection.
 
-    Raises ``E_CHAIN`` where none came, ``E_PLAN`` for a stage of another plan, ``E_TLS`` where TLS
-    fails.
+    Raises ``E_CHAIN`` for none, ``E_PLAN`` for another plan's, ``E_TLS`` where TLS fails.
     """
     links.settimeout(CHAIN_TIMEOUT_S)
     try:
@@ -196,7 +195,7 @@ class ResidentSource:
 
 
 class TensorSink:
-    """Sends outputs to the next stage or, from the last one, to the orchestrator."""
+    """Sends outputs to the next stage, or to the orchestrator."""
 
     def __init__(
         self, channel: Channel, promised: Tensor, *, layout: Layout, io_timeout_s: float, fail: Fail
@@ -215,7 +214,7 @@ class TensorSink:
         return self._channel.payload_sent
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
-        """Send one output, or let the thread do it; block while the one before is leaving."""
+        """Send an output, in the thread if any; block while another is leaving."""
         memory.check_form(output, self._promised, batch.batch_id)
         release = batch.release
         if not memory.shares_memory(output, batch.tensor):
@@ -235,7 +234,7 @@ class TensorSink:
             self._complete_by_thread(release)
 
     def finish(self) -> None:
-        """Wait until the last output is on its way, then end the stream."""
+        """Wait for the last output's departure, then end the stream."""
         self._room.acquire()
         self._channel.send(FrameType.END, timeout=self._io_timeout_s)
 

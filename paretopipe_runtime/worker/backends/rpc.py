@@ -1,11 +1,11 @@
-"""The RPC backends: PyTorch RPC (TensorPipe) behind the common interface.
+"""PyTorch RPC (TensorPipe) as two backends.
 
 ``rpc``
     stage i calls stage i+1 with its output;
 ``rpc_hub``
-    the paper's way: a process on the orchestrator's host calls one stage after the other.
+    the paper's way: a process on the orchestrator's host calls each stage in turn.
 
-PyTorch RPC unpickles whatever reaches it, so it is off unless the node allows it.
+PyTorch RPC unpickles what it receives, so nodes must allow it explicitly.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Calls to a stage: tensors in the order of their batches, each with a pending answer.
+"""Calls to a stage: tensors in batch order, each with a future answer.
 
-RPC runs calls in a pool of threads, in any order. None waits there: a call is queued and answered
-later.
+RPC's thread pool runs calls in any order; each is queued without blocking.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Inbox:
         self.payload_received = 0
 
     def put(self, call: Call) -> None:
-        """Queue a call; a tensor that is not the plan's ends the stage."""
+        """Queue a call; a tensor unlike the plan's ends the stage."""
         if call.tensor is not None:
             try:
                 memory.check_form(call.tensor, self._expected, call.batch_id)
@@ -52,7 +51,7 @@ class Inbox:
             self._changed.notify()
 
     def take(self) -> Call | None:
-        """Wait for the next batch's call; None at the end of the run."""
+        """Wait for the next batch's call; None ends the run."""
         with self._changed:
             self._changed.wait_for(lambda: self._next_id in self._calls or self._closed)
             call = self._calls.pop(self._next_id, None)
@@ -78,7 +77,7 @@ def serve(inbox: Inbox) -> None:
 def deliver(
     batch_id: int, tensor: torch.Tensor | None
 ) -> torch.futures.Future[torch.Tensor | None]:
-    """Queue a call in the process that is called, and promise an answer."""
+    """Queue a call in the called process, and promise an answer."""
     answer: torch.futures.Future[torch.Tensor | None] = torch.futures.Future()
     _inbox[0].put(Call(batch_id, tensor, answer))
     return answer

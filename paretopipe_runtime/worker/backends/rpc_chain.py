@@ -1,7 +1,7 @@
-"""The chain: each stage calls the next one with its output.
+"""The chain: each stage calls the next with its output.
 
-A call is answered when its tensor is taken up. At most `CALLS` are unanswered, so that a slow stage
-holds the one before it back and memory stays bounded.
+A call is answered when its tensor is taken. At most `CALLS` are unanswered: backpressure that
+bounds memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CALLS = 2  # one whose tensor travels, one whose tensor waits to be computed
 
 
 def connect(context: Context) -> Ends:
-    """Join the chain; its first stage holds the input, its last answers the orchestrator."""
+    """Join the chain, whose last stage answers the orchestrator."""
     order = context.order
     inbox = Inbox(order.takes, context.fail)
     group = Group(context, inbox.close)
@@ -44,7 +44,7 @@ def connect(context: Context) -> Ends:
 
 
 class CalledSource:
-    """Tensors of the stage before; RPC does not tell when one began to arrive."""
+    """Tensors of the previous stage; RPC does not report their arrival's beginning."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -85,7 +85,7 @@ class CallSink:
         answer.add_done_callback(self._answered)
 
     def finish(self) -> None:
-        """Wait until every output was taken up, then end the run for the stages behind."""
+        """Wait until all outputs are taken, then end later stages' run."""
         for _ in range(CALLS):
             self._room.acquire()
         self._group.finish()
@@ -99,7 +99,7 @@ class CallSink:
 
 
 class LastSink(TensorSink):
-    """Sends predictions to the orchestrator; then the run is over for the group too."""
+    """Sends predictions to the orchestrator, then ends the group's run."""
 
     def __init__(self, context: Context, group: Group) -> None:
         order = context.order

@@ -1,10 +1,10 @@
-"""One run's RPC group: its meeting, and the detection of dead members.
+"""One run's RPC group: rendezvous, and detection of dead members.
 
-Authenticated connections link the members in a row. They carry the place to meet and the end of the
-run, and are silent in between: one that closes tells of a dead neighbour.
+Authenticated connections link neighbours. They carry the rendezvous address and the run's end; one
+that closes in between means a dead neighbour.
 
-PyTorch's own ways to meet listen on every address. Here the first member binds the store's socket
-to the experiment address, and RPC is told its interface.
+PyTorch's own rendezvous listens on every address. Here the first member binds the store's socket to
+the experiment address, and RPC gets its interface.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ THREADS = 4  # they only hand tensors over; nothing computes or waits in them
 class Group:
     """This process's membership, from `join` to `finish`.
 
-    `on_end` is called, in a thread of its own, when the member before says that the run is over.
+    `on_end` is called in its own thread when the previous member ends the run.
     """
 
     def __init__(self, context: Context, on_end: Callable[[], None]) -> None:
@@ -53,9 +53,10 @@ class Group:
         self._next: Channel | None = None
 
     def join(self) -> None:
-        """Link up with the neighbours, meet the others, and be ready for calls.
+        """Link to the neighbours, meet the others, get ready for calls.
 
-        Raises ``E_RPC_BIND``, ``E_RPC_TORCH``, ``E_CHAIN``, or ``E_RPC`` with PyTorch's own words.
+        Raises ``E_RPC_BIND``, ``E_RPC_TORCH``, ``E_CHAIN``, or ``E_RPC`` with PyTorch's
+        words.
         """
         order = self._context.order
         # PyTorch takes these from the environment only; this process ends with the run.
@@ -74,13 +75,13 @@ class Group:
             raise explain(error, "meeting the other stages") from error
 
     def finish(self) -> None:
-        """End the run for the members behind; from now on neighbours may go."""
+        """End later members' run; from now on neighbours may leave."""
         self._finished.set()
         if self._next is not None:
             self._next.send(FrameType.END, timeout=self._context.order.io_timeout_s)
 
     def _first(self) -> tuple[Callable[[], Store], dict[str, Any]]:
-        """Open the store to meet at, on the experiment address; return it and where it is."""
+        """Open the store on the experiment address; return it and its address."""
         address = self._context.node.address
         with socket.socket() as listener:
             listener.bind((address, 0))
@@ -172,9 +173,9 @@ def name_of(stage: int) -> str:
 
 
 def interface_of(address: str) -> str:
-    """Return the interface whose first address is `address`, the only one RPC listens on.
+    """Return the interface whose first address is `address`: RPC listens there only.
 
-    Raises ``E_RPC_BIND`` where there is none.
+    Raises ``E_RPC_BIND`` for none.
     """
     # Every loopback address is reached through the first.
     wanted = "127.0.0.1" if ipaddress.ip_address(address).is_loopback else address
@@ -190,7 +191,7 @@ def interface_of(address: str) -> str:
 
 
 def explain(error: BaseException, doing: str) -> ParetoPipeError:
-    """Translate an error of PyTorch's: its kind, and its first line as the reason."""
+    """Translate PyTorch's error to a kind and a one-line reason."""
     lines = str(error).splitlines() or [type(error).__name__]
     # What another process raised has its name in the first line and the error in the second.
     reason = " ".join(lines[:2] if lines[0].startswith("On WorkerInfo") else lines[:1])

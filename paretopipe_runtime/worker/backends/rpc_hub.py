@@ -1,6 +1,6 @@
-"""The hub: the paper's layout, in which every tensor goes through the orchestrator's host.
+"""The hub: the paper's layout, every tensor through the orchestrator's host.
 
-A process of its own there takes each requested batch from stage to stage, several at once.
+A process there takes requested batches through the stages, several at once.
 """
 
 from __future__ import annotations
@@ -134,11 +134,11 @@ class AnswerSink:
         self.payload_sent = 0
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
-        """Answer the hub's call; RPC sends it in a thread of its own."""
+        """Answer the hub's call; RPC sends in its own thread."""
         memory.check_form(output, self._promised, batch.batch_id)
         self.payload_sent += output.nbytes
         self._answers.pop(batch.batch_id).set_result(output)
 
     def finish(self) -> None:
-        """Pass the end on: the hub has every answer, or it would not have ended the run."""
+        """End the run: the hub has every answer."""
         self._group.finish()

@@ -1,9 +1,8 @@
-"""The socket backend: raw tensor bytes in frames, moved while the stage computes.
+"""The socket backend: raw tensor bytes in frames, moved during computation.
 
-A batch of up to 1 MiB needs no thread, whose hand-over would cost more: the kernel receives it
-during the computation, and takes the output from the stage's own hands. Larger ones have a thread
-at either end. At most one batch waits there, so that a slow stage holds the one before it back and
-memory stays at two activations an end, in buffers that are allocated once.
+Batches up to 1 MiB need no thread, whose hand-over would cost more: the kernel receives during the
+computation, and the stage sends. Larger ones have a thread at either end, with at most one batch
+waiting: backpressure, and memory for two preallocated activations an end.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ BUFFERS = 2  # one that the stage works on, one that fills meanwhile
 
 
 def connect(context: Context) -> Ends:
-    """Connect to the stages before and after; the last one answers the orchestrator.
+    """Connect the neighbouring stages; the last one answers the orchestrator.
 
-    Raises ``E_SIZE`` for a tensor that no frame may carry.
+    Raises ``E_SIZE`` for a tensor beyond a frame's limit.
     """
     order = context.order
     arriving_nbytes = order.takes.nbytes if order.stage else 0
@@ -135,10 +134,11 @@ class TensorSource:
 
 
 def kernel_holds(sock: socket.socket, nbytes: int) -> bool:
-    """Make the kernel's room for one whole frame on `sock`; return whether it has it.
+    """Make the kernel's buffer hold a whole frame; return whether it does.
 
-    A low-water mark makes Linux grow the receive buffer at once, up to half of ``tcp_rmem``'s
-    maximum, and keeps its auto-tuning, unlike SO_RCVBUF. Half of a buffer is bookkeeping.
+    A low-water mark makes Linux grow the receive buffer at once, to at most half of
+    ``tcp_rmem``'s maximum, and keeps auto-tuning, unlike SO_RCVBUF. Half of a buffer is
+    bookkeeping.
     """
     frame = nbytes + frames.HEADER_SIZE + 8
     with contextlib.suppress(OSError):  # a kernel or a socket without it: then a thread reads

@@ -1,5 +1,5 @@
-"""Devices that a stage computes on, and tensors in host memory.
+"""A stage's devices, and tensors in host memory.
 
-A new one implements `device.Device` in a module of its own. Only `device.open_device` imports that,
-and only in a stage process: the fork server must not touch CUDA.
+A new device is a module that implements `device.Device`. Only `device.open_device` imports it, in a
+stage process: the fork server must not touch CUDA.
 """

@@ -1,7 +1,7 @@
-"""A stage on an NVIDIA GPU: its weights stay there, each batch goes there and comes back.
+"""A stage on an NVIDIA GPU: weights stay there, batches go and come back.
 
-One stream runs a batch's copy in, kernels and copy out in order. The host waits once, at the end;
-only then may a timer stop or a byte be sent.
+One stream orders a batch's copies and kernels. The host waits once, at the end; only then may a
+timer stop or a byte be sent.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ OUTPUTS = 3
 
 
 class Cuda:
-    """One GPU, for the one stage of this process.
+    """This process's GPU.
 
-    `gpu` tells its load, None where NVML does not; starting CUDA took `open_s`, part of a launch;
-    `api` is ``torch.cuda``, or a test's.
+    `gpu` reads its load, None without NVML; `open_s` is CUDA's start, part of a launch; `api`
+    is ``torch.cuda``, or a test's.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Cuda:
         return compute.to(self._device)
 
     def from_host(self, compute: Compute, gives: Tensor, layout: Layout) -> Compute:
-        """Add the copies before and after `compute`, and a wait at the end."""
+        """Add copies before and after `compute`, and a final wait."""
         # The first batches would otherwise lock the memory of their outputs, which is slow. What is
         # let go of here stays in PyTorch's cache.
         kept = [memory.empty(gives, layout, pinned=self.pinned) for _ in range(OUTPUTS)]
@@ -90,10 +90,10 @@ class Cuda:
 
 
 class _FromHost:
-    """One stage's computation between two tensors in host memory.
+    """A stage's computation between tensors in host memory.
 
-    `seconds` has each batch's steps by the GPU's own clock, ``kernels`` with the gaps between them.
-    They add up to less than the whole: before and after the events the host works.
+    `seconds` has each batch's steps by the GPU's clock, ``kernels`` with gaps. They exclude the
+    host's work before and after.
     """
 
     def __init__(
@@ -130,9 +130,9 @@ class _FromHost:
 
 
 def open_gpu(name: str) -> Cuda:
-    """Start CUDA in this process on the GPU called ``cuda`` or ``cuda:N``.
+    """Start CUDA on the GPU called ``cuda`` or ``cuda:N``.
 
-    Raises ``E_DEVICE``: no CUDA in this torch, no GPU, none of this number, or no kernels for it.
+    Raises ``E_DEVICE``: no CUDA in torch, no such GPU, or no kernels for it.
     """
     began = time.perf_counter()
     device = torch.device("cuda", int(name.partition(":")[2] or 0))
@@ -184,12 +184,11 @@ def open_gpu(name: str) -> Cuda:
 
 
 def exact_float32() -> None:
-    """Compute float32 as float32, with the same algorithms in every launch.
+    """Compute exact float32, with the same algorithms in every launch.
 
-    TF32 keeps 10 bits of the mantissa, and cuDNN's convolutions use it by default: no split would
-    equal the unsplit model on the CPU. `cudnn.benchmark` chooses by the clock. Of the two
-    interfaces in https://docs.pytorch.org/docs/stable/notes/cuda.html, not to be mixed, this is the
-    older one.
+    cuDNN's convolutions default to TF32, whose 10-bit mantissa differs from the CPU's result;
+    `cudnn.benchmark` chooses by the clock. This is the older of the two interfaces in
+    https://docs.pytorch.org/docs/stable/notes/cuda.html, not to be mixed.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -1,8 +1,8 @@
-"""A stage's device: the processor, or a GPU behind the same interface.
+"""A stage's device: processor or GPU.
 
-A stage takes and gives tensors in host memory, for they travel between hosts. Only a stage that was
-asked for a GPU imports `cuda`: a process that has used CUDA cannot fork one that may. On the
-processor `from_host` returns the computation as it is, at no cost.
+Tensors enter and leave in host memory, for they travel between hosts. Only stages on a GPU import
+`cuda`: a process that has used CUDA cannot fork one that may. On the processor `from_host` returns
+the computation itself.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Device(Protocol):
     def from_host(self, compute: Compute, gives: Tensor, layout: Layout) -> Compute:
         """Make a function from host memory to host memory.
 
-        When that returns, the device has finished and the output's bytes may be sent.
+        On its return the device has finished, and the output may be sent.
         """
 
     def synchronize(self) -> None:
-        """Wait until the device has done all it was told: before a timer stops."""
+        """Wait until the device is idle, before stopping a timer."""
 
     def start(self) -> None:
         """Begin to count."""

@@ -10,9 +10,9 @@ from paretopipe_runtime.wire.frames import Tensor
 
 
 def empty(form: Tensor, layout: Layout, *, pinned: bool = False) -> tuple[torch.Tensor, memoryview]:
-    """Make an uninitialised tensor, and a view of its bytes to receive into.
+    """Make an uninitialised tensor, and a view of its bytes.
 
-    Pinned memory is page-locked: a GPU reads and writes it without the processor.
+    Pinned memory is page-locked: a GPU copies it without the processor.
     """
     tensor = allocate(form.shape, getattr(torch, form.dtype), layout, pinned=pinned)
     return tensor, as_bytes(tensor, layout)
@@ -33,7 +33,7 @@ def format_of(dimensions: int, layout: Layout) -> torch.memory_format:
 
 
 def as_bytes(tensor: torch.Tensor, layout: Layout) -> memoryview:
-    """Return a tensor's elements in the order of `layout`: a view, or a copy where it must be."""
+    """Return a tensor's elements in `layout` order, copied only if necessary."""
     if layout == "channels_last" and tensor.dim() == 4:
         tensor = tensor.permute(0, 2, 3, 1)
     if tensor.requires_grad or not tensor.is_cpu:
@@ -56,5 +56,5 @@ def check_form(tensor: torch.Tensor, promised: Tensor, batch_id: int) -> None:
 
 
 def shares_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors lie in the same storage, as a view and its base do."""
+    """Whether two tensors share storage, as view and base."""
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

@@ -1,5 +1,5 @@
-"""Meters of what a stage process uses: processor, memory, network, GPU, throttling.
+"""Meters of a stage process: processor, memory, network, GPU, throttling.
 
-One module per source of figures (psutil, the firmware, NVML), each with `start` and `stop`, which
-returns JSON-ready figures with units in their names. They import nothing of the worker's.
+A module per source (psutil, firmware, NVML), with `start` and `stop`, which returns JSON-ready
+figures with units in their names. They import nothing of the worker's.
 """

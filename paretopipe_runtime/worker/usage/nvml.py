@@ -1,7 +1,6 @@
-"""A GPU's load, memory and other users, from NVIDIA's management library (NVML).
+"""A GPU's load, memory and other users, from NVML.
 
-nvidia-ml-py is on hosts with a GPU only. Where it or the driver does not answer, a stage runs all
-the same and its record says what is missing.
+Where nvidia-ml-py or the driver is missing, a stage runs all the same, and its record says so.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ PERIOD_S = 0.1
 class Gpu:
     """One GPU, sampled from `start` to `stop`.
 
-    NVML's load is the share of time in which a kernel ran, over a window of up to a second
-    (https://docs.nvidia.com/deploy/nvml-api/api/structnvmlUtilization__t.html): a shorter run has
-    the time before it in the figure. `uuid` is CUDA's: NVML's indices count differently.
+    NVML's load is the share of time with a kernel running, over up to a second
+    (https://docs.nvidia.com/deploy/nvml-api/api/structnvmlUtilization__t.html): shorter runs
+    include time before them. `uuid` is CUDA's: NVML's indices differ.
     """
 
     def __init__(self, uuid: str, nvml: Any) -> None:
@@ -40,9 +39,9 @@ class Gpu:
         self._thread.start()
 
     def stop(self) -> dict[str, Any]:
-        """Return the figures; None for what NVML does not tell.
+        """Return the figures; None for unavailable ones.
 
-        `used_bytes` is this process's at the end, `others` are the other processes seen at start or
+        `used_bytes` is this process's at the end, `others` are other processes at start or
         end.
         """
         self._ended.set()

@@ -16,8 +16,8 @@ from paretopipe_runtime.worker.usage.throttling import Throttling
 class Telemetry:
     """Measures this process and its host between `start` and `stop`.
 
-    The baseline of the process's memory is from before weights and tensors, with PyTorch imported.
-    Inside a container psutil's host figures are the whole machine's.
+    Baseline memory includes PyTorch, but no weights and tensors. In a container psutil's host
+    figures are the whole machine's.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Telemetry:
 
 
 def peak_rss() -> int:
-    """Return this process's peak memory in bytes (``VmHWM``; fork does not inherit it)."""
+    """Return peak memory in bytes (``VmHWM``; fork does not inherit it)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

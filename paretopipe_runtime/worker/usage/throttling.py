@@ -13,10 +13,10 @@ _PATIENCE_S = 2.0
 
 
 class Throttling:
-    """Samples the bits between `start` and `stop`, in a thread.
+    """Samples throttling bits between `start` and `stop`, in a thread.
 
-    The live ones come and go; the sticky ones stay until the next boot and say nothing about this
-    run. `read` returns them in hex, None on a host without, which gets no thread.
+    Live bits come and go; sticky ones last until reboot, whatever this run did. `read` returns
+    hex; None means no such host, and no thread.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Throttling:
             self._thread.start()
 
     def stop(self) -> dict[str, str | int | None]:
-        """Return the last bits, the live ones of all samples, and their number."""
+        """Return the last bits, all samples' live ones, and the sample count."""
         self._over.set()
         if self._thread:
             self._thread.join(_PATIENCE_S)
