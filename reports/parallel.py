@@ -21,9 +21,9 @@ def map_forked(
     processes: int,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[_Result]:
-    """Yield results in the items' order from several processes.
+    """Yield results in the items' order.
 
-    `meanwhile` is called once, in this process, while the others work.
+    `meanwhile` is called once, here, while the others work.
     """
     # A fork shares data and imports; other start methods cost more than they save.
     if min(processes, len(items)) < 2 or sys.platform != "linux":

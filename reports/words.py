@@ -10,7 +10,7 @@ _PAIRINGS = {"pi_to_pi": "Pi-to-Pi", "pi_to_gpu": "Pi-to-GPU"}
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Round to significant digits, without exponent: 0.0182, 1.82, 182, 1,820."""
+    """Round without exponent: 0.0182, 1.82, 182, 1,820."""
     rounded = float(f"{value:.{digits - 1}e}")
     return f"{rounded:,.{decimals(rounded, digits)}f}"
 
@@ -28,7 +28,7 @@ def power(value: float) -> str:
 
 
 def percent(ratio: float) -> str:
-    """Return a change in percent, small ones with a decimal: 83 %, 1.4 %."""
+    """Return 83 %, 1.4 %: a decimal for small changes."""
     share = abs(ratio) * 100
     return (
         f"{share:,.0f}\N{NO-BREAK SPACE}%" if share >= 9.95 else f"{share:.1f}\N{NO-BREAK SPACE}%"
@@ -49,7 +49,7 @@ def count(amount: int, noun: str) -> str:
 
 
 def pairing_name(pairing: str) -> str:
-    """Return the paper's words for a pairing, else spaces for underscores."""
+    """Return the paper's words, else spaces for underscores."""
     return _PAIRINGS.get(pairing, pairing.replace("_", " "))
 
 
@@ -59,7 +59,7 @@ def pairing_rank(pairing: str) -> tuple[int, str]:
 
 
 def known_first(known: Sequence[str], name: str) -> tuple[int, str]:
-    """Sort key: known names in their order, then others alphabetically."""
+    """Sort key: known names in order, then others."""
     return (known.index(name) if name in known else len(known), name)
 
 
@@ -70,7 +70,7 @@ def between(values: Sequence[float]) -> str:
 
 
 def slug(text: str) -> str:
-    """Return text safe in HTML ids and CSS selectors."""
+    """Return text safe in HTML ids and selectors."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
 
 

@@ -53,5 +53,4 @@ def model_name(model: str) -> str:
 
 
 def image_px(model: str) -> int | None:
-    """Return the input image's side; None for models outside the paper."""
     return MODELS[model].image_px if model in MODELS else None

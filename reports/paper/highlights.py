@@ -2,8 +2,8 @@
 
 Its Pk of ResNets is not ours: Table I counts the stem as four blocks, the authors' code
 (``custom_implementation/ResNet18.py``, ``Pareto_DelayNB/ResNet50.py`` of
-github.com/cloudsyslab/ParetoPipe) cuts k residual blocks after it, and the tables' times agree.
-Other models are cut after k blocks, as here.
+github.com/cloudsyslab/ParetoPipe) cuts k residual blocks after it, as the tables' times confirm.
+Other models agree.
 """
 
 from __future__ import annotations
@@ -81,7 +81,6 @@ _TABLES = {"pi_to_pi": ("Table II", _TABLE_II), "pi_to_gpu": ("Table III", _TABL
 
 
 def highlights(model: str, pairing: str) -> tuple[Highlight, ...]:
-    """Return the paper's points, none for other models or pairings."""
     _, rows = _TABLES.get(pairing, ("", {}))
     return tuple(
         Highlight(

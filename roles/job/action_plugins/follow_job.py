@@ -47,7 +47,6 @@ class Snapshot:
 
     @property
     def running(self) -> bool:
-        """Whether the unit's process exists, starts or is being reaped."""
         return self.unit.get("ActiveState") in {"active", "activating", "deactivating", "reloading"}
 
     @property
@@ -111,7 +110,7 @@ def _ours(folder: str, unit: str) -> tuple[str, str]:
 
 
 def parse(output: str) -> Snapshot:
-    """Parse `poll_command`'s output; a missing progress file is empty."""
+    """Parse `poll_command`'s output; missing progress is empty."""
     unit, progress, error = ([*output.split(MARK), "", ""])[:3]
     try:
         values = json.loads(progress)
@@ -167,7 +166,7 @@ def verdict(snapshot: Snapshot, job: str = "sweep") -> str:
 
 
 class Screen:
-    """Shows progress: a rewritten line on a terminal, else a line now and then."""
+    """A line rewritten on a terminal, else printed now and then."""
 
     def __init__(self, on_terminal: bool) -> None:
         self.on_terminal = on_terminal
@@ -196,7 +195,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         """Follow until the unit ends; return its last progress, or fail with its error.
 
-        `doubtful_since` is when a guard's doubt began, by the orchestrator's clock.
+        `doubtful_since` is by the orchestrator's clock.
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
