@@ -1,1 +1,4 @@
-"""What the numbers allow to say: fronts, intervals, differences, and how sure they are."""
+"""Statistics of the report only: fronts, intervals, differences, regret.
+
+May import the contract, `judging`, `reports.data` and `reports.objectives`.
+"""
