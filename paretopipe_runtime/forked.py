@@ -56,7 +56,7 @@ def call(function: Callable[[], Any]) -> Any:
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this just forked process when `parent` dies."""
+    """Have the kernel kill this process when its parent, with pid `parent`, dies."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died first
         os._exit(1)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,9 @@ from paretopipe_runtime.weights import load_stage
 #: Largest relative error of equal float32 logits from one engine.
 TOLERANCE = 1e-5
 _CIFAR_PX = 32
-# ImageNet's.
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
-_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
+#: ImageNet's, per colour channel.
+MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
+STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ def random_batches(shape: tuple[int, ...], count: int, seed: int) -> list[NDArra
     return [uniform(f"numbers/{seed}/{index}", shape, 0, 1) for index in range(count)]
 
 
-def input_digest(batches: Sequence[NDArray[np.float32]]) -> str:
+def input_digest(arrays: Sequence[NDArray[Any]]) -> str:
     """Return the sha256 over shapes, types and values."""
     digest = hashlib.sha256()
-    for array in batches:
+    for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -108,7 +109,7 @@ def _batch(key: str, batch: int, image_px: int) -> NDArray[np.float32]:
     pixels = _resize(uniform(f"{key}/blotches", (batch, 3, 4, 4), 0, 1), _CIFAR_PX)
     pixels += uniform(f"{key}/pixels", pixels.shape, -0.2, 0.2)
     np.clip(pixels, 0, 1, out=pixels)
-    return (_resize(pixels, image_px) - _MEAN) / _STD
+    return (_resize(pixels, image_px) - MEAN) / STD
 
 
 def _resize(images: NDArray[np.float32], px: int) -> NDArray[np.float32]:

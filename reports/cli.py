@@ -13,8 +13,7 @@ from pathlib import Path
 
 from reports.data.records import Records, read
 from reports.errors import ReportError
-
-DELTA = 0.02
+from reports.objectives import DELTA
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -74,3 +74,5 @@ THROUGHPUT = Objective(
     required=True,
 )
 OBJECTIVES = (LATENCY, THROUGHPUT)
+# Two splits that differ by less than this are as good as each other to whoever chooses.
+DELTA = 0.02

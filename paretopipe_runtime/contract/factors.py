@@ -26,7 +26,8 @@ class Factor:
     `always`: in keys even as default; later factors are not, so that older runs keep their keys.
     `typed`: chosen with ``-e``, else in the inventory. `suffix`: ends its tag in a cell's name.
     `computes`, `moves`: matters to a profile, to a link. `exceptional`: reported unless default.
-    `of_hosts`: describes hosts, not their work. `compared`: figures to compare it by.
+    `of_hosts`: describes hosts, not their work. `compared`: stages' figures to compare it by;
+    `OBJECTIVES` stands for those of the whole run.
     """
 
     key: str

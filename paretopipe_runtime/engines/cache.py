@@ -6,16 +6,15 @@ processes may prepare the same entry.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.engines import StageToLoad
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.files import partial
 
 
 def key(stage: StageToLoad, *, with_weights: bool = True, **more: Any) -> str:
@@ -49,19 +48,16 @@ def find_or_make(folder: Path, name: str, suffix: str, make: Callable[[Path], No
     found = find(folder, name, suffix)
     if found is not None:
         return found
-    partial = folder / f".{secrets.token_hex(8)}{suffix}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        make(partial)
-        path = folder / _file_name(name, partial.read_bytes(), suffix)
-        partial.replace(path)
+        with partial(folder) as unfinished:
+            make(unfinished)
+            path = folder / _file_name(name, unfinished.read_bytes(), suffix)
+            unfinished.replace(path)
     except OSError as error:
         raise ParetoPipeError(
             "E_DISK", f"cannot write to {folder}: {error.strerror} — free some space there"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # the folder itself may be inaccessible
-            partial.unlink()
     return path
 
 

@@ -5,10 +5,8 @@ Separate because compiling takes hundreds of megabytes and must be killable.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from paretopipe_runtime import forked
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.engines import StageToLoad, channels_last
 from paretopipe_runtime.wire.frames import Tensor
 
-_PR_SET_PDEATHSIG = 1
 _OPTIONS = {
     # Weights are set when the library is opened.
     "aot_inductor.package_constants_in_so": False,
@@ -31,7 +29,7 @@ _OPTIONS = {
 
 
 def main() -> None:
-    _end_with_parent()
+    forked.die_with(os.getppid())
     job: dict[str, Any] = json.load(sys.stdin)
     torch.set_num_threads(job["threads"])
     stage = StageToLoad(
@@ -58,13 +56,6 @@ def main() -> None:
         _inductor.aot_compile(
             exported, (given,), options={**_OPTIONS, "aot_inductor.output_path": job["output"]}
         )
-
-
-def _end_with_parent() -> None:
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import cifar
 from paretopipe_runtime.finetune.folder import open_folder
-from paretopipe_runtime.finetune.images import Dataset, digest, in_memory, parted
+from paretopipe_runtime.finetune.images import Dataset, in_memory, parted
+from paretopipe_runtime.golden import input_digest
 
 CIFAR10, DIGITS = "cifar10", "digits"
 _DIGITS_FILE = Path(__file__).with_name("digits.safetensors")
@@ -67,7 +68,7 @@ def _cifar(path: Path) -> Dataset:
     whole = (len(train[1]), len(test[1])) == (5 * cifar.IMAGES, cifar.IMAGES)
     return parted(
         CIFAR10 if whole else f"part of {CIFAR10}",
-        digest(*train, *test),
+        input_digest([*train, *test]),
         10,
         flip=True,
         known=in_memory(*train),
@@ -90,4 +91,4 @@ def _arrays(path: Path, name: str) -> Dataset:
     names = metadata.get("classes", "").split()
     classes = len(names) or int(np.max(labels)) + 1
     flip = metadata.get("flip") == "true"
-    return parted(name, digest(images, labels), classes, flip=flip, known=known)
+    return parted(name, input_digest([images, labels]), classes, flip=flip, known=known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,14 +64,6 @@ def in_memory(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> Images:
         torch.from_numpy(labels.astype(np.int64)),
         lambda places: whole[places].expand(-1, 3, -1, -1),
     )
-
-
-def digest(*arrays: NDArray[Any]) -> str:
-    total = hashlib.sha256()
-    for array in arrays:
-        total.update(f"{array.dtype.str}{array.shape}".encode())
-        total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()
 
 
 def parted(

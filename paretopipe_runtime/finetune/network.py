@@ -8,12 +8,9 @@ import torch
 from torch import nn
 
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.finetune.batches import MEAN, STD
 from paretopipe_runtime.models import build_blocks
 
-# torchvision's InceptionV3 weights expect another normalisation. Its whole model does that before
-# the first layer; these blocks do not.
-_MEAN = torch.tensor([0.485, 0.456, 0.406])
-_STD = torch.tensor([0.229, 0.224, 0.225])
 _UNUSED = "AuxLogits."  # InceptionV3's auxiliary head is in the file and in no block
 
 
@@ -97,13 +94,14 @@ class Network(nn.Sequential):
 def _normalised(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Fold InceptionV3's normalisation into its first layer; exact, as that layer has no padding.
 
-    The weights expect (p - 0.5) / 0.5 of a pixel p and get x = (p - mean) / std, hence a x + b with
-    a = std / 0.5 and b = (mean - 0.5) / 0.5. The convolution takes a, the running mean takes b.
+    The weights expect (p - 0.5) / 0.5 of a pixel p, which torchvision's whole model computes, and
+    get x = (p - mean) / std, hence a x + b with a = std / 0.5 and b = (mean - 0.5) / 0.5. The
+    convolution takes a, the running mean takes b.
     """
     weight, mean = (f"Conv2d_1a_3x3.{name}" for name in ("conv.weight", "bn.running_mean"))
-    added = values[weight] * ((_MEAN - 0.5) / 0.5).reshape(1, 3, 1, 1)
+    added = values[weight] * ((MEAN - 0.5) / 0.5)
     return {
         **values,
-        weight: values[weight] * (_STD / 0.5).reshape(1, 3, 1, 1),
+        weight: values[weight] * (STD / 0.5),
         mean: values[mean] - added.sum((1, 2, 3)),
     }

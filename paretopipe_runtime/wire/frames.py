@@ -76,7 +76,7 @@ DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
 class Header(NamedTuple):
-    """A header's fields; `dtype` is 0 and `shape` empty for anything but a tensor."""
+    """`dtype` is 0 and `shape` empty for anything but a tensor."""
 
     type: FrameType
     seq: int

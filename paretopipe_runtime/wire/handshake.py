@@ -97,7 +97,7 @@ def connect(
 
 
 class _Unanswered(OSError):
-    """The peer left before its HELLO: no key was asked for yet."""
+    """The peer left before its HELLO."""
 
 
 def _too_slow(where: str, what: str, seconds: float) -> ParetoPipeError:

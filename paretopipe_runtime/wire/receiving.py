@@ -89,7 +89,7 @@ class Receiver:
         return receive_s
 
     def receive_message(self, timeout: float) -> dict[str, Any]:
-        """Return the next frame's JSON object; any other frame is an error."""
+        """Return the next frame's JSON object, refusing any other frame."""
         header = self.receive_header(timeout)
         if header.type is not FrameType.MESSAGE:
             raise ParetoPipeError("E_ORDER", f"{self._peer}: {header.type.name} came, not MESSAGE")

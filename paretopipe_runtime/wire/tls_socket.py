@@ -110,7 +110,6 @@ class TlsSocket(socket.socket):
     def recvmsg_into(
         self, buffers: Iterable[Any], _ancbufsize: int = 0, flags: int = 0
     ) -> tuple[int, list[Any], int, Any]:
-        """Read into the first of `buffers`."""
         return self.recv_into(next(iter(buffers)), 0, flags), [], 0, None
 
     def _open(self, view: memoryview) -> int:

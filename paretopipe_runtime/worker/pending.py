@@ -25,7 +25,7 @@ class Pending:
     """At most `most` connections; when all places are taken, a newcomer displaces one.
 
     The oldest of the host that has most of them makes way, after `GRACE_S`: strangers displace each
-    other, and a peer that proves itself is through before its turn comes.
+    other, and an honest peer is through before its turn comes.
     """
 
     def __init__(self, most: int = MAX_PENDING) -> None:

@@ -10,10 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from reports import paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
+from reports.objectives import DELTA
 from reports.page import index, sections
 from reports.page.figures import attempts, mebibytes
 from reports.page.sections import downloads, provenance
-from reports.page.sheet import DELTA, Sheet
+from reports.page.sheet import Sheet
 from reports.parallel import map_forked
 from reports.words import number, slug
 

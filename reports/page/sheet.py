@@ -19,7 +19,7 @@ from reports.data.factors import Naming
 from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
-from reports.objectives import OBJECTIVES, Objective
+from reports.objectives import DELTA, OBJECTIVES, Objective
 from reports.parallel import map_forked
 from reports.prediction.predictor import Predictor
 from reports.statistics.judge import Judgement, judge
@@ -27,9 +27,6 @@ from reports.statistics.within import Contest
 from reports.words import pairing_name
 
 Section = dict[str, Any]  # id, title, template, and what that template shows
-
-# Two splits that differ by less than this are as good as each other to whoever chooses.
-DELTA = 0.02
 
 
 @dataclass(frozen=True)

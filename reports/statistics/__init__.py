@@ -1,4 +1,5 @@
-"""Statistics of the report only: fronts, intervals, differences, regret.
+"""Statistics of cells: fronts, verdicts, intervals, differences, regret.
 
-May import the contract, `judging`, `reports.data` and `reports.objectives`.
+Pure functions of the counted runs. May import the contract, `judging`, whose model the
+orchestrator shares, `reports.data` and `reports.objectives`. Methods are in docs/statistics.md.
 """

@@ -20,6 +20,7 @@ from scipy.special import stdtrit
 
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging.model import Fit, Run, fit
+from reports.objectives import DELTA
 
 # Round number and positive value of each run of a split.
 Quantity = Sequence[tuple[int, float]]
@@ -38,7 +39,7 @@ class Difference:
 
 
 def ratios(
-    a: Mapping[Cuts, Quantity], b: Mapping[Cuts, Quantity], delta: float = 0.02
+    a: Mapping[Cuts, Quantity], b: Mapping[Cuts, Quantity], delta: float = DELTA
 ) -> dict[Cuts, Difference]:
     """Return b over a for every split that both have runs of."""
     common = sorted(cuts for cuts in a.keys() & b.keys() if a[cuts] and b[cuts])

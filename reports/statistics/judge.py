@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from paretopipe_runtime.judging.membership import Aim, Decision, decide
 from paretopipe_runtime.judging.model import Cuts, Fit, Run, fit
 from reports.data.cells import Cell, Split
-from reports.objectives import Objective
+from reports.objectives import DELTA, Objective
 from reports.statistics.pareto import front
 
 OUTLYING = 5.0
@@ -41,7 +41,7 @@ class Judgement(Decision):
         return tuple(sorted(members, key=lambda split: (split.rank(first), split.cuts)))
 
 
-def judge(cell: Cell, delta: float = 0.02, seed: int = 0) -> Judgement:
+def judge(cell: Cell, delta: float = DELTA, seed: int = 0) -> Judgement:
     """Judge the measured splits of a cell, deterministically."""
     splits, objectives = cell.measured, cell.objectives
     points = {split.cuts: tuple(map(split.median, objectives)) for split in splits}

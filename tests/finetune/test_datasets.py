@@ -330,7 +330,7 @@ def test_pixels_are_scaled_and_normalised_as_the_measured_inputs_are(image_px: i
     source = np.random.default_rng(0)
     pixels = source.integers(0, 256, (2, 3, 16, 16)).astype(np.uint8)
     scaled = golden._resize(pixels.astype(np.float32) / 255, image_px)
-    measured = (scaled - golden._MEAN) / golden._STD
+    measured = (scaled - golden.MEAN) / golden.STD
     ours = prepared(torch.from_numpy(pixels), image_px).numpy()
     assert (ours.dtype, ours.shape) == (measured.dtype, measured.shape)
     np.testing.assert_allclose(ours, measured, rtol=0, atol=1e-5)

@@ -68,8 +68,7 @@ class Sink(Protocol):
 class Ends:
     """A stage's two ends.
 
-    `input_digest` proves the first stage's resident input, else None; `cipher` encrypts a later
-    stage's batches, None where nothing does.
+    `input_digest` proves a resident input; `cipher` encrypts what arrives. Either may be None.
     """
 
     source: Source

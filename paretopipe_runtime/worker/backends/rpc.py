@@ -18,11 +18,7 @@ from paretopipe_runtime.worker.node import Node
 
 
 def connect(context: Context) -> Ends:
-    """Join the run's RPC group as a stage, or as the hub.
-
-    Raises ``E_RPC_OFF`` where the node does not allow it, ``E_RPC_UNAVAILABLE`` where torch has
-    none.
-    """
+    """Join the run's RPC group, or raise ``E_RPC_OFF`` or ``E_RPC_UNAVAILABLE``."""
     _check_allowed(context.node)
     # Not before it is allowed: a torch without RPC lacks what these files need.
     from paretopipe_runtime.worker.backends import rpc_chain, rpc_hub

@@ -92,9 +92,8 @@ class Cuda:
 class _FromHost:
     """One stage's computation between two tensors in host memory.
 
-    `seconds` has each batch's steps by the GPU's own clock. They add up to less than the whole:
-    before the first event and after the last the host works. ``kernels`` includes the gaps between
-    them.
+    `seconds` has each batch's steps by the GPU's own clock, ``kernels`` with the gaps between them.
+    They add up to less than the whole: before and after the events the host works.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
 """The page's sections, in reading order: each a module with ``build`` and a template beside it.
 
 ``build(sheet)`` returns the sections that the sheet has something to say in: usually one, none
-where there is nothing to show, several where there are several comparisons.
+where there is nothing to show, several where there are several comparisons. A new one is a module
+and its template in ``_ORDER``; one with several parts is a folder whose ``section`` builds it.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def provenance_of(root: Path) -> dict[str, Any]:
 
 
 def read_experiment(folder: Path, name: str) -> tuple[dict[str, Any], ...]:
-    """Return the experiment called `name`, and the scenarios kept in `folder`."""
+    """Return the experiment and the scenarios."""
     experiments = sorted({path.stem for path in folder.glob("*.yml")} - {"scenarios"})
     known("experiment", [name], experiments)
     return tuple(

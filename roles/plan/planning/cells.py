@@ -48,10 +48,10 @@ def plan_cells(
     Parameters
     ----------
     options : mapping
-            What the user typed with ``-e``; anything absent comes from `experiment`.
+        The user's ``-e`` options, over `experiment`.
     experiment, scenarios : mapping
-        The parsed files of ``experiments/``.
-        hosts : mapping
+        Files of ``experiments/``.
+    hosts : mapping
         By worker: experiment ``address``, ``allocator``, ``device``, ``allow_insecure_rpc``.
     provenance : mapping
         Copied into every plan.

@@ -171,7 +171,7 @@ def choose(
 
 
 def model_names(chosen: Mapping[str, Any]) -> list[str]:
-    """Return the models that are asked for, or say which there are."""
+    """Return the requested models, or raise a sentence with the choices."""
     if "model" not in chosen:
         raise OptionError(f"no model given: choose with -e model=… from {', '.join(MODEL_NAMES)}")
     names = listed(chosen["model"])

@@ -20,12 +20,7 @@ _POSITIVE = ("patience", "batch", "image", "classes")
 
 
 def plan_trainings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the set's name and one training a model: its label and the command's arguments.
-
-    Parameters
-    ----------
-    options : mapping
-        What the user typed with ``-e``; what is absent, the command has a default for.
+    """Return the set's name and a training per model: label and command arguments.
 
     Raises
     ------

@@ -105,7 +105,7 @@ def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[
 
 
 def mistyped(names: Sequence[str], options: Sequence[str] = OPTIONS) -> None:
-    """Refuse an ``-e`` name close to one of ours, which Ansible would ignore."""
+    """Refuse an ``-e`` name close to one of ours: Ansible would ignore it."""
     for name in names:
         close = difflib.get_close_matches(name, options, n=1, cutoff=0.8)
         if name not in options and close:

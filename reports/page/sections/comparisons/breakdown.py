@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from reports import paper
 from reports.data.cells import Cell, Split, Spread
 from reports.objectives import THROUGHPUT, Objective
 from reports.page.draw import charts
@@ -14,11 +15,10 @@ from reports.page.figures import link, spread
 from reports.page.sections.comparisons.compare import Comparison
 from reports.words import count, percent, slug
 
-# Section V-C: what its sockets are of its RPC, MobileNetV2 on two Pis.
-PAPER_LATENCY, PAPER_THROUGHPUT = 0.76, 0.53
 _SAID = (
-    f"The paper, of its two Pis: with sockets, latency {percent(PAPER_LATENCY)} lower and "
-    f"throughput {percent(PAPER_THROUGHPUT)} higher than with its RPC."
+    "The paper, of its two Pis: with sockets, latency "
+    f"{percent(paper.LESS_LATENCY_THAN_RPC)} lower and throughput "
+    f"{percent(paper.MORE_THROUGHPUT_THAN_RPC)} higher than with its RPC."
 )
 
 

@@ -32,8 +32,8 @@ _TITLES = {TRANSPORT.key: "Plain and encrypted compared"}
 _LEADS = {
     BACKEND.key: (
         "The same splits, moved by another backend. The paper makes this comparison in its Fig. 7 "
-        f"and reports {percent(breakdown.PAPER_LATENCY)} less latency and "
-        f"{percent(breakdown.PAPER_THROUGHPUT)} more throughput "
+        f"and reports {percent(paper.LESS_LATENCY_THAN_RPC)} less latency and "
+        f"{percent(paper.MORE_THROUGHPUT_THAN_RPC)} more throughput "
         "with sockets. Those figures measure how its RPC was written: every tensor took the way "
         "through the orchestrator, logging ran along, and one batch was under way at a time. Here "
         "the stages hand tensors to each other, and throughput is measured with several batches "

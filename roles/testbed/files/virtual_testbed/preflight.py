@@ -34,12 +34,7 @@ def check(settings: Settings) -> None:
     """Raise TestbedError for wrong settings or missing programs."""
     if not 0 <= settings.id <= 255:
         raise TestbedError(f"testbed_id is {settings.id}: choose a number from 0 to 255")
-    check_programs(settings.wan)
-
-
-def check_programs(link: str) -> None:
-    """Raise TestbedError, with the packages to install."""
-    if missing := missing_packages(link):
+    if missing := missing_packages(settings.wan):
         raise TestbedError(f"programs are missing: run apt install {' '.join(missing)}")
 
 
