@@ -27,7 +27,9 @@ def best(
         (predictor.at_most_img_s(cuts, rtt_ms, rate_mbit), place, cuts)
         for place, cuts in enumerate(predictor.splits)
     ]
-    found: list[tuple[float, int, Cuts]] = []  # negative, so that of equal ones the first is least
+    found: list[
+        tuple[float, int, Cuts]
+    ] = []  # negative throughput, so that min() takes the first of ties
     for bound, place, cuts in sorted(bounds, reverse=True):
         if found and bound * _ROUNDING < -min(found)[0]:
             break
