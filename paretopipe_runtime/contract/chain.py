@@ -165,7 +165,7 @@ def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | Non
     ways = {name: (str(address), int(port)) for name, (address, port) in fields["ways"].items()}
     relay = Relay(fields["host"], ways)
     for after, to in zip((None, *workers), workers, strict=False):
-        relay.via(to, after)  # a KeyError where there is no way
+        relay.via(to, after)  # KeyError without a way
     return relay
 
 

@@ -11,7 +11,7 @@ Record = dict[str, Any]
 
 SCHEMA_VERSION = 1
 PLAN = "plan"
-MEASURED = ("run", "profile", "link")  # kinds of records that are attempts at a measurement
+MEASURED = ("run", "profile", "link")  # kinds of measurement records
 WITHDRAWAL = "withdrawal"  # of an earlier attempt
 DRIFT = "drift"  # limit and verdict on a cell's rounds
 _MEMBER = b'"crc32":"'

@@ -14,9 +14,9 @@ from paretopipe_runtime.judging.membership import Aim, decide
 from paretopipe_runtime.orchestrator.runs import More, expand, run_of
 from paretopipe_runtime.records import Records
 
-LIMIT = 20  # repeats; what is undecided after them stays so
+LIMIT = 20  # repeats; splits still undecided stay so
 FURTHER = 5
-TIMES = 3  # that one command asks the records
+TIMES = 3  # extensions per command
 
 HopBytes = Callable[[Cuts], list[int]]
 Record = Mapping[str, Any]

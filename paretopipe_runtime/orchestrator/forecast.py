@@ -28,8 +28,8 @@ from paretopipe_runtime.orchestrator.runs import Run, expand
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
-GUESS = 0.5  # the deviation of what a profile takes, for it is known only roughly before
-VISIT_S = 8.0  # that playbooks take to begin and end one visit to a cell, about
+GUESS = 0.5  # relative standard deviation of a profile's estimate
+VISIT_S = 8.0  # the playbooks' overhead per visit to a cell, about
 Say = Callable[[str], None]
 
 

@@ -40,7 +40,7 @@ from paretopipe_runtime.wire.connect import Keys
 
 MAX_ATTEMPTS = 2  # of one run within one pass of its round and one command
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky
-# A split that does not fit a host says nothing of the next one.
+# Out of memory: the next split may fit.
 ITS_OWN_FAULT = frozenset({"failed:E_OOM", "failed:E_MEMORY"})
 
 
@@ -175,7 +175,7 @@ class _Loop:
             self.progress.begin(step.run, step.again)
             row = _measure(self._work, step.run, self._keys)
             if self._stopping and row["status"].startswith("failed"):
-                continue  # cut short by the same signal: not its fault
+                continue  # cut short by the same signal
             row |= self._unheld(row["status"])
             row |= self._boots.note(row)
             row["attempt"] = self._records.attempts.get(step.run.key, 0) + 1

@@ -15,7 +15,7 @@ from paretopipe_runtime.files import offer_json
 #: Log standard deviations: of an unchecked estimate, between cells, of one run (the first ones
 #: are slow), and between a cell's remaining and measured runs.
 UNCHECKED, CELLS, RUNS, STEADY = 0.20, 0.12, 0.30, 0.05
-_ONE_IN = 10  # rounds that are measured again, before any has been judged
+_ONE_IN = 10  # prior: one round in so many is repeated
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Learned:
 
     ratio: float
     runs: int
-    blocks: int = 0  # rounds, by the name that files have
+    blocks: int = 0  # rounds, as files call them
     again: int = 0
 
     def save(self, state_dir: Path, cell_id: str) -> None:

@@ -21,12 +21,12 @@ from paretopipe_runtime.wire.connect import Keys, open_channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
 from paretopipe_runtime.worker.order import StageOrder
 
-COMPUTE_ALLOWANCE_S = 120.0  # the longest one batch may compute before its stage counts as frozen
+COMPUTE_ALLOWANCE_S = 120.0  # timeout for one batch's computation
 UNKNOWN_RATE_MBIT = 10.0
 LAUNCH_S = 0.3
 LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meets through a store
-TLS_ROUND_TRIPS = 4  # two to agree, on the orchestrator's connection and on the stages'
-CONNECT_S = 10.0  # for an agent to take a launch's connection and prove itself, plus round trips
+TLS_ROUND_TRIPS = 4  # two per handshake, with the orchestrator and between stages
+CONNECT_S = 10.0  # to connect and authenticate, plus round trips
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
             channel.shut()
         channel.send_message(order.to_message(), timeout=timeout)
         answer = channel.receive_message(COMPUTE_ALLOWANCE_S)
-        while not answer["ready"]:  # a profile tells of every block that it has loaded
+        while not answer["ready"]:  # a profile reports every loaded block
             answer = channel.receive_message(COMPUTE_ALLOWANCE_S)
         return {**answer, "_channel": channel}
 
@@ -227,5 +227,5 @@ class Driver:
             )
         for key, _ in events:
             if key.data is not self._exit:
-                key.data.receive_header(self._deadlines.io_s)  # raises what the stage reports
+                key.data.receive_header(self._deadlines.io_s)  # raises the stage's error
                 raise ParetoPipeError("E_ORDER", f"{key.data.peer} spoke out of turn")

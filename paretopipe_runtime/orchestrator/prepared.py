@@ -81,7 +81,7 @@ def _facts(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if not facts or not _has_weights(facts, state_dir / "weights"):
         made = forked.call(lambda: _make(workload, state_dir, folder))
-    elif "flops" not in facts:  # the folder of a version that kept shares of the work alone
+    elif "flops" not in facts:  # made by an older version
         made = {"flops": forked.call(lambda: _flops(workload))}
     if made:
         facts |= made

@@ -96,7 +96,7 @@ def _measure(
     keys: Keys,
     run_id: str,
 ) -> dict[str, Any]:
-    deploy(chain.workers[0], prepared.manifest, store, keys)  # no preparation has to come first
+    deploy(chain.workers[0], prepared.manifest, store, keys)  # no forecast has to come first
     began = time.perf_counter()
     batches = run.warmup_batches + run.latency_batches
     deadlines = Deadlines.of(chain, prepared.hop_bytes(()))

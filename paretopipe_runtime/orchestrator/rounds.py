@@ -19,8 +19,8 @@ from paretopipe_runtime.orchestrator.runs import Run
 
 #: Limit of drift, in robust standard deviations of the difference between two runs of one split.
 DEVIATIONS = 3.0
-_NORMAL = 1.4826  # a normal distribution's standard deviation over its median absolute one
-_FEWEST = 5  # differences that a scatter is taken from
+_NORMAL = 1.4826  # standard deviation over median absolute deviation, if normal
+_FEWEST = 5  # differences needed to estimate the scatter
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Log:
 
     def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
         self._seen = 0
-        self._passes: dict[str, int] = {}  # the latest that has any record
+        self._passes: dict[str, int] = {}  # the latest with a record
         self._valid: dict[tuple[str, int], tuple[int, tuple[float, float] | None]] = {}
         for record in records:
             self.add(record)

@@ -33,8 +33,8 @@ _OF_STAGE = [figure.name for figure in measures.of("stage") if not figure.is_tex
 @dataclass(frozen=True)
 class Stage:
     host: str
-    allocator: str = ""  # empty where the records do not say
-    device: str = ""  # "cpu", "cuda", "cuda:1"; empty where the records do not say
+    allocator: str = ""  # empty if unrecorded
+    device: str = ""  # "cpu", "cuda", "cuda:1"; empty if unrecorded
     figures: Mapping[str, Spread | None] = field(default_factory=dict)
 
     def __getitem__(self, figure: str) -> Spread | None:
@@ -150,7 +150,7 @@ def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) 
 
 
 def _rank(cell: Cell) -> tuple[Any, ...]:
-    # The undisturbed network first: everything else is read against it.
+    # The unshaped network first, as the reference.
     conditioned = cell.asked is not None
     place = (pairing_rank(cell.pairing), conditioned, cell.scenario)
     return (cell.model, *rank(cell), *place)

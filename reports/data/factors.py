@@ -34,7 +34,7 @@ class Placed(Protocol):
 def variant(plan: Record, factors: Record) -> Variant:
     """Return a cell's values by factor key, a tuple over stages if per host.
 
-    The tuple is empty if all are the default, or if an always-named factor is not recorded. Runs
+    The tuple is empty if unrecorded, or if all are the default of a factor not always named. Runs
     override the plan, which may rely on its runtime's defaults.
     """
     known, workers = {**plan, **factors}, plan.get("workers") or []

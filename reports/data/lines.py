@@ -14,7 +14,7 @@ from reports.errors import ReportError
 
 # A run of 10,000 batches takes 2 MB. Longer lines are no records, and not held in memory.
 LONGEST = 64 * 2**20
-_AT_ONCE = 2**20  # bytes read from a file; a record is half as long as Python's usual buffer
+_AT_ONCE = 2**20  # bytes per read: records fill half of Python's default buffer
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:

@@ -10,7 +10,7 @@ from paretopipe_runtime.contract.splits import Cuts, all_splits
 from reports.data.selection import PHASES
 
 _WEIGHTS = "weights_digest"
-_MOST = 10_000  # splits of one model; more were never planned, and would not fit in a page
+_MOST = 10_000  # splits of one model; more would not fit in a page
 
 
 def in_force(proposed: Sequence[Record], factors: Record) -> Record:

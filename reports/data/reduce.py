@@ -14,7 +14,7 @@ from reports.data import shape
 from reports.data.text import MESSAGE, amount, clean, is_number, number
 
 MEASURED = tuple(figure.name for figure in measures.of("run"))
-SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # what a run is measured for
+SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # roles of runs
 # Counters of one run, which would make every host description unique.
 _PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
 _NUMBERS = {"memory_bytes", "cpu_count", "temperature_c", "gpu_memory_bytes"}

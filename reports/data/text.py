@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-NAME = 200  # characters; a longer name is no name that ParetoPipe gives
+NAME = 200  # characters, above any name that ParetoPipe gives
 MESSAGE = 400
 # Above any real figure; its square is finite.
 LARGEST = 1e15

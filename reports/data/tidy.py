@@ -25,7 +25,7 @@ COLUMNS_OF_FACTORS = (
 )
 _RUN = ("cell_id", "run_key", "attempt", "block_pass", "status", "message", "started_at", "order")
 _LABEL = 32  # characters of a split's name beside a chart
-_PIECE = 10_000  # rows; as text a large table takes as much memory again
+_PIECE = 10_000  # rows at a time, to save memory
 _SPECIAL = frozenset(',"\n\r')
 COLUMNS = (*COLUMNS_OF_FACTORS, *_RUN, "security", "counted", "excluded", *MEASURED)
 
@@ -50,7 +50,7 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
     # Fixed columns first, stages and hops after them.
     order = dict.fromkeys([*COLUMNS, *sorted(columns)])
     frame = pd.DataFrame({key: columns[key] for key in order})
-    # Without a row pandas cannot know what these hold, and cannot select by them.
+    # Without rows pandas would not know these types.
     return frame.astype({"counted": bool, "excluded": "str", "role": "str"})
 
 

@@ -1,8 +1,6 @@
-"""What was not measured, predicted from blocks and links that were: every split, any network.
+"""Predictions of unmeasured splits and networks, from profiles of blocks and links.
 
-``wire`` knows packets and TCP, ``compute`` and ``transport`` turn profiles and link measurements
-into coefficients, ``pipeline`` lets batches flow through stages and hops, ``predictor`` puts these
-together for one cell, ``errors`` holds it against what was measured, ``best`` asks it where to
-split. All numbers, no words of a page: those are in ``page/sections/whatif.py``, and
-``page/sections/whatif.js`` has the same arithmetic. See docs/prediction.md.
+``predictor`` combines the others for one cell; ``errors`` compares it with measurements, ``best``
+searches it. No words: those are in ``page/sections/whatif.py``, and ``page/sections/whatif.js``
+repeats the arithmetic. See docs/prediction.md.
 """

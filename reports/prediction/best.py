@@ -1,4 +1,4 @@
-"""Where to split as the network changes: ranges of round-trip time or rate with one best split."""
+"""Best splits over ranges of round-trip time or rate."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from reports.prediction.predictor import Prediction, Predictor
 
 PREDICTED = (LATENCY, THROUGHPUT)
 Range = tuple[float, float, Cuts]
-_CLOSE = 1.001  # borders are found to a thousandth
-_ROUNDING = 1 + 1e-9  # more than sums of seconds in another order can differ by
-_STRIDE = 3  # steps of the grid taken at once: one by one only where the best split changes
+_CLOSE = 1.001  # precision of borders
+_ROUNDING = 1 + 1e-9  # above the rounding error of sums
+_STRIDE = 3  # grid steps at once while the best split stays
 
 
 def best(
     predictor: Predictor, rtt_ms: float, rate_mbit: float | None, objective: Objective
 ) -> Cuts:
-    """Return the split with the lowest latency or the highest throughput (ties: the first)."""
+    """Return the split with the lowest latency or highest throughput (ties: the first)."""
     if objective == LATENCY:
         return min(predictor.splits, key=lambda cuts: predictor.latency_s(cuts, rtt_ms, rate_mbit))
-    # Batch by batch only while another split can still be better: usually one or two of them.
+    # Simulate only while the bound allows a better split: usually one or two.
     bounds = [
         (predictor.at_most_img_s(cuts, rtt_ms, rate_mbit), place, cuts)
         for place, cuts in enumerate(predictor.splits)
     ]
-    found: list[tuple[float, int, Cuts]] = []  # negative, so that of equal ones the first is least
+    found: list[
+        tuple[float, int, Cuts]
+    ] = []  # negative throughput, so that min() takes the first of ties
     for bound, place, cuts in sorted(bounds, reverse=True):
         if found and bound * _ROUNDING < -min(found)[0]:
             break
@@ -36,11 +38,7 @@ def best(
 
 
 def balanced(predictions: Sequence[tuple[Cuts, Prediction]]) -> Cuts:
-    """Return the split that loses least in whatever it loses most, against the best of each.
-
-    Its loss is how many times slower it is than the fastest, or how many times less it moves than
-    the busiest, whichever is more.
-    """
+    """Return the split whose worse ratio to the best, in latency or throughput, is smallest."""
     fastest = min(prediction.latency_s for _, prediction in predictions)
     busiest = max(prediction.throughput_img_s for _, prediction in predictions)
 
@@ -53,13 +51,13 @@ def balanced(predictions: Sequence[tuple[Cuts, Prediction]]) -> Cuts:
 def best_by_rtt(
     predictor: Predictor, rate_mbit: float | None, rtts_ms: Sequence[float], objective: Objective
 ) -> list[Range]:
-    """Return ranges of round-trip time, in ms, with the best split in each, at a fixed rate.
+    """Return ranges of round-trip time, in ms, with their best split.
 
     Parameters
     ----------
     rtts_ms
-        A fine grid, ascending; where two neighbours disagree the border is bisected. A split
-        that is best for less than three steps, between two ranges of another, can be missed.
+        Ascending, bisected at borders; a split that is best for less than three steps may be
+        missed.
     """
     return _ranges(rtts_ms, lambda rtt_ms: best(predictor, rtt_ms, rate_mbit, objective))
 
@@ -67,7 +65,7 @@ def best_by_rtt(
 def best_by_rate(
     predictor: Predictor, rtt_ms: float, rates_mbit: Sequence[float], objective: Objective
 ) -> list[Range]:
-    """Return ranges of rate, in Mbit/s, with the best split in each, at a fixed round-trip time."""
+    """Return ranges of rate, in Mbit/s, with their best split."""
     return _ranges(rates_mbit, lambda rate_mbit: best(predictor, rtt_ms, rate_mbit, objective))
 
 
@@ -90,7 +88,7 @@ def _ranges(grid: Sequence[float], choose: Callable[[float], Cuts]) -> list[Rang
 def _steps(
     grid: Sequence[float], choose: Callable[[float], Cuts]
 ) -> Iterator[tuple[float, float, Cuts]]:
-    """Yield steps with what is best at their end: long ones where both ends agree."""
+    """Yield steps with the best split at their end, long ones where it stays."""
     coarse = [*range(0, len(grid) - 1, _STRIDE), len(grid) - 1]
     before = choose(grid[0])
     for low, high in pairwise(coarse):

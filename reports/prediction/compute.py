@@ -1,4 +1,4 @@
-"""Seconds of compute: what each block takes, so that blocks add up to the model in one piece."""
+"""Seconds of compute per block."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from itertools import accumulate
 
 
 def corrected(blocks_s: Sequence[float], whole_s: float | None) -> list[float]:
-    """Return block times whose sum is the time of the whole model.
+    """Return block times that add up to the time of the whole model.
 
-    Blocks timed one by one cost more together than the model in one piece: each call has its own
-    overhead. That overhead is the same for every block and no longer than the shortest of them
-    (a flatten or a dropout, which compute next to nothing), so up to that much is taken off each.
-    What remains, either way, is spread in proportion: cold caches cost more where more is computed.
+    Blocks timed alone include call overhead, at most the shortest one's time: up to that is
+    subtracted from each. The rest is scaled in proportion.
 
     Parameters
     ----------
     blocks_s
-        Median seconds of each block, timed alone.
+        Seconds of each block, timed alone.
     whole_s
-        Median seconds of the unsplit model; None leaves the blocks as they are.
+        Seconds of the unsplit model; None for no correction.
 
     Examples
     --------
@@ -38,5 +36,5 @@ def corrected(blocks_s: Sequence[float], whole_s: float | None) -> list[float]:
 
 
 def running_total(blocks_s: Sequence[float]) -> list[float]:
-    """Return the seconds of the first 0, 1, … all blocks: a stage is one of them less another."""
+    """Return the seconds of the first 0, 1, … all blocks."""
     return [0.0, *accumulate(blocks_s)]

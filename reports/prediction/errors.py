@@ -1,4 +1,4 @@
-"""How far predictions are from what was measured, split by split."""
+"""Errors of predictions against measured splits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.prediction.predictor import Network, Prediction, Predictor
 
 @dataclass(frozen=True)
 class Error:
-    """One split: predicted / measured - 1 of its medians."""
+    """One split's errors: predicted / measured median - 1."""
 
     name: str
     cuts: Cuts
@@ -26,25 +26,23 @@ class Error:
 
 @dataclass(frozen=True)
 class Errors:
-    """A cell's errors, end points last, at the network that was measured there."""
+    """A cell's errors, end points last, at its measured network."""
 
     network: Network
     splits: tuple[Error, ...]
 
     @property
     def latency(self) -> Summary | None:
-        """How far the latencies are off."""
         return Summary.of([(error.name, error.latency) for error in self.splits])
 
     @property
     def throughput(self) -> Summary | None:
-        """How far the throughputs are off."""
         return Summary.of([(error.name, error.throughput) for error in self.splits])
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The median absolute error, and the worst with its sign and its split."""
+    """The median absolute error, and the worst with its sign and split."""
 
     median: float
     worst: float
@@ -53,7 +51,6 @@ class Summary:
 
     @classmethod
     def of(cls, errors: Sequence[tuple[str, float]]) -> Summary | None:
-        """Return the summary; None of nothing."""
         if not errors:
             return None
         name, worst = max(errors, key=lambda pair: abs(pair[1]))
@@ -61,7 +58,6 @@ class Summary:
 
 
 def errors(cell: Cell, predictor: Predictor) -> Errors:
-    """Compare a predictor with every measured split and end point of a cell."""
     network = measured_network(cell, predictor)
     known = {*predictor.splits, *predictor.end_points}
     measured = (*cell.splits, *cell.end_points)
@@ -70,7 +66,7 @@ def errors(cell: Cell, predictor: Predictor) -> Errors:
 
 
 def measured_network(cell: Cell, predictor: Predictor) -> Network:
-    """Return the network as measured before the cell; without that, as its link was measured."""
+    """Return the network as measured before the cell, else with its link."""
     scenario: Any = cell.plan.get("scenario")
     found: Any = scenario.get("measured") if isinstance(scenario, dict) else None
     seen = found if isinstance(found, dict) else {}

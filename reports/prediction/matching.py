@@ -1,4 +1,4 @@
-"""Which profiles and links belong to a cell, and in words what is missing."""
+"""Profiles and links that belong to a cell."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from reports.data.repeat import to_profile
 from reports.data.text import is_count
 from reports.words import listing
 
-# What changes how long a block takes, beside model, engine, host, allocator and device.
+# Further settings that a block's time depends on.
 _SIZES = ("batch_size", "image_px", "classes")
 
 
 def profiles_of(cell: Cell, profiles: Sequence[Profile]) -> tuple[Profile, ...] | str:
-    """Return the profile of each stage's host, or the sentence that says which are missing."""
+    """Return the profile of each stage's host, or a sentence on missing ones."""
     if len(cell.hosts) < 2:
         return "One host alone has no split to predict."
     found = [_profile(cell, stage, profiles) for stage in range(len(cell.hosts))]
@@ -51,7 +51,7 @@ def profiles_of(cell: Cell, profiles: Sequence[Profile]) -> tuple[Profile, ...] 
 
 
 def links_of(cell: Cell, links: Sequence[Link]) -> tuple[Link | None, ...]:
-    """Return the link of each hop; where one was measured several times, the least disturbed."""
+    """Return the least disturbed link of each hop."""
     return tuple(
         min(
             (
@@ -69,7 +69,7 @@ def links_of(cell: Cell, links: Sequence[Link]) -> tuple[Link | None, ...]:
 
 
 def notes(cell: Cell, profiles: Sequence[Profile], links: Sequence[Link | None]) -> tuple[str, ...]:
-    """Say what the predictions of a cell had to assume."""
+    """Return the assumptions of a cell's predictions."""
     said = []
     how = f"over {BACKEND.word(cell.variant['backend'])}"
     if cell.variant["transport"] != TRANSPORT.default:
@@ -98,7 +98,6 @@ def notes(cell: Cell, profiles: Sequence[Profile], links: Sequence[Link | None])
 
 
 def setting(cell: Cell, name: str, otherwise: int) -> int:
-    """Return a count that the cell's plan or its runs state."""
     value: Any = cell.plan.get(name, cell.settings.get(name))
     return int(value) if is_count(value, 1) else otherwise
 

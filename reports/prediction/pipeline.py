@@ -1,4 +1,4 @@
-"""Batches on their way through stages and hops: how long one takes alone, how long many take."""
+"""Latency and makespan of batches in a pipeline of stages and hops."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 
 class Station(NamedTuple):
-    """A stage or a hop; seconds.
+    """A stage or a hop, in seconds.
 
-    ``through_s`` from when a batch is taken until it is passed on, ``busy_s`` from one batch being
-    taken until the next one can be, ``delay_s`` on the way to the next station, where any number of
-    batches can be under way.
+    A batch takes ``through_s``, the next can enter after ``busy_s``; ``delay_s`` occupies nothing.
     """
 
     through_s: float
@@ -20,16 +18,14 @@ class Station(NamedTuple):
 
 
 def latency_s(stations: Sequence[Station]) -> float:
-    """Return the seconds of one batch with no other under way."""
     return sum(station.through_s + station.delay_s for station in stations)
 
 
 def makespan_s(stations: Sequence[Station], batches: int, window: int) -> float:
-    """Return the seconds from the first start to the last completion of `batches`.
+    """Return the seconds from the first start to the last completion.
 
-    A batch starts as soon as fewer than `window` are under way, and every station takes them in
-    order. Where one station is the bottleneck this is latency + (batches - 1) x its ``busy_s``;
-    where the window is too small for the delay, batches go in groups of `window` a latency.
+    At most `window` batches are in flight, in order. With a bottleneck this is latency + (batches -
+    1) x its ``busy_s``, with a window too small for the delay one latency per `window`.
     """
     free = [0.0] * len(stations)
     done: list[float] = []
@@ -44,11 +40,7 @@ def makespan_s(stations: Sequence[Station], batches: int, window: int) -> float:
 
 
 def least_s(stations: Sequence[Station], batches: int, window: int) -> float:
-    """Return seconds that `makespan_s` is not below, in a fraction of its time.
-
-    Every station takes all batches one after the other, and a batch waits for the one a window
-    before it.
-    """
+    """Return a lower bound of `makespan_s`, much faster: every station takes batches one by one."""
     alone_s = latency_s(stations)
     bottleneck_s = alone_s + (batches - 1) * max(station.busy_s for station in stations)
     return max(bottleneck_s, ((batches - 1) // window + 1) * alone_s)

@@ -1,4 +1,4 @@
-"""One cell's predictor: latency and throughput of any split at any round-trip time and rate."""
+"""Latency and throughput of any split of a cell at any round-trip time and rate."""
 
 from __future__ import annotations
 
@@ -17,25 +17,23 @@ from reports.prediction.transport import MESSAGE, Transport
 from reports.prediction.wire import slow_start_s, window_pace_s, window_s
 
 ON_FIRST: Cuts = ()  # the end point with every block on the first host
-# What the page embeds: more than any measurement has, and the same on both sides.
+# Embedded in the page, too, so that both compute alike; beyond any measurement's precision.
 _DIGITS = 7
-# From here on another batch changes no digit of a throughput.
+# More batches change no digit of a throughput.
 MOST_BATCHES = 1000
-# Where nothing at all takes time there is still a clock.
+# Least time, against division by zero.
 TICK_S = 1e-9
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a sweep would measure."""
-
     latency_s: float
     throughput_img_s: float
 
 
 @dataclass(frozen=True)
 class Network:
-    """What lies between two hosts; no rate: nothing limits it."""
+    """A network between two hosts; a rate of None is unlimited."""
 
     rtt_ms: float
     rate_mbit: float | None
@@ -43,12 +41,11 @@ class Network:
 
 @dataclass(frozen=True)
 class Predictor:
-    """The coefficients of a model on a chain of hosts.
+    """Coefficients of a model on a chain of hosts.
 
-    ``compute_s`` has for each host the seconds of the first 0, 1, … all blocks, ``boundary_bytes``
-    what a batch weighs before the first block and after each. ``networks`` are the hops as their
-    transport was measured; a scenario shapes what leaves the first host and leaves the later ones
-    as they are. ``notes`` say what had to be assumed.
+    ``compute_s``: by host, seconds of the first 0, 1, … all blocks. ``boundary_bytes``: of a batch
+    before the first block and after each. ``networks``: as measured; a scenario shapes the first
+    hop only. ``notes``: assumptions.
     """
 
     hosts: tuple[str, ...]
@@ -70,15 +67,13 @@ class Predictor:
         links: Sequence[Link],
         slow_start: bool = False,
     ) -> Predictor | str:
-        """Return a cell's predictor, or the sentence that says what is missing for one.
+        """Return a cell's predictor, or a sentence on what it lacks.
 
         Parameters
         ----------
-        cell, profiles, links
-            Profiles and links of other settings than the cell's are left aside.
         slow_start
-            Whether TCP begins slowly again after a pause on the first host
-            (``net.ipv4.tcp_slow_start_after_idle``); ParetoPipe's workers switch that off.
+            TCP restarts slowly after a pause (``net.ipv4.tcp_slow_start_after_idle``); ParetoPipe's
+            workers disable it.
         """
         found = matching.profiles_of(cell, profiles)
         if isinstance(found, str):
@@ -106,12 +101,11 @@ class Predictor:
 
     @property
     def splits(self) -> tuple[Cuts, ...]:
-        """Every split with work for each host."""
         return tuple(combinations(range(1, len(self.boundary_bytes) - 1), len(self.hosts) - 1))
 
     @property
     def end_points(self) -> tuple[Cuts, Cuts]:
-        """Everything on the first host; everything on the last, to which the input travels."""
+        """The whole model on the first host, and on the last."""
         return ON_FIRST, (0,) * (len(self.hosts) - 1)
 
     def predict(
@@ -121,12 +115,10 @@ class Predictor:
 
         Parameters
         ----------
-        cuts
-            Blocks before each cut; of the end points see ``end_points``.
         rtt_ms, rate_mbit
-            Of the network between the first host and the others; no rate: nothing limits it.
+            Of the first hop; a rate of None is unlimited.
         batches
-            How many are counted for the throughput; without it what most splits' runs count.
+            Counted for the throughput, by default as in most runs.
         """
         return Prediction(
             self.latency_s(cuts, rtt_ms, rate_mbit),
@@ -134,12 +126,12 @@ class Predictor:
         )
 
     def latency_s(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> float:
-        """Return the seconds from a request to its predictions, one batch under way."""
+        """Return the seconds from a request to its predictions."""
         stations = self.stations(cuts, rtt_ms / 1e3, rate_mbit)
         alone_s = max(latency_s(stations), TICK_S)
         if not self.slow_start:
             return alone_s
-        # Between two lone batches the link rests; a saturated one never does.
+        # The link pauses between batches sent alone.
         paused_s = rtt_ms / 1e3 + sum(station.through_s for station in stations[::2])
         sent = self.boundary_bytes[cuts[0] if cuts else -1]
         return alone_s + slow_start_s(sent, rtt_ms / 1e3, rate_mbit, paused_s)
@@ -147,22 +139,22 @@ class Predictor:
     def throughput_img_s(
         self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None, batches: int | None = None
     ) -> float:
-        """Return images a second, from the first start to the last completion of `batches`."""
+        """Return images per second, from the first start to the last completion."""
         count = min(batches or self.batches, MOST_BATCHES)
         stations = self.stations(cuts, rtt_ms / 1e3, rate_mbit)
         return self.batch_size * count / max(makespan_s(stations, count, self.window), TICK_S)
 
     def at_most_img_s(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> float:
-        """Return what `throughput_img_s` is not above, but for rounding; found much sooner."""
+        """Return a fast upper bound of `throughput_img_s`."""
         count = min(self.batches, MOST_BATCHES)
         stations = self.stations(cuts, rtt_ms / 1e3, rate_mbit)
         return self.batch_size * count / max(least_s(stations, count, self.window), TICK_S)
 
     def stations(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> list[Station]:
-        """Return stage, hop, stage, …, and last the hop that takes the predictions back.
+        """Return stage, hop, stage, …, and the hop that returns the predictions.
 
-        A batch crosses the first host's outgoing side once, whatever the split: as a tensor, or as
-        predictions where that host does everything. There the whole round-trip time is added.
+        A batch leaves the first host once, as tensor or predictions: the round-trip time is added
+        there.
         """
         known = self._known.get(cuts)
         if known is None:
@@ -173,11 +165,11 @@ class Predictor:
 
     @cached_property
     def _known(self) -> dict[Cuts, list[Station]]:
-        """What `_fixed` said so far: to find the best split, it is asked thousands of times."""
+        """Cache of `_fixed`, which searches call thousands of times."""
         return {}
 
     def _fixed(self, cuts: Cuts) -> list[Station]:
-        """Return the stations that no change of the first hop's network changes: all but it."""
+        """Return the stations but the first hop, whose network varies."""
         edges = [0, *cuts, len(self.boundary_bytes) - 1]
         stages = len(edges) - 1
         stations = []
@@ -192,7 +184,7 @@ class Predictor:
                 used = self._transport(place)
                 busy_s += used.send_s + payload * used.send_byte_s
             stations.append(Station(compute_s, busy_s))
-            if place:  # as it was measured; the way of the predictions is in its fixed part
+            if place:  # as measured; its fixed part includes the predictions' return
                 network = self.networks[min(place, len(self.networks) - 1)]
                 rtt_s = 0.0 if final else network.rtt_ms / 1e3
                 stations.append(self._hop(place, payload, final, rtt_s, network.rate_mbit))
@@ -206,7 +198,7 @@ class Predictor:
     ) -> Station:
         used = self._transport(place)
         on_wire_s = transfer_s(payload, rate_mbit)
-        # The request and the predictions, or this hop: each a message of the whole way.
+        # Request and predictions, or this hop: one message each.
         fixed_s = 2 * MESSAGE * self.transports[0].fixed_s if final else MESSAGE * used.fixed_s
         return Station(
             max(payload * used.byte_s, on_wire_s) + window_s(payload, rtt_s, rate_mbit),
@@ -222,7 +214,7 @@ def _compute(profile: Profile) -> tuple[float, ...]:
 
 
 def _processors(profile: Profile) -> float:
-    """Return how much of one processor a process gets that computes without a pause, at most 1."""
+    """Return the share of one processor that a busy process gets, at most 1."""
     percent = profile.cpu_percent.median if profile.cpu_percent else 0.0
     return min(percent / 100, 1.0) if percent >= 1 else 1.0
 

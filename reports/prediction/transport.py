@@ -1,4 +1,4 @@
-"""Seconds of moving a tensor, as measured with stages that compute nothing."""
+"""Seconds to move a tensor, as measured by stages without blocks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from paretopipe_runtime.contract.units import transfer_s
 from reports.data.profiles import Link
 
-#: Of the three messages that a batch takes (request, tensor, predictions), what one of them costs.
+#: Share of one of a batch's three messages: request, tensor, predictions.
 MESSAGE = 1 / 3
-# A payload this much slower than its frames is held up by processors, not by the wire.
+# Ratio to the wire's time beyond which processors are the bottleneck.
 _CPU_BOUND = 1.1
 
 
 @dataclass(frozen=True)
 class Transport:
-    """What a hop costs beside the network's rate and delay, in seconds and seconds a byte.
+    """Costs of a hop beside rate and delay, in seconds and seconds per byte.
 
-    ``fixed_s`` is of the whole way of a batch, from its request to its predictions, without the
-    round-trip time. ``byte_s`` is the least that a payload byte takes alone, ``pace_byte_s`` with
-    several batches under way. The rest is how long a tensor and its bytes keep either end's host
-    from computing; ``receive_s`` has the answer in it that follows what is received.
+    ``fixed_s``: from request to predictions, without round trip. ``byte_s``: per payload byte
+    alone; ``pace_byte_s``: with several batches in flight. The others: taken from computing at
+    either end, the answer included.
     """
 
     fixed_s: float = 0.0
@@ -39,8 +38,7 @@ class Transport:
         Parameters
         ----------
         processors
-            How much of one processor a process gets at either end: a second of its work takes
-            longer where that is less.
+            Share of one processor that a process gets at either end.
         """
         alone = fit([(t.payload_bytes, t.latency_s.median) for t in link.transfers])
         paced = fit([(t.payload_bytes, t.pace_s.median) for t in link.transfers if t.pace_s])
@@ -60,7 +58,7 @@ class Transport:
 def _occupancy(
     link: Link, pace_byte_s: float, processors: tuple[float, float]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the seconds, and the seconds a byte, that a tensor takes of either end's host."""
+    """Return seconds and seconds per byte of a tensor on either end's processor."""
     seen = [(t.payload_bytes, t.cpu_s) for t in link.transfers if len(t.cpu_s) == 2]
     if len(seen) > 1:
         sends, receives = (
@@ -68,23 +66,20 @@ def _occupancy(
         )
         first, last = processors
         return (sends[0] / first, sends[1] / first), (receives[0] / last, receives[1] / last)
-    # Records without processor times: under a wire that holds everything up, what the processors
-    # do cannot be seen, and above it all of a byte's time is theirs.
+    # Records without processor times: all of a byte's time counts if processors are the bottleneck,
+    # none if the wire is.
     bound_by_cpu = pace_byte_s > _CPU_BOUND * transfer_s(1, link.rate_mbit)
     both = (0.0, pace_byte_s if bound_by_cpu else 0.0)
     return both, both
 
 
 def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return intercept and slope of the line with the least squared relative error; none negative.
+    """Return non-negative intercept and slope of the least squared relative error.
 
-    Relative, because transfers of kilobytes and of megabytes count alike. One size alone says
-    nothing of bytes: its time is the intercept.
+    Relative, so that kilobytes and megabytes count alike.
 
-    Examples
-    --------
-    >>> fit([(0, 1.0), (10, 3.0), (20, 5.0)])
-    (1.0, 0.2)
+    >>> [round(number, 6) for number in fit([(0, 1.0), (10, 3.0), (20, 5.0)])]
+    [1.0, 0.2]
     """
     weights = [1 / time**2 for _, time in points]
     total = sum(weights)

@@ -1,4 +1,4 @@
-"""What the network costs a payload: frames at a rate, TCP's slow start, TCP's limited window."""
+"""Network costs of a payload: TCP's slow start and limited window."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from paretopipe_runtime.contract.units import SEGMENT_BYTES, transfer_s
 
 #: Segments that TCP sends before the first acknowledgement (RFC 6928).
 INITIAL_WINDOW = 10
-#: The least that Linux adds to a round trip before it takes a segment for lost (TCP_RTO_MIN).
+#: Linux's least retransmission timeout beyond a round trip (TCP_RTO_MIN).
 RTO_MIN_S = 0.2
-#: Payload bytes that can be under way unacknowledged: Linux's largest automatic send buffer, the
-#: third number of ``net.ipv4.tcp_wmem`` (kernel documentation, ip-sysctl).
+#: Payload bytes in flight at most: Linux's largest automatic send buffer, the third number of
+#: ``net.ipv4.tcp_wmem`` (kernel documentation, ip-sysctl).
 WINDOW_BYTES = 4 * 1024 * 1024
 
 
 def slow_start_s(
     payload_bytes: int, rtt_s: float, rate_mbit: float | None, paused_s: float
 ) -> float:
-    """Return the seconds a sender waits while the window that a pause took away grows again.
+    """Return the idle seconds of a sender while its window grows again after a pause.
 
-    A window that carried the whole payload before is halved for each retransmission time-out of
-    pause, never below the initial one (RFC 2861, as Linux does it), and then doubles each round
-    trip. A round whose window is sent in less than a round trip leaves the link idle for the rest
-    of it: the slow-start phase of Cardwell, Savage and Anderson (INFOCOM 2000), without loss.
+    The window, sized for the payload, is halved per retransmission timeout of pause, down to the
+    initial one (RFC 2861, as in Linux), then doubles each round trip: the slow-start phase of
+    Cardwell, Savage and Anderson (INFOCOM 2000), without loss.
 
     Parameters
     ----------
     paused_s
-        Seconds without a segment sent before this payload.
+        Seconds without sending before this payload.
     """
     segments = math.ceil(payload_bytes / SEGMENT_BYTES)
     segment_s = transfer_s(SEGMENT_BYTES, rate_mbit)
@@ -43,10 +42,7 @@ def slow_start_s(
 
 
 def window_s(payload_bytes: int, rtt_s: float, rate_mbit: float | None) -> float:
-    """Return the seconds a sender waits because no more than a full window may be under way.
-
-    What is beyond the first window leaves as acknowledgements come, a window a round trip.
-    """
+    """Return the idle seconds of a sender with a full window: one window per round trip."""
     if payload_bytes <= WINDOW_BYTES:
         return 0.0
     rounds = payload_bytes / WINDOW_BYTES - 1
@@ -54,5 +50,5 @@ def window_s(payload_bytes: int, rtt_s: float, rate_mbit: float | None) -> float
 
 
 def window_pace_s(payload_bytes: int, rtt_s: float) -> float:
-    """Return the least seconds between payloads that follow each other: a window a round trip."""
+    """Return the least seconds between consecutive payloads: one window per round trip."""
     return payload_bytes * rtt_s / WINDOW_BYTES

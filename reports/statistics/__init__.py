@@ -1,5 +1,5 @@
-"""Statistics of cells: fronts, verdicts, intervals, differences, and how sure they are.
+"""Statistics of cells: fronts, verdicts, intervals, differences, regret.
 
-Pure functions of the counted runs, on any list of objectives; imports data and ``judging``, whose
-model the orchestrator's schedule shares. Its method is in docs/statistics.md.
+Pure functions of the counted runs. May import the contract, `judging`, whose model the
+orchestrator shares, `reports.data` and `reports.objectives`. Methods are in docs/statistics.md.
 """

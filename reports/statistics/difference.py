@@ -1,17 +1,12 @@
-"""The same splits measured under two settings: their ratio, how sure it is, and what it means.
+"""Ratios between two settings of the same splits, with 95 % confidence intervals.
 
-Each side gets a round model of its own, with its spread pooled over all its splits. Rounds of two
-cells were measured at different times, so that the same number does not make them a pair: what
-differs between the rounds of a side makes the level of that side uncertain, all its splits alike.
-With b rounds and k splits a split's mean has the variance
+Each side has its own round model; rounds are not paired, so their differences make the level of a
+whole side uncertain. With b rounds and k splits a split's mean has the variance
 
     residual variance / runs * (1 - 1/k)  +  variance of the round effects / b,
 
-the two terms with the residual's and with b - 1 degrees of freedom; both sides together have
-those of Welch and Satterthwaite. The verdicts are about differences that matter: "equal" where the
-whole 95 % interval is within the margin delta, "lower" or "higher" where all of it is beyond, and
-otherwise "undecided". So a shift of the whole side below delta between two measurements of the
-same thing is not taken for a difference.
+with the residual's and b - 1 degrees of freedom, combined by Welch and Satterthwaite. "equal": the
+interval is within the margin delta; "lower", "higher": beyond it; else "undecided".
 """
 
 from __future__ import annotations
@@ -27,7 +22,7 @@ from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging.model import Fit, Run, fit
 from reports.objectives import DELTA
 
-# Of the runs of a split: the number of the round, and what was measured in it (positive).
+# Round number and positive value of each run of a split.
 Quantity = Sequence[tuple[int, float]]
 
 CONFIDENCE = 0.95
@@ -38,7 +33,7 @@ class Difference:
     """A split under the second setting over the same split under the first."""
 
     ratio: float
-    low: float | None  # the 95 % interval; None where the spread of the runs is not known
+    low: float | None  # of the 95 % interval; None if the spread is unknown
     high: float | None
     verdict: Literal["equal", "lower", "higher", "undecided"]
 
@@ -46,7 +41,7 @@ class Difference:
 def ratios(
     a: Mapping[Cuts, Quantity], b: Mapping[Cuts, Quantity], delta: float = DELTA
 ) -> dict[Cuts, Difference]:
-    """Return b over a of any positive quantity, for every split that both have runs of."""
+    """Return b over a for every split that both have runs of."""
     common = sorted(cuts for cuts in a.keys() & b.keys() if a[cuts] and b[cuts])
     if not common:
         return {}
@@ -56,10 +51,10 @@ def ratios(
 
 @dataclass(frozen=True)
 class _Level:
-    """A split's mean logarithm, with the parts of its variance and their degrees of freedom."""
+    """A split's mean logarithm, and its variance's terms with degrees of freedom."""
 
     mean: float
-    parts: tuple[tuple[float, int], ...]  # empty: not known
+    parts: tuple[tuple[float, int], ...]  # empty if unknown
 
 
 def _fit(quantities: Mapping[Cuts, Quantity]) -> Fit:
@@ -75,7 +70,7 @@ def _level(model: Fit, cuts: Cuts) -> _Level:
     place = model.splits.index(cuts)
     mean = float(model.effects[place, 0])
     rounds, splits = len(model.rounds), len(model.splits)
-    # A split alone has no residual: all that differs between its runs differs between rounds.
+    # A single split has no residual: its runs differ by round.
     if rounds < 2 or (splits > 1 and not model.degrees):
         return _Level(mean, ())
     shifts = float(model.drifts.var(ddof=1)) / rounds

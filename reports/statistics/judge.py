@@ -1,9 +1,4 @@
-"""What the runs of one cell allow to say about its splits: on the front, off it, or undecided.
-
-Beside it the strict front of medians, "as in the paper", whose members are decided by differences
-of any size, and what the numbers themselves are worth: the smallest difference they can tell, runs
-far from all others, splits with too many invalid attempts.
-"""
+"""Verdicts on a cell's splits, beside the paper's strict front of medians."""
 
 from __future__ import annotations
 
@@ -29,25 +24,25 @@ _POWER, _LEVEL = 0.8, 0.05
 
 @dataclass(frozen=True)
 class Judgement(Decision):
-    """The verdicts on a cell's measured splits, with what they stand on."""
+    """Verdicts on a cell's measured splits, with supporting figures."""
 
     delta: float
     strict: frozenset[Cuts]  # the front of medians
-    # Of each objective the smallest ratio - 1 between two splits likely to be seen; none: unknown.
+    # Of each objective: least ratio - 1 likely to be detected; empty if unknown.
     detectable: tuple[float, ...]
     hypervolume: float | None
-    outliers: tuple[tuple[Cuts, int, float], ...]  # split, round, robust z; flagged and counted
+    outliers: tuple[tuple[Cuts, int, float], ...]  # split, round, robust z; they count all the same
     unreliable: frozenset[Cuts]  # more than a fifth of the attempts were invalid
 
     def front(self, cell: Cell) -> tuple[Split, ...]:
-        """Return the splits on the strict front of medians, by the first objective."""
+        """Return the splits of the strict front, best first by the first objective."""
         members = (split for split in cell.measured if split.cuts in self.strict)
         first = cell.objectives[0]
         return tuple(sorted(members, key=lambda split: (split.rank(first), split.cuts)))
 
 
 def judge(cell: Cell, delta: float = DELTA, seed: int = 0) -> Judgement:
-    """Judge the measured splits of a cell; the same cell, delta and seed give the same answer."""
+    """Judge the measured splits of a cell, deterministically."""
     splits, objectives = cell.measured, cell.objectives
     points = {split.cuts: tuple(map(split.median, objectives)) for split in splits}
     maximise = [not objective.lower for objective in objectives]
@@ -66,12 +61,10 @@ def judge(cell: Cell, delta: float = DELTA, seed: int = 0) -> Judgement:
 
 
 def hypervolume(points: Mapping[Cuts, tuple[float, ...]], maximise: Sequence[bool]) -> float | None:
-    """Return which share of the possible gains the strict front of these points covers.
+    """Return the share of possible gains that the strict front covers.
 
-    The reference point is the worst of the points where less is better (latency) and zero where
-    more is (throughput), and the unit the box from there to the best of all: 1 means that one
-    split is best at all, and less that the front is a trade. Only fronts of the same splits can
-    be compared. None where there is no box: fewer than two different latencies.
+    The box spans from the worst (less is better) or zero (more is better) to the best: 1 if one
+    split is best at all. Comparable between fronts of the same splits only; None without a box.
     """
     if not points:
         return None
@@ -84,14 +77,13 @@ def hypervolume(points: Mapping[Cuts, tuple[float, ...]], maximise: Sequence[boo
 
 
 def _unreliable(cell: Cell) -> frozenset[Cuts]:
-    """Return the splits of which too many attempts failed or are invalid."""
     return frozenset(
         split.cuts for split in cell.splits if split.invalid > INVALID_SHARE * split.attempts
     )
 
 
 def _detectable(splits: tuple[Split, ...], model: Fit | None) -> tuple[float, ...]:
-    """Return the differences that a t-test at 5 % finds in four of five cells like this one."""
+    """Return the differences that a 5 % t-test detects with 80 % power."""
     if model is None or not model.degrees:
         return ()
     reach = float(sum(stdtrit(model.degrees, [1 - _LEVEL / 2, _POWER])))
@@ -100,7 +92,7 @@ def _detectable(splits: tuple[Split, ...], model: Fit | None) -> tuple[float, ..
 
 
 def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
-    """Return the runs far from split and round: of two runs of a split both, as either may be."""
+    """Return the runs far from split and round; if a split has two, both, as either may be it."""
     if model is None or not model.degrees:
         return ()
     z = model.residuals / model.deviation
@@ -112,7 +104,7 @@ def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
 
 
 def fit_splits(splits: Iterable[Split], objectives: Sequence[Objective]) -> Fit | None:
-    """Fit the logarithms of the objectives of splits; None where none has a run."""
+    """Fit the log objectives of splits; None without runs."""
     runs = {
         split.cuts: [
             Run(int(number), tuple(map(log, logs)))

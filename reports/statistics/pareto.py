@@ -1,4 +1,4 @@
-"""The non-dominated set: nothing else is at least as good in all and better in one."""
+"""The strict Pareto front."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ import numpy as np
 
 
 def front(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -> list[bool]:
-    """Mark the points on the strict Pareto front.
+    """Mark the non-dominated points; equal points alike.
 
-    Equal points share their fate: if one is on the front, so is its twin. No points give
-    an empty answer. The inputs stay untouched.
-
-    Examples
-    --------
     >>> front([(1.0, 5.0), (2.0, 9.0), (2.0, 8.0)], maximise=[False, True])
     [True, True, False]
-    >>> front([], maximise=[False, True])
-    []
     """
     if not points:
         return []

@@ -1,8 +1,6 @@
-"""Which split loses least: against all objectives at once, and against not knowing the network.
+"""Minimax regret (Savage, 1951): splits of least worst loss, over scenarios or objectives.
 
-A loss (regret) is relative to the best split of the same cell: latency / best - 1 where less is
-better, best / throughput - 1 where more is. Minimax regret is Savage's rule (1951): take the split
-whose worst loss is smallest.
+Loss is relative to the best split of the same cell: latency / best - 1, best / throughput - 1.
 """
 
 from __future__ import annotations
@@ -15,10 +13,9 @@ from paretopipe_runtime.contract.splits import Cuts
 def minimax_regret(
     points: Mapping[str, Mapping[Cuts, float]], lower_is_better: bool
 ) -> tuple[Cuts, float, str]:
-    """Return the split whose worst loss over all scenarios is smallest, that loss, and where it is.
+    """Return the split of least worst loss over all scenarios, that loss, and its scenario.
 
-    Only a split measured in every scenario can answer; losses are against the best of all splits
-    of a scenario. Of equal splits the one cut earliest answers, of equal scenarios the first.
+    Only splits measured in every scenario compete; ties go to the earliest cut, the first scenario.
 
     Raises
     ------
@@ -46,14 +43,14 @@ def minimax_regret(
 def balanced(
     points: Mapping[Cuts, tuple[float, ...]], lower_is_better: Sequence[bool]
 ) -> tuple[Cuts, float]:
-    """Return the split whose largest loss against all bests is smallest, and that loss.
+    """Return the split of least worst loss over all objectives, and that loss.
 
-    Of equal splits the one cut earliest answers.
+    Ties go to the earliest cut.
 
     Raises
     ------
     ValueError
-        If there is no split.
+        Without a split.
 
     Examples
     --------

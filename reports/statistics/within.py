@@ -1,8 +1,6 @@
-"""Two configurations of one cell set against each other: better, worse, as good, or undecided.
+"""Pairwise comparison of splits and end points within one cell.
 
-They share the cell's rounds, so that what a round did to all of its runs cancels: the round model
-gives the difference of their effects with its variance, and the interval is Student's with the
-model's degrees of freedom. End points are configurations as splits are.
+Round effects cancel; the interval is Student's with the round model's degrees of freedom.
 """
 
 from __future__ import annotations
@@ -25,23 +23,21 @@ Outcome = Literal["better", "worse", "equal", "undecided"]
 
 @dataclass(frozen=True)
 class Contest:
-    """Every measured split and end point of a cell, ready to be compared in pairs."""
+    """Every measured split and end point of a cell."""
 
-    model: Fit | None  # nothing where nothing was measured
+    model: Fit | None
     objectives: tuple[Objective, ...]
     delta: float
 
     @classmethod
     def of(cls, cell: Cell, delta: float) -> Contest:
-        """Fit the cell's round model, end points included."""
         splits = (*cell.measured, *cell.end_points)
         return cls(fit_splits(splits, cell.objectives), cell.objectives, delta)
 
     def outcome(self, one: Cuts, other: Cuts, objective: Objective) -> Outcome:
-        """Say whether one is better than the other by more than delta, at 95 % confidence.
+        """Compare two splits at 95 % confidence with the margin delta.
 
-        ``equal``: the whole interval of their ratio is within delta. ``undecided``: neither this
-        nor a difference beyond delta is certain, or the spread of the runs is not known.
+        ``equal``: the interval of their ratio is within delta. ``undecided``: not certain.
         """
         if self.model is None or self.model.degrees < 1:
             return "undecided"
