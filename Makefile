@@ -28,13 +28,14 @@ TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 PIP := pip install --quiet --disable-pip-version-check
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
 # Tests run side by side; what measures the virtual hosts runs alone, after them.
-BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=3
+BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=4
 # Whole sweeps, kills and waits for deadlines: most of the clock, and not of every change's concern.
 SLOW := processes kills benchmarks relay finetune/test_resume.py runtime/test_soak.py \
 	wire/test_admission.py wire/test_faults.py wire/test_from_another_host.py wire/test_live_faults.py
-SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null || \
-	{ echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside; }; \
-	$(BIN)/pytest -m testbed && exit $$beside
+SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; case $$? in \
+	0) $(BIN)/pytest -m testbed && exit $$beside;; \
+	3) echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside;; \
+	*) exit 1;; esac
 # What bandit reads: all Python that is not a test.
 SHIPPED := paretopipe_runtime reports roles
 

@@ -75,7 +75,7 @@ def is_refused(answer: tuple[int, str, str], because: str) -> None:
     """See that one line says why there is no testbed, and that nothing was left in the checkout."""
     code, printed, said = answer
     assert because in said
-    assert (code, printed) == (1, "")
+    assert (code, printed) == (3, "")
     assert said.startswith(SAYS)
     assert said.count("\n") == 1
     assert not [*ROOT.glob(".pptb-try-*"), *ROOT.glob(".testbed/.pptb-try-*")]

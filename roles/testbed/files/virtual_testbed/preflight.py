@@ -34,7 +34,12 @@ def check(settings: Settings) -> None:
     """Raise TestbedError for wrong settings or missing programs."""
     if not 0 <= settings.id <= 255:
         raise TestbedError(f"testbed_id is {settings.id}: choose a number from 0 to 255")
-    if missing := missing_packages(settings.wan):
+    check_programs(settings.wan)
+
+
+def check_programs(link: str) -> None:
+    """Raise TestbedError, with the packages to install; `scripts/where` asks this too."""
+    if missing := missing_packages(link):
         raise TestbedError(f"programs are missing: run apt install {' '.join(missing)}")
 
 
