@@ -30,8 +30,10 @@ TOGETHER := $(MAKE) --no-print-directory --jobs=3
 # Tests run side by side; what measures the virtual hosts runs alone, after them.
 BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=4
 # Whole sweeps, kills and waits for deadlines: most of the clock, and not of every change's concern.
-SLOW := processes kills benchmarks relay finetune/test_resume.py runtime/test_soak.py \
-	wire/test_admission.py wire/test_faults.py wire/test_from_another_host.py wire/test_live_faults.py
+SLOW := processes kills benchmarks relay finetune/test_resume.py \
+	$(patsubst %,runtime/test_%.py,empty_stage finetuned rpc soak throttling tls) \
+	$(patsubst %,wire/test_%.py,admission faults from_another_host live_faults) \
+	$(patsubst %,playbooks/test_%.py,first_report netem_role)
 SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; case $$? in \
 	0) $(BIN)/pytest -m testbed && exit $$beside;; \
 	3) echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside;; \

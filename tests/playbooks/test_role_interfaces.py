@@ -25,7 +25,9 @@ def options(role: Path) -> dict[str, Any]:
 
 def test_every_role_has_a_specification() -> None:
     folder = Path(__file__).resolve().parents[2] / "roles"
-    assert [role.name for role in ROLES] == sorted(path.name for path in folder.iterdir())
+    assert [role.name for role in ROLES] == sorted(
+        path.name for path in folder.iterdir() if path.is_dir()
+    )
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
