@@ -23,8 +23,8 @@ def rtt_ms(testbed: Testbed, source: str, number: int) -> float:
 
 
 def test_a_second_run_finds_nothing_to_do(testbed: Testbed) -> None:
+    testbed.play()  # makes hosts anew whose environments deprovision.yml has taken away
     before = testbed.root_process
-    testbed.play()  # makes the hosts' environments anew where deprovision.yml has taken them
     assert "changed=0" in testbed.play()
     assert "answer over SSH" in testbed.play("testbed_state=verify")
     assert testbed.root_process == before
