@@ -1,4 +1,4 @@
-"""What each subcommand of `paretopipe` does with its options; each returns its exit status.
+"""The work of each subcommand of `paretopipe`: options in, exit status out.
 
 Imports are local: a command loads only what it needs, and a relay has to start in no time.
 """

@@ -47,7 +47,7 @@ class TlsSocket(socket.socket):
         return (self.tls.cipher() or ("",))[0]
 
     def waiting(self) -> bool:
-        """Whether bytes are here that the descriptor does not tell of."""
+        """Tell whether bytes have arrived that the descriptor does not show."""
         return self._arrived.pending > 0 or self.tls.pending() > 0
 
     # -- handshake --------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class StageOrder:
 
     @property
     def is_entry(self) -> bool:
-        """Whether the orchestrator's requests come here."""
+        """Tell whether the orchestrator's requests come here."""
         return self.stage == (HUB if self.backend == "rpc_hub" else 0)
 
     def link_digest(self, *, after: bool) -> str:

@@ -206,7 +206,7 @@ def explain(error: BaseException, doing: str) -> ParetoPipeError:
 
 
 def _ends(link: Channel) -> bool:
-    """Whether the run has ended, and not the peer."""
+    """Tell the end of the run from the loss of the peer."""
     try:
         return link.receive_header(CHAIN_TIMEOUT_S).type is FrameType.END
     except ParetoPipeError:

@@ -26,7 +26,7 @@ class Device(Protocol):
 
     @property
     def pinned(self) -> bool:
-        """Whether waiting tensors are to lie in page-locked memory."""
+        """Page-locked memory for waiting tensors."""
 
     @property
     def facts(self) -> dict[str, Any]:

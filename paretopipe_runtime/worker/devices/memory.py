@@ -56,5 +56,5 @@ def check_form(tensor: torch.Tensor, promised: Tensor, batch_id: int) -> None:
 
 
 def shares_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors share storage, as view and base."""
+    """Tell whether two tensors share storage, as view and base."""
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

@@ -80,7 +80,7 @@ def _colour(place: int) -> int:
 
 
 def _wide(values: Sequence[float]) -> bool:
-    """Whether only a logarithmic axis shows each model's front."""
+    """Tell whether only a logarithmic axis shows each model's front."""
     return max(values) > 5 * min(values)
 
 

@@ -53,7 +53,7 @@ def bounds(path: Path) -> tuple[float, float, float, float]:
 
 
 def alike(one: Path, other: Path) -> bool:
-    """Whether two paths are equal to within 0.02 points."""
+    """Tell whether two paths are equal to within 0.02 points."""
     return [step.command for step in one] == [step.command for step in other] and all(
         abs(a - b) < 0.02
         for ours, theirs in zip(one, other, strict=True)

@@ -228,7 +228,7 @@ def _short(key: str, value: str) -> str:
 
 
 def _inside(path: Path, clip: ET.Element) -> bool:
-    """Whether a path stays inside a clip rectangle, to within half a point."""
+    """Tell whether a path stays inside a clip rectangle, to within half a point."""
     rect = next((part for part in clip if part.tag.endswith("rect")), None)
     if rect is None:
         return False
