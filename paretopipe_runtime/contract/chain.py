@@ -1,4 +1,4 @@
-"""The hosts of a plan and the network between them."""
+"""The hosts of a plan and the network of every hop."""
 
 from __future__ import annotations
 
@@ -54,9 +54,8 @@ class Relay:
 
 @dataclass(frozen=True)
 class Network:
-    """A scenario: the link's settings and measured properties."""
+    """One hop's network: as set, and as measured; unshaped without either."""
 
-    scenario: str = ""
     netem: dict[str, Any] | None = None
     measured: dict[str, Any] | None = None
 
@@ -101,14 +100,33 @@ class Network:
 class Chain:
     """Workers in order; every tensor passes through `hub` if there is one.
 
-    `variant` has the factors common to all hosts.
+    `networks` has one entry per hop, `variant` the factors common to all hosts.
     """
 
     workers: tuple[Worker, ...]
     variant: Variant
     hub: Worker | None = None
-    network: Network = Network()
+    scenario: str = ""
+    networks: tuple[Network, ...] = (Network(),)
     relay: Relay | None = None
+
+    @property
+    def shaped(self) -> Network:
+        """The first hop's network, the one that a scenario sets."""
+        return self.networks[0]
+
+    @property
+    def rtt_s(self) -> float:
+        """The round-trip time over all hops."""
+        return sum(network.rtt_s for network in self.networks)
+
+    def transfers_s(self, hop_bytes: Sequence[int]) -> list[float]:
+        """Return each hop's seconds at its asked rate; the last returns the predictions.
+
+        They reach the first host as its scenario allows at worst, in both directions.
+        """
+        passed = (*self.networks[: len(hop_bytes) - 1], self.shaped)
+        return [on.transfer_s(nbytes) for on, nbytes in zip(passed, hop_bytes, strict=True)]
 
     @property
     def backend(self) -> str:
@@ -146,10 +164,9 @@ def read_chain(document: dict[str, Any]) -> Chain:
         check_device(variant["engine"], worker.device, worker.host)
     hub = _worker(document["hub"], variant) if variant["backend"] == "rpc_hub" else None
     scenario = document["scenario"]
-    network = Network(
-        scenario["name"], scenario.get("netem") or None, scenario.get("measured") or None
-    )
-    return Chain(workers, variant, hub, network, _relay(document, workers))
+    shaped = Network(scenario.get("netem") or None, scenario.get("measured") or None)
+    networks = (shaped, *(Network() for _ in workers[2:]))  # a scenario sets the first hop's only
+    return Chain(workers, variant, hub, scenario["name"], networks, _relay(document, workers))
 
 
 def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | None:

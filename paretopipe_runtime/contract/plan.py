@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract import weights as published
-from paretopipe_runtime.contract.chain import Chain, Network, read_chain
+from paretopipe_runtime.contract.chain import Chain, read_chain
 from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
 from paretopipe_runtime.contract.models import model_info
@@ -78,10 +78,6 @@ class Plan:
     refine: float | None
     seed: int
 
-    @property
-    def network(self) -> Network:
-        return self.chain.network
-
 
 def read_plan(document: dict[str, Any]) -> Plan:
     """Read and check a plan.
@@ -108,7 +104,7 @@ def _read(document: dict[str, Any]) -> Plan:
     workload, chain = read_workload(document), read_chain(document)
     blocks = model_info(workload.model).blocks
     if document["splits"] == "all":
-        splits = all_splits(blocks)
+        splits = all_splits(blocks, len(chain.workers))
     else:
         splits = list(map(_cuts, document["splits"]))
     if not splits:

@@ -36,12 +36,12 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
 
 def _see_reached(plan: Plan) -> None:
     """Require a relay for emulated processes on a shaped network, and only for these."""
-    relay, scenario = plan.chain.relay, plan.network.scenario
-    relayed = bool(plan.chain.variant["emulation"] and plan.network.netem)
+    chain, relay = plan.chain, plan.chain.relay
+    relayed = bool(chain.variant["emulation"] and chain.shaped.netem)
     if relayed != bool(relay):
         raise ParetoPipeError(
             "E_PLAN",
-            f"the plan names {'a' if relay else 'no'} relay, and its scenario {scenario} "
+            f"the plan names {'a' if relay else 'no'} relay, and its scenario {chain.scenario} "
             f"is {'one' if relayed else 'none'} that a relay shapes — playbooks/measure.yml starts "
             "it for those, and names it",
         )
@@ -56,7 +56,7 @@ def _work(
     def about(run: Run) -> dict[str, Any]:
         weights = plan.workload.weights
         known = {"weights": weights.facts()} if weights else {}
-        return {"order": run.order, "network": plan.network.facts, **known}
+        return {"order": run.order, "network": plan.chain.shaped.facts, **known}
 
     def enlarged(records: Sequence[Record]) -> Work | None:
         if plan.refine is None:
@@ -76,7 +76,7 @@ def _work(
         measure=measure,
         about=about,
         estimate_s=estimate_s,
-        shaped=plan.network.netem is not None,
+        shaped=plan.chain.shaped.netem is not None,
         repeats=plan.repeats,
         drift_limit=plan.drift_limit if plan.sentinel else 0.0,
         more=enlarged,

@@ -34,7 +34,7 @@ def launched(
         For any failure, here or in a stage.
     """
     workers = [chain.at(order.stage) for order in orders]
-    with explained(workers, orders[0].run_id, keys, chain.network.rtt_s) as boots:
+    with explained(workers, orders[0].run_id, keys, chain.rtt_s) as boots:
         pipeline = launch(orders, chain, keys, boots)
         try:
             yield Driver(pipeline, expected, deadlines)

@@ -130,10 +130,9 @@ def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, flo
         whole_s[worker.host] * sum(prepared.work[first:end])
         for worker, (first, end) in zip(run.workers, ranges, strict=True)
     ]
-    # Only the first hop is shaped; predictions are small in any case.
-    transfer_s = plan.network.transfer_s(prepared.hop_bytes(run.cuts)[0]) if run.cuts else 0.0
-    one_s = sum(compute_s) + transfer_s + plan.network.rtt_s
-    pace_s = max(*compute_s, transfer_s)
+    transfers_s = plan.chain.transfers_s(prepared.hop_bytes(run.cuts))[:-1]  # predictions are small
+    one_s = sum(compute_s) + sum(transfers_s) + plan.chain.rtt_s
+    pace_s = max(compute_s + transfers_s)
     alone = run.warmup_batches + run.latency_batches + 1
     return launch_s(plan.chain) + alone * one_s + (run.throughput_batches - 1) * pace_s
 

@@ -39,8 +39,8 @@ class Deadlines:
     @classmethod
     def of(cls, chain: Chain, hop_bytes: list[int], window: int = 1) -> Deadlines:
         """Allow 5 s + 4 round trips + twice the transfer; a batch may wait behind a full window."""
-        rate = chain.network.rate_mbit or UNKNOWN_RATE_MBIT
-        fixed = 5 + 4 * chain.network.rtt_s
+        rate = min(network.rate_mbit or UNKNOWN_RATE_MBIT for network in chain.networks)
+        fixed = 5 + 4 * chain.rtt_s
         io_s = fixed + 2 * max(hop_bytes) * 8e-6 / rate
         all_hops = sum(hop_bytes) * (2 if chain.hub else 1)
         batch_s = COMPUTE_ALLOWANCE_S + fixed + 2 * window * all_hops * 8e-6 / rate
@@ -84,7 +84,7 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
     def start(order: StageOrder) -> dict[str, Any]:
         worker = chain.at(order.stage)
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
-        timeout = CONNECT_S + 4 * chain.network.rtt_s
+        timeout = CONNECT_S + 4 * chain.rtt_s
         channel, agent = open_channel(
             *(worker.host, (worker.address, worker.port), keys, hello),
             transport=worker.transport,
@@ -127,7 +127,7 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
 def launch_s(chain: Chain) -> float:
     """Return the estimated seconds of a launch, mostly round trips."""
     round_trips = LAUNCH_ROUND_TRIPS[chain.backend] + TLS_ROUND_TRIPS * (chain.transport == "tls")
-    return LAUNCH_S + round_trips * chain.network.rtt_s
+    return LAUNCH_S + round_trips * chain.rtt_s
 
 
 class Driver:

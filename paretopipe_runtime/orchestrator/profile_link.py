@@ -56,8 +56,8 @@ def work_of(document: dict[str, Any]) -> Work:
                 *(chain.variant, [worker.variant for worker in chain.workers], len(chain.workers)),
                 only=lambda factor: factor.moves,
             ),
-            "scenario": chain.network.scenario,
-            "netem": chain.network.netem,
+            "scenario": chain.scenario,
+            "netem": chain.shaped.netem,
             "repeat": repeat,
             "payload_bytes": payloads,
             "warmup_batches": warmup,
@@ -74,10 +74,10 @@ def work_of(document: dict[str, Any]) -> Work:
     runs = [run(repeat) for repeat in range(1, int(document["repeats"]) + 1)]
     alone = warmup + batches
     transfers_s = [
-        nbytes * 8e-6 / (chain.network.rate_mbit or GUESSED_RATE_MBIT) for nbytes in payloads
+        nbytes * 8e-6 / (chain.shaped.rate_mbit or GUESSED_RATE_MBIT) for nbytes in payloads
     ]
     guess_s = sum(
-        launch_s(chain) + alone * (transfer_s + chain.network.rtt_s) + batches * transfer_s
+        launch_s(chain) + alone * (transfer_s + chain.rtt_s) + batches * transfer_s
         for transfer_s in transfers_s
     )
     return Work(
@@ -85,7 +85,7 @@ def work_of(document: dict[str, Any]) -> Work:
         document=document,
         runs=runs,
         measure=measure,
-        about=lambda _: {"network": chain.network.facts},
+        about=lambda _: {"network": chain.shaped.facts},
         estimate_s={"link": guess_s},
     )
 

@@ -227,11 +227,13 @@ def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
 
 
 def _exceeds_wire(plan: Plan, record: dict[str, Any]) -> bool:
-    """Tell whether the first hop, the shaped one, was faster than its link allows."""
+    """Tell whether batches passed a hop faster than its link allows."""
+    hops = list(zip(plan.chain.networks, record["hops"], strict=False))
     if len(record["stages"]) < 2:
         return False
-    if min(record["latency"]["batch_s"]) * WIRE_SLACK < plan.network.least_delay_s:
+    least_delay_s = sum(network.least_delay_s for network, _ in hops)
+    if min(record["latency"]["batch_s"]) * WIRE_SLACK < least_delay_s:
         return True
     batches = len(record["throughput"]["completion_s"])
-    least_s = plan.network.transfer_s(record["hops"][0]["bytes_per_batch"]) * batches
+    least_s = batches * max(network.transfer_s(hop["bytes_per_batch"]) for network, hop in hops)
     return bool(record["throughput"]["completion_s"][-1] * WIRE_SLACK < least_s)

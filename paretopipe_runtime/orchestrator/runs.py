@@ -169,7 +169,7 @@ def run_of(
     """Return a split's run; slow links get fewer batches."""
     chain, phases = plan.chain, plan.phases
     workers = chain.workers[: len(cuts) + 1]
-    transfer_s = max(map(chain.network.transfer_s, hop_bytes(cuts)))
+    transfer_s = max(chain.transfers_s(hop_bytes(cuts)))
     affordable = TRANSFER_BUDGET_S / transfer_s if transfer_s else float("inf")
     warmup = max(1, int(min(phases.warmup, affordable)))
     latency = max(min(2, phases.latency), int(min(phases.latency, affordable)))
@@ -180,8 +180,8 @@ def run_of(
         **in_key(chain.variant, [worker.variant for worker in chain.workers], len(workers)),
         "pairing": plan.pairing,
         "hosts": [worker.host for worker in workers],
-        "scenario": chain.network.scenario,
-        "netem": chain.network.netem,
+        "scenario": chain.scenario,
+        "netem": chain.shaped.netem,
         "cuts": list(cuts),
         "split": f"all on {workers[-1].host}" if role == "end_point" else split_name(cuts),
         "repeat": repeat,

@@ -218,17 +218,30 @@ def test_more_than_there_is_already_adds_nothing() -> None:
 def test_both_ways_delay_a_round_trip_twice() -> None:
     netem = {"delay": "100ms", "jitter": "0ms", "direction": "symmetric"}
     plan = read_plan(document(scenario={"name": "far", "netem": netem, "measured": None}))
-    assert plan.network.rtt_s == pytest.approx(0.2)
-    assert plan.network.least_delay_s == pytest.approx(0.1)
+    assert plan.chain.rtt_s == pytest.approx(0.2)
+    assert plan.chain.shaped.least_delay_s == pytest.approx(0.1)
     netem["jitter"] = "5ms"
-    assert plan.network.least_delay_s == 0
+    assert plan.chain.shaped.least_delay_s == 0
+
+
+def test_three_hosts_have_every_pair_of_cuts_and_a_network_a_hop() -> None:
+    chain = [*document()["workers"], {"host": "server", "address": "192.0.2.10", "port": 47470}]
+    slow = {"name": "slow", "netem": {"delay": "20ms", "rate": "8mbit"}, "measured": None}
+    plan = read_plan(document(workers=chain, scenario=slow))
+    assert len(plan.splits) == len(set(plan.splits)) == 19 * 20 / 2
+    assert [network.asked_rate_mbit for network in plan.chain.networks] == [8, None]
+    assert plan.chain.rtt_s == pytest.approx(0.02)
+    # The second hop is as fast as it is; predictions return by the first host's network.
+    first, second, back = plan.chain.transfers_s([1_000_000, 1_000_000, 1_000])
+    assert (second, back) == (0, pytest.approx(first / 1000))
+    assert first == pytest.approx(1.0, rel=0.1)
 
 
 def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
     wan = {"name": "wan", "netem": {"delay": "200ms", "rate": "5mbit"}, "measured": None}
     plan = read_plan(document(model="vgg16", scenario=wan, splits=[[1], [14], [38]]))
-    assert plan.network.rtt_s == plan.network.least_delay_s == pytest.approx(0.2)
-    assert plan.network.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
+    assert plan.chain.shaped.rtt_s == plan.chain.shaped.least_delay_s == pytest.approx(0.2)
+    assert plan.chain.shaped.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
     sizes = {(1,): [102_760_448, 320], (14,): [25_690_112, 320], (38,): [131_072, 320]}
     first, middle, last = sorted(expand(plan, sizes.__getitem__)[:3], key=lambda run: run.cuts)
     assert (first.warmup_batches, first.latency_batches, first.throughput_batches) == (1, 2, 6)

@@ -107,7 +107,7 @@ class Laboratory:
             "started_at": started,
             "cell_id": plan.cell_id,
             "factors": run.factors,
-            "network": plan.network.facts,
+            "network": plan.chain.shaped.facts,
             "message": "",
         }
         self._records.append({**head, **seen})
