@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ from paretopipe_runtime.contract.factors import (
 from paretopipe_runtime.errors import ParetoPipeError
 
 Address = tuple[str, int]
+#: Different inputs of a run, used in turn. A batch mistaken for another is seen unless they lie a
+#: multiple of this apart: a prime that divides neither a window nor a number of buffers (2; 3 on a
+#: GPU).
+INPUT_BATCHES = 5
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,10 @@ class Network:
         """The round-trip time as measured, else as asked, else 0."""
         if self.measured and self.measured.get("rtt_ms"):
             return float(self.measured["rtt_ms"]) / 1000
+        return self.asked_rtt_s
+
+    @property
+    def asked_rtt_s(self) -> float:
         return self.asked_delay_s * (2 if (self.netem or {}).get("direction") == "symmetric" else 1)
 
     def transfer_s(self, nbytes: int) -> float:
@@ -127,6 +136,19 @@ class Chain:
         """
         passed = (*self.networks[: len(hop_bytes) - 1], self.shaped)
         return [on.transfer_s(nbytes) for on, nbytes in zip(passed, hop_bytes, strict=True)]
+
+    def window(self, least: int, hop_bytes: Sequence[int]) -> int:
+        """Return the batches in flight that keep a split's slowest hop busy, `least` or more.
+
+        One at each stage and hop, and those that the delay holds on a link with a rate. An unsplit
+        model has no hop to keep busy.
+        """
+        stations = 2 * len(hop_bytes) - 1
+        pace_s = max(self.transfers_s(hop_bytes)[:-1], default=0.0)
+        delay_s = sum(network.asked_rtt_s for network in self.networks)
+        needed = max(least, stations + math.ceil(delay_s / pace_s) if pace_s else 0)
+        # With a multiple, the answer of a window before would pass for the right one.
+        return needed + (needed % INPUT_BATCHES == 0)
 
     @property
     def backend(self) -> str:

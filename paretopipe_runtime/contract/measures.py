@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 #: Part of a record with one value of the figure.
 Of = Literal["run", "stage", "hop"]
-#: Form in a record: ``first``, ``last`` and ``median`` reduce a list; ``signed`` may be negative.
-Kind = Literal["text", "first", "last", "flag", "number", "signed", "median", "signed median"]
+#: Form in a record: ``first``, ``last`` and ``median`` reduce a list; ``signed`` may be negative;
+#: ``rate`` is `sustained_img_s` of a saturated phase.
+Kind = Literal[
+    "text", "first", "last", "flag", "number", "signed", "median", "signed median", "rate"
+]
 #: Rounding in tables.
 Digits = Literal["range", "significant", "whole"]
 
@@ -58,15 +62,16 @@ FIGURES = (
         digits="range",
     ),
     Figure(
-        *("run", "throughput_img_s", "throughput", "images/s", "signed", ("throughput", "img_s")),
+        *("run", "throughput_img_s", "throughput", "images/s", "rate", ("throughput",)),
         heading="Throughput",
         digits="range",
     ),
     Figure(
-        *("run", "throughput_steady_img_s", "throughput between completions", "images/s"),
-        path=("throughput", "steady_img_s"),
-        heading="Between completions",
+        *("run", "throughput_with_filling_img_s", "throughput with filling", "images/s"),
+        path=("throughput", "img_s"),
+        heading="With filling",
     ),
+    Figure("run", "window", path=("throughput", "window")),
     Figure("stage", "host", kind="text"),
     Figure("stage", "device", kind="text", of_worker=True),
     Figure("stage", "first_block", kind="first", path=("block_names",)),
@@ -118,6 +123,43 @@ FIGURES = (
 _BY_NAME = {figure.name: figure for figure in FIGURES}
 #: Names copied from a worker's report into its stage's record.
 REPORTED = tuple(figure.name for figure in FIGURES if figure.of_worker)
+
+
+def pace_s(completion_s: Sequence[float], window: int) -> float:
+    """Return the seconds between completions of a full pipeline.
+
+    They repeat with the window: evenly, if it covers the delay, in groups otherwise. So they are
+    taken a whole number of windows apart, in all such pairs. Filling and emptying the pipeline,
+    which differ by split, do not count.
+
+    Raises
+    ------
+    ValueError
+        Unless completions increase.
+    """
+    lag = (len(completion_s) - 1) // window * window or len(completion_s) - 1
+    if not lag:
+        return completion_s[0]
+    pairs = list(zip(completion_s, completion_s[lag:], strict=False))
+    apart_s = sum(after - before for before, after in pairs)
+    if not apart_s > 0:
+        raise ValueError("completion_s does not increase")
+    return apart_s / (lag * len(pairs))
+
+
+def sustained_img_s(throughput: Mapping[str, Any]) -> float:
+    """Return a record's images per second of a full pipeline, for older records from completions.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        For a malformed part.
+    """
+    if "sustained_img_s" in throughput:
+        return float(throughput["sustained_img_s"])
+    done = throughput["completion_s"]
+    images = throughput["img_s"] * done[-1] / len(done)  # of a batch
+    return float(images / pace_s(done, throughput["window"]))
 
 
 def named(name: str) -> Figure:

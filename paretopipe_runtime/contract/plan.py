@@ -46,12 +46,16 @@ class Workload:
 
 @dataclass(frozen=True)
 class Phases:
-    """Batches per phase, and the number in flight in the last."""
+    """Batches per phase, and how many are in flight in the last.
+
+    At least `window`; with `saturate` as many as keep the slowest hop busy (`Chain.window`).
+    """
 
     warmup: int
     latency: int
     throughput: int
     window: int
+    saturate: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ def _read(document: dict[str, Any]) -> Plan:
             latency=_count(document, "latency_batches"),
             throughput=_count(document, "throughput_batches"),
             window=_count(document, "window"),
+            saturate=bool(document.get("saturate", False)),  # older plans have one for all splits
         ),
         splits=tuple(dict.fromkeys(splits)),
         repeats=_count(document, "repeats"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import log
 from typing import Any
 
+from paretopipe_runtime.contract.measures import sustained_img_s
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging import model
@@ -52,7 +53,7 @@ def counted(
     for key, record in latest.items():
         cuts, repeat = tuple(record["factors"]["cuts"]), record["factors"]["repeat"]
         if key == run_of(plan, hop_bytes, cuts, repeat).key:
-            seen = record["latency"]["median_s"], record["throughput"]["img_s"]
+            seen = record["latency"]["median_s"], sustained_img_s(record["throughput"])
             found[cuts].append(model.Run(repeat, tuple(map(log, seen))))
     return found
 

@@ -51,8 +51,8 @@ def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> 
     ParetoPipeError
         As `launched`.
     """
-    chain, workload, window = plan.chain, plan.workload, plan.phases.window
-    deadlines = Deadlines.of(chain, prepared.hop_bytes(run.cuts), window)
+    chain, workload = plan.chain, plan.workload
+    deadlines = Deadlines.of(chain, prepared.hop_bytes(run.cuts), run.window)
     parts = parts_of(prepared, run.cuts)
     orders = orders_of(chain, parts, run_id, deadlines, workload, prepared.manifest)
     tolerance = ENGINES[workload.engine].tolerance
@@ -64,7 +64,7 @@ def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> 
         warm = time.perf_counter()
         phases["latency"] = driver.one_in_flight(run.latency_batches)
         timed = time.perf_counter()
-        phases["throughput"] = driver.saturated(run.throughput_batches, window)
+        phases["throughput"] = driver.saturated(run.throughput_batches, run.window)
         saturated = time.perf_counter()
         reports = driver.finish()
         proof = driver.proof()

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paretopipe_runtime.contract.chain import Chain
+from paretopipe_runtime.contract.chain import INPUT_BATCHES, Chain
 from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.splits import Cuts, stage_ranges
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
-from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED, Prepared
+from paretopipe_runtime.orchestrator.prepared import INPUT_SEED, Prepared
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.order import HUB, StageOrder
 

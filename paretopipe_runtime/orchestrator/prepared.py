@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.chain import INPUT_BATCHES
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import write_json
 from paretopipe_runtime.wire.frames import Tensor
 
-INPUT_BATCHES = 2
 INPUT_SEED = 0
 
 

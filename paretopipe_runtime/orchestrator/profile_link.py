@@ -6,12 +6,13 @@ import time
 from typing import Any
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.contract.chain import Chain, read_chain
+from paretopipe_runtime.contract.chain import INPUT_BATCHES, Chain, read_chain
 from paretopipe_runtime.contract.factors import in_key
+from paretopipe_runtime.contract.measures import pace_s
 from paretopipe_runtime.orchestrator.drive import launched
 from paretopipe_runtime.orchestrator.orders import NOTHING, Part, orders_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected, launch_s
-from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
+from paretopipe_runtime.orchestrator.prepared import INPUT_SEED
 from paretopipe_runtime.orchestrator.record import (
     hosts_of,
     security,
@@ -65,7 +66,7 @@ def work_of(document: dict[str, Any]) -> Work:
             "window": window,
             **({"hub": chain.hub.host} if chain.hub else {}),
         }
-        return Run((), chain.workers, repeat, 0, warmup, batches, batches, factors)
+        return Run((), chain.workers, repeat, 0, warmup, batches, batches, factors, window=window)
 
     def measure(run: Run, keys: Keys, run_id: str) -> dict[str, Any]:
         order = shuffled(seed, cell_id, run.repeat, payloads)
@@ -113,8 +114,7 @@ def _measure(chain: Chain, run: Run, order: list[int], keys: Keys, run_id: str) 
 
 def _move(chain: Chain, run: Run, nbytes: int, keys: Keys, run_id: str) -> dict[str, Any]:
     payload = Tensor((1, nbytes // FLOAT_NBYTES), "float32", nbytes)
-    window = run.factors["window"]
-    deadlines = Deadlines.of(chain, [nbytes] * len(chain.workers), window)
+    deadlines = Deadlines.of(chain, [nbytes] * len(chain.workers), run.window)
     numbers = golden.random_batches(payload.shape, INPUT_BATCHES, INPUT_SEED)
     expected = Expected(ANSWER, tuple(batch[:, :1] for batch in numbers), tolerance=0.0)
     parts = [Part(0, 0, payload, payload)] * (len(chain.workers) - 1)
@@ -123,17 +123,16 @@ def _move(chain: Chain, run: Run, nbytes: int, keys: Keys, run_id: str) -> dict[
     with launched(orders, chain, keys, expected, deadlines) as driver:
         driver.one_in_flight(run.warmup_batches)
         alone = driver.one_in_flight(run.latency_batches)
-        full = driver.saturated(run.throughput_batches, window)
+        full = driver.saturated(run.throughput_batches, run.window)
         reports = driver.finish()
         proof = driver.proof()
     batches = run.warmup_batches + run.latency_batches + run.throughput_batches
     moved = [report["payload_sent"] for report in reports[:-1]]
     moved += [report["payload_received"] for report in reports[1:]]
-    completions = full["completion_s"]
     hosts = hosts_of(chain.workers, driver.ready, reports)
     return {
         "latency_s": alone["batch_s"],
-        "pace_s": (completions[-1] - completions[0]) / (len(completions) - 1),
+        "pace_s": pace_s(full["completion_s"], run.window),
         "cpu_s": [report["cpu_s"] / batches for report in reports],  # of each stage's process
         "checks": {
             **unproved(proof, expected.tolerance, batches),

@@ -152,4 +152,4 @@ class Progress:
 def _figures(row: dict[str, Any]) -> str:
     if row["kind"] != "run":
         return ""
-    return f"{row['latency']['median_s']:.3f} s {row['throughput']['img_s']:.1f} img/s"
+    return f"{row['latency']['median_s']:.3f} s {row['throughput']['sustained_img_s']:.1f} img/s"

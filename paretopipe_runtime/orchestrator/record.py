@@ -12,7 +12,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.chain import Chain, Worker
 from paretopipe_runtime.contract.factors import ENGINES
-from paretopipe_runtime.contract.measures import REPORTED
+from paretopipe_runtime.contract.measures import REPORTED, pace_s
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import stage_ranges
@@ -116,16 +116,10 @@ def security(chain: Chain) -> str:
 
 
 def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
-    """Return images per second, bounded from both sides.
-
-    `img_s`, from first start to last completion, pays for filling the pipeline. `steady_img_s`,
-    between completions, is nearer the truth if they come evenly, too high if they bunch.
-    """
-    completions = phase["completion_s"]
-    images = plan.workload.batch_size * len(completions)
-    between = completions[-1] - completions[0]
-    steady = plan.workload.batch_size * (len(completions) - 1) / between if between > 0 else None
-    return {**phase, "img_s": images / completions[-1], "steady_img_s": steady}
+    """Add images per second: `img_s` pays for filling the pipeline, `sustained_img_s` does not."""
+    batch, done = plan.workload.batch_size, phase["completion_s"]
+    sustained = batch / pace_s(done, phase["window"])
+    return {**phase, "img_s": batch * len(done) / done[-1], "sustained_img_s": sustained}
 
 
 def _by_phase(values: list[tuple[int, float]], phase_of: list[str]) -> dict[str, list[float]]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paretopipe_runtime.contract.measures import sustained_img_s
 from paretopipe_runtime.orchestrator.runs import Run
 
 #: Limit of drift, in robust standard deviations of the difference between two runs of one split.
@@ -113,7 +114,7 @@ class Log:
         if record["status"] == "ok":
             measured = None  # a profile's record has neither
             if "latency" in record:
-                measured = record["latency"]["median_s"], record["throughput"]["img_s"]
+                measured = record["latency"]["median_s"], sustained_img_s(record["throughput"])
             self._valid[key, round_pass] = (self._seen, measured)
 
     def round_pass(self, round_: Round) -> int:

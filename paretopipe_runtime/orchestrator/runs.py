@@ -45,6 +45,7 @@ class Run:
     throughput_batches: int
     factors: dict[str, Any]
     role: Role = "split"
+    window: int = 1
 
     @property
     def split(self) -> str:
@@ -166,15 +167,17 @@ def run_of(
     order: int = 0,
     role: Role = "split",
 ) -> Run:
-    """Return a split's run; slow links get fewer batches."""
+    """Return a split's run; slow links get fewer batches, long ones more in flight."""
     chain, phases = plan.chain, plan.phases
     workers = chain.workers[: len(cuts) + 1]
+    window = chain.window(phases.window, hop_bytes(cuts)) if phases.saturate else phases.window
     transfer_s = max(chain.transfers_s(hop_bytes(cuts)))
     affordable = TRANSFER_BUDGET_S / transfer_s if transfer_s else float("inf")
     warmup = max(1, int(min(phases.warmup, affordable)))
     latency = max(min(2, phases.latency), int(min(phases.latency, affordable)))
-    least = min(phases.window + 2, phases.throughput)
-    throughput = max(least, int(min(phases.throughput, affordable)))
+    # Between completions a window apart, half a phase's worth of them.
+    wanted = max(phases.throughput, window + phases.throughput // 2)
+    throughput = max(min(window + 2, wanted), int(min(wanted, affordable)))
     factors = {
         **plan.workload.factors,
         **in_key(chain.variant, [worker.variant for worker in chain.workers], len(workers)),
@@ -188,7 +191,7 @@ def run_of(
         "warmup_batches": warmup,
         "latency_batches": latency,
         "throughput_batches": throughput,
-        "window": phases.window,
+        "window": window,
         "input": "resident",
     }
     if chain.hub:
@@ -197,4 +200,5 @@ def run_of(
         factors["role"] = role
     elif role != "split":
         factors.update(role="sentinel", sentinel=role)
-    return Run(cuts, workers, repeat, order, warmup, latency, throughput, factors, role)
+    counts = warmup, latency, throughput
+    return Run(cuts, workers, repeat, order, *counts, factors, role, window)

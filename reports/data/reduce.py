@@ -213,6 +213,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "signed": number,
     "median": lambda values: amount(_median(values)),
     "signed median": _median,
+    "rate": lambda phase: measures.sustained_img_s(phase) if phase else None,
 }
 #: On host, first key, other keys, is text, reader.
 _Reading = tuple[bool, str, tuple[str, ...], bool, Callable[[Any], Any]]

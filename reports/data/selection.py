@@ -16,8 +16,8 @@ _PER_RUN = {"cuts", "split", "repeat", "role", "sentinel"}
 # An end point on the first host has no other hosts and no hub.
 _BY_STAGE = ("hosts", *(factor.key for factor in OF_WORKER))
 _PLACES = {*_BY_STAGE, "hub"}
-# Shortened on rate-limited links for splits that send much.
-PHASES = ("warmup_batches", "latency_batches", "throughput_batches")
+# On rate-limited links shorter for splits that send much, with a larger window for others.
+PHASES = ("warmup_batches", "latency_batches", "throughput_batches", "window")
 _WATCH = "sentinel:it watches its round for drift and is no replicate of its split"
 
 

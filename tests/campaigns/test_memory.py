@@ -36,7 +36,7 @@ def peak_mib(
     )
     prepared = prepare(plan.workload, cluster.state_dir)
     deploy(plan.chain.workers[0], prepared.manifest, cluster.state_dir / "weights", cluster.keys)
-    run = Run((), plan.chain.workers, 0, 0, 1, 2, 6, {})
+    run = Run((), plan.chain.workers, 0, 0, 1, 2, 6, {}, window=plan.phases.window)
 
     def fresh() -> int:
         seen = drive(plan, run, prepared, cluster.key, f"memory-{model}-{batch}")

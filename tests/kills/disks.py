@@ -49,7 +49,7 @@ def made_up(_plan: Any, run: Run, *_: Any) -> dict[str, Any]:
         "status": "ok",
         "message": "",
         "latency": {"median_s": 1.0, "batch_s": [filler.random() for _ in range(60)]},
-        "throughput": {"img_s": 1.0},
+        "throughput": {"sustained_img_s": 1.0},
         "wall_s": 0.1,
     }
 

@@ -52,7 +52,7 @@ def row(run: Run, attempt: int, seed: int, cv: float, **changes: Any) -> dict[st
         **{"factors": run.factors, "order": run.order, "wall_s": 1.0, "security": "hmac"},
         "network": {"asked": None, "measured": None},
         "latency": {"median_s": latency_s, "batch_s": [latency_s]},
-        "throughput": {"img_s": img_s, "steady_img_s": img_s},
+        "throughput": {"sustained_img_s": img_s},
         **changes,
     }
 

@@ -53,7 +53,9 @@ class Live:
     def run(self, batches: int = 3) -> tuple[float, dict[str, Any]]:
         """Run across both agents, check outputs, return seconds and result."""
         began = time.monotonic()
-        run = Run((9,), self.plan.chain.workers, 1, 0, 1, 1, batches, {})
+        run = Run(
+            (9,), self.plan.chain.workers, 1, 0, 1, 1, batches, {}, window=self.plan.phases.window
+        )
         seen = drive(self.plan, run, self.prepared, self.cluster.keys, secrets.token_hex(8))
         assert seen["proof"]["argmax_equal"]
         assert seen["proof"]["finite"]

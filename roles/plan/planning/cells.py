@@ -205,6 +205,7 @@ class _Plans:
         return {
             **self._common(model),
             **choice.counts,
+            "saturate": True,
             **stated(OF_CELL, variant),
             "cell_id": ".".join(names),
             "pairing": pairing,

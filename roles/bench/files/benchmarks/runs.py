@@ -175,7 +175,7 @@ def summary(
         "batches": len(completions),
         "makespan_s": round(completions[-1], 6),
         "img_s": round(seen["throughput"]["img_s"], 4),
-        "steady_img_s": seen["throughput"]["steady_img_s"],
+        "steady_img_s": seen["throughput"]["sustained_img_s"],
         "compute_s": compute,
         "hop_bytes": seen["hops"][0]["bytes_per_batch"],
         "launch_s": round(seen["phases_s"]["launch"], 6),

@@ -1,0 +1,57 @@
+"""Faults of the data path, each planted in a real run, which must not count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator import record
+from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from paretopipe_runtime.orchestrator.prepared import prepare
+from paretopipe_runtime.orchestrator.runs import expand
+from tests.runtime import faulty
+from tests.runtime.cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("faulty")
+    for node in ("pi1", "pi2"):
+        (folder / node).mkdir()
+    with Cluster.running(folder, module=faulty.__name__) as made:
+        prepare_cells([document(made)], made.state_dir, made.keys, lambda _: None)
+        yield made
+
+
+def document(cluster: Cluster) -> dict[str, Any]:
+    # More than 1 MiB arrives while the stage computes, and the first stage is far ahead.
+    return cluster.plan(image_px=160, splits=[[1]], repeats=1, throughput_batches=9, window=4)
+
+
+def status(cluster: Cluster, fault: str) -> str:
+    for node in cluster.agents:
+        (cluster.folder / node / faulty.FILE).write_text(fault)
+    plan = read_plan(document(cluster))
+    prepared = prepare(plan.workload, cluster.state_dir)
+    (run,) = expand(plan, prepared.hop_bytes)
+    try:
+        seen = drive(plan, run, prepared, cluster.keys, f"run-{len(fault)}")
+    except ParetoPipeError as error:
+        return error.code
+    return str(record.success(plan, run, prepared, seen)["status"])
+
+
+@pytest.mark.parametrize("fault", ["", *faulty.FAULTS])
+def test_a_run_with_a_fault_in_its_data_path_does_not_count(cluster: Cluster, fault: str) -> None:
+    found = status(cluster, fault)
+    if not fault:
+        assert found == "ok"
+    elif fault.endswith(("twice", "answered")):
+        assert found == "E_ORDER"
+    else:
+        assert found == "invalid:output_mismatch"
