@@ -175,8 +175,9 @@ def run_of(
     affordable = TRANSFER_BUDGET_S / transfer_s if transfer_s else float("inf")
     warmup = max(1, int(min(phases.warmup, affordable)))
     latency = max(min(2, phases.latency), int(min(phases.latency, affordable)))
-    # Between completions a window apart, half a phase's worth of them.
-    wanted = max(phases.throughput, window + phases.throughput // 2)
+    # A larger window needs more, to compare completions a window apart.
+    larger = window > phases.window
+    wanted = max(phases.throughput, window + phases.throughput // 2 if larger else 0)
     throughput = max(min(window + 2, wanted), int(min(wanted, affordable)))
     factors = {
         **plan.workload.factors,

@@ -61,7 +61,11 @@ def again(rows: list[Any], repeats: int) -> dict[str, list[int]]:
         {
             **some[0],
             "latency": {"median_s": statistics.median(r["latency"]["median_s"] for r in some)},
-            "throughput": {"sustained_img_s": statistics.median(r["throughput"]["sustained_img_s"] for r in some)},
+            "throughput": {
+                "sustained_img_s": statistics.median(
+                    r["throughput"]["sustained_img_s"] for r in some
+                )
+            },
         }
         for some in keys.values()
     )
