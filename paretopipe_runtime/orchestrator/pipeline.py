@@ -96,9 +96,13 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
         if abandoned.is_set():  # while this one was connecting
             channel.shut()
         channel.send_message(order.to_message(), timeout=timeout)
-        answer = channel.receive_message(COMPUTE_ALLOWANCE_S)
-        while not answer["ready"]:  # a profile reports every loaded block
-            answer = channel.receive_message(COMPUTE_ALLOWANCE_S)
+        while not (answer := channel.receive_message(COMPUTE_ALLOWANCE_S)).get("ready"):
+            if "ready" not in answer:  # a profile says False for every loaded block
+                raise ParetoPipeError(
+                    "E_ORDER",
+                    f"{worker.host}: a message came that says nothing of being ready — do both "
+                    "ends run the same version? playbooks/provision.yml installs it",
+                )
         return {**answer, "_channel": channel}
 
     try:
@@ -109,12 +113,12 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
                 for future in (future for future in futures if future in done):
                     future.result()
                 ready = [future.result() for future in futures]
-            except ParetoPipeError:
+            except BaseException:  # a fault here, too, must not wait for the others
                 abandoned.set()
                 for channel in channels:  # wakes the other threads, and stages that wait for a peer
                     channel.shut()
                 raise
-    except ParetoPipeError:
+    except BaseException:
         for channel in channels:
             channel.close()
         raise

@@ -43,13 +43,16 @@ class Sender:
         batch_id: int = 0,
         dtype: str | None = None,
         shape: tuple[int, ...] = (),
+        wait_s: float = -1,
     ) -> bool:
         """Send what the kernel takes without waiting; return whether that is all.
 
         If not, any thread may `complete` it. `payload` is not copied and must not change
-        until then.
+        until then. Another thread's frame is waited for, `wait_s` at most if it is not negative.
         """
-        self._sending.acquire()
+        if not self._sending.acquire(timeout=wait_s):
+            doing = f"waiting to send {kind.name}"
+            raise self._deadlines.failure(doing, wait_s, TimeoutError("the frame before it stays"))
         header = self._encode(kind, len(payload), batch_id, dtype, shape)
         if len(payload) > SMALL:
             self._pieces = _pieces(header, memoryview(payload))
@@ -84,8 +87,10 @@ class Sender:
         shape: tuple[int, ...] = (),
         timeout: float,
     ) -> None:
-        """Send one frame; `timeout` is for the whole of it."""
-        if not self.offer(kind, payload, batch_id=batch_id, dtype=dtype, shape=shape):
+        """Send one frame; `timeout` is for the whole of it, and for another thread's before it."""
+        if not self.offer(
+            kind, payload, batch_id=batch_id, dtype=dtype, shape=shape, wait_s=timeout
+        ):
             self.complete(timeout)
 
     def send_message(self, message: dict[str, Any], *, timeout: float) -> None:

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from paretopipe_runtime import environment
 from paretopipe_runtime.errors import ParetoPipeError
@@ -129,7 +129,13 @@ class Agent:
                 self._begin(sock, stage, fingerprint)
                 # Over TLS the stage agrees on it: its keys could not be handed over.
                 descriptors = [sock.fileno(), theirs.fileno()]
-                socket.send_fds(self._fork_server, [json.dumps(request).encode()], descriptors)
+                try:
+                    socket.send_fds(self._fork_server, [json.dumps(request).encode()], descriptors)
+                except OSError as error:
+                    with self._stage_arrived:
+                        del self._ends[stage]  # or every later run would find this one here
+                        self._stage_arrived.notify_all()
+                    self._refuse(sock, fingerprint, _no_stage(self._node.name, error))
             with self._stage_arrived:
                 self._stages[stage] = ours
                 self._stage_arrived.notify_all()
@@ -170,12 +176,18 @@ class Agent:
                     f"{self._node.name} is in the middle of another run ({others()[0]}) — does "
                     "another orchestrator measure on it? Else restart paretopipe-worker there",
                 )
-                with contextlib.closing(self._channel(sock, fingerprint)) as channel:
-                    channel.send_error(busy)
-                raise busy
+                self._refuse(sock, fingerprint, busy)
             for ended in [one for one, end in self._ends.items() if end][:-KNOWN_ENDS]:
                 del self._ends[ended]
             self._ends[stage] = None
+
+    def _refuse(
+        self, sock: socket.socket, fingerprint: str | None, error: ParetoPipeError
+    ) -> NoReturn:
+        """Tell the orchestrator why it gets no stage."""
+        with contextlib.closing(self._channel(sock, fingerprint)) as channel:
+            channel.send_error(error)
+        raise error
 
     def _end(self, channel: Channel, run_id: str) -> None:
         """Kill the run's processes; answer once none is left."""
@@ -208,6 +220,14 @@ class Agent:
         print("E_FORKSERVER: the fork server has died — the agent stops", file=sys.stderr)
         # Every other thread may be blocked in a socket call; systemd restarts the whole agent.
         os._exit(1)
+
+
+def _no_stage(node: str, error: OSError) -> ParetoPipeError:
+    return ParetoPipeError(
+        "E_STAGE",
+        f"{node} cannot start a stage: {error.strerror} — try again, and restart "
+        "paretopipe-worker there if it stays so",
+    )
 
 
 def _stage(hello: dict[str, Any]) -> tuple[str, int]:

@@ -159,3 +159,12 @@ def test_a_frame_that_failed_does_not_keep_the_reason_from_being_sent(
         sender.send(FrameType.BLOB, bytes(64 * 1024 * 1024), timeout=0.1)
     with pytest.raises(ParetoPipeError, match="E_STALL"):
         sender.send_error(ParetoPipeError("E_STAGE", "gone"), timeout=0.1)
+
+
+def test_an_error_waits_no_longer_than_it_may_for_another_thread_s_frame(
+    pair: tuple[Channel, Channel],
+) -> None:
+    sender, _ = pair
+    assert not sender.offer(FrameType.BLOB, bytes(64 * 1024 * 1024))  # nobody completes it
+    with pytest.raises(ParetoPipeError, match=r"E_STALL: .*waiting to send ERROR"):
+        sender.send_error(ParetoPipeError("E_STAGE", "gone"), timeout=0.1)
