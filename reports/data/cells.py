@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from paretopipe_runtime.contract import measures
-from paretopipe_runtime.contract.factors import Variant
+from paretopipe_runtime.contract.factors import BY_HOSTS, Variant
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
 from paretopipe_runtime.contract.splits import dashed, undashed
 from reports.data import plans
-from reports.data.drifts import Drift as Drift
-from reports.data.drifts import drifts
-from reports.data.factors import rank, variant
-from reports.data.groups import OF_RUN, Groups, Key
+from reports.data.groups import OF_RUN, Groups, Key, drifts
+from reports.data.groups import Drift as Drift
 from reports.data.groups import Spread as Spread
-from reports.data.groups import spread as spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name
@@ -122,10 +119,22 @@ class Cell:
 
         return tuple(one for one in OBJECTIVES if one.required or whole(one))
 
+    def ranked(self, splits: Iterable[Split]) -> tuple[Split, ...]:
+        """Return splits, the best first by the first objective."""
+        first = self.objectives[0]
+        return tuple(sorted(splits, key=lambda split: (split.rank(first), split.cuts)))
+
     def best(self, objective: Objective) -> Split:
         """Return the measured split with the best median, ties broken by other objectives."""
         rest = [other for other in self.objectives if other is not objective]
         return min(self.measured, key=lambda split: (split.rank(objective, *rest), split.cuts))
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """A sort key among the cells of a model: defaults first, the paper's pairings first."""
+        variant = (factor.rank(self.variant[factor.key]) for factor in BY_HOSTS)
+        # The unshaped network first, as the reference.
+        return *variant, pairing_rank(self.pairing), self.asked is not None, self.scenario
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -146,14 +155,7 @@ def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) 
         for cell_id in sorted({*proposed, *measured})
     ]
     cells = [replace(cell, drifts=shifts.get(cell.id, ())) for cell in cells]
-    return sorted(cells, key=_rank)
-
-
-def _rank(cell: Cell) -> tuple[Any, ...]:
-    # The unshaped network first, as the reference.
-    conditioned = cell.asked is not None
-    place = (pairing_rank(cell.pairing), conditioned, cell.scenario)
-    return (cell.model, *rank(cell), *place)
+    return sorted(cells, key=lambda cell: (cell.model, *cell.rank))
 
 
 def _cell(
@@ -180,13 +182,13 @@ def _cell(
     return Cell(
         id=cell_id,
         model=model,
-        variant=variant(plan, factors),
+        variant=plans.variant(plan, factors),
         pairing=str(known.get("pairing")),
         hosts=plans.hosts(plan, factors),
         scenario=scenario_name(scenario),
         asked=factors.get("netem", netem),
         settings=factors,
-        unlocked=groups.unlocked(cell_id),
+        unlocked=cell_id in groups.unlocked,
         plan=plan,
         splits=tuple(sorted(splits, key=lambda split: split.cuts)),
         planned=planned,
@@ -217,9 +219,9 @@ def _split(groups: Groups, key: Key) -> Split:
             for k in stages[:-1]
         ),
         phases=groups.phases(key),
-        attempts=groups.attempts(key),
-        invalid=groups.invalid(key),
-        values=groups.values(key),
+        attempts=int(groups.tried.get(key, 0)),
+        invalid=int(groups.bad.get(key, 0)),
+        values=groups.values.get(key, {}),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
@@ -12,7 +12,7 @@ from paretopipe_runtime.contract.lines import Record
 from reports.data import shape
 from reports.data.groups import Spread
 from reports.data.records import Records
-from reports.data.text import amount, clean, is_count, is_name, is_number
+from reports.data.shape import amount, clean, is_count, is_name, is_number
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,15 @@ class Link:
 
 def profiles(records: Records) -> tuple[Profile, ...]:
     """Return every valid profile, by all that computation depends on."""
-    groups: dict[str, list[Record]] = {}
-    for record in records.profiles:
-        groups.setdefault(repr(_setting(record)), []).append(record)
-    found = (
-        _profile(_latest(group, _whole_profile), len(group)) for _, group in sorted(groups.items())
+    return tuple(
+        _profile(runs, attempts)
+        for runs, attempts in _latest(records.profiles, _setting, _whole_profile)
     )
-    return tuple(profile for profile in found if profile)
 
 
 def links(records: Records) -> tuple[Link, ...]:
     """Return every valid link, by hosts, variant and network."""
-    groups: dict[str, list[Record]] = {}
-    for record in records.links:
-        network = record.get("network")
-        asked = network.get("asked") if isinstance(network, dict) else None
-        place = repr((record["factors"].get("hosts"), *_moved(record).values(), asked))
-        groups.setdefault(place, []).append(record)
-    found = (_link(_latest(group, _whole_link)) for _, group in sorted(groups.items()))
-    return tuple(link for link in found if link)
+    return tuple(_link(runs) for runs, _ in _latest(records.links, _place, _whole_link))
 
 
 _SIZES = ("classes", "image_px", "batch_size")
@@ -105,6 +95,12 @@ def _setting(record: Record) -> tuple[Any, ...]:
     factors = record["factors"]
     places = (factors.get("model") or "", factors.get("host") or "")
     return (*places, *_computed(record).values(), *(factors.get(size) or 0 for size in _SIZES))
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    network = record.get("network")
+    asked = network.get("asked") if isinstance(network, dict) else None
+    return record["factors"].get("hosts"), *_moved(record).values(), asked
 
 
 def _computed(record: Record) -> Variant:
@@ -121,17 +117,27 @@ def _variant(record: Record, depends: Callable[[Factor], bool]) -> Variant:
     return Variant({option: clean(value) for option, value in found.items()})
 
 
-def _latest(group: Sequence[Record], whole: Callable[[Record], bool]) -> list[Record]:
-    kept: dict[tuple[str, str], Record] = {}
-    for record in sorted(group, key=lambda record: int(record["attempt"])):
-        if record["status"] == "ok" and whole(record):
-            kept[record["cell_id"], record["run_key"]] = record
-    return [kept[key] for key in sorted(kept)]
+def _latest(
+    records: Sequence[Record],
+    setting: Callable[[Record], tuple[Any, ...]],
+    whole: Callable[[Record], bool],
+) -> list[tuple[list[Record], int]]:
+    """Return the latest valid attempts of each setting that has any, and how many were made."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(repr(setting(record)), []).append(record)
+    found = []
+    for _, group in sorted(groups.items()):
+        kept: dict[tuple[str, str], Record] = {}
+        for record in sorted(group, key=lambda record: int(record["attempt"])):
+            if record["status"] == "ok" and whole(record):
+                kept[record["cell_id"], record["run_key"]] = record
+        if kept:
+            found.append(([kept[key] for key in sorted(kept)], len(group)))
+    return found
 
 
-def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
-    if not runs:
-        return None
+def _profile(runs: Sequence[Record], attempts: int) -> Profile:
     newest = max(runs, key=lambda run: str(run.get("started_at") or ""))
     # Only runs with the newest one's blocks, if the model has changed.
     runs = [run for run in runs if _outline(run) == _outline(newest)]
@@ -145,21 +151,21 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
         image_px=image_px,
         batch_size=batch_size,
         input_bytes=newest["input_bytes"],
-        whole_s=_spread(_median(run.get("whole_s")) for run in runs),
+        whole_s=Spread.of(_median(run.get("whole_s")) for run in runs),
         blocks=tuple(
             _block(known, [run["blocks"][place] for run in runs])
             for place, known in enumerate(newest["blocks"])
         ),
         runs=len(runs),
         attempts=attempts,
-        cpu_percent=_spread(amount(run.get("cpu_percent")) for run in runs),
+        cpu_percent=Spread.of(amount(run.get("cpu_percent")) for run in runs),
     )
 
 
 def _block(known: Record, runs: Sequence[Record]) -> Block:
-    compute_s = _spread(_median(run["compute_s"]) for run in runs)
-    mean_s = _spread(fmean(run["compute_s"]) for run in runs)
-    first_s = _spread(run["first_s"] for run in runs)
+    compute_s = Spread.of(_median(run["compute_s"]) for run in runs)
+    mean_s = Spread.of(fmean(run["compute_s"]) for run in runs)
+    first_s = Spread.of(run["first_s"] for run in runs)
     if compute_s is None or mean_s is None or first_s is None:
         raise ValueError("a block of a valid profile has no time")
     return Block(
@@ -173,14 +179,12 @@ def _block(known: Record, runs: Sequence[Record]) -> Block:
         compute_s=compute_s,
         mean_s=mean_s,
         first_s=first_s,
-        peak_rss_bytes=_spread(amount(run.get("peak_rss_bytes")) for run in runs),
-        rss_before_bytes=_spread(amount(run.get("rss_before_bytes")) for run in runs),
+        peak_rss_bytes=Spread.of(amount(run.get("peak_rss_bytes")) for run in runs),
+        rss_before_bytes=Spread.of(amount(run.get("rss_before_bytes")) for run in runs),
     )
 
 
-def _link(runs: Sequence[Record]) -> Link | None:
-    if not runs:
-        return None
+def _link(runs: Sequence[Record]) -> Link:
     hosts = tuple(clean(host) for host in runs[0]["factors"].get("hosts") or ())
     sizes: dict[int, list[Record]] = {}
     for run in runs:
@@ -188,13 +192,13 @@ def _link(runs: Sequence[Record]) -> Link | None:
             sizes.setdefault(transfer["payload_bytes"], []).append(transfer)
     transfers = []
     for size, group in sorted(sizes.items()):
-        latency_s = _spread(_median(transfer["latency_s"]) for transfer in group)
+        latency_s = Spread.of(_median(transfer["latency_s"]) for transfer in group)
         if latency_s:
-            pace_s = _spread(amount(transfer.get("pace_s")) or None for transfer in group)
+            pace_s = Spread.of(amount(transfer.get("pace_s")) or None for transfer in group)
             transfers.append(Transfer(size, latency_s, pace_s, _cpu(group, len(hosts))))
     network = [(run.get("network") or {}).get("measured") or {} for run in runs]
     rtt, rate = (
-        _spread(amount(measured.get(key)) for measured in network)
+        Spread.of(amount(measured.get(key)) for measured in network)
         for key in ("rtt_ms", "rate_mbit")
     )
     return Link(
@@ -216,7 +220,7 @@ def _cpu(transfers: Sequence[Record], stages: int) -> tuple[Spread, ...]:
         and len(seen) == stages
         and all(amount(seconds) is not None for seconds in seen)
     ]
-    return tuple(spread for stage in zip(*known, strict=True) if (spread := _spread(stage)))
+    return tuple(spread for stage in zip(*known, strict=True) if (spread := Spread.of(stage)))
 
 
 def _whole_profile(record: Record) -> bool:
@@ -276,8 +280,3 @@ def _median(values: Any) -> float | None:
     if not all(is_number(value) and value >= 0 for value in values):
         return None
     return float(median(values))
-
-
-def _spread(values: Iterable[float | None]) -> Spread | None:
-    known = [float(value) for value in values if value is not None]
-    return Spread(float(median(known)), min(known), max(known), len(known)) if known else None

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from paretopipe_runtime.contract.factors import Variant
 from reports import paper
 from reports.data.cells import Cell, Split
-from reports.data.factors import Naming, place_name, rank
+from reports.data.factors import Naming, place_name
 from reports.objectives import OBJECTIVES, Objective
 from reports.page.draw import multiples
 from reports.page.figures import attempts
@@ -21,8 +21,17 @@ from reports.page.sections import models, provenance
 from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
 from reports.page.sheet import Sheet
-from reports.page.tables import Column, Entry, Row, Table, objective_column
-from reports.words import count, listing, number, pairing_name, pairing_rank, slug
+from reports.page.tables import (
+    NOTHING,
+    Column,
+    Entry,
+    Row,
+    Table,
+    by_place,
+    objective_column,
+    plain,
+)
+from reports.words import asked, count, listing, number, pairing_name, slug
 
 
 def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
@@ -63,14 +72,8 @@ def _places(
         for cell in sheet.cells:
             place = cell.variant, cell.pairing, cell.scenario
             found.setdefault(place, {})[sheet.model] = cell
-    return [_place(cells, sheets, files, naming) for cells in sorted(found.values(), key=_rank)]
-
-
-def _rank(cells: Mapping[str, Cell]) -> tuple[Any, ...]:
-    cell = next(iter(cells.values()))
-    # Unshaped network first, as on the models' pages.
-    place = (pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
-    return (*rank(cell), *place)
+    ranked = sorted(found.values(), key=lambda cells: next(iter(cells.values())).rank)
+    return [_place(cells, sheets, files, naming) for cells in ranked]
 
 
 def _place(
@@ -85,7 +88,7 @@ def _place(
     known = {objective for sheet in sheets for objective in sheet.objectives}
     objectives = [objective for objective in OBJECTIVES if objective in known]
     key = slug(f"{place_name(first)}.{first.pairing}")
-    asked = dict.fromkeys(provenance.asked(cell.asked) for cell in cells.values())
+    networks = dict.fromkeys(asked(cell.asked) for cell in cells.values())
     # A model keeps its colour and shape whichever models a chart shows.
     order = {sheet.model: place for place, sheet in enumerate(sheets)}
     return {
@@ -93,7 +96,7 @@ def _place(
         "title": f"{pairing_name(first.pairing)}, {first.scenario}",
         "over": naming.over(first),
         "unlocked": any(cell.unlocked for cell in cells.values()),
-        "asked": "; ".join(asked),
+        "asked": "; ".join(networks),
         "chart": multiples.fronts(
             f"{key}-{first.scenario}",
             [
@@ -134,9 +137,8 @@ def _row(sheet: Sheet, cell: Cell, objectives: Sequence[Objective], file: str) -
     return Row(
         id=f"model-{slug(cell.id)}",
         name=Markup('<a href="{}">{}</a>').format(file, paper.model_name(cell.model)),
-        on_front=False,
         entries=(
-            Entry(f"{parameters:,}", str(parameters)) if parameters else Entry("–", ""),
+            plain(f"{parameters:,}") if parameters else NOTHING,
             *chain.from_iterable(_best(cell, one, file) for one in objectives),
             _split(compromise(cell), file),
             _text(splitting.short(cell, sheet.contests[cell.id])),
@@ -146,7 +148,7 @@ def _row(sheet: Sheet, cell: Cell, objectives: Sequence[Objective], file: str) -
 
 def _best(cell: Cell, objective: Objective, file: str) -> tuple[Entry, Entry]:
     if objective not in cell.objectives:
-        return Entry("–", ""), Entry("–", "")
+        return NOTHING, NOTHING
     best = cell.best(objective)
     value = best.median(objective)
     return _split(best, file), Entry(number(value), f"{value:.6g}")
@@ -154,7 +156,7 @@ def _best(cell: Cell, objective: Objective, file: str) -> tuple[Entry, Entry]:
 
 def _split(split: Split, file: str) -> Entry:
     text = Markup('<a href="{}#{}">{}</a>').format(file, split.row_id, split.name)
-    return Entry(text, ".".join(f"{cut:04d}" for cut in split.cuts))
+    return Entry(text, by_place(split.cuts))
 
 
 def _text(text: str) -> Entry:
@@ -177,11 +179,7 @@ def _sizes(cells: Sequence[Cell]) -> str:
     """Say how the models' inputs differ; empty where all are the paper's."""
     lines = []
     for cell in cells:
-        known = {**cell.plan, **cell.settings}
-        px, batch = known.get("image_px"), known.get("batch_size")
-        usual = paper.image_px(cell.model)
-        parts = [f"images of {px}×{px}"] if px and usual and px != usual else []
-        parts += [f"batches of {batch}"] if batch and batch != paper.BATCH_SIZE else []
-        if parts:
-            lines.append(f"{paper.model_name(cell.model)} with {' and '.join(parts)}")
+        if sizes := paper.other_sizes(cell.model, {**cell.plan, **cell.settings}):
+            parts = " and ".join(ours for ours, _ in sizes)
+            lines.append(f"{paper.model_name(cell.model)} with {parts}")
     return f"Not with the paper's sizes: {listing(lines)}." if lines else ""

@@ -24,7 +24,8 @@ def build(sheet: Sheet) -> list[Section]:
     good = set(zip(*(used[key].tolist() for key in used), strict=True))
     return [
         {
-            **{"id": "excluded", "title": "Left out", "template": "excluded"},
+            "id": "excluded",
+            "title": "Left out",
             "total": len(left),
             "together": _together(left[kinds.isin(_TOGETHER)]),
             "reasons": _reasons(alone),
@@ -72,7 +73,7 @@ def _table(rows: pd.DataFrame, good: set[tuple[Any, Any]]) -> Table:
     return Table(
         tuple(columns),
         tuple(
-            Row(f"out-{number}", str(row["cell_id"]), False, tuple(_entries(row, good)))
+            Row(f"out-{number}", str(row["cell_id"]), tuple(_entries(row, good)))
             for number, row in enumerate(rows.to_dict("records"), start=1)
         ),
     )

@@ -14,17 +14,20 @@ from reports.data.cells import Cell, Drift
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.prediction.predictor import Predictor
-from reports.statistics.interval import coverage_percent
+from reports.statistics.difference import coverage_percent
 from reports.statistics.judge import INVALID_SHARE, OUTLYING
 from reports.words import count, listing, percent
 
 
 def build(sheet: Sheet) -> list[Section]:
-    cells = sheet.cells
+    cells, objectives = sheet.cells, sheet.objectives
+    names = [objective.name for objective in objectives]
+    bests = (f"{one.name} against {one.winner.removesuffix(' split')}" for one in objectives)
     repeats = sorted({split.runs for cell in cells for split in cell.measured})
     return [
         {
-            **{"id": "methods", "title": "Methods", "template": "methods"},
+            "id": "methods",
+            "title": "Methods",
             "proof": proof(sheet.frame),
             "repeats": listing([f"{runs} ({coverage_percent(runs):g} %)" for runs in repeats])
             if repeats
@@ -32,6 +35,11 @@ def build(sheet: Sheet) -> list[Section]:
             "five": coverage_percent(5),
             "sentinel": _sentinel(cells, sheet.records.drifts),
             "delta": margin(sheet.delta),
+            "objectives": objectives,
+            "names": listing(names),
+            "either": " or ".join(names),
+            "both": "both" if len(names) == 2 else "all",
+            "bests": " or in ".join(bests),
             "sure": f"{ON_FROM:g}",
             "unsure": f"{OFF_TO:g}",
             "draws": f"{DRAWS:,}",

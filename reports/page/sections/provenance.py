@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,13 +11,13 @@ from paretopipe_runtime.contract.factors import EMULATION, FACTORS, Factor
 from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data import repeat
-from reports.data.cells import Cell, spread
+from reports.data.cells import Cell, Spread
 from reports.data.factors import Naming, phrase
 from reports.data.records import host_facts
 from reports.data.trained import every
-from reports.page.figures import spread as spread_text
+from reports.page.figures import spread
 from reports.page.sheet import Section, Sheet
-from reports.words import listing, moment, number, pairing_name
+from reports.words import asked, listing, moment, number, pairing_name
 
 _HOST = {
     "deployment": "Deployment",
@@ -69,21 +67,12 @@ _DIGESTS = {"weights_digest": "Weights", "input_digest": "Model input"}
 _UNKNOWN = "not recorded"
 
 
-@dataclass(frozen=True)
-class Condition:
-    pairing: str
-    over: str
-    scenario: str
-    asked: str
-    rtt_ms: str
-    rate_mbit: str
-
-
 def build(sheet: Sheet) -> list[Section]:
     names, facts = hosts(sheet.records.runs)
     return [
         {
-            **{"id": "provenance", "title": "Provenance", "template": "provenance"},
+            "id": "provenance",
+            "title": "Provenance",
             "code": code(sheet.records.plans),
             "settings": {
                 **settings(sheet.cells, sheet.used),
@@ -178,7 +167,7 @@ def options(cells: Sequence[Cell]) -> dict[str, str]:
     return {key: _distinct(values) for key, values in sorted(found.items())}
 
 
-def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
+def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[dict[str, str]]:
     """Return each cell's network: asked, and measured as median [min, max] over runs."""
     found = []
     naming = Naming.of(cells)
@@ -188,34 +177,23 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
         planned = (cell.plan.get("scenario") or {}).get("measured") or {}
         measured = {}
         for key in ("rtt_ms", "rate_mbit"):
-            value = spread(rows, key)
+            value = Spread.of(pd.to_numeric(rows[key], errors="coerce").tolist())
             if value and value.low < value.high:
-                measured[key] = spread_text(value)
+                measured[key] = spread(value)
             else:  # measured once, before the runs
                 known = value.median if value else planned.get(key)
                 measured[key] = number(known) if known is not None else _UNKNOWN
         whole = f"{paper.model_name(cell.model)}, " if several else ""
-        pairing = f"{whole}{pairing_name(cell.pairing)}"
-        place = (pairing, naming.over(cell), cell.scenario, asked(cell.asked))
-        found.append(Condition(*place, **measured))
+        found.append(
+            {
+                "pairing": f"{whole}{pairing_name(cell.pairing)}",
+                "over": naming.over(cell),
+                "scenario": cell.scenario,
+                "asked": asked(cell.asked),
+                **measured,
+            }
+        )
     return found
-
-
-_DIRECTIONS = {"egress": "egress only", "symmetric": "each way"}
-
-
-def asked(netem: dict[str, Any] | None) -> str:
-    """Return the asked network in words, without settings of no effect."""
-    if not netem:
-        return "network as it is"
-    said = []
-    for key, value in netem.items():
-        text = re.sub(r"(?<=\d)(?=[a-z%])", " ", str(value)).replace("mbit", "Mbit/s")
-        if key == "direction":
-            said.append(_DIRECTIONS.get(text, text))
-        elif not re.match(r"0(\D|$)", text):
-            said.append(f"{key.replace('_', ' ')} {text}")
-    return ", ".join(said)
 
 
 def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
