@@ -23,6 +23,8 @@ Address = tuple[str, int]
 #: multiple of this apart: a prime that divides neither a window nor a number of buffers (2; 3 on a
 #: GPU).
 INPUT_BATCHES = 5
+#: No pipeline is taken to be faster: a batch of a few bytes would have thousands in flight.
+LEAST_PACE_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -138,17 +140,10 @@ class Chain:
         return [on.transfer_s(nbytes) for on, nbytes in zip(passed, hop_bytes, strict=True)]
 
     def window(self, least: int, hop_bytes: Sequence[int]) -> int:
-        """Return the batches in flight that keep a split's slowest hop busy, `least` or more.
-
-        One at each stage and hop, and those that the delay holds on a link with a rate. An unsplit
-        model has no hop to keep busy.
-        """
-        stations = 2 * len(hop_bytes) - 1
-        pace_s = max(self.transfers_s(hop_bytes)[:-1], default=0.0)
+        """Return `filling_window` of a split at the asked rates and delays."""
+        slowest_s = max(self.transfers_s(hop_bytes)[:-1], default=0.0)
         delay_s = sum(network.asked_rtt_s for network in self.networks)
-        needed = max(least, stations + math.ceil(delay_s / pace_s) if pace_s else 0)
-        # With a multiple, the answer of a window before would pass for the right one.
-        return needed + (needed % INPUT_BATCHES == 0)
+        return filling_window(least, len(hop_bytes), slowest_s, delay_s)
 
     @property
     def backend(self) -> str:
@@ -175,6 +170,20 @@ class Chain:
             return {"next_stage": None}
         to, after = self.workers[stage + 1], self.workers[stage] if stage >= 0 else None
         return {"next_stage": (to.host, to.address, to.port), "via": self.via(to, after)}
+
+
+def filling_window(least: int, stages: int, transfer_s: float, delay_s: float) -> int:
+    """Return the batches in flight, `least` or more, that keep the slowest hop busy.
+
+    One at each stage and hop, and as many as are under way while one is sent. Without a rate
+    (`transfer_s` 0) `least` has to do.
+    """
+    needed = least
+    if transfer_s:
+        under_way = math.ceil(delay_s / max(transfer_s, LEAST_PACE_S))
+        needed = max(least, 2 * stages - 1 + under_way)
+    # With a multiple, the answer of a window before would pass for the right one.
+    return needed + (needed % INPUT_BATCHES == 0)
 
 
 def read_chain(document: dict[str, Any]) -> Chain:

@@ -12,7 +12,6 @@ from reports.prediction.predictor import Predictor
 PREDICTED = (LATENCY, THROUGHPUT)
 Range = tuple[float, float, Cuts]
 _CLOSE = 1.001  # precision of borders
-_ROUNDING = 1 + 1e-9  # above the rounding error of sums
 _STRIDE = 3  # grid steps at once while the best split stays
 
 
@@ -22,18 +21,9 @@ def best(
     """Return the split with the lowest latency or highest throughput (ties: the first)."""
     if objective == LATENCY:
         return min(predictor.splits, key=lambda cuts: predictor.latency_s(cuts, rtt_ms, rate_mbit))
-    # Simulate only while the bound allows a better split: usually one or two.
-    bounds = [
-        (predictor.at_most_img_s(cuts, rtt_ms, rate_mbit), place, cuts)
-        for place, cuts in enumerate(predictor.splits)
-    ]
-    # Negative throughput, so that min() takes the first of ties.
-    found: list[tuple[float, int, Cuts]] = []
-    for bound, place, cuts in sorted(bounds, reverse=True):
-        if found and bound * _ROUNDING < -min(found)[0]:
-            break
-        found.append((-predictor.throughput_img_s(cuts, rtt_ms, rate_mbit), place, cuts))
-    return min(found)[2]
+    return max(
+        predictor.splits, key=lambda cuts: predictor.throughput_img_s(cuts, rtt_ms, rate_mbit)
+    )
 
 
 def best_by_rtt(

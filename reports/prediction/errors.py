@@ -77,13 +77,7 @@ def measured_network(cell: Cell, predictor: Predictor) -> Network:
 
 
 def _error(split: Split, predictor: Predictor, network: Network) -> Error:
-    counted = split.phases[2] if len(split.phases) > 2 else ""
-    predicted = predictor.predict(
-        split.cuts,
-        network.rtt_ms,
-        network.rate_mbit,
-        int(counted) if counted.isdigit() else None,
-    )
+    predicted = predictor.predict(split.cuts, network.rtt_ms, network.rate_mbit)
     return Error(
         split.name,
         split.cuts,

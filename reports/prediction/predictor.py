@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from itertools import combinations, pairwise
 
+from paretopipe_runtime.contract.chain import filling_window
 from paretopipe_runtime.contract.units import transfer_s
 from reports.data.cells import Cell, Cuts
 from reports.data.profiles import Link, Profile
@@ -15,8 +16,7 @@ from reports.prediction.pipeline import (
     Station,
     corrected,
     latency_s,
-    least_s,
-    makespan_s,
+    pace_s,
     running_total,
 )
 from reports.prediction.transport import (
@@ -30,8 +30,6 @@ from reports.prediction.transport import (
 ON_FIRST: Cuts = ()  # the end point with every block on the first host
 # Embedded in the page, too, so that both compute alike; beyond any measurement's precision.
 _DIGITS = 7
-# More batches change no digit of a throughput.
-MOST_BATCHES = 1000
 # Least time, against division by zero.
 TICK_S = 1e-9
 
@@ -56,7 +54,8 @@ class Predictor:
 
     ``compute_s``: by host, seconds of the first 0, 1, … all blocks. ``boundary_bytes``: of a batch
     before the first block and after each. ``networks``: as measured; a scenario shapes the first
-    hop only. ``notes``: assumptions.
+    hop only. ``window``: batches in flight at least, with ``saturate`` as many as fill that hop.
+    ``notes``: assumptions.
     """
 
     hosts: tuple[str, ...]
@@ -65,8 +64,8 @@ class Predictor:
     transports: tuple[Transport, ...]
     networks: tuple[Network, ...]
     batch_size: int
-    batches: int
     window: int
+    saturate: bool
     slow_start: bool
     notes: tuple[str, ...] = ()
 
@@ -104,8 +103,8 @@ class Predictor:
                 for link in hops
             ),
             batch_size=first.batch_size,
-            batches=min(matching.setting(cell, "throughput_batches", 16), MOST_BATCHES),
             window=matching.setting(cell, "window", 4),
+            saturate=bool(cell.plan.get("saturate")),
             slow_start=slow_start,
             notes=matching.notes(cell, found, hops),
         )
@@ -119,21 +118,17 @@ class Predictor:
         """The whole model on the first host, and on the last."""
         return ON_FIRST, (0,) * (len(self.hosts) - 1)
 
-    def predict(
-        self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None, batches: int | None = None
-    ) -> Prediction:
+    def predict(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> Prediction:
         """Predict a split or an end point.
 
         Parameters
         ----------
         rtt_ms, rate_mbit
             Of the first hop; a rate of None is unlimited.
-        batches
-            Counted for the throughput, by default as in most runs.
         """
         return Prediction(
             self.latency_s(cuts, rtt_ms, rate_mbit),
-            self.throughput_img_s(cuts, rtt_ms, rate_mbit, batches),
+            self.throughput_img_s(cuts, rtt_ms, rate_mbit),
         )
 
     def latency_s(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> float:
@@ -147,19 +142,14 @@ class Predictor:
         sent = self.boundary_bytes[cuts[0] if cuts else -1]
         return alone_s + slow_start_s(sent, rtt_ms / 1e3, rate_mbit, paused_s)
 
-    def throughput_img_s(
-        self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None, batches: int | None = None
-    ) -> float:
-        """Return images per second, from the first start to the last completion."""
-        count = min(batches or self.batches, MOST_BATCHES)
+    def throughput_img_s(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> float:
+        """Return images per second of a full pipeline."""
         stations = self.stations(cuts, rtt_ms / 1e3, rate_mbit)
-        return self.batch_size * count / max(makespan_s(stations, count, self.window), TICK_S)
-
-    def at_most_img_s(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> float:
-        """Return a fast upper bound of `throughput_img_s`."""
-        count = min(self.batches, MOST_BATCHES)
-        stations = self.stations(cuts, rtt_ms / 1e3, rate_mbit)
-        return self.batch_size * count / max(least_s(stations, count, self.window), TICK_S)
+        window = self.window
+        if self.saturate:
+            sent_s = transfer_s(self.boundary_bytes[cuts[0]], rate_mbit) if cuts else 0.0
+            window = filling_window(window, len(cuts) + 1, sent_s, rtt_ms / 1e3)
+        return self.batch_size / max(pace_s(stations, window), TICK_S)
 
     def stations(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> list[Station]:
         """Return stage, hop, stage, …, and the hop that returns the predictions.

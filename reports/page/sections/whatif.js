@@ -3,7 +3,7 @@
 const whatif = (() => {
   "use strict";
   const source = document.getElementById("whatif-data"), data = source ? JSON.parse(source.textContent) : {};
-  const { SEGMENT, FRAME, INITIAL, RTO_MIN, WINDOW } = data.tcp || {}, TICK = 1e-9;
+  const { SEGMENT, FRAME, INITIAL, RTO_MIN, WINDOW, INPUTS, LEAST_PACE } = data.tcp || {}, TICK = 1e-9;
   const RTT = [0.1, 500], RATE = [0.5, 10000], STEPS = 200;
 
   const wire = (bytes, rate) => (rate ? (bytes * FRAME * 8e-6) / rate : 0);
@@ -56,31 +56,28 @@ const whatif = (() => {
     return found;
   }
 
-  function makespan(found, batches, inFlight) {
-    const free = found.map(() => 0), done = [];
-    for (let batch = 0; batch < batches; batch += 1) {
-      let now = batch >= inFlight ? done[batch - inFlight] : 0;
-      found.forEach(([through, busy, delay], place) => {
-        const begin = Math.max(now, free[place]);
-        free[place] = begin + busy;
-        now = begin + through + delay;
-      });
-      done.push(now);
+  // Batches in flight that keep the first hop busy.
+  function fillingWindow(model, cuts, rtt, rate) {
+    let needed = model.window;
+    if (model.saturate && cuts.length && rate) {
+      const underWay = Math.ceil(rtt / Math.max(wire(model.bytes[cuts[0]], rate), LEAST_PACE));
+      needed = Math.max(needed, 2 * cuts.length + 1 + underWay);
     }
-    return done[batches - 1];
+    return model.saturate && needed % INPUTS === 0 ? needed + 1 : needed;
   }
 
   // Latency in seconds and throughput in images a second; a rate of null limits nothing.
   function predict(model, cuts, rttMs, rate) {
     const rtt = rttMs / 1e3, found = stations(model, cuts, rtt, rate);
-    let latency = Math.max(found.reduce((sum, [through, , delay]) => sum + through + delay, 0), TICK);
+    const alone = found.reduce((sum, [through, , delay]) => sum + through + delay, 0);
+    let latency = Math.max(alone, TICK);
     if (model.slow_start) {
       const paused = found.reduce((sum, [through], at) => sum + (at % 2 ? 0 : through), rtt);
       const sent = model.bytes[cuts.length ? cuts[0] : model.bytes.length - 1];
       latency += slowStart(sent, rtt, rate, paused);
     }
-    const count = model.batches;
-    return [latency, (model.batch_size * count) / Math.max(makespan(found, count, model.window), TICK)];
+    const pace = Math.max(...found.map(([, busy]) => busy), alone / fillingWindow(model, cuts, rtt, rate));
+    return [latency, model.batch_size / Math.max(pace, TICK)];
   }
 
   const three = (value) => !value ? "0" : value.toLocaleString("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple
 from typing import Any
 
+from paretopipe_runtime.contract.chain import INPUT_BATCHES, LEAST_PACE_S
 from paretopipe_runtime.contract.splits import split_name
 from paretopipe_runtime.contract.units import SEGMENT_BYTES, WIRE_PER_PAYLOAD
 from reports.data.cells import Cell, Cuts
@@ -27,6 +28,8 @@ _TCP = {
     "FRAME": WIRE_PER_PAYLOAD,
     "INITIAL": transport.INITIAL_WINDOW,
     "RTO_MIN": transport.RTO_MIN_S,
+    "INPUTS": INPUT_BATCHES,
+    "LEAST_PACE": LEAST_PACE_S,
     "WINDOW": transport.WINDOW_BYTES,
 }
 
@@ -115,8 +118,8 @@ def coefficients(predictor: Predictor) -> dict[str, Any]:
         "transports": [asdict(hop) for hop in predictor.transports],
         "networks": [asdict(network) for network in predictor.networks],
         "batch_size": predictor.batch_size,
-        "batches": predictor.batches,
         "window": predictor.window,
+        "saturate": predictor.saturate,
         "slow_start": predictor.slow_start,
     }
 
