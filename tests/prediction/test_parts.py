@@ -13,7 +13,7 @@ from reports.prediction.pipeline import (
     running_total,
 )
 from reports.prediction.transport import Transport, fit
-from tests.prediction import made
+from tests.made import figures as made
 
 
 def test_the_overhead_of_timing_blocks_alone_is_taken_off_each() -> None:
