@@ -71,7 +71,6 @@ FIGURES = (
         path=("throughput", "img_s"),
         heading="With filling",
     ),
-    Figure("run", "window", path=("throughput", "window")),
     Figure("stage", "host", kind="text"),
     Figure("stage", "device", kind="text", of_worker=True),
     Figure("stage", "first_block", kind="first", path=("block_names",)),

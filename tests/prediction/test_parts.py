@@ -8,8 +8,7 @@ from reports.prediction.pipeline import (
     Station,
     corrected,
     latency_s,
-    least_s,
-    makespan_s,
+    pace_s,
     running_total,
 )
 from reports.prediction.transport import Transport, fit
@@ -78,14 +77,13 @@ def test_the_round_trip_of_a_link_is_not_counted_twice() -> None:
 def test_the_bottleneck_sets_the_pace() -> None:
     stations = [Station(0.1, 0.12), Station(0.3, 0.3, 0.2), Station(0.05, 0.05)]
     assert latency_s(stations) == pytest.approx(0.65)
-    assert makespan_s(stations, 1, 4) == pytest.approx(0.65)
-    assert makespan_s(stations, 10, 4) == pytest.approx(0.65 + 9 * 0.3)
+    assert pace_s(stations, 4) == pytest.approx(0.3)
 
 
-def test_a_small_window_goes_in_groups_a_latency() -> None:
+def test_a_small_window_shares_a_latency() -> None:
     # Four at 10 ms each, then a wait until the first of them is back after 1.01 s.
-    assert makespan_s([Station(0.01, 0.01, 1.0)], 12, 4) == pytest.approx(2 * 1.01 + 1.01 + 0.03)
-    assert makespan_s([Station(0.01, 0.01, 1.0)], 3, 1) == pytest.approx(3 * 1.01)
+    assert pace_s([Station(0.01, 0.01, 1.0)], 4) == pytest.approx(1.01 / 4)
+    assert pace_s([Station(0.01, 0.01, 1.0)], 1) == pytest.approx(1.01)
 
 
 @pytest.mark.parametrize("window", [1, 2, 4, 16])
@@ -96,7 +94,8 @@ def test_the_pipeline_agrees_with_a_simulation(window: int, delay_s: float, hop_
         Station(0.11, 0.11), Station(hop_s, hop_s, delay_s),
         Station(0.23, 0.23), Station(0.02, 0.02), Station(0.05, 0.05),
     ]  # fmt: skip
-    alone, all_of_them = made.simulated([0.11, 0.23, 0.05], [hop_s, 0.02], delay_s, 21, window)
+    line = [0.11, 0.23, 0.05], [hop_s, 0.02], delay_s
+    alone, begun = made.simulated(*line, 10 * window, window)
+    _, ended = made.simulated(*line, 40 * window, window)
     assert latency_s(stations) == pytest.approx(alone)
-    assert makespan_s(stations, 21, window) == pytest.approx(all_of_them)
-    assert least_s(stations, 21, window) <= all_of_them * (1 + 1e-12)
+    assert pace_s(stations, window) == pytest.approx((ended - begun) / (30 * window))

@@ -89,7 +89,7 @@ def predictors() -> list[Predictor]:
     cell = made.cell(hosts=("pi1", "pi2", "server"), allocators=("tuned",) * 3)
     three = Predictor.of(cell, profiles, links)
     assert isinstance(three, Predictor)
-    return [plain, slow, three, replace(three, slow_start=True, window=1, batches=5)]
+    return [plain, slow, three, replace(three, slow_start=True, window=1, saturate=True)]
 
 
 def test_the_page_predicts_what_python_predicts(page: Page) -> None:
