@@ -11,8 +11,6 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from paretopipe_runtime.errors import ParetoPipeError
-
 # Readable since onnxruntime 1.16.
 OPSET, IR_VERSION = 18, 9
 INPUT, OUTPUT = "input", "output"
@@ -86,12 +84,3 @@ class Graph:
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
         return bytes(model.SerializeToString())
-
-
-def unknown(operation: str) -> ParetoPipeError:
-    """Return the error for an operation without a translation."""
-    return ParetoPipeError(
-        "E_ENGINE",
-        f"the onnxruntime engine has no translation for {operation} — add one to "
-        "paretopipe_runtime/engines/onnx_graph.py, or choose -e engine=eager",
-    )
