@@ -1,4 +1,4 @@
-"""A training's progress file, in the format of a sweep's."""
+"""A training's epochs, and its progress file in the format of a sweep's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.files import offer_json
-from paretopipe_runtime.finetune.schedule import Epoch, best
 
 _EVERY_S = 1.0
 _RECENT = 50  # batches that the forecast is based on
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Losses and accuracy of one epoch; epoch 0 evaluates the starting values."""
+
+    number: int
+    train_loss: float | None
+    validation_loss: float
+    validation_accuracy: float
+
+
+def best(history: Sequence[Epoch]) -> Epoch:
+    """Return the first epoch with the highest accuracy."""
+    return max(history, key=lambda epoch: (epoch.validation_accuracy, -epoch.number))
+
+
+def is_over(history: Sequence[Epoch], epochs: int, patience: int) -> bool:
+    """Say whether all epochs are done, or the last `patience` of them brought no improvement."""
+    last = history[-1].number
+    return last >= epochs or last - best(history).number >= patience
 
 
 @dataclass(frozen=True)

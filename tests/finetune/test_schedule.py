@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from paretopipe_runtime.finetune.schedule import Epoch, best, is_over, learning_rate, seed_of
+from paretopipe_runtime.finetune.progress import Epoch, best, is_over
+from paretopipe_runtime.finetune.training import learning_rate, seed_of
 
 
 def epochs(*accuracies: float) -> list[Epoch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paretopipe_runtime import models
 from paretopipe_runtime.models import build_blocks, keep_built
 
 
@@ -26,7 +27,5 @@ def test_what_is_kept_for_other_classes_is_left_alone() -> None:
 
 def test_a_build_takes_what_is_kept_instead_of_building() -> None:
     keep_built("alexnet", 10)
-    from paretopipe_runtime.models import blocks
-
-    kept = blocks._kept["alexnet", 10]["features.3"]
+    kept = models._kept["alexnet", 10]["features.3"]
     assert build_blocks("alexnet", 10, first=3, end=4)[0][1] is kept

@@ -18,8 +18,8 @@ from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.weights import Published, read_published
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.datasets import open_dataset
-from paretopipe_runtime.finetune.evaluation import evaluate
 from paretopipe_runtime.finetune.progress import Progress, Work
+from paretopipe_runtime.finetune.training import evaluate
 from paretopipe_runtime.golden import TOLERANCE, compare, input_batches
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.weights import block_path, check_store, load_stage, make_seeded_weights
