@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from roles.preflight.judging import hardware, network, sizes
-from roles.preflight.judging.asked import asked_of
 from roles.preflight.judging.findings import Asked, Load
-from roles.preflight.judging.judge import judge
-from roles.preflight.judging.text import lines, stops
+from roles.preflight.judging.judge import judge, lines, stops
+from roles.preflight.judging.sizes import asked_of
 from tests.preflight.good import ASKED, LOADS, MIB, host
 from tests.preflight.planted import found
 

@@ -1,4 +1,4 @@
-"""Estimate the memory and disk that models need, without PyTorch.
+"""Derive what a planned sweep asks of the hosts: memory and disk above all, without PyTorch.
 
 The peaks are those of docs/campaigns/memory.txt: whole models in one stage, x86-64. `make soak`
 measures them again; a test compares the two.
@@ -12,7 +12,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.models import model_info
 
-from .findings import Load
+from .findings import Asked, Load
 
 MIB = 2**20
 #: Other processors' PyTorch builds, and profiles, take a little more than measured.
@@ -130,3 +130,30 @@ def cached_mib(plan: Mapping[str, Any], position: int) -> int:
     splits = every if plan["splits"] == "all" else len(plan["splits"])
     stages = model.lasts if position else model.firsts
     return 2 * model.weights + stages * splits // every
+
+
+def asked_of(planned: Mapping[str, Any], orchestrator: str, named: bool) -> Asked:
+    """Return the demands of a sweep planned by plan_cells.
+
+    Every worker holds the whole model at least once, for estimate and end points; the orchestrator
+    does for the reference predictions. Caches are shared between scenarios.
+    """
+    plans = [cell["plan"] for group in planned["scenarios"] for cell in group["cells"]]
+    loads: dict[str, dict[Load, None]] = {}
+    kept: dict[str, dict[tuple[str, int], int]] = {}
+    for plan in plans:
+        size = (plan["model"], plan["batch_size"], plan["image_px"])
+        for position, worker in enumerate(plan["workers"]):
+            load = Load(*size, plan["engine"], worker["allocator"])
+            loads.setdefault(worker["host"], {})[load] = None
+            stage = (plan["model"], min(position, 1))
+            if mib := cached_mib(plan, position):
+                kept.setdefault(worker["host"], {})[stage] = mib
+        loads.setdefault(orchestrator, {})[Load(*size, "eager", "default")] = None
+    return Asked(
+        {host: tuple(some) for host, some in loads.items()},
+        {host: sum(stages.values()) for host, stages in kept.items()},
+        tuple(dict.fromkeys(plan["backend"] for plan in plans)),
+        any(group["netem"] for group in planned["scenarios"]),
+        named,
+    )
