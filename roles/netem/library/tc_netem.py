@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible.module_utils import netem_lease, netem_qdisc
+from ansible.module_utils import netem_lease
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.netem_host import Host, NetemError
 from ansible.module_utils.netem_layout import HANDLE, Step
-from ansible.module_utils.netem_shaping import Shaping
+from ansible.module_utils.netem_shaping import Shaping, root_of
 
 DOCUMENTATION = """
 module: tc_netem
@@ -89,7 +89,7 @@ class Changes:
 
     def revert(self) -> None:
         self._host.ask("/bin/sh", "-c", self._host.lease.revert())
-        root = netem_qdisc.root_of(self._host.qdiscs(self._host.interface))
+        root = root_of(self._host.qdiscs(self._host.interface))
         if root.get("handle") == HANDLE or self._host.has(self._host.mirror):
             raise NetemError(
                 f"{self._host.interface} is still shaped: remove it with "
