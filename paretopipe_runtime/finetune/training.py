@@ -106,7 +106,7 @@ class Training:
         """Shuffled batches; a single image is dropped, as batch normalisation needs a variance."""
         source = torch.Generator().manual_seed(seed_of(self._recipe.seed, "order", epoch))
         order = torch.randperm(len(self._dataset.train), generator=source)
-        return [part for part in order.split(self._recipe.batch) if len(part) > 1]
+        return [part for part in torch.split(order, self._recipe.batch) if len(part) > 1]
 
     def _step(self, places: torch.Tensor, epoch: int, step: int, rate: float) -> float:
         recipe, train = self._recipe, self._dataset.train
@@ -191,7 +191,7 @@ def evaluate(
     """
     network.eval()
     loss = right = 0.0
-    for places in torch.arange(len(images)).split(batch):
+    for places in torch.split(torch.arange(len(images)), batch):
         if stop():
             raise Stopped
         with progress.evaluating():
