@@ -22,18 +22,18 @@ def memory(host: Host, asked: Asked) -> Verdict | None:
     level: Level = "stop" if asked.named else "note"
     limit = memory_limit(str(host.duty["memory_max"]), total) if host.duty["worker"] else total
     if need.mib * MIB > limit:
-        text = (
+        return Verdict(
+            level,
             f"{said}, and its agent may use {limit // MIB} ({host.duty['memory_max']} of "
             f"{total // MIB}): leave the model out, make the batches smaller with -e batch=…, or "
-            "raise worker_memory_max"
+            "raise worker_memory_max",
         )
-        return Verdict(level, text)
     if need.mib * MIB > free:
-        text = (
+        return Verdict(
+            level,
             f"{said}, and {free // MIB} of {total // MIB} MiB are free: end what else runs there, "
-            "such as a desktop"
+            "such as a desktop",
         )
-        return Verdict(level, text)
     return ok(f"{free // MIB} MiB of memory free, {need.mib} for {need.model}")
 
 
