@@ -16,37 +16,19 @@ from ansible.module_utils.netem_host import Host, NetemError
 from ansible.module_utils.netem_layout import HANDLE, Step
 from ansible.module_utils.netem_shaping import Shaping, root_of
 
-DOCUMENTATION = """
-module: tc_netem
-short_description: An interface shaped by netem, under a lease
-options:
-  interface: {type: str, required: true, description: Interface whose traffic is shaped.}
-  state: {type: str, default: present, choices: [present, absent], description: Wanted state.}
-  lease_s: {type: int, default: 7200, description: Seconds until the shaping ends by itself.}
-  peers:
-    type: list
-    elements: str
-    default: []
-    description: >-
-      Addresses of the other hosts; needed where the interface also carries SSH, or for symmetric.
-  asked:
-    type: dict
-    default: {}
-    description: What netem is to do, as plain numbers (shaping/conditions.py of the role).
-  limit: {type: int, default: 0, description: Packets in flight; 0 sizes it for delay and rate.}
-  sandbox:
-    type: list
-    elements: str
-    default: []
-    description: Lines of the unit that ends the shaping.
-"""
 ARGUMENTS = {
+    # Interface whose traffic is shaped.
     "interface": {"type": "str", "required": True},
     "state": {"default": "present", "choices": ["present", "absent"]},
+    # Seconds until the shaping ends by itself.
     "lease_s": {"type": "int", "default": 7200},
+    # Addresses of the other hosts: where the interface also carries SSH, or for symmetric.
     "peers": {"type": "list", "elements": "str", "default": []},
+    # What netem is to do, as plain numbers (shaping/conditions.py of the role).
     "asked": {"type": "dict", "default": {}},
+    # Packets in flight; 0 sizes it for delay and rate.
     "limit": {"type": "int", "default": 0},
+    # Lines of the unit that ends the shaping.
     "sandbox": {"type": "list", "elements": "str", "default": []},
 }
 # Errors of tc and ip for missing kernel parts.
