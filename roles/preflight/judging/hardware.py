@@ -15,26 +15,27 @@ UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
 def memory(host: Host, asked: Asked) -> Verdict | None:
     """Compare the largest stage with the agent's limit and free memory."""
     total, free = (host.facts["memory"][key] for key in ("total_bytes", "available_bytes"))
-    need = largest(asked.loads.get(host.name, ()))
-    if need is None:
+    found = largest(asked.loads.get(host.name, ()))
+    if found is None:
         return ok(f"{free // MIB} MiB of memory free")
-    said = f"{need.model} takes about {need.mib} MiB in one stage (batches of {need.batch})"
+    need, load = found
+    said = f"{load.model} takes about {need} MiB in one stage (batches of {load.batch})"
     level: Level = "stop" if asked.named else "note"
     limit = memory_limit(str(host.duty["memory_max"]), total) if host.duty["worker"] else total
-    if need.mib * MIB > limit:
+    if need * MIB > limit:
         return Verdict(
             level,
             f"{said}, and its agent may use {limit // MIB} ({host.duty['memory_max']} of "
             f"{total // MIB}): leave the model out, make the batches smaller with -e batch=…, or "
             "raise worker_memory_max",
         )
-    if need.mib * MIB > free:
+    if need * MIB > free:
         return Verdict(
             level,
             f"{said}, and {free // MIB} of {total // MIB} MiB are free: end what else runs there, "
             "such as a desktop",
         )
-    return ok(f"{free // MIB} MiB of memory free, {need.mib} for {need.model}")
+    return ok(f"{free // MIB} MiB of memory free, {need} for {load.model}")
 
 
 def memory_limit(text: str, total: int) -> int:

@@ -78,7 +78,6 @@ def _wrapped(before: str, indent: int, line: str) -> list[str]:
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
-        drop_whitespace=True,
     )
 
 

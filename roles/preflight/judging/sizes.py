@@ -69,13 +69,6 @@ PEAKS = {
 }
 
 
-@dataclass(frozen=True)
-class Need:
-    model: str
-    batch: int
-    mib: int
-
-
 def peak_mib(load: Load) -> int:
     """Return a whole model's peak in one stage, activations scaled by their number.
 
@@ -88,9 +81,10 @@ def peak_mib(load: Load) -> int:
     return round(MARGIN * max(one + (eight - one) / 7 * (images - 1) for one, eight in peaks))
 
 
-def largest(loads: Iterable[Load]) -> Need | None:
-    needs = [Need(load.model, load.batch, peak_mib(load)) for load in loads]
-    return max(needs, key=lambda need: need.mib, default=None)
+def largest(loads: Iterable[Load]) -> tuple[int, Load] | None:
+    """Return the load that takes the most memory, after its MiB."""
+    needs = [(peak_mib(load), load) for load in loads]
+    return max(needs, key=lambda need: need[0], default=None)
 
 
 def disk_mib(loads: Iterable[Load], cached_mib: int) -> int:
