@@ -63,7 +63,8 @@ class Changes:
         if shaping.ours:
             self.revert()
         for step in shaping.layout.steps():
-            status, said = self._host.ask(self._program(step), *step.words[1:])
+            program: str = getattr(self._host.tools, step.words[0])
+            status, said = self._host.ask(program, *step.words[1:])
             if status:
                 self.revert()
                 self.disarm()
@@ -78,9 +79,6 @@ class Changes:
                 f"`tc qdisc del dev {self._host.interface} root` and `ip link del "
                 f"{self._host.mirror}`"
             )
-
-    def _program(self, step: Step) -> str:
-        return {"tc": self._host.tools.tc, "ip": self._host.tools.ip}[step.words[0]]
 
 
 def plain(complaint: str, step: Step) -> str:

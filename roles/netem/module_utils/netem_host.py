@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.netem_layout import mirror_name, shown_filters
+from ansible.module_utils.netem_layout import shown_filters
 from ansible.module_utils.netem_lease import Lease, Tools
 
 Run = Callable[[list[str]], tuple[int, str, str]]
@@ -34,7 +34,7 @@ class Host:
             raise NetemError(
                 f"this host has no interface '{interface}': set netem_interface to one of `ip link`"
             )
-        self.mirror = mirror_name(json.loads(said)[0]["ifindex"])
+        self.mirror = f"ppifb{json.loads(said)[0]['ifindex']}"  # a name has at most 15 letters
         self.lease = Lease(tools, interface, self.mirror)
 
     def ask(self, *words: str) -> tuple[int, str]:

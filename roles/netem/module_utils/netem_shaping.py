@@ -17,13 +17,7 @@ FREE_RATE_BIT = 1e9
 # The kernel's own qdiscs have handle 0: and one of these kinds.
 DEFAULTS = ("noqueue", "pfifo_fast", "fq_codel", "fq", "mq")
 # tc's rounding: time in ticks, shares in 32-bit steps.
-SLACK = {
-    "delay_s": 1e-5,
-    "jitter_s": 1e-5,
-    "loss": 1e-4,
-    "rate_bit": 8.0,
-    "limit": 0.0,
-}
+SLACK = {"delay_s": 1e-5, "jitter_s": 1e-5, "loss": 1e-4, "rate_bit": 8.0, "limit": 0.0}
 
 
 class Shaping:
