@@ -46,11 +46,3 @@ def build_blocks(
         for _, module in blocks:
             module.to_empty(device="cpu")
     return blocks
-
-
-def parameter_count(name: str, classes: int) -> int:
-    """Count parameters, InceptionV3's unused auxiliary head included."""
-    model_info(name)
-    from paretopipe_runtime.models.architectures import build_model
-
-    return sum(parameter.numel() for parameter in build_model(name, classes).parameters())

@@ -11,7 +11,8 @@ import torch
 
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import build_blocks, parameter_count
+from paretopipe_runtime.models import build_blocks
+from paretopipe_runtime.models.architectures import build_model
 
 ROOT = Path(__file__).parents[2]
 # Model: blocks, classes, parameters, image.
@@ -29,7 +30,8 @@ def test_models_are_those_of_table_i() -> None:
     found = {}
     for name in MODEL_NAMES:
         info = model_info(name)
-        count = parameter_count(name, info.default_classes)
+        model = build_model(name, info.default_classes)
+        count = sum(parameter.numel() for parameter in model.parameters())
         found[name] = (info.blocks, info.default_classes, count, info.image_px)
     assert found == TABLE_I
 
