@@ -70,9 +70,8 @@ def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
     def load(places: torch.Tensor) -> torch.Tensor:
         chosen = [paths[place] for place in places.tolist()]
         with ThreadPoolExecutor() as pool:  # decoding releases the GIL
-            return torch.from_numpy(
-                np.stack(list(pool.map(lambda p: _decode(p, image_px), chosen)))
-            )
+            decoded = pool.map(lambda path: _decode(path, image_px), chosen)
+            return torch.from_numpy(np.stack([*decoded]))
 
     labels = torch.tensor([label for _, label in found.samples], dtype=torch.int64)
     return Images(labels, load), list(found.classes), paths

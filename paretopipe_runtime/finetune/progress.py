@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,18 +63,12 @@ class Progress:
     @contextmanager
     def training(self, epoch: int, step: int) -> Iterator[None]:
         self._epoch, self._step = epoch, step
-        began = time.perf_counter()
-        yield
-        self._train_s.append(time.perf_counter() - began)
-        self._step += 1
-        self._now_and_then()
+        with self._timed(self._train_s):
+            yield
+            self._step += 1
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self._evaluate_s.append(time.perf_counter() - began)
-        self._now_and_then()
+    def evaluating(self) -> AbstractContextManager[None]:
+        return self._timed(self._evaluate_s)
 
     def epoch(self, history: Sequence[Epoch]) -> None:
         highest = best(history)
@@ -114,6 +108,10 @@ class Progress:
         before = max(0, self._epoch - 1) * self._work.train
         return min(before + self._step, self._work.epochs * self._work.train)
 
-    def _now_and_then(self) -> None:
+    @contextmanager
+    def _timed(self, seconds: deque[float]) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        seconds.append(time.perf_counter() - began)
         if time.monotonic() - self._written >= _EVERY_S:
             self.write()
