@@ -1,4 +1,4 @@
-"""Units of network settings, and TCP's overhead on the wire.
+"""Units of network settings, TCP's overhead on the wire, and seconds in words.
 
 Standard library only: `relay` imports this and must start in 0.1 s.
 """
@@ -44,3 +44,11 @@ def transfer_s(nbytes: float, rate_mbit: float | None) -> float:
     1.2112
     """
     return nbytes * WIRE_PER_PAYLOAD * 8e-6 / rate_mbit if rate_mbit else 0.0
+
+
+def duration(seconds: float) -> str:
+    """Format as ``50 s``, ``12 min`` or ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -63,14 +63,9 @@ def find_or_make(folder: Path, name: str, suffix: str, make: Callable[[Path], No
 
 def _code() -> str:
     package = Path(__file__).parent.parent
+    sources = [*package.glob("engines/*.py"), *package.glob("models/*.py")]
     digest = hashlib.sha256()
-    for path in sorted(
-        [
-            *package.glob("engines/*.py"),
-            *package.glob("models/*.py"),
-            package / "contract/models.py",
-        ]
-    ):
+    for path in sorted([*sources, package / "contract/models.py"]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -1,6 +1,7 @@
 """TorchInductor: the stage compiled ahead of time into a shared library for this processor.
 
-The library has no weights, so it serves any. It is compiled once, with the node's C++ compiler.
+The library has no weights, so it serves any. It is compiled once, with the node's C++ compiler, in
+a child process, because that takes hundreds of megabytes and must be killable.
 """
 
 from __future__ import annotations
@@ -14,15 +15,27 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
+from paretopipe_runtime import forked
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.engines import StageToLoad, cache, channels_last
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.wire.frames import Tensor
 
 COMPILER = "g++"
 #: Shorter than the orchestrator's timeout, so that the error reaches it.
 LIMIT_S = 100.0
+_OPTIONS = {
+    # Weights are set when the library is opened.
+    "aot_inductor.package_constants_in_so": False,
+    # The wrapper around the kernels: negligible in a run, most of the time in compiling.
+    "aot_inductor.compile_wrapper_opt_level": "O0",
+    "compile_threads": 1,
+}
 
 
 def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -98,7 +111,7 @@ def _run_compiler(stage: StageToLoad, threads: int, output: Path) -> None:
     places["TORCHINDUCTOR_CACHE_DIR"] = str(stage.cache / "inductor")
     try:
         with subprocess.Popen(
-            [sys.executable, "-m", "paretopipe_runtime.engines.compiling"],
+            [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -125,3 +138,38 @@ def _failed(stage: StageToLoad, why: str) -> ParetoPipeError:
         f"cannot compile blocks {stage.first}…{stage.end} of {stage.model} on this host: {why} — "
         "choose -e engine=channels_last",
     )
+
+
+def main() -> None:
+    """Compile a stage as the child process: a JSON job on standard input, a library out."""
+    forked.die_with(os.getppid())
+    job: dict[str, Any] = json.load(sys.stdin)
+    torch.set_num_threads(job["threads"])
+    stage = StageToLoad(
+        job["model"],
+        job["classes"],
+        WeightsManifest.from_json(job["manifest"]),
+        Path(job["store"]),
+        job["first"],
+        job["end"],
+        Tensor(tuple(job["shape"]), job["dtype"], 0),
+        Path(job["output"]).parent,
+    )
+    modules = channels_last.load(stage)
+    for layer in modules.modules():
+        if isinstance(layer, nn.ReLU | nn.ReLU6 | nn.Dropout):
+            layer.inplace = False  # or the library would overwrite its input
+    given = torch.zeros(stage.takes.shape, dtype=getattr(torch, stage.takes.dtype))
+    if given.dim() == 4:
+        given = given.contiguous(memory_format=torch.channels_last)
+    from torch import _inductor
+
+    with torch.no_grad():
+        exported = torch.export.export(modules, (given,)).module()
+        _inductor.aot_compile(
+            exported, (given,), options={**_OPTIONS, "aot_inductor.output_path": job["output"]}
+        )
+
+
+if __name__ == "__main__":
+    main()

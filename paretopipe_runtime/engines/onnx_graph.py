@@ -11,8 +11,6 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from paretopipe_runtime.errors import ParetoPipeError
-
 # Readable since onnxruntime 1.16.
 OPSET, IR_VERSION = 18, 9
 INPUT, OUTPUT = "input", "output"
@@ -20,11 +18,11 @@ INPUT, OUTPUT = "input", "output"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Location of a tensor's bytes; `file` is relative to the store."""
+    """Where a tensor's bytes are, in ONNX's words; `location` is a file of the store."""
 
-    file: str
+    location: str
     offset: int
-    nbytes: int
+    length: int
 
 
 @dataclass(frozen=True)
@@ -51,18 +49,13 @@ class Graph:
     def weight(self, name: str) -> str:
         """Refer to a stored tensor, by its name in the stage."""
         if name not in self.initializers:
-            place = self.stored[name]
             proto = TensorProto(
                 name=name,
                 data_type=TensorProto.FLOAT,
                 dims=self.state[name].shape,
                 data_location=TensorProto.EXTERNAL,
             )
-            for key, value in (
-                ("location", place.file),
-                ("offset", place.offset),
-                ("length", place.nbytes),
-            ):
+            for key, value in vars(self.stored[name]).items():
                 proto.external_data.add(key=key, value=str(value))
             self.initializers[name] = proto
         return name
@@ -86,12 +79,3 @@ class Graph:
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
         return bytes(model.SerializeToString())
-
-
-def unknown(operation: str) -> ParetoPipeError:
-    """Return the error for an operation without a translation."""
-    return ParetoPipeError(
-        "E_ENGINE",
-        f"the onnxruntime engine has no translation for {operation} — add one to "
-        "paretopipe_runtime/engines/onnx_graph.py, or choose -e engine=eager",
-    )

@@ -35,10 +35,10 @@ def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
         import onnxruntime
     except ImportError as error:
         raise _missing(error) from error
-    _check_files(stage)
+    files = _files(stage)
     key = cache.key(stage, torchvision=importlib.metadata.version("torchvision"))
     folder = stage.cache / "onnxruntime"
-    path = cache.find_or_make(folder, key, ".onnx", lambda path: _export(stage, path))
+    path = cache.find_or_make(folder, key, ".onnx", lambda path: _export(stage, files, path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
@@ -79,7 +79,7 @@ class _Compute:
         return output
 
 
-def _export(stage: StageToLoad, path: Path) -> None:
+def _export(stage: StageToLoad, files: list[Path], path: Path) -> None:
     try:
         from paretopipe_runtime.engines.onnx_export import build
         from paretopipe_runtime.engines.onnx_graph import StoredTensor
@@ -89,20 +89,17 @@ def _export(stage: StageToLoad, path: Path) -> None:
     modules = torch.nn.Sequential(*(module for _, module in blocks))
     stored = {
         f"{index}.{name}": StoredTensor(file.name, offset, nbytes)
-        for index, file in enumerate(_files(stage))
+        for index, file in enumerate(files)
         for name, offset, nbytes in _tensors(file)
     }
     path.write_bytes(build(modules, stage.takes.shape, stored))
 
 
 def _files(stage: StageToLoad) -> list[Path]:
-    blocks = stage.manifest.blocks[stage.first : stage.end]
-    return [block_path(stage.store, block.sha256) for block in blocks]
-
-
-def _check_files(stage: StageToLoad) -> None:
-    blocks = stage.manifest.blocks[stage.first : stage.end]
-    for block, path in zip(blocks, _files(stage), strict=True):
+    """Return the blocks' files, or raise ``E_WEIGHTS`` for a missing or short one."""
+    files = []
+    for block in stage.manifest.blocks[stage.first : stage.end]:
+        path = block_path(stage.store, block.sha256)
         size = path.stat().st_size if path.exists() else None
         if size != block.nbytes:
             raise ParetoPipeError(
@@ -111,6 +108,8 @@ def _check_files(stage: StageToLoad) -> None:
                 f"{'missing' if size is None else f'{size} bytes'}, expected {block.nbytes} bytes "
                 "— remove that file and prepare the cell again",
             )
+        files.append(path)
+    return files
 
 
 def _tensors(path: Path) -> list[tuple[str, int, int]]:

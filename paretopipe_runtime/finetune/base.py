@@ -8,24 +8,17 @@ from pathlib import Path
 
 import torch
 
+from paretopipe_runtime.contract.models import MODEL_NAMES
 from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.finetune import state_dict
-from paretopipe_runtime.finetune.datasets import called
-from paretopipe_runtime.finetune.downloads import fetching
-from paretopipe_runtime.models.compat import allow_missing_extension
-
-allow_missing_extension()
-from torchvision import models as zoo  # noqa: E402 - only importable after the line above
+from paretopipe_runtime.finetune.datasets import called, fetching
+from paretopipe_runtime.models.architectures import THEIR_NAMES, torchvision
 
 IMAGENET, NONE = "imagenet", "none"
 _DIGEST = re.compile(r"-([0-9a-f]{8,})\.")  # torchvision puts the sha256's start in the name
 _WEIGHTS = {
-    "mobilenetv2": zoo.MobileNet_V2_Weights.IMAGENET1K_V1,
-    "resnet18": zoo.ResNet18_Weights.IMAGENET1K_V1,
-    "inceptionv3": zoo.Inception_V3_Weights.IMAGENET1K_V1,
-    "resnet50": zoo.ResNet50_Weights.IMAGENET1K_V1,
-    "alexnet": zoo.AlexNet_Weights.IMAGENET1K_V1,
-    "vgg16": zoo.VGG16_Weights.IMAGENET1K_V1,
+    name: torchvision.models.get_model_weights(THEIR_NAMES.get(name, name))["IMAGENET1K_V1"]
+    for name in MODEL_NAMES
 }
 
 

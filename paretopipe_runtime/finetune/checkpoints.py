@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import digest_of, partial, settle, write_json
-from paretopipe_runtime.finetune.schedule import Epoch
+from paretopipe_runtime.finetune.progress import Epoch
 
 SCHEMA_VERSION = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.finetune.downloads import fetching
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # from the authors' page
@@ -24,19 +23,6 @@ _RECORD = 1 + 3 * 32 * 32
 _LARGEST = 256 * 2**20  # bytes unpacked; the real archive has 184 million
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # pixels (n, 3, 32, 32), labels (n,)
-
-
-def fetch(folder: Path) -> Path:
-    """Return the archive in `folder`, downloading it if missing; raises ``E_DOWNLOAD``."""
-    from paretopipe_runtime.models.compat import allow_missing_extension
-
-    allow_missing_extension()
-    from torchvision.datasets.utils import download_url
-
-    archive = folder / Path(URL).name
-    with fetching(URL, folder, "dataset"):
-        download_url(URL, str(folder), archive.name, MD5)
-    return archive
 
 
 def is_here(path: Path) -> bool:

@@ -1,7 +1,11 @@
-"""Data sets by name or path."""
+"""Data sets by name or path, and downloads."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,10 @@ from paretopipe_runtime.finetune import cifar
 from paretopipe_runtime.finetune.folder import open_folder
 from paretopipe_runtime.finetune.images import Dataset, in_memory, parted
 from paretopipe_runtime.golden import input_digest
+from paretopipe_runtime.models.architectures import torchvision
 
 CIFAR10, DIGITS = "cifar10", "digits"
+_SILENCE_S = 60.0  # timeout of a download
 _DIGITS_FILE = Path(__file__).with_name("digits.safetensors")
 
 
@@ -35,7 +41,7 @@ def open_dataset(name: str, image_px: int, downloads: Path) -> Dataset:
         ``E_DATA``, ``E_DOWNLOAD``.
     """
     if name == CIFAR10:
-        return _cifar(cifar.fetch(downloads))
+        return _cifar(_downloaded(downloads))
     if name == DIGITS:
         return _arrays(_DIGITS_FILE, DIGITS)
     path = Path(name)
@@ -61,6 +67,35 @@ def called(path: Path) -> str:
     """Return a printable name for manifests and reports."""
     text = path.resolve().name
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:100] or "unnamed"
+
+
+@contextmanager
+def fetching(url: str, folder: Path, option: str) -> Iterator[None]:
+    """Make `folder` for a download of `url`, and map its errors to ``E_DOWNLOAD``.
+
+    `option` is the option that takes a local copy instead.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE_S)  # the downloaders take no timeout
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except (HTTPException, OSError, RuntimeError) as error:
+        raise ParetoPipeError(
+            "E_DOWNLOAD",
+            f"cannot download {url} to {folder}: {error} — put that file there yourself, or say "
+            f"where it is with {option}=/path/to/{Path(url).name}",
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _downloaded(folder: Path) -> Path:
+    """Return CIFAR-10's archive in `folder`, downloading it if missing; raises ``E_DOWNLOAD``."""
+    archive = folder / Path(cifar.URL).name
+    with fetching(cifar.URL, folder, "dataset"):
+        torchvision.datasets.utils.download_url(cifar.URL, str(folder), archive.name, cifar.MD5)
+    return archive
 
 
 def _cifar(path: Path) -> Dataset:

@@ -13,10 +13,7 @@ from PIL import Image, ImageOps
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.finetune.images import Dataset, Images, parted
-from paretopipe_runtime.models.compat import allow_missing_extension
-
-allow_missing_extension()
-from torchvision.datasets import ImageFolder  # noqa: E402 - only importable after the line above
+from paretopipe_runtime.models.architectures import torchvision
 
 _TESTS = ("test", "val")
 _LARGEST = 2**26  # pixels of an image, against decompression bombs
@@ -61,7 +58,7 @@ def _digest(root: Path, files: list[Path]) -> str:
 
 def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
     try:
-        found = ImageFolder(str(root))
+        found = torchvision.datasets.ImageFolder(str(root))
     except (OSError, RuntimeError) as error:
         raise ParetoPipeError(
             "E_DATA",
@@ -73,9 +70,8 @@ def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
     def load(places: torch.Tensor) -> torch.Tensor:
         chosen = [paths[place] for place in places.tolist()]
         with ThreadPoolExecutor() as pool:  # decoding releases the GIL
-            return torch.from_numpy(
-                np.stack(list(pool.map(lambda p: _decode(p, image_px), chosen)))
-            )
+            decoded = pool.map(lambda path: _decode(path, image_px), chosen)
+            return torch.from_numpy(np.stack([*decoded]))
 
     labels = torch.tensor([label for _, label in found.samples], dtype=torch.int64)
     return Images(labels, load), list(found.classes), paths

@@ -1,4 +1,4 @@
-"""A data set: labelled images in three parts."""
+"""A data set: labelled images in three parts, and batches of them as a network takes them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
+from paretopipe_runtime import golden
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models.initial import uniform
 
 TEST_SHARE = 0.2  # of all images, where a data set has no test part
 VALIDATION_SHARE = 0.1  # of the rest
+MEAN, STD = torch.from_numpy(golden.MEAN), torch.from_numpy(golden.STD)
+_SHIFT = 8  # an image moves by up to 1/8 of its side
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,35 @@ def parted(
                 "are numbered from 0",
             )
     return dataset
+
+
+def prepared(pixels: torch.Tensor, image_px: int) -> torch.Tensor:
+    """Resize and normalise uint8 (n, 3, h, w) to float32 (n, 3, px, px) on the same device."""
+    images = pixels.float() / 255
+    if images.shape[-2:] != (image_px, image_px):
+        images = functional.interpolate(
+            images, size=(image_px, image_px), mode="bilinear", align_corners=False
+        )
+    return (images - MEAN.to(images.device)) / STD.to(images.device)
+
+
+def augmented(pixels: torch.Tensor, seed: int, *, flip: bool) -> torch.Tensor:
+    """Shift and, with `flip`, mirror images (n, 3, h, w) at random."""
+    source = torch.Generator().manual_seed(seed)
+    high, wide = pixels.shape[-2:]
+    most = max(1, min(high, wide) // _SHIFT)
+    padded = functional.pad(pixels, (most, most, most, most))
+    moves = torch.randint(2 * most + 1, (len(pixels), 2), generator=source)
+    shifted = torch.stack(
+        [
+            image[:, down : down + high, across : across + wide]
+            for image, (down, across) in zip(padded, moves.tolist(), strict=True)
+        ]
+    )
+    if flip:
+        mirrored = torch.rand(len(pixels), generator=source) < 0.5
+        shifted[mirrored] = shifted[mirrored].flip(-1)
+    return shifted
 
 
 def _hold_out(part: str, labels: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:

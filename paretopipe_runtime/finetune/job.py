@@ -1,8 +1,12 @@
-"""The `paretopipe finetune` command: train, store, evaluate, publish."""
+"""The `paretopipe finetune` command: train, store, evaluate, publish.
+
+May start CUDA, so no fork server may import this.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import platform
@@ -11,28 +15,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from paretopipe_runtime.contract.weights import Origin, Published
+from paretopipe_runtime.contract.weights import Origin, Published, WeightsManifest, read_published
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.finetune import result
 from paretopipe_runtime.finetune.base import Base, open_base
 from paretopipe_runtime.finetune.checkpoints import Checkpoints
-from paretopipe_runtime.finetune.cuda import device_called
 from paretopipe_runtime.finetune.datasets import open_dataset
-from paretopipe_runtime.finetune.evaluation import Stopped, evaluate
 from paretopipe_runtime.finetune.images import Dataset
 from paretopipe_runtime.finetune.network import Network
-from paretopipe_runtime.finetune.progress import Progress, Work
-from paretopipe_runtime.finetune.result import Result, store_blocks
-from paretopipe_runtime.finetune.schedule import best
+from paretopipe_runtime.finetune.progress import Progress, Work, best
 from paretopipe_runtime.finetune.settings import Recipe, Settings
-from paretopipe_runtime.finetune.training import Training
+from paretopipe_runtime.finetune.training import Stopped, Training, evaluate
 from paretopipe_runtime.job import COMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.version import version
-from paretopipe_runtime.weights import load_stage, publish
+from paretopipe_runtime.weights import check_store, load_stage, publish, set_path, write_block
+from paretopipe_runtime.worker.devices.cuda import exact_float32
+
+SOURCE = "finetuned"
+_RESULT = "result"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,14 @@ class Files:
     def folder(self) -> Path:
         """Downloads and checkpoints."""
         return self.state_dir / "finetune"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Weights, and their provenance (time, host, history)."""
+
+    manifest: WeightsManifest
+    made: dict[str, Any]
 
 
 def finetune(settings: Settings, files: Files) -> tuple[int, str]:
@@ -75,10 +88,10 @@ def finetune(settings: Settings, files: Files) -> tuple[int, str]:
         return bool(stopping) or files.lease.expired()
 
     try:
-        done = result.find(folder, recipe.model, files.store)
+        done = find_result(folder, recipe.model, files.store)
         if done is None:
             done = _train(recipe, dataset, base, device, files, progress, stop)
-            result.keep(folder, done)
+            publish(folder, Published(_RESULT, done.manifest), done.made)
         Checkpoints(folder).remove()
         weights = Published(settings.weights, done.manifest)
         path = publish(files.store, weights, done.made)
@@ -92,6 +105,35 @@ def finetune(settings: Settings, files: Files) -> tuple[int, str]:
     finally:
         progress.write(finished=True)
     return COMPLETE, f"{_sentence(weights)}\npublished as {weights.name!r}: {path}"
+
+
+def device_called(name: str) -> torch.device:
+    """Return the device ``cpu`` or ``cuda``; ``auto`` prefers CUDA. Raises ``E_OPTION``."""
+    here = torch.cuda.is_available()
+    if name == "auto":
+        name = "cuda" if here else "cpu"
+    if name not in ("cpu", "cuda") or (name == "cuda" and not here):
+        raise ParetoPipeError(
+            "E_OPTION",
+            f"device={name} is not here: PyTorch {torch.__version__} on this host can use "
+            f"cpu{' and cuda' if here else ''} — choose one, or auto",
+        )
+    if name == "cuda":
+        exact_float32()  # as in a sweep, so that its answers have this accuracy
+    return torch.device(name)
+
+
+def find_result(folder: Path, model: str, store: Path) -> Result | None:
+    """Return the result kept in `folder` if the store has all its blocks."""
+    try:
+        document = json.loads(set_path(folder, _RESULT, model).read_text())
+        result = read_published(document)
+        if result is None:
+            return None
+        check_store(result, store)
+    except (OSError, KeyError, ValueError, ParetoPipeError):
+        return None
+    return Result(result.manifest, document["made"])
 
 
 def _train(
@@ -143,6 +185,27 @@ def _train(
         "history": [dataclasses.asdict(epoch) for epoch in history],
     }
     return Result(dataclasses.replace(manifest, origin=origin), made)
+
+
+def store_blocks(network: Network, classes: int, store: Path) -> WeightsManifest:
+    """Write a network's blocks to the store and return their manifest, or raise ``E_DISK``."""
+    network.cpu()
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        blocks = tuple(
+            write_block(
+                store,
+                name,
+                module,
+                {key: tensor.numpy() for key, tensor in module.state_dict().items()},
+            )
+            for name, module in zip(network.block_names, network, strict=True)
+        )
+    except (OSError, SafetensorError) as error:
+        raise ParetoPipeError(
+            "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
+        ) from error
+    return WeightsManifest(network.model, classes, SOURCE, blocks)
 
 
 def _work(recipe: Recipe, dataset: Dataset) -> Work:

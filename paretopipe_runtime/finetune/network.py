@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.finetune.batches import MEAN, STD
+from paretopipe_runtime.finetune.images import MEAN, STD
 from paretopipe_runtime.models import build_blocks
 
 _UNUSED = "AuxLogits."  # InceptionV3's auxiliary head is in the file and in no block
@@ -25,19 +25,11 @@ class Network(nn.Sequential):
         self.requires_grad_(True)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return every tensor by name, not copied."""
+        """Return every parameter and buffer by name, not copied."""
         return {
             f"{block}.{name}": tensor
             for block, module in zip(self.block_names, self, strict=True)
-            for name, tensor in module.state_dict().items()
-        }
-
-    def weights(self) -> dict[str, nn.Parameter]:
-        """Return the parameters by name."""
-        return {
-            f"{block}.{name}": parameter
-            for block, module in zip(self.block_names, self, strict=True)
-            for name, parameter in module.named_parameters()
+            for name, tensor in module.state_dict(keep_vars=True).items()
         }
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A training's progress file, in the format of a sweep's."""
+"""A training's epochs, and its progress file in the format of a sweep's."""
 
 from __future__ import annotations
 
@@ -6,16 +6,36 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.files import offer_json
-from paretopipe_runtime.finetune.schedule import Epoch, best
 
 _EVERY_S = 1.0
 _RECENT = 50  # batches that the forecast is based on
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Losses and accuracy of one epoch; epoch 0 evaluates the starting values."""
+
+    number: int
+    train_loss: float | None
+    validation_loss: float
+    validation_accuracy: float
+
+
+def best(history: Sequence[Epoch]) -> Epoch:
+    """Return the first epoch with the highest accuracy."""
+    return max(history, key=lambda epoch: (epoch.validation_accuracy, -epoch.number))
+
+
+def is_over(history: Sequence[Epoch], epochs: int, patience: int) -> bool:
+    """Say whether all epochs are done, or the last `patience` of them brought no improvement."""
+    last = history[-1].number
+    return last >= epochs or last - best(history).number >= patience
 
 
 @dataclass(frozen=True)
@@ -43,18 +63,12 @@ class Progress:
     @contextmanager
     def training(self, epoch: int, step: int) -> Iterator[None]:
         self._epoch, self._step = epoch, step
-        began = time.perf_counter()
-        yield
-        self._train_s.append(time.perf_counter() - began)
-        self._step += 1
-        self._now_and_then()
+        with self._timed(self._train_s):
+            yield
+            self._step += 1
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self._evaluate_s.append(time.perf_counter() - began)
-        self._now_and_then()
+    def evaluating(self) -> AbstractContextManager[None]:
+        return self._timed(self._evaluate_s)
 
     def epoch(self, history: Sequence[Epoch]) -> None:
         highest = best(history)
@@ -94,6 +108,10 @@ class Progress:
         before = max(0, self._epoch - 1) * self._work.train
         return min(before + self._step, self._work.epochs * self._work.train)
 
-    def _now_and_then(self) -> None:
+    @contextmanager
+    def _timed(self, seconds: deque[float]) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        seconds.append(time.perf_counter() - began)
         if time.monotonic() - self._written >= _EVERY_S:
             self.write()

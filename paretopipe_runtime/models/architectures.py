@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,17 +12,13 @@ from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.models.compat import allow_missing_extension
 
 allow_missing_extension()
-from torchvision import models as zoo  # noqa: E402 - only importable after the line above
+# Only importable after the line above; who else needs it takes it from here.
+import torchvision as torchvision  # noqa: E402
 
-# Without initial values, which are replaced anyway.
-_BUILDERS: dict[str, Callable[[int], nn.Module]] = {
-    "mobilenetv2": lambda classes: zoo.mobilenet_v2(num_classes=classes),
-    "resnet18": lambda classes: zoo.resnet18(num_classes=classes),
-    "inceptionv3": lambda classes: zoo.inception_v3(num_classes=classes, init_weights=False),
-    "resnet50": lambda classes: zoo.resnet50(num_classes=classes),
-    "alexnet": lambda classes: zoo.alexnet(num_classes=classes),
-    "vgg16": lambda classes: zoo.vgg16(num_classes=classes, init_weights=False),
-}
+#: torchvision's names of models, where they differ from ours.
+THEIR_NAMES = {"mobilenetv2": "mobilenet_v2", "inceptionv3": "inception_v3"}
+# Initial values are replaced anyway; other models have no such option.
+_WITHOUT_INITIAL_VALUES = {"inceptionv3", "vgg16"}
 # These layers flatten their input; torchvision's forward() does that between modules.
 _FLATTENING_LINEAR = {
     "resnet18": "fc",
@@ -56,8 +51,12 @@ class _NoInitialValues(TorchFunctionMode):
 
 def build_model(name: str, classes: int) -> nn.Module:
     """Return torchvision's whole model on the meta device, with its auxiliary head."""
+    more = {"init_weights": False} if name in _WITHOUT_INITIAL_VALUES else {}
     with torch.device("meta"), _NoInitialValues():
-        return _BUILDERS[name](classes)
+        model: nn.Module = torchvision.models.get_model(
+            THEIR_NAMES.get(name, name), num_classes=classes, **more
+        )
+    return model
 
 
 def block_modules(name: str, classes: int) -> dict[str, nn.Module]:

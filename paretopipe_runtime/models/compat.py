@@ -6,6 +6,7 @@ which no model here uses.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from pathlib import Path
 
@@ -16,22 +17,13 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 def allow_missing_extension() -> None:
     """Define torchvision's `nms` and `qnms` if its extension cannot; call before importing it."""
-    if _load_extension():
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return  # importing torchvision raises a better error
+    with contextlib.suppress(OSError, StopIteration):
+        library = next(Path(spec.origin).parent.glob("_C.*so"))
+        torch.ops.load_library(library)  # type: ignore[no-untyped-call] # as torchvision does later
         return
     for operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, operator):
             torch.library.define(f"torchvision::{operator}", _SCHEMA)
-
-
-def _load_extension() -> bool:
-    """Load the extension, as torchvision does again later; return False if it does not load."""
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        return True  # importing torchvision raises a better error
-    try:
-        for library in Path(spec.origin).parent.glob("_C.*so"):
-            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
-            return True
-    except OSError:
-        pass
-    return False

@@ -16,6 +16,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.splits import stage_ranges
+from paretopipe_runtime.contract.units import duration
 from paretopipe_runtime.orchestrator import adaptive
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
@@ -220,11 +221,3 @@ def table(rows: list[dict[str, Any]]) -> str:
     together = duration(total["left_s"])
     lines.append(f"{'together':<{width}}  {count(total):>{many}}{together:>{wide + 29}}")
     return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """Format as ``50 s``, ``12 min`` or ``3 h 20 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.relay.asked import Address, Hop, Shaping
-from paretopipe_runtime.relay.flow import Pair
-from paretopipe_runtime.relay.line import Line
+from paretopipe_runtime.relay.flow import Line, Pair
 
 LOOK_S = 1.0  # between checks of the lease
 MOST_PAIRS = 200  # select() is limited to descriptors below 1024

@@ -1,4 +1,4 @@
-"""Durations and ends in words."""
+"""Times left, and their ends, in words."""
 
 from __future__ import annotations
 
@@ -7,16 +7,6 @@ import time
 #: Standard deviations of an 80 % interval.
 SURE = 1.28
 _MANY_S = 90  # less is in seconds
-
-
-def duration(seconds: float) -> str:
-    """Return ``4 min 10 s`` for 250: at most two units."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def span(low_s: float, high_s: float) -> str:

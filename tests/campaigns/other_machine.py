@@ -9,7 +9,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-UML, MODULES = "linux.uml", "/usr/lib/uml/modules"
+from roles.testbed.files.virtual_testbed import uml
+
+MODULES = "/usr/lib/uml/modules"
 MEMORY_MIB = 3072
 INIT = """\
 #!/bin/sh
@@ -38,7 +40,7 @@ MASKED = (
     *("systemd-timesyncd.service", "systemd-networkd.service", "systemd-resolved.service"),
     *("systemd-logind.service", "systemd-random-seed.service", "systemd-tmpfiles-setup.service"),
 )
-# Within a mount namespace of its own; $1 is a folder on a disk.
+# Within a mount namespace of its own; $1 is a folder on a disk, $2 the program.
 BOOT = f"""\
 cd "$1"
 mkdir upper work root
@@ -53,7 +55,7 @@ for folder in {MODULES}/*; do ln -sfn "$folder" root/lib/modules/; done
 : >root/etc/fstab
 cp init script root/
 chmod +x root/init
-{UML} mem={MEMORY_MIB}M umid=other uml_dir="$1/" rootfstype=hostfs rootflags="$1/root" rw \\
+"$2" mem={MEMORY_MIB}M umid=other uml_dir="$1/" rootfstype=hostfs rootflags="$1/root" rw \\
     init=/init quiet con=null con0=null,fd:1
 """
 
@@ -71,7 +73,7 @@ def said_by(script: str, folder: Path, timeout_s: float) -> str:
     inside = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", BOOT, "sh")
     with (folder / "console").open("wb") as console:
         subprocess.run(
-            [*inside, str(folder)],
+            [*inside, str(folder), str(uml.program(folder))],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,

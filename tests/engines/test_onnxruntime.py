@@ -31,9 +31,9 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[StageToLoad]:
     done: list[StageToLoad] = []
     export = onnxruntime._export
 
-    def counted(stage: StageToLoad, path: Path) -> None:
+    def counted(stage: StageToLoad, files: list[Path], path: Path) -> None:
         done.append(stage)
-        export(stage, path)
+        export(stage, files, path)
 
     monkeypatch.setattr(onnxruntime, "_export", counted)
     return done

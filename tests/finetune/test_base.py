@@ -74,7 +74,7 @@ def test_every_block_can_be_trained(model: str) -> None:
         network(torch.empty(2, 3, side, side, device="meta")),
         torch.zeros(2, dtype=torch.int64, device="meta"),
     ).backward()
-    assert [name for name, weight in network.weights().items() if weight.grad is None] == []
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
 
 
 def test_a_head_of_other_classes_is_left_out_and_everything_else_taken() -> None:

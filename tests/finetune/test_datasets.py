@@ -19,9 +19,8 @@ from safetensors.numpy import save_file
 from paretopipe_runtime import golden
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune import cifar
-from paretopipe_runtime.finetune.batches import augmented, prepared
 from paretopipe_runtime.finetune.datasets import open_dataset
-from paretopipe_runtime.finetune.images import Dataset, Images
+from paretopipe_runtime.finetune.images import Dataset, Images, augmented, prepared
 
 Pack = Callable[[dict[str, bytes]], Path]
 Picture = Callable[..., None]

@@ -14,7 +14,8 @@ from paretopipe_runtime import job
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.weights import read_published
 from paretopipe_runtime.finetune.network import Network
-from paretopipe_runtime.finetune.schedule import Epoch, best, is_over, learning_rate, seed_of
+from paretopipe_runtime.finetune.progress import Epoch, best, is_over
+from paretopipe_runtime.finetune.training import learning_rate, seed_of
 from paretopipe_runtime.weights import load_stage
 from tests.finetune.processes import STEPS, Processes
 

@@ -20,7 +20,7 @@ from tests.finetune.processes import STEPS, Processes, arguments, data
 # checkpoint before every step, as if each took five minutes.
 KILL = """
 import os, signal
-from paretopipe_runtime.finetune import checkpoints, job, result, training
+from paretopipe_runtime.finetune import checkpoints, job, training
 training.CHECKPOINT_S = 0
 def kill(place, name, times):
     inner, calls = getattr(place, name), [0]
@@ -54,8 +54,8 @@ POINTS = {
     "in a validation": ("training", "evaluate", 1),
     "at the end of another epoch": ("training.Training", "_step", STEPS + 1),
     "when the training is over": ("job", "store_blocks", 1),
-    "between two blocks of the store": ("result", "write_block", 9),
-    "before the result is kept": ("result", "publish", 1),
+    "between two blocks of the store": ("job", "write_block", 9),
+    "before the result is kept": ("job", "publish", 1),
     "before its checkpoints are removed": ("checkpoints.Checkpoints", "remove", 1),
 }
 

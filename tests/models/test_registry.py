@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from paretopipe_runtime import models
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import build_blocks, keep_built, parameter_count
+from paretopipe_runtime.models import build_blocks, keep_built
+from paretopipe_runtime.models.architectures import build_model
 from roles.preflight.judging import sizes
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +32,8 @@ def test_models_are_those_of_table_i() -> None:
     found = {}
     for name in MODEL_NAMES:
         info = model_info(name)
-        count = parameter_count(name, info.default_classes)
+        model = build_model(name, info.default_classes)
+        count = sum(parameter.numel() for parameter in model.parameters())
         found[name] = (info.blocks, info.default_classes, count, info.image_px)
     assert found == TABLE_I
 
@@ -132,7 +135,5 @@ def test_what_is_kept_for_other_classes_is_left_alone() -> None:
 
 def test_a_build_takes_what_is_kept_instead_of_building() -> None:
     keep_built("alexnet", 10)
-    from paretopipe_runtime.models import blocks
-
-    kept = blocks._kept["alexnet", 10]["features.3"]
+    kept = models._kept["alexnet", 10]["features.3"]
     assert build_blocks("alexnet", 10, first=3, end=4)[0][1] is kept

@@ -17,7 +17,7 @@ from paretopipe_runtime import weights
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.contract.weights import Origin, Published, WeightsManifest, read_published
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import parameter_count
+from paretopipe_runtime.models.architectures import build_model
 from paretopipe_runtime.models.initial import initial_tensors, uniform
 from paretopipe_runtime.weights import (
     block_path,
@@ -87,7 +87,8 @@ def test_manifest_describes_every_block(name: str, store: Path) -> None:
     assert manifest.source == "seeded:0"
     assert tuple(block.name for block in manifest.blocks) == info.block_names
     unused = 2_565_386 if name == "inceptionv3" else 0  # the auxiliary head's
-    total = parameter_count(name, info.default_classes)
+    model = build_model(name, info.default_classes)
+    total = sum(parameter.numel() for parameter in model.parameters())
     assert sum(block.parameters for block in manifest.blocks) == total - unused
     for block in manifest.blocks:
         assert block_path(store, block.sha256).stat().st_size == block.nbytes

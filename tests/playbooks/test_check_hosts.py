@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -113,10 +114,10 @@ def test_a_port_that_speaks_something_else_is_told(check: ModuleType, tmp_path: 
 
 
 def test_ssh_options_are_read_in_both_spellings(check: ModuleType) -> None:
-    text = "-F /dev/null -o UserKnownHostsFile=/k -oStrictHostKeyChecking=yes -J jump"
-    options = check.ssh_options(text)
+    text = "-F /dev/null -o UserKnownHostsFile=/k -oStrictHostKeyChecking=accept-new -J jump"
+    options = check.configured("127.0.0.1", {"ansible_ssh_common_args": text})
     assert options["userknownhostsfile"] == "/k"
-    assert options["stricthostkeychecking"] == "yes"
+    assert options["stricthostkeychecking"] == "accept-new"
     assert "proxyjump" in options
 
 
@@ -131,7 +132,12 @@ def test_ones_own_ssh_config_counts_unless_another_is_named(
     own.write_text(
         f"Host 127.0.0.1\n  ProxyJump jump\nHost pi1\n  Hostname 127.0.0.1\n  Port {port}\n"
     )
-    monkeypatch.setattr(check, "OWN_CONFIG", own)
+    # OpenSSH looks for one's own configuration in the home that the system knows, not in HOME.
+    ssh = tmp_path / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {own} "$@"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
     there = {**host(1, remember(tmp_path / "k", port, key)), "ansible_port": 1}
     assert check.ask("pi1", there, 1) == "", "it is behind another"
     for flag in ("-F /dev/null", "-F none", "-F/dev/null"):

@@ -46,12 +46,12 @@ def module(
 ) -> Callable[..., dict[str, Any]]:
     """Call the module in this process, which is fast."""
     tools = part("netem_lease").Tools(*(str(host.bin / tool) for tool in TOOLS))
-    ssh = part("netem_ssh")
+    parts = part("netem_host")
 
     def run(
         *, state: str = "present", dry: bool = False, caller: Any = None, **arguments: Any
     ) -> dict[str, Any]:
-        monkeypatch.setattr(ssh, "client", lambda: caller)
+        monkeypatch.setattr(parts, "ssh_client", lambda: caller)
         defaults = {key: spec.get("default") for key, spec in tc_netem.ARGUMENTS.items()}
         asked = {key: arguments.pop(key) for key in arguments.keys() - tc_netem.ARGUMENTS.keys()}
         params = {**defaults, "interface": INTERFACE, "asked": asked, **arguments}
@@ -84,7 +84,7 @@ def shell(host: FakeHost, line: str) -> str:
 
 
 def caller(port: int = 22) -> Any:
-    return part("netem_ssh").Client("192.0.2.10", "", port)
+    return part("netem_host").SshClient("192.0.2.10", "", port)
 
 
 def test_the_module_itself_shapes_and_puts_back(host: FakeHost) -> None:

@@ -19,7 +19,7 @@ QUIET |= {"rate_bit": 0.0}
 
 @pytest.fixture(scope="module")
 def qdisc() -> ModuleType:
-    return part("netem_qdisc")
+    return part("netem_shaping")
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def layout() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def ssh() -> ModuleType:
-    return part("netem_ssh")
+def host() -> ModuleType:
+    return part("netem_host")
 
 
 @pytest.fixture(scope="module")
@@ -105,31 +105,31 @@ filter protocol ip pref 23130 u32 chain 0 fh 800::801 order 2049 key ht 800 bkt 
     assert layout.shown_filters("") == []
 
 
-def test_the_caller_is_found_behind_sudo(ssh: ModuleType, tmp_path: Path) -> None:
+def test_the_caller_is_found_behind_sudo(host: ModuleType, tmp_path: Path) -> None:
     def process(pid: int, parent: int, environment: bytes) -> None:
         folder = tmp_path / str(pid)
         folder.mkdir()
         (folder / "environ").write_bytes(environment)
         (folder / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
 
-    assert ssh.client(tmp_path) is None
+    assert host.ssh_client(tmp_path) is None
     process(os.getpid(), 7002, b"PATH=/bin\0SUDO_USER=pi\0")
     process(7002, 7001, b"SSH_CONNECTION=2001:db8::9 4022 2001:db8::1 2222\0HOME=/home/pi\0")
     process(7001, 1, b"")
-    assert ssh.client(tmp_path) == ssh.Client("2001:db8::9", "", 2222)
+    assert host.ssh_client(tmp_path) == host.SshClient("2001:db8::9", "", 2222)
     (tmp_path / "7002/environ").write_bytes(b"SSH_CONNECTION=fe80::1%eth0 4022 fe80::2%eth0 22\0")
-    assert ssh.client(tmp_path) == ssh.Client("fe80::1", "eth0", 22)
+    assert host.ssh_client(tmp_path) == host.SshClient("fe80::1", "eth0", 22)
     (tmp_path / "7002/environ").write_bytes(b"SSH_CONNECTION=UNKNOWN\0")
-    assert ssh.client(tmp_path) is None
+    assert host.ssh_client(tmp_path) is None
 
 
-def test_a_bridge_sends_through_its_ports(ssh: ModuleType, tmp_path: Path) -> None:
+def test_a_bridge_sends_through_its_ports(host: ModuleType, tmp_path: Path) -> None:
     for path in ("br0/lower_eth0.5", "br0/lower_wlan0", "eth0.5/lower_eth0", "eth0", "mgmt0"):
         (tmp_path / path).mkdir(parents=True)
     for device in ("eth0", "eth0.5", "br0"):
-        assert ssh.carries("eth0", device, tmp_path)
-    assert not ssh.carries("eth0", "mgmt0", tmp_path)
-    assert not ssh.carries("br0", "eth0", tmp_path), "what is above it is another interface"
+        assert host.carries("eth0", device, tmp_path)
+    assert not host.carries("eth0", "mgmt0", tmp_path)
+    assert not host.carries("br0", "eth0", tmp_path), "what is above it is another interface"
 
 
 def test_pings_become_numbers(probes: ModuleType) -> None:

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from roles.preflight.judging import hardware, network, sizes
-from roles.preflight.judging.asked import asked_of
 from roles.preflight.judging.findings import Asked, Load
-from roles.preflight.judging.judge import judge
-from roles.preflight.judging.text import lines, stops
+from roles.preflight.judging.judge import judge, lines, stops
+from roles.preflight.judging.sizes import asked_of
 from tests.preflight.good import ASKED, LOADS, MIB, host
 from tests.preflight.planted import found
 
@@ -115,7 +114,7 @@ def test_what_is_asked_comes_from_the_plans() -> None:
 
 def test_memory_grows_with_the_images_of_a_batch() -> None:
     (one,) = LOADS
-    first, eight = (sizes.MARGIN * mib for mib in sizes.PEAKS["vgg16", "eager", "tuned"])
+    first, eight = (sizes.MARGIN * mib for mib in sizes.PEAKS["vgg16", "eager"]["tuned"])
     for batch, mib in ((1, first), (8, eight), (15, 2 * eight - first)):
         assert sizes.peak_mib(replace(one, batch=batch)) == pytest.approx(mib, abs=1)
     assert sizes.peak_mib(replace(one, batch=32, image_px=112)) == sizes.peak_mib(one)
@@ -129,7 +128,8 @@ def test_the_sizes_are_those_that_were_measured() -> None:
     row = r"(?m)^(\w+) +(\w+) +(\w+) +(\d+) MiB of .*, +(\d+) MiB with .* 1, +(\d+) MiB"
     measured = re.findall(row, text)
     peaks = {tuple(row[:3]): (int(row[4]), int(row[5])) for row in measured}
-    assert peaks == sizes.PEAKS
+    known = {(*key, name): mib for key, both in sizes.PEAKS.items() for name, mib in both.items()}
+    assert peaks == known
     weights = {row[0]: int(row[3]) for row in measured}
     assert weights == {name: model.weights for name, model in sizes.MODELS.items()}
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paretopipe_runtime.contract.units import WIRE_PER_PAYLOAD
-from paretopipe_runtime.relay.flow import Pair
-from paretopipe_runtime.relay.line import AHEAD_S, Line, Piece
+from paretopipe_runtime.relay.flow import AHEAD_S, Line, Pair, Piece
 
 MBIT = 8.0
 MIB = 2**20

@@ -21,7 +21,7 @@ from paretopipe_runtime.worker import agent
 from paretopipe_runtime.worker.agent import Agent
 from paretopipe_runtime.worker.node import Node
 from tests.runtime.cluster import Cluster
-from tests.wire.cuts import tcp_pair
+from tests.wire.pairs import tcp_pair
 
 
 def test_a_stage_that_cannot_be_started_does_not_keep_the_next_run_out(

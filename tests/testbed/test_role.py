@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from roles.testbed.files.virtual_testbed import uml
+
 ROLE = Path(__file__).resolve().parents[2] / "roles/testbed"
 PROGRAM = ROLE / "files"
 
@@ -92,3 +94,26 @@ def test_limits_on_cgroup_v2_are_written_as_the_kernel_documents_them(
     assert (top / "cgroup.subtree_control").read_text() == "+cpu +cpuset +memory +pids"
     assert (top / "pi1/cpu.max").read_text() == "5000 10000"
     assert (top / "pi1/memory.max").read_text() == str(1024 * 2**20)
+
+
+def test_user_mode_linux_is_told_the_size_of_larger_registers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbytes = uml.registers_nbytes()
+    assert nbytes >= 576  # what every x86-64 processor has, with the header
+    has_amx = "amx_tile" in Path("/proc/cpuinfo").read_text().split()
+    assert (nbytes > uml.KNOWN_NBYTES) == has_amx
+    installed = tmp_path / "bin" / uml.UML
+    installed.parent.mkdir()
+    installed.write_bytes(b"before" + uml._call(uml.KNOWN_NBYTES) + b"after")
+    installed.chmod(0o755)
+    monkeypatch.setattr(uml, "SYSTEM_PATH", str(installed.parent))
+    monkeypatch.setattr(uml, "registers_nbytes", lambda: uml.KNOWN_NBYTES)
+    assert uml.program(tmp_path) == installed
+    monkeypatch.setattr(uml, "registers_nbytes", lambda: 11008)
+    copy = uml.program(tmp_path)
+    assert copy.parent == tmp_path
+    assert copy.read_bytes() == b"before" + uml._call(11008) + b"after"
+    assert os.access(copy, os.X_OK)
+    installed.write_bytes(b"a release that asks for the size")
+    assert uml.program(tmp_path) == installed

@@ -26,7 +26,8 @@ from ansible.utils.display import Display
 # Ansible does not put the checkout on sys.path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
-from roles.job.clock import duration, ending
+from paretopipe_runtime.contract.units import duration
+from roles.job.clock import ending
 from roles.netem.shaping.guard import Guards
 
 display = Display()

@@ -10,43 +10,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible.module_utils import netem_lease, netem_qdisc
+from ansible.module_utils import netem_lease
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.netem_host import Host, NetemError
 from ansible.module_utils.netem_layout import HANDLE, Step
-from ansible.module_utils.netem_shaping import Shaping
+from ansible.module_utils.netem_shaping import Shaping, root_of
 
-DOCUMENTATION = """
-module: tc_netem
-short_description: An interface shaped by netem, under a lease
-options:
-  interface: {type: str, required: true, description: Interface whose traffic is shaped.}
-  state: {type: str, default: present, choices: [present, absent], description: Wanted state.}
-  lease_s: {type: int, default: 7200, description: Seconds until the shaping ends by itself.}
-  peers:
-    type: list
-    elements: str
-    default: []
-    description: >-
-      Addresses of the other hosts; needed where the interface also carries SSH, or for symmetric.
-  asked:
-    type: dict
-    default: {}
-    description: What netem is to do, as plain numbers (shaping/conditions.py of the role).
-  limit: {type: int, default: 0, description: Packets in flight; 0 sizes it for delay and rate.}
-  sandbox:
-    type: list
-    elements: str
-    default: []
-    description: Lines of the unit that ends the shaping.
-"""
 ARGUMENTS = {
+    # Interface whose traffic is shaped.
     "interface": {"type": "str", "required": True},
     "state": {"default": "present", "choices": ["present", "absent"]},
+    # Seconds until the shaping ends by itself.
     "lease_s": {"type": "int", "default": 7200},
+    # Addresses of the other hosts: where the interface also carries SSH, or for symmetric.
     "peers": {"type": "list", "elements": "str", "default": []},
+    # What netem is to do, as plain numbers (shaping/conditions.py of the role).
     "asked": {"type": "dict", "default": {}},
+    # Packets in flight; 0 sizes it for delay and rate.
     "limit": {"type": "int", "default": 0},
+    # Lines of the unit that ends the shaping.
     "sandbox": {"type": "list", "elements": "str", "default": []},
 }
 # Errors of tc and ip for missing kernel parts.
@@ -81,7 +63,8 @@ class Changes:
         if shaping.ours:
             self.revert()
         for step in shaping.layout.steps():
-            status, said = self._host.ask(self._program(step), *step.words[1:])
+            program: str = getattr(self._host.tools, step.words[0])
+            status, said = self._host.ask(program, *step.words[1:])
             if status:
                 self.revert()
                 self.disarm()
@@ -89,16 +72,13 @@ class Changes:
 
     def revert(self) -> None:
         self._host.ask("/bin/sh", "-c", self._host.lease.revert())
-        root = netem_qdisc.root_of(self._host.qdiscs(self._host.interface))
+        root = root_of(self._host.qdiscs(self._host.interface))
         if root.get("handle") == HANDLE or self._host.has(self._host.mirror):
             raise NetemError(
                 f"{self._host.interface} is still shaped: remove it with "
                 f"`tc qdisc del dev {self._host.interface} root` and `ip link del "
                 f"{self._host.mirror}`"
             )
-
-    def _program(self, step: Step) -> str:
-        return {"tc": self._host.tools.tc, "ip": self._host.tools.ip}[step.words[0]]
 
 
 def plain(complaint: str, step: Step) -> str:

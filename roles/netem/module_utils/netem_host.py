@@ -1,17 +1,20 @@
-"""The shaped host's programs, and its view of an interface."""
+"""The shaped host's programs, its view of an interface, and the way of the controller's SSH."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import netem_ssh
-from ansible.module_utils.netem_layout import mirror_name, shown_filters
+from ansible.module_utils.netem_layout import shown_filters
 from ansible.module_utils.netem_lease import Lease, Tools
-from ansible.module_utils.netem_qdisc import qdiscs
 
 Run = Callable[[list[str]], tuple[int, str, str]]
+SSH_PORT = 22
+_VARIABLE = b"SSH_CONNECTION="
 
 
 class NetemError(Exception):
@@ -31,7 +34,7 @@ class Host:
             raise NetemError(
                 f"this host has no interface '{interface}': set netem_interface to one of `ip link`"
             )
-        self.mirror = mirror_name(json.loads(said)[0]["ifindex"])
+        self.mirror = f"ppifb{json.loads(said)[0]['ifindex']}"  # a name has at most 15 letters
         self.lease = Lease(tools, interface, self.mirror)
 
     def ask(self, *words: str) -> tuple[int, str]:
@@ -45,7 +48,7 @@ class Host:
         status, said = self.ask(self.tools.tc, "-j", "qdisc", "show", "dev", device)
         if status:
             raise NetemError(f"tc refused: {' '.join(said.split()) or 'no reason given'}")
-        return qdiscs(said)
+        return list(json.loads(said or "[]"))  # older ones print nothing for none
 
     def filters(self, parent: str) -> list[Any]:
         """Return filters' keys below one of the interface's qdiscs."""
@@ -60,8 +63,8 @@ class Host:
         return shown.get("Description", "") if shown.get("ActiveState") == "active" else ""
 
     def ssh_ports(self) -> list[int]:
-        """Return SSH's ports if the controller's comes through the interface."""
-        caller = netem_ssh.client()
+        """Return SSH's ports, to be left unshaped, if the controller's is on the interface."""
+        caller = ssh_client()
         if caller is None:
             return []
         device = caller.device
@@ -73,6 +76,46 @@ class Host:
                     f"which interface, so none can be shaped safely: {' '.join(said.split())}"
                 )
             device = json.loads(said)[0]["dev"]
-        if not netem_ssh.carries(self.interface, device):
+        if not carries(self.interface, device):
             return []
-        return sorted({netem_ssh.PORT, caller.port})
+        return sorted({SSH_PORT, caller.port})
+
+
+@dataclass(frozen=True)
+class SshClient:
+    address: str
+    device: str  # from a link-local address
+    port: int  # of the server here
+
+
+def ssh_client(proc: Path = Path("/proc")) -> SshClient | None:
+    """Return the SSH client; None without SSH.
+
+    sudo hides the variable from us, not from its parents.
+    """
+    pid = os.getpid()
+    while pid > 1:
+        try:
+            environment = (proc / str(pid) / "environ").read_bytes().split(b"\0")
+            status = (proc / str(pid) / "status").read_text()
+        except OSError:
+            return None
+        for variable in environment:
+            words = variable[len(_VARIABLE) :].decode(errors="replace").split()
+            if variable.startswith(_VARIABLE) and len(words) == 4 and words[3].isdigit():
+                address, _, device = words[0].partition("%")
+                return SshClient(address, device, int(words[3]))
+        parent = [line for line in status.splitlines() if line.startswith("PPid:")]
+        pid = int(parent[0].split()[1]) if parent else 0
+    return None
+
+
+def carries(interface: str, device: str, devices: Path = Path("/sys/class/net")) -> bool:
+    """Whether traffic of `device` leaves through `interface`: itself, or one below it.
+
+    Below a bridge are its ports, below a bond or VLAN its parts.
+    """
+    if device == interface:
+        return True
+    below = [path.name[len("lower_") :] for path in (devices / device).glob("lower_*")]
+    return any(carries(interface, each, devices) for each in below)

@@ -119,11 +119,6 @@ class Layout:
         return found
 
 
-def mirror_name(index: int) -> str:
-    """Return our device's name for an interface index; at most 15 letters."""
-    return f"ppifb{index}"
-
-
 def shown_filters(shown: str) -> list[tuple[Key, ...]]:
     """Return each filter's keys from ``tc filter show``, in order."""
     found: list[list[Key]] = []

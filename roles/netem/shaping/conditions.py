@@ -1,6 +1,6 @@
 """netem's options as typed, and as numbers.
 
-A new option is a row here, its tc words in module_utils/netem_qdisc.py, its name in
+A new option is a row here, its tc words in module_utils/netem_shaping.py, its name in
 playbooks/netem.yml, its effect on round trips in filter_plugins/netem_probes.py.
 """
 

@@ -6,12 +6,12 @@ Ansible's OpenSSH connection, which does the rest of the work.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import shlex
 import socket
+import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,50 +20,31 @@ import paramiko
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-OWN_CONFIG = Path("~/.ssh/config")
 SSH_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
 
 
-def ssh_options(text: str) -> dict[str, str]:
-    """Return an ssh command line's ``-o Key=value`` pairs, keys in lower case, and -F."""
-    words = shlex.split(text)
-    pairs = values_of("-o", words)
-    found = {"proxyjump": "yes"} if "-J" in words else {}
-    if files := values_of("-F", words):
-        found["-F"] = files[-1]
-    for key, separator, value in (pair.partition("=") for pair in pairs):
-        if separator:
-            found[key.lower()] = value
-    return found
-
-
-def values_of(flag: str, words: Sequence[str]) -> list[str]:
-    """Return the values of a one-letter flag, in the same word or the next."""
-    joined = [word[2:] for word in words if word.startswith(flag) and len(word) > 2]
-    return joined + [after for word, after in itertools.pairwise(words) if word == flag]
-
-
-def configured(options: Mapping[str, str], address: str) -> dict[str, Any]:
-    """Return ssh's settings for a host, from -F or the user's file."""
-    path = Path(options.get("-F", OWN_CONFIG)).expanduser()
-    config = paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()
-    return dict(config.lookup(address))
+def configured(address: str, host: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that OpenSSH has for a host, from its arguments and files."""
+    words = shlex.split(" ".join(str(host.get(key, "")) for key in SSH_ARGUMENTS))
+    asked = ["ssh", *words, "-G", address]
+    done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
 
 
 def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
     """Return why `host` cannot be used, in a sentence, or ``""``."""
+    if host.get("ansible_connection") == "local":
+        return ""
     address = str(host.get("ansible_host", name))
-    options = ssh_options(" ".join(str(host.get(key, "")) for key in SSH_ARGUMENTS))
-    settings = configured(options, address)
+    settings = configured(address, host)
     port = int(host.get("ansible_port", settings.get("port", 22)))
-    behind = {"proxyjump", "proxycommand"} & {*options, *settings}
-    if host.get("ansible_connection") == "local" or behind:
+    if {"proxyjump", "proxycommand"} & settings.keys():
         return ""
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    if options.get("stricthostkeychecking", "").lower() in {"accept-new", "no"}:
+    if settings.get("stricthostkeychecking") in {"accept-new", "false", "no"}:
         client.set_missing_host_key_policy(paramiko.MissingHostKeyPolicy())
-    for path in shlex.split(options.get("userknownhostsfile", "~/.ssh/known_hosts")):
+    for path in shlex.split(settings.get("userknownhostsfile", "~/.ssh/known_hosts")):
         if (file := Path(path).expanduser()).is_file():
             client.load_host_keys(str(file))
     where = f"{name} ({address}:{port})"

@@ -14,10 +14,9 @@ from ansible.plugins.action import ActionBase
 # Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
-from roles.preflight.judging.asked import asked_of
 from roles.preflight.judging.findings import Host
-from roles.preflight.judging.judge import judge
-from roles.preflight.judging.text import lines, stops
+from roles.preflight.judging.judge import judge, lines, stops
+from roles.preflight.judging.sizes import asked_of
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,11 +11,28 @@ Level = Literal["ok", "note", "stop"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A check's result on a host, or on all if `host` is empty.
+class Verdict:
+    """A check's result: of an ok a few words, otherwise a sentence: seen, expected, what to do."""
 
-    Text of an ok is a few words, otherwise a sentence: seen, expected, what to do.
-    """
+    level: Level
+    text: str
+
+
+def ok(text: str) -> Verdict:
+    return Verdict("ok", text)
+
+
+def note(text: str) -> Verdict:
+    return Verdict("note", text)
+
+
+def stop(text: str) -> Verdict:
+    return Verdict("stop", text)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check's verdict on a host, or on all if `host` is empty."""
 
     check: str
     level: Level
@@ -25,18 +42,6 @@ class Finding:
     @property
     def sentence(self) -> str:
         return f"{self.host}: {self.text}" if self.host else self.text
-
-    @classmethod
-    def ok(cls, check: str, host: Host, text: str) -> Finding:
-        return cls(check, "ok", host.name, text)
-
-    @classmethod
-    def note(cls, check: str, host: Host, text: str) -> Finding:
-        return cls(check, "note", host.name, text)
-
-    @classmethod
-    def stop(cls, check: str, host: Host, text: str) -> Finding:
-        return cls(check, "stop", host.name, text)
 
 
 @dataclass(frozen=True)
@@ -74,3 +79,15 @@ class Asked:
     backends: tuple[str, ...] = ()
     shaped: bool = False
     named: bool = True
+
+
+def grouped(hosts: Sequence[Host], of: Callable[[Host], str]) -> dict[str, list[str]]:
+    """Return hosts' names by what each of them has."""
+    groups: dict[str, list[str]] = {}
+    for host in hosts:
+        groups.setdefault(of(host), []).append(host.name)
+    return groups
+
+
+def listed(groups: Mapping[str, Sequence[str]]) -> str:
+    return " and ".join(f"{what} on {', '.join(names)}" for what, names in groups.items())

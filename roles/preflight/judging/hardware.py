@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .findings import Asked, Finding, Host, Level
+from .findings import Asked, Host, Level, Verdict, note, ok, stop
 from .pytorch import installed
 from .sizes import INSTALL_MIB, MIB, disk_mib, largest
 
@@ -12,31 +12,30 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
 
 
-def memory(host: Host, asked: Asked) -> Finding | None:
+def memory(host: Host, asked: Asked) -> Verdict | None:
     """Compare the largest stage with the agent's limit and free memory."""
     total, free = (host.facts["memory"][key] for key in ("total_bytes", "available_bytes"))
-    need = largest(asked.loads.get(host.name, ()))
-    if need is None:
-        return Finding.ok("memory", host, f"{free // MIB} MiB of memory free")
-    said = f"{need.model} takes about {need.mib} MiB in one stage (batches of {need.batch})"
+    found = largest(asked.loads.get(host.name, ()))
+    if found is None:
+        return ok(f"{free // MIB} MiB of memory free")
+    need, load = found
+    said = f"{load.model} takes about {need} MiB in one stage (batches of {load.batch})"
     level: Level = "stop" if asked.named else "note"
     limit = memory_limit(str(host.duty["memory_max"]), total) if host.duty["worker"] else total
-    if need.mib * MIB > limit:
-        text = (
+    if need * MIB > limit:
+        return Verdict(
+            level,
             f"{said}, and its agent may use {limit // MIB} ({host.duty['memory_max']} of "
             f"{total // MIB}): leave the model out, make the batches smaller with -e batch=…, or "
-            "raise worker_memory_max"
+            "raise worker_memory_max",
         )
-        return Finding("memory", level, host.name, text)
-    if need.mib * MIB > free:
-        text = (
+    if need * MIB > free:
+        return Verdict(
+            level,
             f"{said}, and {free // MIB} of {total // MIB} MiB are free: end what else runs there, "
-            "such as a desktop"
+            "such as a desktop",
         )
-        return Finding("memory", level, host.name, text)
-    return Finding.ok(
-        "memory", host, f"{free // MIB} MiB of memory free, {need.mib} for {need.model}"
-    )
+    return ok(f"{free // MIB} MiB of memory free, {need} for {load.model}")
 
 
 def memory_limit(text: str, total: int) -> int:
@@ -48,7 +47,7 @@ def memory_limit(text: str, total: int) -> int:
     return total  # infinity
 
 
-def disk(host: Host, asked: Asked) -> Finding:
+def disk(host: Host, asked: Asked) -> Verdict:
     """Compare free disk with weights, records, and a coming installation."""
     state, home = host.facts["state"], host.facts["home"]
     foreseen = disk_mib(asked.loads.get(host.name, ()), asked.cached_mib.get(host.name, 0))
@@ -60,59 +59,49 @@ def disk(host: Host, asked: Asked) -> Finding:
         wanted = [(state, weights + install, f"weights and records{and_more}")]
     for seen, mib, what in wanted:
         if seen["free_bytes"] < mib * MIB:
-            return Finding.stop(
-                "disk",
-                host,
+            return stop(
                 f"{seen['free_bytes'] // MIB} MiB are free for {seen['path']}, expected "
-                f"{mib} for {what}: free some there, or put it on another disk",
+                f"{mib} for {what}: free some there, or put it on another disk"
             )
-    return Finding.ok("disk", host, f"{state['free_bytes'] / 2**30:.1f} GiB of disk free")
+    return ok(f"{state['free_bytes'] / 2**30:.1f} GiB of disk free")
 
 
-def governor(host: Host, _: Asked) -> Finding:
+def governor(host: Host, _: Asked) -> Verdict:
     """Judge the frequency governor; provisioning may still set it."""
     seen, wanted = host.facts["governors"], host.duty["governor"]
     if not seen:
-        return Finding.ok("governor", host, "frequency not scaled")
+        return ok("frequency not scaled")
     if seen == [wanted or "performance"]:
-        return Finding.ok("governor", host, f"governor {seen[0]}")
+        return ok(f"governor {seen[0]}")
     if wanted and not installed(host):
-        return Finding.ok("governor", host, f"governor {wanted} once provisioned")
+        return ok(f"governor {wanted} once provisioned")
     is_ = f"its frequency governor is {' and '.join(seen)}, expected"
     if wanted:
-        return Finding.note(
-            "governor",
-            host,
+        return note(
             f"{is_} {wanted} as worker_governor says: run playbooks/provision.yml, or see what "
-            "else sets it there",
+            "else sets it there"
         )
-    return Finding.note(
-        "governor",
-        host,
+    return note(
         f"{is_} performance: runs scatter more, and the first batches are slow; set "
-        "worker_governor: performance for it in the inventory",
+        "worker_governor: performance for it in the inventory"
     )
 
 
-def throttling(host: Host, _: Asked) -> Finding:
+def throttling(host: Host, _: Asked) -> Verdict:
     """Judge throttling of a Raspberry Pi, now and since boot."""
     bits, sampled = host.facts["throttling"]["bits"], host.facts["throttling"]["sampled"]
     if bits is None:
         if "Raspberry Pi" in (host.facts["cpu"] or ""):
-            return Finding.note(
-                "throttling",
-                host,
+            return note(
                 "it cannot be asked whether it is throttled, and runs will not be watched for it: "
-                "take the kernel of Raspberry Pi OS, or install its vcgencmd",
+                "take the kernel of Raspberry Pi OS, or install its vcgencmd"
             )
-        return Finding.ok("throttling", host, "no throttle bits")
+        return ok("no throttle bits")
     seen = f"get_throttled {bits:#x}"
     if bits & ALL_LIVE:
-        return Finding.stop(
-            "throttling",
-            host,
+        return stop(
             f"it is {_held_back(bits)} now ({seen}), expected 0x0, and no run would count: "
-            f"{_cure(bits)}",
+            f"{_cure(bits)}"
         )
     if bits >> STICKY_SHIFT & ALL_LIVE:
         earlier = bits >> STICKY_SHIFT
@@ -121,21 +110,17 @@ def throttling(host: Host, _: Asked) -> Finding:
             if sampled
             else "runs cannot be watched for it"
         )
-        return Finding.note(
-            "throttling",
-            host,
+        return note(
             f"it was {_held_back(earlier)} at some time since it booted ({seen}), expected 0x0: "
-            f"{watched}; {_cure(earlier)}, and reboot it",
+            f"{watched}; {_cure(earlier)}, and reboot it"
         )
     if not sampled:
-        return Finding.note(
-            "throttling",
-            host,
+        return note(
             f"its kernel does not tell whether it is throttled, only vcgencmd does ({seen}), which "
             "the agent's sandbox hides: runs will not be watched for it; take the kernel of "
-            "Raspberry Pi OS",
+            "Raspberry Pi OS"
         )
-    return Finding.ok("throttling", host, "not throttled")
+    return ok("not throttled")
 
 
 def _held_back(bits: int) -> str:

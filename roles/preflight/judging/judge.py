@@ -1,48 +1,90 @@
-"""Run all checks."""
+"""Run all checks, and format their findings for people."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 from . import hardware, login, network, pytorch
-from .findings import Asked, Finding, Host
+from .findings import Asked, Finding, Host, Verdict
 
-PER_HOST: tuple[Callable[[Host, Asked], Finding | None], ...] = (
-    login.login,
-    login.clock,
-    login.python,
-    pytorch.convolution,
-    pytorch.release,
-    hardware.memory,
-    hardware.disk,
-    hardware.governor,
-    hardware.throttling,
-    network.interface,
-    network.qdisc,
-    network.netem,
-)
-#: Skipped on a host that only shapes.
-OF_THE_RUNTIME = {
-    login.python,
-    pytorch.convolution,
-    pytorch.release,
-    hardware.memory,
-    hardware.disk,
+WIDTH = 100
+PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
+    "login": login.login,
+    "clock": login.clock,
+    "Python": login.python,
+    "convolution": pytorch.convolution,
+    "torch release": pytorch.release,
+    "memory": hardware.memory,
+    "disk": hardware.disk,
+    "governor": hardware.governor,
+    "throttling": hardware.throttling,
+    "interface": network.interface,
+    "qdisc": network.qdisc,
+    "netem": network.netem,
 }
-TOGETHER: tuple[Callable[[Sequence[Host], Asked], Finding | None], ...] = (
-    pytorch.together,
-    network.congestion,
-)
+#: Skipped on a host that only shapes.
+OF_THE_RUNTIME = {"Python", "convolution", "torch release", "memory", "disk"}
+TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
+    "versions": pytorch.together,
+    "congestion control": network.congestion,
+}
 
 
 def judge(hosts: Sequence[Host], asked: Asked) -> list[Finding]:
-    findings: list[Finding | None] = []
+    said: list[tuple[str, str, Verdict | None]] = []
     for host in hosts:
         if host.trouble:
-            findings.append(login.trouble(host))
-        else:
-            skipped = set() if host.duty["runtime"] else OF_THE_RUNTIME
-            findings += [check(host, asked) for check in PER_HOST if check not in skipped]
+            said.append(("login", host.name, login.trouble(host.trouble)))
+            continue
+        skipped = set() if host.duty["runtime"] else OF_THE_RUNTIME
+        said += [
+            (name, host.name, check(host, asked))
+            for name, check in PER_HOST.items()
+            if name not in skipped
+        ]
     seen = [host for host in hosts if not host.trouble]
-    findings += [check(seen, asked) for check in TOGETHER]
-    return [finding for finding in findings if finding is not None]
+    said += [(name, "", check(seen, asked)) for name, check in TOGETHER.items()]
+    return [Finding(name, each.level, host, each.text) for name, host, each in said if each]
+
+
+def lines(findings: Sequence[Finding]) -> list[str]:
+    """Return each host's ok findings in a line, notes and stops below, then those of all hosts.
+
+    Stops come last, where the eye ends.
+    """
+    hosts = list(dict.fromkeys(finding.host for finding in findings if finding.host))
+    width = max(map(len, hosts), default=0)
+    text = []
+    for host in hosts:
+        own = [finding for finding in findings if finding.host == host]
+        well = ", ".join(finding.text for finding in own if finding.level == "ok")
+        text += _wrapped(f"{host:<{width}}  ", width + 2, well or "nothing could be seen")
+        for line in _others(own):
+            text += _wrapped(" " * (width + 2), width + 4, line)
+    for line in _others([finding for finding in findings if not finding.host]):
+        text += _wrapped("", 2, line)
+    return text
+
+
+def stops(findings: Sequence[Finding]) -> list[str]:
+    return [finding.sentence for finding in findings if finding.level == "stop"]
+
+
+def _wrapped(before: str, indent: int, line: str) -> list[str]:
+    return textwrap.wrap(
+        before + line,
+        WIDTH,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _others(findings: Sequence[Finding]) -> list[str]:
+    return [
+        f"{mark}: {finding.text}"
+        for level, mark in (("note", "note"), ("stop", "STOP"))
+        for finding in findings
+        if finding.level == level
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .findings import Asked, Finding, Host
+from collections.abc import Mapping
+
+from .findings import Asked, Host, Verdict, note, ok, stop
 
 SLOW_LOGIN_S = 5.0
 CLOCK_NOTE_S = 2.0
@@ -18,71 +20,57 @@ _TROUBLE = {
 }
 
 
-def trouble(host: Host) -> Finding | None:
-    if host.trouble is None:
-        return None
-    return Finding.stop("login", host, _TROUBLE[host.trouble["kind"]].format(host.trouble["said"]))
+def trouble(seen: Mapping[str, str]) -> Verdict:
+    return stop(_TROUBLE[seen["kind"]].format(seen["said"]))
 
 
-def login(host: Host, _: Asked) -> Finding:
+def login(host: Host, _: Asked) -> Verdict:
     """Judge the login time, which every play's first task waits for."""
     seconds = host.facts["login_s"]
     if seconds <= SLOW_LOGIN_S:
-        return Finding.ok("login", host, f"login {seconds:.1f} s")
-    return Finding.note(
-        "login",
-        host,
+        return ok(f"login {seconds:.1f} s")
+    return note(
         f"logging in took {seconds:.0f} s, expected at most {SLOW_LOGIN_S:.0f}: often sshd looks "
-        "up the controller's name in vain, and `UseDNS no` in its sshd_config helps",
+        "up the controller's name in vain, and `UseDNS no` in its sshd_config helps"
     )
 
 
-def clock(host: Host, _: Asked) -> Finding:
+def clock(host: Host, _: Asked) -> Verdict:
     """Judge the clock's offset from the controller's; no result depends on it."""
     offset, slack = host.facts["clock_offset_s"], host.facts["clock_slack_s"]
     if offset is None:
-        return Finding.ok("clock", host, "clock not read")
+        return ok("clock not read")
     beyond = abs(offset) - slack
     if beyond > DAY_S:
-        return Finding.stop(
-            "clock",
-            host,
+        return stop(
             f"its clock is off the controller's by {offset / DAY_S:+.0f} days: with a wrong date "
             "apt and pip refuse their servers' certificates; `sudo timedatectl set-ntp true` sets "
-            "it",
+            "it"
         )
     if beyond > CLOCK_NOTE_S:
-        return Finding.note(
-            "clock",
-            host,
+        return note(
             f"its clock is off the controller's by {offset:+.2f} ± {slack:.2f} s, expected at most "
             f"{CLOCK_NOTE_S:.0f}: no result uses it, only the times in its logs; `sudo timedatectl "
-            "set-ntp true` sets it",
+            "set-ntp true` sets it"
         )
-    return Finding.ok("clock", host, f"clock {offset:+.2f} ± {slack:.2f} s")
+    return ok(f"clock {offset:+.2f} ± {slack:.2f} s")
 
 
-def python(host: Host, _: Asked) -> Finding:
+def python(host: Host, _: Asked) -> Verdict:
     seen = host.facts["python"]
     if seen["version"] is None:
-        return Finding.stop(
-            "Python",
-            host,
+        return stop(
             f"{seen['path']} does not run ({seen['said']}): install python3 (sudo apt install "
-            "python3), or set runtime_python to an interpreter",
+            "python3), or set runtime_python to an interpreter"
         )
     if tuple(map(int, seen["version"].split(".")))[:2] < PYTHON:
-        return Finding.stop(
-            "Python",
-            host,
+        return stop(
             f"{seen['path']} is Python {seen['version']}, expected 3.11 or newer: install Debian "
-            "12 or the Raspberry Pi OS made from it, or set runtime_python to a newer interpreter",
+            "12 or the Raspberry Pi OS made from it, or set runtime_python to a newer interpreter"
         )
     if seen["bits"] != 64:
-        return Finding.stop(
-            "Python",
-            host,
+        return stop(
             f"{seen['path']} is a {seen['bits']}-bit program, and PyTorch is built for 64 bits "
-            "only: install the 64-bit Raspberry Pi OS",
+            "only: install the 64-bit Raspberry Pi OS"
         )
-    return Finding.ok("Python", host, f"Python {seen['version']}")
+    return ok(f"Python {seen['version']}")

@@ -1,4 +1,4 @@
-"""Estimate the memory and disk that models need, without PyTorch.
+"""Derive what a planned sweep asks of the hosts: memory and disk above all, without PyTorch.
 
 The peaks are those of docs/campaigns/memory.txt: whole models in one stage, x86-64. `make soak`
 measures them again; a test compares the two.
@@ -12,7 +12,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.models import model_info
 
-from .findings import Load
+from .findings import Asked, Load
 
 MIB = 2**20
 #: Other processors' PyTorch builds, and profiles, take a little more than measured.
@@ -48,50 +48,25 @@ MODELS = {
 }
 #: MiB with batches of one and eight, by model, engine and allocator.
 PEAKS = {
-    ("mobilenetv2", "eager", "tuned"): (298, 459),
-    ("mobilenetv2", "eager", "default"): (297, 442),
-    ("mobilenetv2", "channels_last", "tuned"): (290, 367),
-    ("mobilenetv2", "channels_last", "default"): (289, 367),
-    ("mobilenetv2", "onnxruntime", "tuned"): (323, 418),
-    ("mobilenetv2", "onnxruntime", "default"): (308, 390),
-    ("resnet18", "eager", "tuned"): (330, 435),
-    ("resnet18", "eager", "default"): (324, 421),
-    ("resnet18", "channels_last", "tuned"): (337, 398),
-    ("resnet18", "channels_last", "default"): (325, 389),
-    ("resnet18", "onnxruntime", "tuned"): (436, 501),
-    ("resnet18", "onnxruntime", "default"): (426, 493),
-    ("inceptionv3", "eager", "tuned"): (380, 631),
-    ("inceptionv3", "eager", "default"): (369, 547),
-    ("inceptionv3", "channels_last", "tuned"): (382, 515),
-    ("inceptionv3", "channels_last", "default"): (375, 508),
-    ("inceptionv3", "onnxruntime", "tuned"): (508, 724),
-    ("inceptionv3", "onnxruntime", "default"): (501, 690),
-    ("resnet50", "eager", "tuned"): (399, 537),
-    ("resnet50", "eager", "default"): (391, 493),
-    ("resnet50", "channels_last", "tuned"): (396, 497),
-    ("resnet50", "channels_last", "default"): (385, 480),
-    ("resnet50", "onnxruntime", "tuned"): (533, 642),
-    ("resnet50", "onnxruntime", "default"): (533, 621),
-    ("alexnet", "eager", "tuned"): (507, 544),
-    ("alexnet", "eager", "default"): (507, 530),
-    ("alexnet", "channels_last", "tuned"): (513, 549),
-    ("alexnet", "channels_last", "default"): (512, 540),
-    ("alexnet", "onnxruntime", "tuned"): (608, 632),
-    ("alexnet", "onnxruntime", "default"): (590, 592),
-    ("vgg16", "eager", "tuned"): (859, 1313),
-    ("vgg16", "eager", "default"): (866, 1124),
-    ("vgg16", "channels_last", "tuned"): (898, 1192),
-    ("vgg16", "channels_last", "default"): (883, 1135),
-    ("vgg16", "onnxruntime", "tuned"): (1220, 1334),
-    ("vgg16", "onnxruntime", "default"): (1155, 1259),
+    ("mobilenetv2", "eager"): {"tuned": (298, 459), "default": (297, 442)},
+    ("mobilenetv2", "channels_last"): {"tuned": (290, 367), "default": (289, 367)},
+    ("mobilenetv2", "onnxruntime"): {"tuned": (323, 418), "default": (308, 390)},
+    ("resnet18", "eager"): {"tuned": (330, 435), "default": (324, 421)},
+    ("resnet18", "channels_last"): {"tuned": (337, 398), "default": (325, 389)},
+    ("resnet18", "onnxruntime"): {"tuned": (436, 501), "default": (426, 493)},
+    ("inceptionv3", "eager"): {"tuned": (380, 631), "default": (369, 547)},
+    ("inceptionv3", "channels_last"): {"tuned": (382, 515), "default": (375, 508)},
+    ("inceptionv3", "onnxruntime"): {"tuned": (508, 724), "default": (501, 690)},
+    ("resnet50", "eager"): {"tuned": (399, 537), "default": (391, 493)},
+    ("resnet50", "channels_last"): {"tuned": (396, 497), "default": (385, 480)},
+    ("resnet50", "onnxruntime"): {"tuned": (533, 642), "default": (533, 621)},
+    ("alexnet", "eager"): {"tuned": (507, 544), "default": (507, 530)},
+    ("alexnet", "channels_last"): {"tuned": (513, 549), "default": (512, 540)},
+    ("alexnet", "onnxruntime"): {"tuned": (608, 632), "default": (590, 592)},
+    ("vgg16", "eager"): {"tuned": (859, 1313), "default": (866, 1124)},
+    ("vgg16", "channels_last"): {"tuned": (898, 1192), "default": (883, 1135)},
+    ("vgg16", "onnxruntime"): {"tuned": (1220, 1334), "default": (1155, 1259)},
 }
-
-
-@dataclass(frozen=True)
-class Need:
-    model: str
-    batch: int
-    mib: int
 
 
 def peak_mib(load: Load) -> int:
@@ -99,16 +74,17 @@ def peak_mib(load: Load) -> int:
 
     An unmeasured engine counts as the largest measured one.
     """
-    engines = {engine for model, engine, _ in PEAKS if model == load.model}
+    engines = {engine for model, engine in PEAKS if model == load.model}
     known = [load.engine] if load.engine in engines else sorted(engines)
     images = load.batch * (load.image_px / model_info(load.model).image_px) ** 2
-    peaks = [PEAKS[load.model, engine, load.allocator] for engine in known]
+    peaks = [PEAKS[load.model, engine][load.allocator] for engine in known]
     return round(MARGIN * max(one + (eight - one) / 7 * (images - 1) for one, eight in peaks))
 
 
-def largest(loads: Iterable[Load]) -> Need | None:
-    needs = [Need(load.model, load.batch, peak_mib(load)) for load in loads]
-    return max(needs, key=lambda need: need.mib, default=None)
+def largest(loads: Iterable[Load]) -> tuple[int, Load] | None:
+    """Return the load that takes the most memory, after its MiB."""
+    needs = [(peak_mib(load), load) for load in loads]
+    return max(needs, key=lambda need: need[0], default=None)
 
 
 def disk_mib(loads: Iterable[Load], cached_mib: int) -> int:
@@ -130,3 +106,30 @@ def cached_mib(plan: Mapping[str, Any], position: int) -> int:
     splits = every if plan["splits"] == "all" else len(plan["splits"])
     stages = model.lasts if position else model.firsts
     return 2 * model.weights + stages * splits // every
+
+
+def asked_of(planned: Mapping[str, Any], orchestrator: str, named: bool) -> Asked:
+    """Return the demands of a sweep planned by plan_cells.
+
+    Every worker holds the whole model at least once, for estimate and end points; the orchestrator
+    does for the reference predictions. Caches are shared between scenarios.
+    """
+    plans = [cell["plan"] for group in planned["scenarios"] for cell in group["cells"]]
+    loads: dict[str, dict[Load, None]] = {}
+    kept: dict[str, dict[tuple[str, int], int]] = {}
+    for plan in plans:
+        size = (plan["model"], plan["batch_size"], plan["image_px"])
+        for position, worker in enumerate(plan["workers"]):
+            load = Load(*size, plan["engine"], worker["allocator"])
+            loads.setdefault(worker["host"], {})[load] = None
+            stage = (plan["model"], min(position, 1))
+            if mib := cached_mib(plan, position):
+                kept.setdefault(worker["host"], {})[stage] = mib
+        loads.setdefault(orchestrator, {})[Load(*size, "eager", "default")] = None
+    return Asked(
+        {host: tuple(some) for host, some in loads.items()},
+        {host: sum(stages.values()) for host, stages in kept.items()},
+        tuple(dict.fromkeys(plan["backend"] for plan in plans)),
+        any(group["netem"] for group in planned["scenarios"]),
+        named,
+    )

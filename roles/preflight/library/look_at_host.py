@@ -18,24 +18,22 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-DOCUMENTATION = """
-module: look_at_host
-short_description: What a host is and has
-options:
-  address: {type: str, default: "", description: Its address on the experiment network.}
-  interface: {type: str, default: "", description: The interface whose traffic is to be shaped.}
-  ssh_client: {type: str, default: "", description: The address SSH came from.}
-  python: {type: path, required: true, description: The interpreter to install with.}
-  home: {type: path, required: true, description: The folder of the virtual environment.}
-  state_dir: {type: path, required: true, description: The folder of weights and records.}
-  netem:
-    type: str
-    default: none
-    choices: [none, egress, symmetric]
-    description: What the kernel will have to shape, and is to be tried.
-  convolution: {type: bool, default: false, description: Whether to try torch once more.}
-"""
-
+ARGUMENTS = {
+    # Its address on the experiment network, and the interface whose traffic is to be shaped.
+    "address": {"type": "str", "default": ""},
+    "interface": {"type": "str", "default": ""},
+    # The address SSH came from.
+    "ssh_client": {"type": "str", "default": ""},
+    # The interpreter to install with.
+    "python": {"type": "path", "required": True},
+    # The folders of the virtual environment, and of weights and records.
+    "home": {"type": "path", "required": True},
+    "state_dir": {"type": "path", "required": True},
+    # What the kernel will have to shape, and is to be tried.
+    "netem": {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]},
+    # Whether to try torch once more.
+    "convolution": {"type": "bool", "default": False},
+}
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 GET_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 WHICH_PYTHON = "import struct, sys; print(*sys.version_info[:3], 8 * struct.calcsize('P'))"
@@ -241,16 +239,7 @@ def netem(shared: bool, symmetric: bool) -> Facts:
 
 
 def main() -> None:
-    text, path = {"type": "str", "default": ""}, {"type": "path", "required": True}
-    flag = {"type": "bool", "default": False}
-    what = {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]}
-    module = AnsibleModule(
-        argument_spec={
-            **{"address": text, "interface": text, "ssh_client": text, "python": path},
-            **{"home": path, "state_dir": path, "netem": what, "convolution": flag},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     asked = module.params
     ways = network(asked["address"], asked["interface"], asked["ssh_client"])
     tried: Facts | None = None

@@ -10,7 +10,7 @@ import datetime
 import fcntl
 import ipaddress
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +153,19 @@ def issue(store: Store, name: str, node: str, address: str, days: int, renew_day
     known = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     with store.opened():
-        authority = _authority(store, days + MARGIN_DAYS)
+        authority = _issued(
+            store,
+            "authority",
+            Wanted(
+                "ParetoPipe",
+                (
+                    (x509.BasicConstraints(ca=True, path_length=0), True),
+                    (_usage("key_cert_sign", "crl_sign"), True),
+                ),
+                AUTHORITY_DAYS,
+                days + MARGIN_DAYS,
+            ),
+        )
         wanted = Wanted(
             node,
             (
@@ -166,51 +178,33 @@ def issue(store: Store, name: str, node: str, address: str, days: int, renew_day
             days,
             renew_days,
         )
-        key, found = store.key(name), store.certificate(name)
-        if found is None or not (wanted.fits(found, key) and _vouched(found, authority)):
-            store.keep(name, _signed(wanted, key, authority.key, authority.certificate.subject))
+        _issued(store, name, wanted, authority)
 
 
-def _authority(store: Store, renew_days: int) -> Issued:
-    wanted = Wanted(
-        "ParetoPipe",
-        (
-            (x509.BasicConstraints(ca=True, path_length=0), True),
-            (_usage("key_cert_sign", "crl_sign"), True),
-        ),
-        AUTHORITY_DAYS,
-        renew_days,
-    )
-    key, found = store.key("authority"), store.certificate("authority")
-    if found is None or not wanted.fits(found, key):
-        found = _signed(wanted, key, key, _name(wanted.name))
-        store.keep("authority", found)
+def _issued(store: Store, name: str, wanted: Wanted, by: Issued | None = None) -> Issued:
+    """Return the key and certificate of this name, made where missing; without `by` self-signed."""
+    key, found = store.key(name), store.certificate(name)
+    if found is None or not wanted.fits(found, key) or (by is not None and not _vouched(found, by)):
+        found = _signed(wanted, key, by)
+        store.keep(name, found)
     return Issued(key, found)
 
 
-def _signed(
-    wanted: Wanted,
-    key: ec.EllipticCurvePrivateKey,
-    by: ec.EllipticCurvePrivateKey,
-    issuer: x509.Name,
-) -> x509.Certificate:
+def _signed(wanted: Wanted, key: ec.EllipticCurvePrivateKey, by: Issued | None) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
-    extensions: Sequence[_Extension] = (
-        *wanted.extensions,
-        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-    )
     builder = (
         x509.CertificateBuilder()
-        .issuer_name(issuer)
+        .issuer_name(by.certificate.subject if by else _name(wanted.name))
         .subject_name(_name(wanted.name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - SKEW)
         .not_valid_after(now + datetime.timedelta(days=wanted.days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
-    for value, critical in extensions:
+    for value, critical in wanted.extensions:
         builder = builder.add_extension(value, critical=critical)
-    return builder.sign(by, hashes.SHA256())
+    return builder.sign(by.key if by else key, hashes.SHA256())
 
 
 def _vouched(certificate: x509.Certificate, authority: Issued) -> bool:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from . import cgroups
 from .shell import PREFIX, SYSTEM_PATH, TestbedError, forward, itself, reason, run
+from .uml import UML
 
 NODE_PYTHON = "/usr/bin/python3"
 NODE_PYTHON_MIN = (3, 11)
-UML = "linux.uml"
 # The namespaces of a testbed's root process.
 NAMESPACES = (
     *("unshare", "--pid", "--net", "--mount", "--ipc", "--uts", "--propagation", "private"),

@@ -8,9 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import machine, wan
+from . import machine
 from .settings import Settings
 from .shell import SYSTEM_PATH, TestbedError, run
+from .uml import UML
 
 PACKAGES = {
     "systemd-nspawn": "systemd-container",
@@ -45,7 +46,7 @@ def check_programs(link: str) -> None:
 
 def missing_packages(link: str) -> list[str]:
     """List missing Debian packages; `link` is "kernel" or "uml"."""
-    wanted = PACKAGES | ({wan.UML: "user-mode-linux"} if link == "uml" else {})
+    wanted = PACKAGES | ({UML: "user-mode-linux"} if link == "uml" else {})
     missing = {
         package
         for program, package in wanted.items()

@@ -11,9 +11,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from .machine import UML
 from .settings import WAN, Settings
-from .shell import TestbedError, itself, run, system_environment
+from .shell import itself, run, system_environment
+from .uml import program
 
 INTERFACES = ("lan0", "up0", "mg0")
 UML_MODULES = Path("/usr/lib/uml/modules")
@@ -77,15 +77,12 @@ def become_uml(settings: Settings) -> None:
     base = settings.folder / WAN
     vectors = (f"vec{unit}:transport=fd,fd={fd}" for unit, fd in enumerate(descriptors))
     command: Sequence[str] = [
-        *(UML, "mem=128M", f"umid={WAN}", f"uml_dir={base}/"),
+        *(str(program(base)), "mem=128M", f"umid={WAN}", f"uml_dir={base}/"),
         *("rootfstype=hostfs", f"rootflags={base}/root", "rw", "init=/uml-init", "quiet"),
         "ipv6.disable=1",
         *("con=null", "con0=null,fd:1", *vectors),
     ]
-    try:
-        os.execvpe(command[0], list(command), system_environment())
-    except FileNotFoundError as error:
-        raise TestbedError(f"the program '{UML}' is not installed") from error
+    os.execvpe(command[0], list(command), system_environment())
 
 
 def _open_interface(name: str) -> int:
