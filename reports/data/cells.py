@@ -47,7 +47,7 @@ class Split:
     figures: Mapping[str, Spread | None]
     stages: tuple[Stage, ...]
     hops: tuple[tuple[str, Spread | None], ...]  # between stages: label, bytes per batch
-    phases: tuple[str, ...]  # batches to warm up, for latency, for throughput
+    phases: tuple[str, ...]  # batches to warm up, for latency, for throughput, and in flight
     attempts: int
     invalid: int  # of the attempts: failed or invalid, even if a rerun succeeded
     # By figure, and ``repeat``: one value per counted run.

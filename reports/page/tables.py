@@ -71,6 +71,7 @@ def build(cell: Cell, judgement: Judgement, valid: Valid, drawn: Set[str] = froz
     ]
     for split in [*cell.measured, *cell.splits][:1]:
         columns += [column for figure in _SHOWN for column, _ in _parts(figure, split)]
+    columns.append(Column("Batches", "for throughput / in flight"))
     columns.append(Column("Runs", "counted / valid / attempted"))
     rows = tuple(_row(split, judgement, cell, valid, drawn) for split in cell.splits)
     return Table(tuple(columns), rows)
@@ -115,6 +116,7 @@ def _row(split: Split, judgement: Judgement, cell: Cell, valid: Valid, drawn: Se
         Entry("yes" if strict else "–", "0" if strict else "1"),
         Entry(blocks or "–", by_place(split.cuts)),
         *(_entry(figure, value) for figure in _SHOWN for _, value in _parts(figure, split)),
+        Entry(" / ".join(split.phases[2:]), split.phases[2]) if known else NOTHING,
         _runs(split, valid[cell.id, SPLIT, dashed(split.cuts)], split.cuts in judgement.unreliable),
     )
     member = known and judgement.verdict[split.cuts] != "off"
