@@ -12,6 +12,7 @@ from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging import model
 from paretopipe_runtime.judging.membership import Aim, decide
+from paretopipe_runtime.judging.passes import incomplete
 from paretopipe_runtime.orchestrator.runs import More, expand, run_of
 from paretopipe_runtime.records import Records
 
@@ -45,9 +46,11 @@ def counted(
 ) -> dict[Cuts, list[model.Run]]:
     """Return the runs that count, by the report's rule: the latest valid attempt at each."""
     latest: dict[str, Record] = {}
-    for record in records:
+    valid = [record for record in records if record["status"] == "ok"]
+    partial = incomplete((*_pass(record), record["run_key"]) for record in valid)
+    for record in valid:
         key = record["run_key"]
-        if record["status"] == "ok" and "role" not in record["factors"]:
+        if "role" not in record["factors"] and _pass(record) not in partial:
             latest[key] = max(record, latest.get(key, record), key=lambda one: one["attempt"])
     found = defaultdict(list)
     for key, record in latest.items():
@@ -56,6 +59,10 @@ def counted(
             seen = record["latency"]["median_s"], sustained_img_s(record["throughput"])
             found[cuts].append(model.Run(repeat, tuple(map(log, seen))))
     return found
+
+
+def _pass(record: Record) -> tuple[int, int]:
+    return record["factors"]["repeat"], record.get("block_pass", 1)
 
 
 def begun(plan: Plan, hop_bytes: HopBytes, records: Records) -> tuple[More, ...]:

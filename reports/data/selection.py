@@ -8,6 +8,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.factors import OF_WORKER
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.judging.passes import incomplete
 from reports.data.reduce import END_POINT, SENTINEL, SPLIT
 from reports.data.shape import clean
 
@@ -44,14 +45,17 @@ def bases(runs: Sequence[Record]) -> dict[str, Record]:
 def exclusions(runs: Sequence[Record]) -> list[str]:
     """Return one text per run: empty if it counts, else the reason.
 
-    The latest valid attempt of each key counts, if its settings are still the cell's.
+    The latest valid attempt of each key counts, if its settings are still the cell's and its pass
+    of the round is complete.
     """
     cell = bases(runs)
     split = _best(runs, _split, lambda run: (run["status"] == "ok", run["started_at"] or ""))
     counting: dict[tuple[str, str], Record] = {}
-    for run in runs:
+    valid = [run for run in runs if run["status"] == "ok"]
+    partial = incomplete((_round(run), run["block_pass"], run["run_key"]) for run in valid)
+    for run in valid:
         key = run["cell_id"], run["run_key"]
-        if run["status"] == "ok" and (
+        if (_round(run), run["block_pass"]) not in partial and (
             key not in counting or run["attempt"] > counting[key]["attempt"]
         ):
             counting[key] = run
@@ -75,7 +79,9 @@ def _reason(
 ) -> str:
     if run["status"] != "ok":
         return str(run["status"])
-    latest = counting[run["cell_id"], run["run_key"]]
+    latest = counting.get((run["cell_id"], run["run_key"]))
+    if latest is None or run["block_pass"] > latest["block_pass"]:
+        return "superseded:round not measured again as a whole, so its first pass counts"
     if run["attempt"] != latest["attempt"]:
         if run["block_pass"] < latest["block_pass"]:
             return "superseded:round measured again, its sentinel shifted"
@@ -137,6 +143,10 @@ def _limited(run: Record) -> bool:
 
 def _phases(run: Record) -> Record:
     return {key: run["factors"][key] for key in PHASES if key in run["factors"]}
+
+
+def _round(run: Record) -> tuple[str, int | None]:
+    return run["cell_id"], run["repeat"]
 
 
 def _split(run: Record) -> tuple[Any, ...]:

@@ -214,25 +214,33 @@ def test_a_sentinel_is_no_replicate_of_its_split(tmp_path: Path) -> None:
     assert (middle.name, middle.runs, middle.attempts) == ("P9", 2, 3)
 
 
-def test_a_second_pass_replaces_the_first_run_by_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", ["", "P3"])
+def test_a_second_pass_replaces_the_first_as_a_whole_or_not_at_all(
+    tmp_path: Path, lost: str
+) -> None:
     lines = a_block()
-    # The second pass lost one run, so the first pass counts.
-    lost = next(
-        place
-        for place, line in enumerate(lines)
-        if line.get("block_pass") == 2 and line["factors"]["split"] == "P3"
-    )
-    lines[lost] = {**lines[lost], "status": "failed:E_PEER_LOST"}
+    for line in lines[1:]:
+        if line.get("block_pass") == 2 and line["factors"]["split"] == lost:
+            line["status"] = "failed:E_PEER_LOST"
+        if line["factors"]["split"] == "P9" and line.get("block_pass", 1) == 1 and lost:
+            line["status"] = "failed:E_PEER_LOST"  # valid in the second pass alone
     synthetic.write_cell(tmp_path, lines)
     records = read(tmp_path)
     frame = tidy(records.runs)
-    first = frame[(frame["repeat"] == 2) & (frame["block_pass"] == 1)]
-    by_reason = first.groupby("excluded")["split"].apply(set).to_dict()
-    assert by_reason[""] == {"P3"}
-    again = by_reason["superseded:round measured again, its sentinel shifted"]
-    assert again == {"P9", "P17", "all on pi1", "all on pi2"}
-    cell = build(records.plans, records.runs, frame)[0]
-    assert [*cell.splits[0].values["repeat"]] == [1, 2]
+    frame = frame[(frame["repeat"] == 2) & (frame["role"] != "sentinel")]
+    reasons = {
+        number: passed.groupby("excluded")["split"].apply(set).to_dict()
+        for number, passed in frame.groupby("block_pass")
+    }
+    every = {"P3", "P9", "P17", "all on pi1", "all on pi2"}
+    if not lost:
+        again = "superseded:round measured again, its sentinel shifted"
+        assert reasons == {1: {again: every}, 2: {"": every}}
+    else:
+        partly = "superseded:round not measured again as a whole, so its first pass counts"
+        failed = "failed:E_PEER_LOST"
+        assert reasons[1] == {"": every - {"P9"}, failed: {"P9"}}
+        assert reasons[2] == {partly: every - {"P3"}, failed: {"P3"}}
 
 
 def test_drifts_are_the_close_of_a_block_against_its_open(tmp_path: Path) -> None:
