@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import transport
-from benchmarks.form import Form
+from benchmarks.node import Form
 
 FORM = Form("ours", "tuned", 4096, pings=2, streams=3)
 TOLD = 7.0
