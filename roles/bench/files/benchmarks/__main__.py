@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +39,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from paretopipe_runtime.wire.handshake import read_key
 
     for path in options.documents:
-        document = runner.document_of(json.loads(path.read_text()))
-        runner.prepare(document, options.state_dir, read_key(options.key_file))
+        runner.prepare(runner.read(path), options.state_dir, read_key(options.key_file))
     return 0
 
 
@@ -49,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     from benchmarks import runner
     from paretopipe_runtime.wire.handshake import read_key
 
-    document = runner.document_of(json.loads(options.document.read_text()))
+    document = runner.read(options.document)
     code, sentence = runner.run(document, options.state_dir, read_key(options.key_file))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
