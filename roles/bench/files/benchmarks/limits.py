@@ -22,6 +22,8 @@ from paretopipe_runtime.contract.units import transfer_s
 Row = dict[str, Any]
 Result = dict[str, Any]
 Results = dict[str, Result]
+#: The method of the paper's code.
+PAPER = "pickle/default"
 Place = tuple[Any, ...]
 ByPlace = dict[Place, Row]
 #: What tells the rows of a network apart.
@@ -187,8 +189,6 @@ def _pipeline(row: Row, by_place: ByPlace, link: Link) -> Iterator[Row]:
     more = {
         "latency / rpc": _ratio(row, "latency_s", by_place, variant="rpc"),
         "img_s / rpc": _ratio(row, "steady_img_s", by_place, variant="rpc"),
-        "latency / paper": _ratio(row, "latency_s", by_place, variant="pickle/default"),
-        "img_s / paper": _ratio(row, "steady_img_s", by_place, variant="pickle/default"),
     }
     if link.delay_s:
         wire_s = link.wire_s(row["hop_bytes"])
@@ -202,6 +202,8 @@ def _pipeline(row: Row, by_place: ByPlace, link: Link) -> Iterator[Row]:
     if (backend := backend_of(row["variant"])) != "alone":
         variant = row["variant"].replace(backend, "alone")
         more |= _to_limit(row, by_place.get(_place(row, variant=variant)), link)
+        more["latency / paper"] = _ratio(row, "latency_s", by_place, variant=PAPER)
+        more["img_s / paper"] = _ratio(row, "steady_img_s", by_place, variant=PAPER)
     yield more
 
 

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.bars import bars
-from benchmarks.limits import Result, Results, Row, Spread, backend_of, chosen, counted, grouped
+from benchmarks.limits import (
+    PAPER,
+    Result,
+    Results,
+    Row,
+    Spread,
+    backend_of,
+    chosen,
+    counted,
+    grouped,
+)
 from paretopipe_runtime.contract.units import WIRE_PER_PAYLOAD
 from paretopipe_runtime.errors import ParetoPipeError
 
@@ -244,15 +254,8 @@ def _paper(rows: Sequence[Row]) -> Iterator[str]:
         "Each backend / `pickle/default` of the same round: pickled tensors over a blocking",
         "socket, `data += more`, one thread, glibc's default allocator.",
     )
-    theirs = {(row["network"], row["case"]) for row in chosen(rows, variant="pickle/default")}
     yield from _figures(
-        [
-            row
-            for row in rows
-            if (row["network"], row["case"]) in theirs
-            and row["variant"] != "pickle/default"
-            and backend_of(row["variant"]) != "alone"
-        ],
+        [row for row in rows if row.get("latency / paper") and row["variant"] != PAPER],
         {"network": "network", **CASE},
         Figure("latency", "latency / paper"),
         Figure("throughput", "img_s / paper"),
