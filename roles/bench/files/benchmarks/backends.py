@@ -16,7 +16,7 @@ import pickle  # nosec B403 # the method that is compared
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ from paretopipe_runtime.worker.backends.backend import (
     Ends,
     ResidentSource,
     Sink,
+    Source,
     TensorSink,
     link_from_previous,
     link_to_next,
@@ -174,4 +175,7 @@ class HeaderSink:
         self._link.send(FrameType.END, timeout=self._io_timeout_s)
 
 
-_ENDS = {"pickle": (PickleSource, PickleSink), "alone": (HeaderSource, HeaderSink)}
+_ENDS: dict[str, tuple[Callable[[Channel, Context], Source], Callable[[Channel, float], Sink]]] = {
+    "pickle": (PickleSource, PickleSink),
+    "alone": (HeaderSource, HeaderSink),
+}

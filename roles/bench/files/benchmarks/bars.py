@@ -71,10 +71,8 @@ def _transport(network: str, rows: Sequence[Row]) -> Iterator[Bar]:
 def _pipeline(rows: Sequence[Row]) -> Iterator[Bar]:
     for (case,), some in grouped(rows, "case"):
         ours, name = chosen(some, variant="socket"), f"{FAST}: {case}"
-        seen = Spread.of(ours, "latency / limit")
-        yield Bar(2, f"{name}: latency / limit", seen, most=1.03)
-        seen = Spread.of(ours, "img_s / limit")
-        yield Bar(2, f"{name}: throughput / limit", seen, least=0.97)
+        yield Bar(2, f"{name}: latency / limit", Spread.of(ours, "latency / limit"), most=1.03)
+        yield Bar(2, f"{name}: throughput / limit", Spread.of(ours, "img_s / limit"), least=0.97)
         seen = Spread.of(ours, "latency / rpc")
         yield Bar(2, f"{name}: latency / RPC's", seen, most=1.0, tie=True)
         seen = Spread.of(ours, "img_s / rpc")
