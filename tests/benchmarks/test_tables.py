@@ -58,7 +58,7 @@ def test_the_wire_carries_headers_too_and_an_unshaped_one_what_raw_moved() -> No
 )
 def test_a_limit_comes_from_the_same_round_and_the_same_allocator(other: Row, has: bool) -> None:
     _, row = of_gigabit(run("alone", 1, 0.1, 0.05), other)
-    assert (row["latency / limit"] is not None) is has
+    assert ("latency / limit" in row) is has
 
 
 def test_ratios_are_taken_within_a_round() -> None:

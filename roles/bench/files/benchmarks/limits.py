@@ -28,8 +28,6 @@ Place = tuple[Any, ...]
 ByPlace = dict[Place, Row]
 #: What tells the rows of a network apart.
 PLACE = ("part", "round", "nbytes", "method", "model", "split", "variant", "engine")
-#: A run's figures that need its limit.
-LIMITED = ("latency / limit", "latency / resting", "img_s / limit", "whole", "t1", "wire", "t2")
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,8 @@ class Limit:
 def counted(results: Results) -> list[Row]:
     """Return the rows of valid runs with more figures, and a `case` to call them by.
 
-    Ratios are taken within a round; a figure is None where the round lacks what it needs. Of a run
-    for memory there is a row for each stage.
+    Ratios are taken within a round, if it has what they need. Of a run for memory there is a row
+    for each stage.
     """
     rows: list[Row] = []
     for network, result in results.items():
@@ -185,7 +183,7 @@ def _transport(row: Row, by_place: ByPlace, _: Link) -> Iterator[Row]:
 
 
 def _pipeline(row: Row, by_place: ByPlace, link: Link) -> Iterator[Row]:
-    """Yield ratios, of which 1 is perfect if they are to a limit; `alone` has no limit."""
+    """Yield ratios, of which 1 is perfect if they are to a limit; `alone` is the limit."""
     more = {
         "latency / rpc": _ratio(row, "latency_s", by_place, variant="rpc"),
         "img_s / rpc": _ratio(row, "steady_img_s", by_place, variant="rpc"),
@@ -210,19 +208,21 @@ def _pipeline(row: Row, by_place: ByPlace, link: Link) -> Iterator[Row]:
 def _to_limit(row: Row, alone: Row | None, link: Link) -> Row:
     """Return a run's limit and ratios to it, from the `alone` run of its round and allocator."""
     if alone is None:
-        return dict.fromkeys(LIMITED)
+        return {}
     one, two = alone["compute_s"]
     wire_s = link.wire_s(row["hop_bytes"])
     busy, resting = (
         Limit(one[phase], two[phase], wire_s, link.delay_s) for phase in ("throughput", "latency")
     )
-    ratios = (
-        row["latency_s"] / busy.latency_s,
-        row["latency_s"] / resting.latency_s,
-        row["steady_img_s"] / row["batch"] * busy.pace_s,
-        busy.makespan_s(row["batches"]) / row["makespan_s"],
-    )
-    return dict(zip(LIMITED, (*ratios, busy.t1, busy.wire, busy.t2), strict=True))
+    return {
+        "latency / limit": row["latency_s"] / busy.latency_s,
+        "latency / resting": row["latency_s"] / resting.latency_s,
+        "img_s / limit": row["steady_img_s"] / row["batch"] * busy.pace_s,
+        "whole": busy.makespan_s(row["batches"]) / row["makespan_s"],
+        "t1": busy.t1,
+        "wire": busy.wire,
+        "t2": busy.t2,
+    }
 
 
 def _engines(row: Row, by_place: ByPlace, _: Link) -> Iterator[Row]:

@@ -36,10 +36,9 @@ class Figure(NamedTuple):
     largest: bool = False
 
     def cell(self, rows: Sequence[Row]) -> str:
-        """Return the text; empty where rows have no such figure."""
         spread = Spread.of(rows, self.field)
         if spread is None:
-            return "–" if self.field in rows[0] else ""
+            return "" if backend_of(rows[0].get("variant", "")) == "alone" else "–"
         if self.largest:
             return f"{spread.high * self.scale:{self.form}}"
         return spread.text(self.form, self.scale)
