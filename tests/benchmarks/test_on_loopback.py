@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import parts, runner, transport
-from benchmarks.form import Form
+from benchmarks.node import Form
 from paretopipe_runtime.errors import ParetoPipeError
 from tests.benchmarks.conftest import BARE, BenchmarkCluster
 

@@ -130,4 +130,4 @@ def test_the_process_that_measures_stays_free_of_torch_and_pickle_of_its_own() -
         env={**os.environ, "PYTHONPATH": "roles/bench/files:."},
     )
     assert done.returncode == 0, done.stderr
-    assert not {"torch", "benchmarks.pickle_backend"} & set(done.stdout.split())
+    assert not {"torch", "benchmarks.backends"} & set(done.stdout.split())

@@ -9,21 +9,34 @@ import pytest
 
 from benchmarks import tables
 from benchmarks.bars import Bar, bars
-from benchmarks.limits import Limit, Link, Spread, against, limit_of, link_busy, of_part
+from benchmarks.limits import Limit, Link, Row, Spread, counted, link_busy
 from paretopipe_runtime.errors import ParetoPipeError
 from tests.made.benchmarks import ROUNDS, everything, result, run, transport
 
 
 def by_name() -> dict[str, Bar]:
-    return {bar.what: bar for bar in bars(everything())}
+    return {bar.what: bar for bar in bars(counted(everything()))}
+
+
+def spread(*values: float) -> Spread | None:
+    return Spread.of([{"x": value} for value in values], "x")
+
+
+def of_gigabit(*rows: Row) -> list[Row]:
+    return counted({"gigabit": result("gigabit", list(rows))})
 
 
 def test_the_limit_is_stages_wire_and_delay() -> None:
-    limit = Limit(0.04, 0.05, 0.03, 0.045, wire=0.012, delay=0.2)
+    limit = Limit(0.04, 0.05, wire=0.012, delay=0.2)
     assert limit.latency_s == pytest.approx(0.302)
-    assert limit.resting_latency_s == pytest.approx(0.287)
     assert limit.pace_s == 0.05
     assert limit.makespan_s(11) == pytest.approx(0.802)
+
+
+def test_the_resting_limit_is_of_stages_that_have_the_processor_to_themselves() -> None:
+    _, row = of_gigabit(run("alone", 1, 0.1, 0.05), run("socket", 1, 0.2, 0.05))
+    assert row["latency / limit"] == pytest.approx(0.2 / (0.040 + 0.012112 + 0.050))
+    assert row["latency / resting"] == pytest.approx(0.2 / (0.030 + 0.012112 + 0.045))
 
 
 def test_the_wire_carries_headers_too_and_an_unshaped_one_what_raw_moved() -> None:
@@ -33,20 +46,29 @@ def test_the_wire_carries_headers_too_and_an_unshaped_one_what_raw_moved() -> No
     assert link.wire_s(2_000) == pytest.approx(4e-6)
 
 
-def test_a_limit_comes_from_the_same_round_and_the_same_allocator() -> None:
-    alone = run("alone", 1, 0.1, 0.05)
-    link = Link(1000.0, None, 0)
-    assert limit_of(run("socket", 1, 0.1, 0.05), [alone], link) is not None
-    assert limit_of(run("socket", 2, 0.1, 0.05), [alone], link) is None
-    assert limit_of(run("socket/default", 1, 0.1, 0.05), [alone], link) is None
-    assert limit_of(run("socket", 1, 0.1, 0.05, split="P4"), [alone], link) is None
+@pytest.mark.parametrize(
+    ("other", "has"),
+    [
+        (run("socket", 1, 0.1, 0.05), True),
+        (run("socket", 2, 0.1, 0.05), False),
+        (run("socket/default", 1, 0.1, 0.05), False),
+        (run("socket", 1, 0.1, 0.05, split="P4"), False),
+    ],
+    ids=["its own", "another round", "another allocator", "another split"],
+)
+def test_a_limit_comes_from_the_same_round_and_the_same_allocator(other: Row, has: bool) -> None:
+    _, row = of_gigabit(run("alone", 1, 0.1, 0.05), other)
+    assert ("latency / limit" in row) is has
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    some = [{"round": 1, "x": 2.0}, {"round": 2, "x": 30.0}, {"round": 3, "x": 1.0}]
-    others = [{"round": 1, "x": 1.0}, {"round": 2, "x": 10.0}]
-    assert against(some, others, "x") == Spread(2.5, 2.0, 3.0, 2)
-    assert against(some, [], "x") is None
+    some = [
+        run("socket", round_, seconds, 1) for round_, seconds in ((1, 2.0), (2, 30.0), (3, 1.0))
+    ]
+    others = [run("rpc", round_, seconds, 1) for round_, seconds in ((1, 1.0), (2, 10.0))]
+    rows = of_gigabit(*some, *others)[:3]
+    assert Spread.of(rows, "latency / rpc") == Spread(2.5, 2.0, 3.0, 2)
+    assert Spread.of(of_gigabit(*some), "latency / rpc") is None
 
 
 def test_the_busy_share_cannot_exceed_what_the_wire_took() -> None:
@@ -58,8 +80,10 @@ def test_the_busy_share_cannot_exceed_what_the_wire_took() -> None:
 
 
 def test_a_run_that_does_not_count_is_left_out() -> None:
-    rows = [run("socket", 1, 0.1, 0.05), run("socket", 2, 9.9, 9.9, status="failed:E_STALL")]
-    assert [row["round"] for row in of_part(result("gigabit", rows), "pipeline")] == [1]
+    rows = of_gigabit(
+        run("socket", 1, 0.1, 0.05), run("socket", 2, 9.9, 9.9, status="failed:E_STALL")
+    )
+    assert [row["round"] for row in rows] == [1]
 
 
 def test_every_bar_gets_its_figure_and_its_verdict() -> None:
@@ -103,12 +127,12 @@ def test_every_bar_gets_its_figure_and_its_verdict() -> None:
 def test_not_behind_is_missed_only_when_every_round_is_behind(
     values: list[float], verdict: str
 ) -> None:
-    assert Bar(2, "latency / RPC's", Spread.of(values), most=1.0, tie=True).verdict == verdict
+    assert Bar(2, "latency / RPC's", spread(*values), most=1.0, tie=True).verdict == verdict
 
 
 def test_without_leave_to_tie_the_median_decides() -> None:
-    assert Bar(2, "", Spread.of([0.99, 1.04, 1.05]), most=1.03).verdict == "**falls short**"
-    assert Bar(1, "", Spread.of([0.90, 0.96, 0.97]), least=0.95).verdict == "pass"
+    assert Bar(2, "", spread(0.99, 1.04, 1.05), most=1.03).verdict == "**falls short**"
+    assert Bar(1, "", spread(0.90, 0.96, 0.97), least=0.95).verdict == "pass"
 
 
 def test_the_text_holds_what_was_measured(tmp_path: Path) -> None:

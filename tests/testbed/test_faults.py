@@ -139,13 +139,13 @@ class Refused:
 def test_where_cubic_cannot_be_allowed_it_is_said_and_nothing_is_owed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    shell, sysctl = _modules("shell", "sysctl")
+    shell, links = _modules("shell", "links")
     settings = _settings(tmp_path)
     settings.folder.mkdir()
-    monkeypatch.setattr(sysctl, "ALLOWED", Refused())
+    monkeypatch.setattr(links, "ALLOWED", Refused())
     with (
         pytest.raises(shell.TestbedError, match="can only be 'reno bbr' here: use cubic on the"),
-        sysctl.cubic_allowed(settings),
+        links.cubic_allowed(settings),
     ):
         pass
     assert not list(settings.folder.iterdir())
@@ -168,7 +168,7 @@ def test_down_does_all_it_can_and_tells_what_it_could_not(
 
     monkeypatch.setattr(lifecycle.cgroups, "destroy", fail("groups"))
     monkeypatch.setattr(lifecycle.links, "disconnect_controller", fail("cable"))
-    monkeypatch.setattr(lifecycle.sysctl, "give_back", fail("sysctl"))
+    monkeypatch.setattr(lifecycle.links, "restore_allowed", fail("sysctl"))
     with pytest.raises(shell.TestbedError, match=r"^groups; cable; \[Errno 13\] sysctl$"):
         lifecycle.down(settings)
     assert done == ["groups", "cable", "sysctl"]
@@ -187,16 +187,16 @@ def test_a_start_that_fails_says_why_even_if_cleaning_up_fails_too(
 
     calls = iter([None, shell.TestbedError("busy")])
 
-    def give_back(_: Any) -> None:
+    def restore(_: Any) -> None:
         if error := next(calls):
             raise error
 
-    monkeypatch.setattr(lifecycle.preflight, "check_addresses", lambda _: None)
-    monkeypatch.setattr(lifecycle.keys, "create", lambda _: None)
+    monkeypatch.setattr(lifecycle.machine, "check_addresses", lambda _: None)
+    monkeypatch.setattr(lifecycle.roots, "create_keys", lambda _: None)
     monkeypatch.setattr(lifecycle.cgroups, "create", refuse)
     monkeypatch.setattr(lifecycle.cgroups, "destroy", lambda _: None)
     monkeypatch.setattr(lifecycle.links, "disconnect_controller", lambda _: None)
-    monkeypatch.setattr(lifecycle.sysctl, "give_back", give_back)
+    monkeypatch.setattr(lifecycle.links, "restore_allowed", restore)
     with pytest.raises(shell.TestbedError) as caught:
         lifecycle.up(settings, "{}")
     assert str(caught.value) == (
@@ -281,9 +281,9 @@ def test_what_the_kernel_lacks_is_weighed_before_anything_is_installed(
 def test_user_mode_linux_is_asked_for_only_where_the_kernel_has_no_netem(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (preflight,) = _modules("preflight")
-    monkeypatch.setattr(preflight.shutil, "which", lambda *_, **__: None)
-    monkeypatch.setattr(preflight.machine, "NODE_PYTHON", sys.executable)
-    with_uml, without = (set(preflight.missing_packages(link)) for link in ("uml", "kernel"))
+    (machine,) = _modules("machine")
+    monkeypatch.setattr(machine.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(machine, "NODE_PYTHON", sys.executable)
+    with_uml, without = (set(machine.missing_packages(link)) for link in ("uml", "kernel"))
     assert with_uml - without == {"user-mode-linux"}
     assert {"openssh-server", "nftables", "systemd-container", "python3-venv"} <= without

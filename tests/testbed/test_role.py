@@ -40,23 +40,23 @@ def test_defaults_and_argument_specs_say_the_same() -> None:
 
 def test_who_is_not_root_is_told_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(PROGRAM))
-    preflight, shell = _modules("preflight", "shell")
+    machine, shell = _modules("machine", "shell")
 
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(shell.TestbedError, match=r"run sudo \S+/ansible-playbook playbooks/test"):
-        preflight.check_root()
+        machine.check_root()
 
 
 def test_a_kernel_without_netem_names_the_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(PROGRAM))
-    preflight, shell = _modules("preflight", "shell")
+    machine, shell = _modules("machine", "shell")
 
-    there = {*preflight.PACKAGES}
-    monkeypatch.setattr(preflight.shutil, "which", lambda name, **_: name in there or None)
+    there = {*machine.PACKAGES}
+    monkeypatch.setattr(machine.shutil, "which", lambda name, **_: name in there or None)
     with pytest.raises(shell.TestbedError, match="apt install user-mode-linux"):
-        preflight.check(_settings(tmp_path))
+        machine.check_settings(_settings(tmp_path))
 
 
 def test_the_program_needs_nothing_but_the_standard_library() -> None:
@@ -69,16 +69,16 @@ def test_a_sysctl_that_was_borrowed_is_given_back_after_a_kill(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(PROGRAM))
-    (sysctl,) = _modules("sysctl")
+    (links,) = _modules("links")
     wanted = _settings(tmp_path)
     wanted.folder.mkdir()
     allowed = tmp_path / "allowed"
     allowed.write_text("reno bbr")
-    monkeypatch.setattr(sysctl, "ALLOWED", allowed)
-    loan = sysctl.cubic_allowed(wanted)
+    monkeypatch.setattr(links, "ALLOWED", allowed)
+    loan = links.cubic_allowed(wanted)
     loan.__enter__()  # and never leaves: killed
     assert allowed.read_text() == "reno bbr cubic"
-    sysctl.give_back(wanted)
+    links.restore_allowed(wanted)
     assert allowed.read_text() == "reno bbr"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +39,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from paretopipe_runtime.wire.handshake import read_key
 
     for path in options.documents:
-        document = runner.document_of(json.loads(path.read_text()))
-        runner.prepare(document, options.state_dir, read_key(options.key_file))
+        runner.prepare(runner.read(path), options.state_dir, read_key(options.key_file))
     return 0
 
 
@@ -49,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     from benchmarks import runner
     from paretopipe_runtime.wire.handshake import read_key
 
-    document = runner.document_of(json.loads(options.document.read_text()))
+    document = runner.read(options.document)
     code, sentence = runner.run(document, options.state_dir, read_key(options.key_file))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
@@ -66,8 +64,13 @@ def _tables(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--key-file", type=Path, required=True, help="the nodes' shared key")
+    common.add_argument("--state-dir", type=Path, default=Path("/var/lib/paretopipe"))
 
-    node = commands.add_parser("node", help="serve this node: agent and transport peer")
+    node = commands.add_parser(
+        "node", parents=[common], help="serve this node: agent and transport peer"
+    )
     node.add_argument("--node", required=True, help="this node's name in the inventory")
     node.add_argument("--address", required=True, help="experiment address to listen on")
     node.add_argument("--port", type=int, required=True, help="the agent's; the peer has the next")
@@ -75,17 +78,14 @@ def _parser() -> argparse.ArgumentParser:
         "--certificate", type=Path, help="PEM: this node's certificate and its private key, for TLS"
     )
     node.add_argument("--authority", type=Path, help="PEM: the certificate of who issued it")
-    _common(node)
     node.set_defaults(run=_node)
 
-    prepare = commands.add_parser("prepare", help="make and deploy the weights")
+    prepare = commands.add_parser("prepare", parents=[common], help="make and deploy the weights")
     prepare.add_argument("documents", nargs="+", type=Path, metavar="DOCUMENT")
-    _common(prepare)
     prepare.set_defaults(run=_prepare)
 
-    run = commands.add_parser("run", help="measure under one network condition")
+    run = commands.add_parser("run", parents=[common], help="measure under one network condition")
     run.add_argument("document", type=Path, metavar="DOCUMENT")
-    _common(run)
     run.set_defaults(run=_run)
 
     tables = commands.add_parser("tables", help="write the text from the measured JSON")
@@ -93,11 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", type=Path, required=True, help="folder of results.md")
     tables.set_defaults(run=_tables)
     return parser
-
-
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--key-file", type=Path, required=True, help="the nodes' shared key")
-    parser.add_argument("--state-dir", type=Path, default=Path("/var/lib/paretopipe"))
 
 
 if __name__ == "__main__":

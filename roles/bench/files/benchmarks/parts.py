@@ -10,10 +10,11 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
-from benchmarks.form import TIMEOUT_S, Form
-from benchmarks.node import peer_port
+from benchmarks.limits import Row, allocator_of, backend_of
+from benchmarks.node import TIMEOUT_S, Form, peer_port
 from benchmarks.runs import Case, Laboratory
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
@@ -22,7 +23,6 @@ from paretopipe_runtime.wire.channel import Channel
 
 MOST_FAILURES = 2
 Item = TypeVar("Item")
-Row = dict[str, Any]
 #: Reports the next measurement; False when the benchmark must stop.
 Step = Callable[[str], bool]
 
@@ -37,7 +37,7 @@ def interleaved(
     began = time.monotonic()
     for round_ in range(1, rounds + 1):
         round_began = time.monotonic()
-        for group in groups:
+        for group in filter(None, groups):
             turn = (round_ - 1) % len(group)
             for item in (*group[turn:], *group[:turn]):
                 if time.monotonic() - began > 1.25 * budget_s:
@@ -50,23 +50,18 @@ def interleaved(
 
 def cases(part: str, settings: dict[str, Any]) -> list[list[Case]]:
     """Return a part's groups of cases."""
-    return [
-        [
-            Case(
-                part,
-                case["model"],
-                int(case["cut"]),
-                variant,
-                engine,
-                int(case.get("warmup", 1)),
-                int(case.get("latency", 3)),
-                int(case.get("throughput", 8)),
-            )
-            for engine in engines(case.get("engines") or settings.get("engines") or ["eager"])
-            for variant in case["variants"]
-        ]
-        for case in settings["cases"]
-    ]
+    groups = []
+    for case in settings["cases"]:
+        wanted = engines(case.get("engines") or settings.get("engines") or ["eager"])
+        own = {name: value for name, value in case.items() if name not in ("engines", "variants")}
+        groups.append(
+            [
+                Case(part=part, engine=engine, variant=variant, **own)
+                for engine in wanted
+                for variant in case["variants"]
+            ]
+        )
+    return groups
 
 
 def engines(wanted: list[str]) -> list[str]:
@@ -91,9 +86,10 @@ def measure_cases(
     A variant and engine that cannot run or failed twice is not tried again.
     """
     rows: list[Row] = []
+    reached: set[Case] = set()
     failures: dict[tuple[str, str, str], list[str]] = {}
     groups = cases(part, settings)
-    for round_, case in interleaved(groups, int(settings["rounds"]), float(settings["budget_s"])):
+    for round_, case in interleaved(groups, settings["rounds"], settings["budget_s"]):
         failed = failures.setdefault((case.model, case.variant, case.engine), [])
         if len(failed) >= MOST_FAILURES:
             continue
@@ -101,14 +97,15 @@ def measure_cases(
             break
         row = laboratory.measure(case, round_)
         rows.append(row)
+        reached.add(case)
         if row["status"] != "ok":
             weight = MOST_FAILURES if row["status"] == "failed:E_ENGINE" else 1
             failed += weight * [row.get("message") or row["status"]]
-    reached = {(row["model"], row["split"], row["variant"], row["engine"]) for row in rows}
     notes = [
         f"{case.label} was not reached in {settings['budget_s']} s"
-        for case in (case for group in groups for case in group)
-        if (case.model, f"P{case.cut}", case.variant, case.engine) not in reached
+        for group in groups
+        for case in group
+        if case not in reached
     ]
     notes += [
         f"{part}: {model} {variant} {engine}: {reasons[-1]}"
@@ -125,33 +122,31 @@ def measure_transport(
     settings = document["transport"]
     rows: list[Row] = []
     notes: list[str] = []
+    groups: list[list[tuple[Form, Channel]]] = []
     with contextlib.ExitStack() as stack:
-        groups: list[list[tuple[Form, Channel]]] = []
         for size in settings["sizes"]:
-            group = []
+            groups.append([])
             for method in settings["methods"]:
-                name, _, setting = method.partition("/")
-                form = Form(name, setting or "tuned", **{k: int(v) for k, v in size.items()})
+                form = Form(backend_of(method), allocator_of(method), **size)
                 try:
-                    channel = _open(document["workers"], form, key)
+                    channel = _open(document["workers"], form, key, stack)
                 except ParetoPipeError as error:
                     notes.append(f"transport: {method}, {form.nbytes} B: {error}")
                     continue
-                stack.callback(channel.close)
-                group.append((form, channel))
-            groups.append(group)
-        rounds, budget_s = int(settings["rounds"]), float(settings["budget_s"])
+                groups[-1].append((form, channel))
         for form, channel in (pair for group in groups for pair in group):
             _round(channel, form)  # warms up connections, buffers and congestion windows
-        for round_, (form, channel) in interleaved(groups, rounds, budget_s):
-            if not step(f"transport: {form.method}/{form.allocator} {form.nbytes} B"):
+        rounds = interleaved(groups, settings["rounds"], settings["budget_s"])
+        for round_, (form, channel) in rounds:
+            method = f"{form.method}/{form.allocator}"
+            if not step(f"transport: {method} {form.nbytes} B"):
                 break
             times = _round(channel, form)
             rows.append(
                 {
                     "network": document["network"]["name"],
                     "part": "transport",
-                    "method": f"{form.method}/{form.allocator}",
+                    "method": method,
                     "nbytes": form.nbytes,
                     "round": round_,
                     "one_way_s": round(statistics.median(times["one_way_s"]), 7),
@@ -164,21 +159,21 @@ def measure_transport(
     return rows, notes
 
 
-def _open(workers: list[dict[str, Any]], form: Form, key: bytes) -> Channel:
+def _open(
+    workers: list[dict[str, Any]], form: Form, key: bytes, stack: contextlib.ExitStack
+) -> Channel:
+    """Connect to the sender until `stack` ends, and wait until it has reached the receiver."""
     sender, receiver = workers
     hello = {
         "role": "send",
-        "form": form.to_message(),
-        "to": [receiver["host"], receiver["address"], peer_port(int(receiver["port"]))],
+        "form": asdict(form),
+        "to": [receiver["host"], receiver["address"], peer_port(receiver["port"])],
     }
-    address = (sender["address"], peer_port(int(sender["port"])))
+    address = (sender["address"], peer_port(sender["port"]))
     sock, _ = handshake.connect(address, key, hello, timeout=TIMEOUT_S)
     channel = Channel(sock, sender["host"])
-    try:
-        channel.receive_message(TIMEOUT_S)
-    except ParetoPipeError:
-        channel.close()
-        raise
+    stack.callback(channel.close)
+    channel.receive_message(TIMEOUT_S)
     return channel
 
 

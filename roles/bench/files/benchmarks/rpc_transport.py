@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import queue
 import socket
-from collections.abc import Iterator
 
 import torch
 from torch.distributed import rpc
 
-from benchmarks.form import TIMEOUT_S, Form
-from benchmarks.transport import fail
+from benchmarks.node import TIMEOUT_S, Form
+from benchmarks.transport import fail, filled
 from paretopipe_runtime.contract.chain import Chain, Worker
 from paretopipe_runtime.contract.factors import Variant
 from paretopipe_runtime.orchestrator.orders import Part, orders_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.worker.backends.backend import Batch, Context
+from paretopipe_runtime.worker.backends.backend import Batch, Context, nothing
 from paretopipe_runtime.worker.backends.rpc_calls import Inbox, serve
 from paretopipe_runtime.worker.backends.rpc_chain import CalledSource, CallSink
 from paretopipe_runtime.worker.backends.rpc_group import Group
-from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.node import Node
 
 Place = tuple[str, str, int]  # host, address, port
@@ -45,28 +43,21 @@ class Caller(CallSink):
 
     def __init__(self, form: Form, context: Context, group: Group) -> None:
         super().__init__(context, group)
-        self._output, _ = memory.empty(form.tensor, "contiguous")
-        self._output.uniform_()
+        self._output = filled(form)
         self._answers: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._calls = 0
         self._awaited = 0
 
     def move(self) -> None:
-        batch = Batch(self._calls, torch.empty(0), 0.0, lambda: None)
+        batch = Batch(self._calls, torch.empty(0), 0.0, nothing)
         self._calls += 1
         self.send(batch, self._output)
-
-    def send_ack(self) -> None:
-        raise NotImplementedError
 
     def await_ack(self) -> None:
         """Wait for the answers to all calls so far."""
         while self._awaited < self._calls:
             self._answers.get(timeout=TIMEOUT_S)
             self._awaited += 1
-
-    def tell(self, seconds: float) -> None:
-        raise NotImplementedError
 
     def hear(self) -> float:
         return float(rpc.rpc_sync(self._next, told))
@@ -77,10 +68,8 @@ class Caller(CallSink):
 
 
 class Called:
-    cipher: str | None = None
-
     def __init__(self, inbox: Inbox) -> None:
-        self._batches: Iterator[Batch] = iter(CalledSource(inbox))
+        self._batches = iter(CalledSource(inbox))
 
     def move(self) -> None:
         """Take up a call, which answers it."""
@@ -89,14 +78,8 @@ class Called:
     def send_ack(self) -> None:
         """Do nothing: `move` has answered."""
 
-    def await_ack(self) -> None:
-        raise NotImplementedError
-
     def tell(self, seconds: float) -> None:
         _told.put(seconds)
-
-    def hear(self) -> float:
-        raise NotImplementedError
 
 
 def sending_end(form: Form, node: Node, to: Place, control: Channel) -> Caller:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,81 +16,77 @@ from typing import Any
 from benchmarks import parts
 from benchmarks.runs import Laboratory
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import offer_json
+from paretopipe_runtime.files import offer_json, write_json
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease
 from paretopipe_runtime.version import version
 
 SCHEMA_VERSION = 1
 LEASE_S = 60.0
 CASE_PARTS = ("pipeline", "engines", "memory")
+PARTS = ("transport", *CASE_PARTS)
 
 
+@dataclass
 class Progress:
     """Progress file for the role `sweep`; time left is the sum of budgets."""
 
-    def __init__(
-        self, path: Path | None, lease: Lease, budgets_s: dict[str, float], at_most: int
-    ) -> None:
-        self._path = path
-        self._lease = lease
-        self._at_most = at_most
-        self._began = time.monotonic()
-        self._steps = 0
-        self._budgets_s = dict(budgets_s)
-        self._part_began = self._began
-        self._part_s = 0.0
-        self.stopped = False
+    path: Path | None
+    lease: Lease
+    budgets_s: dict[str, float]  # of the parts to come
+    at_most: int
+    stopped: bool = False
+    _steps: int = 0
+    _part_ends: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._began
 
     def begin(self, part: str) -> None:
-        self._part_began = time.monotonic()
-        self._part_s = self._budgets_s.pop(part)
+        self._part_ends = time.monotonic() + self.budgets_s.pop(part)
 
     def step(self, what: str) -> bool:
         """Report the next measurement; return False once the lease has expired."""
         self._steps += 1
-        self._write(what, finished=False)
-        self.stopped = self._lease.is_old()
+        self._write(what)
+        self.stopped = self.lease.is_old()
         return not self.stopped
 
     def finish(self) -> None:
-        self._write("", finished=True)
+        self._write("")
 
-    def _write(self, what: str, *, finished: bool) -> None:
+    def _write(self, what: str) -> None:
         print(what or "done", flush=True)
-        if self._path is None:
+        if self.path is None:
             return
-        now = time.monotonic()
-        left_s = max(0.0, self._part_s - (now - self._part_began)) + sum(self._budgets_s.values())
+        left_s = max(0.0, self._part_ends - time.monotonic()) + sum(self.budgets_s.values())
         state = {
-            "runs_done": self._steps - (not finished),
-            "runs_total": self._at_most,
+            "runs_done": self._steps - bool(what),
+            "runs_total": self.at_most,
             "current": what,
-            "finished": finished,
-            "elapsed_s": round(now - self._began, 1),
+            "finished": not what,
+            "elapsed_s": round(self.elapsed_s, 1),
             "left_s": round(left_s, 1),
         }
-        offer_json(self._path, state)
+        offer_json(self.path, state)
 
 
 def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str]:
     """Measure a document's parts; return an exit status and a closing sentence.
 
-    Raises
-    ------
-    ParetoPipeError
-        For an unreachable node, a wrong key or a full disk.
+    Raises `ParetoPipeError` for an unreachable node, a wrong key or a full disk.
     """
-    document = narrowed(document)
-    wanted = [part for part in ("transport", *CASE_PARTS) if document.get(part)]
-    budgets_s = {part: float(document[part]["budget_s"]) for part in wanted}
-    at_most = sum(parts.steps(part, document[part]) for part in wanted)
+    wanted = [part for part in PARTS if document.get(part)]
     progress = Progress(
-        _path(document, "progress"), Lease(_path(document, "lease"), LEASE_S), budgets_s, at_most
+        _path(document, "progress"),
+        Lease(_path(document, "lease"), LEASE_S),
+        {part: float(document[part]["budget_s"]) for part in wanted},
+        sum(parts.steps(part, document[part]) for part in wanted),
     )
     laboratory = Laboratory(document, key, state_dir)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
-    began = time.monotonic()
     for model in models(document):
         if progress.step(f"preparing {model}"):
             laboratory.prepare(model)
@@ -98,14 +95,19 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
             break
         progress.begin(part)
         if part == "transport":
-            part_rows, part_notes = parts.measure_transport(document, key, progress.step)
+            found = parts.measure_transport(document, key, progress.step)
         else:
-            part_rows, part_notes = parts.measure_cases(
-                laboratory, part, document[part], progress.step
-            )
-        rows += part_rows
-        notes += part_notes
-        _write_result(document, laboratory, rows, notes, time.monotonic() - began)
+            found = parts.measure_cases(laboratory, part, document[part], progress.step)
+        rows += found[0]
+        notes += found[1]
+        measured = {
+            "link": laboratory.link(),
+            "wall_s": round(progress.elapsed_s, 1),
+            "hosts": laboratory.hosts,
+            "rows": rows,
+            "notes": notes,
+        }
+        _write_result(document, measured)
     progress.finish()
     if progress.stopped:
         return INTERRUPTED, "the benchmark lost its controller and stopped"
@@ -116,26 +118,26 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
 
 def prepare(document: dict[str, Any], state_dir: Path, key: bytes) -> None:
     """Create and deploy the weights of all models, before shaping makes the link slow."""
-    document = narrowed(document)
     laboratory = Laboratory(document, key, state_dir)
     for model in models(document):
         print(f"preparing {model}", flush=True)
         laboratory.prepare(model)
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Read a request of the role's; return the document to measure by."""
+    return narrowed(document_of(json.loads(path.read_text())))
+
+
 def document_of(request: dict[str, Any]) -> dict[str, Any]:
     """Return the document to measure by.
 
-    Parameters
-    ----------
-    request : dict
-        Of the role: a network's `settings`, names of the two `workers` and the `hub`'s host, all
-        `addresses`, the agents' `port`; other keys go into the result.
+    The role's request has a network's `settings`, names of the two `workers` and the `hub`'s host,
+    all `addresses`, the agents' `port`; other keys go into the result.
     """
     settings = dict(request["settings"])
     netem = settings.pop("netem", None)
     bucket = settings.pop("bucket", None)
-    spelled = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
     if netem and netem.get("delay"):
         about = f"netem: {netem['delay']} one way, {netem['rate']}"
     elif bucket:
@@ -152,7 +154,7 @@ def document_of(request: dict[str, Any]) -> dict[str, Any]:
         "network": {
             "name": request["name"],
             "about": about,
-            "netem": {**spelled, **netem} if netem else None,
+            "netem": netem,
             "measured": request.get("measured"),
         },
         "workers": [at(host) for host in request["workers"]],
@@ -166,7 +168,7 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     less = dict(document)
     if quick:
         less["image_px"] = 64
-    for part in ("transport", *CASE_PARTS):
+    for part in PARTS:
         if not document.get(part):
             continue
         settings = dict(document[part])
@@ -183,17 +185,10 @@ def models(document: dict[str, Any]) -> list[str]:
     return sorted({case["model"] for settings in wanted for case in settings["cases"]})
 
 
-def _write_result(
-    document: dict[str, Any],
-    laboratory: Laboratory,
-    rows: list[dict[str, Any]],
-    notes: list[str],
-    wall_s: float,
-) -> None:
+def _write_result(document: dict[str, Any], measured: dict[str, Any]) -> None:
     result = {
         "schema_version": SCHEMA_VERSION,
         "network": document["network"],
-        "link": laboratory.link(),
         "quick": bool(document.get("quick")),
         "workers": [worker["host"] for worker in document["workers"]],
         "measured_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -201,16 +196,11 @@ def _write_result(
         "provenance": document.get("provenance", {}),
         "batch_size": document["batch_size"],
         "window": document["window"],
-        "wall_s": round(wall_s, 1),
-        "hosts": laboratory.hosts,
-        "rows": rows,
-        "notes": notes,
+        **measured,
     }
     path = Path(document["result"])
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(json.dumps(result))
-        partial.rename(path)
+        write_json(path, result)
     except OSError as error:
         raise ParetoPipeError(
             "E_DISK", f"cannot write {path}: {error.strerror} — free some space there"

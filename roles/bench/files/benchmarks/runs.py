@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import heapq
 import secrets
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,7 @@ class Laboratory:
     """The nodes under one network condition."""
 
     def __init__(self, document: dict[str, Any], key: bytes, state_dir: Path) -> None:
-        self._document = document
-        self._keys = Keys(key)
-        self._state_dir = state_dir
+        self._document, self._keys, self._state_dir = document, Keys(key), state_dir
         self._records = Records(Path(document["records"]))
         self._prepared: dict[str, Prepared] = {}
         self.hosts: dict[str, Any] = {}
@@ -90,9 +88,9 @@ class Laboratory:
             "batch": plan.workload.batch_size,
         }
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        run_id = f"bench-{secrets.token_hex(8)}"
 
         def fresh() -> Any:
-            run_id = f"bench-{secrets.token_hex(8)}"
             seen = drive(plan, run, prepared, self._keys, run_id)
             return record.success(plan, run, prepared, seen)
 
@@ -150,7 +148,7 @@ class Laboratory:
             }
         )
         variant = Variant(plan.chain.variant, backend=case.backend)
-        return dataclasses.replace(plan, chain=dataclasses.replace(plan.chain, variant=variant))
+        return replace(plan, chain=replace(plan.chain, variant=variant))
 
 
 def summary(
@@ -161,36 +159,37 @@ def summary(
     if case.backend == "alone" and set(status.removeprefix("invalid:").split(",")) <= _ALONE:
         status = "ok"
     completions = seen["throughput"]["completion_s"]
-    compute = [
-        {phase: _median(stage["compute_s"][phase]) for phase in ("latency", "throughput")}
-        for stage in seen["stages"]
-    ]
-    ranges = stage_ranges(cuts, len(prepared.boundaries) - 1)
+    stages, (hop, *_) = seen["stages"], seen["hops"]
     return {
         "status": status,
         "max_rel_err": seen["proof"]["max_rel_err"],
         "latency_s": round(seen["latency"]["median_s"], 6),
         "network_s": _median(seen["network_s"]["latency"]),
-        "receive_s": _median(seen["hops"][0].get("receive_s", {}).get("latency", [])),
+        "receive_s": _median(hop.get("receive_s", {}).get("latency", [])),
         "batches": len(completions),
         "makespan_s": round(completions[-1], 6),
         "img_s": round(seen["throughput"]["img_s"], 4),
         "steady_img_s": seen["throughput"]["sustained_img_s"],
-        "compute_s": compute,
-        "hop_bytes": seen["hops"][0]["bytes_per_batch"],
+        "compute_s": [
+            {phase: _median(stage["compute_s"][phase]) for phase in ("latency", "throughput")}
+            for stage in stages
+        ],
+        "hop_bytes": hop["bytes_per_batch"],
         "launch_s": round(seen["phases_s"]["launch"], 6),
-        "load_s": [round(stage["load_s"], 6) for stage in seen["stages"]],
-        "peak_rss": [stage["peak_rss_bytes"] for stage in seen["stages"]],
-        "baseline_rss": [stage["baseline_rss_bytes"] for stage in seen["stages"]],
-        "partition_bytes": [stage["partition_bytes"] for stage in seen["stages"]],
-        "two_activations": [two_largest(prepared, first, end) for first, end in ranges],
+        "load_s": [round(stage["load_s"], 6) for stage in stages],
+        "peak_rss": [stage["peak_rss_bytes"] for stage in stages],
+        "baseline_rss": [stage["baseline_rss_bytes"] for stage in stages],
+        "partition_bytes": [stage["partition_bytes"] for stage in stages],
+        # Of the tensors at the boundaries of each stage's blocks.
+        "two_activations": [
+            sum(
+                heapq.nlargest(
+                    2, (tensor.nbytes for tensor in prepared.boundaries[first : end + 1])
+                )
+            )
+            for first, end in stage_ranges(cuts, len(prepared.boundaries) - 1)
+        ],
     }
-
-
-def two_largest(prepared: Prepared, first: int, end: int) -> int:
-    """Return the bytes of the two largest tensors at boundaries of blocks [first, end)."""
-    sizes = sorted(boundary.nbytes for boundary in prepared.boundaries[first : end + 1])
-    return sum(sizes[-2:])
 
 
 def _median(values: list[float]) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from . import image, lifecycle, machine, preflight, selftest, supervisor, wan
+from . import image, lifecycle, machine, selftest, supervisor, wan
 from .settings import Settings
 from .shell import PREFIX, TestbedError
 
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     elif command == "become-uml":
         wan.become_uml(settings)
     else:
-        preflight.check_root()
+        machine.check_root()
         with lifecycle.exclusive():
             print(json.dumps(answer(command, settings, raw)))
 
@@ -38,7 +38,7 @@ def packages(checkout: Path) -> None:
         link = wan.resolve("auto")
     except TestbedError:
         link = "kernel"
-    print(*preflight.missing_packages(link))
+    print(*machine.missing_packages(link))
 
 
 def prebuild(checkout: Path) -> None:
@@ -76,13 +76,13 @@ def answer(command: str, settings: Settings, raw: dict[str, object]) -> dict[str
     """Run one of the role's commands."""
     if command == "verify":
         return {"changed": False, "sentences": selftest.verify(settings)}
-    preflight.check_owner(settings)
+    machine.check_owner(settings)
     if command == "down":
         gone = lifecycle.is_gone(settings)
         lifecycle.down(settings)
         return {"changed": not gone}
     settings = replace(settings, wan=wan.resolve(settings.wan))
-    preflight.check(settings)
+    machine.check_settings(settings)
     if command == "status":
         built, ailment = image.is_built(settings), lifecycle.ailment(settings)
         if ailment:

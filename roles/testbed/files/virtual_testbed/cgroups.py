@@ -161,22 +161,19 @@ def _processor(host: Host) -> int:
 
 
 def _limit(settings: Settings, host: Host) -> None:
-    quota = str(PERIOD_US * host.cpu_percent // 100)
-    processor, memory = str(_processor(host)), str(host.memory_mib * 2**20)
+    quota, memory = PERIOD_US * host.cpu_percent // 100, host.memory_mib * 2**20
+    limits: dict[str, object] = {"cpuset.cpus": _processor(host)}
     if is_v2():
-        limits = {"cpu.max": f"{quota} {PERIOD_US}"}
-        limits |= {"cpuset.cpus": processor} if "cpuset" in _available() else {}
-        limits |= {"memory.max": memory} if limits_memory() else {}
-        for name, value in limits.items():
-            _write(MOUNT / settings.name / host.name / name, value)
-        return
-    for name, value in (
-        ("cpu.cfs_period_us", str(PERIOD_US)),
-        ("cpu.cfs_quota_us", quota),
-        ("cpuset.cpus", processor),
-        ("memory.limit_in_bytes", memory),
-    ):
-        _write(MOUNT / name.split(".")[0] / settings.name / host.name / name, value)
+        limits |= {"cpu.max": f"{quota} {PERIOD_US}", "memory.max": memory}
+    else:
+        limits |= {"cpu.cfs_period_us": PERIOD_US, "cpu.cfs_quota_us": quota}
+        limits |= {"memory.limit_in_bytes": memory}
+    for name, value in limits.items():
+        controller = name.split(".")[0]
+        if not is_v2():
+            _write(MOUNT / controller / settings.name / host.name / name, str(value))
+        elif controller in _available():
+            _write(MOUNT / settings.name / host.name / name, str(value))
 
 
 def _write(path: Path, value: str) -> None:

@@ -24,12 +24,10 @@ BUILD_TIMEOUT_S = 1800
 def layer(settings: Settings) -> Path:
     """Return the image folder for these settings, built or not."""
     version = run(NODE_PYTHON, "-V").stdout.strip()
-    wanted = b""
-    for file in (settings.requirements, settings.optional):
-        try:
-            wanted += file.read_bytes()
-        except OSError as error:
-            raise TestbedError(f"cannot read {file}: {error.strerror}") from error
+    try:
+        wanted = settings.requirements.read_bytes() + settings.optional.read_bytes()
+    except OSError as error:
+        raise TestbedError(f"cannot read {error.filename}: {error.strerror}") from error
     key = hashlib.sha256(wanted + version.encode()).hexdigest()[:16]
     return settings.state_root / "image" / key
 

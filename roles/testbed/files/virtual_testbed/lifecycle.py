@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from . import cgroups, image, keys, links, machine, preflight, roots, supervisor, sysctl
+from . import cgroups, image, links, machine, roots, supervisor
 from .settings import Settings
 from .shell import TestbedError, itself, system_environment
 
@@ -48,8 +49,7 @@ def ailment(settings: Settings) -> str | None:
     """Return the reason why the testbed is not up and well, if any."""
     if not settings.state_file.exists():
         return "it is not up"
-    state = _state(settings)
-    if not _is_alive(state):
+    if not _is_alive(state := _state(settings)):
         return "its root process has ended"
     if state["digest"] != settings.digest or state["image"] != image.layer(settings).name:
         return "its settings have changed"
@@ -65,10 +65,10 @@ def ailment(settings: Settings) -> str | None:
 def up(settings: Settings, settings_json: str) -> None:
     """Build a testbed, replacing any earlier one."""
     down(settings)
-    preflight.check_addresses(settings)
+    machine.check_addresses(settings)
     try:
         settings.folder.mkdir(mode=0o700, parents=True)
-        keys.create(settings)
+        roots.create_keys(settings)
         cgroups.create(settings)
         _launch(settings, settings_json)
     except (TestbedError, OSError) as error:
@@ -95,7 +95,7 @@ def _down_after(settings: Settings) -> str:
 def down(settings: Settings) -> None:
     """Remove every trace of a testbed, whatever its state, trying all steps."""
     steps: tuple[Callable[[Settings], None], ...] = (
-        *(_kill_root, cgroups.destroy, links.disconnect_controller, sysctl.give_back),
+        *(_kill_root, cgroups.destroy, links.disconnect_controller, links.restore_allowed),
         *(_end_ssh_masters, _remove_folders),
     )
     failures = []
@@ -109,9 +109,9 @@ def down(settings: Settings) -> None:
 
 
 def _kill_root(settings: Settings) -> None:
-    if settings.state_file.exists() and _is_alive(state := _state(settings)):
+    if _is_alive(state := _state(settings)):
         with suppress(ProcessLookupError):
-            os.kill(int(state["pid"]), signal.SIGKILL)
+            os.kill(state["pid"], signal.SIGKILL)
 
 
 def _remove_folders(settings: Settings) -> None:
@@ -156,7 +156,7 @@ def _launch(settings: Settings, settings_json: str) -> None:
             "wan": settings.wan,
         }
         settings.state_file.write_text(json.dumps(state))
-        with sysctl.cubic_allowed(settings):
+        with links.cubic_allowed(settings):
             _say_go(process)
             said = process.stdout.readline().strip()
         if said != supervisor.READY_FOR_CONTROLLER:
@@ -195,16 +195,15 @@ def _ssh_answers(address: str, timeout_s: float) -> bool:
         return False
 
 
-def _state(settings: Settings) -> dict[str, str | int]:
+def _state(settings: Settings) -> dict[str, Any]:
     try:
-        state: dict[str, str | int] = json.loads(settings.state_file.read_text())
-    except ValueError:  # truncated
-        return {"pid": 0, "started": 0, "digest": "", "image": ""}
-    return state
+        return dict(json.loads(settings.state_file.read_text()))
+    except (FileNotFoundError, ValueError):  # or truncated
+        return {}
 
 
-def _is_alive(state: dict[str, str | int]) -> bool:
-    return _started(int(state["pid"])) == state["started"] != 0
+def _is_alive(state: dict[str, Any]) -> bool:
+    return bool(state) and _started(state["pid"]) == state["started"] != 0
 
 
 def _started(pid: int) -> int:

@@ -13,8 +13,13 @@ All of it ends with the testbed's root process; the machine's own namespace has 
 
 from __future__ import annotations
 
-from .settings import WAN, Settings
-from .shell import run
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .machine import ALLOWED
+from .settings import CONTROLLER, WAN, Settings
+from .shell import TestbedError, run
 
 GATEWAY = "gw"  # the testbed's end of the controller's cable
 EXPERIMENT, MANAGEMENT = "exp", "mgmt"
@@ -40,10 +45,10 @@ def build(settings: Settings) -> None:
         if host.name == "pi1":
             _cable("pi1-x", None, host.name, "eth0")
             _ip("link", "set", "pi1-x", "netns", WAN, "name", "lan0")
-            _ready("lan0", WAN)
+            _ip("link", "set", "lan0", "up", namespace=WAN)
         else:
             _cable(f"{host.name}-x", EXPERIMENT, host.name, "eth0", offloads=True)
-        _address(host.name, "eth0", settings.experiment_address(host.number))
+        _address(host.name, "eth0", settings.experiment_address(host.name))
         # Raspberry Pi OS's default. The machine's may be BBR, which differs under loss and delay.
         _sysctl("net.ipv4.tcp_congestion_control=cubic", host.name)
     _cable("wan-x", EXPERIMENT, WAN, "up0")
@@ -64,7 +69,7 @@ def connect_controller(settings: Settings, pid: int) -> None:
     peer = ("peer", "name", GATEWAY, "netns", str(pid))
     _ip("link", "add", settings.name, "type", "veth", *peer)
     _offloads_off(settings.name)
-    address = f"{settings.controller_address}/24"
+    address = f"{settings.management_address(CONTROLLER)}/24"
     _ip("address", "add", address, "dev", settings.name)
     _ip("link", "set", settings.name, "up")
 
@@ -85,19 +90,12 @@ def _cable(
 ) -> None:
     """Connect a bridge of the testbed's namespace with a machine's interface."""
     _ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", namespace)
-    if offloads:
-        _ip("link", "set", far, "up", namespace=namespace)
-    else:
-        _ready(far, namespace)
+    if not offloads:
+        _offloads_off(near)
+        _offloads_off(far, namespace)
+    _ip("link", "set", far, "up", namespace=namespace)
     if bridge:
-        if not offloads:
-            _offloads_off(near)
         _ip("link", "set", near, "master", bridge, "up")
-
-
-def _ready(name: str, namespace: str) -> None:
-    _offloads_off(name, namespace)
-    _ip("link", "set", name, "up", namespace=namespace)
 
 
 def _address(namespace: str, interface: str, address: str) -> None:
@@ -116,12 +114,50 @@ def _offloads_off(interface: str, namespace: str | None = None) -> None:
     run(*_in(namespace), "ethtool", "-K", interface, *OFFLOADS)
 
 
-def _sysctl(assignment: str, namespace: str | None = None) -> None:
-    run(*_in(namespace), "sysctl", "-qw", assignment)
+def _sysctl(assignment: str, namespace: str | None = None, *, check: bool = True) -> None:
+    run(*_in(namespace), "sysctl", "-qw", assignment, check=check)
 
 
 def _quiet_ipv6(namespace: str | None = None) -> None:
     """Disable IPv6, as neighbour discovery adds traffic."""
     for scope in ("all", "default"):
         assignment = f"net.ipv6.conf.{scope}.disable_ipv6=1"
-        run(*_in(namespace), "sysctl", "-qw", assignment, check=False)  # a kernel without IPv6
+        _sysctl(assignment, namespace, check=False)  # a kernel without IPv6
+
+
+@contextmanager
+def cubic_allowed(settings: Settings) -> Iterator[None]:
+    """Let namespaces choose cubic, which must be on a machine-wide list.
+
+    The old value is saved first, so that `restore_allowed` works even after a SIGKILL.
+    """
+    before = ALLOWED.read_text().strip()
+    if "cubic" in before.split():
+        yield
+        return
+    _note(settings).write_text(before)
+    try:
+        try:
+            ALLOWED.write_text(f"{before} cubic")
+        except OSError as error:
+            raise TestbedError(
+                f"the hosts' TCP is to be cubic, and {ALLOWED} can only be '{before}' here: use "
+                "cubic on the machine itself (sysctl -w net.ipv4.tcp_congestion_control=cubic)"
+            ) from error
+        yield
+    finally:
+        restore_allowed(settings)
+
+
+def restore_allowed(settings: Settings) -> None:
+    """Restore the saved value, if any."""
+    note = _note(settings)
+    if note.exists():
+        before = note.read_text().strip()
+        if before and ALLOWED.read_text().strip() != before:
+            ALLOWED.write_text(before)
+        note.unlink()
+
+
+def _note(settings: Settings) -> Path:
+    return settings.folder / "borrowed-sysctl"

@@ -1,6 +1,7 @@
-"""Test by trying, in a fraction of a second, whether this machine can carry a testbed.
+"""Checks before a testbed is made; each error is one sentence.
 
-Nothing needs to be installed; attempts run in temporary namespaces.
+Whether this machine can carry one is tried out, in a fraction of a second: nothing needs to be
+installed, and attempts run in temporary namespaces.
 """
 
 from __future__ import annotations
@@ -16,11 +17,28 @@ import tempfile
 from pathlib import Path
 
 from . import cgroups
+from .settings import CONTROLLER, Settings
 from .shell import PREFIX, SYSTEM_PATH, TestbedError, forward, itself, reason, run
 from .uml import UML
 
 NODE_PYTHON = "/usr/bin/python3"
 NODE_PYTHON_MIN = (3, 11)
+PACKAGES = {
+    "systemd-nspawn": "systemd-container",
+    "/lib/systemd/systemd": "systemd-sysv",
+    "dbus-daemon": "dbus",
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "ip": "iproute2",
+    "ethtool": "ethtool",
+    "ping": "iputils-ping",
+    "iperf3": "iperf3",
+    "modprobe": "kmod",
+    "sysctl": "procps",
+    "nft": "nftables",
+    "unshare": "util-linux",
+    NODE_PYTHON: "python3",
+}
 # The namespaces of a testbed's root process.
 NAMESPACES = (
     *("unshare", "--pid", "--net", "--mount", "--ipc", "--uts", "--propagation", "private"),
@@ -44,7 +62,7 @@ def check(state_root: Path) -> None:
         raise TestbedError(
             "root here is root of a user namespace only, as in a rootless container: use real root"
         )
-    if shutil.which("dpkg-query", path=SYSTEM_PATH) is None:
+    if not _is_installed("dpkg-query"):
         raise TestbedError(
             "its hosts stand on this machine's own system, which has to be Debian or made from it"
         )
@@ -94,7 +112,7 @@ def _try(state_root: Path) -> None:
             "a machine or a virtual machine"
         )
     found = json.loads(result.stdout)
-    if not (found["netem"] or shutil.which(UML, path=SYSTEM_PATH) or _uml_is_packaged()):
+    if not (found["netem"] or _is_installed(UML) or _uml_is_packaged()):
         raise TestbedError(
             "its link is shaped by netem, which this kernel has not (sch_netem; for Ubuntu's: apt "
             f"install linux-modules-extra-{platform.release()}), and User Mode Linux, which would "
@@ -183,3 +201,67 @@ def kernel_has_netem() -> bool:
         except OSError:
             return False
     return struct.unpack_from("=i", answer, 16) == (0,)
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise TestbedError for wrong settings or missing programs."""
+    if not 0 <= settings.id <= 255:
+        raise TestbedError(f"testbed_id is {settings.id}: choose a number from 0 to 255")
+    check_programs(settings.wan)
+
+
+def check_programs(link: str) -> None:
+    """Raise TestbedError, with the packages to install; `scripts/where` asks this too."""
+    if missing := missing_packages(link):
+        raise TestbedError(f"programs are missing: run apt install {' '.join(missing)}")
+
+
+def missing_packages(link: str) -> list[str]:
+    """List missing Debian packages; `link` is "kernel" or "uml"."""
+    wanted = PACKAGES | ({UML: "user-mode-linux"} if link == "uml" else {})
+    missing = {package for program, package in wanted.items() if not _is_installed(program)}
+    ensurepip = (NODE_PYTHON, "-c", "import ensurepip")
+    if "python3" in missing or run(*ensurepip, check=False).returncode != 0:
+        missing.add("python3-venv")
+    return sorted(missing)
+
+
+def check_root() -> None:
+    if os.geteuid() != 0:
+        ansible = Path(sys.executable).parent / "ansible-playbook"
+        raise TestbedError(
+            "the testbed makes namespaces and mounts, which needs root: "
+            f"run sudo {ansible} playbooks/testbed.yml"
+        )
+
+
+def check_owner(settings: Settings) -> None:
+    """Raise TestbedError if another checkout's testbed of this number is up."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_text(errors="replace").split("\0")
+            other = Settings.parse(json.loads(words[words.index("supervise") + 1]))
+        except (OSError, ValueError, LookupError, TypeError):  # gone, or another program
+            continue
+        mine = other.state_root == settings.state_root
+        # Without its checkout, a testbed may be replaced.
+        if other.id == settings.id and not mine and other.state_root.exists():
+            raise TestbedError(
+                f"testbed {settings.id} is up and belongs to {other.state_root.parent}: take it "
+                f"down there (make down), or use another with -e testbed_id={settings.id + 1}"
+            )
+
+
+def check_addresses(settings: Settings) -> None:
+    """Raise TestbedError if the management network is in use."""
+    network = f"{settings.management_address(CONTROLLER).rpartition('.')[0]}.0/24"
+    routes = run("ip", "-4", "route", "show", "root", network).stdout.strip()
+    if routes:
+        raise TestbedError(
+            f"{network} is in use on this machine ({routes.splitlines()[0].strip()}): choose "
+            f"another testbed with -e testbed_id={settings.id + 1}"
+        )
+
+
+def _is_installed(program: str) -> bool:
+    return shutil.which(program, path=SYSTEM_PATH) is not None

@@ -1,4 +1,7 @@
-"""Machines' root file systems: overlays of this machine's that look freshly installed."""
+"""Machines' root file systems: overlays of this machine's that look freshly installed.
+
+With them the keys for SSH.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from . import cgroups, image, keys
+from . import cgroups, image
 from .settings import HOST_NUMBERS, WAN, Settings
 from .shell import run
 
@@ -35,6 +38,45 @@ MASKED = (
     *("systemd-user-sessions.service", "systemd-firstboot.service", "systemd-pcrphase.service"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "man-db.timer"),
 )
+
+SSHD_CONFIG = """\
+# Management address only, to keep the measured network free.
+ListenAddress {address}
+HostKey /etc/ssh/ssh_host_ed25519_key
+PidFile none
+AuthenticationMethods publickey
+AuthorizedKeysFile .ssh/authorized_keys
+PermitRootLogin prohibit-password
+UsePAM no
+UseDNS no
+PrintMotd no
+SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# Ansible opens many connections at once; a refused one would look like a dead host.
+MaxStartups 1000
+MaxSessions 1000
+Subsystem sftp internal-sftp
+"""
+
+
+def create_keys(settings: Settings) -> None:
+    """Make all keys, and known_hosts from the host keys."""
+    _make_pair(settings.folder / "id", settings.name)
+    (settings.folder / "host-keys").mkdir()
+    lines = []
+    for name in settings.members:
+        _make_pair(_host_key(settings, name), name)
+        public = _host_key(settings, name).with_suffix(".pub").read_text().split()
+        lines.append(f"{settings.management_address(name)} {public[0]} {public[1]}\n")
+    (settings.folder / "known_hosts").write_text("".join(lines))
+
+
+def _make_pair(path: Path, comment: str) -> None:
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
+
+
+def _host_key(settings: Settings, name: str) -> Path:
+    """Return the path of a machine's private host key."""
+    return settings.folder / "host-keys" / name
 
 
 def mount(settings: Settings, name: str) -> Path:
@@ -90,7 +132,7 @@ def _copy_folder(source: Path, target: Path) -> None:
 
 def _identity(settings: Settings, name: str, upper: Path) -> None:
     etc = upper / "etc"
-    known = [f"{settings.experiment_address(n)} {host}" for host, n in HOST_NUMBERS.items()]
+    known = [f"{settings.experiment_address(host)} {host}" for host in HOST_NUMBERS]
     (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *known, ""]))
     (etc / "hostname").write_text(f"{name}\n")
     for host in settings.hosts:
@@ -105,9 +147,9 @@ def _identity(settings: Settings, name: str, upper: Path) -> None:
 
 def _ssh(settings: Settings, name: str, upper: Path) -> None:
     address = settings.management_address(name)
-    (upper / "etc/ssh/sshd_config").write_text(keys.SSHD_CONFIG.format(address=address))
+    (upper / "etc/ssh/sshd_config").write_text(SSHD_CONFIG.format(address=address))
     private = upper / "etc/ssh/ssh_host_ed25519_key"
-    shutil.copy(keys.host_key(settings, name), private)
+    shutil.copy(_host_key(settings, name), private)
     private.chmod(0o600)
     folder = upper / "root/.ssh"
     folder.mkdir(mode=0o700)

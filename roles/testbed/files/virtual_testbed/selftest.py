@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from .keys import ssh_command
 from .settings import HOST_NUMBERS, WAN, Settings
 from .shell import TestbedError, run
 
@@ -43,8 +42,20 @@ def verify(settings: Settings) -> list[str]:
     return [_answers(settings), _apart(settings), *_link(settings)]
 
 
-def _ssh(settings: Settings, name: str, command: str, timeout_s: float = 120.0) -> str:
-    return run(*ssh_command(settings, name, command), timeout_s=timeout_s).stdout.strip()
+def _ssh(settings: Settings, name: str, command: str) -> str:
+    """Run a command on a machine, its host key checked."""
+    options = (
+        f"UserKnownHostsFile={settings.folder}/known_hosts",
+        "GlobalKnownHostsFile=/dev/null",
+        "StrictHostKeyChecking=yes",
+        "IdentitiesOnly=yes",
+        "BatchMode=yes",
+        "ConnectTimeout=30",
+    )
+    flags = (part for option in options for part in ("-o", option))
+    target = f"root@{settings.management_address(name)}"
+    ssh = ("ssh", "-F", "/dev/null", "-i", f"{settings.folder}/id", *flags, target, command)
+    return run(*ssh, timeout_s=120).stdout.strip()
 
 
 def _wait_for(condition: str) -> str:
@@ -101,7 +112,7 @@ def _link(settings: Settings) -> list[str]:
     shaped = any(entry["kind"] in {"netem", "tbf", "htb"} for entry in disciplines)
     sentences = []
     for name in ("server", "pi2"):
-        address = settings.experiment_address(HOST_NUMBERS[name])
+        address = settings.experiment_address(name)
         rtt, rate = _rtt_ms(settings, address), _rate_mbit(settings, name, address)
         sentence = f"pi1 to {name}: {rtt:.2f} ms round trip, {rate:.0f} Mbit/s."
         if shaped:

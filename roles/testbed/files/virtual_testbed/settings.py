@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-CONTROLLER = 1  # last number of the controller's management address
+CONTROLLER, WAN = "controller", "wan"
+# Last numbers of addresses.
 HOST_NUMBERS = {"server": 10, "pi1": 11, "pi2": 12}
-WAN = "wan"
-WAN_NUMBER = 2
+MANAGEMENT_NUMBERS = {CONTROLLER: 1, WAN: 2, **HOST_NUMBERS}
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,6 @@ class Host:
         memory = f"{self.memory_mib / 1024:g} GiB of" if limits_memory else "no limit on"
         return f"virtual testbed: {self.cpu_percent} % of one processor, {memory} memory"
 
-    @property
-    def number(self) -> int:
-        return HOST_NUMBERS[self.name]
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -45,17 +41,13 @@ class Settings:
     optional: Path
     wan: str  # "kernel" or "uml"; "auto" until resolved
     hosts: tuple[Host, ...]
-    hidden: tuple[Path, ...] = field(default=())  # folders hidden from hosts
+    hidden: tuple[Path, ...] = ()  # folders hidden from hosts
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Settings:
+        limits = ("cpu", "cpu_percent", "memory_mib")
         hosts = (
-            Host(
-                name,
-                int(raw["limits"][name]["cpu"]),
-                int(raw["limits"][name]["cpu_percent"]),
-                int(raw["limits"][name]["memory_mib"]),
-            )
+            Host(name, *(int(raw["limits"][name][limit]) for limit in limits))
             for name in HOST_NUMBERS
         )
         return cls(
@@ -101,16 +93,12 @@ class Settings:
         """Names of all machines, the link's box included."""
         return (*(host.name for host in self.hosts), WAN)
 
-    def experiment_address(self, number: int) -> str:
-        return f"10.78.{self.id}.{number}"
+    def experiment_address(self, host: str) -> str:
+        return f"10.78.{self.id}.{HOST_NUMBERS[host]}"
 
     def management_address(self, name: str) -> str:
-        """Return a machine's address for the controller."""
-        return f"10.79.{self.id}.{HOST_NUMBERS.get(name, WAN_NUMBER)}"
-
-    @property
-    def controller_address(self) -> str:
-        return f"10.79.{self.id}.{CONTROLLER}"
+        """Return an address between the controller and the machines."""
+        return f"10.79.{self.id}.{MANAGEMENT_NUMBERS[name]}"
 
     @cached_property
     def digest(self) -> str:

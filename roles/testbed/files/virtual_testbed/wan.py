@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 
 from .settings import WAN, Settings
@@ -76,13 +75,13 @@ def become_uml(settings: Settings) -> None:
     descriptors = [_open_interface(name) for name in INTERFACES]
     base = settings.folder / WAN
     vectors = (f"vec{unit}:transport=fd,fd={fd}" for unit, fd in enumerate(descriptors))
-    command: Sequence[str] = [
+    command = [
         *(str(program(base)), "mem=128M", f"umid={WAN}", f"uml_dir={base}/"),
         *("rootfstype=hostfs", f"rootflags={base}/root", "rw", "init=/uml-init", "quiet"),
         "ipv6.disable=1",
         *("con=null", "con0=null,fd:1", *vectors),
     ]
-    os.execvpe(command[0], list(command), system_environment())
+    os.execvpe(command[0], command, system_environment())
 
 
 def _open_interface(name: str) -> int:
