@@ -11,7 +11,7 @@ from benchmarks import tables
 from benchmarks.bars import Bar, bars
 from benchmarks.limits import Limit, Link, Spread, against, limit_of, link_busy, of_part
 from paretopipe_runtime.errors import ParetoPipeError
-from tests.benchmarks.synthetic import ROUNDS, everything, result, run, transport
+from tests.made.benchmarks import ROUNDS, everything, result, run, transport
 
 
 def by_name() -> dict[str, Bar]:

@@ -16,6 +16,7 @@ import pytest
 
 from paretopipe_runtime.orchestrator.rounds import Drift, Log, Shift, rounds_of
 from tests.campaigns.conftest import Findings
+from tests.made.plans import row
 from tests.runtime.test_rounds import MANY, plan_runs
 
 CELLS = 400
@@ -39,13 +40,8 @@ def measured(rng: np.random.Generator, repeats: int, cv: float, step: float) -> 
             slow, fast = cv * own[run.cuts] * (_AGAINST @ rng.standard_normal(2))
             both = level[run.repeat] + (math.log1p(step) if late else 0)
             both += math.log(1.3) if rng.random() < 0.03 else 0
-            rows.append(
-                {
-                    **{"run_key": run.key, "status": "ok", "block_pass": 1},
-                    "latency": {"median_s": math.exp(slow + both)},
-                    "throughput": {"img_s": math.exp(fast - both)},
-                }
-            )
+            latency_s, img_s = math.exp(slow + both), math.exp(fast - both)
+            rows.append(row(run.key, latency_s=latency_s, img_s=img_s))
     return rows
 
 
@@ -53,8 +49,8 @@ def again(rows: list[Any], repeats: int) -> dict[str, list[int]]:
     """Return the blocks that each rule measures again."""
     blocks = rounds_of(plan_runs(repeats=repeats, **MANY))
     keys: dict[str, list[Any]] = {}
-    for row in rows:
-        keys.setdefault(row["run_key"], []).append(row)
+    for one in rows:
+        keys.setdefault(one["run_key"], []).append(one)
     log = Log(found[0] for found in keys.values())
     found = Drift.of(blocks, log, 0.05, repeats)
     middle = Log(

@@ -21,12 +21,14 @@ import pytest
 
 from paretopipe_runtime.contract.lines import Record
 from tests.campaigns.conftest import Findings
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import samples
+from tests.made import sweep as synthetic
+from tests.made.runs import NETWORKS, Blocks, jitter
 
 ROOT = Path(__file__).parents[2]
 RUNS = 100_000
 MODELS = ("mobilenetv2", "resnet18", "inceptionv3", "resnet50", "alexnet", "vgg16")
-CELLS = len(MODELS) * len(synthetic.PAIRINGS) * len(synthetic.NETWORKS)
+CELLS = len(MODELS) * len(synthetic.PAIRINGS) * len(NETWORKS)
 LIMIT_S, LIMIT_BYTES = 20.0, 1e9
 DATA_ONLY = """
 import sys
@@ -52,12 +54,12 @@ class Spent:
 def folder(tmp_path_factory: pytest.TempPathFactory, findings: Findings) -> Path:
     place, runs = tmp_path_factory.mktemp("large"), 0
     for model in MODELS:
-        synthetic.write_cell(place, [*synthetic.profile(random.Random(2), model)])
+        synthetic.write_cell(place, [*samples.profile(random.Random(2), model)])
         for pairing in synthetic.PAIRINGS:
-            for scenario in synthetic.NETWORKS:
+            for scenario in NETWORKS:
                 runs += write_cell(place, model, pairing, scenario)
     for workers in synthetic.PAIRINGS.values():
-        synthetic.write_cell(place, [*synthetic.link(random.Random(3), workers)])
+        synthetic.write_cell(place, [*samples.link(random.Random(3), workers)])
     size = sum(path.stat().st_size for path in place.iterdir())
     findings.add(f"{runs:,} runs in {CELLS} cells, {size / 1e6:,.0f} MB of records")
     assert runs >= RUNS
@@ -117,7 +119,7 @@ def held(pid: int) -> int:
 
 def write_cell(folder: Path, model: str, pairing: str, scenario: str) -> int:
     """Write a cell as the runtime does; return its number of runs."""
-    a_block = len(synthetic.Blocks.of(model).names) - 1 + 4  # with end points and sentinels
+    a_block = len(Blocks.of(model).names) - 1 + 4  # with end points and sentinels
     lines = synthetic.cell(
         random.Random(1),
         pairing,
@@ -143,10 +145,10 @@ def as_long_as_real(line: Record) -> Record:
     if line["kind"] == "run":
         source = random.Random(0)
         others = {
-            "warmup": synthetic.jitter(source, 1.0, 2),
-            "throughput": synthetic.jitter(source, 1.0, 16),
+            "warmup": jitter(source, 1.0, 2),
+            "throughput": jitter(source, 1.0, 16),
         }
-        line["throughput"]["completion_s"] = synthetic.jitter(source, 1.0, 16)
+        line["throughput"]["completion_s"] = jitter(source, 1.0, 16)
         for key, parts in (("compute_s", "stages"), ("receive_s", "hops")):
             for part in line[parts]:
                 if key in part:

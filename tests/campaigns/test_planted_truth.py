@@ -11,8 +11,8 @@ import pytest
 from paretopipe_runtime.judging import model
 from reports.statistics.interval import coverage_percent
 from tests.campaigns.conftest import Findings
-from tests.reports import pi4b
-from tests.statistics import characteristics, worlds
+from tests.made import pi4b, worlds
+from tests.statistics import characteristics
 
 SWEEPS = 200  # of the cases with requirements
 FEWER = 100  # of other cases

@@ -23,6 +23,7 @@ from paretopipe_runtime import cli
 from paretopipe_runtime.orchestrator import loop
 from paretopipe_runtime.orchestrator.runs import Run
 from tests.kills import trial
+from tests.made import plans
 
 _CLONE_NEWNS = 0x00020000
 PAGE = 4096
@@ -42,16 +43,8 @@ def mounted(folder: Path, size: int) -> None:
 def made_up(_plan: Any, run: Run, *_: Any) -> dict[str, Any]:
     """A record as long as a real one, for free."""
     filler = random.Random(run.key)
-    return {
-        "kind": "run",
-        "run_key": run.key,
-        "factors": run.factors,
-        "status": "ok",
-        "message": "",
-        "latency": {"median_s": 1.0, "batch_s": [filler.random() for _ in range(60)]},
-        "throughput": {"img_s": 1.0},
-        "wall_s": 0.1,
-    }
+    latency = {"median_s": 1.0, "batch_s": [filler.random() for _ in range(60)]}
+    return plans.row(run.key, factors=run.factors, latency=latency)
 
 
 def give(command: list[str]) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import pytest
 from paretopipe_runtime.contract.weights import Origin, Published, WeightsManifest, read_published
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.weights import block_path, check_store, publish, set_path
-from tests.trained import ORIGIN, named, unwritten, written
+from tests.made.weights import ORIGIN, named, unwritten, written
 
 
 def test_a_set_is_read_as_it_was_published(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from paretopipe_runtime.contract import plan as runtime_plan
 from paretopipe_runtime.weights import publish
-from tests.trained import unwritten
+from tests.made.weights import unwritten
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVENANCE = {"commit": "0" * 40, "dirty": False, "controller": {}}

@@ -12,7 +12,7 @@ from reports.objectives import LATENCY, THROUGHPUT
 from reports.prediction.best import balanced, best, best_by_rate, best_by_rtt
 from reports.prediction.predictor import Prediction, Predictor
 from reports.prediction.transport import Transport
-from tests.prediction import made
+from tests.made import figures as made
 
 GRID = [0.1 * 1.1**step for step in range(100)]
 

@@ -13,7 +13,7 @@ from paretopipe_runtime.contract.factors import Variant
 from reports.data.profiles import Link, Transfer
 from reports.prediction.predictor import Network, Prediction, Predictor
 from reports.prediction.transport import Transport
-from tests.prediction import made
+from tests.made import figures as made
 
 RESULTS = json.loads(
     (Path(__file__).parents[2] / "docs" / "benchmarks" / "results.json").read_text()

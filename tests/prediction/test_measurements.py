@@ -10,7 +10,7 @@ from reports.data.profiles import Transfer, links, profiles
 from reports.data.records import Records
 from reports.prediction.matching import links_of, notes
 from reports.prediction.predictor import Predictor
-from tests.prediction import made
+from tests.made import figures as made
 
 SETTINGS = {"model": "mobilenetv2", "classes": 10, "image_px": 224, "batch_size": 8}
 

@@ -7,7 +7,7 @@ import pytest
 from reports.prediction.compute import corrected, running_total
 from reports.prediction.pipeline import Station, latency_s, least_s, makespan_s
 from reports.prediction.transport import Transport, fit
-from tests.prediction import made
+from tests.made import figures as made
 
 
 def test_the_overhead_of_timing_blocks_alone_is_taken_off_each() -> None:

@@ -10,7 +10,7 @@ import pytest
 from reports.data.profiles import Link, Profile
 from reports.prediction.errors import errors
 from reports.prediction.predictor import Predictor
-from tests.prediction import made
+from tests.made import figures as made
 
 WIRE = 1514 / 1448 * 8e-6  # seconds a byte at 1 Mbit/s
 
@@ -136,7 +136,7 @@ def test_three_stages_pass_two_hops_of_which_the_first_is_shaped() -> None:
 def test_errors_are_none_where_the_cell_agrees_with_its_profile() -> None:
     stages, hop_s, delay_s = [0.08, 0.01], 250_000 * WIRE / 50, 0.02
     alone, makespan = made.simulated(stages, [hop_s], delay_s, 16, 4)
-    cell = made.cell([made.split("P2", (2,), alone, 8 * 16 / makespan)])
+    cell = made.cell([made.measured("P2", (2,), alone, 8 * 16 / makespan)])
     profiles = [
         made.profile("pi1", [0.03, 0.05, 0.02], [2_000_000, 250_000, 320]),
         made.profile("pi2", [0.015, 0.025, 0.01], [2_000_000, 250_000, 320]),
@@ -155,10 +155,10 @@ def test_errors_name_the_worst_with_its_sign() -> None:
     truth = {cuts: predictor.predict(cuts, 20, 50) for cuts in ((1,), (2,), ())}
     cell = made.cell(
         [
-            made.split("P1", (1,), truth[(1,)].latency_s / 1.02, truth[(1,)].throughput_img_s),
-            made.split("P2", (2,), truth[(2,)].latency_s / 0.9, truth[(2,)].throughput_img_s),
+            made.measured("P1", (1,), truth[(1,)].latency_s / 1.02, truth[(1,)].throughput_img_s),
+            made.measured("P2", (2,), truth[(2,)].latency_s / 0.9, truth[(2,)].throughput_img_s),
         ],
-        [made.split("all on pi1", (), truth[()].latency_s, truth[()].throughput_img_s / 1.5)],
+        [made.measured("all on pi1", (), truth[()].latency_s, truth[()].throughput_img_s / 1.5)],
     )
     found = errors(cell, predictor)
     assert found.latency is not None

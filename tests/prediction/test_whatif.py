@@ -21,8 +21,8 @@ from reports.page.sheet import Section, Sheet
 from reports.prediction.best import balanced
 from reports.prediction.predictor import Predictor
 from tests.chromium import headless
-from tests.prediction import made
-from tests.reports import synthetic_sweep
+from tests.made import figures as made
+from tests.made import sweep as synthetic
 
 SECTIONS = Path(whatif.__file__).parent
 
@@ -31,7 +31,7 @@ SECTIONS = Path(whatif.__file__).parent
 def sheet(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
     """Return a synthetic sweep with profiles, links and end points."""
     folder = tmp_path_factory.mktemp("whatif")
-    synthetic_sweep.write(folder, repeats=2, end_points=True, profiles=True, links=True)
+    synthetic.write(folder, repeats=2, end_points=True, profiles=True, links=True)
     return Sheet.of(read(folder))
 
 
@@ -209,7 +209,7 @@ def test_errors_stand_beside_every_prediction(section: Section, sheet: Sheet) ->
 
 
 def test_without_profiles_the_section_says_what_to_run(tmp_path: Path) -> None:
-    synthetic_sweep.write(tmp_path, repeats=1, flaws=False)
+    synthetic.write(tmp_path, repeats=1, flaws=False)
     [section] = whatif.build(Sheet.of(read(tmp_path)))
     body = environment().get_template("sections/whatif.html.j2").render(section=section)
     assert "ansible-playbook playbooks/profile.yml -e model=mobilenetv2" in body

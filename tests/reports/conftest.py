@@ -8,7 +8,7 @@ import pytest
 
 from reports.data.records import read
 from reports.page.render import pages
-from tests.reports import synthetic_sweep
+from tests.made import sweep as synthetic
 
 MODEL = "mobilenetv2.html"
 
@@ -17,9 +17,7 @@ MODEL = "mobilenetv2.html"
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four cells with end points, sentinels, profiles, links and a block measured twice."""
     folder = tmp_path_factory.mktemp("synthetic")
-    synthetic_sweep.write(
-        folder, end_points=True, sentinels=True, again=[2], profiles=True, links=True
-    )
+    synthetic.write(folder, end_points=True, sentinels=True, again=[2], profiles=True, links=True)
     return folder
 
 
@@ -42,7 +40,7 @@ def table(sweep_files: dict[str, str]) -> str:
 def kinds_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cells that differ in backend, engine or allocators only."""
     folder = tmp_path_factory.mktemp("kinds")
-    synthetic_sweep.write_kinds(folder)
+    synthetic.write_kinds(folder)
     return folder
 
 

@@ -17,8 +17,8 @@ from reports.page.sections.comparisons.section import build as comparisons
 from reports.page.sections.resources import build as resources
 from reports.page.sheet import Sheet
 from reports.prediction import matching
-from tests.prediction import made
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import figures as made
+from tests.made import sweep as synthetic
 
 PAIR = {"pairing": "pi_to_gpu", "workers": ["pi1", "server"], "splits": [[3], [9], [17]]}
 TUNED = ("tuned", "tuned")

@@ -11,7 +11,8 @@ from reports.data.records import read
 from reports.page.render import pages
 from reports.page.sheet import Sheet
 from reports.prediction.matching import links_of, profiles_of
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import samples
+from tests.made import sweep as synthetic
 from tests.reports.conftest import MODEL
 
 CLAIM = "processes on one machine, link emulated in user space"
@@ -86,7 +87,7 @@ def test_one_s_records_under_the_other_s_name_do_not_count(tmp_path: Path) -> No
 
 def test_a_profile_of_processes_predicts_processes_only(tmp_path: Path) -> None:
     written(tmp_path, {}, EMULATED)
-    for made in (synthetic.profile(random.Random(1)), synthetic.link(random.Random(1))):
+    for made in (samples.profile(random.Random(1)), samples.link(random.Random(1))):
         plan, *measured = made
         for line in measured:
             line["factors"] |= EMULATED

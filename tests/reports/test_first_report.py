@@ -7,8 +7,8 @@ from pathlib import Path
 
 from reports.page.sections.verdict.notes import notes
 from reports.page.sheet import Sheet
-from tests.reports import known_cells as known
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import known
+from tests.made import sweep as synthetic
 
 
 def begun(folder: Path, scenario: str, until: int, *more: str) -> None:

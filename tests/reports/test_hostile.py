@@ -27,7 +27,8 @@ from reports.data.records import Records, read
 from reports.data.text import LARGEST, MESSAGE, NAME
 from reports.data.tidy import csv, tidy
 from reports.errors import ReportError
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import samples
+from tests.made import sweep as synthetic
 
 SCRIPT = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
@@ -326,8 +327,8 @@ SAMPLES = {
         if line.get("factors", {}).get("role")
     ),
     "sentinel": [*synthetic.cell(random.Random(1), splits=[[3]], repeats=1, sentinels=True)][1],
-    "profile": [*synthetic.profile(random.Random(1), repeats=1)][1],
-    "link": [*synthetic.link(random.Random(1), repeats=1)][1],
+    "profile": [*samples.profile(random.Random(1), repeats=1)][1],
+    "link": [*samples.link(random.Random(1), repeats=1)][1],
 }
 VALUES = st.one_of(
     st.none(),

@@ -13,7 +13,7 @@ from reports.data.cells import Spread, build
 from reports.data.records import Records, host_facts, read
 from reports.data.tidy import csv, tidy
 from reports.objectives import LATENCY
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import sweep as synthetic
 
 REPEATS = 25
 

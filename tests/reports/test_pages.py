@@ -26,7 +26,8 @@ from reports.objectives import DELTA, LATENCY
 from reports.page import render
 from reports.page.sections import downloads
 from reports.page.sheet import Sheet
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import samples
+from tests.made import sweep as synthetic
 
 ROOT = Path(__file__).parents[2]
 
@@ -303,7 +304,7 @@ def test_ansible_reads_the_command_as_it_was_meant() -> None:
 
 
 def test_a_folder_of_profiles_alone_makes_pages(tmp_path: Path) -> None:
-    synthetic.write_cell(tmp_path, [*synthetic.profile(random.Random(1))])
+    synthetic.write_cell(tmp_path, [*samples.profile(random.Random(1))])
     made = render.pages(read(tmp_path))
     assert "3 of 21 blocks take half of the time" in made["mobilenetv2.html"]
     shutil.rmtree(tmp_path)

@@ -19,8 +19,8 @@ from reports.page.sections import resources
 from reports.page.sheet import Sheet
 from reports.paper.highlights import LATENCY, ONLY, THROUGHPUT, highlights
 from reports.statistics.judge import Judgement
-from tests.reports import pi4b
-from tests.reports.synthetic_sweep import seal
+from tests.made import pi4b
+from tests.made.sweep import seal
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from reports.data import records
 from reports.data.records import host_facts, read
 from reports.errors import ReportError
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import sweep as synthetic
 
 
 @pytest.fixture

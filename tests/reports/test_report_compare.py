@@ -24,7 +24,8 @@ from reports.page.sections.comparisons.section import build as comparisons
 from reports.page.sections.methods import proof
 from reports.page.sections.verdict.notes import notes
 from reports.page.sheet import Sheet
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import sweep as synthetic
+from tests.made.runs import bare
 from tests.reports.conftest import MODEL
 
 TUNED = ("tuned", "tuned")
@@ -310,7 +311,7 @@ def test_another_image_size_under_the_same_name_is_left_out(tmp_path: Path) -> N
 def test_a_failed_try_at_other_settings_hides_nothing(tmp_path: Path) -> None:
     good = [*synthetic.cell(random.Random(1), splits=[[3]])]
     tried = [*synthetic.cell(random.Random(2), splits=[[3]], repeats=1, image_px=32)]
-    tried[1] = synthetic.bare(tried[1], "failed:E_TIMEOUT", "late")
+    tried[1] = bare(tried[1], "failed:E_TIMEOUT", "late")
     tried[1]["started_at"] = "2001-01-01T00:00:00Z"
     synthetic.write_cell(tmp_path, [*good, *tried])
     (cell,), _ = shown(tmp_path)

@@ -18,8 +18,8 @@ from reports.page.draw import charts, labels
 from reports.page.figures import point_id
 from reports.page.sections import fronts, methods, splits
 from reports.page.sheet import Sheet
-from tests.reports import known_cells as known
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import known
+from tests.made import sweep as synthetic
 
 ROUND = {3: (2.0, 8.0), 9: (1.8, 7.0), 15: (2.5, 3.0), 17: (1.6, 4.0)}
 

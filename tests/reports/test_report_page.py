@@ -17,7 +17,8 @@ import pytest
 from reports.data.records import read
 from reports.page.figures import point_id
 from reports.page.render import pages
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import sweep as synthetic
+from tests.made.runs import bare
 from tests.reports.conftest import MODEL
 
 ROOT = Path(__file__).parents[2]
@@ -170,7 +171,7 @@ def test_left_out_runs_are_shown_and_counted(page: str, table: str) -> None:
 
 def test_a_long_list_of_left_out_runs_is_cut_short(tmp_path: Path) -> None:
     lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=110)]
-    lines[1:] = [synthetic.bare(line, "failed:E_TIMEOUT", "late") for line in lines[1:]]
+    lines[1:] = [bare(line, "failed:E_TIMEOUT", "late") for line in lines[1:]]
     synthetic.write_cell(tmp_path, lines)
     page = pages(read(tmp_path))[MODEL]
     assert len(re.findall(r'<tr id="out-\d+"', page)) == 200
@@ -191,7 +192,7 @@ def test_the_csv_is_tidy(table: str) -> None:
 
 def test_text_from_records_is_escaped(tmp_path: Path) -> None:
     lines = [*synthetic.cell(random.Random(1), splits=[[3]], repeats=2)]
-    lines[1] = synthetic.bare(lines[1], "failed:E_X", "<script>alert(1)</script>")
+    lines[1] = bare(lines[1], "failed:E_X", "<script>alert(1)</script>")
     lines[2]["stages"][0]["block_names"] = ["<b>bold"]
     synthetic.write_cell(tmp_path, lines)
     page = pages(read(tmp_path))[MODEL]

@@ -15,7 +15,9 @@ from reports.data.records import Records, read
 from reports.data.tidy import tidy
 from reports.errors import ReportError
 from reports.statistics.judge import judge
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import samples
+from tests.made import sweep as synthetic
+from tests.made.runs import bare
 
 
 def some_cell(**plan: object) -> list[Record]:
@@ -108,7 +110,7 @@ def test_the_latest_valid_attempt_counts(tmp_path: Path) -> None:
 
 def test_a_failure_after_a_valid_attempt_takes_nothing_away(tmp_path: Path) -> None:
     lines = some_cell()
-    late = {**synthetic.bare(lines[1], "failed:E_TIMEOUT", "late"), "attempt": 2}
+    late = {**bare(lines[1], "failed:E_TIMEOUT", "late"), "attempt": 2}
     synthetic.write_cell(tmp_path, [*lines[:2], late])
     assert excluded(read(tmp_path)) == ["", "failed:E_TIMEOUT"]
 
@@ -266,7 +268,7 @@ def test_the_table_says_what_host_and_processor_did(tmp_path: Path) -> None:
 
 
 def test_profiles_are_medians_of_medians_over_fresh_processes(tmp_path: Path) -> None:
-    lines = [*synthetic.profile(random.Random(1), hosts=["pi1"], repeats=3)]
+    lines = [*samples.profile(random.Random(1), hosts=["pi1"], repeats=3)]
     for line, seconds in zip(lines[1:], (1.0, 2.0, 4.0), strict=True):
         line["blocks"][0]["compute_s"] = [seconds, seconds, 9.0]
     failed = {**lines[1], "run_key": "another", "status": "failed:E_TIMEOUT"}
@@ -281,13 +283,13 @@ def test_profiles_are_medians_of_medians_over_fresh_processes(tmp_path: Path) ->
 
 def test_links_are_by_hosts_backend_and_network(tmp_path: Path) -> None:
     for workers in (["pi1", "pi2"], ["pi1", "server"]):
-        synthetic.write_cell(tmp_path, [*synthetic.link(random.Random(1), workers)])
+        synthetic.write_cell(tmp_path, [*samples.link(random.Random(1), workers)])
     records = read(tmp_path)
     found = links(records)
     assert [(link.hosts, link.runs) for link in found] == [
         (("pi1", "pi2"), 5),
         (("pi1", "server"), 5),
     ]
-    assert [move.payload_bytes for move in found[0].transfers] == synthetic.PAYLOADS
+    assert [move.payload_bytes for move in found[0].transfers] == samples.PAYLOADS
     assert (found[0].rtt_ms, found[0].rate_mbit) == (0.2, 930.0)
     assert build(records.plans, records.runs, tidy(records.runs)) == []

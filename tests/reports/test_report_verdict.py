@@ -8,8 +8,8 @@ from pathlib import Path
 from reports.page.sections.verdict.answer import sentences
 from reports.page.sections.verdict.notes import notes
 from reports.words import number
-from tests.reports import known_cells as known
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import known
+from tests.made import sweep as synthetic
 
 
 def told(folder: Path, delta: float = 0.02) -> dict[str, str]:

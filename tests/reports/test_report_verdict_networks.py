@@ -9,8 +9,8 @@ import pytest
 from reports.objectives import OBJECTIVES
 from reports.page.sections.verdict import changes, summary
 from reports.page.sheet import Sheet
-from tests.reports import known_cells as known
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import known
+from tests.made import sweep as synthetic
 
 
 @pytest.fixture

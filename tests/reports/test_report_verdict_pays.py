@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reports.page.sections.verdict import splitting as pays
-from tests.reports import known_cells as known
+from tests.made import known
 
 SPLITS = {3: (1.0, 16.0), 9: (1.2, 20.0)}
 

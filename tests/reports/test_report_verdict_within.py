@@ -14,8 +14,8 @@ from reports.data.records import read
 from reports.objectives import LATENCY, OBJECTIVES, Objective
 from reports.page.sheet import Sheet
 from reports.statistics.within import Contest
-from tests.reports import known_cells as known
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import known
+from tests.made import sweep as synthetic
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from reports.data.plans import in_force
 from reports.data.records import read
 from reports.data.trained import trained
 from reports.page.render import pages
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import sweep as synthetic
 
 STATED: dict[str, Any] = {
     **{"name": "finetuned", "digest": "ab" * 32, "source": "finetuned", "dataset": "digits"},

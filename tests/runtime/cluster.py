@@ -18,6 +18,7 @@ from typing import Any, Self
 from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
+from tests.made.plans import document
 
 ADDRESSES = {"pi1": "127.0.77.11", "pi2": "127.0.77.12"}
 
@@ -146,32 +147,16 @@ class Cluster:
         return [pid for parent in fork_server for pid in _children(parent)]
 
     def plan(self, **changes: Any) -> dict[str, Any]:
-        return {
-            "schema_version": 1,
-            "cell_id": "mobilenetv2.socket.pi_to_pi.baseline",
-            "model": "mobilenetv2",
-            "classes": 10,
-            "image_px": 32,
-            "batch_size": 2,
-            "backend": "socket",
-            "engine": "eager",
-            "pairing": "pi_to_pi",
-            "scenario": {"name": "baseline", "netem": None, "measured": None},
+        """Return the plan of a small cell on both."""
+        small = {
+            **{"image_px": 32, "batch_size": 2, "splits": [[3], [17]], "repeats": 2, "window": 3},
+            **{"warmup_batches": 1, "latency_batches": 3, "throughput_batches": 6},
             "workers": [
                 {"host": name, "address": address, "port": self.port}
                 for name, address in self.addresses.items()
             ],
-            "splits": [[3], [17]],
-            "repeats": 2,
-            "seed": 0,
-            "warmup_batches": 1,
-            "latency_batches": 3,
-            "throughput_batches": 6,
-            "window": 3,
-            "weights_seed": 0,
-            "provenance": {},
-            **changes,
         }
+        return document(**{**small, **changes})
 
 
 def _children(pid: int) -> list[int]:

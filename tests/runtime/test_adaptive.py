@@ -21,7 +21,8 @@ from reports.data.cells import build
 from reports.data.records import read
 from reports.data.tidy import tidy
 from reports.statistics.judge import judge
-from tests.runtime.test_plan import document, hops
+from tests.made import plans
+from tests.made.plans import document, hops
 from tests.runtime.test_validity import PREPARED
 
 #: Of three splits: the first is 2 % below the second at equal latency, a toss-up at margin 2 %.
@@ -46,15 +47,13 @@ def row(run: Run, attempt: int, seed: int, cv: float, **changes: Any) -> dict[st
     latency_s, img_s = TOSS_UP.get(run.cuts, (2.0, 4.0)) if cv == 0.01 else level(run.cuts)
     latency_s *= source.lognormvariate(0, cv) * moved
     img_s *= source.lognormvariate(0, cv) / moved
-    return {
-        **{"kind": "run", "run_key": run.key, "attempt": attempt, "cell_id": "cell"},
-        **{"status": "ok", "message": "", "block_pass": 1},
-        **{"factors": run.factors, "order": run.order, "wall_s": 1.0, "security": "hmac"},
+    known = {
+        **{"cell_id": "cell", "factors": run.factors, "order": run.order, "security": "hmac"},
         "network": {"asked": None, "measured": None},
         "latency": {"median_s": latency_s, "batch_s": [latency_s]},
         "throughput": {"img_s": img_s, "steady_img_s": img_s},
-        **changes,
     }
+    return plans.row(run.key, attempt=attempt, **{**known, **changes})
 
 
 def planted(case: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -13,8 +13,9 @@ import pytest
 from paretopipe_runtime.orchestrator.pace import Learned, Pace, learned
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.orchestrator.rounds import Drift, Log, Round, rounds_of
+from tests.made import plans
 
-REAL = Path(__file__).parent / "data" / "demo_timings.json"
+REAL = Path(__file__).parents[1] / "data" / "demo_timings.json"
 SURE = 1.28  # deviations that a live line tells to either side
 LIMIT = 0.05
 
@@ -73,12 +74,8 @@ def cells() -> list[Cell]:
         cell = Cell(name, told["estimate_s"])
         for split, repeat, block_pass, role, wall_s, latency_s, img_s in told["runs"]:
             step = Step(split, repeat, role)
-            cell.rows[step, block_pass] = {
-                **{"kind": "run", "run_key": step.key, "status": "ok", "block_pass": block_pass},
-                **{"wall_s": wall_s, "message": ""},
-                "latency": {"median_s": latency_s},
-                "throughput": {"img_s": img_s},
-            }
+            took = {"block_pass": block_pass, "wall_s": wall_s}
+            cell.rows[step, block_pass] = plans.row(step.key, "ok", 1, latency_s, img_s, **took)
         found.append(cell)
     return found
 

@@ -8,43 +8,10 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.contract.plan import read_plan
-from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.runs import More, Run, expand
-from tests.trained import named, unwritten
-
-
-def document(**changes: Any) -> dict[str, Any]:
-    plan = {
-        "schema_version": 1,
-        "cell_id": "mobilenetv2.socket.pi_to_pi.baseline",
-        "model": "mobilenetv2",
-        "classes": 10,
-        "image_px": 224,
-        "batch_size": 8,
-        "backend": "socket",
-        "engine": "eager",
-        "pairing": "pi_to_pi",
-        "scenario": {"name": "baseline", "netem": None, "measured": None},
-        "workers": [
-            {"host": "pi1", "address": "192.0.2.11", "port": 47470},
-            {"host": "pi2", "address": "192.0.2.12", "port": 47470},
-        ],
-        "splits": "all",
-        "repeats": 5,
-        "seed": 0,
-        "warmup_batches": 2,
-        "latency_batches": 5,
-        "throughput_batches": 16,
-        "window": 4,
-        "weights_seed": 0,
-        "provenance": {},
-    }
-    return {**plan, **changes}
-
-
-def hops(cuts: Cuts) -> list[int]:
-    return [1000] * len(cuts) + [320]
+from tests.made.plans import document, hops
+from tests.made.weights import named, unwritten
 
 
 def by_block(runs: list[Run]) -> dict[int, list[Run]]:

@@ -15,10 +15,7 @@ from paretopipe_runtime.cli import main
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.records import Records
-
-
-def run(key: str, status: str = "ok", attempt: int = 1) -> dict[str, Any]:
-    return {"kind": "run", "run_key": key, "attempt": attempt, "status": status, "wall_s": 0.1}
+from tests.made.plans import row as run
 
 
 @pytest.fixture

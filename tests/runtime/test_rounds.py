@@ -26,7 +26,8 @@ from paretopipe_runtime.orchestrator.rounds import (
     steps,
 )
 from paretopipe_runtime.orchestrator.runs import More, Run, expand
-from tests.runtime.test_plan import document, hops
+from tests.made import plans
+from tests.made.plans import document, hops
 
 Outcome = Callable[[Run, int, int], tuple[str, float]]
 SMALL = {"splits": [[3], [9], [17]], "repeats": 3, "end_points": True, "sentinel": True}
@@ -39,16 +40,9 @@ def plan_runs(more: Sequence[More] = (), **changes: Any) -> list[Run]:
 
 
 def row(step: Step, status: str, latency_s: float, attempt: int) -> dict[str, Any]:
-    return {
-        "run_key": step.run.key,
-        "attempt": attempt,
-        "block_pass": step.round_pass,
-        "status": status,
-        "latency": {"median_s": latency_s},
-        "throughput": {"img_s": 1 / latency_s},
-        "name": step.run.split if step.run.role in ("split", "end_point") else step.run.role,
-        "block": step.round.number,
-    }
+    name = step.run.split if step.run.role in ("split", "end_point") else step.run.role
+    place = {"block": step.round.number, "block_pass": step.round_pass, "name": name}
+    return plans.row(step.run.key, status, attempt, latency_s, 1 / latency_s, **place)
 
 
 def all_steps(runs: list[Run], log: Log, limit: float, repeats: int) -> Iterator[Step]:

@@ -17,7 +17,7 @@ from paretopipe_runtime.orchestrator.record import success
 from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
-from tests.runtime.test_plan import document
+from tests.made.plans import document
 
 LOGITS = Tensor((8, 10), "float32", 320)
 REFERENCE = tuple(np.random.default_rng(0).random((2, 8, 10), np.float32))

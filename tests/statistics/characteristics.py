@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reports.statistics.difference import ratios
 from reports.statistics.judge import judge
-from tests.statistics import worlds
+from tests.made import worlds
 
 DELTA = 0.02
 

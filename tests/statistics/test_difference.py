@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from reports.statistics.difference import ratios
-from tests.statistics import worlds
+from tests.made import worlds
 
 LEVEL = np.zeros((20, 2))
 

@@ -10,7 +10,7 @@ import pytest
 from reports.data.cells import Cell
 from reports.objectives import LATENCY, OBJECTIVES
 from reports.statistics.judge import Judgement, hypervolume, judge
-from tests.statistics import worlds
+from tests.made import figures, worlds
 
 # Latency and throughput: a trade of two, one beaten at both, one beaten by less than 2 % only.
 POINTS = {(1,): (1.0, 10.0), (2,): (1.5, 20.0), (3,): (1.6, 9.0), (4,): (1.01, 9.9)}
@@ -39,7 +39,7 @@ def test_a_third_objective_puts_on_the_front_who_is_best_at_it(
     energy = replace(LATENCY, figure="network_s", required=False)  # any figure will do
     three = (*OBJECTIVES, energy)
     monkeypatch.setattr("reports.data.cells.OBJECTIVES", three)
-    monkeypatch.setattr("tests.statistics.worlds.OBJECTIVES", three)
+    monkeypatch.setattr("tests.made.worlds.OBJECTIVES", three)
     logs = worlds.runs(np.random.default_rng(1), np.log([*POINTS.values()]), 0.002, 5, slow=0)
     jitter = np.random.default_rng(2).normal(0, 0.002, (4, 5))
 
@@ -109,7 +109,7 @@ def test_a_split_alone_is_the_front() -> None:
 
 
 def test_a_cell_without_runs_has_no_verdicts() -> None:
-    said = judge(worlds.of([worlds.split((1,), {"repeat": ()}, attempts=3)]))
+    said = judge(figures.cell([worlds.split((1,), {"repeat": ()}, attempts=3)]))
     assert said.verdict == {}
     assert said.strict == frozenset()
     assert said.reason == "no split was measured"
@@ -152,7 +152,7 @@ def test_more_than_a_fifth_of_invalid_attempts_is_unreliable() -> None:
         replace(split, attempts=attempts, invalid=invalid)
         for split, (attempts, invalid) in zip(splits, seen, strict=True)
     )
-    assert judge(worlds.of(tried)).unreliable == {(3,)}
+    assert judge(figures.cell(tried)).unreliable == {(3,)}
 
 
 def test_detectable_difference_is_that_of_a_t_test() -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from paretopipe_runtime.judging.model import _NU, _STUDENT, Run, fit
-from tests.statistics import worlds
+from tests.made import worlds
 
 
 def _runs(logs: np.ndarray) -> dict[tuple[int, ...], list[Run]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from reports.statistics.interval import coverage_percent
-from tests.statistics import characteristics, worlds
+from tests.made import worlds
+from tests.statistics import characteristics
 
 CVS = (0.01, 0.02, 0.03)
 

@@ -1,6 +1,18 @@
-"""Measurements of real Raspberry Pis in ``data/`` as records, a file per model.
+"""Measurements of real Raspberry Pis in ``tests/data/`` as records, a file per model.
 
 Latency sums part 1, network and part 2; throughput is 8 images over the longest of them.
+
+What the file's split numbers mean differs between its models:
+
+- AlexNet, InceptionV3, MobileNetV2, VGG16: cut after k blocks.
+- ResNet50: cut after the stem (four blocks here) and k residual blocks. 16 is the last one; 17 and
+  18 cut at the same place, because the authors' code slices a list of 17 parts, so they are
+  repeats of 16.
+- ResNet18: cut after k of torchvision's children (``conv1``, ``bn1``, ``relu``, ``maxpool``,
+  ``layer1`` … ``layer4``), which the network times agree with: they fall where the tensor shrinks.
+
+Odd rows, kept as they are: InceptionV3 9 and VGG16 21, whose part 2 takes longer than at the split
+before although it has a block less, and MobileNetV2 10 to 13, whose part 1 takes longer than at 14.
 """
 
 from __future__ import annotations
@@ -12,11 +24,11 @@ from pathlib import Path
 
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import model_info
-from tests.reports.synthetic_sweep import write_cell
+from tests.made.sweep import write_cell
 
-SOURCE = Path(__file__).parent / "data" / "pi4b_to_pi4b_batch8.csv"
+SOURCE = Path(__file__).parents[1] / "data" / "pi4b_to_pi4b_batch8.csv"
 BATCH = 8
-# Blocks of Table I before each row's cut; see data/README.md.
+# Blocks of Table I before each row's cut.
 _RESNET18 = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 10, 8: 12}
 
 

@@ -1,9 +1,9 @@
-"""Profiles, links and cells made from numbers, for tests of the prediction."""
+"""What a report reads records into, made from numbers: profiles, links, splits, cells."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.factors import Variant
@@ -88,14 +88,20 @@ def cell(splits: Sequence[Split] = (), end_points: Sequence[Split] = (), **chang
     return Cell(**{**known, **changed}, variant=Variant(own))
 
 
-def split(name: str, cuts: Cuts, latency_s: float, throughput_img_s: float) -> Split:
-    """Return a measured split."""
-    return Split(
-        **{"name": name, "cuts": cuts, "row_id": name, "cut_blocks": ()},
-        figures={"latency_s": spread(latency_s), "throughput_img_s": spread(throughput_img_s)},
+def split(name: str, cuts: Cuts, found: Mapping[str, Spread], **known: Any) -> Split:
+    """Return a split with these figures."""
+    fields: dict[str, Any] = {
+        **{"name": name, "cuts": cuts, "row_id": name, "cut_blocks": (), "figures": found},
         **{"stages": (), "hops": ()},
         **{"phases": ("2", "5", "16"), "attempts": 5, "invalid": 0},
-    )
+    }
+    return Split(**{**fields, **known})
+
+
+def measured(name: str, cuts: Cuts, latency_s: float, throughput_img_s: float) -> Split:
+    """Return a split that was measured five times, always the same."""
+    found = {"latency_s": spread(latency_s), "throughput_img_s": spread(throughput_img_s)}
+    return split(name, cuts, found)
 
 
 def predictor(**changed: Any) -> Predictor:

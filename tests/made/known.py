@@ -9,7 +9,7 @@ from pathlib import Path
 from reports.data.records import read
 from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
-from tests.reports import synthetic_sweep as synthetic
+from tests.made import sweep as synthetic
 
 Point = tuple[float, float]  # latency in seconds, throughput in images/s
 

@@ -6,7 +6,6 @@ runs scatter log-normally around their round and their split, 3 % of them 1.3 ti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from reports.data.cells import Cell, Split, Spread
 from reports.objectives import OBJECTIVES
+from tests.made import figures
 
 Cuts = tuple[int, ...]
 SLOW = np.log(1.3)
@@ -99,7 +99,7 @@ def cell(logs: NDArray[np.float64]) -> Cell:
         runs = [tuple(value for _, value in side[cuts]) for side in sides]
         values = {objective.figure: own for objective, own in zip(OBJECTIVES, runs, strict=False)}
         splits.append(split(cuts, {"repeat": numbers, **values}))
-    return of(splits)
+    return figures.cell(splits)
 
 
 def split(cuts: Cuts, values: dict[str, tuple[float, ...]], attempts: int = 0) -> Split:
@@ -110,17 +110,7 @@ def split(cuts: Cuts, values: dict[str, tuple[float, ...]], attempts: int = 0) -
         if figure != "repeat"
     }
     tried = attempts or len(values["repeat"])
-    return Split(
-        **{"name": str(cuts), "cuts": cuts, "row_id": "", "cut_blocks": (), "figures": found},
-        **{"stages": (), "hops": (), "phases": ()},
-        **{"attempts": tried, "invalid": attempts, "values": values},
-    )
-
-
-def of(splits: Sequence[Split]) -> Cell:
-    """Return a cell with these splits."""
-    known = {"id": "invented", "splits": tuple(splits), "end_points": ()}
-    return Cell(**{**dict.fromkeys(Cell.__dataclass_fields__), **known})
+    return figures.split(str(cuts), cuts, found, attempts=tried, invalid=attempts, values=values)
 
 
 def members(true: NDArray[np.float64], delta: float) -> list[bool]:
