@@ -13,25 +13,26 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from paretopipe_runtime.errors import ParetoPipeError
+from tests import namespaces
 from tests.campaigns.conftest import Findings
+from tests.effort import proved
+from tests.namespaces import BLACKHOLE, LOSS, RESET, damaged, slow
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import no_stage_left, wait_until
-from tests.wire import corpus, faults, namespace, parsing, test_cuts, test_flood, test_live_faults
+from tests.wire import corpus, test_cuts, test_flood, test_live_faults
+from tests.wire import test_faults as faults
+from tests.wire import test_parsing as parsing
 from tests.wire import test_strangers as strangers
-from tests.wire.bounds import proved
 from tests.wire.conftest import Live
 from tests.wire.conftest import live as live
-from tests.wire.faults import Outcome, transfer
-from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
+from tests.wire.test_faults import Outcome, transfer
 
 SEED = 7
 PARSED, CONVERSATIONS, PEERS = 5_000_000, 40_000, 20
 TRANSFERS, RUNS = 5, 5
 MIB = 2**20
 
-needs_namespace = pytest.mark.skipif(
-    namespace.missing() is not None, reason=namespace.missing() or "nothing"
-)
+needs_namespace = namespaces.needed("ip", "tc", "nft")
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def alone(
     """Agents in a network namespace, and an impatient orchestrator."""
     test_live_faults.give_up_early(monkeypatch)
     folder = tmp_path_factory.mktemp("alone")
-    with namespace.own_network(), Cluster.running(folder) as cluster:
+    with namespaces.own_network(), Cluster.running(folder) as cluster:
         yield Live.of(cluster)
 
 
@@ -101,7 +102,7 @@ def test_transfers_over_bad_links(findings: Findings) -> None:
         )
         assert not wrong
 
-    with namespace.own_network():
+    with namespaces.own_network():
         for percent in (5, 30):
             with damaged(LOSS.format(percent)):
                 tell(f"4 MiB, {percent} % lost", 30, lambda seed: transfer(4 * MIB, seed, 30))

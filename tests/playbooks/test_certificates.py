@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
 from tests.playbooks.conftest import Play, play_here
-from tests.wire.encrypted import encrypted
+from tests.wire.pairs import encrypted
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTHORITY, NODE = "authority", "pi1-127.0.0.1"
@@ -316,7 +316,7 @@ def test_the_role_installs_both_and_the_ciphers(tmp_path: Path) -> None:
     assert [stat.S_IMODE(path.stat().st_mode) for path in installed] == [0o400, 0o400]
     code = (
         "import sys; from pathlib import Path; from paretopipe_runtime.wire.tls import Identity; "
-        "from tests.wire.encrypted import encrypted; "
+        "from tests.wire.pairs import encrypted; "
         "print(encrypted(Identity(*map(Path, sys.argv[1:])))[0].cipher)"
     )
     done = subprocess.run(

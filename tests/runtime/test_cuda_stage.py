@@ -30,7 +30,8 @@ from paretopipe_runtime.worker.devices.device import Cpu
 from paretopipe_runtime.worker.node import Node
 from paretopipe_runtime.worker.order import StageOrder
 from tests.runtime.cluster import Cluster
-from tests.runtime.threads import Copies, FakeCuda, Log, LoggedCuda, in_threads, tcp_pair
+from tests.runtime.threads import Copies, FakeCuda, Log, LoggedCuda, in_threads
+from tests.wire.pairs import tcp_pair
 
 STEPS = ["copy in", "kernels", "copy out", "synchronize"]
 

@@ -19,8 +19,7 @@ from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker.backends.backend import Batch, TensorSink
 from paretopipe_runtime.worker.backends.socket import TensorSource, kernel_holds
 from paretopipe_runtime.worker.devices import memory
-from tests.wire.cuts import tcp_pair
-from tests.wire.encrypted import encrypted
+from tests.wire.pairs import encrypted, tcp_pair
 
 SMALL, LARGE = (2, 3, 5, 4), (8, 16, 128, 128)  # 480 B and 8 MiB
 

@@ -25,6 +25,7 @@ from paretopipe_runtime.worker.backends import socket as socket_backend
 from paretopipe_runtime.worker.devices.cuda import Cuda
 from paretopipe_runtime.worker.node import Node
 from paretopipe_runtime.worker.order import StageOrder
+from tests.wire.pairs import tcp_pair
 
 Log = list[str]
 
@@ -179,11 +180,3 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
         for thread in threads:
             thread.join(10)
             assert not thread.is_alive()
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Return the two ends of a connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        one = socket.create_connection(listener.getsockname())
-        other, _ = listener.accept()
-    return one, other

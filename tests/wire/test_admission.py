@@ -27,7 +27,7 @@ from paretopipe_runtime.worker.refusals import BURST, RefusalLog
 from tests.runtime.test_pipeline import wait_until
 from tests.wire import strangers
 from tests.wire.conftest import Live
-from tests.wire.cuts import tcp_pair
+from tests.wire.pairs import tcp_pair
 
 
 class Door:

@@ -16,8 +16,7 @@ from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
 from paretopipe_runtime.wire.tls import Identity
-from tests.wire.cuts import tcp_pair
-from tests.wire.encrypted import encrypted
+from tests.wire.pairs import encrypted, tcp_pair
 
 
 @pytest.fixture(params=["plain", "tls"])

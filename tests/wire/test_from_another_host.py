@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from tests import namespaces
 from tests.runtime import test_profile as profile
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import command, no_stage_left, runs, sweep, wait_until
 from tests.runtime.test_rpc import plan_of
-from tests.wire import namespace
 from tests.wire.neighbour import HOSTS, ROOT, WAYS, Neighbour, listeners, ports
 
 CANARY = b"PPW-CANARY-in-no-log-nor-record!"
@@ -36,14 +36,12 @@ FORMS = (
 BACKENDS = ("socket", "rpc", "rpc_hub")
 LONG, ENDLESS = 300, 100_000  # batches: some seconds; longer than any stranger
 
-pytestmark = pytest.mark.skipif(
-    namespace.missing() is not None, reason=str(namespace.missing() or "")
-)
+pytestmark = namespaces.needed("ip", "tc", "nft")
 
 
 @pytest.fixture(scope="module")
 def neighbour() -> Iterator[Neighbour]:
-    with namespace.own_network(), Neighbour.connected() as made:
+    with namespaces.own_network(), Neighbour.connected() as made:
         yield made
 
 

@@ -18,12 +18,13 @@ from paretopipe_runtime.orchestrator import postmortem
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.worker.backends.backend import CHAIN_TIMEOUT_S
+from tests import namespaces
 from tests.effort import some
+from tests.namespaces import BLACKHOLE, LOSS, RESET, damaged, slow
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import no_stage_left, wait_until
-from tests.wire import namespace, strangers
+from tests.wire import strangers
 from tests.wire.conftest import Live
-from tests.wire.namespace import BLACKHOLE, LOSS, RESET, damaged, slow
 
 DEADLINE_S = 6.0  # of a batch, without a plan's two minutes for computing
 # After a run every worker is asked for leftovers; an unreachable one takes this long.
@@ -32,16 +33,14 @@ LATE_S = 4.0 + ASKED_S  # two seconds, and slack for a busy machine
 CONNECT_S = 10.0
 LONG = 100_000  # batches: until something breaks
 
-pytestmark = pytest.mark.skipif(
-    namespace.missing() is not None, reason=namespace.missing() or "nothing"
-)
+pytestmark = namespaces.needed("ip", "tc", "nft")
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """Start agents in a network namespace, for this module to break."""
     folder = tmp_path_factory.mktemp("alone")
-    with namespace.own_network(), Cluster.running(folder) as cluster:
+    with namespaces.own_network(), Cluster.running(folder) as cluster:
         yield Live.of(cluster)
 
 

@@ -9,9 +9,8 @@ import time
 import pytest
 
 from paretopipe_runtime.version import version
-from tests.effort import trials
+from tests.effort import proved, trials
 from tests.wire import corpus, strangers
-from tests.wire.bounds import proved
 from tests.wire.conftest import Live
 
 SEED = 20261124

@@ -21,8 +21,7 @@ from paretopipe_runtime.wire.frames import FrameType, Header
 from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.wire.tls_socket import TlsSocket
 from tests.certificates import Authority
-from tests.wire.cuts import tcp_pair
-from tests.wire.encrypted import encrypted
+from tests.wire.pairs import encrypted, tcp_pair
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,21 @@
-"""A pair of TLS sockets."""
+"""Connected sockets, plain and encrypted."""
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from paretopipe_runtime.wire import tls
 from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.wire.tls_socket import TlsSocket
-from tests.wire.cuts import tcp_pair
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    return one, other
 
 
 def encrypted(identity: Identity, *, timeout: float = 5) -> tuple[TlsSocket, TlsSocket]:
