@@ -12,7 +12,7 @@ from paretopipe_runtime import cli, environment
 from paretopipe_runtime.worker import agent
 
 BOOT_ID = "PARETOPIPE_TEST_BOOT_ID"
-REAL, STUB = "paretopipe_runtime.worker.forkserver", "tests.kills.forkserver"
+REAL, STUB = "paretopipe_runtime.worker.forkserver", "tests.kills.stub"
 
 
 def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:

@@ -1,10 +1,17 @@
-"""A model of twenty-one tiny blocks under MobileNetV2's names: what the stub stages compute."""
+"""A stage process without torch: a model of tiny blocks, computed in milliseconds.
+
+Twenty-one blocks under MobileNetV2's names, and as much of torch's interface as a stage uses, on
+numpy. The worker's own code runs on it unchanged: agent, fork server, stage, backend, frames. Run
+as a program it is the worker's fork server.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +24,74 @@ from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.weights import BlockWeights, WeightsManifest
 from paretopipe_runtime.engines import StageToLoad
 from paretopipe_runtime.orchestrator.prepared import INPUT_BATCHES, INPUT_SEED
-from tests.kills.mini_torch import Tensor
 
 WIDTH = 16384  # elements an image between blocks: 128 KiB a batch of two, more than one small frame
 BLOCKS = 21
+
+
+class Storage:
+    """The memory that a tensor lies in."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def data_ptr(self) -> int:
+        base = self._array
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        return int(base.__array_interface__["data"][0])
+
+
+class Tensor:
+    """A contiguous array in host memory."""
+
+    requires_grad = False
+    is_cpu = True
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._array.dtype)
+
+    def dim(self) -> int:
+        return self._array.ndim
+
+    def numel(self) -> int:
+        return self._array.size
+
+    def contiguous(self) -> Tensor:
+        return self
+
+    def numpy(self) -> np.ndarray:
+        return self._array
+
+    def untyped_storage(self) -> Storage:
+        return Storage(self._array)
+
+
+def empty(shape: tuple[int, ...], *, dtype: Any, memory_format: Any, pin_memory: bool) -> Tensor:
+    assert memory_format == "contiguous"
+    assert not pin_memory
+    return Tensor(np.empty(shape, dtype))
+
+
+def install_torch() -> None:
+    """Let ``import torch`` find this module's torch in this process."""
+    torch: Any = types.ModuleType("torch")
+    torch.__version__ = "none"
+    torch.Tensor, torch.empty, torch.from_numpy = Tensor, empty, Tensor
+    torch.float32, torch.bfloat16 = np.dtype("float32"), object()
+    torch.contiguous_format = "contiguous"
+    torch.set_num_threads = lambda _count: None
+    torch.inference_mode = contextlib.nullcontext
+    torch.cuda = types.SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (Exception,), {}))
+    sys.modules["torch"] = torch
 
 
 def shape(boundary: int, batch: int, image_px: int, classes: int) -> tuple[int, ...]:
@@ -84,3 +155,19 @@ def install_engine() -> None:
 def only_one_thread() -> None:
     """Before numpy is imported: a process that forks has no threads."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+def main() -> None:
+    install_torch()
+    install_engine()
+    from paretopipe_runtime import environment
+    from paretopipe_runtime.worker import forkserver, stage
+    from paretopipe_runtime.worker.backends import socket as socket_backend
+
+    environment.BOOT_ID = os.environ["PARETOPIPE_TEST_BOOT_ID"]  # see `agent.own_boot`
+    forkserver.warm = lambda: (stage, socket_backend)
+    forkserver.main(int(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()
