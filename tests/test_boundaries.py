@@ -26,7 +26,7 @@ SOURCES = sorted(
     path
     for folder in ("paretopipe_runtime", "reports", "roles")
     for path in (ROOT / folder).rglob("*.py")
-    if "benchmarks" not in path.parts  # it unpickles: see tests/benchmarks/test_boundaries.py
+    if "benchmarks" not in path.parts  # it unpickles: see tests/benchmarks/test_settings.py
 )
 
 

@@ -1,4 +1,4 @@
-"""The benchmark end to end, tiny: real nodes, every transport method, every kind of run."""
+"""The benchmark end to end, tiny: real nodes, every method, every kind of run; a round alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import parts, runner
+from benchmarks import parts, runner, transport
+from benchmarks.form import Form
 from paretopipe_runtime.errors import ParetoPipeError
 from tests.benchmarks.conftest import BARE, BenchmarkCluster
 
 SIZES = [4096, 65536, 2 * 1024 * 1024]
+FORM = Form("ours", "tuned", 4096, pings=2, streams=3)
+TOLD = 7.0
 
 
 def test_every_method_moves_tensors_and_tells_its_times(nodes: BenchmarkCluster) -> None:
@@ -130,3 +133,53 @@ def test_a_node_that_is_gone_is_one_sentence(nodes: BenchmarkCluster) -> None:
 def read_records(document: dict[str, Any]) -> list[dict[str, Any]]:
     lines = Path(document["records"]).read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+class Busy:
+    """An end that takes a second of the processor for a tensor, and a tenth for a word."""
+
+    cipher = None
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.did: list[str] = []
+        self.told: list[float] = []
+        self._spent = 0.0
+        monkeypatch.setattr("benchmarks.transport.time.process_time", lambda: self._spent)
+
+    def move(self) -> None:
+        self._do("move", 1.0)
+
+    def send_ack(self) -> None:
+        self._do("ack", 0.1)
+
+    def await_ack(self) -> None:
+        self._do("ack", 0.1)
+
+    def tell(self, seconds: float) -> None:
+        self._do("tell", 0.1)
+        self.told.append(seconds)
+
+    def hear(self) -> float:
+        self._do("hear", 0.1)
+        return TOLD
+
+    def _do(self, what: str, takes_s: float) -> None:
+        self.did.append(what)
+        self._spent += takes_s
+
+
+def test_the_sender_counts_the_stream_and_hears_of_the_other_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end = Busy(monkeypatch)
+    times = transport.send_round(end, FORM)
+    assert end.did == [*2 * ["move", "ack"], *3 * ["move"], "ack", "hear"]
+    assert times["processor_s"] == pytest.approx([3.1, TOLD])
+    assert len(times["one_way_s"]) == FORM.pings
+
+
+def test_the_receiver_tells_of_the_stream_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = Busy(monkeypatch)
+    transport.receive_round(end, FORM)
+    assert end.did == [*2 * ["move", "ack"], *3 * ["move"], "ack", "tell"]
+    assert end.told == pytest.approx([3.1])

@@ -1,12 +1,17 @@
-"""The settings: what they name exists, and what they ask for fits into the time."""
+"""What the benchmark is asked fits into the time; its code, which unpickles, stays where it is."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from setuptools import find_packages
 
 import benchmarks
 from benchmarks import parts, runner
@@ -18,6 +23,7 @@ from paretopipe_runtime.contract.splits import validate_cuts
 SETTINGS = yaml.safe_load((Path(benchmarks.__file__).parent / "settings.yml").read_text())
 PARTS = ("pipeline", "engines", "memory")
 MOST_S = 25 * 60
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def document(name: str, **changes: Any) -> dict[str, Any]:
@@ -98,3 +104,30 @@ def test_a_round_that_does_not_fit_any_more_is_not_begun(monkeypatch: pytest.Mon
         late.append(item)
         now[0] += 8.0
     assert late == ["a", "b"]
+
+
+def test_it_is_not_in_the_wheel() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    include = settings["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = find_packages(str(ROOT), include=include)
+    assert "paretopipe_runtime" in packages
+    assert not [name for name in packages if name.startswith("benchmarks")]
+
+
+def test_the_product_does_not_know_it() -> None:
+    for path in (ROOT / "paretopipe_runtime").rglob("*.py"):
+        assert "benchmarks" not in path.read_text(), path
+
+
+def test_the_process_that_measures_stays_free_of_torch_and_pickle_of_its_own() -> None:
+    code = "import sys, benchmarks.runner, benchmarks.tables; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "roles/bench/files:."},
+    )
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "benchmarks.pickle_backend"} & set(done.stdout.split())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from paretopipe_runtime.finetune import cifar
-from tests.finetune.made import Processes, data
+from tests.finetune.processes import Processes, data
 from tests.shared import one_thread as one_thread
 
 

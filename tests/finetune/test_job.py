@@ -1,7 +1,8 @@
-"""`paretopipe finetune`: what it publishes, how it ends, and what it says of wrong input."""
+"""`paretopipe finetune`: its schedule, what it publishes, how it ends, its words on wrong input."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from paretopipe_runtime import job
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.weights import read_published
 from paretopipe_runtime.finetune.network import Network
+from paretopipe_runtime.finetune.schedule import Epoch, best, is_over, learning_rate, seed_of
 from paretopipe_runtime.weights import load_stage
-from tests.finetune import made
-from tests.finetune.made import Processes
+from tests.finetune.processes import STEPS, Processes
 
 
 def published(folder: Path, name: str = "finetuned") -> dict[str, Any]:
@@ -37,7 +38,7 @@ def test_it_ends_early_and_publishes_the_best_epoch(folder: Path, processes: Pro
     assert accuracies[origin["best_epoch"]] == max(accuracies)
     progress = json.loads((folder / "progress.json").read_text())
     assert (progress["finished"], progress["noun"]) == (True, "batches")
-    assert progress["runs_total"] == 9 * made.STEPS
+    assert progress["runs_total"] == 9 * STEPS
     assert "best " in progress["current"]
 
 
@@ -140,3 +141,43 @@ def test_an_unknown_model_and_too_small_an_image_are_told_at_once(
     assert done.stderr.startswith("E_IMAGE: images of 32 px do not fit alexnet: the smallest that")
     done = processes.train(folder, model="lenet")
     assert done.stderr.startswith("E_MODEL: unknown model 'lenet'")
+
+
+def epochs(*accuracies: float) -> list[Epoch]:
+    return [Epoch(number, 1.0, 1.0, accuracy) for number, accuracy in enumerate(accuracies)]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 100, 1001])
+def test_the_rate_rises_in_a_line_and_falls_to_nothing(steps: int) -> None:
+    rates = [learning_rate(step, steps, 0.1) for step in range(steps)]
+    top = rates.index(max(rates))
+    assert max(rates) == pytest.approx(0.1)
+    assert top <= max(1, steps // 10)
+    assert all(one < other for one, other in itertools.pairwise(rates[: top + 1]))
+    assert all(one >= other for one, other in itertools.pairwise(rates[top:]))
+    if steps > 20:
+        assert 0 < rates[-1] < 0.001
+        assert rates[0] == pytest.approx(0.1 / round(0.1 * steps))
+
+
+def test_the_best_epoch_is_the_first_of_the_most_accurate() -> None:
+    assert best(epochs(0.1, 0.5, 0.4)).number == 1
+    assert best(epochs(0.5, 0.5, 0.5)).number == 0
+
+
+def test_it_ends_with_its_epochs_or_without_a_better_one() -> None:
+    assert not is_over(epochs(0.1), 3, 2)
+    assert not is_over(epochs(0.1, 0.2), 3, 2)
+    assert is_over(epochs(0.1, 0.2, 0.3, 0.4), 3, 2)
+    assert not is_over(epochs(0.1, 0.5, 0.4), 9, 2)
+    assert is_over(epochs(0.1, 0.5, 0.4, 0.4), 9, 2)
+    assert not is_over(epochs(0.1, 0.5, 0.4, 0.6), 9, 2)
+    assert is_over(epochs(0.1), 0, 2)
+
+
+def test_seeds_are_of_places_and_the_same_everywhere() -> None:
+    seeds = {seed_of(seed, epoch, step) for seed in (0, 1) for epoch in (1, 11) for step in (1, 11)}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert seed_of(0, 1, 2) == seed_of(0, 1, 2)
+    assert seed_of(0, "order", 1) != seed_of(0, 1)

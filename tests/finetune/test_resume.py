@@ -14,8 +14,7 @@ import pytest
 
 from paretopipe_runtime.contract.weights import read_published
 from paretopipe_runtime.weights import check_store
-from tests.finetune import made
-from tests.finetune.made import Processes
+from tests.finetune.processes import STEPS, Processes, arguments, data
 
 # Kills the process when a function is called for the n-th time, before it does anything; with a
 # checkpoint before every step, as if each took five minutes.
@@ -53,7 +52,7 @@ POINTS = {
     "in the midst of an epoch": ("training.Training", "_step", 3),
     "between the tensors and what names them": ("checkpoints", "write_json", 2),
     "in a validation": ("training", "evaluate", 1),
-    "at the end of another epoch": ("training.Training", "_step", made.STEPS + 1),
+    "at the end of another epoch": ("training.Training", "_step", STEPS + 1),
     "when the training is over": ("job", "store_blocks", 1),
     "between two blocks of the store": ("result", "write_block", 9),
     "before the result is kept": ("result", "publish", 1),
@@ -73,7 +72,7 @@ def published(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, processes: Processes) -> dict[str, Any]:
     """What the training makes that nobody kills."""
-    folder = made.data(tmp_path_factory.mktemp("whole"))
+    folder = data(tmp_path_factory.mktemp("whole"))
     done = processes.train(folder)
     assert done.status == 0, done.stderr
     return published(folder)
@@ -116,7 +115,7 @@ def test_told_to_stop_it_keeps_the_step_and_says_so(
 ) -> None:
     slow = "import time; from paretopipe_runtime.finetune.training import Training as T; step = "
     slow += "T._step; T._step = lambda *given: (time.sleep(0.5), step(*given))[1]"
-    pid = processes.start(folder, made.arguments(folder), slow)
+    pid = processes.start(folder, arguments(folder), slow)
     progress = folder / "progress.json"
     deadline = time.monotonic() + 60
     while not progress.exists() or json.loads(progress.read_text())["runs_done"] < 2:
@@ -154,7 +153,7 @@ def test_other_settings_are_another_training_and_the_same_are_found(
         digests.append(json.loads(path.read_text())["weights_digest"])
         spent.append(json.loads((folder / "progress.json").read_text())["runs_done"])
     assert digests[0] == digests[2] == digests[3] != digests[1]
-    assert spent == [made.STEPS, made.STEPS, 0, 0], "what is known is not trained again"
+    assert spent == [STEPS, STEPS, 0, 0], "what is known is not trained again"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,7 @@ def test_a_damaged_checkpoint_says_what_to_remove(
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory, processes: Processes) -> Path:
     """A folder with a training that was killed in its first epoch."""
-    folder = made.data(tmp_path_factory.mktemp("stopped"))
+    folder = data(tmp_path_factory.mktemp("stopped"))
     point = KILL.format(place="training.Training", name="_step", times=3)
     assert processes.train(folder, before=point).status == -signal.SIGKILL
     return folder

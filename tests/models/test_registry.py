@@ -1,4 +1,4 @@
-"""The registry: Table I, and nothing heavier than names."""
+"""What models there are, their blocks and sizes, and how they are built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import build_blocks, parameter_count
+from paretopipe_runtime.models import build_blocks, keep_built, parameter_count
+from roles.preflight.judging import sizes
 
 ROOT = Path(__file__).parents[2]
 # Model: blocks, classes, parameters, image.
@@ -64,3 +65,74 @@ import paretopipe_runtime.{module}
 assert not {{"torch", "torchvision"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_the_weights_are_those_of_the_blocks(name: str) -> None:
+    info, model = model_info(name), sizes.MODELS[name]
+    blocks = [block for _, block in build_blocks(name, info.default_classes, device="meta")]
+    weights = [
+        sum(tensor.nbytes for tensor in (*block.parameters(), *block.buffers())) for block in blocks
+    ]
+    cuts = range(1, len(blocks))
+    assert model.weights == round(sum(weights) / sizes.MIB)
+    assert model.firsts == round(sum(sum(weights[:cut]) for cut in cuts) / sizes.MIB)
+    assert model.lasts == round(sum(sum(weights[cut:]) for cut in cuts) / sizes.MIB)
+
+
+def _run(code: str) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_models_build_without_the_extension() -> None:
+    _run(
+        """
+import torch
+def refuse(path):
+    raise OSError("libtorch_cuda.so: cannot open shared object file")
+torch.ops.load_library = refuse
+from paretopipe_runtime.models import build_blocks
+assert len(build_blocks("inceptionv3", 10)) == 22
+from paretopipe_runtime.models.compat import allow_missing_extension
+allow_missing_extension()  # a second time changes nothing
+"""
+    )
+
+
+def test_a_loadable_extension_keeps_its_own_operators() -> None:
+    _run(
+        """
+import torch
+torch.ops.load_library = lambda path: None
+torch.library.define = None  # any definition of ours would now fail
+from paretopipe_runtime.models import compat
+compat.allow_missing_extension()
+"""
+    )
+
+
+def test_what_is_kept_is_handed_out_once() -> None:
+    keep_built("alexnet", 10)
+    (first, second, third) = (build_blocks("alexnet", 10, first=2, end=5) for _ in range(3))
+    names = [name for name, _ in first]
+    assert names == [name for name, _ in second] == ["features.2", "features.3", "features.4"]
+    assert str(first) == str(second) == str(third)
+    every = [id(module) for blocks in (first, second, third) for _, module in blocks]
+    assert len(set(every)) == len(every), "no two share a module"
+    assert not any(module.training for _, module in first)
+
+
+def test_what_is_kept_for_other_classes_is_left_alone() -> None:
+    keep_built("alexnet", 10)
+    (name, head) = build_blocks("alexnet", 1000)[-1]
+    assert (name, head.out_features) == ("classifier.6", 1000)
+    (name, head) = build_blocks("alexnet", 10)[-1]
+    assert (name, head.out_features) == ("classifier.6", 10)
+
+
+def test_a_build_takes_what_is_kept_instead_of_building() -> None:
+    keep_built("alexnet", 10)
+    from paretopipe_runtime.models import blocks
+
+    kept = blocks._kept["alexnet", 10]["features.3"]
+    assert build_blocks("alexnet", 10, first=3, end=4)[0][1] is kept

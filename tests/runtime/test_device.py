@@ -1,11 +1,16 @@
-"""Devices: the processor costs nothing, a GPU that is not there is told, no parent touches CUDA."""
+"""Devices and memory: the processor costs nothing, a GPU is told or missed; the allocator."""
 
 from __future__ import annotations
 
 import ast
+import ctypes
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +19,10 @@ from paretopipe_runtime.contract.factors import ENGINES, check_device
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.worker import allocator
 from paretopipe_runtime.worker.devices import cuda
 from paretopipe_runtime.worker.devices.device import Cpu, open_device
+from paretopipe_runtime.worker.usage import nvml
 from tests.runtime.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +39,20 @@ from paretopipe_runtime.worker import forkserver
 forkserver.warm()
 assert not torch.cuda.is_initialized()
 print(*sys.modules)
+"""
+UUID = "8f3c1f2e-0000-0000-0000-000000000001"
+FAULTS = """
+import resource, sys
+import numpy as np
+from paretopipe_runtime.worker import allocator
+allocator.apply(sys.argv[1])
+def use():
+    np.ones(8_000_000)  # 64 MB: 15,625 pages
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
@@ -140,3 +161,129 @@ def test_an_engine_made_for_processors_is_refused_on_a_gpu() -> None:
             "engine=eager or -e engine=channels_last",
         ):
             check_device(name, "cuda", "server")
+
+
+class Error(Exception):
+    """Stands for pynvml.NVMLError."""
+
+
+class Mismatch(Exception):
+    """Stands for pynvml.NVMLLibraryMismatchError, which is no NVMLError."""
+
+
+class Pynvml:
+    """As nvidia-ml-py 13 behaves, with this process and one more on the GPU."""
+
+    NVMLError = Error
+    NVMLLibraryMismatchError = Mismatch
+
+    def __init__(self) -> None:
+        self.loads = iter([10, 30, *[50] * 1000])
+        self.running: Any = [
+            SimpleNamespace(pid=os.getpid(), usedGpuMemory=700),
+            SimpleNamespace(pid=1, usedGpuMemory=300),
+        ]
+        self.drawing: Any = [SimpleNamespace(pid=2, usedGpuMemory=None)]
+        self.load_error: Exception | None = None
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        if uuid != f"GPU-{UUID}":
+            raise Error("Not Found")
+        return "handle"
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.1"
+
+    def nvmlDeviceGetUtilizationRates(self, handle: str) -> Any:
+        assert handle == "handle"
+        if self.load_error:
+            raise self.load_error
+        return SimpleNamespace(gpu=next(self.loads), memory=1)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _handle: str) -> Any:
+        return self._told(self.running)
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, _handle: str) -> Any:
+        return self._told(self.drawing)
+
+    def _told(self, answer: Any) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Pynvml:
+    made = Pynvml()
+    monkeypatch.setitem(sys.modules, "pynvml", made)
+    monkeypatch.setattr(nvml, "PERIOD_S", 0.01)
+    return made
+
+
+def watch(gpu: nvml.Gpu | None) -> dict[str, Any]:
+    assert gpu is not None
+    gpu.start()
+    time.sleep(0.3)
+    return gpu.stop()
+
+
+@pytest.mark.usefixtures("fake")
+def test_load_memory_and_company() -> None:
+    gpu, told = nvml.find(UUID)
+    assert told == {"gpu_driver": "580.1"}
+    seen = watch(gpu)
+    assert seen["samples"] > 2
+    assert seen["percent"] == (10 + 30 + 50 * (seen["samples"] - 2)) / seen["samples"]
+    assert (seen["used_bytes"], seen["others"], seen["others_bytes"]) == (700, 2, 300)
+
+
+def test_a_process_that_came_or_went_meanwhile_was_there(fake: Pynvml) -> None:
+    gpu, _ = nvml.find(UUID)
+    assert gpu is not None
+    gpu.start()
+    fake.running = [SimpleNamespace(pid=3, usedGpuMemory=5)]
+    fake.drawing = []
+    seen = gpu.stop()
+    assert (seen["used_bytes"], seen["others"], seen["others_bytes"]) == (None, 3, 305)
+
+
+@pytest.mark.parametrize("error", [Error("Not Supported"), Mismatch("too old")])
+def test_what_a_product_does_not_tell_is_none_and_no_zero(fake: Pynvml, error: Exception) -> None:
+    fake.load_error = fake.running = fake.drawing = error
+    gpu, _ = nvml.find(UUID)
+    assert watch(gpu) == {
+        **{"percent": None, "samples": 0, "used_bytes": None},
+        **{"others": None, "others_bytes": None},
+    }
+
+
+@pytest.mark.usefixtures("fake")
+def test_without_the_package_or_the_driver_the_reason_is_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert nvml.find("another") == (None, {"nvml": "Not Found"})
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    gpu, told = nvml.find(UUID)
+    assert gpu is None
+    assert told["nvml"] == "nvidia-ml-py is not installed: run playbooks/provision.yml"
+
+
+@pytest.mark.parametrize(("setting", "fewest", "most"), [("default", 500, 10**6), ("tuned", 0, 99)])
+def test_tuned_memory_is_not_faulted_in_again(setting: str, fewest: int, most: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, setting], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert fewest <= int(done.stdout) <= most
+
+
+def test_another_c_library_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Musl:
+        """A C library without mallopt."""
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Musl())
+    allocator.apply("default")
+    with pytest.raises(ParetoPipeError, match=r"E_ALLOCATOR.*worker_allocator: default"):
+        allocator.apply("tuned")

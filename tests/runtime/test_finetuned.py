@@ -24,7 +24,7 @@ from paretopipe_runtime.golden import TOLERANCE, compare, input_batches
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.weights import block_path, check_store, load_stage, make_seeded_weights
 from tests.effort import trials
-from tests.finetune.made import Processes
+from tests.finetune.processes import Processes
 from tests.made.weights import named, unwritten
 from tests.runtime.cluster import Cluster
 

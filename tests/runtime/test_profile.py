@@ -1,4 +1,4 @@
-"""Profiles end to end: real agents, fresh stage processes, the records they leave."""
+"""Profiles end to end: real agents, fresh stages, the records they leave; operations by block."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ import pytest
 
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.models.boundaries import block_flops
 from paretopipe_runtime.orchestrator.forecast import (
     VISIT_S,
     prepare_cells,
     table,
     visits,
 )
+from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.worker.profile import _reset_peak
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import no_stage_left, wait_until
@@ -29,6 +32,17 @@ from tests.runtime.test_pipeline import no_stage_left, wait_until
 REPEATS = 2
 PAYLOADS = [4096, 8 * 1024 * 1024]
 NOT_A_PROFILES = ("pairing", "scenario", "splits", "latency_batches", "throughput_batches")
+#: AlexNet's multiply-adds for one image of 224 px: output pixels x filters x inputs of a filter.
+ALEXNET = {
+    "features.0": 55 * 55 * 64 * (3 * 11 * 11),
+    "features.3": 27 * 27 * 192 * (64 * 5 * 5),
+    "features.6": 13 * 13 * 384 * (192 * 3 * 3),
+    "features.8": 13 * 13 * 256 * (384 * 3 * 3),
+    "features.10": 13 * 13 * 256 * (256 * 3 * 3),
+    "classifier.1": 256 * 6 * 6 * 4096,
+    "classifier.4": 4096 * 4096,
+    "classifier.6": 4096 * 1000,
+}
 
 
 def plan_of(cluster: Cluster, engine: str = "eager", **changes: Any) -> dict[str, Any]:
@@ -286,3 +300,46 @@ def test_wrong_input_is_one_line(
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_plain_network_counts_two_for_each_multiply_add() -> None:
+    names = model_info("alexnet").block_names
+    flops = dict(zip(names, block_flops("alexnet", 1000, 1, 224), strict=True))
+    assert {name: count // 2 for name, count in flops.items() if count} == ALEXNET
+    assert all(count % 2 == 0 for count in flops.values())
+
+
+def test_a_depthwise_convolution_counts_its_own_channel_only() -> None:
+    stem, first, *_ = block_flops("mobilenetv2", 10, 8, 224)
+    assert stem == 2 * 8 * 112 * 112 * 32 * (3 * 3 * 3)
+    assert first == 2 * 8 * 112 * 112 * (32 * (3 * 3) + 32 * 16)
+
+
+def test_a_residual_block_counts_both_its_ways() -> None:
+    names = model_info("resnet18").block_names
+    flops = dict(zip(names, block_flops("resnet18", 10, 1, 224), strict=True))
+    straight = 28 * 28 * 128 * (64 * 3 * 3) + 28 * 28 * 128 * (128 * 3 * 3)
+    assert flops["layer2.0"] == 2 * (straight + 28 * 28 * 128 * 64)
+
+
+@pytest.mark.parametrize("name", ["inceptionv3", "vgg16"])
+def test_operations_grow_with_the_batch(name: str) -> None:
+    one, four = (block_flops(name, 10, batch, 299) for batch in (1, 4))
+    assert four == [4 * count for count in one]
+    assert sum(one) > 0
+
+
+def test_a_folder_of_an_earlier_version_is_completed(tmp_path: Path) -> None:
+    document: dict[str, Any] = Cluster(tmp_path, b"", 1).plan(batch_size=1)
+    made = prepare(read_plan(document).workload, tmp_path)
+    (path,) = tmp_path.glob("prepared/*/facts.json")
+    facts = json.loads(path.read_text())
+    del facts["flops"]
+    facts["work"] = list(made.work)
+    path.write_text(json.dumps(facts))
+    reference = path.with_name("reference.npy").stat().st_mtime_ns
+    again = prepare(read_plan(document).workload, tmp_path)
+    assert again.flops == made.flops
+    assert again.work == made.work
+    assert sum(again.work) == pytest.approx(1)
+    assert path.with_name("reference.npy").stat().st_mtime_ns == reference
