@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from tests import reader
-from tests.chromium import Tab, empty_tab, headless
 from tests.effort import trials
 from tests.playbooks import strangers
+from tests.reader import Tab, empty_tab, headless
 
 # Three to eight minutes for a whole sweep, twice that on a busy machine.
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(1200)]

@@ -20,9 +20,9 @@ from reports.page.sections import whatif
 from reports.page.sheet import Section, Sheet
 from reports.prediction.best import balanced
 from reports.prediction.predictor import Predictor
-from tests.chromium import headless
 from tests.made import figures as made
 from tests.made import sweep as synthetic
+from tests.reader import headless
 
 SECTIONS = Path(whatif.__file__).parent
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests import reader
-from tests.chromium import Tab, empty_tab, headless
+from tests.reader import Tab, empty_tab, headless
 from tests.reports.conftest import MODEL
 
 

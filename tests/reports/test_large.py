@@ -1,4 +1,4 @@
-"""Many runs: little memory for each, equal values shared, cells right."""
+"""Many runs: read in parallel as in sequence, little memory for each, equal values shared."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from statistics import median
 
 import pytest
 
+from reports.data import records as reading
 from reports.data.cells import Spread, build
 from reports.data.records import Records, host_facts, read
 from reports.data.tidy import csv, tidy
+from reports.errors import ReportError
 from reports.objectives import LATENCY
 from tests.made import sweep as synthetic
 
@@ -87,3 +89,40 @@ def test_the_order_of_the_lines_changes_no_cell(records: Records) -> None:
         build(records.plans, runs, tidy(runs)) for runs in (records.runs, tuple(shuffled))
     )
     assert one == other
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four cells with flaws, profiles and links, large enough for parallel reading."""
+    monkeypatch.setattr(reading, "_LARGE", 0)
+    synthetic.write(tmp_path, repeats=2)
+    return tmp_path
+
+
+def test_two_processes_find_what_one_finds(folder: Path) -> None:
+    assert reading._forked(sorted(folder.glob("*.jsonl")), 2)
+    alone, together = read(folder), read(folder, processes=2)
+    assert alone == together
+    assert host_facts(alone.runs) == host_facts(together.runs)
+
+
+def test_what_two_files_repeat_is_kept_once(folder: Path) -> None:
+    first = min(folder.glob("*.jsonl"))
+    (folder / "copy.jsonl").write_bytes(first.read_bytes())
+    assert reading._forked(sorted(folder.glob("*.jsonl")), 2) is None
+    alone, together = read(folder), read(folder, processes=2)
+    assert alone == together
+    assert sum(file.duplicates for file in together.files) > 2
+
+
+def test_what_is_to_be_done_meanwhile_is_done_once(folder: Path) -> None:
+    done: list[str] = []
+    assert read(folder, 2, lambda: done.append("once")) == read(folder)
+    assert done == ["once"]
+
+
+def test_an_error_says_the_same_from_another_process(folder: Path) -> None:
+    line = b'{"kind":"run","schema_version":2}\n'
+    (folder / "newer.jsonl").write_bytes(line)
+    with pytest.raises(ReportError, match=r"E_SCHEMA: .*newer\.jsonl line 1 has schema_version 2"):
+        read(folder, processes=2)
