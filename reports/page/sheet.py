@@ -22,8 +22,8 @@ from reports.data.tidy import csv, tidy
 from reports.objectives import DELTA, OBJECTIVES, Objective
 from reports.parallel import map_forked
 from reports.prediction.predictor import Predictor
+from reports.statistics.difference import Contest
 from reports.statistics.judge import Judgement, judge
-from reports.statistics.within import Contest
 from reports.words import pairing_name
 
 Section = dict[str, Any]  # id, title, template and its variables

@@ -1,12 +1,16 @@
-"""Ratios between two settings of the same splits, with 95 % confidence intervals.
+"""Differences with confidence intervals, and the confidence of a range.
 
-Each side has its own round model; rounds are not paired, so their differences make the level of a
-whole side uncertain. With b rounds and k splits a split's mean has the variance
+`ratios` are between two settings of the same splits. Each side has its own round model; rounds are
+not paired, so their differences make the level of a whole side uncertain. With b rounds and k
+splits a split's mean has the variance
 
     residual variance / runs * (1 - 1/k)  +  variance of the round effects / b,
 
 with the residual's and b - 1 degrees of freedom, combined by Welch and Satterthwaite. "equal": the
 interval is within the margin delta; "lower", "higher": beyond it; else "undecided".
+
+A `Contest` is between splits and end points of one cell. There round effects cancel; the interval
+is Student's with the round model's degrees of freedom.
 """
 
 from __future__ import annotations
@@ -20,12 +24,17 @@ from scipy.special import stdtrit
 
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging.model import Fit, Run, fit
-from reports.objectives import DELTA
+from reports.data.cells import Cell
+from reports.objectives import DELTA, Objective
+from reports.statistics.judge import fit_splits
 
 # Round number and positive value of each run of a split.
 Quantity = Sequence[tuple[int, float]]
 
 CONFIDENCE = 0.95
+
+Verdict = Literal["equal", "lower", "higher", "undecided"]
+Outcome = Literal["better", "worse", "equal", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Difference:
     ratio: float
     low: float | None  # of the 95 % interval; None if the spread is unknown
     high: float | None
-    verdict: Literal["equal", "lower", "higher", "undecided"]
+    verdict: Verdict
 
 
 def ratios(
@@ -86,12 +95,61 @@ def _difference(one: _Level, other: _Level, delta: float) -> Difference:
     variance = sum(part for part, _ in parts)
     degrees = variance**2 / sum(part**2 / own for part, own in parts) if parts else 1.0
     reach = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * sqrt(variance)
-    low, high, margin = shift - reach, shift + reach, log1p(delta)
-    verdict: Literal["equal", "lower", "higher", "undecided"] = "undecided"
+    low, high = shift - reach, shift + reach
+    return Difference(exp(shift), exp(low), exp(high), _verdict(low, high, log1p(delta)))
+
+
+def _verdict(low: float, high: float, margin: float) -> Verdict:
     if -margin <= low and high <= margin:
-        verdict = "equal"
-    elif high < -margin:
-        verdict = "lower"
-    elif low > margin:
-        verdict = "higher"
-    return Difference(exp(shift), exp(low), exp(high), verdict)
+        return "equal"
+    if high < -margin:
+        return "lower"
+    return "higher" if low > margin else "undecided"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Every measured split and end point of a cell."""
+
+    model: Fit | None
+    objectives: tuple[Objective, ...]
+    delta: float
+
+    @classmethod
+    def of(cls, cell: Cell, delta: float) -> Contest:
+        splits = (*cell.measured, *cell.end_points)
+        return cls(fit_splits(splits, cell.objectives), cell.objectives, delta)
+
+    def outcome(self, one: Cuts, other: Cuts, objective: Objective) -> Outcome:
+        """Compare two splits at 95 % confidence with the margin delta.
+
+        ``equal``: the interval of their ratio is within delta. ``undecided``: not certain.
+        """
+        if self.model is None or self.model.degrees < 1:
+            return "undecided"
+        i, j = self.model.splits.index(one), self.model.splits.index(other)
+        column = self.objectives.index(objective)
+        gain = float(self.model.effects[j, column] - self.model.effects[i, column])
+        gain = gain if objective.lower else -gain
+        doubt = self.model.doubt
+        variance = float(doubt[i, i] + doubt[j, j] - 2 * doubt[i, j])
+        variance *= float(self.model.covariance[column, column])
+        reach = float(stdtrit(self.model.degrees, (1 + CONFIDENCE) / 2)) * sqrt(variance)
+        verdict = _verdict(gain - reach, gain + reach, log1p(objective.within(self.delta)))
+        if verdict == "higher":
+            return "better"
+        return "worse" if verdict == "lower" else verdict
+
+
+def coverage_percent(n: int) -> float:
+    """Return the probability, in percent, that the range of n runs includes the true median.
+
+    Whatever the distribution, each run is below it with probability 1/2, so all n are on one side
+    with 2 * 2**-n.
+
+    >>> coverage_percent(5), coverage_percent(6)
+    (93.75, 96.875)
+    """
+    if n < 1:
+        raise ValueError(f"coverage_percent() needs at least one run, not {n}")
+    return 100 * (1 - 2.0 ** (1 - n))

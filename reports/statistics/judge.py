@@ -15,7 +15,6 @@ from paretopipe_runtime.judging.membership import Aim, Decision, decide
 from paretopipe_runtime.judging.model import Cuts, Fit, Run, fit
 from reports.data.cells import Cell, Split
 from reports.objectives import DELTA, Objective
-from reports.statistics.pareto import front
 
 OUTLYING = 5.0
 INVALID_SHARE = 0.2
@@ -39,6 +38,23 @@ class Judgement(Decision):
         members = (split for split in cell.measured if split.cuts in self.strict)
         first = cell.objectives[0]
         return tuple(sorted(members, key=lambda split: (split.rank(first), split.cuts)))
+
+
+def front(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -> list[bool]:
+    """Mark the strict Pareto front: the non-dominated points; equal points alike.
+
+    >>> front([(1.0, 5.0), (2.0, 9.0), (2.0, 8.0)], maximise=[False, True])
+    [True, True, False]
+    """
+    if not points:
+        return []
+    if any(len(point) != len(maximise) for point in points):
+        raise ValueError(f"front() needs points of {len(maximise)} numbers")
+    known = np.array(points, float)
+    if not np.isfinite(known).all():
+        raise ValueError("front() needs finite numbers")
+    keep = moocore.is_nondominated(known, maximise=[*maximise], keep_weakly=True)
+    return [bool(kept) for kept in keep]
 
 
 def judge(cell: Cell, delta: float = DELTA, seed: int = 0) -> Judgement:

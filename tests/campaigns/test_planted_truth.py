@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paretopipe_runtime.judging import model
-from reports.statistics.interval import coverage_percent
+from reports.statistics.difference import coverage_percent
 from tests.campaigns.conftest import Findings
 from tests.reports import pi4b
 from tests.statistics import characteristics, worlds

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.statistics import pareto
-from reports.statistics.pareto import front
+from reports.statistics import judge
+from reports.statistics.judge import front
 
 AIMS = [False, True]  # less latency, more throughput
 Points = list[tuple[float, float]]
@@ -19,7 +19,7 @@ some_points = st.lists(
 
 
 def test_examples_in_the_docstring_hold() -> None:
-    assert doctest.testmod(pareto).failed == 0
+    assert doctest.testmod(judge).failed == 0
 
 
 def test_no_points_give_an_empty_front() -> None:

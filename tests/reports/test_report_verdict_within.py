@@ -13,7 +13,7 @@ from reports.data.cells import Cell, Split
 from reports.data.records import read
 from reports.objectives import LATENCY, OBJECTIVES, Objective
 from reports.page.sheet import Sheet
-from reports.statistics.within import Contest
+from reports.statistics.difference import Contest
 from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic
 

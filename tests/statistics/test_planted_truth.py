@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.statistics.interval import coverage_percent
+from reports.statistics.difference import coverage_percent
 from tests.statistics import characteristics, worlds
 
 CVS = (0.01, 0.02, 0.03)

@@ -14,7 +14,7 @@ from reports.data.cells import Cell, Drift
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.prediction.predictor import Predictor
-from reports.statistics.interval import coverage_percent
+from reports.statistics.difference import coverage_percent
 from reports.statistics.judge import INVALID_SHARE, OUTLYING
 from reports.words import count, listing, percent
 

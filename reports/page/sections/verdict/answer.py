@@ -10,9 +10,9 @@ from reports.data.cells import Cell, Split
 from reports.objectives import Objective
 from reports.page.figures import behind, link, links, margin, prose, say
 from reports.page.sections.verdict import splitting
+from reports.statistics.difference import Contest
 from reports.statistics.judge import Judgement
 from reports.statistics.regret import balanced
-from reports.statistics.within import Contest
 from reports.words import count, listing
 
 

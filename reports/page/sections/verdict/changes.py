@@ -15,8 +15,8 @@ from reports.page.sections.verdict.answer import Sentence
 from reports.prediction.best import PREDICTED, Range, best_by_rtt
 from reports.prediction.errors import measured_network
 from reports.prediction.predictor import Predictor
+from reports.statistics.difference import Contest
 from reports.statistics.regret import minimax_regret
-from reports.statistics.within import Contest
 from reports.words import number
 
 

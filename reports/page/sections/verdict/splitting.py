@@ -10,7 +10,7 @@ from markupsafe import Markup
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
 from reports.page.figures import link, margin, say, times
-from reports.statistics.within import Contest
+from reports.statistics.difference import Contest
 from reports.words import listing
 
 

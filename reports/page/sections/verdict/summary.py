@@ -14,7 +14,7 @@ from reports.page.sections import provenance
 from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
 from reports.page.sections.verdict.changes import Bet, safest
-from reports.statistics.within import Contest
+from reports.statistics.difference import Contest
 from reports.words import number
 
 
