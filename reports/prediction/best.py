@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from reports.data.cells import Cuts
 from reports.objectives import LATENCY, THROUGHPUT, Objective
-from reports.prediction.predictor import Prediction, Predictor
+from reports.prediction.predictor import Predictor
 
 PREDICTED = (LATENCY, THROUGHPUT)
 Range = tuple[float, float, Cuts]
@@ -35,17 +35,6 @@ def best(
             break
         found.append((-predictor.throughput_img_s(cuts, rtt_ms, rate_mbit), place, cuts))
     return min(found)[2]
-
-
-def balanced(predictions: Sequence[tuple[Cuts, Prediction]]) -> Cuts:
-    """Return the split whose worse ratio to the best, in latency or throughput, is smallest."""
-    fastest = min(prediction.latency_s for _, prediction in predictions)
-    busiest = max(prediction.throughput_img_s for _, prediction in predictions)
-
-    def loss(pair: tuple[Cuts, Prediction]) -> float:
-        return max(pair[1].latency_s / fastest, busiest / pair[1].throughput_img_s)
-
-    return min(predictions, key=loss)[0]
 
 
 def best_by_rtt(

@@ -11,10 +11,21 @@ from paretopipe_runtime.contract.units import transfer_s
 from reports.data.cells import Cell, Cuts
 from reports.data.profiles import Link, Profile
 from reports.prediction import matching
-from reports.prediction.compute import corrected, running_total
-from reports.prediction.pipeline import Station, latency_s, least_s, makespan_s
-from reports.prediction.transport import MESSAGE, Transport
-from reports.prediction.wire import slow_start_s, window_pace_s, window_s
+from reports.prediction.pipeline import (
+    Station,
+    corrected,
+    latency_s,
+    least_s,
+    makespan_s,
+    running_total,
+)
+from reports.prediction.transport import (
+    MESSAGE,
+    Transport,
+    slow_start_s,
+    window_pace_s,
+    window_s,
+)
 
 ON_FIRST: Cuts = ()  # the end point with every block on the first host
 # Embedded in the page, too, so that both compute alike; beyond any measurement's precision.

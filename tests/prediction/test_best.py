@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from reports.objectives import LATENCY, THROUGHPUT
-from reports.prediction.best import balanced, best, best_by_rate, best_by_rtt
-from reports.prediction.predictor import Prediction, Predictor
+from reports.prediction.best import best, best_by_rate, best_by_rtt
+from reports.prediction.predictor import Predictor
 from reports.prediction.transport import Transport
 from tests.prediction import made
 
@@ -69,12 +69,3 @@ def test_what_is_looked_at_first_does_not_change_which_split_is_the_busiest(seed
             assert best(predictor, rtt_ms, rate_mbit, THROUGHPUT) == max(busy, key=busy.__getitem__)
             for cuts, img_s in busy.items():
                 assert predictor.at_most_img_s(cuts, rtt_ms, rate_mbit) >= img_s * (1 - 1e-12)
-
-
-def test_balanced_loses_least_in_what_it_loses_most() -> None:
-    predictions = [
-        ((1,), Prediction(1.0, 4.0)),  # half the best throughput
-        ((2,), Prediction(1.2, 7.0)),  # 1.2 and 1.14 times off
-        ((3,), Prediction(1.9, 8.0)),  # 1.9 times as slow
-    ]
-    assert balanced(predictions) == (2,)

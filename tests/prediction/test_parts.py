@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from reports.prediction.compute import corrected, running_total
-from reports.prediction.pipeline import Station, latency_s, least_s, makespan_s
+from reports.prediction.pipeline import (
+    Station,
+    corrected,
+    latency_s,
+    least_s,
+    makespan_s,
+    running_total,
+)
 from reports.prediction.transport import Transport, fit
 from tests.prediction import made
 

@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from reports.objectives import LATENCY
 from reports.page.render import environment
 from reports.page.sections import whatif
 from reports.page.sheet import Section, Sheet
-from reports.prediction.best import balanced
 from reports.prediction.predictor import Predictor
+from reports.statistics.regret import balanced
 from tests.chromium import headless
 from tests.prediction import made
 from tests.reports import synthetic_sweep
@@ -124,7 +124,7 @@ def test_the_page_opens_at_the_first_measured_network(page: Page, sheet: Sheet) 
     at = {cuts: predictor.predict(cuts, 0.2, 930) for cuts in predictor.splits}
     fast = min(at, key=lambda cuts: at[cuts].latency_s)
     busy = max(at, key=lambda cuts: at[cuts].throughput_img_s)
-    even = balanced([*at.items()])
+    even, _ = balanced({cuts: astuple(found) for cuts, found in at.items()}, [True, False])
     text = said(page)
     assert text.startswith("Predicted for 0.200 ms and 930 Mbit/s. ")
     assert f"Lowest latency: P{fast[0]}, " in text

@@ -42,6 +42,9 @@ def test_balanced_weighs_the_larger_loss() -> None:
     cuts, loss = balanced(points, AIMS)
     assert cuts == (2,)
     assert loss == pytest.approx(0.2)
+    # Half the best throughput; 1.2 and 1.14 times off; 1.9 times as slow.
+    points = {(1,): (1.0, 4.0), (2,): (1.2, 7.0), (3,): (1.9, 8.0)}
+    assert balanced(points, AIMS)[0] == (2,)
 
 
 @pytest.mark.parametrize("points", [{}, {"near": {}}, {"near": {(1,): 1.0}, "far": {(2,): 1.0}}])

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from paretopipe_runtime.contract.splits import split_name
 from paretopipe_runtime.contract.units import SEGMENT_BYTES, WIRE_PER_PAYLOAD
 from reports.data.cells import Cell, Cuts
 from reports.page.sheet import Section, Sheet
-from reports.prediction import wire
-from reports.prediction.best import PREDICTED, Range, balanced, best_by_rate, best_by_rtt
+from reports.prediction import transport
+from reports.prediction.best import PREDICTED, Range, best_by_rate, best_by_rtt
 from reports.prediction.errors import Error, Errors, Summary, errors, measured_network
 from reports.prediction.predictor import Network, Prediction, Predictor
+from reports.statistics.regret import balanced
 from reports.words import count, number, percent, slug
 
 # Ranges of the dials, in ms and Mbit/s: as in whatif.js.
 RTT_MS, RATE_MBIT = (0.1, 500.0), (0.5, 10_000.0)
 _GRID = 48  # points a dial; borders between two are bisected
 _RANGES = 6  # ranges listed; the rest is counted
-
-
 # Coefficients by their names in whatif.js.
 _TCP = {
     "SEGMENT": SEGMENT_BYTES,
     "FRAME": WIRE_PER_PAYLOAD,
-    "INITIAL": wire.INITIAL_WINDOW,
-    "RTO_MIN": wire.RTO_MIN_S,
-    "WINDOW": wire.WINDOW_BYTES,
+    "INITIAL": transport.INITIAL_WINDOW,
+    "RTO_MIN": transport.RTO_MIN_S,
+    "WINDOW": transport.WINDOW_BYTES,
 }
 
 
@@ -73,7 +72,7 @@ def _preset(scenario: str, label: str, network: Network) -> dict[str, Any]:
 
 def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[str, Any]:
     known = {split.cuts: split.name for cell in group for split in cell.splits}
-    names = {cuts: known.get(cuts, _name(cuts)) for cuts in predictor.splits}
+    names = {cuts: known.get(cuts, split_name(cuts)) for cuts in predictor.splits}
     first, last = predictor.end_points
     ends = {first: f"all on {predictor.hosts[0]}", last: f"all on {predictor.hosts[-1]}"}
     compared = [(cell, errors(cell, predictor)) for cell in group]
@@ -112,7 +111,7 @@ def coefficients(predictor: Predictor) -> dict[str, Any]:
     return {
         "compute": predictor.compute_s,
         "bytes": predictor.boundary_bytes,
-        "transports": [asdict(transport) for transport in predictor.transports],
+        "transports": [asdict(hop) for hop in predictor.transports],
         "networks": [asdict(network) for network in predictor.networks],
         "batch_size": predictor.batch_size,
         "batches": predictor.batches,
@@ -134,7 +133,8 @@ def _row(
     }
     fast = min(names, key=lambda cuts: at[cuts].latency_s)
     busy = min(names, key=lambda cuts: -at[cuts].throughput_img_s)
-    even = balanced([(cuts, at[cuts]) for cuts in names])
+    lower = [objective.lower for objective in PREDICTED]
+    even, _ = balanced({cuts: astuple(at[cuts]) for cuts in names}, lower)
     return {
         "scenario": cell.scenario,
         "network": said_network(network),
@@ -241,10 +241,6 @@ def _mbit(value: float) -> str:
 
 def _said(prediction: Prediction) -> str:
     return f"{number(prediction.latency_s)} s, {number(prediction.throughput_img_s)} images/s"
-
-
-def _name(cuts: Cuts) -> str:
-    return split_name(cuts)
 
 
 def _short(value: float) -> float:
