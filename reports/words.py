@@ -55,12 +55,8 @@ def pairing_name(pairing: str) -> str:
 
 def pairing_rank(pairing: str) -> tuple[int, str]:
     """Sort key: the paper's pairings first, in its order."""
-    return known_first(list(_PAIRINGS), pairing)
-
-
-def known_first(known: Sequence[str], name: str) -> tuple[int, str]:
-    """Sort key: known names in order, then others."""
-    return (known.index(name) if name in known else len(known), name)
+    known = [*_PAIRINGS]
+    return (known.index(pairing) if pairing in known else len(known), pairing)
 
 
 def between(values: Sequence[float]) -> str:

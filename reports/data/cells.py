@@ -9,16 +9,14 @@ from typing import Any
 import pandas as pd
 
 from paretopipe_runtime.contract import measures
-from paretopipe_runtime.contract.factors import Variant
+from paretopipe_runtime.contract.factors import BY_HOSTS, Variant
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
 from paretopipe_runtime.contract.splits import dashed, undashed
 from reports.data import plans
-from reports.data.drifts import Drift as Drift
-from reports.data.drifts import drifts
-from reports.data.factors import rank, variant
-from reports.data.groups import OF_RUN, Groups, Key
+from reports.data.groups import OF_RUN, Groups, Key, drifts
+from reports.data.groups import Drift as Drift
 from reports.data.groups import Spread as Spread
 from reports.data.groups import spread as spread
 from reports.data.reduce import END_POINT, SPLIT
@@ -128,6 +126,13 @@ class Cell:
         return min(self.measured, key=lambda split: (split.rank(objective, *rest), split.cuts))
 
     @property
+    def rank(self) -> tuple[Any, ...]:
+        """A sort key among the cells of a model: defaults first, the paper's pairings first."""
+        variant = (factor.rank(self.variant[factor.key]) for factor in BY_HOSTS)
+        # The unshaped network first, as the reference.
+        return *variant, pairing_rank(self.pairing), self.asked is not None, self.scenario
+
+    @property
     def missing(self) -> tuple[str, ...]:
         return tuple(
             split.name for split in self.splits if split.cuts in self.planned and not split.runs
@@ -146,14 +151,7 @@ def build(lines: Sequence[Record], runs: Sequence[Record], frame: pd.DataFrame) 
         for cell_id in sorted({*proposed, *measured})
     ]
     cells = [replace(cell, drifts=shifts.get(cell.id, ())) for cell in cells]
-    return sorted(cells, key=_rank)
-
-
-def _rank(cell: Cell) -> tuple[Any, ...]:
-    # The unshaped network first, as the reference.
-    conditioned = cell.asked is not None
-    place = (pairing_rank(cell.pairing), conditioned, cell.scenario)
-    return (cell.model, *rank(cell), *place)
+    return sorted(cells, key=lambda cell: (cell.model, *cell.rank))
 
 
 def _cell(
@@ -180,7 +178,7 @@ def _cell(
     return Cell(
         id=cell_id,
         model=model,
-        variant=variant(plan, factors),
+        variant=plans.variant(plan, factors),
         pairing=str(known.get("pairing")),
         hosts=plans.hosts(plan, factors),
         scenario=scenario_name(scenario),

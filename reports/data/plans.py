@@ -1,10 +1,11 @@
-"""The plan of a cell: the one in force, its splits and hosts."""
+"""The plan of a cell: the one in force, its splits, hosts and variant."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import comb
 
+from paretopipe_runtime.contract.factors import FACTORS, Variant
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.splits import Cuts, all_splits
 from reports.data.selection import PHASES
@@ -48,3 +49,23 @@ def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
 def hosts(plan: Record, factors: Record) -> tuple[str, ...]:
     planned = [worker.get("host") for worker in plan.get("workers") or []]
     return tuple(str(host) for host in factors.get("hosts") or planned)
+
+
+def variant(plan: Record, factors: Record) -> Variant:
+    """Return a cell's values by factor key, a tuple over stages if per host.
+
+    The tuple is empty if unrecorded, or if all are the default of a factor not always named. Runs
+    override the plan, which may rely on its runtime's defaults.
+    """
+    known, workers = {**plan, **factors}, plan.get("workers") or []
+    found = Variant()
+    for factor in FACTORS:
+        if not factor.per_host:
+            found[factor.key] = str(known.get(factor.key) or factor.default)
+            continue
+        unsaid = "" if factor.always else factor.default
+        planned = [worker.get(factor.option) or unsaid for worker in workers]
+        stated = (factors.get(factor.key) if factors else planned) or ()
+        values = tuple(str(value) for value in stated if value)
+        found[factor.key] = values if factor.always or set(values) - {factor.default} else ()
+    return found

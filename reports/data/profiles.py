@@ -12,7 +12,7 @@ from paretopipe_runtime.contract.lines import Record
 from reports.data import shape
 from reports.data.groups import Spread
 from reports.data.records import Records
-from reports.data.text import amount, clean, is_count, is_name, is_number
+from reports.data.shape import amount, clean, is_count, is_name, is_number
 
 
 @dataclass(frozen=True)

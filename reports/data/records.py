@@ -1,21 +1,27 @@
-"""Reader of record files: one JSON record a line, verified by its checksum."""
+"""Reader of record files: one JSON record a line; its integrity is the contract's."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+import orjson
 
 from paretopipe_runtime.contract.lines import MEASURED, PLAN, SCHEMA_VERSION, Record, intact
 from reports.data import shape
-from reports.data.lines import lines, parse
 from reports.data.reduce import Reducer
-from reports.data.text import clean
+from reports.data.shape import clean
 from reports.errors import ReportError
 from reports.parallel import map_forked
 
 _LARGE = 20e6  # bytes worth forking for
+# A run of 10,000 batches takes 2 MB. Longer lines are no records, and not held in memory.
+LONGEST = 64 * 2**20
+_AT_ONCE = 2**20  # bytes per read: records fill half of Python's default buffer
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,6 @@ class CellFile:
     damaged: tuple[int, ...]  # line numbers, from 1
     duplicates: int
     unknown: int
-    models: tuple[str, ...]  # whose runs, plans and profiles are in it
 
 
 @dataclass(frozen=True)
@@ -69,14 +74,18 @@ def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambd
         )
     paths = [path for path in sorted(folder.glob("*.jsonl")) if path.is_file()]
     found = _forked(paths, processes, meanwhile) or _Found.of(paths)
-    if not any((found.plans, found.runs, found.profiles, found.links)):
+    kept = found.kept
+    # A profile's or a link's plan says nothing about splits.
+    plans = tuple(line for line in kept[PLAN] if not line["plan"].get("kind"))
+    if not any((plans, *(kept[kind] for kind in MEASURED))):
         raise ReportError(
             f"E_NO_RECORDS: {folder} holds {len(paths)} .jsonl files and no readable record, "
             "expected at least one — run a sweep first, or name its results folder"
         )
     return Records(
-        *(tuple(found.files), tuple(found.plans), tuple(found.runs)),
-        *(tuple(found.profiles), tuple(found.links), tuple(found.drifts)),
+        tuple(found.files),
+        plans,
+        *(tuple(kept[kind]) for kind in ("run", "profile", "link", "drift")),
     )
 
 
@@ -98,20 +107,17 @@ def host_facts(runs: Sequence[Record]) -> dict[str, list[Record]]:
 @dataclass
 class _Found:
     files: list[CellFile] = field(default_factory=list)
-    plans: list[Record] = field(default_factory=list)
-    runs: list[Record] = field(default_factory=list)
-    profiles: list[Record] = field(default_factory=list)
-    links: list[Record] = field(default_factory=list)
-    drifts: list[Record] = field(default_factory=list)
+    kept: dict[str, list[Record]] = field(default_factory=lambda: {kind: [] for kind in _USABLE})
     seen: dict[tuple[str, str, int], bool] = field(default_factory=dict)  # whether it was kept
-    withdrawn: dict[tuple[str, str, int], str] = field(default_factory=dict)
-    reducer: Reducer = field(default_factory=Reducer)
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> _Found:
-        found = cls()
+        found, reducer = cls(), Reducer()
         for path in paths:
-            found.files.append(found._read(path))
+            found.files.append(found._read(path, reducer))
+        withdrawn = {_place(line): clean(line["status"]) for line in found.kept["withdrawal"]}
+        for run in found.kept["run"] if withdrawn else ():
+            run["status"] = withdrawn.get(_place(run), run["status"])
         return found
 
     def join(self, other: _Found) -> bool:
@@ -119,100 +125,74 @@ class _Found:
         if not self.seen.keys().isdisjoint(other.seen):
             return False
         self.files += other.files
-        self.plans += other.plans
-        self.runs += other.runs
-        self.profiles += other.profiles
-        self.links += other.links
-        self.drifts += other.drifts
+        for kind, records in other.kept.items():
+            self.kept[kind] += records
         self.seen |= other.seen
         return True
 
-    def _read(self, path: Path) -> CellFile:
-        models: set[str] = set()
+    def _read(self, path: Path, reducer: Reducer) -> CellFile:
         counts: Counter[str] = Counter()
         damaged: list[int] = []
         torn = False
-        for number, line, whole in lines(path):
-            outcome, named = self._take(line, path, number)
+        for number, line, whole in _lines(path):
+            outcome = self._take(line, path, number, reducer)
             counts[outcome] += 1
-            models.update(named)
             if outcome == "damaged":
                 # Only the last line can lack its newline: a write that never finished.
                 torn = torn or not whole
                 damaged += [number] if whole else []
-        for run in self.runs if self.withdrawn else ():
-            if (place := _place(run)) in self.withdrawn:
-                run["status"] = self.withdrawn[place]
         return CellFile(
             name=clean(path.name),
             path=path,
             size=path.stat().st_size,
-            runs=counts["kept"],
+            runs=sum(counts[kind] for kind in MEASURED),
             torn=torn,
             damaged=tuple(damaged),
             duplicates=counts["repeated"],
             unknown=counts["unknown"],
-            models=tuple(sorted(models)),
         )
 
-    def _take(self, line: bytes, path: Path, number: int) -> tuple[str, list[str]]:
-        """Keep a line's record; return the outcome and its models."""
-        record = parse(line)
+    def _take(self, line: bytes, path: Path, number: int, reducer: Reducer) -> str:
+        """Keep a line's record; return its kind, or why it is not kept."""
+        record = _parse(line)
         kind = _kind(line, record, path, number) if record else None
         if record is None or kind is None:
-            return "damaged", []
-        if kind not in _KINDS:
-            return "unknown", []
+            return "damaged"
+        if kind not in _USABLE:
+            return "unknown"
         place = _place(record) if kind in MEASURED else None
         if place and self.seen.get(place):
-            return "repeated", []
-        models = _KINDS[kind](self, record)
+            return "repeated"
+        kept = record if _USABLE[kind](record) else None
+        if kept and kind == "run":
+            kept = reducer.run(kept)
         if place:
-            self.seen[place] = models is not None
-        if models is None:
-            return "damaged", []
-        return "kept" if kind in MEASURED else kind, models
+            self.seen[place] = kept is not None
+        if kept is None:
+            return "damaged"
+        self.kept[kind].append(kept)
+        return kind
 
-    def _plan(self, record: Record) -> list[str] | None:
-        plan = record.get("plan")
-        if not isinstance(plan, dict) or not shape.plan(plan):
-            return None
-        if not plan.get("kind"):  # a profile's or a link's says nothing about splits
-            self.plans.append(record)
-        return [plan["model"]] if plan.get("model") else []
 
-    def _run(self, record: Record) -> list[str] | None:
-        run = self.reducer.run(record)
-        if run is None:
-            return None
-        self.runs.append(run)
-        return [run["factors"]["model"]] if run["factors"].get("model") else []
+def _attempt(record: Record) -> bool:
+    """Tell whether a profile or a link is usable."""
+    return shape.attempt(record) and shape.settings(record["factors"])
 
-    def _withdrawal(self, record: Record) -> list[str] | None:
-        """Withdraw an attempt of this file, whatever its own line says."""
-        place, status = _place(record), record.get("status")
-        if place is None or not (isinstance(status, str) and status.startswith("invalid:")):
-            return None
-        self.withdrawn[place] = clean(status)
-        return []
 
-    def _profile(self, record: Record) -> list[str] | None:
-        if not (shape.attempt(record) and shape.settings(record["factors"])):
-            return None
-        self.profiles.append(record)
-        return [str(record["factors"].get("model"))]
+def _withdraws(record: Record) -> bool:
+    """Tell whether a line withdraws an attempt of its file, whatever that one's own line says."""
+    status = record.get("status")
+    return bool(_place(record) and isinstance(status, str) and status.startswith("invalid:"))
 
-    def _link(self, record: Record) -> list[str] | None:
-        if not (shape.attempt(record) and shape.settings(record["factors"])):
-            return None
-        self.links.append(record)
-        return []
 
-    def _drift(self, record: Record) -> list[str] | None:
-        if not shape.drift(record):
-            return None
-        self.drifts.append(record)
-        return []
+_USABLE: dict[str, Callable[[Record], bool]] = {
+    PLAN: lambda record: shape.plan(record.get("plan")),
+    "run": shape.run,
+    "profile": _attempt,
+    "link": _attempt,
+    "withdrawal": _withdraws,
+    "drift": shape.drift,
+}
 
 
 def _forked(
@@ -223,24 +203,56 @@ def _forked(
         return None
     found = _Found()
     # Duplicates across files need sequential reading: the first counts.
-    parts = map_forked(_alone, paths, processes, meanwhile)
+    parts = map_forked(_Found.of, [[path] for path in paths], processes, meanwhile)
     return found if all(map(found.join, parts)) else None
 
 
-def _alone(path: Path) -> _Found:
-    found = _Found.of([path])
-    found.reducer = Reducer()  # not worth sending back
-    return found
+def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield number, bytes and completeness of each non-blank line; an overlong one as empty bytes.
+
+    Raises
+    ------
+    ReportError
+        If the file cannot be read.
+    """
+    try:
+        with path.open("rb", buffering=_AT_ONCE) as file:
+            number = 0
+            while line := file.readline(LONGEST):
+                number += 1
+                whole = line.endswith(b"\n")
+                if not whole and len(line) == LONGEST:
+                    line, whole = b"", _skip(file)
+                if not line.isspace():
+                    yield number, line, whole
+    except OSError as error:
+        raise ReportError(
+            f"E_READ: {path} cannot be read ({error.strerror}), expected a cell file "
+            "— check its permissions"
+        ) from error
 
 
-_KINDS: dict[str, Callable[[_Found, Record], list[str] | None]] = {
-    "plan": _Found._plan,
-    "run": _Found._run,
-    "profile": _Found._profile,
-    "link": _Found._link,
-    "withdrawal": _Found._withdrawal,
-    "drift": _Found._drift,
-}
+def _parse(line: bytes) -> Record | None:
+    """Return a line's object, NaN and infinity as None; None if malformed."""
+    try:
+        record = orjson.loads(line)
+    except ValueError:
+        # Python's writer spells NaN, Infinity and half surrogates, which are not JSON.
+        try:
+            record = json.loads(line, parse_constant=lambda _: None)
+            line.decode()
+            json.dumps(record, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
+            return None
+    return record if isinstance(record, dict) else None
+
+
+def _skip(file: BinaryIO) -> bool:
+    """Skip the rest of a line; return whether it ends."""
+    while rest := file.readline(LONGEST):
+        if rest.endswith(b"\n"):
+            return True
+    return False
 
 
 def _kind(line: bytes, record: Record, path: Path, number: int) -> str | None:

@@ -11,7 +11,7 @@ import orjson
 from paretopipe_runtime.contract import measures
 from paretopipe_runtime.contract.lines import Record
 from reports.data import shape
-from reports.data.text import MESSAGE, amount, clean, is_number, number
+from reports.data.shape import MESSAGE, amount, clean, is_number, number
 
 MEASURED = tuple(figure.name for figure in measures.of("run"))
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # roles of runs
@@ -34,13 +34,11 @@ class Reducer:
         self._clean: dict[str, str] = {}
 
     def run(self, record: Record) -> Record | None:
-        """Return the figures of a run; None if malformed.
+        """Return the figures of a run that ``shape.run`` accepts; None for malformed settings.
 
         ``factors`` (without the repeat), ``network``, ``weights`` and ``hosts`` are shared between
         runs: never modify them. ``columns`` names the ``values``.
         """
-        if not shape.run(record):
-            return None
         repeat = record["factors"].pop("repeat", None)
         factors = self._shared_factors(record["factors"])
         asked = self._shared_asked(record.get("network"))

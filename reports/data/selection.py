@@ -9,7 +9,7 @@ from typing import Any
 from paretopipe_runtime.contract.factors import OF_WORKER
 from paretopipe_runtime.contract.lines import Record
 from reports.data.reduce import END_POINT, SENTINEL, SPLIT
-from reports.data.text import clean
+from reports.data.shape import clean
 
 # Factors that vary within a cell; runs that differ in others are incomparable.
 _PER_RUN = {"cuts", "split", "repeat", "role", "sentinel"}

@@ -1,4 +1,4 @@
-"""Checks of a line's types, on which all later code relies.
+"""Checks of a line's types, on which all later code relies, and safe text and numbers from it.
 
 A run that lacks figures is still an attempt, shown with a reason.
 """
@@ -9,13 +9,53 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
-from reports.data.text import LARGEST, NAME, is_count, is_name, is_number
 
+NAME = 200  # characters, above any name that ParetoPipe gives
+MESSAGE = 400
+# Above any real figure; its square is finite.
+LARGEST = 1e15
 _STAGES = 16  # more than any pipeline of small devices
 _BLOCKS = 10_000  # more than any model has
 _DEEPEST = 6  # levels of lists and objects inside a setting
 
 Check = Callable[[Any], bool]
+
+
+def clean(value: Any, limit: int = NAME) -> str:
+    """Return printable text, cut with an ellipsis."""
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > limit:
+        text = f"{text[: limit - 1]}…"
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+
+
+def is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= NAME
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number of believable size."""
+    kind = type(value)
+    return (kind is float or kind is int) and -LARGEST < value < LARGEST
+
+
+def is_count(value: Any, least: int = 0) -> bool:
+    """Tell whether a value is an integer of believable size."""
+    return type(value) is int and least <= value < LARGEST
+
+
+def number(value: Any) -> float | None:
+    """Return a number as it is, anything else as None."""
+    kind = type(value)
+    ok = (kind is float or kind is int) and -LARGEST < value < LARGEST
+    return value if ok else None
+
+
+def amount(value: Any) -> float | None:
+    """Return a non-negative number as it is, anything else as None."""
+    kind = type(value)
+    ok = (kind is float or kind is int) and 0 <= value < LARGEST
+    return value if ok else None
 
 
 def plan(value: Any) -> bool:

@@ -14,7 +14,7 @@ from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.splits import dashed
 from reports.data.reduce import MEASURED
 from reports.data.selection import PHASES, exclusions
-from reports.data.text import clean
+from reports.data.shape import clean
 from reports.objectives import OBJECTIVES
 
 COLUMNS_OF_FACTORS = (

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from paretopipe_runtime.contract.factors import Variant
 from reports import paper
 from reports.data.cells import Cell, Split
-from reports.data.factors import Naming, place_name, rank
+from reports.data.factors import Naming, place_name
 from reports.objectives import OBJECTIVES, Objective
 from reports.page.draw import multiples
 from reports.page.figures import attempts
@@ -22,7 +22,7 @@ from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
 from reports.page.sheet import Sheet
 from reports.page.tables import Column, Entry, Row, Table, objective_column
-from reports.words import count, listing, number, pairing_name, pairing_rank, slug
+from reports.words import count, listing, number, pairing_name, slug
 
 
 def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
@@ -63,14 +63,8 @@ def _places(
         for cell in sheet.cells:
             place = cell.variant, cell.pairing, cell.scenario
             found.setdefault(place, {})[sheet.model] = cell
-    return [_place(cells, sheets, files, naming) for cells in sorted(found.values(), key=_rank)]
-
-
-def _rank(cells: Mapping[str, Cell]) -> tuple[Any, ...]:
-    cell = next(iter(cells.values()))
-    # Unshaped network first, as on the models' pages.
-    place = (pairing_rank(cell.pairing), cell.asked is not None, cell.scenario)
-    return (*rank(cell), *place)
+    ranked = sorted(found.values(), key=lambda cells: next(iter(cells.values())).rank)
+    return [_place(cells, sheets, files, naming) for cells in ranked]
 
 
 def _place(

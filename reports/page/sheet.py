@@ -18,7 +18,7 @@ from reports.data.cells import Cell, build
 from reports.data.factors import Naming
 from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Records
-from reports.data.tidy import csv, tidy
+from reports.data.tidy import tidy
 from reports.objectives import DELTA, OBJECTIVES, Objective
 from reports.parallel import map_forked
 from reports.prediction.predictor import Predictor
@@ -90,10 +90,6 @@ class Sheet:
     def of(cls, records: Records, delta: float = DELTA) -> Sheet:
         [sheet] = cls.each(records, delta)
         return sheet
-
-    @cached_property
-    def csv(self) -> str:
-        return csv(self.frame)
 
     @cached_property
     def valid(self) -> Mapping[tuple[str, str, str], int]:

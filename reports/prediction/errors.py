@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from reports.data.cells import Cell, Cuts, Split
-from reports.data.text import amount
+from reports.data.shape import amount
 from reports.objectives import LATENCY, THROUGHPUT
 from reports.prediction.predictor import Network, Prediction, Predictor
 

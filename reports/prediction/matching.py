@@ -11,7 +11,7 @@ from reports.data.cells import Cell
 from reports.data.factors import at_stage, phrase
 from reports.data.profiles import Link, Profile
 from reports.data.repeat import to_profile
-from reports.data.text import is_count
+from reports.data.shape import is_count
 from reports.words import listing
 
 # Further settings that a block's time depends on.

@@ -8,7 +8,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.factors import Variant
 from reports.data.cells import Cell, Cuts, Split, Spread
-from reports.data.factors import variant
+from reports.data.plans import variant
 from reports.data.profiles import Block, Link, Profile, Transfer
 from reports.prediction.predictor import Predictor
 

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from paretopipe_runtime.contract import lines as contract
 from paretopipe_runtime.contract.lines import Record
 from reports.cli import main
-from reports.data import lines as reading
+from reports.data import records as reading
 from reports.data.cells import Cell, build
 from reports.data.profiles import links, profiles
 from reports.data.records import Records, read
-from reports.data.text import LARGEST, MESSAGE, NAME
+from reports.data.shape import LARGEST, MESSAGE, NAME
 from reports.data.tidy import csv, tidy
 from reports.errors import ReportError
 from tests.reports import synthetic_sweep as synthetic

@@ -210,7 +210,7 @@ def test_what_fits_is_inside_and_the_rest_beside(two: Path) -> None:
     data = {one.name: unpacked(one.data) for one in whole}
     table = pd.read_csv(io.BytesIO(data["runs.csv.xz"]))
     pd.testing.assert_frame_equal(
-        table, pd.read_csv(io.StringIO(sheet.csv)), rtol=1e-6, check_dtype=False
+        table, pd.read_csv(io.StringIO(csv(sheet.frame))), rtol=1e-6, check_dtype=False
     )
     for path in two.glob("mobile*.jsonl"):
         assert data[f"{path.name}.xz"] == path.read_bytes()
