@@ -15,11 +15,10 @@ from paretopipe_runtime.contract.factors import DEVICE
 from reports import paper
 from reports.data.cells import Cell, Split, Stage
 from reports.data.groups import Spread
-from reports.objectives import Objective
+from reports.objectives import LATENCY, THROUGHPUT, Objective
 from reports.page.figures import ahead, link, links, mebibytes
 from reports.page.sections import provenance
 from reports.page.sheet import Section, Sheet
-from reports.paper.highlights import ONLY, SHOWN_FOR, Highlight, highlights, table_name
 from reports.statistics.judge import Judgement
 from reports.words import count, listing, number
 
@@ -34,7 +33,7 @@ def build(sheet: Sheet) -> list[Section]:
             groups.append(
                 {
                     **sheet.heading(group),
-                    **{"cells": cells, "table": table_name(group[0].pairing)},
+                    **{"cells": cells, "table": paper.table_name(group[0].pairing)},
                     "devices": " and ".join(paper.DEVICES.get(group[0].pairing, ())),
                     "rtt_ms": paper.RTT_MS.get(group[0].pairing),
                 }
@@ -45,12 +44,13 @@ def build(sheet: Sheet) -> list[Section]:
 def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
     # The paper's tables: unshaped network, socket backend.
     comparable = cell.asked is None and cell.variant["backend"] == "socket"
-    known = {h.cut: h for h in highlights(cell.model, cell.pairing)} if comparable else {}
+    points = highlighted(cell) if comparable else []
+    known = {(point.highlight.cut,): point.highlight for point in points}
     rows, loads = [], _loads(cell)
     for split in members(cell, judgement):
         rows.append(_ours(split, judgement))
-        if len(split.cuts) == 1 and split.cuts[0] in known:
-            rows.append(_theirs(known[split.cuts[0]], loads))
+        if split.cuts in known:
+            rows.append(_theirs(known[split.cuts], loads))
     return {
         "scenario": cell.scenario,
         "asked": provenance.asked(cell.asked),
@@ -58,7 +58,7 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         "rows": rows,
         "runs": _runs(cell),
         "gpus": _gpus(cell, judgement),
-        "highlighted": [_shown(found, cell) for found in highlighted(cell)] if comparable else [],
+        "highlighted": [_shown(point, cell) for point in points],
         "sentences": sentences(cell, judgement) if comparable else [],
     }
 
@@ -88,12 +88,12 @@ def _ours(split: Split, judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _theirs(row: Highlight, loads: Sequence[str]) -> dict[str, Any]:
+def _theirs(row: paper.Highlight, loads: Sequence[str]) -> dict[str, Any]:
     gpu = row.on_gpu and loads[1] != "GPU"
     first, second = (f"{value:g}" for value in row.load_percent)
     return {
         "paper": True,
-        "name": said(row),
+        "name": row.both_names,
         "whose": "paper",
         "values": [
             *(number(value) for value in row.compute_s),
@@ -105,22 +105,23 @@ def _theirs(row: Highlight, loads: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _shown(found: Highlighted, cell: Cell) -> dict[str, Any]:
-    split = found.split
+def _shown(point: Highlighted, cell: Cell) -> dict[str, Any]:
+    split, highlight = point.split, point.highlight
+    place = {"name": highlight.both_names, "shown_as": highlight.shown_as}
     if split is None:
-        return {"name": found.name, "shown_as": found.highlight.shown_as, "measured": False}
-    splits = len(cell.measured)
+        return {**place, "measured": False}
+
+    def rank(objective: Objective) -> str:
+        better = sum(other.rank(objective) < split.rank(objective) for other in cell.measured)
+        value = f"{number(split.median(objective), 4)} {objective.unit}"
+        return f"{value}, {better + 1} of {len(cell.measured)}"
+
     return {
+        **place,
         "measured": True,
-        "name": found.name,
-        "link": link(split),
-        "shown_as": found.highlight.shown_as,
-        "front": "yes" if found.by is None else "no",
-        "by": link(found.by) if found.by else _NONE,
-        "places": [
-            f"{number(split.median(one), 4)} {one.unit}, {rank} of {splits}"
-            for one, rank in zip(SHOWN_FOR.values(), found.ranks, strict=True)
-        ],
+        "front": "yes" if point.by is None else "no",
+        "by": link(point.by) if point.by else _NONE,
+        "places": [rank(LATENCY), rank(THROUGHPUT)],
     }
 
 
@@ -199,44 +200,16 @@ class Highlighted:
     ``by`` is its clearest dominator, None on the strict front.
     """
 
-    highlight: Highlight
+    highlight: paper.Highlight
     split: Split | None  # None: no valid run
     by: Split | None
-    ranks: tuple[int, ...]  # in latency and throughput, 1 is best
-
-    @property
-    def name(self) -> str:
-        """Return the paper's name, with ours if different."""
-        return said(self.highlight)
-
-
-def said(highlight: Highlight) -> str:
-    """Return 'P5', or 'P5 (here P9)' where the paper counts otherwise."""
-    here = f"P{highlight.cut}"
-    return highlight.name if here == highlight.name else f"{highlight.name} (here {here})"
 
 
 def highlighted(cell: Cell) -> list[Highlighted]:
     """Return the paper's points for this model and pairing, as found in a cell."""
-    done = cell.measured
-    found = []
-    for highlight in highlights(cell.model, cell.pairing):
-        split = next((s for s in done if s.cuts == (highlight.cut,)), None)
-        if split is None:
-            found.append(Highlighted(highlight, None, None, ()))
-            continue
-        found.append(
-            Highlighted(
-                highlight,
-                split,
-                _clearest(split, cell),
-                tuple(
-                    1 + sum(other.rank(objective) < split.rank(objective) for other in done)
-                    for objective in SHOWN_FOR.values()
-                ),
-            )
-        )
-    return found
+    done = {split.cuts: split for split in cell.measured}
+    points = [(one, done.get((one.cut,))) for one in paper.highlights(cell.model, cell.pairing)]
+    return [Highlighted(one, split, split and _clearest(split, cell)) for one, split in points]
 
 
 def sentences(cell: Cell, judgement: Judgement) -> list[Markup]:
@@ -249,37 +222,26 @@ def sentences(cell: Cell, judgement: Judgement) -> list[Markup]:
 
 
 def _differs(cell: Cell, point: Highlighted, front: Sequence[Split]) -> Markup | None:
-    split, shown_as = point.split, point.highlight.shown_as
-    opening = Markup("{} is the paper's {}").format(point.name, shown_as)
+    split, by, objective = point.split, point.by, point.highlight.objective
+    shown_as = point.highlight.shown_as
+    opening = Markup("{} is the paper's {}").format(point.highlight.both_names, shown_as)
     if split is None:
         return opening + Markup("; here it has no valid run.") if cell.measured else None
-    objective = SHOWN_FOR.get(shown_as)
     best = cell.best(objective) if objective else split
-    if point.by is not None:
-        parts = [
-            Markup("here {}, so {} is off the strict front").format(
-                beaten(point, cell.objectives), split.name
-            )
-        ]
-        if best not in (split, point.by):
+    if by is not None:
+        gains = _has(by, listing([ahead(one, by, split) for one in cell.objectives]))
+        parts = [Markup("here {}, so {} is off the strict front").format(gains, split.name)]
+        if best not in (split, by):
             parts.append(Markup("the {} is {}'s").format(shown_as, link(best)))
     elif objective and best is not split:
         gain = _has(best, ahead(objective, best, split))
         parts = [Markup("here it is on the front too, and {}").format(gain)]
-    elif shown_as == ONLY and len(front) > 1:
+    elif not objective and len(front) > 1:
         others = [other for other in front if other is not split]
         parts = [Markup("here the front has {} too").format(links(others))]
     else:
         return None
     return opening + Markup("; ") + Markup("; ").join(parts) + Markup(".")
-
-
-def beaten(point: Highlighted, objectives: Sequence[Objective]) -> Markup:
-    """Return 'P5 has 5.8 % less latency and 63 % more throughput' of a dominator."""
-    split, by = point.split, point.by
-    if split is None or by is None:
-        return Markup("")
-    return _has(by, listing([ahead(objective, by, split) for objective in objectives]))
 
 
 def _has(split: Split, what: str) -> Markup:
