@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from math import floor, log10
+from typing import Any
 
 _PAIRINGS = {"pi_to_pi": "Pi-to-Pi", "pi_to_gpu": "Pi-to-GPU"}
+_DIRECTIONS = {"egress": "egress only", "symmetric": "each way"}
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -74,3 +76,17 @@ def moment(stamp: str) -> str:
     """Return '2026-11-23T10:11:12Z' as '2026-11-23 10:11 UTC'; other text unchanged."""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z", stamp)
     return f"{found[1]} {found[2]} UTC" if found else stamp
+
+
+def asked(netem: dict[str, Any] | None) -> str:
+    """Return the asked network in words, without settings of no effect."""
+    if not netem:
+        return "network as it is"
+    said = []
+    for key, value in netem.items():
+        text = re.sub(r"(?<=\d)(?=[a-z%])", " ", str(value)).replace("mbit", "Mbit/s")
+        if key == "direction":
+            said.append(_DIRECTIONS.get(text, text))
+        elif not re.match(r"0(\D|$)", text):
+            said.append(f"{key.replace('_', ' ')} {text}")
+    return ", ".join(said)

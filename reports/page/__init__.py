@@ -1,6 +1,6 @@
 """The HTML pages of a report.
 
 ``render`` makes every page, ``index`` the one above them, ``draw`` charts, and ``sections`` one
-subject each, from a ``sheet``; ``figures``, ``verdicts`` and ``tables`` are shared. Imports data,
+subject each, from a ``sheet``; ``figures`` and ``tables`` are shared. Imports data,
 statistics and prediction.
 """

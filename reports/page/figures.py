@@ -1,4 +1,4 @@
-"""Figures as words: medians with ranges, ratios, lists of splits."""
+"""Figures and verdicts as words: medians with ranges, ratios, lists of splits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 from markupsafe import Markup
 
-from reports.data.cells import Split, Spread
+from reports.data.cells import Cell, Split, Spread
 from reports.objectives import Objective
+from reports.statistics.judge import Judgement
 from reports.words import count, decimals, listing, number, percent, power
+
+VERDICTS = ("on", "undecided", "off")
+SIGNS = {"on": "◆", "undecided": "▲", "off": "●"}
 
 
 def spread(value: Spread | None, unit: str = "") -> str:
@@ -79,6 +83,28 @@ def prose(parts: Sequence[Markup]) -> Markup:
     if len(parts) == 1:
         return parts[0]
     return Markup("{} and {}").format(Markup(", ").join(parts[:-1]), parts[-1])
+
+
+def judged(judgement: Judgement, verdict: str, cell: Cell) -> list[Split]:
+    """Return measured splits with a verdict, by the first objective."""
+    found = [split for split in cell.measured if judgement.verdict[split.cuts] == verdict]
+    return sorted(found, key=lambda split: (split.rank(cell.objectives[0]), split.cuts))
+
+
+def said(judgement: Judgement, split: Split) -> str:
+    """Return 'on 0.97': verdict, and probability if known."""
+    verdict, sure = judgement.verdict[split.cuts], judgement.membership.get(split.cuts)
+    return verdict if sure is None else f"{verdict} {sure:.2f}"
+
+
+def against(judgement: Judgement, split: Split, splits: Sequence[Split]) -> str:
+    """Name dominators of an off split, contesters of an undecided one."""
+    names = {other.cuts: other.name for other in splits}
+    if split.cuts in judgement.dominator:
+        return f"dominated by {names[judgement.dominator[split.cuts]]}"
+    if split.cuts in judgement.rival:
+        return f"rival {names[judgement.rival[split.cuts]]}"
+    return ""
 
 
 def margin(delta: float) -> str:

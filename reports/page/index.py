@@ -22,7 +22,7 @@ from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
 from reports.page.sheet import Sheet
 from reports.page.tables import Column, Entry, Row, Table, objective_column
-from reports.words import count, listing, number, pairing_name, slug
+from reports.words import asked, count, listing, number, pairing_name, slug
 
 
 def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
@@ -79,7 +79,7 @@ def _place(
     known = {objective for sheet in sheets for objective in sheet.objectives}
     objectives = [objective for objective in OBJECTIVES if objective in known]
     key = slug(f"{place_name(first)}.{first.pairing}")
-    asked = dict.fromkeys(provenance.asked(cell.asked) for cell in cells.values())
+    networks = dict.fromkeys(asked(cell.asked) for cell in cells.values())
     # A model keeps its colour and shape whichever models a chart shows.
     order = {sheet.model: place for place, sheet in enumerate(sheets)}
     return {
@@ -87,7 +87,7 @@ def _place(
         "title": f"{pairing_name(first.pairing)}, {first.scenario}",
         "over": naming.over(first),
         "unlocked": any(cell.unlocked for cell in cells.values()),
-        "asked": "; ".join(asked),
+        "asked": "; ".join(networks),
         "chart": multiples.fronts(
             f"{key}-{first.scenario}",
             [

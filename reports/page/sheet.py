@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import compress
@@ -24,9 +24,9 @@ from reports.parallel import map_forked
 from reports.prediction.predictor import Predictor
 from reports.statistics.difference import Contest
 from reports.statistics.judge import Judgement, judge
-from reports.words import pairing_name
+from reports.words import asked, pairing_name
 
-Section = dict[str, Any]  # id, title, template and its variables
+Section = dict[str, Any]  # id, title and the variables of its template
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,19 @@ class Sheet:
     def groups(self) -> list[list[Cell]]:
         """Cells that differ only in network, grouped."""
         return _groups(self.cells)
+
+    def panels(self, panel: Callable[[Cell], dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return a heading a group, with a panel and the network a cell."""
+        return [
+            {
+                **self.heading(group),
+                "cells": [
+                    {"scenario": cell.scenario, "asked": asked(cell.asked), **panel(cell)}
+                    for cell in group
+                ],
+            }
+            for group in self.groups
+        ]
 
     def heading(self, group: Sequence[Cell]) -> dict[str, Any]:
         """Return a group's title, factors and whether it is unlocked."""

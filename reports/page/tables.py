@@ -10,8 +10,7 @@ from paretopipe_runtime.contract.splits import dashed
 from reports.data.cells import Cell, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.objectives import Objective
-from reports.page.figures import point_id, spread
-from reports.page.verdicts import SIGNS, VERDICTS, against, said
+from reports.page.figures import SIGNS, VERDICTS, against, point_id, said, spread
 from reports.statistics.judge import Judgement
 from reports.words import number
 

@@ -12,8 +12,8 @@ from paretopipe_runtime.contract.factors import ALLOCATOR, BACKEND, DEVICE, ENGI
 from reports.data.factors import phrase
 from reports.data.records import read
 from reports.page.sections import provenance
+from reports.page.sections.comparisons import build as comparisons
 from reports.page.sections.comparisons import compare, contrast
-from reports.page.sections.comparisons.section import build as comparisons
 from reports.page.sections.resources import build as resources
 from reports.page.sheet import Sheet
 from reports.prediction import matching

@@ -20,7 +20,7 @@ from reports.data.tidy import tidy
 from reports.page.render import pages
 from reports.page.sections import memory
 from reports.page.sections.comparisons import breakdown, compare, contrast
-from reports.page.sections.comparisons.section import build as comparisons
+from reports.page.sections.comparisons import build as comparisons
 from reports.page.sections.methods import proof
 from reports.page.sections.verdict.notes import notes
 from reports.page.sheet import Sheet

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from reports.data.records import read
 from reports.objectives import OBJECTIVES
 from reports.page import tables
-from reports.page.draw import charts, labels
+from reports.page.draw import bars, canvas, charts, labels
 from reports.page.figures import point_id
 from reports.page.sections import fronts, methods, splits
 from reports.page.sheet import Sheet
@@ -175,7 +175,7 @@ def test_charts_are_small_and_well_formed(model: str, tmp_path: Path) -> None:
     sheet = known.sheet(tmp_path)
     [cell] = sheet.cells
     judgement = sheet.judgements[cell.id]
-    front, time = charts.pareto(cell, judgement, OBJECTIVES), charts.phases(cell, judgement)
+    front, time = charts.pareto(cell, judgement, OBJECTIVES), bars.phases(cell, judgement)
     for svg in (front, time):
         ElementTree.fromstring(svg)
     # Per split a mark with its text, its runs and whiskers: four cells must fit a page.
@@ -191,17 +191,17 @@ def test_bars_add_up_to_what_was_measured(plain: Sheet) -> None:
         + (waited.median if (waited := split["network_s"]) else 0)
         for split in done
     )
-    figure, axes = charts.empty(6, 3)
+    figure, axes = canvas.empty(6, 3)
     left = [0.0] * len(done)
-    for values, colour, _ in charts.segments(done):
-        axes.add_patch(charts.rows(left, values, facecolor=colour))
+    for values, colour, _ in bars.segments(done):
+        axes.add_patch(canvas.rows(left, values, facecolor=colour))
         left = [start + value for start, value in zip(left, values, strict=True)]
     assert max(left) == pytest.approx(whole)
     assert isinstance(figure, Figure)
 
 
 def test_needed_names_are_never_lost_others_only_where_there_is_room() -> None:
-    _, axes = charts.empty(3, 2)
+    _, axes = canvas.empty(3, 2)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     crowd = [labels.Label(0.5 + k / 1000, 0.5, f"P{k}", needed=k < 12) for k in range(40)]
     labels.place(axes, crowd)
@@ -211,7 +211,7 @@ def test_needed_names_are_never_lost_others_only_where_there_is_room() -> None:
 
 
 def test_names_keep_off_each_other_where_there_is_room() -> None:
-    figure, axes = charts.empty(6, 4)
+    figure, axes = canvas.empty(6, 4)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     labels.place(axes, [labels.Label(k / 8, k / 8, f"P{k}") for k in range(1, 8)])
     figure.draw_without_rendering()

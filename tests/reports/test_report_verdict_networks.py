@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reports.objectives import OBJECTIVES
-from reports.page.sections.verdict import changes, summary
+from reports.page.sections.verdict import answers, changes, whichever
 from reports.page.sheet import Sheet
 from tests.reports import known_cells as known
 from tests.reports import synthetic_sweep as synthetic
@@ -64,8 +64,8 @@ def test_the_safest_split_loses_least_at_worst(two: Path) -> None:
         "fastest split, under wan; P9 has at worst 50 % less throughput than the busiest split, "
         "under wan."
     }
-    [line] = summary.whichever(sheet.cells, OBJECTIVES)
-    assert [(title, best.striptags()) for title, best in line.bests] == [
+    [line] = whichever(sheet.cells, OBJECTIVES)
+    assert [(title, best.striptags()) for title, best in line["bests"]] == [
         ("Lowest latency", "P9 at worst 20 % more than the best"),
         ("Highest throughput", "P9 at worst 50 % less than the best"),
     ]
@@ -76,7 +76,7 @@ def test_one_network_alone_needs_no_bet(tmp_path: Path) -> None:
     sheet = known.sheet(tmp_path)
     assert changes.one_for_all(sheet.cells, OBJECTIVES) == []
     assert moves(sheet) == {}
-    assert summary.whichever(sheet.cells, OBJECTIVES) == []
+    assert whichever(sheet.cells, OBJECTIVES) == []
 
 
 def test_no_common_split_is_no_bet(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_without_profiles_nothing_is_predicted(two: Path) -> None:
 
 def test_the_summary_has_a_line_for_each_network(two: Path) -> None:
     sheet = known.sheet(two)
-    lines = summary.answers(sheet.cells, OBJECTIVES, sheet.contests)
-    assert [(line.scenario, line.bests[0][1].striptags()) for line in lines] == [
+    lines = answers(sheet.cells, OBJECTIVES, sheet.contests)
+    assert [(line["scenario"], line["bests"][0][1].striptags()) for line in lines] == [
         ("baseline", "P3 1.00 s"),
         ("wan", "P17 2.50 s"),
     ]
-    assert [line.balanced.striptags() for line in lines] == ["P3", "P17"]
-    assert {line.splitting for line in lines} == {"not measured"}
+    assert [line["balanced"].striptags() for line in lines] == ["P3", "P17"]
+    assert {line["splitting"] for line in lines} == {"not measured"}

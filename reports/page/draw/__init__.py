@@ -1,5 +1,5 @@
 """Charts as inline SVG.
 
-Imports data, statistics, ``figures`` and ``verdicts``; no sections, no templates. A chart of one
+Imports data, statistics and ``figures``; no sections, no templates. A chart of one
 section alone lives in that section's folder.
 """

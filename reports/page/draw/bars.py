@@ -1,4 +1,4 @@
-"""Horizontal bars of named medians, with their ranges."""
+"""Horizontal bars: named medians with their ranges, and the parts of a batch's time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,79 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from reports.data.groups import Spread
+from reports.data.cells import Cell, Split, Spread
 from reports.page.draw import canvas
+from reports.page.draw.canvas import stage_colour
+from reports.page.draw.charts import near
 from reports.page.draw.svg import FAINT, INK, inline
+from reports.page.figures import SIGNS
+from reports.statistics.judge import Judgement
+from reports.words import slug
+
+# Of each row a length, and their colour and hatch: pieces are drawn end to end.
+Piece = tuple[Sequence[float], str, str | None]
+_NETWORK = canvas.PALETTE[7]
 
 
-def draw(key: str, names: Sequence[str], values: Sequence[Spread], label: str) -> Markup:
+def medians(key: str, names: Sequence[str], values: Sequence[Spread], label: str) -> Markup:
     """Return an ``<svg>`` element; `key` makes its ids unique in the page, `label` has the unit."""
+    middles = [value.median for value in values]
+    return draw(key, names, [(middles, stage_colour(1), None)], label, 0.25, values)
+
+
+def phases(cell: Cell, judgement: Judgement) -> Markup:
+    """Draw the median time of each stage and hop, a bar a split or end point."""
+    signs = {
+        cuts: SIGNS[verdict] for cuts, verdict in judgement.verdict.items() if verdict != "off"
+    }
+    names = [f"{signs.get(split.cuts, '')} {split.name}".strip() for split in cell.measured]
+    ends = near(cell)
+    names += [f"□ {end.name}" for end in ends]
+    return parts(f"phases-{slug(cell.id)}", names, (*cell.measured, *ends))
+
+
+def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
+    return draw(key, names, segments(splits), "time of a batch (s)", pitch=0.27)
+
+
+def segments(splits: Sequence[Split]) -> list[Piece]:
+    """Return the bars' segments in the order that a batch passes them."""
+    depth = max(len(split.stages) for split in splits)
+    pieces: list[Piece] = [
+        ([_stage_time(split, index) for split in splits], stage_colour(index + 1), None)
+        for index in range(depth)
+    ]
+    network = [split["network_s"].median if split["network_s"] else 0.0 for split in splits]
+    pieces.insert(1, (network, _NETWORK, "////"))
+    return pieces
+
+
+def _stage_time(split: Split, index: int) -> float:
+    value = split.stages[index]["compute_s"] if index < len(split.stages) else None
+    return value.median if value else 0.0
+
+
+def draw(
+    key: str,
+    names: Sequence[str],
+    pieces: Sequence[Piece],
+    label: str,
+    pitch: float,
+    ranges: Sequence[Spread] = (),
+) -> Markup:
+    """Return an ``<svg>`` element of rows that are `pitch` inches high."""
     with mpl.rc_context(canvas.STYLE):
-        figure, axes = canvas.empty(6.0, 0.9 + 0.25 * len(names))
-        middles = [value.median for value in values]
-        axes.add_artist(  # an artist, not a patch: saves computing data limits
-            canvas.rows([0.0] * len(names), middles, facecolor=canvas.STAGES[0], linewidth=0)
-        )
-        across = [end for value in values for end in (value.low, value.high, nan)]
-        down = [place for row in range(len(values)) for place in (row, row, nan)]
-        axes.plot(across, down, color=INK, linewidth=1.2)
-        axes.set_xlim(0, 1.05 * max(value.high for value in values))
+        figure, axes = canvas.empty(6.0, 0.9 + pitch * len(names))
+        left = [0.0] * len(names)
+        for values, colour, hatch in pieces:
+            # An artist, not a patch: saves computing data limits.
+            axes.add_artist(canvas.rows(left, values, facecolor=colour, hatch=hatch, linewidth=0))
+            left = [start + value for start, value in zip(left, values, strict=True)]
+        if ranges:
+            across = [end for value in ranges for end in (value.low, value.high, nan)]
+            down = [place for row in range(len(ranges)) for place in (row, row, nan)]
+            axes.plot(across, down, color=INK, linewidth=1.2)
+        axes.set_xlim(0, 1.05 * max([*left, *(value.high for value in ranges)]))
         axes.set(xlabel=label)
         axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(5))

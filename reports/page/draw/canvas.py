@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from reports.page.draw.svg import FAINT, INK
 
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
-STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])
+_STAGES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4])
 
 # Any: a mixed mapping cannot satisfy matplotlib's type per key.
 STYLE: dict[Any, Any] = {
@@ -36,6 +36,11 @@ STYLE: dict[Any, Any] = {
     "axes.edgecolor": FAINT,
     "hatch.color": INK,
 }
+
+
+def stage_colour(number: int) -> str:
+    """Return the colour of stage 1, 2, … in every chart."""
+    return _STAGES[(number - 1) % len(_STAGES)]
 
 
 def empty(width: float, height: float) -> tuple[Figure, Axes]:
@@ -101,16 +106,17 @@ def rows(left: Sequence[float], width: Sequence[float], **style: Any) -> PathPat
     return PathPatch(Path(corners, codes), **style)
 
 
-def spread_out(axes: Axes, values: Sequence[float]) -> str:
+def spread_out(axes: Axes, values: Sequence[float], way: str = "x") -> str:
     """Use a logarithmic axis for widely spread values; return what its label must add.
 
-    Throughput stays linear: its front is at the wide end.
+    A cell's throughput stays linear: its front is at the wide end.
     """
+    axis = axes.xaxis if way == "x" else axes.yaxis
     if max(values) <= 5 * min(values):
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axis.set_major_locator(MaxNLocator(5))
         return ""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(**{f"{way}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
     return ", log scale"

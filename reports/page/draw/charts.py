@@ -1,4 +1,4 @@
-"""Charts of a cell: its Pareto panel and its phases."""
+"""The Pareto panel of a cell."""
 
 from __future__ import annotations
 
@@ -13,25 +13,16 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
-from reports.page.draw.canvas import PALETTE, STAGES, STYLE, fit, name_rows, spread_out
-from reports.page.draw.canvas import empty as empty
-from reports.page.draw.canvas import rows as rows
+from reports.page.draw.canvas import PALETTE, STYLE, empty, fit, spread_out
 from reports.page.draw.labels import Label, place
 from reports.page.draw.svg import FAINT, INK, Point, inline
-from reports.page.figures import figures, point_id
-from reports.page.verdicts import SIGNS, against
+from reports.page.figures import against, figures, point_id
 from reports.statistics.judge import Judgement
 from reports.words import slug
 
-NETWORK = PALETTE[7]
 MEMBERS = {"off": PALETTE[0], "undecided": PALETTE[4], "on": PALETTE[3]}  # the last on top
 # More dots of one split would hide each other and make the page too large to mail.
 DOTS = 20
-
-
-def stage_colour(number: int) -> str:
-    """Return the colour of stage 1, 2, … in every chart."""
-    return STAGES[(number - 1) % len(STAGES)]
 
 
 def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) -> Markup:
@@ -122,51 +113,6 @@ def _within(value: float, values: Sequence[float]) -> bool:
     low, high = min(values), max(values)
     reach = max(high - low, 0.1 * high)
     return low - reach <= value <= high + reach
-
-
-def phases(cell: Cell, judgement: Judgement) -> Markup:
-    """Draw the median time of each stage and hop, a bar a split or end point."""
-    signs = {
-        cuts: SIGNS[verdict] for cuts, verdict in judgement.verdict.items() if verdict != "off"
-    }
-    names = [f"{signs.get(split.cuts, '')} {split.name}".strip() for split in cell.measured]
-    ends = near(cell)
-    names += [f"□ {end.name}" for end in ends]
-    return parts(f"phases-{slug(cell.id)}", names, (*cell.measured, *ends))
-
-
-def parts(key: str, names: Sequence[str], splits: Sequence[Split]) -> Markup:
-    with mpl.rc_context(STYLE):
-        figure, axes = empty(6.0, 0.9 + 0.27 * len(splits))
-        left = [0.0] * len(splits)
-        for values, colour, hatch in segments(splits):
-            axes.add_artist(rows(left, values, facecolor=colour, hatch=hatch, linewidth=0))
-            left = [start + value for start, value in zip(left, values, strict=True)]
-        axes.set_xlim(0, 1.05 * max(left))
-        axes.set(xlabel="time of a batch (s)")
-        axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        name_rows(axes, names)
-        fit(figure, axes, names)
-        return inline(figure, key, {})
-
-
-def segments(splits: Sequence[Split]) -> list[tuple[list[float], str, str | None]]:
-    """Return the bars' segments in the order that a batch passes them."""
-    depth = max(len(split.stages) for split in splits)
-    pieces: list[tuple[list[float], str, str | None]] = []
-    for index in range(depth):
-        pieces.append(
-            ([_stage_time(split, index) for split in splits], stage_colour(index + 1), None)
-        )
-    network = [split["network_s"].median if split["network_s"] else 0.0 for split in splits]
-    pieces.insert(1, (network, NETWORK, "////"))
-    return pieces
-
-
-def _stage_time(split: Split, index: int) -> float:
-    value = split.stages[index]["compute_s"] if index < len(split.stages) else None
-    return value.median if value else 0.0
 
 
 def _dots(axes: Axes, splits: Sequence[Split], colour: str, pair: Sequence[Objective]) -> None:

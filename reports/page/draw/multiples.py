@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from reports.data.cells import Split
 from reports.objectives import OBJECTIVES
@@ -65,11 +63,8 @@ def fronts(key: str, shown: Sequence[tuple[int, str, Sequence[Split], str]]) -> 
         axes.margins(0.08, 0.08)
         ends = [split for _, _, front, _ in shown for split in front]
         for way, objective in (("x", across), ("y", up)):
-            wide = _wide([split.median(objective) for split in ends])
-            label = f"{objective.axis} ({objective.unit}{', log scale' if wide else ''})"
-            axes.set(**{f"{way}scale": "log" if wide else "linear"})
-            _numbered(axes.xaxis if way == "x" else axes.yaxis, wide)
-            axes.set(**{f"{way}label": label})
+            scale = canvas.spread_out(axes, [split.median(objective) for split in ends], way)
+            axes.set(**{f"{way}label": f"{objective.axis} ({objective.unit}{scale})"})
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
         canvas.fit(figure, axes)
         return inline(figure, f"fronts-{slug(key)}", points)
@@ -77,17 +72,3 @@ def fronts(key: str, shown: Sequence[tuple[int, str, Sequence[Split], str]]) -> 
 
 def _colour(place: int) -> int:
     return _COLOURS[place % len(_COLOURS)]
-
-
-def _wide(values: Sequence[float]) -> bool:
-    """Tell whether only a logarithmic axis shows each model's front."""
-    return max(values) > 5 * min(values)
-
-
-def _numbered(axis: Axis, wide: bool) -> None:
-    if not wide:
-        axis.set_major_locator(MaxNLocator(5))
-        return
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())

@@ -1,14 +1,14 @@
 """The page's sections, in reading order.
 
-Each is a module, with its template beside it, whose ``build(sheet)`` returns any number of
-sections. Add a new one to ``_ORDER``; one with several parts is a folder whose ``section`` has
-``build``.
+Each is a module, or a package where it has several parts, with a template of its name beside it.
+Its ``build(sheet)`` returns any number of sections. Add a new one to ``_ORDER``.
 """
 
 from __future__ import annotations
 
 from reports.page.sections import (
     blocks,
+    comparisons,
     downloads,
     excluded,
     fronts,
@@ -19,10 +19,9 @@ from reports.page.sections import (
     resources,
     splits,
     time,
+    verdict,
     whatif,
 )
-from reports.page.sections.comparisons import section as comparisons
-from reports.page.sections.verdict import section as verdict
 from reports.page.sheet import Section, Sheet
 
 _ORDER = (
@@ -44,4 +43,8 @@ _ORDER = (
 
 
 def build(sheet: Sheet) -> list[Section]:
-    return [section for module in _ORDER for section in module.build(sheet)]
+    return [
+        {**section, "template": module.__name__.removeprefix(f"{__name__}.")}
+        for module in _ORDER
+        for section in module.build(sheet)
+    ]

@@ -32,7 +32,8 @@ def build(sheet: Sheet) -> list[Section]:
             groups.setdefault((*key, profile.classes), []).append(profile)
     return [
         {
-            **{"id": "blocks", "title": "Blocks", "template": "blocks"},
+            "id": "blocks",
+            "title": "Blocks",
             "commands": [*dict.fromkeys(map(to_profile, sheet.cells))],
             "name": paper.model_name(sheet.model),
             "groups": [_group(profiles, len(groups) > 1) for profiles in groups.values()],
@@ -102,7 +103,7 @@ def sentences(profile: Profile) -> list[Markup]:
 
 
 def chart(profile: Profile) -> Markup:
-    return bars.draw(
+    return bars.medians(
         f"blocks-{_name(profile)}",
         [block.name for block in profile.blocks],
         [block.compute_s.scaled(_MS) for block in profile.blocks],

@@ -42,7 +42,8 @@ def build(sheet: Sheet) -> list[Section]:
     ]
     return [
         {
-            **{"id": "downloads", "title": "Downloads", "template": "downloads"},
+            "id": "downloads",
+            "title": "Downloads",
             "downloads": downloads,
         }
     ]

@@ -24,7 +24,8 @@ def build(sheet: Sheet) -> list[Section]:
     good = set(zip(*(used[key].tolist() for key in used), strict=True))
     return [
         {
-            **{"id": "excluded", "title": "Left out", "template": "excluded"},
+            "id": "excluded",
+            "title": "Left out",
             "total": len(left),
             "together": _together(left[kinds.isin(_TOGETHER)]),
             "reasons": _reasons(alone),

@@ -6,44 +6,41 @@ from itertools import combinations
 from typing import Any
 
 from reports.data.cells import Cell
-from reports.page import verdicts
 from reports.page.draw import charts
-from reports.page.figures import link, links, margin, say
-from reports.page.sections import provenance
+from reports.page.figures import SIGNS, judged, link, links, margin, say
 from reports.page.sheet import Section, Sheet
 from reports.statistics.judge import Judgement
 from reports.words import count, listing, percent
 
 
 def build(sheet: Sheet) -> list[Section]:
-    groups = [
-        {
-            **sheet.heading(group),
-            "cells": [_panel(cell, sheet.judgements[cell.id]) for cell in group],
-        }
-        for group in sheet.groups
-    ]
-    section = {"id": "fronts", "title": "Pareto fronts", "template": "fronts", "groups": groups}
+    groups = sheet.panels(lambda cell: _panel(cell, sheet.judgements[cell.id]))
     ways = [
         f"further {'left' if one.lower else 'right'} {one.toward}" for one in sheet.objectives[:1]
     ] + [f"further {'down' if one.lower else 'up'} {one.toward}" for one in sheet.objectives[1:2]]
-    return [{**section, "delta": margin(sheet.delta), "ways": ", ".join(ways)}]
+    return [
+        {
+            "id": "fronts",
+            "title": "Pareto fronts",
+            "groups": groups,
+            "delta": margin(sheet.delta),
+            "ways": ", ".join(ways),
+        }
+    ]
 
 
 def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
-    place = {"scenario": cell.scenario, "asked": provenance.asked(cell.asked)}
     if not cell.measured:
-        return {**place, "charts": []}
+        return {"charts": []}
     drawn, pairs = charts.near(cell), combinations(cell.objectives, 2)
     return {
-        **place,
         "charts": [charts.pareto(cell, judgement, pair) for pair in pairs],
         "members": [
-            (verdicts.SIGNS[verdict], verdict, links(splits, limit=12))
+            (SIGNS[verdict], verdict, links(splits, limit=12))
             for verdict in ("on", "undecided")
-            if (splits := verdicts.of(judgement, verdict, cell))
+            if (splits := judged(judgement, verdict, cell))
         ],
-        "off": count(len(verdicts.of(judgement, "off", cell)), "split"),
+        "off": count(len(judged(judgement, "off", cell)), "split"),
         "strict": links(judgement.front(cell), limit=12),
         "worth": _worth(cell, judgement),
         "afar": [

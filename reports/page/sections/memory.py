@@ -33,7 +33,7 @@ def build(sheet: Sheet) -> list[Section]:
     ]
     if not found:
         return []
-    return [{"id": "memory", "title": "Memory", "template": "memory", "memory": found}]
+    return [{"id": "memory", "title": "Memory", "memory": found}]
 
 
 @dataclass(frozen=True)

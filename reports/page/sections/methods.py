@@ -24,7 +24,8 @@ def build(sheet: Sheet) -> list[Section]:
     repeats = sorted({split.runs for cell in cells for split in cell.measured})
     return [
         {
-            **{"id": "methods", "title": "Methods", "template": "methods"},
+            "id": "methods",
+            "title": "Methods",
             "proof": proof(sheet.frame),
             "repeats": listing([f"{runs} ({coverage_percent(runs):g} %)" for runs in repeats])
             if repeats

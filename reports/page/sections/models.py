@@ -48,7 +48,8 @@ def build(sheet: Sheet) -> list[Section]:
         )
     return [
         {
-            **{"id": "model", "title": "Model", "template": "models"},
+            "id": "model",
+            "title": "Model",
             **{"name": paper.model_name(sheet.model), "rows": rows, "known": said is not None},
         }
     ]

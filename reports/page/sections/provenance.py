@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from reports.data.records import host_facts
 from reports.data.trained import every
 from reports.page.figures import spread as spread_text
 from reports.page.sheet import Section, Sheet
-from reports.words import listing, moment, number, pairing_name
+from reports.words import asked, listing, moment, number, pairing_name
 
 _HOST = {
     "deployment": "Deployment",
@@ -83,7 +82,8 @@ def build(sheet: Sheet) -> list[Section]:
     names, facts = hosts(sheet.records.runs)
     return [
         {
-            **{"id": "provenance", "title": "Provenance", "template": "provenance"},
+            "id": "provenance",
+            "title": "Provenance",
             "code": code(sheet.records.plans),
             "settings": {
                 **settings(sheet.cells, sheet.used),
@@ -199,23 +199,6 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
         place = (pairing, naming.over(cell), cell.scenario, asked(cell.asked))
         found.append(Condition(*place, **measured))
     return found
-
-
-_DIRECTIONS = {"egress": "egress only", "symmetric": "each way"}
-
-
-def asked(netem: dict[str, Any] | None) -> str:
-    """Return the asked network in words, without settings of no effect."""
-    if not netem:
-        return "network as it is"
-    said = []
-    for key, value in netem.items():
-        text = re.sub(r"(?<=\d)(?=[a-z%])", " ", str(value)).replace("mbit", "Mbit/s")
-        if key == "direction":
-            said.append(_DIRECTIONS.get(text, text))
-        elif not re.match(r"0(\D|$)", text):
-            said.append(f"{key.replace('_', ' ')} {text}")
-    return ", ".join(said)
 
 
 def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:

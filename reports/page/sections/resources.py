@@ -17,10 +17,9 @@ from reports.data.cells import Cell, Split, Stage
 from reports.data.groups import Spread
 from reports.objectives import LATENCY, THROUGHPUT, Objective
 from reports.page.figures import ahead, link, links, mebibytes
-from reports.page.sections import provenance
 from reports.page.sheet import Section, Sheet
 from reports.statistics.judge import Judgement
-from reports.words import count, listing, number
+from reports.words import asked, count, listing, number
 
 _NONE = "–"
 
@@ -38,7 +37,7 @@ def build(sheet: Sheet) -> list[Section]:
                     "rtt_ms": paper.RTT_MS.get(group[0].pairing),
                 }
             )
-    return [{"id": "resources", "title": "Resources", "template": "resources", "groups": groups}]
+    return [{"id": "resources", "title": "Resources", "groups": groups}]
 
 
 def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
             rows.append(_theirs(known[split.cuts], loads))
     return {
         "scenario": cell.scenario,
-        "asked": provenance.asked(cell.asked),
+        "asked": asked(cell.asked),
         "hosts": [*zip(cell.hosts, loads, strict=False)],
         "rows": rows,
         "runs": _runs(cell),

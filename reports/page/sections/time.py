@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from reports.data.cells import Cell
-from reports.page.draw import canvas, charts
-from reports.page.sections import provenance
+from reports.page.draw import bars, canvas
 from reports.page.sheet import Section, Sheet
 
 
 def build(sheet: Sheet) -> list[Section]:
-    groups = [
-        {
-            **sheet.heading(group),
-            "cells": [
-                {
-                    "scenario": cell.scenario,
-                    "asked": provenance.asked(cell.asked),
-                    "phases": charts.phases(cell, sheet.judgements[cell.id])
-                    if cell.measured
-                    else "",
-                }
-                for cell in group
-            ],
-        }
-        for group in sheet.groups
-    ]
-    return [
-        {
-            **{"id": "time", "title": "Where the time goes", "template": "time"},
-            "groups": groups,
-            "stages": _legend(sheet.cells),
-        }
-    ]
+    def panel(cell: Cell) -> dict[str, Any]:
+        return {"phases": cell.measured and bars.phases(cell, sheet.judgements[cell.id])}
 
-
-def _legend(cells: Sequence[Cell]) -> list[tuple[str, int]]:
-    depth = max((len(split.stages) for cell in cells for split in cell.measured), default=0)
-    return [
-        (f"stage {number}", canvas.PALETTE.index(charts.stage_colour(number)))
+    splits = (split for cell in sheet.cells for split in cell.measured)
+    depth = max((len(split.stages) for split in splits), default=0)
+    stages = [
+        (f"stage {number}", canvas.PALETTE.index(canvas.stage_colour(number)))
         for number in range(1, depth + 1)
     ]
+    groups = sheet.panels(panel)
+    return [{"id": "time", "title": "Where the time goes", "groups": groups, "stages": stages}]

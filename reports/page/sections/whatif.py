@@ -39,7 +39,8 @@ def build(sheet: Sheet) -> list[Section]:
     presets = _presets(known)
     return [
         {
-            **{"id": "whatif", "title": "What if the network changes", "template": "whatif"},
+            "id": "whatif",
+            "title": "What if the network changes",
             "groups": groups,
             "missing": list(dict.fromkeys(made for _, made in found if isinstance(made, str))),
             "presets": presets,

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from reports import paper
 from reports.data.cells import Cell, Split, Spread
 from reports.objectives import THROUGHPUT, Objective
-from reports.page.draw import charts
+from reports.page.draw import bars
 from reports.page.figures import link, spread
 from reports.page.sections.comparisons.compare import Comparison
 from reports.words import count, percent, slug
@@ -60,7 +60,7 @@ def of(comparison: Comparison) -> Breakdown:
         kinds,
         tuple(_lines(comparison.cell, splits, objectives)),
         tuple(_against(kinds[0], other, objectives) for other in kinds[1:]),
-        charts.parts(f"breakdown-{slug(comparison.cell.id)}", names, splits),
+        bars.parts(f"breakdown-{slug(comparison.cell.id)}", names, splits),
         _SAID if _shown(comparison.cell) else "",
     )
 

@@ -1,4 +1,4 @@
-"""Ratios of compared cells with interval and verdict, as table and sentences."""
+"""Ratios of compared cells with interval and verdict, as sentences, chart and table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import matplotlib as mpl
 import pandas as pd
 from markupsafe import Markup
 
 from paretopipe_runtime.contract.splits import undashed
 from reports.data.cells import Cell, Cuts, Spread
+from reports.page.draw.canvas import STYLE, empty, fit, name_rows, spread_out, stage_colour
+from reports.page.draw.svg import FAINT, inline
 from reports.page.figures import spread
 from reports.page.sections.comparisons.compare import Comparison, Measure, Rival
 from reports.page.tables import Column, Entry, Row, Table
@@ -116,6 +119,40 @@ def _where(places: Sequence[str]) -> str:
 
 def _named(verdict: str, delta: float) -> str:
     return f"equal within {percent(delta)}" if verdict == "equal" else verdict
+
+
+def marker(number: int) -> str:
+    """Return the marker of kind 0, 1, …, as its colour is that of a stage."""
+    return "os^v"[number % 4]
+
+
+def chart(comparison: Comparison, measure: Measure) -> str:
+    """Draw a row a split, a mark a kind, whiskers for its range."""
+    rows, columns = comparison.splits, comparison.columns
+    with mpl.rc_context(STYLE):
+        figure, axes = empty(6.0, 1.1 + 0.32 * len(rows))
+        middles = []
+        for number, (_, splits) in enumerate(columns):
+            colour = stage_colour(number + 1)
+            known = [
+                (row, s) for row, split in enumerate(splits) if (s := split and measure.of(split))
+            ]
+            # Side by side: equal values would hide each other.
+            heights = [row + 0.44 * (number + 0.5) / len(columns) - 0.22 for row, _ in known]
+            for height, (_, value) in zip(heights, known, strict=True):
+                axes.plot((value.low, value.high), (height, height), color=colour, linewidth=1.2)
+            middle = [value.median for _, value in known]
+            axes.plot(middle, heights, marker(number), color=colour, markersize=6, linestyle="none")
+            middles += middle
+        scale = spread_out(axes, middles)
+        axes.set(xlabel=f"{measure.label} ({measure.unit}{scale})")
+        axes.grid(axis="x", color=FAINT, linewidth=0.6, alpha=0.5)
+        names = [split.name for split in rows]
+        name_rows(axes, names)
+        fit(figure, axes, names)
+        return inline(
+            figure, f"{comparison.factor.key}-{slug(comparison.cell.id)}-{measure.column}", {}
+        )
 
 
 def table(contrast: Contrast) -> Table:
