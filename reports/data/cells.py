@@ -184,7 +184,7 @@ def _cell(
         scenario=scenario_name(scenario),
         asked=factors.get("netem", netem),
         settings=factors,
-        unlocked=groups.unlocked(cell_id),
+        unlocked=cell_id in groups.unlocked,
         plan=plan,
         splits=tuple(sorted(splits, key=lambda split: split.cuts)),
         planned=planned,
@@ -215,9 +215,9 @@ def _split(groups: Groups, key: Key) -> Split:
             for k in stages[:-1]
         ),
         phases=groups.phases(key),
-        attempts=groups.attempts(key),
-        invalid=groups.invalid(key),
-        values=groups.values(key),
+        attempts=int(groups.tried.get(key, 0)),
+        invalid=int(groups.bad.get(key, 0)),
+        values=groups.values.get(key, {}),
     )
 
 

@@ -45,7 +45,12 @@ class Drift:
 
 
 class Groups:
-    """All attempts but sentinels, by cell, role and cut points."""
+    """All attempts but sentinels, by cell, role and cut points.
+
+    ``tried``: attempts, ``bad``: those of them that failed or are invalid. ``values``: objectives
+    and ``repeat`` of every counted run, sorted by the latter. ``unlocked``: cells with a counted
+    run that lacked authentication.
+    """
 
     def __init__(self, frame: pd.DataFrame) -> None:
         rows = frame[frame["role"] != SENTINEL]
@@ -54,9 +59,9 @@ class Groups:
         self._first = _table(texts)
         # Not runs that never started, nor those under other settings.
         tried = ~rows["excluded"].str.startswith(("skipped", "settings"))
-        self._tried = tried.groupby([rows[key] for key in _KEYS]).sum().to_dict()
+        self.tried = tried.groupby([rows[key] for key in _KEYS]).sum().to_dict()
         bad = rows["excluded"].str.startswith(("invalid", "failed", "incomplete"))
-        self._bad = bad.groupby([rows[key] for key in _KEYS]).sum().to_dict()
+        self.bad = bad.groupby([rows[key] for key in _KEYS]).sum().to_dict()
         self._phases = _table(counted.groupby(_KEYS, sort=False)[[*PHASES]].first())
         numbers = counted[_numbers(counted)].apply(pd.to_numeric, errors="coerce")
         grouped = numbers.groupby([counted[key] for key in _KEYS], sort=False)
@@ -64,7 +69,7 @@ class Groups:
         self._spreads = [_table(part) for part in sums]
         own = ["repeat", *_FIGURES]
         ordered = counted[[*_KEYS, *own]].sort_values("repeat", kind="stable")
-        self._values = {
+        self.values = {
             key: {name: tuple(part[name].tolist()) for name in own}
             for key, part in ordered.groupby(_KEYS, sort=False)
         }
@@ -72,7 +77,7 @@ class Groups:
         for key in self._first:
             cells[key[0]].append(key)
         self._cells = cells
-        self._unlocked = set(counted[counted["security"] == "rpc-insecure"]["cell_id"])
+        self.unlocked = set(counted[counted["security"] == "rpc-insecure"]["cell_id"])
 
     def of(self, cell_id: str, role: str) -> list[Key]:
         """Return a cell's keys of one role, in order of appearance."""
@@ -92,20 +97,6 @@ class Groups:
         if not n or median is None or low is None or high is None:
             return None
         return Spread(float(median), float(low), float(high), int(n))
-
-    def values(self, key: Key) -> dict[str, tuple[float, ...]]:
-        """Return objectives and ``repeat`` of every counted run, sorted by the latter."""
-        return self._values.get(key, {})
-
-    def attempts(self, key: Key) -> int:
-        return int(self._tried.get(key, 0))
-
-    def invalid(self, key: Key) -> int:
-        return int(self._bad.get(key, 0))
-
-    def unlocked(self, cell_id: str) -> bool:
-        """Tell whether a counted run lacked authentication."""
-        return cell_id in self._unlocked
 
 
 def spread(rows: pd.DataFrame, column: str) -> Spread | None:

@@ -21,7 +21,16 @@ from reports.page.sections import models, provenance
 from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import compromise
 from reports.page.sheet import Sheet
-from reports.page.tables import Column, Entry, Row, Table, objective_column
+from reports.page.tables import (
+    NOTHING,
+    Column,
+    Entry,
+    Row,
+    Table,
+    by_place,
+    objective_column,
+    plain,
+)
 from reports.words import asked, count, listing, number, pairing_name, slug
 
 
@@ -128,9 +137,8 @@ def _row(sheet: Sheet, cell: Cell, objectives: Sequence[Objective], file: str) -
     return Row(
         id=f"model-{slug(cell.id)}",
         name=Markup('<a href="{}">{}</a>').format(file, paper.model_name(cell.model)),
-        on_front=False,
         entries=(
-            Entry(f"{parameters:,}", str(parameters)) if parameters else Entry("–", ""),
+            plain(f"{parameters:,}") if parameters else NOTHING,
             *chain.from_iterable(_best(cell, one, file) for one in objectives),
             _split(compromise(cell), file),
             _text(splitting.short(cell, sheet.contests[cell.id])),
@@ -140,7 +148,7 @@ def _row(sheet: Sheet, cell: Cell, objectives: Sequence[Objective], file: str) -
 
 def _best(cell: Cell, objective: Objective, file: str) -> tuple[Entry, Entry]:
     if objective not in cell.objectives:
-        return Entry("–", ""), Entry("–", "")
+        return NOTHING, NOTHING
     best = cell.best(objective)
     value = best.median(objective)
     return _split(best, file), Entry(number(value), f"{value:.6g}")
@@ -148,7 +156,7 @@ def _best(cell: Cell, objective: Objective, file: str) -> tuple[Entry, Entry]:
 
 def _split(split: Split, file: str) -> Entry:
     text = Markup('<a href="{}#{}">{}</a>').format(file, split.row_id, split.name)
-    return Entry(text, ".".join(f"{cut:04d}" for cut in split.cuts))
+    return Entry(text, by_place(split.cuts))
 
 
 def _text(text: str) -> Entry:

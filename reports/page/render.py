@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
+from operator import call
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -41,14 +42,14 @@ def pages(
         names[sheet.model]: partial(_page, sheet, len(sheets) > 1)
         for sheet in sorted(sheets, key=_length, reverse=True)
     }
-    jobs[INDEX] = partial(_index, sheets, names)
+    jobs[INDEX] = partial(index.page, environment(), sheets, names)
     models = {names[sheet.model]: paper.model_name(sheet.model) for sheet in sheets}
     found: dict[str, str] = {}
 
     def table() -> None:  # here: sending it from another process takes thrice its size
         found[TABLE] = csv(frame)
 
-    made = map_forked(_done, [*jobs.values()], processes, meanwhile=table)
+    made = map_forked(call, [*jobs.values()], processes, meanwhile=table)
     for name, text in zip(jobs, made, strict=True):
         found[name] = text
         if name in models:
@@ -87,14 +88,6 @@ def environment() -> Environment:
     )
     found.filters.update(mebibytes=mebibytes, number=number)
     return found
-
-
-def _done(job: Callable[[], str]) -> str:
-    return job()
-
-
-def _index(sheets: Sequence[Sheet], names: Mapping[str, str]) -> str:
-    return index.page(environment(), sheets, names)
 
 
 def _page(sheet: Sheet, several: bool) -> str:

@@ -14,7 +14,7 @@ from reports.data.repeat import to_profile
 from reports.page.draw import bars
 from reports.page.figures import mebibytes, spread
 from reports.page.sheet import Section, Sheet
-from reports.page.tables import Column, Entry, Row, Table
+from reports.page.tables import NOTHING, Column, Entry, Row, Table, plain
 from reports.words import count, listing, number, percent, slug
 
 _MS = 1000
@@ -132,7 +132,6 @@ def table(profiles: Sequence[Profile]) -> Table:
         Row(
             id=f"block-{_name(profiles[0])}-{block.index + 1}",
             name=f"{block.index + 1}. {block.name}",
-            on_front=False,
             entries=(*_facts(block), *(e for p in profiles for e in _times(p, block.index))),
         )
         for block in longest
@@ -143,31 +142,26 @@ def table(profiles: Sequence[Profile]) -> Table:
 def _facts(block: Block) -> tuple[Entry, ...]:
     shape = "×".join(map(str, block.output_shape))
     return (
-        Entry(f"{block.parameters:,}", str(block.parameters)),
-        _plain(number(block.flops / 1e9)),
-        _plain(number(block.output_bytes / 1e6)),
+        plain(f"{block.parameters:,}"),
+        plain(number(block.flops / 1e9)),
+        plain(number(block.output_bytes / 1e6)),
         Entry(shape, str(block.output_bytes)),
     )
 
 
 def _times(profile: Profile, index: int) -> tuple[Entry, ...]:
     if index >= len(profile.blocks):
-        return (Entry("–", ""),) * 4
+        return (NOTHING,) * 4
     block = profile.blocks[index]
     total = sum(other.compute_s.median for other in profile.blocks)
     warm, cold, peak = block.compute_s, block.first_s, block.peak_rss_bytes
     share = 100 * warm.median / total if total else 0.0
     return (
         Entry(spread(warm.scaled(_MS)), f"{warm.median * _MS:.6g}"),
-        _plain(f"{share:.1f}"),
-        _plain(number(cold.median * _MS)),
-        _plain(mebibytes(peak.median)) if peak else Entry("–", ""),
+        plain(f"{share:.1f}"),
+        plain(number(cold.median * _MS)),
+        plain(mebibytes(peak.median)) if peak else NOTHING,
     )
-
-
-def _plain(text: str) -> Entry:
-    """Return a cell sorted by its printed number, thousands' commas and all."""
-    return Entry(text, text.replace(",", ""))
 
 
 def _name(profile: Profile) -> str:

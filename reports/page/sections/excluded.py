@@ -73,7 +73,7 @@ def _table(rows: pd.DataFrame, good: set[tuple[Any, Any]]) -> Table:
     return Table(
         tuple(columns),
         tuple(
-            Row(f"out-{number}", str(row["cell_id"]), False, tuple(_entries(row, good)))
+            Row(f"out-{number}", str(row["cell_id"]), tuple(_entries(row, good)))
             for number, row in enumerate(rows.to_dict("records"), start=1)
         ),
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paretopipe_runtime.contract.factors import ALLOCATOR
 from reports import paper
-from reports.data.cells import Cell, Split, Stage
+from reports.data.cells import Cell, Split
 from reports.data.factors import unrecorded
 from reports.page.figures import mebibytes
 from reports.page.sheet import Section, Sheet
-from reports.page.tables import Column, Entry, Row, Table
+from reports.page.tables import NOTHING, Column, Entry, Row, Table, plain
 from reports.words import number, pairing_name, slug
 
 
@@ -25,11 +24,11 @@ def build(sheet: Sheet) -> list[Section]:
             "over": sheet.naming.without(ALLOCATOR).over(cell),
             "whole": f"{paper.model_name(cell.model)}, {sheet.naming.place(cell)}",
             "unlocked": cell.unlocked,
-            "worst": worst(cell),
+            "worst": hungriest,
             "table": table(cell),
         }
         for cell in sheet.cells
-        if known(cell)
+        if (hungriest := worst(cell))
     ]
     if not found:
         return []
@@ -62,30 +61,21 @@ class Worst:
     highest_at: str
 
 
-def held(stage: Stage) -> Held | None:
-    """Return a stage's memory; None where incomplete."""
-    partition, baseline, peak = (
-        stage["partition_bytes"],
-        stage["baseline_rss_bytes"],
-        stage["peak_rss_bytes"],
-    )
+def held(split: Split, index: int) -> Held | None:
+    """Return a stage's memory; None where incomplete, or where unsplit there is no such stage."""
+    if index >= len(split.stages):
+        return None
+    sizes = ("partition_bytes", "baseline_rss_bytes", "peak_rss_bytes")
+    partition, baseline, peak = (split.stages[index][size] for size in sizes)
     if partition is None or not baseline or not peak:
         return None
     return Held(partition.median, baseline.median, peak.median)
 
 
-def known(cell: Cell) -> bool:
-    return any(held(stage) for split in cell.measured for stage in split.stages)
-
-
 def worst(cell: Cell) -> list[Worst]:
     found = []
     for index in range(max((len(split.stages) for split in cell.measured), default=0)):
-        values = [
-            (value, split)
-            for split in cell.measured
-            if index < len(split.stages) and (value := held(split.stages[index]))
-        ]
+        values = [(value, split) for split in cell.measured if (value := held(split, index))]
         if values:
             most, split = max(values, key=lambda pair: (pair[0].peak, pair[1].cuts))
             high, at = max(values, key=lambda pair: (pair[0].ratio, pair[1].cuts))
@@ -106,7 +96,7 @@ def worst(cell: Cell) -> list[Worst]:
 
 
 def table(cell: Cell) -> Table:
-    stages: Sequence[Stage] = cell.measured[0].stages
+    stages = cell.measured[0].stages
     ends = [split for split in cell.end_points if split.runs]
     columns = [Column("Split", "")]
     for index, stage in enumerate(stages, start=1):
@@ -121,11 +111,8 @@ def table(cell: Cell) -> Table:
         Row(
             id=f"memory-{slug(cell.id)}-{slug(split.name)}",
             name=split.name,
-            on_front=False,
             entries=tuple(
-                entry
-                for index in range(len(stages))
-                for entry in _entries(held(split.stages[index]) if _has(split, index) else None)
+                entry for index in range(len(stages)) for entry in _entries(held(split, index))
             ),
         )
         for split in (*cell.measured, *ends)
@@ -133,14 +120,8 @@ def table(cell: Cell) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
-def _has(split: Split, index: int) -> bool:
-    # Unsplit on the first host: no second stage.
-    return index < len(split.stages)
-
-
 def _entries(value: Held | None) -> tuple[Entry, ...]:
     if value is None:
-        return (Entry("–", ""),) * 4
+        return (NOTHING,) * 4
     sizes = map(mebibytes, (value.partition, value.baseline, value.peak))
-    # Sorted as printed: full digits would be an eighth of a large page.
-    return tuple(Entry(text, text.replace(",", "")) for text in (*sizes, number(value.ratio)))
+    return tuple(map(plain, (*sizes, number(value.ratio))))

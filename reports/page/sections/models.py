@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from reports import paper
 from reports.data.trained import every
@@ -13,46 +12,32 @@ from reports.page.sheet import Section, Sheet
 _UNKNOWN = "not recorded"
 
 
-@dataclass(frozen=True)
-class _Row:
-    whose: str
-    parameters: str
-    blocks: str
-    size: str
-    accuracy: str
-    image: str
-
-
 def build(sheet: Sheet) -> list[Section]:
     said = paper.MODELS.get(sheet.model)
+    total, size = parameters(sheet), weight_bytes(sheet)
     rows = [
-        _Row(
-            whose="Here",
-            parameters=f"{total:,}" if (total := parameters(sheet)) else _UNKNOWN,
-            blocks=str(blocks(sheet) or _UNKNOWN),
-            size=f"{mebibytes(size)} MiB" if (size := weight_bytes(sheet)) else _UNKNOWN,
-            accuracy=_accuracy(sheet),
-            image=_sizes(sheet),
-        )
+        {
+            "whose": "Here",
+            "parameters": f"{total:,}" if total else _UNKNOWN,
+            "blocks": blocks(sheet) or _UNKNOWN,
+            "size": f"{mebibytes(size)} MiB" if size else _UNKNOWN,
+            "accuracy": _accuracy(sheet),
+            "image": _sizes(sheet),
+        }
     ]
     if said:
         rows.append(
-            _Row(
-                whose="Paper",
-                parameters=f"{said.parameters:,}",
-                blocks=str(said.blocks),
-                size=f"{said.size_mb:g} MB",
-                accuracy=f"{said.accuracy_percent} % on CIFAR-10",
-                image="CIFAR-10's 10 classes",
-            )
+            {
+                "whose": "Paper",
+                "parameters": f"{said.parameters:,}",
+                "blocks": said.blocks,
+                "size": f"{said.size_mb:g} MB",
+                "accuracy": f"{said.accuracy_percent} % on CIFAR-10",
+                "image": "CIFAR-10's 10 classes",
+            }
         )
-    return [
-        {
-            "id": "model",
-            "title": "Model",
-            **{"name": paper.model_name(sheet.model), "rows": rows, "known": said is not None},
-        }
-    ]
+    name = paper.model_name(sheet.model)
+    return [{"id": "model", "title": "Model", "name": name, "rows": rows, "known": bool(said)}]
 
 
 def parameters(sheet: Sheet) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -66,16 +65,6 @@ _SETTINGS = {
 }
 _DIGESTS = {"weights_digest": "Weights", "input_digest": "Model input"}
 _UNKNOWN = "not recorded"
-
-
-@dataclass(frozen=True)
-class Condition:
-    pairing: str
-    over: str
-    scenario: str
-    asked: str
-    rtt_ms: str
-    rate_mbit: str
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -178,7 +167,7 @@ def options(cells: Sequence[Cell]) -> dict[str, str]:
     return {key: _distinct(values) for key, values in sorted(found.items())}
 
 
-def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
+def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[dict[str, str]]:
     """Return each cell's network: asked, and measured as median [min, max] over runs."""
     found = []
     naming = Naming.of(cells)
@@ -195,9 +184,15 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[Condition]:
                 known = value.median if value else planned.get(key)
                 measured[key] = number(known) if known is not None else _UNKNOWN
         whole = f"{paper.model_name(cell.model)}, " if several else ""
-        pairing = f"{whole}{pairing_name(cell.pairing)}"
-        place = (pairing, naming.over(cell), cell.scenario, asked(cell.asked))
-        found.append(Condition(*place, **measured))
+        found.append(
+            {
+                "pairing": f"{whole}{pairing_name(cell.pairing)}",
+                "over": naming.over(cell),
+                "scenario": cell.scenario,
+                "asked": asked(cell.asked),
+                **measured,
+            }
+        )
     return found
 
 

@@ -12,11 +12,10 @@ from reports.page.sheet import Section, Sheet
 
 def build(sheet: Sheet) -> list[Section]:
     def panel(cell: Cell) -> dict[str, Any]:
-        drawn = frozenset(split.row_id for split in charts.drawn(cell))
-        table = tables.build(cell, sheet.judgements[cell.id], sheet.valid)
+        drawn = {split.row_id for split in charts.drawn(cell)}
         return {
-            "table": tables.with_points(table, drawn),
-            "ends": tables.with_points(tables.end_points(cell, sheet.valid), drawn),
+            "table": tables.build(cell, sheet.judgements[cell.id], sheet.valid, drawn),
+            "ends": tables.end_points(cell, sheet.valid, drawn),
         }
 
     return [{"id": "splits", "title": "All splits", "groups": sheet.panels(panel)}]

@@ -16,7 +16,7 @@ from reports.page.draw.canvas import STYLE, empty, fit, name_rows, spread_out, s
 from reports.page.draw.svg import FAINT, inline
 from reports.page.figures import spread
 from reports.page.sections.comparisons.compare import Comparison, Measure, Rival
-from reports.page.tables import Column, Entry, Row, Table
+from reports.page.tables import NOTHING, Column, Entry, Row, Table
 from reports.statistics.difference import Difference, ratios
 from reports.words import between, count, decimals, listing, number, percent, slug
 
@@ -176,18 +176,18 @@ def table(contrast: Contrast) -> Table:
                 _ratio(contrast.of(rival, measure).get(split.cuts)) for rival in comparison.rivals
             ]
         place = f"{comparison.factor.key}-{slug(comparison.cell.id)}-{slug(split.name)}"
-        rows.append(Row(place, split.name, False, tuple(entries)))
+        rows.append(Row(place, split.name, tuple(entries)))
     return Table(tuple(columns), tuple(rows))
 
 
 def _figure(value: Spread | None) -> Entry:
-    return Entry(spread(value), f"{value.median:.6g}") if value else Entry("–", "")
+    return Entry(spread(value), f"{value.median:.6g}") if value else NOTHING
 
 
 def _ratio(difference: Difference | None) -> Entry:
     """Return '↑ higher 1.20 [1.10, 1.31]'; no interval where spread is unknown."""
     if difference is None:
-        return Entry("–", "")
+        return NOTHING
     text = f"{_SIGNS[difference.verdict]} {difference.verdict} {number(difference.ratio)}"
     if difference.low is not None and difference.high is not None:
         places = decimals(float(f"{difference.ratio:.2e}"))  # as many as the ratio
