@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -119,6 +119,11 @@ class Cell:
             return bool(done) and all(v and v.n == s.runs and v.low > 0 for v, s in known)
 
         return tuple(one for one in OBJECTIVES if one.required or whole(one))
+
+    def ranked(self, splits: Iterable[Split]) -> tuple[Split, ...]:
+        """Return splits, the best first by the first objective."""
+        first = self.objectives[0]
+        return tuple(sorted(splits, key=lambda split: (split.rank(first), split.cuts)))
 
     def best(self, objective: Objective) -> Split:
         """Return the measured split with the best median, ties broken by other objectives."""

@@ -76,25 +76,15 @@ class Link:
 
 def profiles(records: Records) -> tuple[Profile, ...]:
     """Return every valid profile, by all that computation depends on."""
-    groups: dict[str, list[Record]] = {}
-    for record in records.profiles:
-        groups.setdefault(repr(_setting(record)), []).append(record)
-    found = (
-        _profile(_latest(group, _whole_profile), len(group)) for _, group in sorted(groups.items())
+    return tuple(
+        _profile(runs, attempts)
+        for runs, attempts in _latest(records.profiles, _setting, _whole_profile)
     )
-    return tuple(profile for profile in found if profile)
 
 
 def links(records: Records) -> tuple[Link, ...]:
     """Return every valid link, by hosts, variant and network."""
-    groups: dict[str, list[Record]] = {}
-    for record in records.links:
-        network = record.get("network")
-        asked = network.get("asked") if isinstance(network, dict) else None
-        place = repr((record["factors"].get("hosts"), *_moved(record).values(), asked))
-        groups.setdefault(place, []).append(record)
-    found = (_link(_latest(group, _whole_link)) for _, group in sorted(groups.items()))
-    return tuple(link for link in found if link)
+    return tuple(_link(runs) for runs, _ in _latest(records.links, _place, _whole_link))
 
 
 _SIZES = ("classes", "image_px", "batch_size")
@@ -105,6 +95,12 @@ def _setting(record: Record) -> tuple[Any, ...]:
     factors = record["factors"]
     places = (factors.get("model") or "", factors.get("host") or "")
     return (*places, *_computed(record).values(), *(factors.get(size) or 0 for size in _SIZES))
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    network = record.get("network")
+    asked = network.get("asked") if isinstance(network, dict) else None
+    return record["factors"].get("hosts"), *_moved(record).values(), asked
 
 
 def _computed(record: Record) -> Variant:
@@ -121,17 +117,27 @@ def _variant(record: Record, depends: Callable[[Factor], bool]) -> Variant:
     return Variant({option: clean(value) for option, value in found.items()})
 
 
-def _latest(group: Sequence[Record], whole: Callable[[Record], bool]) -> list[Record]:
-    kept: dict[tuple[str, str], Record] = {}
-    for record in sorted(group, key=lambda record: int(record["attempt"])):
-        if record["status"] == "ok" and whole(record):
-            kept[record["cell_id"], record["run_key"]] = record
-    return [kept[key] for key in sorted(kept)]
+def _latest(
+    records: Sequence[Record],
+    setting: Callable[[Record], tuple[Any, ...]],
+    whole: Callable[[Record], bool],
+) -> list[tuple[list[Record], int]]:
+    """Return the latest valid attempts of each setting that has any, and how many were made."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(repr(setting(record)), []).append(record)
+    found = []
+    for _, group in sorted(groups.items()):
+        kept: dict[tuple[str, str], Record] = {}
+        for record in sorted(group, key=lambda record: int(record["attempt"])):
+            if record["status"] == "ok" and whole(record):
+                kept[record["cell_id"], record["run_key"]] = record
+        if kept:
+            found.append(([kept[key] for key in sorted(kept)], len(group)))
+    return found
 
 
-def _profile(runs: Sequence[Record], attempts: int) -> Profile | None:
-    if not runs:
-        return None
+def _profile(runs: Sequence[Record], attempts: int) -> Profile:
     newest = max(runs, key=lambda run: str(run.get("started_at") or ""))
     # Only runs with the newest one's blocks, if the model has changed.
     runs = [run for run in runs if _outline(run) == _outline(newest)]
@@ -178,9 +184,7 @@ def _block(known: Record, runs: Sequence[Record]) -> Block:
     )
 
 
-def _link(runs: Sequence[Record]) -> Link | None:
-    if not runs:
-        return None
+def _link(runs: Sequence[Record]) -> Link:
     hosts = tuple(clean(host) for host in runs[0]["factors"].get("hosts") or ())
     sizes: dict[int, list[Record]] = {}
     for run in runs:

@@ -85,10 +85,9 @@ def prose(parts: Sequence[Markup]) -> Markup:
     return Markup("{} and {}").format(Markup(", ").join(parts[:-1]), parts[-1])
 
 
-def judged(judgement: Judgement, verdict: str, cell: Cell) -> list[Split]:
+def judged(judgement: Judgement, verdict: str, cell: Cell) -> tuple[Split, ...]:
     """Return measured splits with a verdict, by the first objective."""
-    found = [split for split in cell.measured if judgement.verdict[split.cuts] == verdict]
-    return sorted(found, key=lambda split: (split.rank(cell.objectives[0]), split.cuts))
+    return cell.ranked(s for s in cell.measured if judgement.verdict[s.cuts] == verdict)
 
 
 def said(judgement: Judgement, split: Split) -> str:

@@ -27,9 +27,8 @@ def best(
         (predictor.at_most_img_s(cuts, rtt_ms, rate_mbit), place, cuts)
         for place, cuts in enumerate(predictor.splits)
     ]
-    found: list[
-        tuple[float, int, Cuts]
-    ] = []  # negative throughput, so that min() takes the first of ties
+    # Negative throughput, so that min() takes the first of ties.
+    found: list[tuple[float, int, Cuts]] = []
     for bound, place, cuts in sorted(bounds, reverse=True):
         if found and bound * _ROUNDING < -min(found)[0]:
             break

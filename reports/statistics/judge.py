@@ -35,9 +35,7 @@ class Judgement(Decision):
 
     def front(self, cell: Cell) -> tuple[Split, ...]:
         """Return the splits of the strict front, best first by the first objective."""
-        members = (split for split in cell.measured if split.cuts in self.strict)
-        first = cell.objectives[0]
-        return tuple(sorted(members, key=lambda split: (split.rank(first), split.cuts)))
+        return cell.ranked(split for split in cell.measured if split.cuts in self.strict)
 
 
 def front(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -> list[bool]:

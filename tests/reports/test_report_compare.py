@@ -142,22 +142,23 @@ def test_the_breakdown_has_each_backend_where_it_moves_most(tmp_path: Path) -> N
     cells, _ = shown(tmp_path)
     found = breakdown.of(compare.find(cells, BACKEND)[0])
     # Both move most at P3: 8 images/s, in 1.0 s and in 1.2 s.
-    assert [(kind.name, kind.split.name) for kind in found.kinds] == [
+    assert [(kind["name"], kind["split"].name) for kind in found["kinds"]] == [
         *(("TCP sockets", "P3"), ("PyTorch RPC", "P3")),
     ]
-    assert [line.label for line in found.lines] == [
+    assert [line["label"] for line in found["lines"]] == [
         *("Stage 1 compute, pi1", "Stage 2 compute, pi2", "Network, all hops"),
         *("Stage 1 CPU, pi1", "Stage 2 CPU, pi2", "Latency", "Throughput"),
     ]
     values = {
-        line.label: [text.replace("\xa0", " ") for text in line.values] for line in found.lines
+        line["label"]: [text.replace("\xa0", " ") for text in line["values"]]
+        for line in found["lines"]
     }
     assert values["Latency"] == ["1.00 [0.99, 1.01]", "1.20 [1.19, 1.21]"]
-    [sentence] = (re.sub("<[^>]+>", "", text).replace("\xa0", " ") for text in found.sentences)
+    [sentence] = (re.sub("<[^>]+>", "", text).replace("\xa0", " ") for text in found["sentences"])
     assert sentence == (
         "TCP sockets at P3 against PyTorch RPC at P3: latency 17 % lower, throughput the same."
     )
-    assert "latency 76\xa0% lower and throughput 53\xa0% higher" in found.paper
+    assert "latency 76\xa0% lower and throughput 53\xa0% higher" in found["paper"]
 
 
 def test_the_papers_case_is_named_only_where_it_was_measured(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_the_papers_case_is_named_only_where_it_was_measured(tmp_path: Path) -> 
     plant(tmp_path, ("socket", "eager", TUNED), values, scenario="wan")
     plant(tmp_path, ("rpc", "eager", TUNED), values, scenario="wan")
     [found] = compare.find(shown(tmp_path)[0], BACKEND)
-    assert breakdown.of(found).paper == ""
+    assert breakdown.of(found)["paper"] == ""
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from reports.words import count, listing, percent
 
 
 def build(sheet: Sheet) -> list[Section]:
-    cells = sheet.cells
+    cells, objectives = sheet.cells, sheet.objectives
+    names = [objective.name for objective in objectives]
+    bests = (f"{one.name} against {one.winner.removesuffix(' split')}" for one in objectives)
     repeats = sorted({split.runs for cell in cells for split in cell.measured})
     return [
         {
@@ -33,6 +35,11 @@ def build(sheet: Sheet) -> list[Section]:
             "five": coverage_percent(5),
             "sentinel": _sentinel(cells, sheet.records.drifts),
             "delta": margin(sheet.delta),
+            "objectives": objectives,
+            "names": listing(names),
+            "either": " or ".join(names),
+            "both": "both" if len(names) == 2 else "all",
+            "bests": " or in ".join(bests),
             "sure": f"{ON_FROM:g}",
             "unsure": f"{OFF_TO:g}",
             "draws": f"{DRAWS:,}",

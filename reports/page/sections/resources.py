@@ -62,14 +62,13 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def members(cell: Cell, judgement: Judgement) -> list[Split]:
+def members(cell: Cell, judgement: Judgement) -> tuple[Split, ...]:
     """Return the front by verdict, else the strict one, ordered by latency."""
-    found = [
+    return cell.ranked(
         split
         for split in cell.measured
         if split.cuts in judgement.strict or judgement.verdict.get(split.cuts) == "on"
-    ]
-    return sorted(found, key=lambda split: (split.rank(cell.objectives[0]), split.cuts))
+    )
 
 
 def _ours(split: Split, judgement: Judgement) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -22,84 +22,59 @@ _SAID = (
 )
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A backend at its split of highest throughput."""
-
-    name: str
-    split: Split
-    runs: str
-
-
-@dataclass(frozen=True)
-class Quantity:
-    label: str
-    unit: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Breakdown:
-    kinds: tuple[Kind, ...]
-    lines: tuple[Quantity, ...]
-    sentences: tuple[Markup, ...]
-    chart: Markup
-    paper: str  # the paper's finding, if it shows this case
-
-
-def of(comparison: Comparison) -> Breakdown:
+def of(comparison: Comparison) -> dict[str, Any]:
     cells = (comparison.cell, *(rival.cell for rival in comparison.rivals))
     splits = [cell.best(THROUGHPUT) for cell in cells]
     objectives = [o for o in comparison.cell.objectives if all(s.of(o) for s in splits)]
     names = [name for name, _ in comparison.columns]
-    kinds = tuple(
-        Kind(name, split, count(split.runs, "run"))
-        for name, split in zip(names, splits, strict=True)
-    )
-    return Breakdown(
-        kinds,
-        tuple(_lines(comparison.cell, splits, objectives)),
-        tuple(_against(kinds[0], other, objectives) for other in kinds[1:]),
-        bars.parts(f"breakdown-{slug(comparison.cell.id)}", names, splits),
-        _SAID if _shown(comparison.cell) else "",
-    )
+    first, *others = zip(names, splits, strict=True)
+    return {
+        "kinds": [
+            {"name": name, "split": split, "runs": count(split.runs, "run")}
+            for name, split in (first, *others)
+        ],
+        "lines": _lines(comparison.cell, splits, objectives),
+        "sentences": [_against(first, other, objectives) for other in others],
+        "chart": bars.parts(f"breakdown-{slug(comparison.cell.id)}", names, splits),
+        # The paper's finding, if it shows this case.
+        "paper": _SAID if _shown(comparison.cell) else "",
+    }
 
 
 def _shown(cell: Cell) -> bool:
     return (cell.model, cell.pairing) == ("mobilenetv2", "pi_to_pi") and cell.asked is None
 
 
-def _lines(cell: Cell, splits: Sequence[Split], objectives: Sequence[Objective]) -> list[Quantity]:
-    def line(label: str, unit: str, value: Callable[[Split], Spread | None]) -> Quantity:
-        return Quantity(label, unit, tuple(spread(value(split)) for split in splits))
+def _lines(
+    cell: Cell, splits: Sequence[Split], objectives: Sequence[Objective]
+) -> list[dict[str, Any]]:
+    def line(label: str, unit: str, values: Iterable[Spread | None]) -> dict[str, Any]:
+        return {"label": label, "unit": unit, "values": [*map(spread, values)]}
 
-    stages = list(enumerate(cell.hosts))
+    def stages(label: str, unit: str, figure: str) -> list[dict[str, Any]]:
+        return [
+            line(f"Stage {k} {label}, {host}", unit, (s.stages[k - 1][figure] for s in splits))
+            for k, host in enumerate(cell.hosts, start=1)
+        ]
+
     return [
-        *(line(f"Stage {k + 1} compute, {host}", "s", _compute(k)) for k, host in stages),
-        line("Network, all hops", "s", lambda split: split["network_s"]),
-        *(line(f"Stage {k + 1} CPU, {host}", "%", _cpu(k)) for k, host in stages),
-        *(
-            Quantity(one.heading, one.unit, tuple(spread(s.of(one)) for s in splits))
-            for one in objectives
-        ),
+        *stages("compute", "s", "compute_s"),
+        line("Network, all hops", "s", (split["network_s"] for split in splits)),
+        *stages("CPU", "%", "cpu_percent"),
+        *(line(one.heading, one.unit, (s.of(one) for s in splits)) for one in objectives),
     ]
 
 
-def _compute(index: int) -> Callable[[Split], Spread | None]:
-    return lambda split: split.stages[index]["compute_s"]
-
-
-def _cpu(index: int) -> Callable[[Split], Spread | None]:
-    return lambda split: split.stages[index]["cpu_percent"]
-
-
-def _against(one: Kind, other: Kind, objectives: Sequence[Objective]) -> Markup:
+def _against(
+    one: tuple[str, Split], other: tuple[str, Split], objectives: Sequence[Objective]
+) -> Markup:
+    (name, split), (other_name, other_split) = one, other
     changes = (
-        f"{each.name} {_change(one.split.median(each) / other.split.median(each) - 1)}"
+        f"{each.name} {_change(split.median(each) / other_split.median(each) - 1)}"
         for each in objectives
     )
     return Markup("{} at {} against {} at {}: {}.").format(
-        *(one.name, link(one.split), other.name, link(other.split)), ", ".join(changes)
+        *(name, link(split), other_name, link(other_split)), ", ".join(changes)
     )
 
 
