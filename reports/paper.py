@@ -9,7 +9,9 @@ III confirm. Other models agree.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reports.objectives import LATENCY, THROUGHPUT, Objective
 
@@ -59,6 +61,17 @@ def model_name(model: str) -> str:
 
 def image_px(model: str) -> int | None:
     return MODELS[model].image_px if model in MODELS else None
+
+
+def other_sizes(model: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return sizes that are not the paper's, beside its own."""
+    px, usual, batch = settings.get("image_px"), image_px(model), settings.get("batch_size")
+    found = []
+    if px and usual and px != usual:
+        found.append((f"images of {px}×{px}", f"{usual}×{usual}"))
+    if batch and batch != BATCH_SIZE:
+        found.append((f"batches of {batch}", f"{BATCH_SIZE} images"))
+    return found
 
 
 @dataclass(frozen=True)

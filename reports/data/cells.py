@@ -18,7 +18,6 @@ from reports.data import plans
 from reports.data.groups import OF_RUN, Groups, Key, drifts
 from reports.data.groups import Drift as Drift
 from reports.data.groups import Spread as Spread
-from reports.data.groups import spread as spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name

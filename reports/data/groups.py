@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -29,6 +31,12 @@ class Spread:
     low: float
     high: float
     n: int
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> Spread | None:
+        """Return the spread of what is known; None without a value."""
+        known = [float(value) for value in values if value is not None and value == value]
+        return cls(float(median(known)), min(known), max(known), len(known)) if known else None
 
     def scaled(self, factor: float) -> Spread:
         """Return the same in another unit."""
@@ -55,7 +63,7 @@ class Groups:
     def __init__(self, frame: pd.DataFrame) -> None:
         rows = frame[frame["role"] != SENTINEL]
         counted = rows[rows["counted"]]
-        texts = rows.groupby(_KEYS, sort=False)[["split", *_texts(rows)]].first()
+        texts = rows.groupby(_KEYS, sort=False)[["split", *_parts(rows, text=True)]].first()
         self._first = _table(texts)
         # Not runs that never started, nor those under other settings.
         tried = ~rows["excluded"].str.startswith(("skipped", "settings"))
@@ -63,7 +71,9 @@ class Groups:
         bad = rows["excluded"].str.startswith(("invalid", "failed", "incomplete"))
         self.bad = bad.groupby([rows[key] for key in _KEYS]).sum().to_dict()
         self._phases = _table(counted.groupby(_KEYS, sort=False)[[*PHASES]].first())
-        numbers = counted[_numbers(counted)].apply(pd.to_numeric, errors="coerce")
+        numbers = counted[[*OF_RUN, *_parts(counted, text=False)]].apply(
+            pd.to_numeric, errors="coerce"
+        )
         grouped = numbers.groupby([counted[key] for key in _KEYS], sort=False)
         sums = (grouped.median(), grouped.min(), grouped.max(), grouped.count())
         self._spreads = [_table(part) for part in sums]
@@ -93,20 +103,10 @@ class Groups:
 
     def spread(self, key: Key, column: str) -> Spread | None:
         """Return a column's spread over the counted runs."""
-        median, low, high, n = (part.get(key, {}).get(column) for part in self._spreads)
-        if not n or median is None or low is None or high is None:
+        middle, low, high, n = (part.get(key, {}).get(column) for part in self._spreads)
+        if not n or middle is None or low is None or high is None:
             return None
-        return Spread(float(median), float(low), float(high), int(n))
-
-
-def spread(rows: pd.DataFrame, column: str) -> Spread | None:
-    """Return the spread of a column."""
-    if column not in rows:
-        return None
-    values = pd.to_numeric(rows[column], errors="coerce").dropna()
-    if values.empty:
-        return None
-    return Spread(float(values.median()), float(values.min()), float(values.max()), len(values))
+        return Spread(float(middle), float(low), float(high), int(n))
 
 
 def drifts(frame: pd.DataFrame) -> dict[str, tuple[Drift, ...]]:
@@ -140,17 +140,10 @@ _FIGURES = [objective.figure for objective in OBJECTIVES]
 OF_RUN = [figure.name for figure in measures.of("run") if figure.heading]
 
 
-def _texts(frame: pd.DataFrame) -> list[str]:
-    return [
-        c for c in frame.columns if (part := _PART.match(c)) and measures.named(part[1]).is_text
-    ]
-
-
-def _numbers(frame: pd.DataFrame) -> list[str]:
-    parts = [
-        c for c in frame.columns if (part := _PART.match(c)) and not measures.named(part[1]).is_text
-    ]
-    return [*OF_RUN, *parts]
+def _parts(frame: pd.DataFrame, text: bool) -> list[str]:
+    """Return the columns of stages and hops that hold texts, or numbers."""
+    parts = ((column, _PART.match(column)) for column in frame.columns)
+    return [column for column, part in parts if part and measures.named(part[1]).is_text is text]
 
 
 def _table(grouped: pd.DataFrame) -> dict[Key, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
@@ -151,21 +151,21 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile:
         image_px=image_px,
         batch_size=batch_size,
         input_bytes=newest["input_bytes"],
-        whole_s=_spread(_median(run.get("whole_s")) for run in runs),
+        whole_s=Spread.of(_median(run.get("whole_s")) for run in runs),
         blocks=tuple(
             _block(known, [run["blocks"][place] for run in runs])
             for place, known in enumerate(newest["blocks"])
         ),
         runs=len(runs),
         attempts=attempts,
-        cpu_percent=_spread(amount(run.get("cpu_percent")) for run in runs),
+        cpu_percent=Spread.of(amount(run.get("cpu_percent")) for run in runs),
     )
 
 
 def _block(known: Record, runs: Sequence[Record]) -> Block:
-    compute_s = _spread(_median(run["compute_s"]) for run in runs)
-    mean_s = _spread(fmean(run["compute_s"]) for run in runs)
-    first_s = _spread(run["first_s"] for run in runs)
+    compute_s = Spread.of(_median(run["compute_s"]) for run in runs)
+    mean_s = Spread.of(fmean(run["compute_s"]) for run in runs)
+    first_s = Spread.of(run["first_s"] for run in runs)
     if compute_s is None or mean_s is None or first_s is None:
         raise ValueError("a block of a valid profile has no time")
     return Block(
@@ -179,8 +179,8 @@ def _block(known: Record, runs: Sequence[Record]) -> Block:
         compute_s=compute_s,
         mean_s=mean_s,
         first_s=first_s,
-        peak_rss_bytes=_spread(amount(run.get("peak_rss_bytes")) for run in runs),
-        rss_before_bytes=_spread(amount(run.get("rss_before_bytes")) for run in runs),
+        peak_rss_bytes=Spread.of(amount(run.get("peak_rss_bytes")) for run in runs),
+        rss_before_bytes=Spread.of(amount(run.get("rss_before_bytes")) for run in runs),
     )
 
 
@@ -192,13 +192,13 @@ def _link(runs: Sequence[Record]) -> Link:
             sizes.setdefault(transfer["payload_bytes"], []).append(transfer)
     transfers = []
     for size, group in sorted(sizes.items()):
-        latency_s = _spread(_median(transfer["latency_s"]) for transfer in group)
+        latency_s = Spread.of(_median(transfer["latency_s"]) for transfer in group)
         if latency_s:
-            pace_s = _spread(amount(transfer.get("pace_s")) or None for transfer in group)
+            pace_s = Spread.of(amount(transfer.get("pace_s")) or None for transfer in group)
             transfers.append(Transfer(size, latency_s, pace_s, _cpu(group, len(hosts))))
     network = [(run.get("network") or {}).get("measured") or {} for run in runs]
     rtt, rate = (
-        _spread(amount(measured.get(key)) for measured in network)
+        Spread.of(amount(measured.get(key)) for measured in network)
         for key in ("rtt_ms", "rate_mbit")
     )
     return Link(
@@ -220,7 +220,7 @@ def _cpu(transfers: Sequence[Record], stages: int) -> tuple[Spread, ...]:
         and len(seen) == stages
         and all(amount(seconds) is not None for seconds in seen)
     ]
-    return tuple(spread for stage in zip(*known, strict=True) if (spread := _spread(stage)))
+    return tuple(spread for stage in zip(*known, strict=True) if (spread := Spread.of(stage)))
 
 
 def _whole_profile(record: Record) -> bool:
@@ -280,8 +280,3 @@ def _median(values: Any) -> float | None:
     if not all(is_number(value) and value >= 0 for value in values):
         return None
     return float(median(values))
-
-
-def _spread(values: Iterable[float | None]) -> Spread | None:
-    known = [float(value) for value in values if value is not None]
-    return Spread(float(median(known)), min(known), max(known), len(known)) if known else None

@@ -24,11 +24,8 @@ class Reducer:
     """Reducer that keeps one copy of equal parts."""
 
     def __init__(self) -> None:
-        self._factors: dict[bytes, Record | None] = {}
-        self._facts: dict[bytes, Record] = {}
+        self._parts: dict[tuple[str, bytes], Record | None] = {}
         self._hosts: dict[tuple[Any, ...], Record] = {}
-        self._asked: dict[bytes, Record] = {}
-        self._weights: dict[bytes, Record] = {}
         self._names: dict[tuple[int, int], tuple[str, ...]] = {}
         self._texts: dict[str, str] = {}
         self._clean: dict[str, str] = {}
@@ -40,8 +37,10 @@ class Reducer:
         runs: never modify them. ``columns`` names the ``values``.
         """
         repeat = record["factors"].pop("repeat", None)
-        factors = self._shared_factors(record["factors"])
-        asked = self._shared_asked(record.get("network"))
+        network = record.get("network")
+        asked = network.get("asked") if isinstance(network, dict) else None
+        factors = self._shared("factors", record["factors"], _factors)
+        asked = self._shared("asked", asked, _asked)
         if factors is None or asked is None:
             return None
         problem = ""
@@ -71,7 +70,7 @@ class Reducer:
             "role": self._text(str(factors.get("role") or SPLIT)),
             "factors": factors,
             "network": asked,
-            "weights": self._shared_weights(record.get("weights")),
+            "weights": self._shared("weights", record.get("weights"), _weights),
             "hosts": self._shared_hosts(record.get("hosts")),
             "end_block": end,
             "problem": problem,
@@ -82,23 +81,11 @@ class Reducer:
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)
 
-    def _shared_factors(self, factors: Record) -> Record | None:
-        key = _key(factors)
-        if key not in self._factors:
-            self._factors[key] = _cleaned(factors) if shape.factors(factors) else None
-        return self._factors[key]
-
-    def _shared_asked(self, network: Any) -> Record | None:
-        asked = network.get("asked") if isinstance(network, dict) else None
-        key = _key(asked)
-        if key not in self._asked:
-            self._asked[key] = {"asked": asked} if shape.flat(asked) else {}
-        return self._asked[key] or None
-
-    def _shared_weights(self, stated: Any) -> Record:
-        if not (isinstance(stated, dict) and shape.flat(stated)):
-            return {}
-        return self._weights.setdefault(_key(stated), stated)
+    def _shared(self, kind: str, value: Any, make: Callable[[Any], Record | None]) -> Any:
+        key = kind, _key(value)
+        if key not in self._parts:
+            self._parts[key] = make(value)
+        return self._parts[key]
 
     def _shared_hosts(self, hosts: Any) -> Record:
         if not isinstance(hosts, dict):
@@ -108,10 +95,7 @@ class Reducer:
             if isinstance(facts, dict):
                 for passing in _PASSING:
                     facts.pop(passing, None)
-                key = _key(facts)
-                if key not in self._facts:
-                    self._facts[key] = _facts(facts)
-                found.append((str(self._name(name)), self._facts[key]))
+                found.append((str(self._name(name)), self._shared("facts", facts, _facts)))
         place = tuple([(name, id(facts)) for name, facts in found])
         if place not in self._hosts:
             self._hosts[place] = dict(found)
@@ -166,6 +150,18 @@ def _key(value: Any) -> bytes:
         return orjson.dumps(value)
     except (TypeError, ValueError):  # an integer beyond 64 bits, or nested too deeply
         return repr(value).encode("utf-8", "replace")
+
+
+def _factors(factors: Record) -> Record | None:
+    return _cleaned(factors) if shape.factors(factors) else None
+
+
+def _asked(asked: Any) -> Record | None:
+    return {"asked": asked} if shape.flat(asked) else None
+
+
+def _weights(stated: Any) -> Record:
+    return stated if isinstance(stated, dict) and shape.flat(stated) else {}
 
 
 def _cleaned(value: Any) -> Any:

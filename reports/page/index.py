@@ -179,11 +179,7 @@ def _sizes(cells: Sequence[Cell]) -> str:
     """Say how the models' inputs differ; empty where all are the paper's."""
     lines = []
     for cell in cells:
-        known = {**cell.plan, **cell.settings}
-        px, batch = known.get("image_px"), known.get("batch_size")
-        usual = paper.image_px(cell.model)
-        parts = [f"images of {px}×{px}"] if px and usual and px != usual else []
-        parts += [f"batches of {batch}"] if batch and batch != paper.BATCH_SIZE else []
-        if parts:
-            lines.append(f"{paper.model_name(cell.model)} with {' and '.join(parts)}")
+        if sizes := paper.other_sizes(cell.model, {**cell.plan, **cell.settings}):
+            parts = " and ".join(ours for ours, _ in sizes)
+            lines.append(f"{paper.model_name(cell.model)} with {parts}")
     return f"Not with the paper's sizes: {listing(lines)}." if lines else ""

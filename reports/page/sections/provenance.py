@@ -11,11 +11,11 @@ from paretopipe_runtime.contract.factors import EMULATION, FACTORS, Factor
 from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data import repeat
-from reports.data.cells import Cell, spread
+from reports.data.cells import Cell, Spread
 from reports.data.factors import Naming, phrase
 from reports.data.records import host_facts
 from reports.data.trained import every
-from reports.page.figures import spread as spread_text
+from reports.page.figures import spread
 from reports.page.sheet import Section, Sheet
 from reports.words import asked, listing, moment, number, pairing_name
 
@@ -177,9 +177,9 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[dict[str, str
         planned = (cell.plan.get("scenario") or {}).get("measured") or {}
         measured = {}
         for key in ("rtt_ms", "rate_mbit"):
-            value = spread(rows, key)
+            value = Spread.of(pd.to_numeric(rows[key], errors="coerce").tolist())
             if value and value.low < value.high:
-                measured[key] = spread_text(value)
+                measured[key] = spread(value)
             else:  # measured once, before the runs
                 known = value.median if value else planned.get(key)
                 measured[key] = number(known) if known is not None else _UNKNOWN

@@ -176,15 +176,9 @@ def said_network(network: Network) -> str:
 
 def _error_rows(compared: Sequence[Errors]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return each split's predictions and errors, by scenario."""
-    by_name: dict[str, dict[int, Error]] = {}
-    for place, found in enumerate(compared):
-        for error in found.splits:
-            by_name.setdefault(error.name, {})[place] = error
-    blank = ("–", "–")
-    return [
-        (name, [_error(row[place]) if place in row else blank for place in range(len(compared))])
-        for name, row in by_name.items()
-    ]
+    known = [{error.name: _error(error) for error in found.splits} for found in compared]
+    names = dict.fromkeys(name for errors in known for name in errors)
+    return [(name, [errors.get(name, ("–", "–")) for errors in known]) for name in names]
 
 
 def _error(error: Error) -> tuple[str, str]:

@@ -35,23 +35,17 @@ def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[
 
 
 def _demo(cells: Sequence[Cell]) -> list[str]:
-    lines: dict[str, None] = {}
+    lines = []
     for cell in cells:
-        known = {**cell.plan, **cell.settings}
-        px, expected = known.get("image_px"), paper.image_px(cell.model)
-        batch = known.get("batch_size")
-        parts = []
-        if px and expected and px != expected:
-            parts.append(f"images of {px}×{px} instead of {expected}×{expected}")
-        if batch and batch != paper.BATCH_SIZE:
-            parts.append(f"batches of {batch} instead of {paper.BATCH_SIZE} images")
-        if parts:
-            name = paper.model_name(cell.model)
-            lines[
-                f"{name} was measured with {' and '.join(parts)}: chosen so that a sweep is "
-                "short and light. The numbers are not comparable with the paper's."
-            ] = None
-    return list(lines)
+        sizes = paper.other_sizes(cell.model, {**cell.plan, **cell.settings})
+        if sizes:
+            lines.append(
+                f"{paper.model_name(cell.model)} was measured with "
+                f"{' and '.join(f'{ours} instead of {theirs}' for ours, theirs in sizes)}: chosen "
+                "so that a sweep is short and light. The numbers are not comparable with the "
+                "paper's."
+            )
+    return [*dict.fromkeys(lines)]
 
 
 def _stand_ins(records: Records) -> list[str]:
