@@ -19,10 +19,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "arm"
+_LAB = yaml.safe_load((ROOT / "inventory/lab/hosts.yml").read_text())
 #: The example inventory's releases for a Pi.
-ON_A_PI: dict[str, str] = yaml.safe_load((ROOT / "inventory/lab/group_vars/pis.yml").read_text())[
-    "runtime_versions"
-]
+ON_A_PI: dict[str, str] = _LAB["pis"]["vars"]["runtime_versions"]
 #: Releases whose aarch64 wheels need a newer processor, each with its torchvision.
 TOO_NEW = {"2.4.0": "0.19.0", "2.10.0": "0.25.0"}
 PROCESSOR = "cortex-a72"
