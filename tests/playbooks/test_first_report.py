@@ -23,11 +23,15 @@ NOTE = """
 """
 STAND_INS = {
     "playbooks/tasks/hosts.yml": "[]",
-    "playbooks/tasks/network.yml": NOTE.replace("LINE", "{{ asked.delay | default('bare') }}")
-    + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "playbooks/tasks/profile.yml": NOTE.replace("LINE", "profile"),
     "roles/plan/tasks/cells.yml": "[]",
-    "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}"),
+    # What sets a network says what is asked of it.
+    "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}").rstrip()
+    + "\n  when: netem_asked is not defined\n",
+    "roles/netem/tasks/verify.yml": NOTE.replace(
+        "LINE", "{{ netem_asked.delay | default('bare') }}"
+    )
+    + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
     "roles/sweep/tasks/main.yml": NOTE.replace(
         "LINE",
@@ -37,8 +41,10 @@ STAND_INS = {
     "playbooks/prepare.yml": "- {name: Prepare nothing, hosts: localhost, gather_facts: false}\n",
 }
 INVENTORY = """
-localhost ansible_connection=local experiment_interface=lo
+localhost ansible_connection=local experiment_interface=lo experiment_ip=127.0.0.1
 [orchestrator]
+localhost
+[workers]
 localhost
 [netem_hosts]
 localhost
@@ -74,7 +80,7 @@ def run(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     shutil.copy(ROOT / "playbooks/measure.yml", folder / "playbooks")
-    for name in ("scenario", "unshaped", "cell", "first_report", "report"):
+    for name in ("scenario", "network", "cell", "report"):
         shutil.copy(TASKS / f"{name}.yml", folder / "playbooks/tasks")
     (folder / "hosts").write_text(INVENTORY)
     (folder / "ansible.cfg").write_text("[defaults]\nroles_path = roles\n")
