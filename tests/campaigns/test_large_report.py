@@ -117,13 +117,13 @@ def held(pid: int) -> int:
 
 def write_cell(folder: Path, model: str, pairing: str, scenario: str) -> int:
     """Write a cell as the runtime does; return its number of runs."""
-    a_block = len(synthetic.Blocks.of(model).names) - 1 + 4  # with end points and sentinels
+    a_round = len(synthetic.Blocks.of(model).names) - 1 + 4  # with end points and sentinels
     lines = synthetic.cell(
         random.Random(1),
         pairing,
         synthetic.PAIRINGS[pairing],
         scenario,
-        repeats=-(-RUNS // CELLS // a_block),
+        repeats=-(-RUNS // CELLS // a_round),
         model=model,
         allocators=("tuned", "tuned"),
         end_points=True,

@@ -35,7 +35,7 @@ STAND_INS = {
     "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
     "roles/sweep/tasks/main.yml": NOTE.replace(
         "LINE",
-        "{{ sweep_label }} blocks {{ sweep_blocks | string }} later {{ sweep_later | string }}",
+        "{{ sweep_label }} rounds {{ sweep_rounds | string }} later {{ sweep_later | string }}",
     )
     + "- {name: Fail, ansible.builtin.fail: {msg: no}, when: sweep_label in broken}\n",
     "playbooks/prepare.yml": "- {name: Prepare nothing, hosts: localhost, gather_facts: false}\n",
@@ -113,18 +113,18 @@ REST = {"a": 20.0, "b": 21.0, "c": 22.0, "p": 100.0}
 FIRST = {"a first": 10.0, "b first": 11.0, "c first": 12.0, **REST}
 
 
-def test_the_first_blocks_then_a_report_then_the_rest_under_the_network_that_is_set(
+def test_the_first_rounds_then_a_report_then_the_rest_under_the_network_that_is_set(
     tmp_path: Path, measure: Measure
 ) -> None:
     """A failure before a first report does not count; it is tried again."""
     status, noted = measure(tmp_path, 1, FIRST, broken=["a, for a first report"])
     assert noted == [
         "bare",
-        "a, for a first report blocks 1 later 186",
-        "b, for a first report blocks 1 later 175",
-        *("20ms", "c, for a first report blocks 1 later 163", "report"),
-        *("c blocks 0 later 141", "absent"),
-        *("a blocks 0 later 121", "b blocks 0 later 100", "profile", "report"),
+        "a, for a first report rounds 1 later 186",
+        "b, for a first report rounds 1 later 175",
+        *("20ms", "c, for a first report rounds 1 later 163", "report"),
+        *("c rounds 0 later 141", "absent"),
+        *("a rounds 0 later 121", "b rounds 0 later 100", "profile", "report"),
     ]
     assert status == 0
 
@@ -134,8 +134,8 @@ def test_what_a_first_report_has_already_is_not_visited_again(
 ) -> None:
     status, noted = measure(tmp_path, 1, {"c first": 12.0, **REST}, broken=["a"])
     assert noted == [
-        *("20ms", "c, for a first report blocks 1 later 163", "report", "c blocks 0 later 141"),
-        *("absent", "bare", "a blocks 0 later 121", "b blocks 0 later 100", "profile", "report"),
+        *("20ms", "c, for a first report rounds 1 later 163", "report", "c rounds 0 later 141"),
+        *("absent", "bare", "a rounds 0 later 121", "b rounds 0 later 100", "profile", "report"),
     ]
     assert status == 2, "a failed with the rest"
 
@@ -145,7 +145,7 @@ def test_without_one_every_cell_is_visited_once_after_the_profiles(
 ) -> None:
     status, noted = measure(tmp_path, 0, REST)
     assert noted == [
-        *("profile", "bare", "a blocks 0 later 43", "b blocks 0 later 22"),
-        *("20ms", "c blocks 0 later 0", "absent", "report"),
+        *("profile", "bare", "a rounds 0 later 43", "b rounds 0 later 22"),
+        *("20ms", "c rounds 0 later 0", "absent", "report"),
     ]
     assert status == 0

@@ -199,18 +199,18 @@ def cell(
     again: Sequence[int] = (),
     **plan: Any,
 ) -> Iterator[Record]:
-    """Yield a plan line and its runs, in randomised blocks as a sweep does.
+    """Yield a plan line and its runs, in randomised rounds as a sweep does.
 
     Without `allocators` or `devices` records are like older ones, which lacked them.
 
     Parameters
     ----------
     end_points
-        Measure everything on the first host, and on the last, in every block.
+        Measure everything on the first host, and on the last, in every round.
     sentinels
-        Measure the middle split at both ends of every block.
+        Measure the middle split at both ends of every round.
     again
-        Blocks with a closing sentinel 20 % slower, measured again in a second pass.
+        Rounds with a closing sentinel 20 % slower, measured again in a second pass.
     """
     asked, rtt, rate = NETWORKS[scenario]
     blocks = Blocks.of(model)
@@ -252,26 +252,26 @@ def cell(
     every = [list(cuts) for cuts in splits or [[k] for k in range(1, len(blocks.names))]]
     middle, order, keys = every[len(every) // 2], 0, dict[str, str]()
     for repeat in range(1, repeats + 1):
-        for block_pass in (1, 2) if repeat in again else (1,):
-            block: list[tuple[list[int], Record]] = [([*cuts], {}) for cuts in every]
+        for round_pass in (1, 2) if repeat in again else (1,):
+            members: list[tuple[list[int], Record]] = [([*cuts], {}) for cuts in every]
             if end_points:
                 last = workers[-1]
-                block.append(([], {"role": "end_point", "split": f"all on {workers[0]}"}))
-                block.append(
+                members.append(([], {"role": "end_point", "split": f"all on {workers[0]}"}))
+                members.append(
                     ([0] * (len(workers) - 1), {"role": "end_point", "split": f"all on {last}"})
                 )
-            source.shuffle(block)
+            source.shuffle(members)
             if sentinels:
                 ends = [{"role": "sentinel", "sentinel": end} for end in ("open", "close")]
-                block = [(middle, ends[0]), *block, (middle, ends[1])]
-            for cuts, extra in block:
+                members = [(middle, ends[0]), *members, (middle, ends[1])]
+            for cuts, extra in members:
                 order += 1
                 record = run(source, whole, cuts, repeat, order, extra)
                 # A second pass measures the same runs again, as further attempts.
                 key = f"{repeat} {cuts} {extra}"
                 record["run_key"] = keys.setdefault(key, record["run_key"])
-                if block_pass > 1:
-                    record |= {"block_pass": block_pass, "attempt": 2}
+                if round_pass > 1:
+                    record |= {"block_pass": round_pass, "attempt": 2}
                 elif repeat in again and extra.get("sentinel") == "close":
                     record["latency"]["median_s"] *= 1.2
                     record["throughput"]["img_s"] /= 1.2

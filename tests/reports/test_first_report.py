@@ -12,7 +12,7 @@ from tests.reports import synthetic_sweep as synthetic
 
 
 def begun(folder: Path, scenario: str, until: int, *more: str) -> None:
-    """Write a cell with blocks up to `until` of three, and `more` of some splits."""
+    """Write a cell with rounds up to `until` of three, and `more` of some splits."""
     lines = synthetic.cell(random.Random(1), scenario=scenario, splits=[[3], [9]], repeats=3)
     kept = [
         line

@@ -159,8 +159,8 @@ def test_three_stages_make_two_cuts(tmp_path: Path) -> None:
     assert [hop for hop, _ in first.hops] == ["pi1 → pi2", "pi2 → server"]
 
 
-def a_block(**choices: object) -> list[Record]:
-    """Return two blocks with end points and sentinels, the second measured twice."""
+def two_rounds(**choices: object) -> list[Record]:
+    """Return two rounds with end points and sentinels, the second measured twice."""
     return [
         *synthetic.cell(
             random.Random(1),
@@ -175,7 +175,7 @@ def a_block(**choices: object) -> list[Record]:
 
 
 def test_end_points_are_measured_and_are_no_splits(tmp_path: Path) -> None:
-    synthetic.write_cell(tmp_path, a_block(allocators=["tuned", "default"]))
+    synthetic.write_cell(tmp_path, two_rounds(allocators=["tuned", "default"]))
     records = read(tmp_path)
     frame = tidy(records.runs)
     cell = build(records.plans, records.runs, frame)[0]
@@ -191,7 +191,7 @@ def test_end_points_are_measured_and_are_no_splits(tmp_path: Path) -> None:
 
 
 def test_an_end_point_of_another_allocator_is_not_mixed_in(tmp_path: Path) -> None:
-    lines = a_block(allocators=["tuned", "default"])
+    lines = two_rounds(allocators=["tuned", "default"])
     for line in lines:
         if line.get("factors", {}).get("cuts") == []:
             line["factors"]["allocators"] = ["default"]
@@ -201,7 +201,7 @@ def test_an_end_point_of_another_allocator_is_not_mixed_in(tmp_path: Path) -> No
 
 
 def test_a_sentinel_is_no_replicate_of_its_split(tmp_path: Path) -> None:
-    synthetic.write_cell(tmp_path, a_block())
+    synthetic.write_cell(tmp_path, two_rounds())
     records = read(tmp_path)
     frame = tidy(records.runs)
     watching = frame[frame["role"] == "sentinel"]
@@ -213,7 +213,7 @@ def test_a_sentinel_is_no_replicate_of_its_split(tmp_path: Path) -> None:
 
 
 def test_a_second_pass_replaces_the_first_run_by_run(tmp_path: Path) -> None:
-    lines = a_block()
+    lines = two_rounds()
     # The second pass lost one run, so the first pass counts.
     lost = next(
         place
@@ -233,8 +233,8 @@ def test_a_second_pass_replaces_the_first_run_by_run(tmp_path: Path) -> None:
     assert [*cell.splits[0].values["repeat"]] == [1, 2]
 
 
-def test_drifts_are_the_close_of_a_block_against_its_open(tmp_path: Path) -> None:
-    lines = a_block()
+def test_drifts_are_the_close_of_a_round_against_its_open(tmp_path: Path) -> None:
+    lines = two_rounds()
     for line in lines[1:]:
         if line["factors"].get("sentinel"):
             late = line["factors"]["sentinel"] == "close" and line["factors"]["repeat"] == 1

@@ -1,4 +1,4 @@
-"""A real sweep with end points and sentinels, and a block that is measured again."""
+"""A real sweep with end points and sentinels, and a round that is measured again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paretopipe_runtime.orchestrator.pace import learned
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import runs, sweep
 
-TINY = 1e-9  # no two runs are this alike: every block's sentinel has shifted
+TINY = 1e-9  # no two runs are this alike: every round's sentinel has shifted
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def plan(cluster: Cluster) -> dict[str, Any]:
     return document
 
 
-def test_a_block_that_shifted_is_measured_again_and_resumes_amid_its_second_pass(
+def test_a_round_that_shifted_is_measured_again_and_resumes_amid_its_second_pass(
     cluster: Cluster, plan: dict[str, Any], tmp_path: Path
 ) -> None:
     done = sweep(cluster, tmp_path, plan)
@@ -48,10 +48,10 @@ def test_a_block_that_shifted_is_measured_again_and_resumes_amid_its_second_pass
     assert cell.read_bytes().startswith(cut_short)
     assert [row["run_key"] for row in runs(tmp_path)] == first + second
     assert sweep(cluster, tmp_path, plan).returncode == 0
-    assert len(runs(tmp_path)) == 12, "a block is measured twice at most"
+    assert len(runs(tmp_path)) == 12, "a round is measured twice at most"
 
 
-def test_the_first_blocks_alone_then_the_rest_which_is_judged(
+def test_the_first_rounds_alone_then_the_rest_which_is_judged(
     cluster: Cluster, plan: dict[str, Any], tmp_path: Path
 ) -> None:
     """The keys are those of a sweep in one go; only the whole is judged, and learned from twice."""
@@ -61,7 +61,7 @@ def test_the_first_blocks_alone_then_the_rest_which_is_judged(
     assert list(told) == ["cell first", "cell"]
     assert 0 < told["cell first"] < told["cell"]
 
-    first = sweep(cluster, tmp_path, plan, "--blocks", "1")
+    first = sweep(cluster, tmp_path, plan, "--rounds", "1")
     assert (first.returncode, first.stdout) == (0, "all 5 runs measured\n")
     assert [row["factors"]["repeat"] for row in runs(tmp_path)] == [1] * 5
     assert verdicts(tmp_path) == []

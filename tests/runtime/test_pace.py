@@ -44,7 +44,7 @@ class Cell:
 
     @property
     def steps(self) -> list[Step]:
-        return [step for step, block_pass in self.rows if block_pass == 1]
+        return [step for step, round_pass in self.rows if round_pass == 1]
 
     @property
     def rounds(self) -> list[Round]:
@@ -71,10 +71,10 @@ def cells() -> list[Cell]:
     found = []
     for name, told in json.loads(REAL.read_text()).items():
         cell = Cell(name, told["estimate_s"])
-        for split, repeat, block_pass, role, wall_s, latency_s, img_s in told["runs"]:
+        for split, repeat, round_pass, role, wall_s, latency_s, img_s in told["runs"]:
             step = Step(split, repeat, role)
-            cell.rows[step, block_pass] = {
-                **{"kind": "run", "run_key": step.key, "status": "ok", "block_pass": block_pass},
+            cell.rows[step, round_pass] = {
+                **{"kind": "run", "run_key": step.key, "status": "ok", "block_pass": round_pass},
                 **{"wall_s": wall_s, "message": ""},
                 "latency": {"median_s": latency_s},
                 "throughput": {"img_s": img_s},
@@ -92,7 +92,7 @@ def foreseen(cells: list[Cell], off: float = 1.0) -> Iterator[tuple[float, float
     others: list[Learned] = []
     for number, cell in enumerate(cells):
         later_s = sum(later.foreseen_s for later in cells[number + 1 :]) * (1 + Pace().again)
-        log, blocks = Log([]), {block.number: block for block in cell.rounds}
+        log, rounds = Log([]), {one.number: one for one in cell.rounds}
         progress = Progress(None, cell.name, cell.steps, {}, cell.estimate_s, others)
         for step, recorded in cell.measured():
             row = {**recorded, "wall_s": off * recorded["wall_s"]}
@@ -100,8 +100,8 @@ def foreseen(cells: list[Cell], off: float = 1.0) -> Iterator[tuple[float, float
             pace = Pace.of([*others, progress.learned])
             then_s = later_s * pace.ratio
             yield left_s, here_s + then_s, deviation_s + pace.spread * then_s
-            if row["block_pass"] > log.round_pass(blocks[step.repeat]):
-                progress.add(blocks[step.repeat].runs)
+            if row["block_pass"] > log.round_pass(rounds[step.repeat]):
+                progress.add(rounds[step.repeat].runs)
             log.add(row)
             progress.end(step, row)
             if step.role in ("open", "close"):
@@ -111,10 +111,10 @@ def foreseen(cells: list[Cell], off: float = 1.0) -> Iterator[tuple[float, float
 
 
 def tell(progress: Progress, cell: Cell, log: Log) -> None:
-    drift, blocks = cell.drift(log), cell.rounds
-    closed = [block for block in blocks if log.when(block.closing, 1)]
-    waiting = [b for b in blocks if b.number in drift.beyond and log.round_pass(b) == 1]
-    progress.foresee(len(waiting), len(blocks) - len(closed), len(closed), len(drift.beyond))
+    drift, rounds = cell.drift(log), cell.rounds
+    closed = [one for one in rounds if log.when(one.closing, 1)]
+    waiting = [r for r in rounds if r.number in drift.beyond and log.round_pass(r) == 1]
+    progress.foresee(len(waiting), len(rounds) - len(closed), len(closed), len(drift.beyond))
 
 
 def held(left_s: float, mean_s: float, deviation_s: float) -> bool:
@@ -149,7 +149,7 @@ def test_cells_that_are_done_tell_of_those_to_come() -> None:
     assert not held(200, *fresh.foresee(100, 0))
 
 
-def test_blocks_that_drifted_tell_of_those_to_come() -> None:
+def test_rounds_that_drifted_tell_of_those_to_come() -> None:
     calm, wild = (Pace.of([Learned(1.0, 120, blocks=20, again=again)]) for again in (0, 10))
     assert calm.again < Pace().again < wild.again
     assert wild.foresee(100, 5)[0] > 1.3 * calm.foresee(100, 0)[0]
@@ -172,7 +172,7 @@ def progress(**estimate_s: float) -> tuple[Progress, list[Step]]:
     return Progress(None, "c", steps, {}, estimate_s), steps
 
 
-def test_a_block_that_waits_to_be_measured_again_counts_once_more() -> None:
+def test_a_round_that_waits_to_be_measured_again_counts_once_more() -> None:
     told, _ = progress(P1=10.0, P2=20.0)
     assert told.left_s()[0] == pytest.approx(60)
     told.foresee(waiting=1, to_come=0, judged=2, drifted=1)
