@@ -115,8 +115,7 @@ def _measure(subparsers: Subparsers) -> None:
         parser.set_defaults(run=commands.measure, command=name, rounds=None)
         if name == "sweep":
             parser.add_argument(
-                "--blocks",
-                dest="rounds",
+                "--rounds",
                 type=int,
                 help="only so many of the plan's rounds, for a first look; without it, the rest",
             )

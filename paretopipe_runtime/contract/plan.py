@@ -192,5 +192,5 @@ def _refine(document: dict[str, Any]) -> float | None:
 def _drift_limit(document: dict[str, Any]) -> float:
     limit = float(document.get("drift_limit", 0))
     if not (math.isfinite(limit) and limit >= 0):
-        raise ValueError(f"drift_limit {limit}, expected 0 (never repeat a block) or more")
+        raise ValueError(f"drift_limit {limit}, expected 0 (never repeat a round) or more")
     return limit

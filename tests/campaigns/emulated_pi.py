@@ -19,12 +19,24 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "arm"
+_LAB = yaml.safe_load((ROOT / "inventory/lab/hosts.yml").read_text())
 #: The example inventory's releases for a Pi.
-ON_A_PI: dict[str, str] = yaml.safe_load((ROOT / "inventory/lab/group_vars/pis.yml").read_text())[
-    "runtime_versions"
-]
+ON_A_PI: dict[str, str] = _LAB["pis"]["vars"]["runtime_versions"]
 #: Releases whose aarch64 wheels need a newer processor, each with its torchvision.
 TOO_NEW = {"2.4.0": "0.19.0", "2.10.0": "0.25.0"}
+#: What torch and torchvision need beside runtime.txt. Listed, because pip judges their conditions
+#: ("on x86_64 CUDA too") by the machine that downloads.
+NEEDED = {
+    "filelock": "4.2.12",
+    "fsspec": "2026.9.0",
+    "jinja2": "3.1.6",
+    "markupsafe": "3.0.4",
+    "mpmath": "1.3.0",
+    "networkx": "3.6.1",
+    "pillow": "13.0.0",
+    "sympy": "1.14.0",
+    "typing-extensions": "4.16.0",
+}
 PROCESSOR = "cortex-a72"
 MODEL = "Emulated Cortex-A72 (QEMU)"
 QEMU = "qemu-aarch64-static"
@@ -65,7 +77,7 @@ class Environment:
     @property
     def requirements(self) -> list[str]:
         """A node's pins, with this release of PyTorch."""
-        pins = _pins("arm") | _pins("runtime") | self.versions
+        pins = NEEDED | _pins() | self.versions
         return [f"{name}=={version}" for name, version in pins.items()]
 
     @property
@@ -149,9 +161,9 @@ def _make_environment(environment: Environment, system: Path) -> None:
         (partial / "requirements.txt").write_text("\n".join(environment.requirements) + "\n")
 
 
-def _pins(name: str) -> dict[str, str]:
-    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+def _pins() -> dict[str, str]:
+    lines = (ROOT / "requirements/runtime.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines)
 
 
 def _run(what: str, command: list[str]) -> None:

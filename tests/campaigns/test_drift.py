@@ -1,8 +1,8 @@
-"""Planted drift and planted noise: how often a block is measured again, rightly and for nothing.
+"""Planted drift and planted noise: how often a round is measured again, rightly and for nothing.
 
 20 splits, two end points, two sentinels; independent log-normal scatter, by split (a log-normal
-factor, 0.3) and block (1 %). 3 % of all runs are 1.3 times slower, so 6 % of quiet blocks have such
-a sentinel. A drift slows all runs after a random place of a block.
+factor, 0.3) and round (1 %). 3 % of all runs are 1.3 times slower, so 6 % of quiet rounds have such
+a sentinel. A drift slows all runs after a random place of a round.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AGAINST = np.linalg.cholesky(np.array([[1.0, -0.6], [-0.6, 1.0]]))
 
 
 def measured(rng: np.random.Generator, repeats: int, cv: float, step: float) -> list[Any]:
-    """Return a cell's records with a step in block 1, and three more of each sentinel."""
+    """Return a cell's records with a step in round 1, and three more of each sentinel."""
     runs = plan_runs(repeats=repeats, **MANY)
     own = {run.cuts: math.exp(0.3 * rng.standard_normal()) for run in runs}
     level = {run.repeat: 0.01 * rng.standard_normal() for run in runs}
@@ -46,13 +46,13 @@ def measured(rng: np.random.Generator, repeats: int, cv: float, step: float) -> 
 
 
 def again(rows: list[Any], repeats: int) -> dict[str, list[int]]:
-    """Return the blocks that each rule measures again."""
-    blocks = rounds_of(plan_runs(repeats=repeats, **MANY))
+    """Return the rounds that each rule measures again."""
+    rounds = rounds_of(plan_runs(repeats=repeats, **MANY))
     keys: dict[str, list[Any]] = {}
     for one in rows:
         keys.setdefault(one["run_key"], []).append(one)
     log = Log(found[0] for found in keys.values())
-    found = Drift.of(blocks, log, 0.05, repeats)
+    found = Drift.of(rounds, log, 0.05, repeats)
     middle = Log(
         {
             **some[0],
@@ -73,7 +73,7 @@ def again(rows: list[Any], repeats: int) -> dict[str, list[int]]:
         "as that, medians of three sentinels": (middle, narrow),
     }
     return {
-        name: [b.number for b in blocks if (s := seen.shift(b, 1)) and s.beyond(limit)]
+        name: [r.number for r in rounds if (s := seen.shift(r, 1)) and s.beyond(limit)]
         for name, (seen, limit) in rules.items()
     }
 
@@ -97,8 +97,8 @@ def test_what_is_measured_again(repeats: int, findings: Findings) -> None:
             for name in quiet[0]:
                 share = sum(1 in found[name] for found in seen) / len(seen)
                 right.setdefault(name, []).append(share)
-    findings.add(f"{repeats} blocks; run-to-run CV {', '.join(f'{cv:.0%}' for cv in SPREADS)}:")
-    findings.add(f"{'':40}  for nothing, % of blocks    a step of 10/25/50 % found, %")
+    findings.add(f"{repeats} rounds; run-to-run CV {', '.join(f'{cv:.0%}' for cv in SPREADS)}:")
+    findings.add(f"{'':40}  for nothing, % of rounds    a step of 10/25/50 % found, %")
     for name, shares in nothing.items():
         found = right[name]
         triples = [found[k : k + len(STEPS)] for k in range(0, len(found), len(STEPS))]
@@ -109,5 +109,5 @@ def test_what_is_measured_again(repeats: int, findings: Findings) -> None:
             + "  ".join("/".join(f"{100 * x:.0f}" for x in triple) for triple in triples)
         )
     ours = nothing["three deviations of the cell's scatter"]
-    # Half of it is planted: a block with a slow sentinel.
+    # Half of it is planted: a round with a slow sentinel.
     assert max(ours) <= 0.12

@@ -112,8 +112,8 @@ def test_comparisons(findings: Findings, ratio: float) -> None:
     ):
         found = characteristics.compared(ratio, cv, FEWER // 2, repeats, drift, shift)
         findings.add(
-            f"{ratio:.2f} times as slow, CV {cv:.0%}, {repeats:>2} blocks, {drift:.1%} between "
-            f"blocks, {shift:.0%} between cells: equal {found.equal:.1%}, undecided "
+            f"{ratio:.2f} times as slow, CV {cv:.0%}, {repeats:>2} rounds, {drift:.1%} between "
+            f"rounds, {shift:.0%} between cells: equal {found.equal:.1%}, undecided "
             f"{found.undecided:.1%}, lower {found.lower:.1%}, higher {found.higher:.1%}; "
             f"interval covers {found.covers:.1%}"
         )

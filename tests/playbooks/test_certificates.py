@@ -29,8 +29,7 @@ PLAYBOOK = """
 - hosts: localhost
   gather_facts: false
   tasks:
-    - ansible.builtin.include_role: {name: runtime, tasks_from: "{{ item }}"}
-      loop: [certificate, ciphers]
+    - ansible.builtin.include_role: {name: runtime, tasks_from: tls}
 """
 
 

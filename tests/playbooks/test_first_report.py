@@ -23,22 +23,28 @@ NOTE = """
 """
 STAND_INS = {
     "playbooks/tasks/hosts.yml": "[]",
-    "playbooks/tasks/network.yml": NOTE.replace("LINE", "{{ asked.delay | default('bare') }}")
-    + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "playbooks/tasks/profile.yml": NOTE.replace("LINE", "profile"),
     "roles/plan/tasks/cells.yml": "[]",
-    "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}"),
+    # What sets a network says what is asked of it.
+    "roles/netem/tasks/main.yml": NOTE.replace("LINE", "{{ netem_state }}").rstrip()
+    + "\n  when: netem_asked is not defined\n",
+    "roles/netem/tasks/verify.yml": NOTE.replace(
+        "LINE", "{{ netem_asked.delay | default('bare') }}"
+    )
+    + "- {name: Tell, ansible.builtin.set_fact: {netem_measured: {}}}\n",
     "roles/report/tasks/main.yml": NOTE.replace("LINE", "report"),
     "roles/sweep/tasks/main.yml": NOTE.replace(
         "LINE",
-        "{{ sweep_label }} blocks {{ sweep_blocks | string }} later {{ sweep_later | string }}",
+        "{{ sweep_label }} rounds {{ sweep_rounds | string }} later {{ sweep_later | string }}",
     )
     + "- {name: Fail, ansible.builtin.fail: {msg: no}, when: sweep_label in broken}\n",
     "playbooks/prepare.yml": "- {name: Prepare nothing, hosts: localhost, gather_facts: false}\n",
 }
 INVENTORY = """
-localhost ansible_connection=local experiment_interface=lo
+localhost ansible_connection=local experiment_interface=lo experiment_ip=127.0.0.1
 [orchestrator]
+localhost
+[workers]
 localhost
 [netem_hosts]
 localhost
@@ -74,7 +80,7 @@ def run(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     shutil.copy(ROOT / "playbooks/measure.yml", folder / "playbooks")
-    for name in ("scenario", "unshaped", "cell", "first_report", "report"):
+    for name in ("scenario", "network", "cell", "report"):
         shutil.copy(TASKS / f"{name}.yml", folder / "playbooks/tasks")
     (folder / "hosts").write_text(INVENTORY)
     (folder / "ansible.cfg").write_text("[defaults]\nroles_path = roles\n")
@@ -107,18 +113,18 @@ REST = {"a": 20.0, "b": 21.0, "c": 22.0, "p": 100.0}
 FIRST = {"a first": 10.0, "b first": 11.0, "c first": 12.0, **REST}
 
 
-def test_the_first_blocks_then_a_report_then_the_rest_under_the_network_that_is_set(
+def test_the_first_rounds_then_a_report_then_the_rest_under_the_network_that_is_set(
     tmp_path: Path, measure: Measure
 ) -> None:
     """A failure before a first report does not count; it is tried again."""
     status, noted = measure(tmp_path, 1, FIRST, broken=["a, for a first report"])
     assert noted == [
         "bare",
-        "a, for a first report blocks 1 later 186",
-        "b, for a first report blocks 1 later 175",
-        *("20ms", "c, for a first report blocks 1 later 163", "report"),
-        *("c blocks 0 later 141", "absent"),
-        *("a blocks 0 later 121", "b blocks 0 later 100", "profile", "report"),
+        "a, for a first report rounds 1 later 186",
+        "b, for a first report rounds 1 later 175",
+        *("20ms", "c, for a first report rounds 1 later 163", "report"),
+        *("c rounds 0 later 141", "absent"),
+        *("a rounds 0 later 121", "b rounds 0 later 100", "profile", "report"),
     ]
     assert status == 0
 
@@ -128,8 +134,8 @@ def test_what_a_first_report_has_already_is_not_visited_again(
 ) -> None:
     status, noted = measure(tmp_path, 1, {"c first": 12.0, **REST}, broken=["a"])
     assert noted == [
-        *("20ms", "c, for a first report blocks 1 later 163", "report", "c blocks 0 later 141"),
-        *("absent", "bare", "a blocks 0 later 121", "b blocks 0 later 100", "profile", "report"),
+        *("20ms", "c, for a first report rounds 1 later 163", "report", "c rounds 0 later 141"),
+        *("absent", "bare", "a rounds 0 later 121", "b rounds 0 later 100", "profile", "report"),
     ]
     assert status == 2, "a failed with the rest"
 
@@ -139,7 +145,7 @@ def test_without_one_every_cell_is_visited_once_after_the_profiles(
 ) -> None:
     status, noted = measure(tmp_path, 0, REST)
     assert noted == [
-        *("profile", "bare", "a blocks 0 later 43", "b blocks 0 later 22"),
-        *("20ms", "c blocks 0 later 0", "absent", "report"),
+        *("profile", "bare", "a rounds 0 later 43", "b rounds 0 later 22"),
+        *("20ms", "c rounds 0 later 0", "absent", "report"),
     ]
     assert status == 0

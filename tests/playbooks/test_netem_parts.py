@@ -247,6 +247,20 @@ def test_what_is_not_as_asked_is_one_sentence(
     assert probes.netem_unmet({"pi2": SEEN | seen}, wanted, SAID) == unmet
 
 
+def test_asked_and_measured_stand_side_by_side(probes: ModuleType) -> None:
+    wanted = QUIET | {"direction": "symmetric", "jitter_s": 0.005, "loss": 0.01}
+    said = SAID | {"jitter": "5ms", "loss": "1%"}
+    assert probes.netem_table({"pi2": SEEN | {"rate_back_mbit": 4.8}}, wanted, said, "pi1") == (
+        "from pi1 to         RTT asked     measured     rate asked       measured\n"
+        "pi2                   2x200ms     200.4 ms          5mbit     4.90 Mbit/s\n"
+        "  and back                                          5mbit     4.80 Mbit/s\n"
+        "  jitter 5ms, uniform: round trips spread by 0.1 ms, 4.082 expected (standard deviation "
+        "of 10 pings)\n"
+        "  loss 1%: 0 of 10 pings lost, 0.2 expected\n"
+        "Rates are on the wire: TCP goodput x 1514/1448."
+    )
+
+
 @pytest.mark.parametrize(
     ("asked", "spread_ms"),
     [

@@ -393,7 +393,7 @@ def test_without_a_first_report_every_cell_is_visited_once(
 
 def test_whether_there_is_a_first_report_is_no_part_of_a_plan(plan: Any) -> None:
     """A run's key must not depend on when it is measured."""
-    with_it, without = (plans(plan("demo", first_report=blocks)) for blocks in ("1", "0"))
+    with_it, without = (plans(plan("demo", first_report=rounds)) for rounds in ("1", "0"))
     assert with_it == without
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from tests.playbooks import units
 
-BENCH = Path(__file__).resolve().parents[2] / "roles/bench/tasks/present.yml"
+BENCH = Path(__file__).resolve().parents[2] / "roles/bench/tasks/main.yml"
 CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
 PLAN = {"workers": [{"address": "192.0.2.11"}], "hub": {"address": "192.0.2.12"}}
 SWEEP = {"sweep_plan": PLAN, "sweep_name": "x", "sweep_results_dir": "/x"}
@@ -147,11 +147,9 @@ def test_the_agent_sees_a_gpu_only_where_it_is_to_compute_there() -> None:
 
 
 def command(**variables: str) -> list[str]:
-    (task,) = [
-        task
-        for task in yaml.safe_load(BENCH.read_text())
-        if task["name"] == "present | Start the node"
-    ]
+    tasks = yaml.safe_load(BENCH.read_text())
+    (node,) = [task for task in tasks if task["name"] == "Have a node of the benchmark"]
+    (task,) = [task for task in node["block"] if task["name"] == "Start the node"]
     told = {"bench_address": "192.0.2.11", "bench_peers": ["192.0.2.11"], **variables}
     job = {
         name: units.value("bench", text.strip("{} "), **told) for name, text in task["vars"].items()

@@ -15,7 +15,7 @@ MODEL = "mobilenetv2.html"
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four cells with end points, sentinels, profiles, links and a block measured twice."""
+    """Four cells with end points, sentinels, profiles, links and a round measured twice."""
     folder = tmp_path_factory.mktemp("synthetic")
     synthetic.write(folder, end_points=True, sentinels=True, again=[2], profiles=True, links=True)
     return folder

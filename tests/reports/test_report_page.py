@@ -181,7 +181,7 @@ def test_a_long_list_of_left_out_runs_is_cut_short(tmp_path: Path) -> None:
 def test_the_csv_is_tidy(table: str) -> None:
     frame = pd.read_csv(io.StringIO(table))
     # One row per attempt: a split has no record, a run was done twice; end points, sentinels and
-    # a block of 22 and its sentinels once more.
+    # a round of 22 and its sentinels once more.
     assert len(frame) == 4 * 5 * (20 + 2 + 2) - 5 + 1 + 24
     assert frame.columns.is_unique
     assert not frame.duplicated(["cell_id", "run_key", "attempt"]).any()

@@ -14,20 +14,20 @@ from tests.made.plans import document, hops
 from tests.made.weights import named, unwritten
 
 
-def by_block(runs: list[Run]) -> dict[int, list[Run]]:
+def by_round(runs: list[Run]) -> dict[int, list[Run]]:
     return {
         number: [run for run in runs if run.repeat == number]
         for number in sorted({run.repeat for run in runs})
     }
 
 
-def test_every_block_has_every_split_once_in_its_own_order() -> None:
+def test_every_round_has_every_split_once_in_its_own_order() -> None:
     plan = read_plan(document())
     runs = expand(plan, hops)
-    blocks = [[run.cuts for run in runs if run.repeat == repeat] for repeat in range(1, 6)]
-    assert [len(block) for block in blocks] == [20] * 5
-    assert all(set(block) == {(cut,) for cut in range(1, 21)} for block in blocks)
-    assert len({tuple(block) for block in blocks}) == 5
+    rounds = [[run.cuts for run in runs if run.repeat == repeat] for repeat in range(1, 6)]
+    assert [len(members) for members in rounds] == [20] * 5
+    assert all(set(members) == {(cut,) for cut in range(1, 21)} for members in rounds)
+    assert len({tuple(members) for members in rounds}) == 5
     assert [run.order for run in runs] == list(range(100))
     assert [run.key for run in expand(plan, hops)] == [run.key for run in runs]
 
@@ -75,13 +75,13 @@ def test_weights_that_do_not_fit_the_plan_are_refused(
         read_plan(document(**{**named(unwritten()), **change}))
 
 
-def test_a_block_has_both_end_points_and_the_same_split_at_both_ends() -> None:
+def test_a_round_has_both_end_points_and_the_same_split_at_both_ends() -> None:
     plan = read_plan(document(end_points=True, sentinel=True))
     runs = expand(plan, hops)
     assert [run.order for run in runs] == list(range(5 * 24))
     assert len({run.key for run in runs}) == len(runs)
-    for number, block in by_block(runs).items():
-        opening, *members, closing = block
+    for number, whole in by_round(runs).items():
+        opening, *members, closing = whole
         assert (opening.role, closing.role) == ("open", "close")
         assert opening.cuts == closing.cuts == (11,)
         assert opening.factors == {
@@ -91,10 +91,10 @@ def test_a_block_has_both_end_points_and_the_same_split_at_both_ends() -> None:
         }
         assert closing.factors["sentinel"] == "close"
         assert Counter(run.role for run in members) == {"split": 20, "end_point": 2}
-        assert {run.repeat for run in block} == {number}
+        assert {run.repeat for run in whole} == {number}
     places = {
-        next(place for place, run in enumerate(block) if run.split == "all on pi1")
-        for block in by_block(runs).values()
+        next(place for place, run in enumerate(whole) if run.split == "all on pi1")
+        for whole in by_round(runs).values()
     }
     assert len(places) > 1, "the end points stand in random places too"
 
@@ -160,18 +160,18 @@ def test_more_rounds_hold_all_splits_of_their_entry() -> None:
     entries = [More(((3,), (4,)), 7), More(((4,), (5,)), 8)]
     plan = read_plan(document(end_points=True, sentinel=True))
     runs = expand(plan, hops, entries)
-    blocks = by_block(runs)
+    rounds = by_round(runs)
     further = {
-        number: sorted(run.split for run in block if run.role == "split")
-        for number, block in blocks.items()
+        number: sorted(run.split for run in whole if run.role == "split")
+        for number, whole in rounds.items()
         if number > 5
     }
-    # P4 lacks one run and P5 three; P5 alone in a block would tell nothing.
+    # P4 lacks one run and P5 three; P5 alone in a round would tell nothing.
     later = {number: ["P4", "P5"] for number in (8, 9, 10)}
     assert further == {6: ["P3", "P4"], 7: ["P3", "P4"], **later}
     for number in further:
-        assert [run.role for run in blocks[number]][:: len(blocks[number]) - 1] == ["open", "close"]
-        assert not any(run.role == "end_point" for run in blocks[number])
+        assert [run.role for run in rounds[number]][:: len(rounds[number]) - 1] == ["open", "close"]
+        assert not any(run.role == "end_point" for run in rounds[number])
     repeats = Counter(run.split for run in runs if run.role == "split")
     assert (repeats["P3"], repeats["P4"], repeats["P5"], repeats["P6"]) == (7, 10, 8, 5)
     before = expand(plan, hops, entries[:1])

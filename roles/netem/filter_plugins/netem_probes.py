@@ -136,6 +136,40 @@ def netem_lost_share(asked: Mapping[str, Any]) -> float:
     return 1.0 - float((1 - asked["loss"]) ** _ways(asked))
 
 
+def netem_table(
+    measured: Mapping[str, Mapping[str, Any]],
+    asked: Mapping[str, Any],
+    said: Mapping[str, Any],
+    source: str,
+) -> str:
+    """Set what was measured from `source` against what was asked; `said` is as typed."""
+    times = "2x" if asked["direction"] == "symmetric" and asked["delay_s"] else ""
+    delay, rate = f"{times}{said.get('delay') or '-'}", said.get("rate") or "-"
+    head = ("RTT asked", "measured", "rate asked", "measured")
+    lines = ["{:<16} {:>12} {:>12} {:>14} {:>14}".format(f"from {source} to", *head)]
+    for host, seen in measured.items():
+        lines.append(
+            f"{host:<16} {delay:>12} {seen['rtt_ms']:9.1f} ms {rate:>14} "
+            f"{seen['rate_mbit']:8.2f} Mbit/s"
+        )
+        if "rate_back_mbit" in seen:
+            back = f"{seen['rate_back_mbit']:8.2f} Mbit/s"
+            lines.append(f"{'  and back':<16} {'':>12} {'':>12} {rate:>14} {back}")
+        if asked["jitter_s"] > 0:
+            lines.append(
+                f"  jitter {said['jitter']}, {asked['distribution'] or 'uniform'}: round trips "
+                f"spread by {seen['spread_ms']} ms, {netem_spread_ms(asked)} expected (standard "
+                f"deviation of {seen['pings']} pings)"
+            )
+        if asked["loss"] > 0:
+            expected = seen["pings"] * netem_lost_share(asked)
+            lines.append(
+                f"  loss {said['loss']}: {seen['pings_lost']} of {seen['pings']} pings lost, "
+                f"{expected:.1f} expected"
+            )
+    return "\n".join([*lines, "Rates are on the wire: TCP goodput x 1514/1448."])
+
+
 def netem_unlike(measured: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Name deviations of jitter and loss from those asked."""
     unlike = []
@@ -199,7 +233,6 @@ class FilterModule:
             "netem_sending": netem_sending,
             "netem_silent": netem_silent,
             "netem_seen": netem_seen,
-            "netem_spread_ms": netem_spread_ms,
-            "netem_lost_share": netem_lost_share,
+            "netem_table": netem_table,
             "netem_unmet": netem_unmet,
         }

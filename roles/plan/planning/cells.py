@@ -92,7 +92,7 @@ def rounds_of(
 ) -> dict[str, Any]:
     """Return `rounds` through the scenarios and `visits` to cells and profiles, in order.
 
-    `first` blocks of every cell come before a first report; the rest follows in reverse, to set the
+    `first` rounds of every cell come before a first report; the rest follows in reverse, to set the
     last network only once, then profiles. Without a first report, profiles come first.
     """
     profiled = [_cell_id(profile) for profile in (*profiles, *links)]

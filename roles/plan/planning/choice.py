@@ -41,7 +41,7 @@ class Choice:
 
     `pairings` maps names to chains of hosts, `varied` cell factors to values, `workers` hosts to
     their own factors; `counts` and `seeds` have their plan keys. `drift_limit` and `dominance` are
-    fractions. `first_report` is the number of blocks before a first report; 0: none.
+    fractions. `first_report` is the number of rounds before a first report; 0: none.
     """
 
     sweep: str
