@@ -65,7 +65,7 @@ def test_the_first_blocks_alone_then_the_rest_which_is_judged(
     assert list(told) == ["cell first", "cell"]
     assert 0 < told["cell first"] < told["cell"]
 
-    first = sweep(cluster, tmp_path, plan, "--blocks", "1")
+    first = sweep(cluster, tmp_path, plan, "--rounds", "1")
     assert (first.returncode, first.stdout) == (0, "all 5 runs measured\n")
     assert [row["factors"]["repeat"] for row in runs(tmp_path)] == [1] * 5
     assert verdicts(tmp_path) == []
