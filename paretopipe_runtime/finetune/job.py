@@ -24,6 +24,7 @@ from paretopipe_runtime.contract.weights import Origin, Published, WeightsManife
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.base import Base, open_base
 from paretopipe_runtime.finetune.checkpoints import Checkpoints
+from paretopipe_runtime.finetune.cuda import device_called
 from paretopipe_runtime.finetune.datasets import open_dataset
 from paretopipe_runtime.finetune.images import Dataset
 from paretopipe_runtime.finetune.network import Network
@@ -34,7 +35,6 @@ from paretopipe_runtime.job import COMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.version import version
 from paretopipe_runtime.weights import check_store, load_stage, publish, set_path, write_block
-from paretopipe_runtime.worker.devices.cuda import exact_float32
 
 SOURCE = "finetuned"
 _RESULT = "result"
@@ -105,22 +105,6 @@ def finetune(settings: Settings, files: Files) -> tuple[int, str]:
     finally:
         progress.write(finished=True)
     return COMPLETE, f"{_sentence(weights)}\npublished as {weights.name!r}: {path}"
-
-
-def device_called(name: str) -> torch.device:
-    """Return the device ``cpu`` or ``cuda``; ``auto`` prefers CUDA. Raises ``E_OPTION``."""
-    here = torch.cuda.is_available()
-    if name == "auto":
-        name = "cuda" if here else "cpu"
-    if name not in ("cpu", "cuda") or (name == "cuda" and not here):
-        raise ParetoPipeError(
-            "E_OPTION",
-            f"device={name} is not here: PyTorch {torch.__version__} on this host can use "
-            f"cpu{' and cuda' if here else ''} — choose one, or auto",
-        )
-    if name == "cuda":
-        exact_float32()  # as in a sweep, so that its answers have this accuracy
-    return torch.device(name)
 
 
 def find_result(folder: Path, model: str, store: Path) -> Result | None:
