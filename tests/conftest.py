@@ -13,6 +13,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -33,20 +34,28 @@ class Costs:
 
     Processor time is this process's, that of the children it has waited for, and that of all its
     living descendants, read where a module ends. Those who have left the family, such as the hosts
-    of the virtual testbed, are not in it.
+    of the virtual testbed, are not in it. A fixed loop is timed there as well: on a slower machine,
+    or on one whose processors share a core, all takes longer.
     """
 
     def __init__(self) -> None:
         self.began_s = time.monotonic()
         self.clock_s: Counter[str] = Counter()
         self.processor_s: Counter[str] = Counter()
+        self.loops_s: list[float] = []
         self._read_s = processor_s()
 
     def charge(self, folder: str) -> None:
         """Put what has been used since the last call on a folder's account."""
         now = processor_s()
         self.processor_s[folder] += max(0.0, now - self._read_s)
-        self._read_s = now
+        self.loops_s.append(loop_s())
+        self._read_s = processor_s()
+
+    @property
+    def slowness(self) -> float:
+        """How much longer than the budget's machine this one takes; at least 1."""
+        return max(1.0, median(self.loops_s) / budget()["loop_s"]) if self.loops_s else 1.0
 
 
 def processor_s() -> float:
@@ -64,19 +73,28 @@ def folder_of(nodeid: str) -> str:
     return parts[1] if len(parts) > 2 else "."
 
 
-def budget_s() -> dict[str, float]:
-    """Return the processor seconds that each folder may take."""
-    found: dict[str, float] = tomllib.loads(BUDGET.read_text())["processor_s"]
-    return found
+def loop_s() -> float:
+    """Return the processor seconds of a fixed loop, here and now."""
+    began, total = time.thread_time(), 0
+    for number in range(100_000):
+        total += number * number
+    return time.thread_time() - began
 
 
-def over(processor_s: dict[str, float], budget_s: dict[str, float]) -> list[str]:
+def budget() -> dict[str, Any]:
+    """Return `loop_s` of the budget's machine, and the seconds that each folder takes there."""
+    return tomllib.loads(BUDGET.read_text())
+
+
+def over(processor_s: dict[str, float], slowness: float = 1.0) -> list[str]:
     """Return a sentence for each folder that takes half as much again as it may."""
+    may = {name: slowness * seconds for name, seconds in budget()["processor_s"].items()}
+    slower = f" (this machine is {slowness:.1f} times as slow)" if slowness > 1 else ""
     return [
         f"tests/{folder} took {seconds:.0f} s of the processor, its budget is "
-        f"{budget_s.get(folder, 0)} s"
+        f"{may.get(folder, 0):.0f} s{slower}"
         for folder, seconds in sorted(processor_s.items())
-        if seconds > SLACK * budget_s.get(folder, 0)
+        if seconds > SLACK * may.get(folder, 0)
     ]
 
 
@@ -113,7 +131,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left = [item for item in items if item.get_closest_marker("thorough")]
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left)
-    place = {folder: number for number, folder in enumerate(budget_s())}
+    place = {folder: number for number, folder in enumerate(budget()["processor_s"])}
     items.sort(key=lambda item: place.get(folder_of(item.nodeid), -1))
 
 
@@ -130,7 +148,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     costs = session.config.stash[COSTS]
     told = getattr(session.config, "workeroutput", None)
     if told is not None:
-        told["processor_s"] = dict(costs.processor_s)
+        told |= {"processor_s": dict(costs.processor_s), "loops_s": costs.loops_s}
     elif not exitstatus and _over_budget(costs):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -138,13 +156,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
     """Take over what a worker of pytest-xdist has used."""
-    node.config.stash[COSTS].processor_s.update(  # type: ignore[attr-defined]
-        getattr(node, "workeroutput", {}).get("processor_s", {})
-    )
+    costs: Costs = node.config.stash[COSTS]  # type: ignore[attr-defined]
+    told = getattr(node, "workeroutput", {})
+    costs.processor_s.update(told.get("processor_s", {}))
+    costs.loops_s += told.get("loops_s", [])
 
 
 def _over_budget(costs: Costs) -> list[str]:
-    return [] if THOROUGH else over(costs.processor_s, budget_s())
+    return [] if THOROUGH else over(costs.processor_s, costs.slowness)
 
 
 def pytest_terminal_summary(
@@ -166,7 +185,8 @@ def pytest_terminal_summary(
     )
     terminalreporter.write_line(
         f"{len(costs.clock_s)} tests in {time.monotonic() - costs.began_s:.0f} s, "
-        f"{costs.processor_s.total():.0f} s of the processor: {each}"
+        f"{costs.processor_s.total():.0f} s of the processor: {each}; "
+        f"the loop {1000 * median(costs.loops_s or [0]):.1f} ms"
     )
     for sentence in _over_budget(costs):
         terminalreporter.write_line(f"FAILED {sentence}: see {BUDGET.name}", red=True)

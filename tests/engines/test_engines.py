@@ -112,6 +112,7 @@ def test_what_it_gives_needs_no_reordering(stage: Stage) -> None:
 def test_a_stage_is_compiled_once_for_any_weights(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(compiling, "LIMIT_S", 500.0)  # a busy machine is no finding here
     one = stage("resnet18", 1, 4)
     array = np.random.default_rng(0).standard_normal(one.takes.shape, dtype=np.float32)
     given = array.copy()
