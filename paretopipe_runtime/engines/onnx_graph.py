@@ -18,7 +18,7 @@ INPUT, OUTPUT = "input", "output"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor's bytes are, in ONNX's words; `location` is a file of the store."""
+    """Place of a tensor's bytes, in ONNX's words; `location` is a file of the store."""
 
     location: str
     offset: int

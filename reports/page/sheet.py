@@ -178,7 +178,7 @@ def _predictors(
 
 
 def _slow_start(cell: Cell, runs: Sequence[Record]) -> bool:
-    """Whether TCP on the first host slow-starts after idle."""
+    """Tell whether TCP on the first host slow-starts after idle."""
     shared = {id(run["hosts"]): run["hosts"] for run in runs if run["cell_id"] == cell.id}
     facts = (hosts.get(cell.hosts[0]) or {} for hosts in shared.values() if cell.hosts)
     return any(str(host.get("slow_start_after_idle")) == "1" for host in facts)

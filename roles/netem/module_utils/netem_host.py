@@ -111,7 +111,7 @@ def ssh_client(proc: Path = Path("/proc")) -> SshClient | None:
 
 
 def carries(interface: str, device: str, devices: Path = Path("/sys/class/net")) -> bool:
-    """Whether traffic of `device` leaves through `interface`: itself, or one below it.
+    """Tell whether traffic of `device` leaves through `interface`: itself, or one below it.
 
     Below a bridge are its ports, below a bond or VLAN its parts.
     """

@@ -98,6 +98,6 @@ def describe(what: Sequence[str]) -> str:
 
 
 def described(description: str, what: Sequence[str]) -> bool:
-    """Whether a timer's description states exactly `what`."""
+    """Tell whether a timer's description states exactly `what`."""
     words = description.split()
     return words[:2] == _TITLE.split() and words[3:] == [*what]

@@ -60,7 +60,7 @@ class Shaping:
         return self.root.get("handle") == HANDLE or self._mirrored is not None
 
     def described(self) -> bool:
-        """Whether the armed lease describes the wanted state."""
+        """Tell whether the armed lease describes the wanted state."""
         return netem_lease.described(self._host.armed(), self.what)
 
     def refuse(self) -> None:
@@ -91,7 +91,7 @@ class Shaping:
                 raise NetemError(f"'{peer}' is no IP address: mend netem_peer_addresses") from None
 
     def fits(self) -> bool:
-        """Whether the found state is the wanted one, as tc shows it."""
+        """Tell whether the found state is the wanted one, as tc shows it."""
         if self.layout.shared:
             place = {"handle": CHILD}
             there = [self.root["kind"] == "prio", self._recognised("to", HANDLE)]
@@ -169,7 +169,7 @@ def root_of(shown: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def is_default(qdisc: dict[str, Any]) -> bool:
-    """Whether the kernel added it by default."""
+    """Tell whether the kernel added it by default."""
     return qdisc["kind"] in DEFAULTS and qdisc.get("handle", "0:") == "0:"
 
 

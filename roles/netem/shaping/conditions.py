@@ -100,7 +100,7 @@ def mistakes(asked: Mapping[str, str], lease: str, relayed: bool = False) -> lis
 
 
 def relayable(option: str, value: str) -> bool:
-    """Whether a relay can do this, trivially if nothing is asked."""
+    """Tell whether a relay can do this, trivially if nothing is asked."""
     nothing = option in NUMBERS and _number(value, NUMBERS[option][1]) == 0
     return option in RELAYED or nothing or not value
 
