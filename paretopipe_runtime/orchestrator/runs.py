@@ -175,9 +175,9 @@ def run_of(
     affordable = TRANSFER_BUDGET_S / transfer_s if transfer_s else float("inf")
     warmup = max(1, int(min(phases.warmup, affordable)))
     latency = max(min(2, phases.latency), int(min(phases.latency, affordable)))
-    # A larger window needs more, to compare completions a window apart.
-    larger = window > phases.window
-    wanted = max(phases.throughput, window + phases.throughput // 2 if larger else 0)
+    wanted = phases.throughput
+    if window > phases.window:  # completions are compared a window apart
+        wanted = max(wanted, window + phases.throughput // 2)
     throughput = max(min(window + 2, wanted), int(min(wanted, affordable)))
     factors = {
         **plan.workload.factors,
