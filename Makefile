@@ -144,9 +144,10 @@ $(VENV)/.controller: requirements/controller.txt | $(VENV)/bin/python
 	@touch $@
 	@echo "$(VENV): installed."
 
-$(VENV)/.dev: requirements/dev.txt requirements/runtime.txt $(VENV)/.controller
+$(VENV)/.dev: requirements/dev.txt requirements/runtime.txt requirements/nodeps.txt $(VENV)/.controller
 	@echo "Installing PyTorch and the tools for tests into $(VENV)"
 	@$(BIN)/$(PIP) -r $<
+	@$(BIN)/$(PIP) --no-deps -r requirements/nodeps.txt
 	@touch $@
 	@echo "$(VENV): complete."
 

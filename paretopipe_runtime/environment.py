@@ -41,6 +41,7 @@ def describe_host() -> dict[str, Any]:
         "torch": _loaded_version("torch"),
         "torchvision": _loaded_version("torchvision"),
         "onnxruntime": _installed_version("onnxruntime"),
+        "executorch": _installed_version("executorch"),
         "runtime": version(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "congestion_control": _read("/proc/sys/net/ipv4/tcp_congestion_control"),

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from paretopipe_runtime.contract.weights import (
+    PROGRAM,
     BlockWeights,
     Published,
     WeightsManifest,
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 SET_SCHEMA_VERSION = 1  # of a set's file
 
 
-def block_path(store: Path, sha256: str) -> Path:
-    return store / f"{sha256}.safetensors"
+def block_path(store: Path, name: str) -> Path:
+    """Return the path of a block's file, by its sha256, or of a program's, with its suffix."""
+    return store / (name if name.endswith(PROGRAM) else f"{name}.safetensors")
 
 
 def tensor_nbytes(store: Path, sha256: str) -> int:
@@ -45,33 +47,36 @@ def tensor_nbytes(store: Path, sha256: str) -> int:
         return file.seek(0, os.SEEK_END) - 8 - header
 
 
-def verify_block(store: Path, sha256: str) -> bool:
-    """Verify a block file's sha256; False if it is missing."""
+def verify_block(store: Path, name: str) -> bool:
+    """Verify the sha256 of a block's or program's file; False if it is missing."""
     try:
-        return digest_of(block_path(store, sha256)) == sha256
+        return digest_of(block_path(store, name)) == name.removesuffix(PROGRAM)
     except FileNotFoundError:
         return False
 
 
 def verify_stage(manifest: WeightsManifest, store: Path, first: int, end: int) -> None:
-    """Verify the sha256 of the blocks [first, end), at every launch.
+    """Verify the sha256 of the blocks [first, end), or of the program, at every launch.
 
     A flipped bit may change an output by less than its tolerance. Without SHA instructions, half a
     gigabyte takes seconds, but no longer than a batch there, and it precedes loading.
 
     Raises ``E_WEIGHTS`` for a missing or damaged file.
     """
-    for block in manifest.blocks[first:end]:
-        path = block_path(store, block.sha256)
+    wanted = {f"block {block.name}": block.sha256 for block in manifest.blocks[first:end]}
+    if manifest.program:
+        wanted = {"program": manifest.program + PROGRAM}
+    for what, name in wanted.items():
+        path = block_path(store, name)
         try:
             seen = digest_of(path)
         except OSError as error:
             seen = error.strerror or "unreadable"
-        if seen != block.sha256:
+        if seen != name.removesuffix(PROGRAM):
             raise ParetoPipeError(
                 "E_WEIGHTS",
-                f"cannot load {manifest.model}'s block {block.name}: sha256 of {path} is "
-                f"{seen[:32]}, expected {block.sha256[:32]} — playbooks/prepare.yml sends it anew",
+                f"cannot load {manifest.model}'s {what}: sha256 of {path} is {seen[:32]}, "
+                f"expected {name[:32]} — playbooks/prepare.yml sends it anew",
             )
 
 

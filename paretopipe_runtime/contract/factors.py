@@ -98,7 +98,8 @@ class Engine:
     """An engine that computes stages.
 
     `tolerance`: largest relative error of its logits against the unsplit eager model's. `layout`:
-    of its tensors, also on the wire. `cuda`: can compute on a GPU.
+    of its tensors, also on the wire. `cuda`: can compute on a GPU. `exported`: computes a program
+    of the orchestrator's, which has the weights in it.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Engine:
     tolerance: float
     layout: Layout = "contiguous"
     cuda: bool = False
+    exported: bool = False
 
 
 ENGINES = {
@@ -119,6 +121,7 @@ ENGINES = {
         ),
         Engine("onnxruntime", "ONNX Runtime", 1e-4),
         Engine("compile", "torch.compile", 1e-4, "channels_last"),
+        Engine("xnnpack", "ExecuTorch with XNNPACK", 1e-4, exported=True),
     )
 }
 CUDA_ENGINES = tuple(engine.name for engine in ENGINES.values() if engine.cuda)

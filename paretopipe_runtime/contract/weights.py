@@ -20,6 +20,8 @@ SCHEMA_VERSION = 2  # raise it for new initial values too, or old files stay in 
 SEEDED = "seeded"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+#: Ends the name of a program's file, after its sha256.
+PROGRAM = ".pte"
 _LONGEST = 200  # characters of a text
 
 
@@ -99,13 +101,23 @@ class BlockWeights:
 
 @dataclass(frozen=True)
 class WeightsManifest:
-    """Weights of every block; `source` is ``seeded:0``, or ``finetuned`` with an `origin`."""
+    """Weights of every block; `source` is ``seeded:0``, or ``finetuned`` with an `origin`.
+
+    `program` is the sha256 of a file with stages exported for an engine, if that needs one: it
+    replaces the blocks' files on a worker.
+    """
 
     model: str
     classes: int
     source: str
     blocks: tuple[BlockWeights, ...]
     origin: Origin | None = None
+    program: str = ""
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files that a worker needs; without a suffix they are weights."""
+        return [self.program + PROGRAM] if self.program else [b.sha256 for b in self.blocks]
 
     @property
     def digest(self) -> str:
@@ -118,6 +130,8 @@ class WeightsManifest:
         fields["blocks"] = list(fields["blocks"])
         if self.origin is None:
             del fields["origin"]
+        if not self.program:
+            del fields["program"]
         return {"schema_version": SCHEMA_VERSION, **fields}
 
     @classmethod
@@ -144,8 +158,9 @@ class WeightsManifest:
             ):
                 raise ValueError(f"its blocks are not those of {manifest.model}")
             # It becomes a file name: strict, against path traversal.
-            if not all(_SHA256.fullmatch(block.sha256) for block in manifest.blocks):
-                raise ValueError("a block's sha256 is not one")
+            digests = [block.sha256 for block in manifest.blocks]
+            if not all(map(_SHA256.fullmatch, [*digests, *filter(None, [manifest.program])])):
+                raise ValueError("a file's sha256 is not one")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ParetoPipeError(
                 "E_WEIGHTS",

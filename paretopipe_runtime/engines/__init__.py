@@ -4,13 +4,15 @@ A new engine is a row of `contract.factors.ENGINES` and a file of its name here 
 
     load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]
 
-that raises ``E_ENGINE``, with advice, where it cannot run. This file must not import torch.
+that raises ``E_ENGINE``, with advice, where it cannot run. If its stages are `exported`, a file of
+its name and ``_export`` beside it has ``write(stages: Sequence[StageToLoad], path: Path)``, for the
+orchestrator. This file must not import torch.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,3 +48,8 @@ def load(name: str, stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor
     module = importlib.import_module(f"{__name__}.{ENGINES[name].name}")
     compute: Callable[[torch.Tensor], torch.Tensor] = module.load(stage)
     return compute
+
+
+def export(name: str, stages: Sequence[StageToLoad], path: Path) -> None:
+    """Write the program of a model's stages for engine `name`."""
+    importlib.import_module(f"{__name__}.{ENGINES[name].name}_export").write(stages, path)

@@ -14,7 +14,7 @@ from paretopipe_runtime.orchestrator import adaptive, record
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.pace import load_estimate
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
-from paretopipe_runtime.orchestrator.runs import More, Run, Work, expand
+from paretopipe_runtime.orchestrator.runs import More, Run, Work, expand, stages_of
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
@@ -29,7 +29,7 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
     """
     plan = read_plan(document)
     _see_reached(plan)
-    prepared = prepare(plan.workload, state_dir)
+    prepared = prepare(plan.workload, state_dir, stages_of(plan))
     more = adaptive.begun(plan, prepared.hop_bytes, records)
     return _work(plan, prepared, load_estimate(state_dir, plan.cell_id), more)
 

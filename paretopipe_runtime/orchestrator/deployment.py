@@ -1,4 +1,4 @@
-"""Copy weight files to the workers that lack them, before any network is shaped."""
+"""Copy weights or programs to the workers that lack them, before any network is shaped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.contract.chain import Worker
+from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import digest_of
+from paretopipe_runtime.weights import block_path, verify_block
 from paretopipe_runtime.wire.connect import Keys, open_channel
 from paretopipe_runtime.wire.frames import FrameType
 
@@ -16,7 +17,7 @@ TIMEOUT_S = 60.0
 
 
 def deploy(worker: Worker, manifest: dict[str, Any], store: Path, keys: Keys) -> int:
-    """Send `worker` the weight files it lacks; return the bytes sent.
+    """Send `worker` the manifest's files it lacks; return the bytes sent.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, keys: Keys) ->
         for name in missing:
             _check(store, name)
             channel.send_message({"nbytes": sizes[name]}, timeout=TIMEOUT_S)
-            with (store / f"{name}.safetensors").open("rb") as file:
+            with block_path(store, name).open("rb") as file:
                 while piece := file.read(PIECE):
                     channel.send(FrameType.BLOB, piece, timeout=TIMEOUT_S)
         channel.receive_message(TIMEOUT_S)
@@ -45,11 +46,9 @@ def deploy(worker: Worker, manifest: dict[str, Any], store: Path, keys: Keys) ->
 
 
 def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:
+    names = WeightsManifest.from_json(manifest).files
     try:
-        return {
-            block["sha256"]: (store / f"{block['sha256']}.safetensors").stat().st_size
-            for block in manifest["blocks"]
-        }
+        return {name: block_path(store, name).stat().st_size for name in names}
     except OSError as error:
         raise ParetoPipeError(
             "E_WEIGHTS",
@@ -61,9 +60,9 @@ def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:
 
 def _check(store: Path, name: str) -> None:
     """Verify a file against its sha256 name; delete it on mismatch, to be made again."""
-    path = store / f"{name}.safetensors"
-    if digest_of(path) != name:
-        path.unlink()
+    if not verify_block(store, name):
+        path = block_path(store, name)
+        path.unlink(missing_ok=True)
         raise ParetoPipeError(
             "E_WEIGHTS",
             f"{path} was damaged on this host's disk and is removed — give the same command again, "

@@ -25,7 +25,7 @@ from paretopipe_runtime.orchestrator.pace import Pace, learned, save_estimate
 from paretopipe_runtime.orchestrator.pipeline import launch_s
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.rounds import Log, Round, needed, outstanding, rounds_of
-from paretopipe_runtime.orchestrator.runs import Run, expand
+from paretopipe_runtime.orchestrator.runs import Run, expand, stages_of
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
@@ -70,7 +70,7 @@ def prepare_cells(
     known = learned(state_dir, (plan.cell_id for plan in plans))
     for plan, records in zip(plans, logs, strict=True):
         workload = plan.workload
-        prepared = prepare(workload, state_dir)
+        prepared = prepare(workload, state_dir, stages_of(plan))
         speeds: dict[str, float] = {}
         for worker in plan.chain.workers:
             load = _workload(plan, worker)

@@ -1,4 +1,4 @@
-"""Weights, shapes, operations and reference outputs of a cell, kept in the state folder.
+"""Weights, shapes, operations, reference outputs and programs of a cell, in the state folder.
 
 Made in forked children: the measuring process stays free of torch and its threads.
 """
@@ -8,18 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from paretopipe_runtime import forked
+from paretopipe_runtime import engines, forked
 from paretopipe_runtime.contract.chain import INPUT_BATCHES
+from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.contract.plan import Workload
+from paretopipe_runtime.contract.weights import PROGRAM, WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import write_json
+from paretopipe_runtime.files import digest_of, partial, settle, write_json
+from paretopipe_runtime.version import version
 from paretopipe_runtime.wire.frames import Tensor
 
 INPUT_SEED = 0
@@ -52,17 +56,26 @@ class Prepared:
         return [self.boundaries[cut].nbytes for cut in (*cuts, len(self.boundaries) - 1)]
 
 
-def prepare(workload: Workload, state_dir: Path) -> Prepared:
-    """Load `workload`'s files, making those that the state folder lacks."""
+def prepare(
+    workload: Workload, state_dir: Path, stages: Sequence[tuple[int, int]] = ()
+) -> Prepared:
+    """Load `workload`'s files, making those that the state folder lacks.
+
+    `stages` are the blocks [first, end) that an engine is to be given as a program.
+    """
     wanted = {**workload.factors, "inputs": {"seed": INPUT_SEED, "count": INPUT_BATCHES}}
     folder = state_dir / "prepared" / hashlib.sha256(canonical(wanted)).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            return _load(folder, _facts(workload, state_dir, folder))
+            prepared = _load(folder, _facts(workload, state_dir, folder))
         except (ValueError, KeyError, EOFError):  # damaged, as by a power cut
             (folder / "facts.json").unlink(missing_ok=True)
-            return _load(folder, _facts(workload, state_dir, folder))
+            prepared = _load(folder, _facts(workload, state_dir, folder))
+        if not (stages and ENGINES[workload.engine].exported):
+            return prepared
+        program = _program(workload, prepared, stages, state_dir, folder)
+        return replace(prepared, manifest={**prepared.manifest, "program": program})
     except OSError as error:
         raise _disk(state_dir, error) from error
 
@@ -98,6 +111,46 @@ def _has_weights(facts: dict[str, Any], store: Path) -> bool:
         )
     except FileNotFoundError:
         return False
+
+
+def _program(
+    workload: Workload,
+    prepared: Prepared,
+    stages: Sequence[tuple[int, int]],
+    state_dir: Path,
+    folder: Path,
+) -> str:
+    """Return the sha256 of the stages' program, exporting it if the store lacks it."""
+    asked = {"engine": workload.engine, "stages": [*map(list, stages)], "code": version()}
+    note = folder / f"program-{hashlib.sha256(canonical(asked)).hexdigest()[:16]}"
+    store = state_dir / "weights"
+    if note.exists() and (store / note.read_text()).exists():  # `deploy` verifies the checksum
+        return note.read_text().removesuffix(PROGRAM)
+
+    def export() -> str:
+        from paretopipe_runtime import weights
+
+        manifest = WeightsManifest.from_json(prepared.manifest)
+        weights.verify_stage(manifest, store, 0, len(manifest.blocks))
+        model, takes = (workload.model, workload.classes), prepared.boundaries
+        loads = [
+            engines.StageToLoad(*model, manifest, store, first, end, takes[first], store)
+            for first, end in stages
+        ]
+        try:
+            with partial(store) as unfinished:
+                engines.export(workload.engine, loads, unfinished)
+                sha256 = digest_of(unfinished)
+                settle(unfinished, store / f"{sha256}{PROGRAM}")
+        except OSError as error:
+            raise _disk(state_dir, error) from error
+        return sha256
+
+    sha256 = str(forked.call(export))
+    with partial(folder) as unfinished:
+        unfinished.write_text(f"{sha256}{PROGRAM}")
+        settle(unfinished, note)
+    return sha256
 
 
 def _load(folder: Path, facts: dict[str, Any]) -> Prepared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def work_of(document: dict[str, Any], state_dir: Path) -> Work:
     warmup, batches = int(document["warmup_batches"]), int(document["batches"])
     workload = read_workload(document)
     chains = {worker["host"]: _alone(document, worker) for worker in document["workers"]}
-    prepared = prepare(workload, state_dir)
+    blocks = model_info(workload.model).blocks
+    alone = itertools.pairwise(range(blocks + 1))
+    prepared = prepare(workload, state_dir, [*alone, (0, blocks)])
     guess_s = 1 + 2 * (warmup + batches) * sum(prepared.flops) / GUESSED_FLOPS
     seed, cell_id = int(document["seed"]), document["cell_id"]
 

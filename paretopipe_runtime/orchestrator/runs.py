@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.contract.factors import in_key
 from paretopipe_runtime.contract.lines import Record, canonical
+from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan
-from paretopipe_runtime.contract.splits import Cuts, split_name
+from paretopipe_runtime.contract.splits import Cuts, split_name, stage_ranges
 
 if TYPE_CHECKING:
     from paretopipe_runtime.wire.connect import Keys
@@ -142,6 +143,13 @@ def end_points(plan: Plan) -> tuple[Cuts, ...]:
     The input is made on the first: stages before the last pass it on.
     """
     return ((), (0,) * (len(plan.chain.workers) - 1)) if plan.end_points else ()
+
+
+def stages_of(plan: Plan) -> list[tuple[int, int]]:
+    """Return the blocks [first, end) of every stage that a plan's runs or its probes load."""
+    blocks = model_info(plan.workload.model).blocks
+    ranges = {stage for cuts in [(), *plan.splits] for stage in stage_ranges(cuts, blocks)}
+    return sorted(ranges)
 
 
 def sentinel_cuts(plan: Plan) -> Cuts:

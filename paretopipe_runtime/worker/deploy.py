@@ -1,4 +1,4 @@
-"""Receive weight files, named by their sha256 and checked on arrival."""
+"""Receive files of weights and programs, named by their sha256 and checked on arrival."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.weights import PROGRAM
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.weights import verify_block
+from paretopipe_runtime.weights import block_path, verify_block
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 
 TIMEOUT_S = 60.0
 MAX_FILES = 10_000
 MAX_PIECE = 16 * 1024 * 1024  # what is allocated at once
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(rf"[0-9a-f]{{64}}({re.escape(PROGRAM)})?")
 
 
 def serve(channel: Channel, state_dir: Path) -> None:
@@ -53,7 +54,7 @@ def _receive_file(channel: Channel, store: Path, name: str) -> None:
         with os.fdopen(descriptor, "wb") as file:
             _receive_pieces(channel, file, size, name)
             os.fsync(descriptor)
-        partial.rename(_path(store, name))
+        partial.rename(block_path(store, name))
     finally:
         partial.unlink(missing_ok=True)
 
@@ -73,13 +74,9 @@ def _receive_pieces(channel: Channel, file: BufferedWriter, size: int, name: str
         file.write(piece)
         size -= nbytes
     file.flush()
-    if digest.hexdigest() != name:
+    if digest.hexdigest() != name.removesuffix(PROGRAM):
         raise ParetoPipeError("E_WEIGHTS", f"weights {name[:12]} arrived damaged — try again")
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and bool(_SHA256.fullmatch(name))
-
-
-def _path(store: Path, name: str) -> Path:
-    return store / f"{name}.safetensors"
+    return isinstance(name, str) and bool(_NAME.fullmatch(name))

@@ -20,8 +20,9 @@ from paretopipe_runtime.errors import ParetoPipeError
 from tests.effort import THOROUGH, some
 from tests.engines.conftest import Stage, boundaries, compute, inputs
 
-#: What compiles takes half a minute a stage: see below and campaigns/.
-QUICK = [name for name in ENGINES if name != "compile"]
+#: What compiles takes half a minute a stage: see below and campaigns/. What is exported has tests
+#: of its own.
+QUICK = [name for name, engine in ENGINES.items() if name != "compile" and not engine.exported]
 #: A chain, one with residual blocks and one that branches.
 NAMES = MODEL_NAMES if THOROUGH else ("mobilenetv2", "resnet18", "inceptionv3")
 

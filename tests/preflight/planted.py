@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roles.preflight.judging.findings import Asked, Finding, Host
+from roles.preflight.judging.findings import Asked, Finding, Host, Load
 from roles.preflight.judging.judge import judge
 from tests.preflight import real
 from tests.preflight.good import ASKED, FACTS, GIB, MIB, host
 
+#: Every worker is to load stages of engine xnnpack.
+XNNPACK = replace(ASKED, loads={"pi1": (Load("alexnet", 8, 224, "xnnpack", "tuned"),)})
 Plant = Callable[[Path], list[Finding]]
 
 
@@ -114,6 +116,13 @@ def _software() -> Iterator[Fault]:
     new = {"torch": "2.13.0", "torchvision": "0.28.0"}
     none = {"torch": None, "torchvision": None, "convolution": None}
     yield Fault("torch release", "2.13.0 for a Pi from the ordinary index", meant(new, **none))
+    yield Fault("engine", "xnnpack on a Pi with torch 2.9.1", _asked(XNNPACK))
+    old = {**FACTS["python"], "version": "3.14.1"}
+    yield Fault(
+        "engine",
+        "xnnpack with Python 3.14",
+        lambda _: found(host(duty=new, **new, python=old), asked=XNNPACK),
+    )
     server = {**none, **new, "machine": "x86_64", "convolution": FACTS["convolution"]}
     yield Fault(
         "versions", "2.9.1 here, 2.13.0 there, backend socket", _with_server(duty=new, **server)

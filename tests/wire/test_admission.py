@@ -206,10 +206,11 @@ def test_a_peer_with_the_key_and_an_odd_hello_is_closed_on(
 
 
 @pytest.mark.parametrize("content", [b"right", b"wrong"])
-def test_weights_are_kept_only_under_the_name_of_what_they_are(
-    content: bytes, tmp_path: Path
+@pytest.mark.parametrize("suffix", ["", ".pte"])
+def test_files_are_kept_only_under_the_name_of_what_they_are(
+    content: bytes, suffix: str, tmp_path: Path
 ) -> None:
-    name = hashlib.sha256(b"right").hexdigest()
+    name = hashlib.sha256(b"right").hexdigest() + suffix
     near, far = tcp_pair()
     with near, far:
         agent, peer = Channel(near, "orchestrator"), Channel(far, "pi1")
@@ -218,7 +219,8 @@ def test_weights_are_kept_only_under_the_name_of_what_they_are(
         peer.send(FrameType.BLOB, content, timeout=2)
         if content == b"right":
             deploy.serve(agent, tmp_path)
-            assert (tmp_path / "weights" / f"{name}.safetensors").read_bytes() == content
+            path = tmp_path / "weights" / (name if suffix else f"{name}.safetensors")
+            assert path.read_bytes() == content
         else:
             with pytest.raises(ParetoPipeError, match=r"E_WEIGHTS: .* arrived damaged"):
                 deploy.serve(agent, tmp_path)

@@ -32,6 +32,7 @@ _HOST = {
     "torch": "PyTorch",
     "torchvision": "torchvision",
     "onnxruntime": "ONNX Runtime",
+    "executorch": "ExecuTorch",
     "runtime": "ParetoPipe runtime",
     "gpu": "GPU",
     "gpu_memory_bytes": "GPU memory",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from . import hardware, login, network, pytorch
+from . import engines, hardware, login, network, pytorch
 from .findings import Asked, Finding, Host, Verdict
 
 WIDTH = 100
@@ -15,6 +15,7 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "Python": login.python,
     "convolution": pytorch.convolution,
     "torch release": pytorch.release,
+    "engine": engines.engine,
     "memory": hardware.memory,
     "disk": hardware.disk,
     "governor": hardware.governor,
@@ -24,7 +25,7 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "netem": network.netem,
 }
 #: Skipped on a host that only shapes.
-OF_THE_RUNTIME = {"Python", "convolution", "torch release", "memory", "disk"}
+OF_THE_RUNTIME = {"Python", "convolution", "torch release", "engine", "memory", "disk"}
 TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
     "versions": pytorch.together,
     "congestion control": network.congestion,

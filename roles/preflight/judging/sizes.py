@@ -25,6 +25,10 @@ RECORDS_MIB = 64
 DISK_FACTOR = 2
 
 
+#: The engine whose stages the orchestrator exports, with the weights in them.
+EXPORTED = "xnnpack"
+
+
 @dataclass(frozen=True)
 class Model:
     """Weights in MiB.
@@ -96,12 +100,14 @@ def disk_mib(loads: Iterable[Load], cached_mib: int) -> int:
 def cached_mib(plan: Mapping[str, Any], position: int) -> int:
     """Return the engine's cache on the worker at `position` of a plan's chain.
 
-    Only onnxruntime has one: all stages' weights, and the model's twice for the profile (whole and
-    by block).
+    onnxruntime's has all stages' weights, and the model's twice for the profile (whole and by
+    block); xnnpack's programs, of the cells and of the profile, have the model's once each.
     """
-    if plan["engine"] != "onnxruntime":
+    if plan["engine"] not in ("onnxruntime", EXPORTED):
         return 0
     model = MODELS[plan["model"]]
+    if plan["engine"] == EXPORTED:
+        return 2 * model.weights
     every = model_info(plan["model"]).blocks - 1
     splits = every if plan["splits"] == "all" else len(plan["splits"])
     stages = model.lasts if position else model.firsts
@@ -125,7 +131,9 @@ def asked_of(planned: Mapping[str, Any], orchestrator: str, named: bool) -> Aske
             stage = (plan["model"], min(position, 1))
             if mib := cached_mib(plan, position):
                 kept.setdefault(worker["host"], {})[stage] = mib
-        loads.setdefault(orchestrator, {})[Load(*size, "eager", "default")] = None
+        exports = plan["engine"] == EXPORTED
+        own = Load(*size, EXPORTED if exports else "eager", "default")
+        loads.setdefault(orchestrator, {})[own] = None
     return Asked(
         {host: tuple(some) for host, some in loads.items()},
         {host: sum(stages.values()) for host, stages in kept.items()},

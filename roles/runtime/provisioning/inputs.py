@@ -22,7 +22,7 @@ SOURCES = (
 #: Options that are places on the controller: their content counts, not their path.
 PLACES = {
     *("runtime_source", "runtime_requirements", "runtime_engine_requirements"),
-    *("runtime_cuda_requirements", "runtime_wheelhouse"),
+    *("runtime_nodeps_requirements", "runtime_cuda_requirements", "runtime_wheelhouse"),
 }
 
 

@@ -6,6 +6,7 @@ file, and stops when its lease is no longer renewed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import parts
-from benchmarks.runs import Laboratory
+from benchmarks.runs import Case, Laboratory
+from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import offer_json, write_json
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease
@@ -89,7 +91,7 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
     notes: list[str] = []
     for model in models(document):
         if progress.step(f"preparing {model}"):
-            laboratory.prepare(model)
+            laboratory.prepare(Case("", model, 1, "socket"))
     for part in wanted:
         if progress.stopped:
             break
@@ -117,11 +119,15 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
 
 
 def prepare(document: dict[str, Any], state_dir: Path, key: bytes) -> None:
-    """Create and deploy the weights of all models, before shaping makes the link slow."""
+    """Create and deploy all weights and programs, before shaping makes the link slow."""
     laboratory = Laboratory(document, key, state_dir)
     for model in models(document):
         print(f"preparing {model}", flush=True)
-        laboratory.prepare(model)
+        laboratory.prepare(Case("", model, 1, "socket"))
+    for case in every_case(document):
+        if ENGINES[case.engine].exported:
+            with contextlib.suppress(ParetoPipeError):  # its run says why
+                laboratory.prepare(case)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -181,8 +187,14 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def models(document: dict[str, Any]) -> list[str]:
-    wanted = (document[part] for part in CASE_PARTS if document.get(part))
-    return sorted({case["model"] for settings in wanted for case in settings["cases"]})
+    return sorted({case.model for case in every_case(document)})
+
+
+def every_case(document: dict[str, Any]) -> list[Case]:
+    wanted = [part for part in CASE_PARTS if document.get(part)]
+    return [
+        case for part in wanted for group in parts.cases(part, document[part]) for case in group
+    ]
 
 
 def _write_result(document: dict[str, Any], measured: dict[str, Any]) -> None:

@@ -13,16 +13,16 @@ from typing import Any
 from benchmarks.limits import allocator_of, backend_of
 from paretopipe_runtime import forked
 from paretopipe_runtime.contract.chain import Network
-from paretopipe_runtime.contract.factors import BACKEND, Variant
+from paretopipe_runtime.contract.factors import BACKEND, ENGINES, Variant
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan, read_plan
-from paretopipe_runtime.contract.splits import stage_ranges
+from paretopipe_runtime.contract.splits import split_name, stage_ranges
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import record
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
-from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.orchestrator.runs import expand, stages_of
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
@@ -62,26 +62,28 @@ class Laboratory:
     def __init__(self, document: dict[str, Any], key: bytes, state_dir: Path) -> None:
         self._document, self._keys, self._state_dir = document, Keys(key), state_dir
         self._records = Records(Path(document["records"]))
-        self._prepared: dict[str, Prepared] = {}
+        self._prepared: dict[tuple[Any, ...], Prepared] = {}
         self.hosts: dict[str, Any] = {}
 
-    def prepare(self, model: str) -> None:
-        """Create a model's weights and reference answers; deploy the weights."""
-        plan = self._plan(Case("", model, 1, "socket"))
-        self._prepared[model] = prepare(plan.workload, self._state_dir)
+    def prepare(self, case: Case) -> Prepared:
+        """Create a model's weights, or its stages' program, and reference answers; deploy them."""
+        split = (case.engine, case.cut) if ENGINES[case.engine].exported else ()
+        if (made := self._prepared.get((case.model, *split))) is not None:
+            return made
+        plan = self._plan(case)
+        made = prepare(plan.workload, self._state_dir, stages_of(plan))
         for worker in plan.chain.workers:
-            deploy(worker, self._prepared[model].manifest, self._state_dir / "weights", self._keys)
+            deploy(worker, made.manifest, self._state_dir / "weights", self._keys)
+        return self._prepared.setdefault((case.model, *split), made)
 
     def measure(self, case: Case, round_: int) -> dict[str, Any]:
         """Run `case` once, in a fresh process; a failure is a row too."""
         plan = self._plan(case)
-        prepared = self._prepared[case.model]
-        (run,) = expand(plan, prepared.hop_bytes)
         row: dict[str, Any] = {
             "network": self._document["network"]["name"],
             "part": case.part,
             "model": case.model,
-            "split": run.split,
+            "split": split_name((case.cut,)),
             "variant": case.variant,
             "engine": case.engine,
             "round": round_,
@@ -95,6 +97,8 @@ class Laboratory:
             return record.success(plan, run, prepared, seen)
 
         try:
+            prepared = self.prepare(case)
+            (run,) = expand(plan, prepared.hop_bytes)
             seen = forked.call(fresh)
         except ParetoPipeError as error:
             return {**row, "status": f"failed:{error.code}", "message": error.message}

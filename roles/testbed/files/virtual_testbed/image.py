@@ -25,7 +25,8 @@ def layer(settings: Settings) -> Path:
     """Return the image folder for these settings, built or not."""
     version = run(NODE_PYTHON, "-V").stdout.strip()
     try:
-        wanted = settings.requirements.read_bytes() + settings.optional.read_bytes()
+        files = (settings.requirements, settings.optional, _nodeps(settings.optional))
+        wanted = b"".join(path.read_bytes() for path in files)
     except OSError as error:
         raise TestbedError(f"cannot read {error.filename}: {error.strerror}") from error
     key = hashlib.sha256(wanted + version.encode()).hexdigest()[:16]
@@ -102,9 +103,16 @@ def build_inside(scratch: Path, requirements: Path, optional: Path) -> None:
     _run([NODE_PYTHON, "-m", "venv", "--clear", VENV])
     pip = [f"{VENV}/bin/python", "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
     _run([*pip, "--requirement", str(requirements)])
-    more = ("--requirement", str(optional), "--constraint", str(requirements))
-    if subprocess.run([*pip, *more], check=False).returncode != 0:
-        print(f"{optional.name}: not installed, the image is made without")
+    within = ("--constraint", str(requirements))
+    for path, more in ((optional, ()), (_nodeps(optional), ("--no-deps",))):
+        command = [*pip, *more, "--requirement", str(path), *within]
+        if subprocess.run(command, check=False).returncode != 0:
+            print(f"{path.name}: not installed, the image is made without")
+
+
+def _nodeps(optional: Path) -> Path:
+    """Return the list beside it of those to install without their dependencies."""
+    return optional.with_name("nodeps.txt")
 
 
 def _run(command: list[str]) -> None:
