@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+
+needs_executorch = pytest.mark.skipif(
+    find_spec("executorch") is None or find_spec("torchao") is None,
+    reason="ExecuTorch is missing: pip install --no-deps -r requirements/nodeps.txt",
+)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ verified by its digest at every launch.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from typing import Any
 
@@ -25,16 +27,15 @@ def method(stage: StageToLoad) -> str:
 def load(stage: StageToLoad) -> _Compute:
     """Return the stage's method; raises ``E_ENGINE``."""
     try:
-        from executorch.extension.pybindings import _C as runtime
+        runtime = _runtime()
     except ImportError as error:
         raise ParetoPipeError(
             "E_ENGINE",
-            f"{error} — set runtime_engines: [xnnpack] for this host in the inventory and run "
-            "playbooks/provision.yml, or choose -e engine=eager",
+            f"{error} — set runtime_engines: [xnnpack] for this host in the inventory, with torch "
+            "2.9 also runtime_versions: {executorch: 1.0.1}, and run playbooks/provision.yml, or "
+            "choose -e engine=eager",
         ) from error
-    threads = len(os.sched_getaffinity(0))
-    if runtime._threadpool_get_thread_count() != threads:  # loaded methods keep the pool
-        runtime._unsafe_reset_threadpool(threads)
+    runtime._unsafe_reset_threadpool(len(os.sched_getaffinity(0)))  # nothing where it is so
     path = block_path(stage.store, stage.manifest.program + PROGRAM)
     try:
         program = runtime._load_program(
@@ -47,6 +48,13 @@ def load(stage: StageToLoad) -> _Compute:
             f"ExecuTorch cannot load blocks {stage.first}…{stage.end} of {stage.model} from "
             f"{path}: {error} — prepare the cell again, or choose -e engine=eager",
         ) from error
+
+
+def _runtime() -> Any:
+    with contextlib.suppress(ModuleNotFoundError):
+        return importlib.import_module("executorch.extension.pybindings._C")
+    # Before release 1.2 or so, such as 1.0.1, which is for torch 2.9.
+    return importlib.import_module("executorch.extension.pybindings._portable_lib")
 
 
 class _Compute:

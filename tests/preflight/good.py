@@ -44,6 +44,7 @@ DUTY: dict[str, Any] = {
     "device": "cpu",
     "torch": "2.9.1",
     "torchvision": "0.24.1",
+    "executorch": "",
     "plain_index": True,
 }
 LOADS = (Load("vgg16", 8, 224, "eager", "tuned"),)

@@ -16,6 +16,7 @@ from paretopipe_runtime.orchestrator.forecast import prepare_cells, visits
 from paretopipe_runtime.orchestrator.pace import learned
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import runs, sweep
+from tests.shared import needs_executorch
 
 TINY = 1e-9  # no two runs are this alike: every block's sentinel has shifted
 
@@ -129,7 +130,14 @@ def test_the_input_crosses_every_host_of_a_longer_chain(
     assert far["status"] == "ok"
 
 
-@pytest.mark.parametrize("engine", ["channels_last", "onnxruntime"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "channels_last",
+        "onnxruntime",
+        pytest.param("xnnpack", marks=[needs_executorch, pytest.mark.thorough]),  # half a minute
+    ],
+)
 def test_a_cell_on_another_engine_proves_itself(
     cluster: Cluster, tmp_path: Path, engine: str
 ) -> None:
