@@ -9,6 +9,10 @@ from .pytorch import installed
 from .sizes import INSTALL_MIB, MIB, disk_mib, largest
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_UNWATCHED = (
+    "runs will not be watched for it, and one that it slows down will count; load the kernel's "
+    "driver with `sudo modprobe raspberrypi-hwmon`, which the kernel of Raspberry Pi OS has"
+)
 UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
 
 
@@ -92,10 +96,7 @@ def throttling(host: Host, _: Asked) -> Verdict:
     bits, sampled = host.facts["throttling"]["bits"], host.facts["throttling"]["sampled"]
     if bits is None:
         if "Raspberry Pi" in (host.facts["cpu"] or ""):
-            return note(
-                "it cannot be asked whether it is throttled, and runs will not be watched for it: "
-                "take the kernel of Raspberry Pi OS, or install its vcgencmd"
-            )
+            return note(f"it cannot be asked whether it is throttled, and {_UNWATCHED}")
         return ok("no throttle bits")
     seen = f"get_throttled {bits:#x}"
     if bits & ALL_LIVE:
@@ -108,7 +109,7 @@ def throttling(host: Host, _: Asked) -> Verdict:
         watched = (
             "each run is watched, and one during which it happens again does not count"
             if sampled
-            else "runs cannot be watched for it"
+            else _UNWATCHED
         )
         return note(
             f"it was {_held_back(earlier)} at some time since it booted ({seen}), expected 0x0: "
@@ -117,8 +118,7 @@ def throttling(host: Host, _: Asked) -> Verdict:
     if not sampled:
         return note(
             f"its kernel does not tell whether it is throttled, only vcgencmd does ({seen}), which "
-            "the agent's sandbox hides: runs will not be watched for it; take the kernel of "
-            "Raspberry Pi OS"
+            f"the agent's sandbox hides: {_UNWATCHED}"
         )
     return ok("not throttled")
 
