@@ -18,6 +18,7 @@ from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.contract.units import duration
 from paretopipe_runtime.orchestrator import adaptive
+from paretopipe_runtime.orchestrator.building import build
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.loop import profile_of
@@ -42,7 +43,7 @@ def prepare_cells(
     records_dir: Path | None = None,
     first: int = 0,
 ) -> list[dict[str, Any]]:
-    """Make and deploy weights, probe the workers, and estimate what is left of each document.
+    """Make and deploy weights, build stages, probe the workers, estimate each document's rest.
 
     Estimates are corrected by the error of those for cells already measured.
 
@@ -66,24 +67,28 @@ def prepare_cells(
     logs = [_records(document, records_dir) for document in cells]
     plans = [read_plan(document) for document in cells]
     probed: dict[Any, float] = {}
+    built: set[Any] = set()
     rows = []
     known = learned(state_dir, (plan.cell_id for plan in plans))
     for plan, records in zip(plans, logs, strict=True):
         workload = plan.workload
         prepared = prepare(workload, state_dir)
+        more = adaptive.begun(plan, prepared.hop_bytes, records) if records else ()
+        runs = expand(plan, prepared.hop_bytes, more)
         speeds: dict[str, float] = {}
         for worker in plan.chain.workers:
             load = _workload(plan, worker)
-            if load not in probed:
+            if new := load not in probed:
                 sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
+            build(plan, worker, runs, prepared, keys, built, say)
+            if new:
                 probed[load] = probe(plan, worker, prepared, keys)
                 say(
                     f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {workload.model} "
                     f"takes {probed[load]:.3f} s a batch there with engine {workload.engine}"
                 )
             speeds[worker.host] = probed[load]
-        more = adaptive.begun(plan, prepared.hop_bytes, records) if records else ()
-        rounds = rounds_of(expand(plan, prepared.hop_bytes, more))
+        rounds = rounds_of(runs)
         log = Log(records.runs if records else [])
         cell = known.get(plan.cell_id)
         others = [found for found in known.values() if found is not cell]

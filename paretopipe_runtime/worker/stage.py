@@ -153,6 +153,9 @@ def _computation(
     if manifest is None:
         return functools.partial(_hand_on, order.gives.shape)
 
+    tell = functools.partial(control.send_message, {"ready": False}, timeout=order.io_timeout_s)
+    alone = order.stages == 1 and order.backend == "socket"
+
     def load(first: int, end: int, takes: Tensor) -> Compute:
         stage = engines.StageToLoad(
             model=order.model,
@@ -163,11 +166,13 @@ def _computation(
             end=end,
             takes=takes,
             cache=node.engine_cache,
+            wait=tell if alone else None,
         )
         return device.place(engines.load(order.engine, stage))
 
     if order.profile_batches:
-        tell = functools.partial(control.send_message, {"ready": False}, timeout=order.io_timeout_s)
+        if ENGINES[order.engine].built:
+            load(order.first, order.end, order.takes)  # in the middle there is no time to build it
         return Profile(order, load, tell, device.synchronize)
     return load(order.first, order.end, order.takes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator import building
 from paretopipe_runtime.orchestrator.forecast import prepare_cells, visits
 from paretopipe_runtime.orchestrator.pace import learned
 from tests.runtime.cluster import ADDRESSES, Cluster
@@ -162,6 +164,21 @@ def test_each_engine_and_allocator_is_probed_once(cluster: Cluster) -> None:
     assert len(rows) == 5
     assert len(said) == 8
     assert [line.rpartition(" ")[2] for line in said] == ["eager"] * 4 + ["channels_last"] * 4
+
+
+def test_stages_are_built_beforehand_once_for_all_cells(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = dataclasses.replace(ENGINES["channels_last"], built=True)
+    monkeypatch.setitem(ENGINES, slow.name, slow)
+    monkeypatch.setattr(building, "WORTH_SAYING_S", 0.0)
+    plan = cluster.plan(engine=slow.name, splits=[[3]], end_points=True)
+    turned = {**plan, "cell_id": "turned", "workers": plan["workers"][::-1]}
+    said: list[str] = []
+    prepare_cells([plan, plan, turned], cluster.state_dir, cluster.keys, said.append)
+    built = [line.partition(" of ")[0] for line in said if " built for engine " in line]
+    blocks = ["pi1: blocks 0…3", "pi1: blocks 0…19", "pi2: blocks 0…19", "pi2: blocks 3…19"]
+    assert built == [*blocks, "pi2: blocks 0…3", "pi1: blocks 3…19"]
 
 
 def test_an_engine_that_a_node_cannot_run_is_told_before_the_sweep(
