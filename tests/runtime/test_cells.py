@@ -177,8 +177,8 @@ def test_stages_are_built_beforehand_once_for_all_cells(
     said: list[str] = []
     prepare_cells([plan, plan, turned], cluster.state_dir, cluster.keys, said.append)
     built = [line.partition(" of ")[0] for line in said if " built for engine " in line]
-    blocks = ["pi1: blocks 0…3", "pi1: blocks 0…19", "pi2: blocks 0…19", "pi2: blocks 3…19"]
-    assert built == [*blocks, "pi2: blocks 0…3", "pi1: blocks 3…19"]
+    blocks = ["pi1: blocks 0…3", "pi1: blocks 0…21", "pi2: blocks 0…21", "pi2: blocks 3…21"]
+    assert built == [*blocks, "pi2: blocks 0…3", "pi1: blocks 3…21"]
 
 
 def test_an_engine_that_a_node_cannot_run_is_told_before_the_sweep(
