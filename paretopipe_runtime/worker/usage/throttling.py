@@ -11,6 +11,7 @@ Two can tell:
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import subprocess
@@ -93,11 +94,19 @@ def find() -> Source | None:
     """Return who tells of this host, None where nobody does."""
     path = next(SYS.glob(GET_THROTTLED), None)
     if path and any(_read(name) == DRIVER for name in SYS.glob("class/hwmon/hwmon*/name")):
-        return Source("the kernel", lambda: _bits(_read(path)), recent=True)
+        return Source("the kernel", functools.partial(_of_kernel, path), recent=True)
     program = shutil.which("vcgencmd")
-    if program and _bits(_output(program, "get_throttled")) is not None:
-        return Source("vcgencmd", lambda: _bits(_output(program, "get_throttled")))
+    if program and _of_firmware(program) is not None:
+        return Source("vcgencmd", functools.partial(_of_firmware, program))
     return None
+
+
+def _of_kernel(path: Path) -> int | None:
+    return _bits(_read(path))
+
+
+def _of_firmware(program: str) -> int | None:
+    return _bits(_output(program, "get_throttled"))
 
 
 def _bits(said: str | None) -> int | None:
