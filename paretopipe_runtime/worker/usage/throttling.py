@@ -67,11 +67,11 @@ class Throttling:
         if self._thread:
             self._thread.join(_PATIENCE_S)
             self._sample()
-        watched = self._source is not None and self._samples > 0
+        told = self._source if self._samples else None
         return {
-            "throttle_watch": self._source.name if self._source and watched else NOT_WATCHED,
+            "throttle_watch": told.name if told else NOT_WATCHED,
             "throttled": None if self._last is None else hex(self._last),
-            "throttled_live": hex(self._seen) if watched else None,
+            "throttled_live": hex(self._seen) if told else None,
             "throttled_samples": self._samples,
         }
 
