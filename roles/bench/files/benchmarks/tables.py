@@ -133,7 +133,8 @@ def _provenance(results: Results) -> Iterator[str]:
     dirty = ", with uncommitted changes" if first["provenance"].get("dirty") else ""
     when = min(result["measured_at"] for result in results.values())
     yield f"Measured {when}; commit {commit[:12]}{dirty}; runtime {first['runtime']};"
-    yield f"batch {first['batch_size']}, {first['window']} batches in flight when saturated."
+    yield f"batch {first['batch_size']}; {first['window']} batches in flight when saturated, more"
+    yield "where a long link asks for them."
     if any(result.get("quick") for result in results.values()):
         yield ""
         yield "**A quick run: one round on small images. Nothing here is a result.**"
@@ -228,7 +229,9 @@ def _pipeline(network: str, rows: Sequence[Row]) -> Iterator[str]:
         {"split": "case"},
         Figure("payload MB", "hop_bytes", ".2f", 1e-6, largest=True),
         Figure("t1 ms", "t1", ".1f", 1e3),
+        Figure("sends ms", "sends", ".1f", 1e3),
         Figure("wire ms", "wire", ".1f", 1e3),
+        Figure("receives ms", "receives", ".1f", 1e3),
         Figure("t2 ms", "t2", ".1f", 1e3),
         count=False,
     )
