@@ -109,6 +109,7 @@ def test_a_pi_that_nobody_watched_is_named(tmp_path: Path) -> None:
     assert dict(zip(names, rows["Throttled while measured"], strict=True)) == {
         "pi1": "0x0, says the kernel",
         "pi2": "not watched",
+        "server": "not watched",
     }
 
 
