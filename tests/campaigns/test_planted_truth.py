@@ -20,7 +20,7 @@ from tests.statistics import characteristics
 
 SWEEPS = 200  # of the cases with requirements
 FEWER = 100  # of other cases
-REFINED = 400  # differences between rare errors
+REFINED = 200  # differences between rare errors
 CVS = (0.01, 0.02, 0.03)
 
 

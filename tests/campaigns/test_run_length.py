@@ -77,9 +77,7 @@ def run_s(true: Floats, lengths: tuple[int, int, int]) -> float:
 
 
 @pytest.mark.parametrize("last_s", [1.0, 3.0, 10.0])
-@pytest.mark.parametrize(
-    ("name", "model_s"), [("demo", 0.07), ("full", 0.07), ("full", 0.5), ("full", 3.0)]
-)
+@pytest.mark.parametrize(("name", "model_s"), [("demo", 0.07), ("full", 0.5), ("full", 3.0)])
 def test_few_long_or_many_short(
     name: str, model_s: float, last_s: float, findings: Findings
 ) -> None:
