@@ -85,10 +85,15 @@ def drift(record: dict[str, Any]) -> bool:
     return (
         is_name(record.get("cell_id"))
         and isinstance(limit, dict)
-        and all(_limit(limit.get(key)) for key in ("latency", "throughput"))
+        and all(all(map(_limit, limits(limit.get(key)))) for key in ("latency", "throughput"))
         and isinstance(beyond, list)
         and all(is_count(number, 1) for number in beyond)
     )
+
+
+def limits(value: Any) -> list[Any]:
+    """Return a verdict's limits by round; the first verdicts have one for all."""
+    return value if isinstance(value, list) else [value]
 
 
 def factors(value: dict[str, Any]) -> bool:

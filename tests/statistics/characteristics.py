@@ -38,8 +38,12 @@ def verdicts(
     **scatter: float,
 ) -> Verdicts:
     """Judge one synthetic sweep over a known truth; ``scatter`` as in ``worlds.runs``."""
-    cell = worlds.cell(worlds.runs(rng, true, cv, rounds, **scatter))
-    said = judge(cell, delta=DELTA)
+    return of(true, worlds.runs(rng, true, cv, rounds, **scatter))
+
+
+def of(true: NDArray[np.float64], logs: NDArray[np.float64]) -> Verdicts:
+    """Judge what was measured, as ``worlds.runs`` returns it."""
+    said = judge(worlds.cell(logs), delta=DELTA)
     known = dict(zip(worlds.quantities(true[:, None]), worlds.members(true, DELTA), strict=True))
     each = 20 / len(said.verdict)
     contrary = {True: "off", False: "on"}
