@@ -220,8 +220,14 @@ def _transport(row: Row, by_place: ByPlace, _: Link) -> Iterator[Row]:
 
 
 def _pipeline(row: Row, by_place: ByPlace, link: Link) -> Iterator[Row]:
-    """Yield ratios, of which 1 is perfect if they are to a limit; `alone` is the limit."""
+    """Yield ratios, of which 1 is perfect if they are to a limit; `alone` is the limit.
+
+    ``img_s / own`` is to the run's own stage times: what it leaves of 1 is the data plane's, what
+    ``img_s / limit`` lacks beyond that are stages that computed slower than alone.
+    """
+    own_s = Limit.of([stage["throughput"] for stage in row["compute_s"]], row["hop_bytes"], link)
     more = {
+        "img_s / own": row["steady_img_s"] / row["batch"] * own_s.pace_s,
         "latency / rpc": _ratio(row, "latency_s", by_place, variant="rpc"),
         "img_s / rpc": _ratio(row, "steady_img_s", by_place, variant="rpc"),
     }

@@ -211,7 +211,9 @@ def _pipeline(network: str, rows: Sequence[Row]) -> Iterator[str]:
         f"Pipeline, {network}",
         "Latency with one batch in flight; images a second between completions. The limits are",
         "those of `benchmarks/limits.py`: `/ limit` with both cores busy, `/ resting` with one at",
-        "rest; `whole run` is how much of the saturated phase, filling included, they explain.",
+        "rest, `/ own` with the run's own stage times, which a busy host or an arriving tensor may",
+        "have slowed; `whole run` is how much of the saturated phase, filling included, they",
+        "explain.",
     )
     yield from _figures(
         rows,
@@ -221,6 +223,7 @@ def _pipeline(network: str, rows: Sequence[Row]) -> Iterator[str]:
         Figure("/ resting", "latency / resting", ".3f"),
         Figure("img/s", "steady_img_s", ".1f"),
         Figure("/ limit", "img_s / limit", ".3f"),
+        Figure("/ own", "img_s / own", ".3f"),
         Figure("whole run", "whole", ".3f"),
     )
     yield from ("What the limit consists of (tuned):", "")
