@@ -32,6 +32,8 @@ class Progress:
         Estimated seconds by split name.
     others : list of Learned
         The sweep's other cells.
+    scatter : float
+        The hosts' own; 0 if not measured.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class Progress:
         done: dict[str, dict[str, Any]],
         estimate_s: dict[str, float],
         others: Sequence[Learned] = (),
+        scatter: float = 0.0,
     ) -> None:
         self._path = path
-        self._others = others
+        self._others, self._scatter = others, scatter
         self._waiting, self._to_come, self._judged, self._drifted = 0, 0, 0, 0
         self._estimate_s = estimate_s
         self._measured_s: dict[str, list[float]] = {}
@@ -120,7 +123,7 @@ class Progress:
 
     def left_s(self) -> tuple[float, float]:
         """Return the seconds left and their standard deviation."""
-        pace = Pace.of(self._others, self.learned)
+        pace = Pace.of(self._others, self.learned, self._scatter)
         known_s = guessed_s = 0.0
         for split in self._left.values():
             if split in self._measured_s:
@@ -143,7 +146,7 @@ class Progress:
         self._state["finished"] = finished
         self._state["elapsed_s"] = round(time.monotonic() - self._began, 1)
         left_s, deviation_s = self.left_s()
-        later = Pace.of([*self._others, self.learned])
+        later = Pace.of([*self._others, self.learned], scatter=self._scatter)
         self._state["left_s"], self._state["left_sd_s"] = round(left_s, 1), round(deviation_s, 1)
         self._state["later"] = {"ratio": round(later.ratio, 3), "spread": round(later.spread, 3)}
         offer_json(self._path, self._state)

@@ -22,7 +22,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import accept_channel
 from paretopipe_runtime.wire.frames import Tensor
-from paretopipe_runtime.worker import allocator
+from paretopipe_runtime.worker import allocator, noise
 from paretopipe_runtime.worker.backends import backend
 from paretopipe_runtime.worker.backends.backend import Context, Fail
 from paretopipe_runtime.worker.devices.device import Device, open_device
@@ -64,7 +64,11 @@ def main(
                 f"the plan says {order.transport}, the orchestrator's connection is not — do both "
                 "ends run the same version? playbooks/provision.yml installs it",
             )
-        _run(node, order, control, links, fail)
+        if order.noise_s:
+            measured = {"noise": noise.measure(order.noise_s)}
+            control.send_message(measured, timeout=order.io_timeout_s)
+        else:
+            _run(node, order, control, links, fail)
     except ParetoPipeError as error:
         fail(error)
     except torch.cuda.OutOfMemoryError:

@@ -48,6 +48,7 @@ class Records:
     profiles: tuple[Record, ...] = ()
     links: tuple[Record, ...] = ()
     drifts: tuple[Record, ...] = ()  # limits, and the rounds beyond them
+    noises: tuple[Record, ...] = ()  # hosts' own scatter, by cell; the latest holds
 
 
 def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Records:
@@ -85,7 +86,7 @@ def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambd
     return Records(
         tuple(found.files),
         plans,
-        *(tuple(kept[kind]) for kind in ("run", "profile", "link", "drift")),
+        *(tuple(kept[kind]) for kind in ("run", "profile", "link", "drift", "noise")),
     )
 
 
@@ -192,6 +193,7 @@ _USABLE: dict[str, Callable[[Record], bool]] = {
     "link": _attempt,
     "withdrawal": _withdraws,
     "drift": shape.drift,
+    "noise": shape.noise,
 }
 
 

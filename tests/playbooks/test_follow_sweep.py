@@ -96,12 +96,16 @@ def test_the_estimate_before_a_sweep_has_a_time_of_day_and_the_first_report(
 ) -> None:
     foretell = plugin("roles/sweep/action_plugins/foretell_sweep.py")
     visits = {"a first": 100.0, "b first": 100.0, "a": 400.0, "b": 400.0}
-    words = foretell.lines("a table", {"visits_s": visits, "left_sd_s": 100.0}).splitlines()
+    scatter = {"pi1": 0.029, "pi2": 0.031}
+    outlook = {"visits_s": visits, "left_sd_s": 100.0, "scatter": scatter}
+    words = foretell.lines("a table", outlook).splitlines()
     assert words[0] == "a table"
     assert words[1].startswith("about 15 to 19 min left, done between ")
     assert words[1].endswith("; a first report after about 3 to 4 min")
+    (note,) = words[2:]
+    assert note.startswith("note: pi2: the same work, timed again and again, scattered by 3.1 %")
     done = dict.fromkeys(visits, 0.0)
-    told = foretell.lines("a table", {"visits_s": done, "left_sd_s": 0.0})
+    told = foretell.lines("a table", {"visits_s": done, "left_sd_s": 0.0, "scatter": {}})
     assert told == "a table\nnothing left to measure"
 
 

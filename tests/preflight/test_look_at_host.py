@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import re
@@ -129,6 +130,15 @@ def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -
         "now": False,
     }
     assert look().torch(str(tmp_path), True)["convolution"]["said"] == "ImportError: tried"
+
+
+def test_noise_is_looked_at_where_it_is_asked_for_and_the_runtime_has_it(tmp_path: Path) -> None:
+    assert look().noise(str(tmp_path), 1) is None
+    assert importlib.util.find_spec("paretopipe_runtime.worker.noise")
+    asked = "-IB -m paretopipe_runtime.worker.noise 1"
+    program(tmp_path / "venv/bin/python", f'test "$*" = "{asked}" && echo \'{{"scatter": 0.02}}\'')
+    assert look().noise(str(tmp_path), 1) == {"scatter": 0.02}
+    assert look().noise(str(tmp_path), 0) is None
 
 
 def test_the_convolution_is_the_one_that_provisioning_tries() -> None:

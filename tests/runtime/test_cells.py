@@ -89,9 +89,33 @@ def test_the_first_blocks_alone_then_the_rest_which_is_judged(
     assert (tmp_path / "cell.jsonl").read_bytes() == before
 
 
+def test_what_the_hosts_scatter_by_is_measured_where_something_is_left_and_written(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    few = {**plan, "cell_id": "cell", "end_points": False, "sentinel": False, "splits": [[3]]}
+    said: list[str] = []
+
+    def scatter() -> dict[str, float]:
+        given = ([few], cluster.state_dir, cluster.keys, said.append, tmp_path)
+        return dict(prepare_cells(*given, noise_s=0.1)[0]["scatter"])
+
+    seen = scatter()
+    assert set(seen) == {"pi1", "pi2"}
+    assert 0 < seen["pi1"] == seen["pi2"], "one machine, measured once"
+    assert said[-1].startswith("the same work, timed again, scatters by: pi1 ")
+    assert sweep(cluster, tmp_path, few).returncode == 0
+    (noise,) = lines_of(tmp_path, "noise")
+    assert {host: found["scatter"] for host, found in noise["hosts"].items()} == seen
+    assert scatter() == {}, "nothing is left to measure"
+
+
 def verdicts(folder: Path) -> list[dict[str, Any]]:
+    return lines_of(folder, "drift")
+
+
+def lines_of(folder: Path, kind: str) -> list[dict[str, Any]]:
     lines = map(json.loads, (folder / "cell.jsonl").read_text().splitlines())
-    return [line for line in lines if line["kind"] == "drift"]
+    return [line for line in lines if line["kind"] == kind]
 
 
 def test_everything_on_one_host_proves_itself_as_a_split_does(

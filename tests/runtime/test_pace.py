@@ -146,6 +146,14 @@ def test_cells_that_are_done_tell_of_those_to_come() -> None:
     assert not held(200, *fresh.foresee(100, 0))
 
 
+def test_a_machine_that_scatters_is_foreseen_less_surely() -> None:
+    done = [Learned(1.0, 120)]
+    for cells, own in ([], None), (done, None), ([], done[0]):
+        spreads = [Pace.of(cells, own, scatter).spread for scatter in (0.0, 0.1, 0.3)]
+        assert spreads[0] < spreads[1] < spreads[2]
+    assert Pace.of([], None, 0.15).spread == pytest.approx(0.25)
+
+
 def test_blocks_that_drifted_tell_of_those_to_come() -> None:
     calm, wild = (Pace.of([Learned(1.0, 120, blocks=20, again=again)]) for again in (0, 10))
     assert calm.again < Pace().again < wild.again

@@ -30,6 +30,7 @@ OPTIONS = (
     "profile",
     "preflight",
     "first_report",
+    "noise",
     "sweep",
     "experiment",
 )

@@ -1,4 +1,4 @@
-"""Checks of memory, disk, frequency and power."""
+"""Checks of memory, disk, frequency, power and scatter."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _UNWATCHED = (
     "driver with `sudo modprobe raspberrypi-hwmon`, which the kernel of Raspberry Pi OS has"
 )
 UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
+#: Of the same work timed again, as a log standard deviation: more hides differences that matter.
+MOST_SCATTER = 0.03
 
 
 def memory(host: Host, asked: Asked) -> Verdict | None:
@@ -121,6 +123,23 @@ def throttling(host: Host, _: Asked) -> Verdict:
             f"the agent's sandbox hides: {_UNWATCHED}"
         )
     return ok("not throttled")
+
+
+def noise(host: Host, _: Asked) -> Verdict | None:
+    """Judge the host's own scatter, if it was looked at."""
+    seen = host.facts["noise"]
+    return scattering(seen["scatter"]) if seen else None
+
+
+def scattering(scatter: float) -> Verdict:
+    said = f"{100 * scatter:.1f} %"
+    if scatter <= MOST_SCATTER:
+        return ok(f"scatters by {said}")
+    return note(
+        f"the same work, timed again and again, scattered by {said}, expected at most "
+        f"{100 * MOST_SCATTER:.0f} %: let nothing else run on it, see its governor and its "
+        "temperature; in a virtual machine it may be the host below"
+    )
 
 
 def _held_back(bits: int) -> str:

@@ -19,12 +19,13 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "disk": hardware.disk,
     "governor": hardware.governor,
     "throttling": hardware.throttling,
+    "noise": hardware.noise,
     "interface": network.interface,
     "qdisc": network.qdisc,
     "netem": network.netem,
 }
 #: Skipped on a host that only shapes.
-OF_THE_RUNTIME = {"Python", "convolution", "torch release", "memory", "disk"}
+OF_THE_RUNTIME = {"Python", "convolution", "torch release", "memory", "disk", "noise"}
 TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
     "versions": pytorch.together,
     "congestion control": network.congestion,

@@ -33,6 +33,8 @@ ARGUMENTS = {
     "netem": {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]},
     # Whether to try torch once more.
     "convolution": {"type": "bool", "default": False},
+    # Seconds of the same work, to see what it scatters by; 0 for none.
+    "noise": {"type": "int", "default": 0},
 }
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 # As the agent looks: worker/usage/throttling.py says why.
@@ -119,6 +121,15 @@ def torch(home: str, again: bool) -> Facts:
     status, said = run(program, "-c", CONVOLUTION, timeout_s=180)
     last = said.splitlines()[-1] if status and said else ""
     return {**found, "convolution": {"status": status, "said": last, "now": True}}
+
+
+def noise(home: str, seconds: int) -> Facts | None:
+    """Return the host's own scatter as the installed runtime measures it; None without one."""
+    program = (f"{home}/venv/bin/python", "-IB", "-m", "paretopipe_runtime.worker.noise")
+    if not seconds:
+        return None
+    status, said = run(*program, str(seconds), timeout_s=60 + 3 * seconds)
+    return json.loads(said) if status == 0 else None
 
 
 def memory(root: str = "") -> Facts:
@@ -271,6 +282,7 @@ def main() -> None:
             "throttling": throttling(),
             **ways,
             "netem": tried,
+            "noise": noise(asked["home"], asked["noise"]),
         },
     )
 
