@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from paretopipe_runtime.contract.models import MODEL_NAMES
-from reports import cli
+from reports import latex
+from reports.data.records import read
+from reports.page.sheet import Sheet
 from tests.made import sweep as synthetic
 
 pytestmark = pytest.mark.skipif(
@@ -29,7 +31,7 @@ OPENS = r"""\documentclass{article}
 """
 
 
-def latex(name: str, folder: Path) -> str:
+def pdflatex(name: str, folder: Path) -> str:
     """Compile a document; return its log."""
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", name],
@@ -45,11 +47,13 @@ def latex(name: str, folder: Path) -> str:
 
 def test_six_models_on_two_pairings_and_networks_become_a_document(tmp_path: Path) -> None:
     synthetic.write(tmp_path / "all_6", repeats=2, models=MODEL_NAMES, profiles=True)
-    assert cli.main([str(tmp_path / "all_6"), "--out", str(tmp_path / "out"), "--paper"]) == 0
-    paper = tmp_path / "out/paper"
-    log = latex("paper.tex", paper)
+    paper = tmp_path / "paper"
+    paper.mkdir()
+    for name, made in latex.files(Sheet.each(read(tmp_path / "all_6"))).items():
+        (paper / name).write_bytes(made if isinstance(made, bytes) else made.encode())
+    log = pdflatex("paper.tex", paper)
     assert not re.search(r"^(?:Overfull|Missing character|LaTeX Warning: File)", log, re.MULTILINE)
     [pages] = re.findall(r"Output written on paper\.pdf \((\d+) pages", log)
     assert int(pages) >= 4  # each figure has its own
     (paper / "opens.tex").write_text(OPENS % int(pages))
-    latex("opens.tex", paper)
+    pdflatex("opens.tex", paper)
