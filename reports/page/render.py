@@ -46,8 +46,8 @@ def pages(
     frame = tidy(records.runs)
     sheets = Sheet.each(records, delta, frame, processes)
     if other:
-        names = records.name, other.name
-        sheets = against.beside(sheets, Sheet.each(other, delta, processes=processes), names)
+        others = Sheet.each(other, delta, processes=processes)
+        sheets = against.beside(sheets, others, (records.name, other.name))
     names = file_names(sheets)
     jobs: dict[str, Callable[[], str]] = {
         names[sheet.model]: partial(_page, sheet, len(sheets) > 1)

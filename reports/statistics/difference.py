@@ -69,11 +69,10 @@ def together(
     a: Mapping[Cuts, Quantity],
     b: Mapping[Cuts, Quantity],
     splits: Sequence[Cuts],
-    delta: float = DELTA,
     confidence: float = CONFIDENCE,
 ) -> Difference:
     """Return b over a for the geometric mean of splits that both have runs of."""
-    return _difference(_level(_fit(a), splits), _level(_fit(b), splits), delta, confidence)
+    return _difference(_level(_fit(a), splits), _level(_fit(b), splits), DELTA, confidence)
 
 
 @dataclass(frozen=True)

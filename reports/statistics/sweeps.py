@@ -27,18 +27,22 @@ class Changes:
     together: Difference  # of all the splits
     each: Mapping[Cuts, Difference]
 
+    delta: float  # ratio - 1 that does not matter
+
     @property
     def verdicts(self) -> list[str]:
-        return [verdict(difference) for difference in (self.together, *self.each.values())]
+        every = (self.together, *self.each.values())
+        return [verdict(difference, self.delta) for difference in every]
 
-    def visible(self, delta: float) -> float | None:
+    @property
+    def visible(self) -> float | None:
         """Return the ratio - 1 from which a change of a typical split is seen; None if unknown."""
         reach = [
             (found.high / found.low) ** 0.5
             for found in self.each.values()
             if found.low and found.high
         ]
-        return median(reach) * (1 + delta) - 1 if reach else None
+        return max(median(reach) - 1, self.delta) if reach else None
 
 
 @dataclass(frozen=True)
@@ -69,24 +73,23 @@ class Pair:
     def changes(self, objective: Objective, delta: float, total: int) -> Changes:
         """Return new over old, with intervals joint over `total` comparisons."""
         old, new = (_quantities(cell, objective) for cell in (self.old, self.new))
-        how = objective.within(delta), 1 - (1 - CONFIDENCE) / total
-        found = ratios(old, new, *how)
-        whole = together(old, new, [*self.splits], *how)
-        return Changes(whole, {cuts: found[cuts] for cuts in self.splits})
+        margin, confidence = objective.within(delta), 1 - (1 - CONFIDENCE) / total
+        found = ratios(old, new, confidence=confidence)
+        whole = together(old, new, [*self.splits], confidence)
+        return Changes(whole, {cuts: found[cuts] for cuts in self.splits}, margin)
 
 
-def verdict(found: Difference) -> str:
+def verdict(found: Difference, delta: float) -> str:
     """Return one of `VERDICTS`.
 
-    Changed: the whole interval is beyond the margin. No change beyond noise: it is within the
-    margin, or has 1 in it and no change of `LARGE`. Else nobody can tell.
+    Changed: 1 is outside the interval and the ratio beyond the margin `delta`. Cannot tell: it is
+    inside, and so is a change of `LARGE`. Else what there is, is noise or does not matter.
     """
     if found.low is None or found.high is None:
         return OPEN
-    if found.verdict in ("lower", "higher"):
-        return CHANGED
-    quiet = found.low <= 1 <= found.high and max(1 / found.low, found.high) <= 1 + LARGE
-    return SAME if quiet or found.verdict == "equal" else OPEN
+    if found.low <= 1 <= found.high:
+        return SAME if max(1 / found.low, found.high) <= 1 + LARGE else OPEN
+    return CHANGED if max(found.ratio, 1 / found.ratio) > 1 + delta else SAME
 
 
 def _quantities(cell: Cell, objective: Objective) -> dict[Cuts, Quantity]:

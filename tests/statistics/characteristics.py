@@ -173,7 +173,7 @@ def swept(
         for pair in both:
             for objective in pair.objectives:
                 changes = pair.changes(objective, DELTA, total)
-                planted = verdict(changes.each[5,])
+                planted = verdict(changes.each[5,], DELTA)
                 found += [planted == CHANGED] if ratio != 1 else []
                 said += changes.verdicts
                 rest += changes.verdicts

@@ -181,26 +181,26 @@ _REST = {SAME: "show no change beyond noise", OPEN: "cannot tell"}
 def _item(sheet: Sheet, pair: Pair, found: _Found, against: Against) -> dict[str, Any]:
     return {
         "title": sheet.naming.place(pair.new),
-        "sentences": [_sentence(one, pair, found[one], sheet.delta) for one in pair.objectives],
+        "sentences": [_sentence(one, pair, found[one]) for one in pair.objectives],
         "table": _table(sheet, pair, found, against),
     }
 
 
-def _sentence(objective: Objective, pair: Pair, found: Changes, delta: float) -> Markup:
+def _sentence(objective: Objective, pair: Pair, found: Changes) -> Markup:
     by: dict[str, list[Split]] = {kind: [] for kind in VERDICTS}
     for cuts, difference in found.each.items():
-        by[verdict(difference)].append(pair.splits[cuts][1])
+        by[verdict(difference, found.delta)].append(pair.splits[cuts][1])
     parts = []
     if changed := by[CHANGED]:
         times = between([found.each[split.cuts].ratio for split in changed])
         parts.append(Markup("changed at {}, to {} times").format(links(changed), times))
     parts += [Markup("{} at {}").format(kind, links(by[kind])) for kind in (SAME, OPEN) if by[kind]]
-    seen = found.visible(objective.within(delta))
+    seen = found.visible
     return Markup("{}: {} times over {}, {}. One by one: {}{}.").format(
         objective.heading,
         interval(found.together),
         count(len(pair.splits), "split"),
-        verdict(found.together),
+        verdict(found.together, found.delta),
         Markup("; ").join(parts),
         "" if seen is None else f"; changes from about {percent(seen)} are seen",
     )
@@ -218,7 +218,7 @@ def _table(sheet: Sheet, pair: Pair, found: _Found, against: Against) -> Table:
         entries: list[Entry] = []
         for one in pair.objectives:
             difference = found[one].each[cuts]
-            kind = verdict(difference)
+            kind = verdict(difference, found[one].delta)
             medians = (side.median(one) for side in (old, new))
             entries += [Entry(number(value), f"{value:.6g}") for value in medians]
             entries.append(Entry(interval(difference), f"{difference.ratio:.6g}"))
