@@ -144,6 +144,7 @@ LAYERS = (
     ("reports.page",),
     ("reports.page.draw",),
     ("reports.page.sections",),
+    ("reports.latex",),
     ("reports.page.render", "reports.page.index"),
     ("reports.cli", "reports.__main__"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.made import sweep
 
 PLAYBOOKS = sorted((Path(__file__).resolve().parents[2] / "playbooks").glob("*.yml"))
 ROLES = sorted(
@@ -71,6 +74,23 @@ def test_a_mistake_is_told_before_anything_starts(
     assert len(done.errors) == 1
     assert sentence in done.errors[0]
     assert "Bring the virtual testbed" not in done.output
+
+
+def test_a_report_compares_with_another_sweep_and_writes_a_paper(
+    playbook: Callable[..., Any], tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("this", "last")):
+        (tmp_path / name).mkdir()
+        lines = sweep.cell(random.Random(seed), splits=[[3], [9]], repeats=2)
+        sweep.write_cell(tmp_path / name, [*lines])
+    where = f"report_results_dir={tmp_path}/this report_dir={tmp_path}/out"
+    done = playbook("report", "-e", f"sweep=this against=last paper=true {where}")
+    assert done.status == 0, done.output
+    assert "Changes against last" in (tmp_path / "out/mobilenetv2.html").read_text()
+    assert (tmp_path / "out/paper/paper.tex").exists()
+    done = playbook("report", "-e", f"sweep=this against=lst {where}")
+    assert done.status != 0
+    assert f"no sweep lst in {tmp_path}, expected one of last and this" in done.errors[0]
 
 
 def test_an_inventory_of_something_else_is_told(
