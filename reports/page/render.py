@@ -8,7 +8,7 @@ from operator import call
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import paper
+from reports import console, paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.objectives import DELTA
@@ -19,7 +19,7 @@ from reports.page.sheet import Sheet
 from reports.parallel import map_forked
 from reports.words import number, slug
 
-INDEX, TABLE = "index.html", "runs.csv"
+INDEX, TABLE, VERDICT = "index.html", "runs.csv", "verdict.txt"
 # Small enough to mail and to open on a phone; further data lies beside the page.
 LIMIT = 389_000  # bytes
 
@@ -44,7 +44,7 @@ def pages(
     }
     jobs[INDEX] = partial(index.page, environment(), sheets, names)
     models = {names[sheet.model]: paper.model_name(sheet.model) for sheet in sheets}
-    found: dict[str, str] = {}
+    found: dict[str, str] = {VERDICT: console.text(sheets)}
 
     def table() -> None:  # here: sending it from another process takes thrice its size
         found[TABLE] = csv(frame)
