@@ -47,11 +47,11 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_line_says_where_the_sweep_is(follow: ModuleType) -> None:
     assert follow.line("cell 2/4 vgg16 socket pi_to_gpu wan", PROGRESS, now=NOON) == (
-        "[cell 2/4 vgg16 socket pi_to_gpu wan] 37/100 runs, ends between 12:02 and 12:06, "
-        "in about 3 to 6 min, now P3 repeat 2/5"
+        "37/100 runs, ends between 12:02 and 12:06, in about 3 to 6 min, now P3 repeat 2/5 "
+        "[cell 2/4 vgg16 socket pi_to_gpu wan]"
     )
     assert follow.line("c", PROGRESS, 1200, NOON).split(", ", 1)[1] == (
-        "everything ends between 12:22 and 12:35, in about 22 to 35 min, now P3 repeat 2/5"
+        "everything ends between 12:22 and 12:35, in about 22 to 35 min, now P3 repeat 2/5 [c]"
     )
     assert follow.line("c", {}) == "[c] starting"
     done = {**PROGRESS, "runs_done": 100, "finished": True, "invalid": 2}
@@ -63,8 +63,8 @@ def test_a_job_that_does_not_measure_counts_what_it_says(follow: ModuleType) -> 
     for name in ("failed", "left_sd_s", "later"):
         del training[name]
     assert follow.line("fine-tuning vgg16 cifar10", training, now=NOON) == (
-        "[fine-tuning vgg16 cifar10] 37/100 batches, ends at 12:04, in about 4 min, "
-        "now epoch 3/20, best 88.9 % in epoch 2"
+        "37/100 batches, ends at 12:04, in about 4 min, now epoch 3/20, best 88.9 % in epoch 2 "
+        "[fine-tuning vgg16 cifar10]"
     )
     lost = follow.Snapshot({}, {"ActiveState": "failed", "ExecMainStatus": "75"}, "")
     assert "the fine-tuning lost its controller" in follow.verdict(lost, "fine-tuning")

@@ -130,24 +130,28 @@ def parse(output: str) -> Snapshot:
 def line(
     label: str, progress: Mapping[str, Any], later_s: float = 0.0, now: float | None = None
 ) -> str:
-    """Return the live line, without unknown figures.
+    """Return the live line, without unknown figures; the label last, where a terminal cuts.
 
     `later_s`: estimated seconds of later jobs, scaled by the error so far.
     """
     if not progress:
         return f"[{label}] starting"
-    noun = progress.get("noun", "runs")
-    parts = [f"{progress.get('runs_done', 0)}/{progress.get('runs_total', '?')} {noun}"]
-    parts += [f"{progress[bad]} {bad}" for bad in ("failed", "invalid") if progress.get(bad)]
-    if progress.get("left_s") is not None and not progress.get("finished"):
+    parts = [
+        f"{progress.get('runs_done', 0)}/{progress.get('runs_total', '?')} "
+        f"{progress.get('noun', 'runs')}",
+        *(f"{progress[bad]} {bad}" for bad in ("failed", "invalid") if progress.get(bad)),
+    ]
+    if progress.get("finished"):
+        return f"[{label}] {', '.join(parts)}"
+    if progress.get("left_s") is not None:
         later = {"ratio": 1.0, "spread": 0.0, **progress.get("later", {})}
         later_s *= later["ratio"]
         deviation_s = progress.get("left_sd_s", 0.0) + later["spread"] * later_s
         what = "everything " if later_s else ""
         parts += [what + ending(progress["left_s"] + later_s, deviation_s, now)]
-    if progress.get("current") and not progress.get("finished"):
+    if progress.get("current"):
         parts += [f"now {progress['current']}"]
-    return f"[{label}] " + ", ".join(parts)
+    return f"{', '.join(parts)} [{label}]"
 
 
 def verdict(snapshot: Snapshot, job: str = "sweep") -> str:

@@ -32,7 +32,7 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 LOGS = Path(__file__).resolve().parents[3] / ".cache/logs"
 KEPT = 20
 #: A shorter phase that says nothing is not mentioned.
-PHASE_S = 1.0
+PHASE_S = 3.0
 #: For terminals that have ASCII only.
 PLAIN = str.maketrans({"–": "-", "—": "-", "×": "x", "→": "->", "≥": ">=", "≤": "<=", "…": "..."})
 #: What Ansible puts before a message of ours.
@@ -228,12 +228,12 @@ class CallbackModule(Default):  # type: ignore[misc]
         if not self._log:
             return
         if self._phase:
-            self._show(self._phase, C.COLOR_HIGHLIGHT)
+            self._show(self._phase)
             self._phase = ""
         if line:
             self._show(line, color)
 
-    def _show(self, line: str, color: str | None) -> None:
+    def _show(self, line: str, color: str | None = None) -> None:
         for part in fitting(line):
             self._screen.display(part, color=color, screen_only=True)
         sys.stdout.flush()
