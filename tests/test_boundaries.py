@@ -145,7 +145,7 @@ LAYERS = (
     ("reports.page.draw",),
     ("reports.page.sections",),
     ("reports.latex",),
-    ("reports.page.render", "reports.page.index"),
+    ("reports.page.render", "reports.page.index", "reports.console"),
     ("reports.cli", "reports.__main__"),
 )
 REPORTS = [path for path in SOURCES if path.is_relative_to(ROOT / "reports")]

@@ -31,7 +31,7 @@ from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
 GUESS = 0.5  # relative standard deviation of a profile's estimate
-VISIT_S = 8.0  # the playbooks' overhead per visit to a cell, about
+VISIT_S = 12.0  # the playbooks' overhead per visit to a cell, network changes shared out, about
 Say = Callable[[str], None]
 
 
@@ -215,9 +215,12 @@ def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """
     first = {f"{row['cell_id']} first": row["first_s"] for row in rows if row["first_s"]}
     rest = {row["cell_id"]: row["left_s"] - row["first_s"] for row in rows}
+    every = {name: s and s + VISIT_S for name, s in {**first, **rest}.items()}
+    unsure_s = GUESS * VISIT_S * sum(map(bool, every.values()))
     return {
-        "visits_s": {name: s and s + VISIT_S for name, s in {**first, **rest}.items()},
-        "left_sd_s": sum(row["left_sd_s"] for row in rows),
+        "visits_s": every,
+        "left_sd_s": sum(row["left_sd_s"] for row in rows) + unsure_s,
+        "runs_left": sum(row["left"] for row in rows),
         "scatter": {host: s for row in rows for host, s in row["scatter"].items()},
     }
 

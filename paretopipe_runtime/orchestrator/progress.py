@@ -59,9 +59,9 @@ class Progress:
         for run in runs:
             if row := done.get(run.key):
                 self._measured_s.setdefault(run.split, []).append(row["wall_s"])
+        self._total = len(runs)
         self._state: dict[str, Any] = {
             "cell_id": cell_id,
-            "runs_total": len(runs),
             "runs_done": reused,
             "runs_reused": reused,
             "failed": 0,
@@ -75,7 +75,7 @@ class Progress:
     @property
     def total(self) -> int:
         """All runs, counting those of a repeated round twice."""
-        return int(self._state["runs_total"])
+        return self._total
 
     @property
     def left(self) -> int:
@@ -86,7 +86,8 @@ class Progress:
         added = {run.key: run.split for run in runs if run.key not in self._left}
         self._repeats = max(self._repeats, *(run.repeat for run in runs), 0)
         self._left.update(added)
-        self._state["runs_total"] += len(added)
+        self._total += len(added)
+        self._waiting = max(0, self._waiting - 1)  # a round that waited is here now
 
     def foresee(self, waiting: int, to_come: int, judged: int, drifted: int) -> None:
         """Set how many rounds await a repeat, are to come, were judged, drifted."""
@@ -144,6 +145,7 @@ class Progress:
         if self._path is None:
             return
         self._state["finished"] = finished
+        self._state["runs_total"] = self._total + self._waiting * len(self._round)
         self._state["elapsed_s"] = round(time.monotonic() - self._began, 1)
         left_s, deviation_s = self.left_s()
         later = Pace.of([*self._others, self.learned], scatter=self._scatter)

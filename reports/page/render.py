@@ -8,7 +8,7 @@ from operator import call
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import latex, paper
+from reports import console, latex, paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.objectives import DELTA
@@ -19,7 +19,7 @@ from reports.page.sheet import Sheet
 from reports.parallel import map_forked
 from reports.words import number, slug
 
-INDEX, TABLE, PAPER = "index.html", "runs.csv", "paper"
+INDEX, TABLE, PAPER, VERDICT = "index.html", "runs.csv", "paper", "verdict.txt"
 # Small enough to mail and to open on a phone; further data lies beside the page.
 LIMIT = 389_000  # bytes
 
@@ -55,7 +55,7 @@ def pages(
     }
     jobs[INDEX] = partial(index.page, environment(), sheets, names)
     models = {names[sheet.model]: paper.model_name(sheet.model) for sheet in sheets}
-    found: dict[str, str | bytes] = {}
+    found: dict[str, str | bytes] = {VERDICT: console.text(sheets)}
 
     def table() -> None:  # here: sending it from another process takes thrice its size
         found[TABLE] = csv(frame)

@@ -63,7 +63,7 @@ def test_every_inventory_names_the_same_groups(playbook: Callable[..., Any], nam
         ("model=vgg61", "unknown model 'vgg61': choose from mobilenetv2, resnet18"),
         ("model=vgg16 splits=39", "vgg16 has 39 blocks, so splits run from 1 to 38"),
         ("model=vgg16 repeat=1", "unknown option 'repeat': did you mean repeats=…?"),
-        ("experiment=dem", "unknown experiment 'dem': choose from demo, full"),
+        ("experiment=dem", "choose from demo, full (did you mean demo?)"),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(
@@ -103,10 +103,30 @@ def test_an_inventory_of_something_else_is_told(
     assert "no group workers: name an inventory that has one, such as -i inventory/local" in said
 
 
-def test_netem_needs_something_to_do(playbook: Callable[..., Any]) -> None:
-    done = playbook("netem")
+def test_an_inventory_that_does_not_exist_is_told(playbook: Callable[..., Any]) -> None:
+    done = playbook("reset", "-i", "inventory/mylab")
     assert done.status != 0
-    assert "nothing to apply" in done.errors[0]
+    assert len(done.errors) == 1
+    assert "inventory/mylab: name one that there is (inventory/lab, inventory/local" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "nothing to apply"),
+        (["-e", "delay=200"], "delay=200 is not understood: write e.g. delay=200ms"),
+        (
+            ["-e", "netem_rat=5mbit delay=1ms"],
+            "unknown option 'netem_rat': did you mean netem_rate",
+        ),
+    ],
+)
+def test_netem_needs_something_to_do(
+    playbook: Callable[..., Any], options: list[str], sentence: str
+) -> None:
+    done = playbook("netem", *options)
+    assert done.status != 0
+    assert sentence in done.errors[0]
 
 
 def test_a_lab_that_does_not_answer_is_one_sentence(playbook: Callable[..., Any]) -> None:

@@ -13,10 +13,10 @@ import pytest
 from paretopipe_runtime.orchestrator.pace import Learned, Pace, learned
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.orchestrator.rounds import Drift, Log, Round, rounds_of
+from roles.job.clock import within
 from tests.made import plans
 
 REAL = Path(__file__).parents[1] / "data" / "demo_timings.json"
-SURE = 1.28  # deviations that a live line tells to either side
 LIMIT = 0.05
 
 
@@ -115,7 +115,8 @@ def tell(progress: Progress, cell: Cell, log: Log) -> None:
 
 
 def held(left_s: float, mean_s: float, deviation_s: float) -> bool:
-    return abs(left_s - mean_s) <= SURE * deviation_s
+    low_s, high_s = within(mean_s, deviation_s)
+    return low_s <= left_s <= high_s
 
 
 @pytest.mark.parametrize("off", [0.8, 1.0, 1.3])

@@ -68,6 +68,15 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     return text
 
 
+def notes(findings: Sequence[Finding]) -> list[str]:
+    """Return the notes alone, each text once with its hosts."""
+    texts: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.level == "note":
+            texts.setdefault(finding.text, []).append(finding.host)
+    return [f"note: {', '.join(filter(None, h)) or 'all hosts'}: {t}" for t, h in texts.items()]
+
+
 def stops(findings: Sequence[Finding]) -> list[str]:
     return [finding.sentence for finding in findings if finding.level == "stop"]
 
