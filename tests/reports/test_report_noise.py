@@ -13,7 +13,7 @@ from tests.made import known
 from tests.made import sweep as synthetic
 
 
-def told(folder: Path, scatter: float | None, shift: float | None = None) -> tuple[Sheet, str]:
+def told(folder: Path, scatter: object, shift: float | None = None) -> tuple[Sheet, str]:
     """Write a cell whose hosts scatter, and whose sentinels shift, by so much; say its noise."""
     sentinels = shift is not None
     lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], sentinels=sentinels)]
@@ -46,7 +46,10 @@ def test_the_same_split_timed_twice_rules(tmp_path: Path, scatter: float | None)
     )
 
 
-def test_records_from_before_say_that_it_was_not_measured(tmp_path: Path) -> None:
-    sheet, said = told(tmp_path, None)
+@pytest.mark.parametrize("scatter", [None, -0.1, "0.1", True, float("nan"), 1e9])
+def test_records_from_before_or_beyond_belief_say_that_it_was_not_measured(
+    tmp_path: Path, scatter: object
+) -> None:
+    sheet, said = told(tmp_path, scatter)
     assert noise_of(sheet.cells, sheet.records.noises) is None
     assert said == "How far the same work differs when it is timed again was not measured."
