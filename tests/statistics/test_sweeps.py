@@ -7,7 +7,7 @@ import pytest
 
 from reports.objectives import LATENCY, OBJECTIVES
 from reports.statistics.difference import Difference
-from reports.statistics.sweeps import CHANGED, OPEN, SAME, Pair, verdict
+from reports.statistics.sweeps import CHANGED, OPEN, SAME, SMALL, Pair, verdict
 from tests.made import figures, worlds
 from tests.statistics import characteristics
 
@@ -36,7 +36,7 @@ def test_where_noise_could_hide_a_tenth_nobody_can_tell() -> None:
         (1.01, 1.05, 1.09, CHANGED),
         (0.92, 0.95, 0.99, CHANGED),
         (0.95, 1.0, 1.05, SAME),
-        (1.005, 1.01, 1.015, SAME),  # beyond noise, but too little to matter
+        (1.005, 1.01, 1.015, SMALL),
         (0.95, 1.07, 1.2, OPEN),
         (0.85, 0.95, 1.05, OPEN),
         (None, 1.3, None, OPEN),
