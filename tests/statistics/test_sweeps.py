@@ -14,19 +14,19 @@ from tests.statistics import characteristics
 
 @pytest.mark.parametrize("shift", [0.0, 0.01])
 def test_two_sweeps_of_one_truth_rarely_call_anything_changed(shift: float) -> None:
-    found = characteristics.swept(0.02, 40, shift=shift)
+    found = characteristics.swept(0.02, 30, shift=shift)
     assert found.falsely <= 0.1
     assert found.said[SAME] >= 0.9
 
 
 def test_a_tenth_more_at_one_split_is_found_and_nothing_else() -> None:
-    found = characteristics.swept(0.02, 20, ratio=1.1)
+    found = characteristics.swept(0.02, 12, ratio=1.1)
     assert found.found >= 0.9
     assert found.falsely <= 0.1
 
 
 def test_where_noise_could_hide_a_tenth_nobody_can_tell() -> None:
-    found = characteristics.swept(0.08, 5)
+    found = characteristics.swept(0.08, 3)
     assert found.said[OPEN] >= 0.95
 
 
