@@ -15,7 +15,9 @@ from reports.data.cells import Cell, Split
 from reports.objectives import Objective
 from reports.statistics.difference import CONFIDENCE, Difference, Quantity, ratios, together
 
-CHANGED, SAME, OPEN = VERDICTS = ("changed", "no change beyond noise", "cannot tell")
+CHANGED, SMALL, SAME, OPEN = VERDICTS = (
+    *("changed", "too little to matter", "no change beyond noise", "cannot tell"),
+)
 # Where noise could hide a change as large as this, nothing is said.
 LARGE = 0.1
 
@@ -82,14 +84,14 @@ class Pair:
 def verdict(found: Difference, delta: float) -> str:
     """Return one of `VERDICTS`.
 
-    Changed: 1 is outside the interval and the ratio beyond the margin `delta`. Cannot tell: it is
-    inside, and so is a change of `LARGE`. Else what there is, is noise or does not matter.
+    Changed: 1 is outside the interval; too little to matter: the ratio is within the margin
+    `delta` all the same. Cannot tell: 1 is inside, and so is a change of `LARGE`.
     """
     if found.low is None or found.high is None:
         return OPEN
     if found.low <= 1 <= found.high:
         return SAME if max(1 / found.low, found.high) <= 1 + LARGE else OPEN
-    return CHANGED if max(found.ratio, 1 / found.ratio) > 1 + delta else SAME
+    return CHANGED if max(found.ratio, 1 / found.ratio) > 1 + delta else SMALL
 
 
 def _quantities(cell: Cell, objective: Objective) -> dict[Cuts, Quantity]:

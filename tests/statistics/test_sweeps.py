@@ -7,26 +7,26 @@ import pytest
 
 from reports.objectives import LATENCY, OBJECTIVES
 from reports.statistics.difference import Difference
-from reports.statistics.sweeps import CHANGED, OPEN, SAME, Pair, verdict
+from reports.statistics.sweeps import CHANGED, OPEN, SAME, SMALL, Pair, verdict
 from tests.made import figures, worlds
 from tests.statistics import characteristics
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.01])
 def test_two_sweeps_of_one_truth_rarely_call_anything_changed(shift: float) -> None:
-    found = characteristics.swept(0.02, 40, shift=shift)
+    found = characteristics.swept(0.02, 30, shift=shift)
     assert found.falsely <= 0.1
     assert found.said[SAME] >= 0.9
 
 
 def test_a_tenth_more_at_one_split_is_found_and_nothing_else() -> None:
-    found = characteristics.swept(0.02, 20, ratio=1.1)
+    found = characteristics.swept(0.02, 12, ratio=1.1)
     assert found.found >= 0.9
     assert found.falsely <= 0.1
 
 
 def test_where_noise_could_hide_a_tenth_nobody_can_tell() -> None:
-    found = characteristics.swept(0.08, 5)
+    found = characteristics.swept(0.08, 3)
     assert found.said[OPEN] >= 0.95
 
 
@@ -36,7 +36,7 @@ def test_where_noise_could_hide_a_tenth_nobody_can_tell() -> None:
         (1.01, 1.05, 1.09, CHANGED),
         (0.92, 0.95, 0.99, CHANGED),
         (0.95, 1.0, 1.05, SAME),
-        (1.005, 1.01, 1.015, SAME),  # beyond noise, but too little to matter
+        (1.005, 1.01, 1.015, SMALL),
         (0.95, 1.07, 1.2, OPEN),
         (0.85, 0.95, 1.05, OPEN),
         (None, 1.3, None, OPEN),

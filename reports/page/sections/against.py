@@ -21,7 +21,17 @@ from reports.page.sections.comparisons.contrast import interval
 from reports.page.sheet import Against, Section, Sheet
 from reports.page.tables import Column, Entry, Row, Table
 from reports.statistics.difference import CONFIDENCE
-from reports.statistics.sweeps import CHANGED, LARGE, OPEN, SAME, VERDICTS, Changes, Pair, verdict
+from reports.statistics.sweeps import (
+    CHANGED,
+    LARGE,
+    OPEN,
+    SAME,
+    SMALL,
+    VERDICTS,
+    Changes,
+    Pair,
+    verdict,
+)
 from reports.words import between, count, listing, number, percent, slug
 
 # Settings that no time depends on, or that another board may change.
@@ -170,12 +180,16 @@ def headline(sheet: Sheet, against: Against) -> str:
     rest = [f"{counts[kind]:,} {text}" for kind, text in _REST.items() if counts[kind]]
     if counts[CHANGED]:
         return "; ".join([f"{counts[CHANGED]:,} of {total} changed", *rest]) + "."
-    if counts[OPEN]:
-        return f"No change is seen in {total}: {listing(rest)}."
+    if counts[SMALL] or counts[OPEN]:
+        return f"No change that matters in {total}: {listing(rest)}."
     return f"Nothing changed beyond noise, in {total}."
 
 
-_REST = {SAME: "show no change beyond noise", OPEN: "cannot tell"}
+_REST = {
+    SMALL: "changed too little to matter",
+    SAME: "show no change beyond noise",
+    OPEN: "cannot tell",
+}
 
 
 def _item(sheet: Sheet, pair: Pair, found: _Found, against: Against) -> dict[str, Any]:
@@ -194,7 +208,9 @@ def _sentence(objective: Objective, pair: Pair, found: Changes) -> Markup:
     if changed := by[CHANGED]:
         times = between([found.each[split.cuts].ratio for split in changed])
         parts.append(Markup("changed at {}, to {} times").format(links(changed), times))
-    parts += [Markup("{} at {}").format(kind, links(by[kind])) for kind in (SAME, OPEN) if by[kind]]
+    parts += [
+        Markup("{} at {}").format(kind, links(by[kind])) for kind in (SMALL, SAME, OPEN) if by[kind]
+    ]
     seen = found.visible
     return Markup("{}: {} times over {}, {}. One by one: {}{}.").format(
         objective.heading,
