@@ -6,6 +6,7 @@ A probe times the whole model on each worker; blocks share it by their operation
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 import statistics
 from collections.abc import Callable
@@ -216,10 +217,10 @@ def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
     first = {f"{row['cell_id']} first": row["first_s"] for row in rows if row["first_s"]}
     rest = {row["cell_id"]: row["left_s"] - row["first_s"] for row in rows}
     every = {name: s and s + VISIT_S for name, s in {**first, **rest}.items()}
-    unsure_s = GUESS * VISIT_S * sum(map(bool, every.values()))
+    visits_sd_s = VISIT_S * sum(map(bool, every.values()))  # a busy controller takes twice as long
     return {
         "visits_s": every,
-        "left_sd_s": sum(row["left_sd_s"] for row in rows) + unsure_s,
+        "left_sd_s": math.hypot(sum(row["left_sd_s"] for row in rows), visits_sd_s),
         "runs_left": sum(row["left"] for row in rows),
         "scatter": {host: s for row in rows for host, s in row["scatter"].items()},
     }

@@ -145,7 +145,9 @@ class Progress:
         if self._path is None:
             return
         self._state["finished"] = finished
-        self._state["runs_total"] = self._total + self._waiting * len(self._round)
+        # Earlier, what drifted is not settled.
+        waiting = 0 if self._to_come else self._waiting
+        self._state["runs_total"] = self._total + waiting * len(self._round)
         self._state["elapsed_s"] = round(time.monotonic() - self._began, 1)
         left_s, deviation_s = self.left_s()
         later = Pace.of([*self._others, self.learned], scatter=self._scatter)

@@ -63,7 +63,7 @@ def test_every_inventory_names_the_same_groups(playbook: Callable[..., Any], nam
         ("model=vgg61", "unknown model 'vgg61': choose from mobilenetv2, resnet18"),
         ("model=vgg16 splits=39", "vgg16 has 39 blocks, so splits run from 1 to 38"),
         ("model=vgg16 repeat=1", "unknown option 'repeat': did you mean repeats=…?"),
-        ("experiment=dem", "choose from demo, full (did you mean demo?)"),
+        ("experiment=dem", "choose from demo, full, prediction (did you mean demo?)"),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(
