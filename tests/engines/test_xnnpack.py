@@ -102,7 +102,8 @@ def test_a_method_keeps_its_outputs_apart_and_the_threads_it_is_given(
 def test_without_the_package_it_says_what_to_set(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("executorch", "executorch.extension.pybindings"):
+    runtime = "executorch.extension.pybindings"
+    for name in ("executorch", runtime, f"{runtime}._C"):
         monkeypatch.setitem(sys.modules, name, None)
     one = stage("mobilenetv2", 0, 3)
     with pytest.raises(ParetoPipeError, match=rf"{ADVICE}\] .* \{{executorch: 1\.0\.1\}}"):
