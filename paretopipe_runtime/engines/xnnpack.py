@@ -1,7 +1,8 @@
 """ExecuTorch with XNNPACK, an optional package: a method of the orchestrator's program.
 
 Of the package only its runtime is loaded, which needs nothing but torch. A program is a flatbuffer,
-verified by its digest at every launch.
+verified by its digest at every launch. A call keeps the interpreter's lock, so that the stage's
+threads for receiving and sending wait for the batch.
 """
 
 from __future__ import annotations

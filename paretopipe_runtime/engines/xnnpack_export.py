@@ -1,7 +1,7 @@
 """Export stages as one ExecuTorch program, lowered to XNNPACK in float32, a method each.
 
-Runs on the orchestrator, because it takes seconds a stage on a PC. All stages share the weights, so
-a program of all splits is little larger than the model.
+Runs on the orchestrator, because it takes ten seconds a stage on a PC. All stages share the
+weights, so a program of all splits is little larger than the model.
 """
 
 from __future__ import annotations
