@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -51,6 +52,9 @@ def _program(stages: Sequence[StageToLoad]) -> Any:
             stage.model, stage.classes, stage.manifest, stage.store, stage.first, stage.end
         )
         channels_last.fold(modules)  # half the nodes are half the time
+        for layer in modules.modules():
+            if isinstance(layer, nn.ReLU | nn.ReLU6 | nn.Dropout):
+                layer.inplace = False  # a stage's input may not be changed
         with _PaddedFirst():
             exported = torch.export.export(modules, (torch.zeros(stage.takes.shape),))
         name = method(stage)
