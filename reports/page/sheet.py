@@ -24,9 +24,22 @@ from reports.parallel import map_forked
 from reports.prediction.predictor import Predictor
 from reports.statistics.difference import Contest
 from reports.statistics.judge import Judgement, judge
+from reports.statistics.sweeps import Pair
 from reports.words import asked, pairing_name
 
 Section = dict[str, Any]  # id, title and the variables of its template
+
+
+@dataclass(frozen=True)
+class Against:
+    """Another sweep, and what it has of one model."""
+
+    name: str
+    here: str  # the name of this sweep
+    sheet: Sheet | None
+    pairs: Sequence[Pair]
+    total: int  # comparisons of the two sweeps, in all models
+    lacking: Sequence[str]  # sentences: what only one of them has of this model
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,7 @@ class Sheet:
     profiles: Sequence[Profile]  # of this model
     links: Sequence[Link]
     predictors: Mapping[str, Predictor | str]  # by cell id; or why there is none
+    against: Against | None = None
 
     @classmethod
     def each(

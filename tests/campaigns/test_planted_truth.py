@@ -198,3 +198,20 @@ def test_comparisons(findings: Findings, ratio: float) -> None:
         )
         if ratio == 1:
             assert found.equal + found.undecided >= 0.95
+
+
+@pytest.mark.parametrize("cv", [*CVS, 0.05])
+def test_sweeps(findings: Findings, cv: float) -> None:
+    for ratio, cells, shift in (
+        *((ratio, cells, 0.0) for ratio in (1.0, 1.1) for cells in (1, 4)),
+        (1.0, 1, 0.01),
+    ):
+        found = characteristics.swept(cv, SWEEPS // cells, ratio, 5, shift, cells)
+        said = ", ".join(f"{word} {share:.1%}" for word, share in found.said.items())
+        planted = f"; {found.found:.1%} of the planted changes found" if ratio != 1 else ""
+        findings.add(
+            f"two sweeps of {cells} cells, P5 {ratio:.2f} times as slow, CV {cv:.0%}, {shift:.0%} "
+            f"between sweeps: {found.falsely:.1%} call anything else changed{planted}; {said}"
+        )
+        if not shift:  # a shift is a change
+            assert found.falsely <= 0.1

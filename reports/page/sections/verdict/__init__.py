@@ -18,6 +18,7 @@ from reports.page.sections.verdict import changes, notes, splitting
 from reports.page.sections.verdict.answer import compromise, sentences
 from reports.page.sections.verdict.changes import Bet, safest
 from reports.page.sheet import Section, Sheet
+from reports.statistics import noise
 from reports.statistics.difference import Contest
 from reports.words import asked, number
 
@@ -48,6 +49,7 @@ def build(sheet: Sheet) -> list[Section]:
         {
             "id": "verdict",
             "title": "Verdict",
+            "noise": noise.sentence(sheet.cells, sheet.records.noises),
             "notes": notes.notes(sheet.records, sheet.cells, sheet.frame),
             "groups": groups,
             "unlocked": any(cell.unlocked for cell in sheet.cells),
