@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 
+from paretopipe_runtime.contract.goals import GoalError, parse
 from reports.data.records import Records, read
 from reports.errors import ReportError
 from reports.objectives import DELTA
@@ -28,10 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=str(DELTA),
         help="splits that differ by less than this count as equal (default: %(default)s, 2 %%)",
     )
+    parser.add_argument(
+        "--goal", default="", help="goals of your own, such as latency<80ms,throughput>150"
+    )
     options = parser.parse_args(argv)
     try:
-        delta, processes = _ratio(options.delta), os.cpu_count() or 1
-        print(_write(read(options.results, processes, _prepare), options.out, delta))
+        delta, goal, processes = _ratio(options.delta), _goal(options.goal), os.cpu_count() or 1
+        print(_write(read(options.results, processes, _prepare), options.out, delta, goal))
     except ReportError as error:
         print(error, file=sys.stderr)
         return 2
@@ -50,17 +54,25 @@ def _ratio(text: str) -> float:
     return value
 
 
+def _goal(text: str) -> str:
+    try:
+        parse(text)
+    except GoalError as error:
+        raise ReportError(f"E_GOAL: {error}") from None
+    return text
+
+
 def _prepare() -> None:
     """Import page modules during reading: seaborn takes seconds."""
     import reports.page.render  # noqa: F401
 
 
-def _write(records: Records, out: Path, delta: float) -> Path:
+def _write(records: Records, out: Path, delta: float, goal: str) -> Path:
     # Imported late so that errors and --help answer at once: seaborn takes seconds.
     from reports.page.render import INDEX, pages
 
     _tell("Reading is done, judging")
-    found = pages(records, delta, processes=os.cpu_count() or 1, tell=_tell)
+    found = pages(records, delta, processes=os.cpu_count() or 1, tell=_tell, goal=goal)
     _tell("")
     try:
         (out / "records").mkdir(parents=True, exist_ok=True)

@@ -75,15 +75,15 @@ def _fit(quantities: Mapping[Cuts, Quantity]) -> Fit:
     )
 
 
-def _level(model: Fit, cuts: Cuts) -> _Level:
+def _level(model: Fit, cuts: Cuts, column: int = 0) -> _Level:
     place = model.splits.index(cuts)
-    mean = float(model.effects[place, 0])
+    mean = float(model.effects[place, column])
     rounds, splits = len(model.rounds), len(model.splits)
     # A single split has no residual: its runs differ by round.
     if rounds < 2 or (splits > 1 and not model.degrees):
         return _Level(mean, ())
-    shifts = float(model.drifts.var(ddof=1)) / rounds
-    noise = float(model.covariance[0, 0] / model.runs[place]) * (1 - 1 / splits)
+    shifts = float(model.drifts[:, column].var(ddof=1)) / rounds
+    noise = float(model.covariance[column, column] / model.runs[place]) * (1 - 1 / splits)
     return _Level(mean, ((shifts, rounds - 1), (noise, model.degrees)))
 
 
@@ -119,6 +119,17 @@ class Contest:
     def of(cls, cell: Cell, delta: float) -> Contest:
         splits = (*cell.measured, *cell.end_points)
         return cls(fit_splits(splits, cell.objectives), cell.objectives, delta)
+
+    def interval(self, cuts: Cuts, objective: Objective) -> tuple[float, float] | None:
+        """Return the 95 % interval of a split's typical value; None if the spread is unknown.
+
+        Rounds differ, so it is that of a whole side in `ratios`, against a value known for sure.
+        """
+        if self.model is None or cuts not in self.model.splits:
+            return None
+        level = _level(self.model, cuts, self.objectives.index(objective))
+        found = _difference(_Level(0.0, ((0.0, 1),)), level, 0.0)
+        return None if found.low is None or found.high is None else (found.low, found.high)
 
     def outcome(self, one: Cuts, other: Cuts, objective: Objective) -> Outcome:
         """Compare two splits at 95 % confidence with the margin delta.

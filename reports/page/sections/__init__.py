@@ -12,6 +12,7 @@ from reports.page.sections import (
     downloads,
     excluded,
     fronts,
+    goals,
     memory,
     methods,
     models,
@@ -27,6 +28,7 @@ from reports.page.sheet import Section, Sheet
 _ORDER = (
     verdict,
     fronts,
+    goals,
     whatif,
     splits,
     time,
