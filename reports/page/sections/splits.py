@@ -12,10 +12,11 @@ from reports.page.sheet import Section, Sheet
 
 def build(sheet: Sheet) -> list[Section]:
     def panel(cell: Cell) -> dict[str, Any]:
+        asked = tables.Asked(sheet.contests[cell.id], sheet.goals)
         drawn = {split.row_id for split in charts.drawn(cell)}
         return {
-            "table": tables.build(cell, sheet.judgements[cell.id], sheet.valid, drawn),
-            "ends": tables.end_points(cell, sheet.valid, drawn),
+            "table": tables.build(cell, sheet.judgements[cell.id], sheet.valid, asked, drawn),
+            "ends": tables.end_points(cell, sheet.valid, asked, drawn),
         }
 
     return [{"id": "splits", "title": "All splits", "groups": sheet.panels(panel)}]
