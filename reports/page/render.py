@@ -15,11 +15,12 @@ from reports.objectives import DELTA
 from reports.page import index, sections
 from reports.page.figures import attempts, mebibytes
 from reports.page.sections import downloads, provenance
+from reports.page.sections.verdict import decision
 from reports.page.sheet import Sheet
 from reports.parallel import map_forked
 from reports.words import number, slug
 
-INDEX, TABLE = "index.html", "runs.csv"
+INDEX, TABLE, DECISION = "index.html", "runs.csv", "decision.txt"
 # Small enough to mail and to open on a phone; further data lies beside the page.
 LIMIT = 389_000  # bytes
 
@@ -48,6 +49,7 @@ def pages(
 
     def table() -> None:  # here: sending it from another process takes thrice its size
         found[TABLE] = csv(frame)
+        found[DECISION] = "".join(f"{line}\n" for line in decision.lines(sheets))
 
     made = map_forked(call, [*jobs.values()], processes, meanwhile=table)
     for name, text in zip(jobs, made, strict=True):

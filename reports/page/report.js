@@ -6,7 +6,9 @@
 
   function sort(table, heading) {
     const index = [...heading.parentNode.children].indexOf(heading);
-    const up = heading.getAttribute("aria-sort") !== "ascending";
+    // The best comes first: where more is better, the highest.
+    const now = heading.getAttribute("aria-sort");
+    const up = "high" in heading.dataset ? now === "descending" : now !== "ascending";
     const value = (row) => row.cells[index].dataset.value ?? row.cells[index].textContent.trim();
     const compare = (a, b) => {
       const [one, other] = [value(a), value(b)];
@@ -23,8 +25,8 @@
 
   for (const table of all("table.sorts")) {
     table.classList.add("sortable");
-    // Names are sorted as the page has them.
-    [...table.tBodies[0].rows].forEach((row, place) => { row.cells[0].dataset.value = place; });
+    // Names without a key are sorted as the page has them.
+    [...table.tBodies[0].rows].forEach((row, place) => { row.cells[0].dataset.value ??= place; });
     for (const button of all("thead button", table)) {
       button.disabled = false;
       button.addEventListener("click", () => sort(table, button.closest("th")));
@@ -67,6 +69,8 @@
     if (!row) return;
     const folded = row.closest("details:not([open])");
     if (folded) folded.open = true;
+    const fold = row.querySelector(":scope > details.fold");
+    if (fold) fold.open = true;
     if (row.hidden) {
       find.value = "";
       only.checked = false;

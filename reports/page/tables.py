@@ -11,17 +11,19 @@ from reports.data.cells import Cell, Cuts, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.objectives import Objective
 from reports.page.figures import SIGNS, VERDICTS, against, point_id, said, spread
+from reports.statistics.decision import Decision
 from reports.statistics.judge import Judgement
 from reports.words import number
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading with unit; ``numeric`` aligns right."""
+    """A heading with unit; ``numeric`` aligns right, ``high`` sorts the highest first."""
 
     label: str
     unit: str
     numeric: bool = True
+    high: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,32 +51,61 @@ class Row:
     entries: tuple[Entry, ...]
     on_front: bool = False  # or undecided: kept by the front filter
     point: str = ""
+    key: str = ""  # to sort by its name; else names keep the page's order
 
 
 @dataclass(frozen=True)
 class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    sorted_by: int = 0  # the column that the rows are sorted by
 
 
-_SHOWN = [figure for figure in FIGURES if figure.heading]
+_RANGES = [figure for figure in FIGURES if figure.heading and figure.digits == "range"]
+_REST = [figure for figure in FIGURES if figure.heading and figure.digits != "range"]
 Valid = Mapping[tuple[str, str, str], int]  # by cell id, role and dashed cuts
 
 
-def build(cell: Cell, judgement: Judgement, valid: Valid, drawn: Set[str] = frozenset()) -> Table:
-    """Return a cell's splits; hosts and hops name columns, `drawn` rows lead to their points."""
-    columns = [
+def build(
+    cell: Cell, judgement: Judgement, decision: Decision | None, drawn: Set[str] = frozenset()
+) -> Table:
+    """Return what decides between a cell's splits, best first; `drawn` rows lead to points."""
+    higher = {one.figure for one in cell.objectives if not one.lower}
+    columns = (
         Column("Split", ""),
+        *(
+            Column(figure.heading, figure.shown_unit, high=figure.name in higher)
+            for figure in _RANGES
+        ),
         Column("Front", "probability", numeric=False),
-        Column("Strict front", "as in the paper", numeric=False),
-        Column("Cut between blocks", "", numeric=False),
-    ]
+        Column("Behind the best", "%, worse goal"),
+        Column("Strict front", "", numeric=False),
+        Column("Cut after", "", numeric=False),
+    )
+    expected = decision.expected if decision else {}
+    order = {cuts: place for place, cuts in enumerate(expected)}
+    ranked = sorted(cell.splits, key=lambda split: (order.get(split.cuts, len(order)), split.cuts))
+    rows = tuple(_row(split, judgement, expected, cell, drawn) for split in ranked)
+    return Table(columns, rows, sorted_by=len(columns) - 3)
+
+
+def rest(cell: Cell, valid: Valid, unreliable: Set[Cuts] = frozenset()) -> Table:
+    """Return the other figures of a cell's splits; hosts and hops name columns."""
+    columns = [Column("Split", "")]
     for split in [*cell.measured, *cell.splits][:1]:
-        columns += [column for figure in _SHOWN for column, _ in _parts(figure, split)]
+        columns += [column for figure in _REST for column, _ in _parts(figure, split)]
     columns.append(Column("Batches", "for throughput / in flight"))
     columns.append(Column("Runs", "counted / valid / attempted"))
-    rows = tuple(_row(split, judgement, cell, valid, drawn) for split in cell.splits)
-    return Table(tuple(columns), rows)
+    rows = []
+    for split in cell.splits:
+        known = split.runs > 0
+        entries = (
+            *(_entry(figure, value) for figure in _REST for _, value in _parts(figure, split)),
+            Entry(" / ".join(split.phases[2:]), split.phases[2]) if known else NOTHING,
+            _runs(split, valid[cell.id, SPLIT, dashed(split.cuts)], split.cuts in unreliable),
+        )
+        rows.append(Row(f"rest-{split.row_id.removeprefix('row-')}", split.name, entries))
+    return Table(tuple(columns), tuple(rows))
 
 
 def end_points(cell: Cell, valid: Valid, drawn: Set[str] = frozenset()) -> Table:
@@ -107,20 +138,27 @@ def by_place(cuts: Cuts) -> str:
     return ".".join(f"{cut:04d}" for cut in cuts)
 
 
-def _row(split: Split, judgement: Judgement, cell: Cell, valid: Valid, drawn: Set[str]) -> Row:
+def _row(
+    split: Split,
+    judgement: Judgement,
+    expected: Mapping[Cuts, float],
+    cell: Cell,
+    drawn: Set[str],
+) -> Row:
     known = split.runs > 0
-    blocks = "; ".join(f"{before} → {after}" for before, after in split.cut_blocks if known)
+    blocks = ", ".join(before for before, _ in split.cut_blocks if known)
     strict = split.cuts in judgement.strict
+    loss = expected.get(split.cuts)
     entries = (
+        *(_entry(figure, split[figure.name]) for figure in _RANGES),
         _front(split, judgement, cell),
+        NOTHING if loss is None else Entry(number(100 * loss, 2), f"{loss:.6g}"),
         Entry("yes" if strict else "–", "0" if strict else "1"),
         Entry(blocks or "–", by_place(split.cuts)),
-        *(_entry(figure, value) for figure in _SHOWN for _, value in _parts(figure, split)),
-        Entry(" / ".join(split.phases[2:]), split.phases[2]) if known else NOTHING,
-        _runs(split, valid[cell.id, SPLIT, dashed(split.cuts)], split.cuts in judgement.unreliable),
     )
     member = known and judgement.verdict[split.cuts] != "off"
-    return Row(split.row_id, split.name, entries, member, _point(split, drawn))
+    point = _point(split, drawn)
+    return Row(split.row_id, split.name, entries, member, point, by_place(split.cuts))
 
 
 def _point(split: Split, drawn: Set[str]) -> str:

@@ -49,8 +49,8 @@ def test_every_split_says_whether_it_is_on_the_front(plain: Sheet) -> None:
         **{"P3": "on the front", "P9": "on the front", "P17": "on the front"},
         **{"P15": "off the front", "all on pi1": "not a split"},
     }
-    assert re.search(r"probability 0\.\d\d, dominated by P\d+$", words["P15"])
-    assert "5 runs of 5 attempts" in words["P3"]
+    assert re.search(r"\d\s% chance of being on the front; dominated by P\d+$", words["P15"])
+    assert "5 of 5 runs count" in words["P3"]
 
 
 def test_who_is_undecided_names_the_rival(doubtful: Sheet) -> None:
@@ -58,7 +58,9 @@ def test_who_is_undecided_names_the_rival(doubtful: Sheet) -> None:
     judgement = doubtful.judgements[cell.id]
     assert "undecided" in judgement.verdict.values()
     svg = charts.pareto(cell, judgement, OBJECTIVES)
-    assert re.search(r"P\d, undecided: latency [^<]+; probability 0\.\d\d, rival P\d<", svg)
+    assert re.search(
+        r"P\d, undecided: latency [^<]+; \d+\s% chance of being on the front; rival P\d<", svg
+    )
 
 
 def test_every_run_is_a_dot(plain: Sheet) -> None:
@@ -81,7 +83,9 @@ def test_an_end_point_far_away_is_named_and_not_drawn(plain: Sheet) -> None:
 def test_the_panel_prints_what_the_runs_can_tell(plain: Sheet, doubtful: Sheet) -> None:
     [sharp] = fronts.build(plain)[0]["groups"][0]["cells"]
     [blunt] = fronts.build(doubtful)[0]["groups"][0]["cells"]
-    pattern = r"With 5 runs a split, .* is ([\d.]+)\s% in latency and [\d.]+\s% in throughput\. Hyp"
+    pattern = (
+        r"With 5 runs a split, .* from ([\d.]+)\s% in latency and [\d.]+\s% in throughput\. Hyp"
+    )
     small, large = (
         float(found[1]) for text in (sharp, blunt) if (found := re.match(pattern, text["worth"]))
     )
@@ -96,8 +100,8 @@ def test_one_run_of_each_decides_nothing_and_says_why(tmp_path: Path) -> None:
     [panel] = fronts.build(sheet)[0]["groups"][0]["cells"]
     assert panel["worth"].startswith("Nothing can be decided: one run of each split")
     [cell] = sheet.cells
-    table = tables.build(cell, sheet.judgements[cell.id], sheet.valid)
-    assert {row.entries[0].text for row in table.rows} == {"▲ undecided"}
+    table = tables.build(cell, sheet.judgements[cell.id], sheet.decisions[cell.id])
+    assert {row.entries[2].text for row in table.rows} == {"▲ undecided"}
 
 
 def test_front_line_is_the_strict_one(plain: Sheet) -> None:
@@ -125,13 +129,28 @@ def test_rows_and_points_lead_to_each_other(plain: Sheet) -> None:
 def test_the_table_sorts_by_how_sure_a_split_is_on_the_front(doubtful: Sheet) -> None:
     [cell] = doubtful.cells
     judgement = doubtful.judgements[cell.id]
-    rows = tables.build(cell, judgement, doubtful.valid).rows
-    ordered = sorted(rows, key=lambda row: float(row.entries[0].value))
-    words = [row.entries[0].text.split(" ")[1] for row in ordered]
+    rows = tables.build(cell, judgement, doubtful.decisions[cell.id]).rows
+    ordered = sorted(rows, key=lambda row: float(row.entries[2].value))
+    words = [row.entries[2].text.split(" ")[1] for row in ordered]
     assert words == sorted(words, key=["on", "undecided", "off"].index)
     assert words[-1] == "off"
-    assert "dominated by" in ordered[-1].entries[0].text
+    assert "dominated by" in ordered[-1].entries[2].text
     assert [row.on_front for row in ordered] == [word != "off" for word in words]
+
+
+def test_the_table_begins_with_what_decides_best_first(doubtful: Sheet) -> None:
+    [cell] = doubtful.cells
+    answer = doubtful.decisions[cell.id]
+    assert answer is not None
+    table = tables.build(cell, doubtful.judgements[cell.id], answer)
+    assert [column.label for column in table.columns][:5] == [
+        *("Split", "Latency", "Throughput", "Front", "Behind the best"),
+    ]
+    assert [column.high for column in table.columns][:3] == [False, False, True]
+    losses = [float(row.entries[3].value) for row in table.rows]
+    assert losses == sorted(losses)
+    best = next(split for split in cell.splits if split.cuts == answer.both.pick)
+    assert table.rows[0].name == best.name
 
 
 def test_attempts_are_counted_and_an_unreliable_split_is_marked(tmp_path: Path) -> None:
@@ -141,7 +160,7 @@ def test_attempts_are_counted_and_an_unreliable_split_is_marked(tmp_path: Path) 
     synthetic.write_cell(tmp_path, lines)
     sheet = known.sheet(tmp_path)
     [cell] = sheet.cells
-    rows = tables.build(cell, sheet.judgements[cell.id], sheet.valid).rows
+    rows = tables.rest(cell, sheet.valid, sheet.judgements[cell.id].unreliable).rows
     assert [row.entries[-1].text for row in rows] == ["5 / 5 / 5", "3 / 3 / 5, unreliable"]
 
 
@@ -154,7 +173,7 @@ def test_a_block_measured_again_leaves_valid_runs_that_do_not_count(tmp_path: Pa
     [cell] = sheet.cells
     judgement = sheet.judgements[cell.id]
     for table in (
-        tables.build(cell, judgement, sheet.valid),
+        tables.rest(cell, sheet.valid),
         tables.end_points(cell, sheet.valid),
     ):
         assert [row.entries[-1].text for row in table.rows] == ["5 / 6 / 6"] * 2

@@ -13,8 +13,10 @@ from reports.page.sheet import Section, Sheet
 def build(sheet: Sheet) -> list[Section]:
     def panel(cell: Cell) -> dict[str, Any]:
         drawn = {split.row_id for split in charts.drawn(cell)}
+        judgement = sheet.judgements[cell.id]
         return {
-            "table": tables.build(cell, sheet.judgements[cell.id], sheet.valid, drawn),
+            "table": tables.build(cell, judgement, sheet.decisions[cell.id], drawn),
+            "rest": tables.rest(cell, sheet.valid, judgement.unreliable),
             "ends": tables.end_points(cell, sheet.valid, drawn),
         }
 
