@@ -49,7 +49,7 @@ class BenchmarkCluster(Cluster):
     def document(self, *workers: str, **changes: Any) -> dict[str, Any]:
         """Return what the role writes, for tiny measurements."""
         return {
-            "network": {"name": "loopback", "netem": None, "measured": None},
+            "network": {"name": "loopback", "netem": None, "burst_bytes": 0, "measured": None},
             "workers": [
                 {"host": name, "address": self.addresses[name], "port": self.port}
                 for name in workers or ADDRESSES

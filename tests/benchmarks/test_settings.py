@@ -81,7 +81,7 @@ def test_a_request_becomes_a_document() -> None:
     assert made["network"]["about"] == "netem: 200ms one way, 5mbit"
     assert made["pipeline"]["rounds"] == 1
     assert {case["model"] for case in made["pipeline"]["cases"]} == {"alexnet"}
-    assert document("gigabit")["network"]["about"] == "token bucket: 1gbit, burst 32kb"
+    assert document("gigabit")["network"]["about"] == "token bucket: 1gbit, burst 256 KiB"
     assert document("unshaped")["network"]["netem"] is None
 
 

@@ -1,10 +1,12 @@
 """Bounds on latency and throughput, and the ratios of measured runs to them and to each other.
 
 t1 and t2 are stage times without payload, of the same round and allocator; wire is a batch's time
-on the wire::
+on the wire, of which a lone batch saves the token bucket's burst; sends and receives are the
+processor seconds of a raw socket for a batch's bytes, which a host with one processor cannot spend
+on its stage::
 
-    latency    >= t1 + wire + delay + t2
-    throughput <= batch / max(t1, wire, t2)
+    latency    >= t1 + wire - burst / rate + delay + t2
+    throughput <= batch / max(t1 + sends, wire, receives + t2)
 
 t1 and t2 come from the saturated phase, with both cores busy; for the *resting* latency limit,
 from the phase with one batch in flight.
@@ -13,7 +15,7 @@ from the phase with one batch in flight.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,25 +57,46 @@ class Spread:
 
 @dataclass(frozen=True)
 class Link:
-    """Link rate (of the wire, or of a raw socket) and one-way delay."""
+    """Link rate (of the wire, or of a raw socket), burst and one-way delay; a raw socket's cost."""
 
     rate_mbit: float | None
     raw_bytes_s: float | None
     delay_s: float
+    burst_bytes: int = 0
+    #: Processor seconds per byte at the sender and at the receiver.
+    raw_s_byte: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(cls, result: Result) -> Link:
-        """Return a result's link; a raw socket's rate is that of its largest tensors."""
+        """Return a result's link; a raw socket's figures are those of its largest tensors."""
         raw = [row for row in result["rows"] if row.get("method", "").startswith("raw")]
         largest = max((row["nbytes"] for row in raw), default=0)
-        moved = Spread.of(chosen(raw, nbytes=largest), "bytes_s")
+        rows = chosen(raw, nbytes=largest)
+        moved = Spread.of(rows, "bytes_s")
         link = result["link"]
-        return cls(link["rate_mbit"], moved.median if moved else None, link["delay_s"])
+        spent = [
+            [seconds / (row["bytes_s"] * row["stream_s"]) for seconds in row["processor_s"]]
+            for row in rows
+            if row.get("processor_s")
+        ]
+        sender, receiver = map(statistics.median, zip(*spent, strict=True)) if spent else (0.0, 0.0)
+        return cls(
+            link["rate_mbit"],
+            moved.median if moved else None,
+            link["delay_s"],
+            link.get("burst_bytes", 0),
+            (sender, receiver),
+        )
 
     def wire_s(self, nbytes: int) -> float:
+        """Return a batch's seconds on the wire in a steady stream."""
         if self.rate_mbit:
             return transfer_s(nbytes, self.rate_mbit)
         return nbytes / self.raw_bytes_s if self.raw_bytes_s else 0.0
+
+    def lone_wire_s(self, nbytes: int) -> float:
+        """Return the seconds of a batch that finds the token bucket full."""
+        return self.wire_s(max(0, nbytes - self.burst_bytes))
 
 
 @dataclass(frozen=True)
@@ -82,17 +105,31 @@ class Limit:
 
     t1: float
     t2: float
+    lone_wire: float
     wire: float
     delay: float
+    sends: float = 0.0
+    receives: float = 0.0
+
+    @classmethod
+    def of(cls, compute_s: Sequence[float], nbytes: int, link: Link) -> Limit:
+        """Return the limit of two stages' seconds and a payload over a link."""
+        return cls(
+            *compute_s,
+            link.lone_wire_s(nbytes),
+            link.wire_s(nbytes),
+            link.delay_s,
+            *(nbytes * seconds for seconds in link.raw_s_byte),
+        )
 
     @property
     def latency_s(self) -> float:
-        return self.t1 + self.wire + self.delay + self.t2
+        return self.t1 + self.lone_wire + self.delay + self.t2
 
     @property
     def pace_s(self) -> float:
         """Least time between two batches."""
-        return max(self.t1, self.wire, self.t2)
+        return max(self.t1 + self.sends, self.wire, self.receives + self.t2)
 
     def makespan_s(self, batches: int) -> float:
         """Return the least time from first start to last completion."""
@@ -183,8 +220,14 @@ def _transport(row: Row, by_place: ByPlace, _: Link) -> Iterator[Row]:
 
 
 def _pipeline(row: Row, by_place: ByPlace, link: Link) -> Iterator[Row]:
-    """Yield ratios, of which 1 is perfect if they are to a limit; `alone` is the limit."""
+    """Yield ratios, of which 1 is perfect if they are to a limit; `alone` is the limit.
+
+    ``img_s / own`` is to the run's own stage times: what it leaves of 1 is the data plane's, what
+    ``img_s / limit`` lacks beyond that are stages that computed slower than alone.
+    """
+    own_s = Limit.of([stage["throughput"] for stage in row["compute_s"]], row["hop_bytes"], link)
     more = {
+        "img_s / own": row["steady_img_s"] / row["batch"] * own_s.pace_s,
         "latency / rpc": _ratio(row, "latency_s", by_place, variant="rpc"),
         "img_s / rpc": _ratio(row, "steady_img_s", by_place, variant="rpc"),
     }
@@ -209,10 +252,9 @@ def _to_limit(row: Row, alone: Row | None, link: Link) -> Row:
     """Return a run's limit and ratios to it, from the `alone` run of its round and allocator."""
     if alone is None:
         return {}
-    one, two = alone["compute_s"]
-    wire_s = link.wire_s(row["hop_bytes"])
     busy, resting = (
-        Limit(one[phase], two[phase], wire_s, link.delay_s) for phase in ("throughput", "latency")
+        Limit.of([stage[phase] for stage in alone["compute_s"]], row["hop_bytes"], link)
+        for phase in ("throughput", "latency")
     )
     return {
         "latency / limit": row["latency_s"] / busy.latency_s,
@@ -221,6 +263,8 @@ def _to_limit(row: Row, alone: Row | None, link: Link) -> Row:
         "whole": busy.makespan_s(row["batches"]) / row["makespan_s"],
         "t1": busy.t1,
         "wire": busy.wire,
+        "sends": busy.sends,
+        "receives": busy.receives,
         "t2": busy.t2,
     }
 

@@ -141,7 +141,7 @@ def document_of(request: dict[str, Any]) -> dict[str, Any]:
     if netem and netem.get("delay"):
         about = f"netem: {netem['delay']} one way, {netem['rate']}"
     elif bucket:
-        about = f"token bucket: {bucket['rate']}, burst {bucket['burst']}"
+        about = f"token bucket: {bucket['rate']}, burst {bucket['burst_kib']} KiB"
     else:
         about = "as it is"
 
@@ -155,6 +155,7 @@ def document_of(request: dict[str, Any]) -> dict[str, Any]:
             "name": request["name"],
             "about": about,
             "netem": netem,
+            "burst_bytes": 1024 * bucket["burst_kib"] if bucket else 0,
             "measured": request.get("measured"),
         },
         "workers": [at(host) for host in request["workers"]],

@@ -113,9 +113,14 @@ class Laboratory:
         return {**row, **summary(seen, prepared, run.cuts, case)}
 
     def link(self) -> dict[str, float | None]:
-        """Return the requested rate in Mbit/s and one-way delay in seconds."""
-        asked = Network(netem=self._document["network"]["netem"])  # only one direction is delayed
-        return {"rate_mbit": asked.asked_rate_mbit, "delay_s": asked.rtt_s}
+        """Return the requested rate in Mbit/s, burst in bytes and one-way delay in seconds."""
+        network = self._document["network"]
+        asked = Network(netem=network["netem"])  # only one direction is delayed
+        return {
+            "rate_mbit": asked.asked_rate_mbit,
+            "burst_bytes": network["burst_bytes"],
+            "delay_s": asked.rtt_s,
+        }
 
     def _plan(self, case: Case) -> Plan:
         """Build a plan for a backend of the product, then set the benchmark's."""
@@ -142,6 +147,7 @@ class Laboratory:
                 "latency_batches": case.latency,
                 "throughput_batches": case.throughput,
                 "window": int(self._document["window"]),
+                "saturate": True,
                 "weights_seed": 0,
                 "provenance": self._document.get("provenance", {}),
                 "hub": self._document["hub"],

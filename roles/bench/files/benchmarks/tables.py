@@ -133,7 +133,8 @@ def _provenance(results: Results) -> Iterator[str]:
     dirty = ", with uncommitted changes" if first["provenance"].get("dirty") else ""
     when = min(result["measured_at"] for result in results.values())
     yield f"Measured {when}; commit {commit[:12]}{dirty}; runtime {first['runtime']};"
-    yield f"batch {first['batch_size']}, {first['window']} batches in flight when saturated."
+    yield f"batch {first['batch_size']}; {first['window']} batches in flight when saturated, more"
+    yield "where a long link asks for them."
     if any(result.get("quick") for result in results.values()):
         yield ""
         yield "**A quick run: one round on small images. Nothing here is a result.**"
@@ -210,7 +211,9 @@ def _pipeline(network: str, rows: Sequence[Row]) -> Iterator[str]:
         f"Pipeline, {network}",
         "Latency with one batch in flight; images a second between completions. The limits are",
         "those of `benchmarks/limits.py`: `/ limit` with both cores busy, `/ resting` with one at",
-        "rest; `whole run` is how much of the saturated phase, filling included, they explain.",
+        "rest, `/ own` with the run's own stage times, which a busy host or an arriving tensor may",
+        "have slowed; `whole run` is how much of the saturated phase, filling included, they",
+        "explain.",
     )
     yield from _figures(
         rows,
@@ -220,6 +223,7 @@ def _pipeline(network: str, rows: Sequence[Row]) -> Iterator[str]:
         Figure("/ resting", "latency / resting", ".3f"),
         Figure("img/s", "steady_img_s", ".1f"),
         Figure("/ limit", "img_s / limit", ".3f"),
+        Figure("/ own", "img_s / own", ".3f"),
         Figure("whole run", "whole", ".3f"),
     )
     yield from ("What the limit consists of (tuned):", "")
@@ -228,7 +232,9 @@ def _pipeline(network: str, rows: Sequence[Row]) -> Iterator[str]:
         {"split": "case"},
         Figure("payload MB", "hop_bytes", ".2f", 1e-6, largest=True),
         Figure("t1 ms", "t1", ".1f", 1e3),
+        Figure("sends ms", "sends", ".1f", 1e3),
         Figure("wire ms", "wire", ".1f", 1e3),
+        Figure("receives ms", "receives", ".1f", 1e3),
         Figure("t2 ms", "t2", ".1f", 1e3),
         count=False,
     )
