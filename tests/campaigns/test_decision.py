@@ -11,13 +11,14 @@ from tests.campaigns.conftest import Findings
 from tests.made import worlds
 from tests.statistics import characteristics
 
-SWEEPS = 1000
+SWEEPS, TWICE = 1000, 200
+pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.mark.parametrize("cv", [0.02, 0.1])
 @pytest.mark.parametrize("name", worlds.PAIRINGS)
 def test_picks(findings: Findings, name: str, cv: float) -> None:
-    found = characteristics.decisions(worlds.PAIRINGS[name], cv, SWEEPS)
+    found = characteristics.decisions(worlds.PAIRINGS[name], cv, SWEEPS, TWICE)
     hold, again, sizes = (
         " / ".join(form.format(value) for value in values)
         for form, values in (

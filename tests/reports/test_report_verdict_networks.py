@@ -76,7 +76,7 @@ def test_no_common_split_is_no_bet(tmp_path: Path) -> None:
     known.write(tmp_path, {9: (1.0, 8.0)}, "wan")
     sheet = known.sheet(tmp_path)
     found = known.plain(changes.one_for_all(sheet, sheet.cells))
-    assert found == {"Network unknown": "none can be named."}
+    assert found == {"Network unknown": "no split is known well enough under each."}
 
 
 def test_predictions_are_called_predicted_and_name_measured_splits(tmp_path: Path) -> None:

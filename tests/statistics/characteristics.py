@@ -90,14 +90,20 @@ class Decisions:
 
 
 def decisions(
-    pairing: worlds.Pairing, cv: float, count: int, rounds: int = 5, **scatter: float
+    pairing: worlds.Pairing, cv: float, count: int, twice: int, rounds: int = 5, **scatter: float
 ) -> Decisions:
-    """Decide ``count`` sweeps, each with a truth of its own, and once more with other noise."""
-    return Decisions(*map(_mean, zip(*_decided(pairing, cv, count, rounds, scatter), strict=True)))
+    """Decide ``count`` sweeps, each with a truth of its own, the first ``twice`` once more."""
+    found = [*zip(*_decided(pairing, cv, count, twice, rounds, scatter), strict=True)]
+    return Decisions(*(_mean(values) for values in found))
 
 
 def _decided(
-    pairing: worlds.Pairing, cv: float, count: int, rounds: int, scatter: dict[str, float]
+    pairing: worlds.Pairing,
+    cv: float,
+    count: int,
+    twice: int,
+    rounds: int,
+    scatter: dict[str, float],
 ) -> Iterator[tuple[NDArray[np.float64], ...]]:
     for number in range(count):
         rng = np.random.default_rng([number, 8])
@@ -106,13 +112,13 @@ def _decided(
             np.column_stack([true[:, 0] - true[:, 0].min(), true[:, 1].max() - true[:, 1]])
         )
         truth = np.column_stack([losses.max(axis=1), losses])
-        said, other = (
-            decided(worlds.cell(worlds.runs(rng, true, cv, rounds, **scatter)), DELTA)
-            for _ in range(2)
+        said, *other = (
+            found
+            for _ in range(1 + (number < twice))
+            if (found := decided(worlds.cell(worlds.runs(rng, true, cv, rounds, **scatter)), DELTA))
         )
-        assert said is not None
-        assert other is not None
-        choices, later = ([one.both, *one.goals.values()] for one in (said, other))
+        choices = [said.both, *said.goals.values()]
+        later = [choice for found in other for choice in (found.both, *found.goals.values())]
         assert said.both.bound is not None
         lost = truth[said.both.pick[0] - 1, 0]
         yield tuple(
@@ -123,14 +129,15 @@ def _decided(
                 said.both.expected,
                 lost,
                 [(best + 1,) in c.tied for best, c in zip(truth.argmin(0), choices, strict=True)],
-                [then.pick in c.tied for then, c in zip(later, choices, strict=True)],
+                [then.pick in c.tied for then, c in zip(later, choices, strict=False)]
+                or [np.nan] * len(choices),
                 [len(c.tied) for c in choices],
             )
         )
 
 
 def _mean(values: Sequence[NDArray[np.float64]]) -> Any:
-    means = np.mean(values, axis=0)
+    means = np.nanmean(values, axis=0)
     return tuple(map(float, means)) if means.ndim else float(means)
 
 

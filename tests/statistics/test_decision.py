@@ -79,7 +79,9 @@ def test_an_unknown_network_takes_what_loses_least_at_worst() -> None:
 
 @pytest.mark.parametrize("cv", [0.02, 0.1])
 def test_bounds_and_sets_hold_as_often_as_they_say(cv: float) -> None:
-    found = characteristics.decisions(worlds.PAIRINGS["Pi to Pi, slow link"], cv, 16, missing=0.05)
+    found = characteristics.decisions(
+        worlds.PAIRINGS["Pi to Pi, slow link"], cv, 16, 16, missing=0.05
+    )
     assert found.bounded >= 0.7
     assert min(found.hold) >= 0.8
     assert min(found.again) >= 0.8

@@ -43,7 +43,7 @@ def one_for_all(sheet: Sheet, cells: Sequence[Cell]) -> list[Sentence]:
     ]
     text = Markup("; ").join(_bound(bet, objective, names) for objective, bet in bets)
     if not bets:
-        text = Markup("none can be named")
+        text = Markup("no split is known well enough under each")
     return [Sentence("Network unknown", text + ".")]
 
 

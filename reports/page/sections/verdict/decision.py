@@ -14,8 +14,7 @@ from reports.page.sections.verdict import splitting
 from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
 from reports.statistics.decision import Choice, Decision
-from reports.statistics.difference import Contest
-from reports.words import count, listing, number, percent
+from reports.words import listing, number, percent
 
 # What `refine=true` measures of a split at most, and what nobody will wait for.
 REFINED, HOPELESS = 20, 100
@@ -55,7 +54,7 @@ def sentences(cell: Cell, sheet: Sheet) -> list[Sentence]:
             for one in cell.objectives
             if len(cell.measured) > 1
         ),
-        Sentence("Splitting", Markup("{}.").format(_pays(cell, contest, answer))),
+        Sentence("Splitting", Markup("{}.").format(splitting.short(cell, contest, answer))),
         *_undecided(cell, answer, sheet.run_s(cell)),
     ]
 
@@ -125,12 +124,7 @@ def _tied(cell: Cell, answer: Decision) -> list[Sentence]:
     others = [by_cuts(cell)[cuts] for cuts in answer.both.tied[1:]]
     if not others:
         return []
-    runs = count(max(split.runs for split in cell.measured), "run")
-    return [Sentence(f"As good, by {runs}", Markup("{}.").format(spans(others)))]
-
-
-def _pays(cell: Cell, contest: Contest, answer: Decision) -> str:
-    return splitting.short(cell, contest, answer)
+    return [Sentence("May be as good", Markup("{}.").format(spans(others)))]
 
 
 def _undecided(cell: Cell, answer: Decision, run_s: float | None) -> list[Sentence]:
