@@ -28,6 +28,8 @@ RARE = 0.01  # a split is left out of the set of both goals below this probabili
 ALONE = 1.0
 # Standard errors that a difference must have for a test at 5 % to see it in 80 % of cases.
 _SEEN = 2.8
+# Degrees of freedom below which draws are so wide that they say nothing.
+_FEWEST = 3
 # Logarithm of the largest loss drawn: few degrees of freedom have no finite mean without.
 _FARTHEST = log(11)
 
@@ -70,6 +72,7 @@ class Drawn:
     losses: Floats
     behind: Floats  # the best estimate, by goal and split
     tied: Sequence[Sequence[bool]]  # by goal and split: may be the best
+    reason: str  # without a known spread; else empty
 
 
 def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
@@ -78,10 +81,12 @@ def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
     if model is None:
         return None
     effects = _signed(model.effects.T[:, :, None], cell.objectives)
-    if not model.degrees:
+    if model.degrees < _FEWEST:
         losses = _losses(effects)
         alone = losses[:, :, 0]
-        return Drawn(model, cell.objectives, losses, alone, (alone <= ALONE).tolist())
+        few = "too few runs: how much they differ is not known" if len(model.splits) > 1 else ""
+        reason = unspread(model) or few
+        return Drawn(model, cell.objectives, losses, alone, (alone <= ALONE).tolist(), reason)
     noise = errors(model, seed, DRAWS)
     signed = _signed(noise, cell.objectives)
     # Subset selection (Gupta, 1965): if a split is the best, it seems worse than another by noise
@@ -89,7 +94,7 @@ def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
     reach = np.quantile(signed - signed.min(axis=1, keepdims=True), SURE, axis=2)
     behind = effects[:, :, 0] - effects[:, :, 0].min(axis=1, keepdims=True)
     likely = _signed(_shrunken(model, noise, seed), cell.objectives)
-    return Drawn(model, cell.objectives, _losses(likely), behind, (behind <= reach).tolist())
+    return Drawn(model, cell.objectives, _losses(likely), behind, (behind <= reach).tolist(), "")
 
 
 def decided(cell: Cell, delta: float = DELTA, seed: int = 0) -> Decision | None:
@@ -99,17 +104,18 @@ def decided(cell: Cell, delta: float = DELTA, seed: int = 0) -> Decision | None:
         return None
     splits, model = found.model.splits, found.model
     both = found.losses.max(axis=0)
-    if model.degrees:
+    known = both.shape[1] > 1
+    if known:
         chosen = np.bincount(both.argmin(axis=0), minlength=len(splits)) / both.shape[1]
         near = (chosen >= RARE).tolist()
     else:
         near = (both[:, 0] <= both.min() + ALONE).tolist()
-    deviation = model.deviation if model.degrees else np.zeros(len(found.objectives))
+    deviation = model.deviation if known else np.zeros(len(found.objectives))
     choice = choose(splits, both, near, float(deviation.max()), delta)
     means = found.losses[:, splits.index(choice.pick)].mean(axis=1)
     expected = both.mean(axis=1)
     return Decision(
-        reason=unspread(model),
+        reason=found.reason,
         both=choice,
         worse=found.objectives[int(means.argmax())],
         goals={
@@ -132,7 +138,7 @@ def whichever(cells: Sequence[Cell], objective: Objective, delta: float = DELTA)
         for seed, cell in enumerate(cells)
         if objective in cell.objectives and (found := drawn(cell, seed))
     ]
-    if len(known) < 2 or not all(found.model.degrees for found in known):
+    if len(known) < 2 or any(found.losses.shape[2] == 1 for found in known):
         return None
     common = sorted(set.intersection(*(set(found.model.splits) for found in known)))
     if not common:

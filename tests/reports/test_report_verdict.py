@@ -68,12 +68,12 @@ def test_one_run_of_each_has_no_bound(tmp_path: Path) -> None:
     known.write(tmp_path, {3: (1.0, 8.0), 9: (1.2, 7.0), 17: (4.0, 1.0)}, repeats=1)
     found = told(tmp_path)
     assert found[""] == (
-        "Pick P3, after features.2: the best in both goals, by one run of each. How much runs "
-        "differ is not known."
+        "Pick P3, after features.2: the best in both goals (one run of each split: how much runs "
+        "differ is not known)."
     )
     # Four times as slow is slower, whatever the noise.
     assert found["Latency"] == "P3 or P9."
-    assert found["Undecided"].endswith("-e repeats=2.")
+    assert found["Undecided"].endswith("-e repeats=5.")
 
 
 def test_a_single_split_leaves_nothing_to_choose(tmp_path: Path) -> None:

@@ -58,6 +58,12 @@ def test_one_run_of_each_has_no_bound_and_rules_out_only_what_is_far() -> None:
     assert set(found.of(LATENCY).tied) == {(1,), (2,), (3,)}, f"{ALONE:.0%} is far"
 
 
+def test_two_runs_of_two_splits_are_too_few() -> None:
+    found = decided(told(CLEAR[:2], rounds=2))
+    assert found is not None
+    assert (found.reason[:12], found.both.bound) == ("too few runs", None)
+
+
 def test_a_single_split_and_none() -> None:
     found = decided(told(CLEAR[:1]))
     assert found is not None

@@ -8,6 +8,7 @@ from math import ceil
 
 from markupsafe import Markup
 
+from reports import paper
 from reports.data.cells import Cell, Cuts, Split
 from reports.page.figures import link, prose
 from reports.page.sections.verdict import splitting
@@ -28,7 +29,7 @@ def lines(sheets: Sequence[Sheet]) -> list[str]:
     for sheet in sheets:
         for group in sheet.groups:
             for cell in group:
-                found.append(f"{sheet.heading(group)['title']}, {cell.scenario}")
+                found.append(f"{paper.model_name(cell.model)}, {sheet.naming.place(cell)}")
                 found += [
                     f"  {one.label}: {_plain(one.text)}" if one.label else f"  {_plain(one.text)}"
                     for one in sentences(cell, sheet)
@@ -69,7 +70,7 @@ def pick(cell: Cell, answer: Decision) -> Markup:
     if choice.bound is None:
         lost = f"{percent(choice.expected)} behind the best{worse}"
         lost = lost if choice.expected > _NOTHING else "the best in both goals"
-        return name + f": {lost}, by one run of each. How much runs differ is not known."
+        return name + f": {lost} ({answer.reason})."
     if choice.bound < _NOTHING:
         return name + ": the best in both goals."
     return name + (
@@ -131,7 +132,7 @@ def _undecided(cell: Cell, answer: Decision, run_s: float | None) -> list[Senten
     """Say what would decide, in runs and minutes; nothing where all is decided."""
     choices = [answer.both, *answer.goals.values()]
     if answer.reason and len(cell.measured) > 1:
-        text = "a second run of each split shows how much runs differ: <code>-e repeats=2</code>."
+        text = "more runs of each split show how much they differ: <code>-e repeats=5</code>."
         return [Sentence("Undecided", Markup(text))]  # nosec B704 # a literal
     still = [choice for choice in choices if choice.open]
     if not still:
