@@ -13,6 +13,10 @@ export PYTHONUNBUFFERED := 1
 # Ansible decides what the playbooks find.
 $(foreach name,$(filter ANSIBLE_%,$(.VARIABLES)),$(eval unexport $(name)))
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Phases and messages, and the rest in a log; CONSOLE=default shows what Ansible shows.
+ifdef CONSOLE
+export ANSIBLE_STDOUT_CALLBACK := $(CONSOLE)
+endif
 # Nor is anything left in the caller's home.
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib

@@ -91,6 +91,13 @@ def _prepare(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--first", type=int, default=0, help="rounds of each cell that a first report is made of"
     )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="time the same work on every worker for so long, to know what a machine scatters by",
+    )
     _common(parser)
     parser.set_defaults(run=commands.prepare)
 

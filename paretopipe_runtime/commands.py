@@ -49,6 +49,7 @@ def prepare(options: Namespace) -> int:
             lambda line: print(line, file=sys.stderr if options.json else sys.stdout, flush=True),
             options.records,
             options.first,
+            options.noise,
         )
     print(json.dumps(rows) if options.json else forecast.table(rows))
     if options.outlook:

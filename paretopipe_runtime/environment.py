@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import re
-import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ import psutil
 from paretopipe_runtime.version import version
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-GET_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
 def describe_host() -> dict[str, Any]:
@@ -59,18 +55,6 @@ def temperature_c() -> float | None:
     return int(text) / 1000 if text else None
 
 
-def throttled() -> str | None:
-    """Return a Raspberry Pi's throttle bits in hex, None elsewhere.
-
-    The kernel's file comes first: `vcgencmd` needs a device that hardened units cannot see.
-    """
-    said = _read(GET_THROTTLED)
-    if said is None and (program := shutil.which("vcgencmd")):
-        said = _output(program, "get_throttled")
-    found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", said or "")
-    return f"0x{found[1].lower()}" if found else None
-
-
 def _cpu_model() -> str | None:
     board = _read("/proc/device-tree/model")
     if board:
@@ -105,14 +89,6 @@ def _installed_version(package: str) -> str | None:
 def _loaded_version(module: str) -> str | None:
     """Return an imported module's version; never import it."""
     return getattr(sys.modules.get(module), "__version__", None)
-
-
-def _output(*command: str) -> str | None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _read(path: str) -> str | None:

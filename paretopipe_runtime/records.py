@@ -16,6 +16,7 @@ from pathlib import Path
 from paretopipe_runtime.contract.lines import (
     DRIFT,
     MEASURED,
+    NOISE,
     PLAN,
     SCHEMA_VERSION,
     WITHDRAWAL,
@@ -43,7 +44,7 @@ class Records:
             raise _disk(f"cannot open the records {path}", path, error) from error
         self._lines = set(_lines(path))
         self.plan: Record | None = None  # the latest
-        self._drift: Record = {}
+        self._said: dict[str, Record] = {}  # the latest drift verdict, and noise
         self.runs: list[Record] = []  # in order of measurement
         self.attempts: dict[str, int] = {}
         self.done: dict[str, Record] = {}
@@ -62,9 +63,17 @@ class Records:
 
     def append_drift(self, cell_id: str, verdict: Record) -> None:
         """Append the cell's drift verdict unless it is the latest."""
-        record = {"kind": DRIFT, "cell_id": cell_id, **verdict}
-        if any(self._drift.get(key) != value for key, value in record.items()):
-            self.append(record)
+        self._append_new({"kind": DRIFT, "cell_id": cell_id, **verdict})
+
+    def append_noise(self, cell_id: str, noise: Record) -> None:
+        """Append the scatter of the cell's hosts unless it is the latest or was not measured."""
+        if noise:
+            self._append_new({"kind": NOISE, "cell_id": cell_id, **noise})
+
+    @property
+    def noise(self) -> Record:
+        """The latest scatter of the cell's hosts, empty if none was measured."""
+        return self._said.get(NOISE, {})
 
     def merge(self, other: Path) -> int:
         """Append the lines of `other` that this file lacks; return their number."""
@@ -100,8 +109,13 @@ class Records:
                 self.done.setdefault(key, record)
         elif record.get("kind") == WITHDRAWAL:
             self._withdraw(record)
-        elif record.get("kind") == DRIFT:
-            self._drift = record
+        elif record.get("kind") in (DRIFT, NOISE):
+            self._said[record["kind"]] = record
+
+    def _append_new(self, record: Record) -> None:
+        latest = self._said.get(record["kind"], {})
+        if any(latest.get(key) != value for key, value in record.items()):
+            self.append(record)
 
     def _withdraw(self, record: Record) -> None:
         key = record["run_key"]

@@ -9,6 +9,14 @@ import sys
 # and take processor time from other processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from reports.cli import main
+try:
+    from reports.cli import main
+except ModuleNotFoundError as error:
+    if str(error.name).startswith("reports"):
+        raise
+    sys.exit(
+        f"E_PYTHON: {sys.executable} has no {error.name}, which the report needs — "
+        "run .venv/bin/python -m reports, after `make setup`"
+    )
 
 sys.exit(main())

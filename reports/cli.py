@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 
-from reports.data.records import Records, read
+from reports.data.records import Records, read, sweeps
 from reports.errors import ReportError
 from reports.objectives import DELTA
+from reports.words import listing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,10 +29,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=str(DELTA),
         help="splits that differ by less than this count as equal (default: %(default)s, 2 %%)",
     )
+    parser.add_argument(
+        "--against", type=Path, help="folder of another sweep, to say what changed since"
+    )
+    parser.add_argument(
+        "--paper", action="store_true", help="add tables in LaTeX and figures in PDF, in paper/"
+    )
     options = parser.parse_args(argv)
     try:
         delta, processes = _ratio(options.delta), os.cpu_count() or 1
-        print(_write(read(options.results, processes, _prepare), options.out, delta))
+        records, other = read(options.results, processes, _prepare), None
+        if options.against:
+            if options.against.resolve() == options.results.resolve():
+                raise ReportError(
+                    f"E_AGAINST: {records.name} is to be compared with itself, expected another "
+                    f"of {listing(sweeps(options.results.parent), 20)} — name it with against=…"
+                )
+            other = read(options.against, processes)
+        print(_write(records, options.out, delta, other, options.paper))
     except ReportError as error:
         print(error, file=sys.stderr)
         return 2
@@ -55,12 +70,14 @@ def _prepare() -> None:
     import reports.page.render  # noqa: F401
 
 
-def _write(records: Records, out: Path, delta: float) -> Path:
+def _write(
+    records: Records, out: Path, delta: float, other: Records | None, for_paper: bool
+) -> Path:
     # Imported late so that errors and --help answer at once: seaborn takes seconds.
-    from reports.page.render import INDEX, pages
+    from reports.page.render import INDEX, PAPER, pages
 
     _tell("Reading is done, judging")
-    found = pages(records, delta, processes=os.cpu_count() or 1, tell=_tell)
+    found = pages(records, delta, os.cpu_count() or 1, _tell, other, for_paper)
     _tell("")
     try:
         (out / "records").mkdir(parents=True, exist_ok=True)
@@ -68,6 +85,8 @@ def _write(records: Records, out: Path, delta: float) -> Path:
             copy = out / "records" / file.path.name
             if not (copy.exists() and copy.samefile(file.path)):
                 _replace(copy, file.path)
+        if for_paper:
+            (out / PAPER).mkdir(exist_ok=True)
         # The index last: until then the old one leads to whole pages.
         for name in sorted(found, key=lambda name: (name == INDEX, name)):
             _replace(out / name, found[name])
@@ -79,11 +98,13 @@ def _write(records: Records, out: Path, delta: float) -> Path:
     return out / INDEX
 
 
-def _replace(path: Path, content: str | Path) -> None:
+def _replace(path: Path, content: str | bytes | Path) -> None:
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if isinstance(content, Path):
             shutil.copyfile(content, new)
+        elif isinstance(content, bytes):
+            new.write_bytes(content)
         else:
             new.write_text(content, encoding="utf-8", newline="")
         new.replace(path)

@@ -21,6 +21,8 @@ import pytest
 
 from tests.effort import THOROUGH
 
+# Tests read what Ansible itself prints, whatever people are shown.
+os.environ["ANSIBLE_STDOUT_CALLBACK"] = "default"
 BUDGET = Path(__file__).with_name("budget.toml")
 COSTS = pytest.StashKey["Costs"]()
 collect_ignore = ["campaigns"]  # `make soak` runs them by their name

@@ -144,7 +144,8 @@ LAYERS = (
     ("reports.page",),
     ("reports.page.draw",),
     ("reports.page.sections",),
-    ("reports.page.render", "reports.page.index"),
+    ("reports.latex",),
+    ("reports.page.render", "reports.page.index", "reports.console"),
     ("reports.cli", "reports.__main__"),
 )
 REPORTS = [path for path in SOURCES if path.is_relative_to(ROOT / "reports")]

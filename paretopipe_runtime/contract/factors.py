@@ -98,7 +98,8 @@ class Engine:
     """An engine that computes stages.
 
     `tolerance`: largest relative error of its logits against the unsplit eager model's. `layout`:
-    of its tensors, also on the wire. `cuda`: can compute on a GPU.
+    of its tensors, also on the wire. `cuda`: can compute on a GPU. `built`: takes minutes over the
+    first load of a stage, so that `prepare` has it done.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Engine:
     tolerance: float
     layout: Layout = "contiguous"
     cuda: bool = False
+    built: bool = False
 
 
 ENGINES = {
@@ -118,7 +120,7 @@ ENGINES = {
             cuda=True,
         ),
         Engine("onnxruntime", "ONNX Runtime", 1e-4),
-        Engine("compile", "torch.compile", 1e-4, "channels_last"),
+        Engine("compile", "torch.compile", 1e-4, "channels_last", built=True),
     )
 }
 CUDA_ENGINES = tuple(engine.name for engine in ENGINES.values() if engine.cuda)

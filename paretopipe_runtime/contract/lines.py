@@ -14,6 +14,7 @@ PLAN = "plan"
 MEASURED = ("run", "profile", "link")  # kinds of measurement records
 WITHDRAWAL = "withdrawal"  # of an earlier attempt
 DRIFT = "drift"  # limit and verdict on a cell's rounds
+NOISE = "noise"  # its hosts' own scatter, before they measured it
 _MEMBER = b'"crc32":"'
 _MEMBER_BYTES = len(_MEMBER) + 8 + 1  # with its eight digits and the closing quote
 

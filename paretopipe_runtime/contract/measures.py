@@ -13,6 +13,8 @@ Of = Literal["run", "stage", "hop"]
 Kind = Literal[
     "text", "first", "last", "flag", "number", "signed", "median", "signed median", "rate"
 ]
+#: In a record's host: nobody could tell whether it was throttled, and the run counts all the same.
+NOT_WATCHED = "not watched"
 #: Rounding in tables.
 Digits = Literal["range", "significant", "whole"]
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class StageToLoad:
     """Blocks [first, end) of a model with their weights and input.
 
-    `cache` is the node's folder for prepared artefacts.
+    `cache` is the node's folder for prepared artefacts. `wait` is called now and then by an engine
+    that takes minutes; None where other stages wait for this one and would give up.
     """
 
     model: str
@@ -39,6 +40,7 @@ class StageToLoad:
     end: int
     takes: Tensor
     cache: Path
+    wait: Callable[[], None] | None = None
 
 
 def load(name: str, stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,11 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.frames import Tensor
 
 COMPILER = "g++"
-#: Shorter than the orchestrator's timeout, so that the error reaches it.
-LIMIT_S = 100.0
+#: For a stage by itself, as prepare launches it.
+LIMIT_S = 1800.0
+#: In a run: shorter than the orchestrator's timeout, so that the error reaches it.
+LAUNCH_LIMIT_S = 100.0
+WAIT_S = 20.0  # between two signs of life
 _OPTIONS = {
     # Weights are set when the library is opened.
     "aot_inductor.package_constants_in_so": False,
@@ -120,16 +124,36 @@ def _run_compiler(stage: StageToLoad, threads: int, output: Path) -> None:
             text=True,
         ) as process:
             try:
-                said = process.communicate(json.dumps(job), timeout=LIMIT_S)[1].strip()
+                said = _said(process, json.dumps(job), stage)
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)  # the compiler with it
                 raise
     except subprocess.TimeoutExpired as error:
-        raise _failed(stage, f"not done after {LIMIT_S:.0f} s") from error
+        more = "" if stage.wait else f"; playbooks/prepare.yml allows {LIMIT_S:.0f} s"
+        raise _failed(stage, f"not done within {_limit_s(stage):.0f} s{more}") from error
     except OSError as error:
         raise _failed(stage, str(error)) from error
     if process.returncode != 0 or not output.exists():
         raise _failed(stage, (said or f"exit status {process.returncode}").splitlines()[-1])
+
+
+def _limit_s(stage: StageToLoad) -> float:
+    return LIMIT_S if stage.wait else LAUNCH_LIMIT_S
+
+
+def _said(process: subprocess.Popen[str], job: str | None, stage: StageToLoad) -> str:
+    """Return what the compiler said at its end, and give signs of life meanwhile."""
+    ends = time.monotonic() + _limit_s(stage)
+    while True:
+        left_s = max(0.0, ends - time.monotonic())
+        try:
+            return process.communicate(job, timeout=min(WAIT_S, left_s))[1].strip()
+        except subprocess.TimeoutExpired:
+            if left_s < WAIT_S:
+                raise
+        job = None  # it has it
+        if stage.wait:
+            stage.wait()
 
 
 def _failed(stage: StageToLoad, why: str) -> ParetoPipeError:

@@ -12,7 +12,7 @@ from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts
 from paretopipe_runtime.judging import model
 from paretopipe_runtime.judging.membership import Aim, decide
-from paretopipe_runtime.judging.passes import incomplete
+from paretopipe_runtime.judging.passes import whole
 from paretopipe_runtime.orchestrator.runs import More, expand, run_of
 from paretopipe_runtime.records import Records
 
@@ -47,10 +47,9 @@ def counted(
     """Return the runs that count, by the report's rule: the latest valid attempt at each."""
     latest: dict[str, Record] = {}
     valid = [record for record in records if record["status"] == "ok"]
-    partial = incomplete((*_pass(record), record["run_key"]) for record in valid)
-    for record in valid:
+    for record in whole(valid, _place):
         key = record["run_key"]
-        if "role" not in record["factors"] and _pass(record) not in partial:
+        if "role" not in record["factors"]:
             latest[key] = max(record, latest.get(key, record), key=lambda one: one["attempt"])
     found = defaultdict(list)
     for key, record in latest.items():
@@ -61,8 +60,8 @@ def counted(
     return found
 
 
-def _pass(record: Record) -> tuple[int, int]:
-    return record["factors"]["repeat"], record.get("block_pass", 1)
+def _place(record: Record) -> tuple[int, int, str]:
+    return record["factors"]["repeat"], record.get("block_pass", 1), record["run_key"]
 
 
 def begun(plan: Plan, hop_bytes: HopBytes, records: Records) -> tuple[More, ...]:

@@ -6,6 +6,7 @@ A probe times the whole model on each worker; blocks share it by their operation
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 import statistics
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.contract.units import duration
-from paretopipe_runtime.orchestrator import adaptive
+from paretopipe_runtime.orchestrator import adaptive, noise
+from paretopipe_runtime.orchestrator.building import build
 from paretopipe_runtime.orchestrator.deployment import deploy
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.loop import profile_of
@@ -30,7 +32,7 @@ from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
 GUESS = 0.5  # relative standard deviation of a profile's estimate
-VISIT_S = 8.0  # the playbooks' overhead per visit to a cell, about
+VISIT_S = 12.0  # the playbooks' overhead per visit to a cell, network changes shared out, about
 Say = Callable[[str], None]
 
 
@@ -41,10 +43,12 @@ def prepare_cells(
     say: Say,
     records_dir: Path | None = None,
     first: int = 0,
+    noise_s: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """Make and deploy weights, probe the workers, and estimate what is left of each document.
+    """Make and deploy weights, build stages, probe the workers, estimate each document's rest.
 
-    Estimates are corrected by the error of those for cells already measured.
+    Estimates are corrected by the error of those for cells already measured. If cells are left, the
+    workers' own scatter is measured and kept for their records.
 
     Parameters
     ----------
@@ -54,41 +58,57 @@ def prepare_cells(
         Folder of the cells' records.
     first : int
         Rounds of each cell for a first report; 0 for none.
+    noise_s : float
+        Seconds of the same work on each worker; 0 to measure no scatter.
 
     Returns
     -------
     list of dict
         ``cell_id``, ``runs``, and of those ``left``: ``left_s`` with likely repeats, its standard
         deviation ``left_sd_s``, ``first_s`` for the first report, ``bytes_on_wire``; of all runs:
-        ``longest_split`` and ``longest_s``.
+        ``longest_split`` and ``longest_s``; of the cell's hosts: ``scatter``.
     """
     cells = [document for document in documents if "kind" not in document]
     logs = [_records(document, records_dir) for document in cells]
     plans = [read_plan(document) for document in cells]
     probed: dict[Any, float] = {}
-    rows = []
+    built: set[Any] = set()
     known = learned(state_dir, (plan.cell_id for plan in plans))
+    todo = []
     for plan, records in zip(plans, logs, strict=True):
         workload = plan.workload
         prepared = prepare(workload, state_dir)
+        more = adaptive.begun(plan, prepared.hop_bytes, records) if records else ()
+        runs = expand(plan, prepared.hop_bytes, more)
         speeds: dict[str, float] = {}
         for worker in plan.chain.workers:
             load = _workload(plan, worker)
-            if load not in probed:
+            if new := load not in probed:
                 sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
+            build(plan, worker, runs, prepared, keys, built, say)
+            if new:
                 probed[load] = probe(plan, worker, prepared, keys)
                 say(
                     f"{worker.host}: {sent / 1e6:.1f} MB of weights sent, whole {workload.model} "
                     f"takes {probed[load]:.3f} s a batch there with engine {workload.engine}"
                 )
             speeds[worker.host] = probed[load]
-        more = adaptive.begun(plan, prepared.hop_bytes, records) if records else ()
-        rounds = rounds_of(expand(plan, prepared.hop_bytes, more))
         log = Log(records.runs if records else [])
+        todo.append((plan, prepared, rounds_of(runs), speeds, log))
+    measured: noise.Noise = {}
+    if noise_s and any(outstanding(rounds, log) for _, _, rounds, _, log in todo):
+        measured = noise.measure((plan.chain for plan in plans), noise_s, keys)
+        each = (f"{host} {100 * one:.2g} %" for host, one in noise.scatters(measured).items())
+        say(f"the same work, timed again, scatters by: {', '.join(each)}")
+    noise.save(state_dir, measured)
+    rows = []
+    for plan, prepared, rounds, speeds, log in todo:
         cell = known.get(plan.cell_id)
         others = [found for found in known.values() if found is not cell]
-        pace = Pace.of(others, cell)
-        rows.append(_row(plan, prepared, rounds, speeds, state_dir, log, pace, first))
+        own = noise.load(state_dir, (worker.host for worker in plan.chain.workers))
+        pace = Pace.of(others, cell, noise.worst(own))
+        row = _row(plan, prepared, rounds, speeds, state_dir, log, pace, first)
+        rows.append({**row, "scatter": noise.scatters(own)})
     return rows + [
         _profile_row(document, state_dir, _records(document, records_dir))
         for document in documents
@@ -185,17 +205,24 @@ def _profile_row(
     return {
         **{"cell_id": document["cell_id"], "runs": len(work.runs), "left": len(left)},
         **{"left_s": left_s, "left_sd_s": GUESS * left_s, "first_s": 0.0, "bytes_on_wire": 0},
-        **{"longest_split": longest, "longest_s": longest_s},
+        **{"longest_split": longest, "longest_s": longest_s, "scatter": {}},
     }
 
 
 def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the seconds of each visit to a cell; deviations add up, as cells err together."""
+    """Return the seconds of each visit to a cell, and each host's scatter.
+
+    Deviations add up, as cells err together.
+    """
     first = {f"{row['cell_id']} first": row["first_s"] for row in rows if row["first_s"]}
     rest = {row["cell_id"]: row["left_s"] - row["first_s"] for row in rows}
+    every = {name: s and s + VISIT_S for name, s in {**first, **rest}.items()}
+    visits_sd_s = VISIT_S * sum(map(bool, every.values()))  # a busy controller takes twice as long
     return {
-        "visits_s": {name: s and s + VISIT_S for name, s in {**first, **rest}.items()},
-        "left_sd_s": sum(row["left_sd_s"] for row in rows),
+        "visits_s": every,
+        "left_sd_s": math.hypot(sum(row["left_sd_s"] for row in rows), visits_sd_s),
+        "runs_left": sum(row["left"] for row in rows),
+        "scatter": {host: s for row in rows for host, s in row["scatter"].items()},
     }
 
 

@@ -18,6 +18,7 @@ from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, sto
 from paretopipe_runtime.orchestrator import (
     adaptive,
     cell,
+    noise,
     postmortem,
     profile_blocks,
     profile_link,
@@ -131,7 +132,12 @@ class _Loop:
         cell_id = work.document["cell_id"]
         cells = {path.stem for path in files.records.parent.glob("*.jsonl")} - {cell_id}
         others = [*learned(files.state_dir, cells).values()] if work.kind == "run" else []
-        self.progress = Progress(files.progress, cell_id, runs, done, work.estimate_s, others)
+        hosts = [worker["host"] for worker in work.document["workers"]]
+        self._noise = noise.load(files.state_dir, hosts) if work.kind == "run" else {}
+        self.progress = Progress(
+            *(files.progress, cell_id, runs, done, work.estimate_s, others),
+            scatter=noise.worst(self._noise),
+        )
         self._foresee()
         self._stopping = stop_on_signal()
         self._boots = postmortem.Known()
@@ -172,6 +178,7 @@ class _Loop:
             if step.round_pass > self._log.round_pass(step.round):
                 self.progress.add(step.round.runs)
             self._records.append_plan(self._work.document)
+            self._records.append_noise(self._work.document["cell_id"], self._noise)
             self.progress.begin(step.run, step.again)
             row = _measure(self._work, step.run, self._keys)
             if self._stopping and row["status"].startswith("failed"):

@@ -50,14 +50,19 @@ class Pace:
     again: float = 1 / _ONE_IN
 
     @classmethod
-    def of(cls, cells: Sequence[Learned], own: Learned | None = None) -> Pace:
-        """Combine the pace of other cells with the cell's own, weighted by inverse variance."""
+    def of(cls, cells: Sequence[Learned], own: Learned | None = None, scatter: float = 0.0) -> Pace:
+        """Combine the pace of other cells with the cell's own, weighted by inverse variance.
+
+        `scatter` is the hosts' own: a probe takes about a second, and errs by as much.
+        """
         rounds, again = (sum(getattr(cell, key) for cell in cells) for key in ("blocks", "again"))
-        guesses = [(0.0, UNCHECKED)]
+        guesses = [(0.0, math.hypot(UNCHECKED, scatter))]
         if known := [math.log(cell.ratio) for cell in cells if cell.runs]:
-            guesses = [(statistics.median(known), CELLS * math.sqrt(1 + 1 / len(known)))]
+            between = math.hypot(CELLS, scatter) * math.sqrt(1 + 1 / len(known))
+            guesses = [(statistics.median(known), between)]
         if own and own.runs:
-            guesses.append((math.log(own.ratio), math.hypot(STEADY, RUNS / math.sqrt(own.runs))))
+            runs = math.hypot(RUNS, scatter) / math.sqrt(own.runs)
+            guesses.append((math.log(own.ratio), math.hypot(STEADY, runs)))
             rounds, again = rounds + own.blocks, again + own.again
         weights = [spread**-2 for _, spread in guesses]
         ratio = math.exp(statistics.fmean((guess for guess, _ in guesses), weights))

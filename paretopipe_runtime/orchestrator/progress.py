@@ -32,6 +32,8 @@ class Progress:
         Estimated seconds by split name.
     others : list of Learned
         The sweep's other cells.
+    scatter : float
+        The hosts' own; 0 if not measured.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class Progress:
         done: dict[str, dict[str, Any]],
         estimate_s: dict[str, float],
         others: Sequence[Learned] = (),
+        scatter: float = 0.0,
     ) -> None:
         self._path = path
-        self._others = others
+        self._others, self._scatter = others, scatter
         self._waiting, self._to_come, self._judged, self._drifted = 0, 0, 0, 0
         self._estimate_s = estimate_s
         self._measured_s: dict[str, list[float]] = {}
@@ -56,9 +59,9 @@ class Progress:
         for run in runs:
             if row := done.get(run.key):
                 self._measured_s.setdefault(run.split, []).append(row["wall_s"])
+        self._total = len(runs)
         self._state: dict[str, Any] = {
             "cell_id": cell_id,
-            "runs_total": len(runs),
             "runs_done": reused,
             "runs_reused": reused,
             "failed": 0,
@@ -72,7 +75,7 @@ class Progress:
     @property
     def total(self) -> int:
         """All runs, counting those of a repeated round twice."""
-        return int(self._state["runs_total"])
+        return self._total
 
     @property
     def left(self) -> int:
@@ -83,7 +86,8 @@ class Progress:
         added = {run.key: run.split for run in runs if run.key not in self._left}
         self._repeats = max(self._repeats, *(run.repeat for run in runs), 0)
         self._left.update(added)
-        self._state["runs_total"] += len(added)
+        self._total += len(added)
+        self._waiting = max(0, self._waiting - 1)  # a round that waited is here now
 
     def foresee(self, waiting: int, to_come: int, judged: int, drifted: int) -> None:
         """Set how many rounds await a repeat, are to come, were judged, drifted."""
@@ -120,7 +124,7 @@ class Progress:
 
     def left_s(self) -> tuple[float, float]:
         """Return the seconds left and their standard deviation."""
-        pace = Pace.of(self._others, self.learned)
+        pace = Pace.of(self._others, self.learned, self._scatter)
         known_s = guessed_s = 0.0
         for split in self._left.values():
             if split in self._measured_s:
@@ -141,9 +145,12 @@ class Progress:
         if self._path is None:
             return
         self._state["finished"] = finished
+        # Earlier, what drifted is not settled.
+        waiting = 0 if self._to_come else self._waiting
+        self._state["runs_total"] = self._total + waiting * len(self._round)
         self._state["elapsed_s"] = round(time.monotonic() - self._began, 1)
         left_s, deviation_s = self.left_s()
-        later = Pace.of([*self._others, self.learned])
+        later = Pace.of([*self._others, self.learned], scatter=self._scatter)
         self._state["left_s"], self._state["left_sd_s"] = round(left_s, 1), round(deviation_s, 1)
         self._state["later"] = {"ratio": round(later.ratio, 3), "spread": round(later.spread, 3)}
         offer_json(self._path, self._state)

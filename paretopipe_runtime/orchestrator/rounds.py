@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract.measures import sustained_img_s
+from paretopipe_runtime.judging import drift
 from paretopipe_runtime.orchestrator.runs import Run
-
-#: Limit of drift, in robust standard deviations of the difference between two runs of one split.
-DEVIATIONS = 3.0
-_NORMAL = 1.4826  # standard deviation over median absolute deviation, if normal
-_FEWEST = 5  # differences needed to estimate the scatter
 
 
 @dataclass(frozen=True)
@@ -56,26 +51,33 @@ class Shift:
 
 @dataclass(frozen=True)
 class Drift:
-    """Verdict on a cell's first passes: the `limit`, and the numbers of the rounds beyond it.
+    """Verdict on a cell's first passes: the limit of each round, and the rounds beyond it.
 
-    The limit is `DEVIATIONS` times the scatter between runs of one split, and `floor` at least;
-    only the first `repeats` rounds count, so that further rounds leave earlier verdicts alone.
+    Only the first `repeats` rounds tell the scatter, so that further ones leave earlier verdicts
+    alone.
     """
 
-    limit: Shift
+    limits: dict[int, Shift]
     beyond: tuple[int, ...]
 
     @classmethod
-    def of(cls, rounds: Iterable[Round], log: Log, floor: float, repeats: int) -> Drift:
+    def of(
+        cls, rounds: Iterable[Round], log: Log, floor: float, repeats: int, prior_cv: float = 0.0
+    ) -> Drift:
         """Judge the rounds that have both sentinels, none if `floor` is 0."""
         rounds = list(rounds)
-        whole = [round_ for round_ in rounds if round_.number <= repeats]
-        limit = Shift(*(max(floor, math.expm1(DEVIATIONS * s)) for s in _scatter(whole, log)))
+        whole = {round_.number: log.logs(round_) for round_ in rounds if round_.number <= repeats}
+        numbers = [round_.number for round_ in rounds]
+        found = drift.limits(whole, numbers, floor, prior_cv)
+        limits = {number: Shift(*limit) for number, limit in found.items()}
         shifts = [(round_.number, log.shift(round_, 1)) for round_ in rounds if floor]
-        return cls(limit, tuple(number for number, s in shifts if s and s.beyond(limit)))
+        beyond = tuple(number for number, s in shifts if s and s.beyond(limits[number]))
+        return cls(limits, beyond)
 
     def to_record(self) -> dict[str, Any]:
-        limit = {"latency": self.limit.latency, "throughput": self.limit.throughput}
+        """Return limits by figure, a list in the order of the rounds, and the rounds beyond."""
+        limits = self.limits.values()
+        limit = {key: [getattr(one, key) for one in limits] for key in ("latency", "throughput")}
         return {"limit": limit, "beyond": list(self.beyond)}
 
 
@@ -125,6 +127,14 @@ class Log:
         """Return latency and throughput of the run's valid record."""
         valid = self._valid.get((run.key, round_pass))
         return valid[1] if valid else None
+
+    def logs(self, round_: Round) -> dict[Hashable, tuple[float, ...]]:
+        """Return the logarithms of latency and throughput of the valid runs of the first pass."""
+        return {
+            (run.role, run.cuts): tuple(map(math.log, found))
+            for run in round_.runs
+            if (found := self.measured(run, 1))
+        }
 
     def when(self, run: Run | None, round_pass: int) -> int | None:
         """Return the position of the run's valid record in the file."""
@@ -202,32 +212,6 @@ def _pass(round_: Round, log: Log, round_pass: int, attempts: int) -> Iterator[S
     while run := _next(round_, log, round_pass, tried, attempts):
         tried[run.key] += 1
         yield Step(round_, round_pass, run, shift)
-
-
-def _scatter(rounds: Sequence[Round], log: Log) -> tuple[float, float]:
-    """Return the log scatter between two runs of one split.
-
-    For each pair of rounds: differences of common splits less their median, the rounds' own shift.
-    """
-    seen = [
-        {
-            (run.role, run.cuts): tuple(map(math.log, found))
-            for run in round_.runs
-            if (found := log.measured(run, 1))
-        }
-        for round_ in rounds
-    ]
-    apart: tuple[list[float], list[float]] = ([], [])
-    for one, other in itertools.combinations(seen, 2):
-        both = one.keys() & other.keys()
-        for measure, far in enumerate(apart if len(both) > 1 else ()):
-            differences = [one[run][measure] - other[run][measure] for run in both]
-            middle, few = statistics.median(differences), len(both) / (len(both) - 0.8)
-            far += [few * abs(difference - middle) for difference in differences]
-    latency, throughput = (
-        _NORMAL * statistics.median(far) if len(far) >= _FEWEST else 0.0 for far in apart
-    )
-    return latency, throughput
 
 
 def _far(shift: float, limit: float) -> bool:

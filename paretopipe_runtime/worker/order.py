@@ -49,6 +49,7 @@ class StageOrder:
     idle_timeout_s: float  # for the next batch to come
     # So many batches go through the blocks one by one, then as many through all in one piece.
     profile_batches: int = 0
+    noise_s: float = 0.0  # times the same work for so long, and does nothing else
     device: str = "cpu"
     transport: str = "plain"
     via: tuple[str, int] | None = None  # a relay to the next stage

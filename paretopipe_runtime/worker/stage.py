@@ -22,7 +22,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import accept_channel
 from paretopipe_runtime.wire.frames import Tensor
-from paretopipe_runtime.worker import allocator
+from paretopipe_runtime.worker import allocator, noise
 from paretopipe_runtime.worker.backends import backend
 from paretopipe_runtime.worker.backends.backend import Context, Fail
 from paretopipe_runtime.worker.devices.device import Device, open_device
@@ -64,7 +64,11 @@ def main(
                 f"the plan says {order.transport}, the orchestrator's connection is not — do both "
                 "ends run the same version? playbooks/provision.yml installs it",
             )
-        _run(node, order, control, links, fail)
+        if order.noise_s:
+            measured = {"noise": noise.measure(order.noise_s)}
+            control.send_message(measured, timeout=order.io_timeout_s)
+        else:
+            _run(node, order, control, links, fail)
     except ParetoPipeError as error:
         fail(error)
     except torch.cuda.OutOfMemoryError:
@@ -153,6 +157,9 @@ def _computation(
     if manifest is None:
         return functools.partial(_hand_on, order.gives.shape)
 
+    tell = functools.partial(control.send_message, {"ready": False}, timeout=order.io_timeout_s)
+    alone = order.stages == 1 and order.backend == "socket"
+
     def load(first: int, end: int, takes: Tensor) -> Compute:
         stage = engines.StageToLoad(
             model=order.model,
@@ -163,11 +170,13 @@ def _computation(
             end=end,
             takes=takes,
             cache=node.engine_cache,
+            wait=tell if alone else None,
         )
         return device.place(engines.load(order.engine, stage))
 
     if order.profile_batches:
-        tell = functools.partial(control.send_message, {"ready": False}, timeout=order.io_timeout_s)
+        if ENGINES[order.engine].built:
+            load(order.first, order.end, order.takes)  # in the middle there is no time to build it
         return Profile(order, load, tell, device.synchronize)
     return load(order.first, order.end, order.takes)
 

@@ -17,6 +17,7 @@ from reports.data.reduce import Reducer
 from reports.data.shape import clean
 from reports.errors import ReportError
 from reports.parallel import map_forked
+from reports.words import listing
 
 _LARGE = 20e6  # bytes worth forking for
 # A run of 10,000 batches takes 2 MB. Longer lines are no records, and not held in memory.
@@ -48,6 +49,12 @@ class Records:
     profiles: tuple[Record, ...] = ()
     links: tuple[Record, ...] = ()
     drifts: tuple[Record, ...] = ()  # limits, and the rounds beyond them
+    noises: tuple[Record, ...] = ()  # hosts' own scatter, by cell; the latest holds
+
+    @property
+    def name(self) -> str:
+        """The sweep's name: that of the folder."""
+        return clean(self.files[0].path.resolve().parent.name)
 
 
 def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Records:
@@ -68,9 +75,11 @@ def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambd
         For no folder, nothing readable, or records of a newer version.
     """
     if not folder.is_dir():
+        there = sweeps(folder.parent)
+        known = f"one of {listing(there, 20)}" if there else "a folder of records"
         raise ReportError(
-            f"E_NO_RESULTS: {folder} is not a folder, expected one with .jsonl cell files "
-            "— run a sweep first, or name its results folder"
+            f"E_NO_RESULTS: no sweep {clean(folder.name)} in {folder.parent}, expected {known} — "
+            "name one that is there, or measure first with playbooks/full_sweep.yml"
         )
     paths = [path for path in sorted(folder.glob("*.jsonl")) if path.is_file()]
     found = _forked(paths, processes, meanwhile) or _Found.of(paths)
@@ -85,8 +94,13 @@ def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambd
     return Records(
         tuple(found.files),
         plans,
-        *(tuple(kept[kind]) for kind in ("run", "profile", "link", "drift")),
+        *(tuple(kept[kind]) for kind in ("run", "profile", "link", "drift", "noise")),
     )
+
+
+def sweeps(folder: Path) -> list[str]:
+    """Return the names of the sweeps in a folder: of those in it that hold records."""
+    return sorted({clean(path.parent.name) for path in folder.glob("*/*.jsonl")})
 
 
 def host_facts(runs: Sequence[Record]) -> dict[str, list[Record]]:
@@ -192,6 +206,7 @@ _USABLE: dict[str, Callable[[Record], bool]] = {
     "link": _attempt,
     "withdrawal": _withdraws,
     "drift": shape.drift,
+    "noise": shape.noise,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.factors import OF_WORKER
 from paretopipe_runtime.contract.lines import Record
-from paretopipe_runtime.judging.passes import incomplete
+from paretopipe_runtime.judging.passes import whole
 from reports.data.reduce import END_POINT, SENTINEL, SPLIT
 from reports.data.shape import clean
 
@@ -52,12 +52,9 @@ def exclusions(runs: Sequence[Record]) -> list[str]:
     split = _best(runs, _split, lambda run: (run["status"] == "ok", run["started_at"] or ""))
     counting: dict[tuple[str, str], Record] = {}
     valid = [run for run in runs if run["status"] == "ok"]
-    partial = incomplete((_round(run), run["block_pass"], run["run_key"]) for run in valid)
-    for run in valid:
+    for run in whole(valid, _place):
         key = run["cell_id"], run["run_key"]
-        if (_round(run), run["block_pass"]) not in partial and (
-            key not in counting or run["attempt"] > counting[key]["attempt"]
-        ):
+        if key not in counting or run["attempt"] > counting[key]["attempt"]:
             counting[key] = run
     # Compare each pair of settings once: runs share them.
     compared: dict[tuple[int, ...], str] = {}
@@ -145,8 +142,8 @@ def _phases(run: Record) -> Record:
     return {key: run["factors"][key] for key in PHASES if key in run["factors"]}
 
 
-def _round(run: Record) -> tuple[str, int | None]:
-    return run["cell_id"], run["repeat"]
+def _place(run: Record) -> tuple[tuple[str, int | None], int, str]:
+    return (run["cell_id"], run["repeat"]), run["block_pass"], run["run_key"]
 
 
 def _split(run: Record) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ LARGEST = 1e15
 _STAGES = 16  # more than any pipeline of small devices
 _BLOCKS = 10_000  # more than any model has
 _DEEPEST = 6  # levels of lists and objects inside a setting
+_MOST_SCATTER = 10  # a log standard deviation: timings would differ by e^10
 
 Check = Callable[[Any], bool]
 
@@ -85,9 +86,27 @@ def drift(record: dict[str, Any]) -> bool:
     return (
         is_name(record.get("cell_id"))
         and isinstance(limit, dict)
-        and all(_limit(limit.get(key)) for key in ("latency", "throughput"))
+        and all(all(map(_limit, limits(limit.get(key)))) for key in ("latency", "throughput"))
         and isinstance(beyond, list)
         and all(is_count(number, 1) for number in beyond)
+    )
+
+
+def limits(value: Any) -> list[Any]:
+    """Return a verdict's limits by round; the first verdicts have one for all."""
+    return value if isinstance(value, list) else [value]
+
+
+def noise(record: dict[str, Any]) -> bool:
+    hosts = record.get("hosts")
+    return (
+        is_name(record.get("cell_id"))
+        and isinstance(hosts, dict)
+        and len(hosts) <= _STAGES
+        and all(
+            is_name(host) and isinstance(figures, dict) and _scatter(figures.get("scatter"))
+            for host, figures in hosts.items()
+        )
     )
 
 
@@ -195,6 +214,10 @@ def _positive(value: Any) -> bool:
 
 def _limit(value: Any) -> bool:
     return is_number(value) and 0 <= value < LARGEST
+
+
+def _scatter(value: Any) -> bool:
+    return is_number(value) and 0 <= value < _MOST_SCATTER
 
 
 _SIZES: dict[str, Check] = {

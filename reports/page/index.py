@@ -17,7 +17,7 @@ from reports.data.factors import Naming, place_name
 from reports.objectives import OBJECTIVES, Objective
 from reports.page.draw import multiples
 from reports.page.figures import attempts
-from reports.page.sections import models, provenance
+from reports.page.sections import against, models, provenance
 from reports.page.sections.verdict import decision, splitting
 from reports.page.sheet import Sheet
 from reports.page.tables import (
@@ -60,6 +60,8 @@ def _model(sheet: Sheet, file: str) -> dict[str, Any]:
         "name": paper.model_name(sheet.model),
         "file": file,
         "said": f"{count(len(done), 'cell')}, {count(counted, 'valid run')}",
+        "against": sheet.against and sheet.against.name,
+        "changes": sheet.against and against.headline(sheet, sheet.against),
         "lacking": listing(lacking) if lacking else "",
         "picks": [
             (sheet.naming.place(cell), _elsewhere(decision.pick(cell, answer), file))

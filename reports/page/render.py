@@ -8,19 +8,18 @@ from operator import call
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import paper
+from reports import console, latex, paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
 from reports.objectives import DELTA
 from reports.page import index, sections
 from reports.page.figures import attempts, mebibytes
-from reports.page.sections import downloads, provenance
-from reports.page.sections.verdict import decision
+from reports.page.sections import against, downloads, provenance
 from reports.page.sheet import Sheet
 from reports.parallel import map_forked
 from reports.words import number, slug
 
-INDEX, TABLE, DECISION = "index.html", "runs.csv", "decision.txt"
+INDEX, TABLE, PAPER, VERDICT = "index.html", "runs.csv", "paper", "verdict.txt"
 # Small enough to mail and to open on a phone; further data lies beside the page.
 LIMIT = 389_000  # bytes
 
@@ -30,14 +29,25 @@ def pages(
     delta: float = DELTA,
     processes: int = 1,
     tell: Callable[[str], None] = lambda _: None,
-) -> dict[str, str]:
+    other: Records | None = None,
+    for_paper: bool = False,
+) -> dict[str, str | bytes]:
     """Return the report's files by name: equal records, equal bytes.
 
     Splits that differ by less than the ratio `delta` count as equal. `processes` pages are made
-    in parallel; `tell` hears of progress.
+    in parallel; `tell` hears of progress. The pages say what changed against the `other` sweep;
+    `for_paper` adds LaTeX tables and PDF figures.
+
+    Raises
+    ------
+    ReportError
+        If nothing can be compared with the `other` sweep.
     """
     frame = tidy(records.runs)
     sheets = Sheet.each(records, delta, frame, processes)
+    if other:
+        others = Sheet.each(other, delta, processes=processes)
+        sheets = against.beside(sheets, others, (records.name, other.name))
     names = file_names(sheets)
     jobs: dict[str, Callable[[], str]] = {
         names[sheet.model]: partial(_page, sheet, len(sheets) > 1)
@@ -45,17 +55,18 @@ def pages(
     }
     jobs[INDEX] = partial(index.page, environment(), sheets, names)
     models = {names[sheet.model]: paper.model_name(sheet.model) for sheet in sheets}
-    found: dict[str, str] = {}
+    found: dict[str, str | bytes] = {VERDICT: console.text(sheets)}
 
     def table() -> None:  # here: sending it from another process takes thrice its size
         found[TABLE] = csv(frame)
-        found[DECISION] = "".join(f"{line}\n" for line in decision.lines(sheets))
 
     made = map_forked(call, [*jobs.values()], processes, meanwhile=table)
     for name, text in zip(jobs, made, strict=True):
         found[name] = text
         if name in models:
             tell(f"{models[name]}, page {len(found.keys() & models.keys())} of {len(models)}")
+    if for_paper:
+        found |= {f"{PAPER}/{name}": made for name, made in latex.files(sheets).items()}
     return found
 
 

@@ -25,9 +25,22 @@ from reports.prediction.predictor import Predictor
 from reports.statistics.decision import Decision, decided
 from reports.statistics.difference import Contest
 from reports.statistics.judge import Judgement, judge
+from reports.statistics.sweeps import Pair
 from reports.words import asked
 
 Section = dict[str, Any]  # id, title and the variables of its template
+
+
+@dataclass(frozen=True)
+class Against:
+    """Another sweep, and what it has of one model."""
+
+    name: str
+    here: str  # the name of this sweep
+    sheet: Sheet | None
+    pairs: Sequence[Pair]
+    total: int  # comparisons of the two sweeps, in all models
+    lacking: Sequence[str]  # sentences: what only one of them has of this model
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class Sheet:
     profiles: Sequence[Profile]  # of this model
     links: Sequence[Link]
     predictors: Mapping[str, Predictor | str]  # by cell id; or why there is none
+    against: Against | None = None
 
     @classmethod
     def each(

@@ -4,10 +4,11 @@
 not paired, so their differences make the level of a whole side uncertain. With b rounds and k
 splits a split's mean has the variance
 
-    residual variance / runs * (1 - 1/k)  +  variance of the round effects / b,
+    residual variance / runs * (1 - 1/k)  +  variance of the round effects / b
 
-with the residual's and b - 1 degrees of freedom, combined by Welch and Satterthwaite. "equal": the
-interval is within the margin delta; "lower", "higher": beyond it; else "undecided".
+(1/m - 1/k for the mean of m splits), with the residual's and b - 1 degrees of freedom, combined by
+Welch and Satterthwaite. "equal": the interval is within the margin delta; "lower", "higher": beyond
+it; else "undecided".
 
 A `Contest` is between splits and end points of one cell. There round effects cancel; the interval
 is Student's with the round model's degrees of freedom.
@@ -42,25 +43,41 @@ class Difference:
     """A split under the second setting over the same split under the first."""
 
     ratio: float
-    low: float | None  # of the 95 % interval; None if the spread is unknown
+    low: float | None  # of the interval; None if the spread is unknown
     high: float | None
     verdict: Verdict
 
 
 def ratios(
-    a: Mapping[Cuts, Quantity], b: Mapping[Cuts, Quantity], delta: float = DELTA
+    a: Mapping[Cuts, Quantity],
+    b: Mapping[Cuts, Quantity],
+    delta: float = DELTA,
+    confidence: float = CONFIDENCE,
 ) -> dict[Cuts, Difference]:
     """Return b over a for every split that both have runs of."""
     common = sorted(cuts for cuts in a.keys() & b.keys() if a[cuts] and b[cuts])
     if not common:
         return {}
     one, other = _fit(a), _fit(b)
-    return {cuts: _difference(_level(one, cuts), _level(other, cuts), delta) for cuts in common}
+    return {
+        cuts: _difference(_level(one, [cuts]), _level(other, [cuts]), delta, confidence)
+        for cuts in common
+    }
+
+
+def together(
+    a: Mapping[Cuts, Quantity],
+    b: Mapping[Cuts, Quantity],
+    splits: Sequence[Cuts],
+    confidence: float = CONFIDENCE,
+) -> Difference:
+    """Return b over a for the geometric mean of splits that both have runs of."""
+    return _difference(_level(_fit(a), splits), _level(_fit(b), splits), DELTA, confidence)
 
 
 @dataclass(frozen=True)
 class _Level:
-    """A split's mean logarithm, and its variance's terms with degrees of freedom."""
+    """A mean logarithm, and its variance's terms with degrees of freedom."""
 
     mean: float
     parts: tuple[tuple[float, int], ...]  # empty if unknown
@@ -75,26 +92,28 @@ def _fit(quantities: Mapping[Cuts, Quantity]) -> Fit:
     )
 
 
-def _level(model: Fit, cuts: Cuts) -> _Level:
-    place = model.splits.index(cuts)
-    mean = float(model.effects[place, 0])
-    rounds, splits = len(model.rounds), len(model.splits)
+def _level(model: Fit, splits: Sequence[Cuts]) -> _Level:
+    places = [model.splits.index(cuts) for cuts in splits]
+    mean = float(model.effects[places, 0].mean())
+    rounds, every = len(model.rounds), len(model.splits)
     # A single split has no residual: its runs differ by round.
-    if rounds < 2 or (splits > 1 and not model.degrees):
+    if rounds < 2 or (every > 1 and not model.degrees):
         return _Level(mean, ())
     shifts = float(model.drifts.var(ddof=1)) / rounds
-    noise = float(model.covariance[0, 0] / model.runs[place]) * (1 - 1 / splits)
+    noise = float((model.covariance[0, 0] / model.runs[places]).mean())
+    # What all splits have in common is in the round effects already.
+    noise *= 1 / len(places) - 1 / every
     return _Level(mean, ((shifts, rounds - 1), (noise, model.degrees)))
 
 
-def _difference(one: _Level, other: _Level, delta: float) -> Difference:
+def _difference(one: _Level, other: _Level, delta: float, confidence: float) -> Difference:
     shift = other.mean - one.mean
     if not (one.parts and other.parts):
         return Difference(exp(shift), None, None, "undecided")
     parts = [(part, degrees) for part, degrees in one.parts + other.parts if part > 0]
     variance = sum(part for part, _ in parts)
     degrees = variance**2 / sum(part**2 / own for part, own in parts) if parts else 1.0
-    reach = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * sqrt(variance)
+    reach = float(stdtrit(degrees, (1 + confidence) / 2)) * sqrt(variance)
     low, high = shift - reach, shift + reach
     return Difference(exp(shift), exp(low), exp(high), _verdict(low, high, log1p(delta)))
 

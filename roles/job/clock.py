@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 
-#: Standard deviations of an 80 % interval.
-SURE = 1.28
+#: Standard deviations of a 95 % interval.
+SURE = 2.0
 _MANY_S = 90  # less is in seconds
 
 
@@ -29,12 +30,20 @@ def span(low_s: float, high_s: float) -> str:
 
 
 def within(seconds: float, deviation_s: float) -> tuple[float, float]:
-    """Return an 80 % interval."""
-    return max(0.0, seconds - SURE * deviation_s), seconds + SURE * deviation_s
+    """Return a 95 % interval of a log-normal duration: it may be doubled, but not below 0.
+
+    >>> within(100, 0), [round(end) for end in within(100, 25)]
+    ((100.0, 100.0), [59, 159])
+    """
+    if seconds <= 0:
+        return 0.0, 0.0
+    spread = math.sqrt(math.log1p((deviation_s / seconds) ** 2))
+    middle = seconds * math.exp(-(spread**2) / 2)
+    return middle * math.exp(-SURE * spread), middle * math.exp(SURE * spread)
 
 
 def ending(left_s: float, deviation_s: float, now: float | None = None) -> str:
-    """Return ``about 14 to 18 min left, done between 14:32 and 14:36``, local time.
+    """Return ``ends between 14:32 and 14:36, in about 14 to 18 min``, local time.
 
     `deviation_s` is the standard deviation of `left_s`; `now` is Unix time.
     """
@@ -42,7 +51,7 @@ def ending(left_s: float, deviation_s: float, now: float | None = None) -> str:
     low_s, high_s = within(left_s, deviation_s)
     first, last = (_clock(now + end, now) for end in (low_s, high_s))
     when = f"at {last}" if first == last else f"between {first} and {last}"
-    return f"{span(low_s, high_s)} left, done {when}"
+    return f"ends {when}, in {span(low_s, high_s)}"
 
 
 def _hours(minutes: int) -> str:

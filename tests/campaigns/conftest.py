@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +29,8 @@ class Findings:
         self._lines = [
             title,
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, runtime {version()}, torch {torch.__version__}, "
-            f"Python {platform.python_version()}",
+            f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}, runtime {version()}, "
+            f"torch {torch.__version__}, Python {platform.python_version()}",
             f"{host['cpu_model']}, {psutil.cpu_count()} cores, "
             f"{psutil.virtual_memory().total / 2**30:.0f} GiB, Linux {platform.release()}",
             "",
@@ -42,6 +43,12 @@ class Findings:
     def write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text("\n".join(self._lines) + "\n")
+
+
+def _commit() -> str:
+    asked = ["git", "describe", "--always", "--dirty"]
+    said = subprocess.run(asked, cwd=DOCS, capture_output=True, text=True, check=False)
+    return said.stdout.strip() or "unknown"
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.judging import model
+from paretopipe_runtime.orchestrator import adaptive
+from paretopipe_runtime.orchestrator.runs import More, Run, expand
 from reports.statistics.difference import coverage_percent
 from tests.campaigns.conftest import Findings
-from tests.made import pi4b, worlds
+from tests.made import pi4b, plans, worlds
 from tests.statistics import characteristics
 
 SWEEPS = 200  # of the cases with requirements
 FEWER = 100  # of other cases
+REFINED = 200  # differences between rare errors
 CVS = (0.01, 0.02, 0.03)
 
 
@@ -43,6 +48,60 @@ def test_verdicts(findings: Findings, name: str, repeats: int) -> None:
         findings.add(_line(name, cv, repeats, means))
         # Many splits within each other's noise cause more errors.
         assert means.wrong <= (0.3 if name.endswith("slow link") else 0.15)
+
+
+def refined(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is measured of these rounds with ``refine=true``; the rest is NaN."""
+    changes = {
+        "repeats": 5,
+        "sentinel": False,
+        "end_points": False,
+        "refine": characteristics.DELTA,
+    }
+    plan = read_plan(plans.document(splits=[[n + 1] for n in range(len(logs))], **changes))
+    more: list[More] = []
+    runs = expand(plan, plans.hops)
+
+    def record(run: Run) -> dict[str, object]:
+        latency_s, img_s = np.exp(logs[run.cuts[0] - 1, run.repeat - 1])
+        return plans.row(run.key, latency_s=latency_s, img_s=img_s, factors=run.factors)
+
+    for _ in range(adaptive.TIMES):
+        wanted = adaptive.wanted(plan, plans.hops, map(record, runs))
+        if not wanted or More.from_json(wanted) in more:
+            break
+        more.append(More.from_json(wanted))
+        runs = expand(plan, plans.hops, more)
+    kept = np.full(logs.shape, np.nan)
+    for run in runs:
+        kept[run.cuts[0] - 1, run.repeat - 1] = logs[run.cuts[0] - 1, run.repeat - 1]
+    return kept
+
+
+@pytest.mark.parametrize("cv", [0.02, 0.10])
+@pytest.mark.parametrize("name", ["Pi to Pi", "Pi to Pi, slow link"])
+def test_verdicts_where_measuring_stops_when_decided(
+    findings: Findings, name: str, cv: float
+) -> None:
+    said: dict[str, list[characteristics.Verdicts]] = {"without": [], "with": []}
+    runs = []
+    for number in range(REFINED):
+        rng = np.random.default_rng([number, 4])
+        true = worlds.truth(rng, worlds.PAIRINGS[name])
+        logs = worlds.runs(rng, true, cv, rounds=5 + adaptive.TIMES * adaptive.LIMIT)
+        more = refined(logs)
+        said["without"].append(characteristics.of(true, logs[:, :5]))
+        said["with"].append(characteristics.of(true, more))
+        runs.append(np.isfinite(more[:, :, 0]).sum() / len(true))
+    for how, found in said.items():
+        means = characteristics.mean(found)
+        findings.add(
+            f"{_line(f'{name}, {how} refine', cv, 5, means)}; "
+            f"{np.mean(runs) if how == 'with' else 5:.1f} runs a split"
+        )
+    paired = [b.wrong - a.wrong for a, b in zip(said["without"], said["with"], strict=True)]
+    reach = 1.96 * np.std(paired) / np.sqrt(REFINED)
+    findings.add(f"  refine: wrong {np.mean(paired):+.3f} +- {reach:.3f} (95 %), {REFINED} sweeps")
 
 
 def test_verdicts_with_missing_runs(findings: Findings) -> None:
@@ -91,6 +150,19 @@ def test_verdicts_on_the_times_of_real_pis(findings: Findings) -> None:
         findings.add(_line("Pi 4B, all six models", cv, 5, characteristics.mean(of_all)))
 
 
+def walked(rng: np.random.Generator, n: int, cv: float) -> tuple[float, float]:
+    """Return how often [min, max] holds the median of a sweep's beginning, and of all of it.
+
+    The machine's speed is a random walk of 0.3 % a run, so that rounds are not independent.
+    """
+    logs = worlds.runs(rng, np.zeros((20, 2)), cv, n, slow=0, drift=0)[:, :, 0]
+    walk = 0.003 * rng.standard_normal((n, 20)).ravel().cumsum().reshape(n, 20)
+    logs = logs + rng.permuted(walk, axis=1).T
+    low, high = logs.min(axis=1), logs.max(axis=1)
+    start, middle = ((low <= x) & (x <= high) for x in (0.0, walk.mean()))
+    return float(start.mean()), float(middle.mean())
+
+
 @pytest.mark.parametrize("n", [3, 5, 6, 10])
 def test_ranges(findings: Findings, n: int) -> None:
     covered = [characteristics.covered(n, cv, SWEEPS) for cv in CVS]
@@ -100,6 +172,13 @@ def test_ranges(findings: Findings, n: int) -> None:
         f"at CV 1, 2, 3 % {', '.join(f'{share:.1f}' for share in covered)} %; "
         f"with a tenth of the runs 1.3 times slower {more:.1f} %"
     )
+    rng = np.random.default_rng(n)
+    for cv in CVS:
+        start, middle = np.mean([walked(rng, n, cv) for _ in range(SWEEPS)], axis=0)
+        findings.add(
+            f"  a random walk of 0.3 % a run, CV {cv:.0%}: the median at the sweep's beginning "
+            f"in {start:.1%}, over all of it in {middle:.1%}"
+        )
     assert covered == pytest.approx([coverage_percent(n)] * len(CVS), abs=3)
 
 
@@ -119,3 +198,20 @@ def test_comparisons(findings: Findings, ratio: float) -> None:
         )
         if ratio == 1:
             assert found.equal + found.undecided >= 0.95
+
+
+@pytest.mark.parametrize("cv", [*CVS, 0.05])
+def test_sweeps(findings: Findings, cv: float) -> None:
+    for ratio, cells, shift in (
+        *((ratio, cells, 0.0) for ratio in (1.0, 1.1) for cells in (1, 4)),
+        (1.0, 1, 0.01),
+    ):
+        found = characteristics.swept(cv, SWEEPS // cells, ratio, 5, shift, cells)
+        said = ", ".join(f"{word} {share:.1%}" for word, share in found.said.items())
+        planted = f"; {found.found:.1%} of the planted changes found" if ratio != 1 else ""
+        findings.add(
+            f"two sweeps of {cells} cells, P5 {ratio:.2f} times as slow, CV {cv:.0%}, {shift:.0%} "
+            f"between sweeps: {found.falsely:.1%} call anything else changed{planted}; {said}"
+        )
+        if not shift:  # a shift is a change
+            assert found.falsely <= 0.1

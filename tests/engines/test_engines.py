@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,7 +114,7 @@ def test_what_it_gives_needs_no_reordering(stage: Stage) -> None:
 def test_a_stage_is_compiled_once_for_any_weights(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiling, "LIMIT_S", 500.0)  # a busy machine is no finding here
+    monkeypatch.setattr(compiling, "LAUNCH_LIMIT_S", 500.0)  # a busy machine is no finding here
     one = stage("resnet18", 1, 4)
     array = np.random.default_rng(0).standard_normal(one.takes.shape, dtype=np.float32)
     given = array.copy()
@@ -142,22 +144,48 @@ def test_without_a_compiler_it_names_the_package(
         engines.load("compile", stage("alexnet", 0, 1))
 
 
-def test_a_host_that_is_too_slow_is_told_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "LIMIT_S", 0.2)
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A script in the compiling process's place, and a C++ compiler for it to find."""
     monkeypatch.setattr(compiling.shutil, "which", lambda _: "/usr/bin/g++")
-    one = stage("alexnet", 0, 1)
-    with pytest.raises(ParetoPipeError, match=r"^E_ENGINE: .* blocks 0…1 of alexnet .* not done"):
+    python = tmp_path / "python"
+    python.touch(0o755)
+    monkeypatch.setattr(compiling.sys, "executable", str(python))
+    return python
+
+
+@pytest.mark.parametrize(
+    ("limit", "wait", "told"),
+    [
+        ("LAUNCH_LIMIT_S", None, r"not done within 0 s; playbooks/prepare\.yml allows 1800 s —"),
+        ("LIMIT_S", lambda: None, "not done within 0 s — choose"),
+    ],
+)
+def test_a_host_that_is_too_slow_is_told_so(
+    stage: Stage, compiler: Path, monkeypatch: pytest.MonkeyPatch, limit: str, wait: Any, told: str
+) -> None:
+    monkeypatch.setattr(compiling, limit, 0.2)
+    compiler.write_text("#!/bin/sh\nexec sleep 20\n")
+    one = dataclasses.replace(stage("alexnet", 0, 1), wait=wait)
+    with pytest.raises(ParetoPipeError, match=rf"^E_ENGINE: .* blocks 0…1 of alexnet .*{told}"):
         engines.load("compile", one)
     assert list((one.cache / "compile").iterdir()) == []
 
 
-def test_a_compiler_that_fails_is_quoted(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_compiler_that_takes_long_gives_signs_of_life(
+    stage: Stage, compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiling.shutil, "which", lambda _: "/usr/bin/g++")
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'first line' >&2\necho 'no such header' >&2\nexit 1\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(compiling.sys, "executable", str(python))
+    monkeypatch.setattr(compiling, "LAUNCH_LIMIT_S", 0.1)
+    monkeypatch.setattr(compiling, "WAIT_S", 0.1)
+    compiler.write_text("#!/bin/sh\nsleep 0.6\necho 'done, and no library' >&2\n")
+    signs: list[float] = []
+    one = dataclasses.replace(stage("alexnet", 0, 1), wait=lambda: signs.append(time.monotonic()))
+    with pytest.raises(ParetoPipeError, match="done, and no library"):
+        engines.load("compile", one)
+    assert len(signs) > 2
+
+
+def test_a_compiler_that_fails_is_quoted(stage: Stage, compiler: Path) -> None:
+    compiler.write_text("#!/bin/sh\necho 'first line' >&2\necho 'no such header' >&2\nexit 1\n")
     with pytest.raises(ParetoPipeError, match=r"^E_ENGINE: .*no such header — choose"):
         engines.load("compile", stage("alexnet", 0, 1))

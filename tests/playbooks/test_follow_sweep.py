@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -46,16 +47,15 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_line_says_where_the_sweep_is(follow: ModuleType) -> None:
     assert follow.line("cell 2/4 vgg16 socket pi_to_gpu wan", PROGRESS, now=NOON) == (
-        "[cell 2/4 vgg16 socket pi_to_gpu wan] 37/100 runs, 0 failed, about 3 to 5 min left, "
-        "done between 12:03 and 12:05, now P3 repeat 2/5"
+        "37/100 runs, ends between 12:02 and 12:06, in about 3 to 6 min, now P3 repeat 2/5 "
+        "[cell 2/4 vgg16 socket pi_to_gpu wan]"
     )
-    assert follow.line("c", PROGRESS, 1200, NOON).split(", ", 2)[2] == (
-        "about 24 to 32 min left, done between 12:24 and 12:32 with the cells after it, "
-        "now P3 repeat 2/5"
+    assert follow.line("c", PROGRESS, 1200, NOON).split(", ", 1)[1] == (
+        "everything ends between 12:22 and 12:35, in about 22 to 35 min, now P3 repeat 2/5 [c]"
     )
     assert follow.line("c", {}) == "[c] starting"
     done = {**PROGRESS, "runs_done": 100, "finished": True, "invalid": 2}
-    assert follow.line("c", done) == "[c] 100/100 runs, 0 failed, 2 invalid"
+    assert follow.line("c", done) == "[c] 100/100 runs, 2 invalid"
 
 
 def test_a_job_that_does_not_measure_counts_what_it_says(follow: ModuleType) -> None:
@@ -63,8 +63,8 @@ def test_a_job_that_does_not_measure_counts_what_it_says(follow: ModuleType) -> 
     for name in ("failed", "left_sd_s", "later"):
         del training[name]
     assert follow.line("fine-tuning vgg16 cifar10", training, now=NOON) == (
-        "[fine-tuning vgg16 cifar10] 37/100 batches, about 4 min left, done at 12:04, "
-        "now epoch 3/20, best 88.9 % in epoch 2"
+        "37/100 batches, ends at 12:04, in about 4 min, now epoch 3/20, best 88.9 % in epoch 2 "
+        "[fine-tuning vgg16 cifar10]"
     )
     lost = follow.Snapshot({}, {"ActiveState": "failed", "ExecMainStatus": "75"}, "")
     assert "the fine-tuning lost its controller" in follow.verdict(lost, "fine-tuning")
@@ -73,16 +73,17 @@ def test_a_job_that_does_not_measure_counts_what_it_says(follow: ModuleType) -> 
 @pytest.mark.parametrize(
     ("left_s", "deviation_s", "text"),
     [
-        (30, 10, "about 17 to 43 s left, done at 12:00"),
-        (3600, 600, "about 47 to 73 min left, done between 12:47 and 13:12"),
-        (7200, 1800, "about 1 h 22 min to 2 h 38 min left, done between 13:21 and 14:38"),
-        (6000, 3600, "about 23 min to 2 h 57 min left, done between 12:23 and 14:56"),
+        (30, 10, "ends at 12:00, in about 15 to 54 s"),
+        (3600, 600, "ends between 12:42 and 13:22, in about 43 to 82 min"),
+        (7200, 1800, "ends between 13:11 and 15:10, in about 1 h 11 min to 3 h 10 min"),
+        (6000, 3600, "ends between 12:28 and 16:19, in about 28 min to 4 h 20 min"),
         (
             86400,
             7200,
-            "about 21 h 26 min to 26 h 34 min left, done between Fri 09:26 and Fri 14:33",
+            "ends between Fri 08:15 and Fri 16:14, in about 20 h 15 min to 28 h 15 min",
         ),
-        (50, 100, "about 0 to 3 min left, done between 12:00 and 12:02"),
+        (50, 100, "ends between 12:00 and 12:04, in about 0 to 5 min"),
+        (0, 0, "ends at 12:00, in about 0 s"),
     ],
 )
 def test_an_end_is_a_range_and_a_time_of_day(
@@ -96,13 +97,15 @@ def test_the_estimate_before_a_sweep_has_a_time_of_day_and_the_first_report(
 ) -> None:
     foretell = plugin("roles/sweep/action_plugins/foretell_sweep.py")
     visits = {"a first": 100.0, "b first": 100.0, "a": 400.0, "b": 400.0}
-    words = foretell.lines("a table", {"visits_s": visits, "left_sd_s": 100.0}).splitlines()
-    assert words[0] == "a table"
-    assert words[1].startswith("about 15 to 19 min left, done between ")
-    assert words[1].endswith("; a first report after about 3 to 4 min")
+    scatter = {"pi1": 0.029, "pi2": 0.031}
+    outlook = {"visits_s": visits, "left_sd_s": 100.0, "runs_left": 240, "scatter": scatter}
+    told, note = foretell.lines(outlook).splitlines()
+    assert told.startswith("240 runs: ends between ")
+    assert told.endswith(", in about 14 to 20 min; a first report after about 3 to 4 min")
+    assert note.startswith("note: pi2: the same work, timed again and again, scattered by 3.1 %")
     done = dict.fromkeys(visits, 0.0)
-    told = foretell.lines("a table", {"visits_s": done, "left_sd_s": 0.0})
-    assert told == "a table\nnothing left to measure"
+    left = {"visits_s": done, "left_sd_s": 0.0, "runs_left": 0, "scatter": {}}
+    assert foretell.lines(left) == "nothing left to measure"
 
 
 @pytest.mark.parametrize(
@@ -157,24 +160,30 @@ def test_the_verdict_on_a_unit_that_ended(
 
 def test_off_a_terminal_lines_are_few(follow: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
+    seconds = itertools.count(step=10)
+    monkeypatch.setattr(follow.time, "monotonic", lambda: next(seconds))
     monkeypatch.setattr(follow.display, "display", lambda text, **_: shown.append(text))
     screen = follow.Screen(on_terminal=False)
-    for done in range(101):
-        screen.show(str(done), {"runs_done": done, "runs_total": 100}, last=done == 100)
-    assert shown == ["0", *map(str, range(10, 101, 10))]
+    for done in range(21):
+        screen.show(str(done), last=done == 20)
+    assert shown == ["5", "11", "17", "20"]
 
 
-def test_on_a_terminal_one_line_is_rewritten(
+def test_on_a_terminal_one_line_is_rewritten_and_fits(
     follow: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[tuple[str, bool]] = []
-    monkeypatch.setattr(
-        follow.display, "display", lambda text, newline, **_: shown.append((text, newline))
-    )
-    screen = follow.Screen(on_terminal=True)
-    screen.show("a long line", {})
-    screen.show("short", {}, last=True)
-    assert shown == [("\ra long line", False), ("\rshort      ", True)]
+    logged: list[str] = []
+
+    def display(text: str, newline: bool = True, log_only: bool = False, **_: bool) -> None:
+        logged.append(text) if log_only else shown.append((text, newline))
+
+    monkeypatch.setattr(follow.display, "display", display)
+    screen = follow.Screen(on_terminal=True, columns=10)
+    screen.show("a long line that would fold")
+    screen.show("short", last=True)
+    assert shown == [("\ra long li", False), ("\rshort    ", True)]
+    assert logged == ["short"]
 
 
 def test_names_are_quoted_for_the_shell(follow: ModuleType) -> None:

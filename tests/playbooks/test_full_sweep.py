@@ -135,7 +135,7 @@ def test_one_command_measures_every_cell_and_writes_the_report(
         "link.pi1-pi2.socket": REPEATS,
     }
     assert "Where to split MobileNetV2" in (REPORT / "mobilenetv2.html").read_text()
-    assert re.search(r" left, done (at|between) .+ with the cells after it, now ", output[0])
+    assert re.search(r"\d+ runs: ends (at|between) .+ min", output[0])
     assert f"reports/html/{SWEEP}/index.html" in output[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.made import sweep
 
 PLAYBOOKS = sorted((Path(__file__).resolve().parents[2] / "playbooks").glob("*.yml"))
 ROLES = sorted(
@@ -60,7 +63,7 @@ def test_every_inventory_names_the_same_groups(playbook: Callable[..., Any], nam
         ("model=vgg61", "unknown model 'vgg61': choose from mobilenetv2, resnet18"),
         ("model=vgg16 splits=39", "vgg16 has 39 blocks, so splits run from 1 to 38"),
         ("model=vgg16 repeat=1", "unknown option 'repeat': did you mean repeats=…?"),
-        ("experiment=dem", "unknown experiment 'dem': choose from demo, full"),
+        ("experiment=dem", "choose from demo, full, prediction (did you mean demo?)"),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(
@@ -73,6 +76,23 @@ def test_a_mistake_is_told_before_anything_starts(
     assert "Bring the virtual testbed" not in done.output
 
 
+def test_a_report_compares_with_another_sweep_and_writes_a_paper(
+    playbook: Callable[..., Any], tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("this", "last")):
+        (tmp_path / name).mkdir()
+        lines = sweep.cell(random.Random(seed), splits=[[3], [9]], repeats=2)
+        sweep.write_cell(tmp_path / name, [*lines])
+    where = f"report_results_dir={tmp_path}/this report_dir={tmp_path}/out"
+    done = playbook("report", "-e", f"sweep=this against=last paper=true {where}")
+    assert done.status == 0, done.output
+    assert "Changes against last" in (tmp_path / "out/mobilenetv2.html").read_text()
+    assert (tmp_path / "out/paper/paper.tex").exists()
+    done = playbook("report", "-e", f"sweep=this against=lst {where}")
+    assert done.status != 0
+    assert f"no sweep lst in {tmp_path}, expected one of last and this" in done.errors[0]
+
+
 def test_an_inventory_of_something_else_is_told(
     playbook: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -83,10 +103,30 @@ def test_an_inventory_of_something_else_is_told(
     assert "no group workers: name an inventory that has one, such as -i inventory/local" in said
 
 
-def test_netem_needs_something_to_do(playbook: Callable[..., Any]) -> None:
-    done = playbook("netem")
+def test_an_inventory_that_does_not_exist_is_told(playbook: Callable[..., Any]) -> None:
+    done = playbook("reset", "-i", "inventory/mylab")
     assert done.status != 0
-    assert "nothing to apply" in done.errors[0]
+    assert len(done.errors) == 1
+    assert "inventory/mylab: name one that there is (inventory/lab, inventory/local" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "nothing to apply"),
+        (["-e", "delay=200"], "delay=200 is not understood: write e.g. delay=200ms"),
+        (
+            ["-e", "netem_rat=5mbit delay=1ms"],
+            "unknown option 'netem_rat': did you mean netem_rate",
+        ),
+    ],
+)
+def test_netem_needs_something_to_do(
+    playbook: Callable[..., Any], options: list[str], sentence: str
+) -> None:
+    done = playbook("netem", *options)
+    assert done.status != 0
+    assert sentence in done.errors[0]
 
 
 def test_a_lab_that_does_not_answer_is_one_sentence(playbook: Callable[..., Any]) -> None:

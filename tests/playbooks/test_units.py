@@ -140,7 +140,9 @@ def test_the_agent_sees_a_gpu_only_where_it_is_to_compute_there() -> None:
     assert "nvidia" not in hidden
     assert "SupplementaryGroups" not in hidden
     assert "SupplementaryGroups=video\n" in shown
-    assert "ExecStartPre=-+/usr/bin/nvidia-modprobe " in shown
+    assert shown.count("ExecStartPre=-+/usr/bin/nvidia-modprobe -c 0 -u\n") == 1
+    second = units.worker(worker_device="cuda:1")
+    assert re.findall(r"nvidia-modprobe -c (\d)", shown + second) == ["0", "0", "1"]
     # Protects the clock without ProtectClock.
     assert "CapabilityBoundingSet=\n" in shown
     assert "SystemCallFilter=~@privileged\n" in shown

@@ -32,6 +32,7 @@ FACTS: dict[str, Any] = {
     "qdiscs": {"eth0": {"kind": "mq", "handle": "0:"}},
     "congestion_control": "cubic",
     "netem": {"works": True, "lacks": None, "said": ""},
+    "noise": None,
 }
 DUTY: dict[str, Any] = {
     "runtime": True,

@@ -146,6 +146,7 @@ def _hardware() -> Iterator[Fault]:
     ):
         yield Fault("throttling", planted, seen(functools.partial(made, bits=bits)), real=True)
     yield Fault("throttling", "a Pi that tells nothing", said(throttling=real.NOTHING))
+    yield Fault("noise", "the same work scatters by 3.1 %", said(noise={"scatter": 0.031}))
 
 
 def _network() -> Iterator[Fault]:

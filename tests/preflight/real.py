@@ -188,7 +188,9 @@ def ondemand(folder: Path) -> Facts:
 
 
 def kernel_bits(folder: Path, bits: str) -> Facts:
-    file(folder, look().GET_THROTTLED.lstrip("/"), f"{bits}\n")
+    """Show what a Pi 5's kernel does, with the driver that asks the firmware."""
+    file(folder, "sys/devices/platform/soc@1/soc@1:firmware/get_throttled", f"{bits}\n")
+    file(folder, "sys/class/hwmon/hwmon1/name", f"{look().THROTTLE_DRIVER}\n")
     return {"throttling": look().throttling(str(folder))}
 
 

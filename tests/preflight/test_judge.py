@@ -38,6 +38,14 @@ def test_a_memory_limit_is_read_as_systemd_does(text: str, limit: int) -> None:
     assert hardware.memory_limit(text, 1000) == limit
 
 
+@pytest.mark.parametrize(("scatter", "level"), [(0.029, "ok"), (0.031, "note")])
+def test_a_machine_is_noted_from_three_per_cent_on(scatter: float, level: str) -> None:
+    seen = host(noise={"scatter": scatter})
+    (verdict,) = (one for one in judge([seen], ASKED) if one.check == "noise")
+    assert (verdict.host, verdict.level) == ("pi1", level)
+    assert f"{100 * scatter:.1f} %" in verdict.text
+
+
 def test_an_old_arm_is_known_by_what_it_lacks() -> None:
     bad = {"torch": "2.10.0", "torchvision": "0.25.0"}
     none: dict[str, Any] = {"torch": None, "torchvision": None, "convolution": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import re
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from paretopipe_runtime import try_torch
+from paretopipe_runtime.worker.usage import throttling
 from tests import namespaces
+from tests.preflight import real
 from tests.preflight.good import FACTS
 from tests.preflight.real import LOOK, file, look, program, torch_package
 
@@ -129,6 +132,15 @@ def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -
     assert look().torch(str(tmp_path), True)["convolution"]["said"] == "ImportError: tried"
 
 
+def test_noise_is_looked_at_where_it_is_asked_for_and_the_runtime_has_it(tmp_path: Path) -> None:
+    assert look().noise(str(tmp_path), 1) is None
+    assert importlib.util.find_spec("paretopipe_runtime.worker.noise")
+    asked = "-IB -m paretopipe_runtime.worker.noise 1"
+    program(tmp_path / "venv/bin/python", f'test "$*" = "{asked}" && echo \'{{"scatter": 0.02}}\'')
+    assert look().noise(str(tmp_path), 1) == {"scatter": 0.02}
+    assert look().noise(str(tmp_path), 0) is None
+
+
 def test_the_convolution_is_the_one_that_provisioning_tries() -> None:
     assert look().CONVOLUTION == try_torch.CONVOLUTION
 
@@ -146,9 +158,18 @@ def test_the_mark_is_the_one_that_provisioning_leaves() -> None:
 def test_the_kernel_s_throttle_bits_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, bits: int | None
 ) -> None:
-    file(tmp_path, look().GET_THROTTLED.lstrip("/"), f"{said}\n")
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert look().throttling(str(tmp_path)) == {"bits": bits, "sampled": bits is not None}
+    assert real.kernel_bits(tmp_path, said)["throttling"] == {
+        "bits": bits,
+        "sampled": bits is not None,
+    }
+    (tmp_path / "sys/class/hwmon/hwmon1/name").write_text("cpu_thermal\n")
+    assert look().throttling(str(tmp_path)) == {"bits": None, "sampled": False}
+
+
+def test_the_agent_s_watch_is_looked_for_where_the_agent_looks() -> None:
+    assert look().GET_THROTTLED == throttling.GET_THROTTLED
+    assert look().THROTTLE_DRIVER == throttling.DRIVER
 
 
 def test_a_vcgencmd_that_fails_tells_nothing(

@@ -16,13 +16,13 @@ from tests.processes.conftest import HOSTS, Processes, kill, until
 SWEEP = "pytest-processes"
 SMALL = (
     f"experiment=demo image=32 sweep={SWEEP} splits=10,17 repeats=1 end_points=false "
-    "sentinel=false profile=false"
+    "sentinel=false profile=false noise=1"
 )
 LEASE_S = 18
 ENDLESS = (
     f"experiment=demo first_report=0 image=32 sweep={SWEEP}-killed splits=10,17 repeats=400 "
     "end_points=false sentinel=false profile=false scenarios=metro pairings=pi_to_pi "
-    f"netem_lease={LEASE_S}s"
+    f"netem_lease={LEASE_S}s noise=0"
 )
 
 
@@ -74,6 +74,9 @@ def test_a_sweep_is_measured_marked_and_measured_once(
     assert len(cells) == 4
     assert len(rows(home)) == 2 * len(cells)
     assert {row["plan"]["emulation"] for row in rows(home, "plan")} == {"processes"}
+    noises = [row["hosts"] for row in rows(home, "noise")]
+    assert {tuple(sorted(hosts)) for hosts in noises} == {("pi1", "pi2"), ("pi1", "server")}
+    assert len({hosts["pi1"]["scatter"] for hosts in noises}) == 1
     for row in rows(home):
         least = 0.0195 if row["factors"]["scenario"] == "metro" else 0
         assert min(row["network_s"]["latency"]) > least

@@ -263,7 +263,7 @@ def test_methods_state_the_limit_that_the_orchestrator_judged_by(tmp_path: Path)
     lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]], repeats=3, sentinels=True)]
     cell = {"kind": "drift", "schema_version": 1, "cell_id": lines[0]["plan"]["cell_id"]}
     early = {**cell, "limit": {"latency": 0.05, "throughput": 0.05}, "beyond": [1, 2]}
-    late = {**cell, "limit": {"latency": 0.2714, "throughput": 0.05}, "beyond": [3]}
+    late = {**cell, "limit": {"latency": [0.05, 0.2714], "throughput": [0.05] * 2}, "beyond": [3]}
     words = told(tmp_path, *lines, early, late)
     assert "the limit is 5 % to 27.1 %: 1 beyond it, 0 rounds measured once more; it is" in words
 
@@ -282,6 +282,7 @@ def test_methods_do_not_judge_blocks_that_nobody_has_judged_yet(tmp_path: Path) 
         {"limit": 0.05, "beyond": []},
         {"limit": {"latency": 0.05}, "beyond": []},
         {"limit": {"latency": 0.05, "throughput": "much"}, "beyond": []},
+        {"limit": {"latency": 0.05, "throughput": [0.05, "much"]}, "beyond": []},
         {"limit": {"latency": 0.05, "throughput": 0.05}, "beyond": 3},
         {"limit": {"latency": 0.05, "throughput": 0.05}, "beyond": [[3]]},
     ],

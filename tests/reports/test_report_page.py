@@ -84,7 +84,7 @@ def test_the_same_records_give_the_same_bytes(
     again: tuple[list[Path], set[str]], sweep_files: dict[str, str], kinds_files: dict[str, str]
 ) -> None:
     for out, files in zip(again[0], (sweep_files, kinds_files), strict=True):
-        assert files.keys() == {"index.html", "mobilenetv2.html", "runs.csv", "decision.txt"}
+        assert files.keys() == {"index.html", "mobilenetv2.html", "runs.csv", "verdict.txt"}
         for name, text in files.items():
             assert (out / name).read_bytes() == text.encode(), name
 

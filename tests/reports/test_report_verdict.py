@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from reports import console
+from reports.page.sections import provenance
 from reports.page.sections.verdict import decision
 from reports.page.sections.verdict import splitting as pays
 from reports.page.sections.verdict.answer import doubts
@@ -93,12 +95,11 @@ def test_neighbours_are_joined(tmp_path: Path) -> None:
 
 def test_the_decision_is_text_for_a_terminal(tmp_path: Path) -> None:
     known.write(tmp_path, {3: (1.0, 8.0), 17: (1.6, 4.0)})
-    assert decision.lines([known.sheet(tmp_path)]) == [
-        "MobileNetV2, Pi-to-Pi, baseline",
-        "  Pick P3, after features.2: the best in both goals.",
-        "  Latency: P3.",
-        "  Throughput: P3.",
-        "  Splitting: not measured.",
+    assert console.lines(known.sheet(tmp_path)) == [
+        "MobileNetV2, Pi-to-Pi",
+        "  baseline (network as it is): Pick P3, after features.2: the best in both goals.",
+        "    Latency: P3; throughput: P3; splitting: not measured.",
+        "10 runs, all of which count.",
     ]
 
 
@@ -126,6 +127,25 @@ def test_doubts_are_sentences_too(tmp_path: Path) -> None:
     found = told(tmp_path)
     assert found["Incomplete"] == "2 of 3 planned splits measured; without a valid run: P17."
     assert found["Unreliable"] == "more than 20 % of the attempts were invalid: P9."
+
+
+def test_a_pi_that_nobody_watched_is_named(tmp_path: Path) -> None:
+    lines = [*synthetic.cell(random.Random(1), splits=[[3]])]
+    for line in lines[1:]:
+        for host, watch in (("pi1", "the kernel"), ("pi2", None)):  # an older record has none
+            watched = {"throttle_watch": watch} if watch else {}
+            line["hosts"][host] |= {"cpu_model": "Raspberry Pi 4", **watched}
+            line["hosts"][host]["throttled_live"] = "0x0"
+    synthetic.write_cell(tmp_path, lines)
+    sheet = known.sheet(tmp_path)
+    (told,) = (n for n in notes(sheet.records, sheet.cells, sheet.frame) if "throttl" in n)
+    assert told.startswith("pi2: not watched for throttling")
+    names, rows = provenance.hosts(sheet.records.runs)
+    assert dict(zip(names, rows["Throttled while measured"], strict=True)) == {
+        "pi1": "0x0, says the kernel",
+        "pi2": "not watched",
+        "server": "not watched",
+    }
 
 
 def test_notes_name_a_demo_a_stand_in_and_what_is_not_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator import building
 from paretopipe_runtime.orchestrator.forecast import prepare_cells, visits
 from paretopipe_runtime.orchestrator.pace import learned
 from tests.runtime.cluster import ADDRESSES, Cluster
@@ -80,16 +82,40 @@ def test_the_first_blocks_alone_then_the_rest_which_is_judged(
     (verdict,) = verdicts(tmp_path)
     again = [row["factors"]["repeat"] for row in every if row["block_pass"] == 2]
     assert sorted(set(again)) == verdict["beyond"]
-    assert verdict["limit"]["latency"] > TINY, "what the runs scatter by"
+    assert max(verdict["limit"]["latency"]) > TINY, "what the runs scatter by"
     assert learned(cluster.state_dir, ["cell"])["cell"].blocks == 2
     before = (tmp_path / "cell.jsonl").read_bytes()
     assert sweep(cluster, tmp_path, plan).returncode == 0
     assert (tmp_path / "cell.jsonl").read_bytes() == before
 
 
+def test_what_the_hosts_scatter_by_is_measured_where_something_is_left_and_written(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    few = {**plan, "cell_id": "cell", "end_points": False, "sentinel": False, "splits": [[3]]}
+    said: list[str] = []
+
+    def scatter() -> dict[str, float]:
+        given = ([few], cluster.state_dir, cluster.keys, said.append, tmp_path)
+        return dict(prepare_cells(*given, noise_s=0.1)[0]["scatter"])
+
+    seen = scatter()
+    assert set(seen) == {"pi1", "pi2"}
+    assert 0 < seen["pi1"] == seen["pi2"], "one machine, measured once"
+    assert said[-1].startswith("the same work, timed again, scatters by: pi1 ")
+    assert sweep(cluster, tmp_path, few).returncode == 0
+    (noise,) = lines_of(tmp_path, "noise")
+    assert {host: found["scatter"] for host, found in noise["hosts"].items()} == seen
+    assert scatter() == {}, "nothing is left to measure"
+
+
 def verdicts(folder: Path) -> list[dict[str, Any]]:
+    return lines_of(folder, "drift")
+
+
+def lines_of(folder: Path, kind: str) -> list[dict[str, Any]]:
     lines = map(json.loads, (folder / "cell.jsonl").read_text().splitlines())
-    return [line for line in lines if line["kind"] == "drift"]
+    return [line for line in lines if line["kind"] == kind]
 
 
 def test_everything_on_one_host_proves_itself_as_a_split_does(
@@ -162,6 +188,21 @@ def test_each_engine_and_allocator_is_probed_once(cluster: Cluster) -> None:
     assert len(rows) == 5
     assert len(said) == 8
     assert [line.rpartition(" ")[2] for line in said] == ["eager"] * 4 + ["channels_last"] * 4
+
+
+def test_stages_are_built_beforehand_once_for_all_cells(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = dataclasses.replace(ENGINES["channels_last"], built=True)
+    monkeypatch.setitem(ENGINES, slow.name, slow)
+    monkeypatch.setattr(building, "WORTH_SAYING_S", 0.0)
+    plan = cluster.plan(engine=slow.name, splits=[[3]], end_points=True)
+    turned = {**plan, "cell_id": "turned", "workers": plan["workers"][::-1]}
+    said: list[str] = []
+    prepare_cells([plan, plan, turned], cluster.state_dir, cluster.keys, said.append)
+    built = [line.partition(" of ")[0] for line in said if " built for engine " in line]
+    blocks = ["pi1: blocks 0…3", "pi1: blocks 0…21", "pi2: blocks 0…21", "pi2: blocks 3…21"]
+    assert built == [*blocks, "pi2: blocks 0…3", "pi1: blocks 3…21"]
 
 
 def test_an_engine_that_a_node_cannot_run_is_told_before_the_sweep(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -25,7 +26,7 @@ from paretopipe_runtime.wire.frames import DTYPE_CODES, FrameType, Header, Tenso
 from paretopipe_runtime.worker import stage
 from paretopipe_runtime.worker.backends import socket as socket_backend
 from paretopipe_runtime.worker.devices import memory
-from paretopipe_runtime.worker.devices.cuda import OUTPUTS, exact_float32
+from paretopipe_runtime.worker.devices.cuda import OUTPUTS, exact_float32, uses_tf32
 from paretopipe_runtime.worker.devices.device import Cpu
 from paretopipe_runtime.worker.node import Node
 from paretopipe_runtime.worker.order import StageOrder
@@ -215,17 +216,29 @@ def test_what_arrives_lands_in_the_same_page_locked_buffers(
 
 
 def test_float32_is_computed_as_float32() -> None:
+    """By this torch's interface, and by that before 2.9, which must not be mixed with it."""
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-    settings = ((cuda.matmul, "allow_tf32"), (cudnn, "allow_tf32"), (cudnn, "benchmark"))
-    before = [getattr(place, name) for place, name in settings]
+    places: tuple[Any, ...] = (cuda.matmul, cudnn, cudnn.conv, cudnn.rnn)
+    before = [place.fp32_precision for place in places]
     try:
-        for place, name in settings:
-            setattr(place, name, True)
+        for place in places:
+            place.fp32_precision = "tf32"
+        assert uses_tf32()
         exact_float32()
-        assert [getattr(place, name) for place, name in settings] == [False] * 3
+        assert not uses_tf32()
+        assert [place.fp32_precision for place in places] == ["ieee"] * 4
     finally:
-        for (place, name), value in zip(settings, before, strict=True):
-            setattr(place, name, value)
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
+    older = SimpleNamespace(
+        cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)),
+        cudnn=SimpleNamespace(allow_tf32=True, benchmark=True),
+    )
+    assert uses_tf32(older)
+    exact_float32(older)
+    assert not uses_tf32(older)
+    assert not older.cuda.matmul.allow_tf32
+    assert vars(older.cudnn) == {"allow_tf32": False, "benchmark": False}
 
 
 def test_a_full_gpu_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

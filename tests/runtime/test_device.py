@@ -149,6 +149,22 @@ def test_each_way_to_have_no_gpu_is_a_sentence_of_its_own(
         cuda.open_gpu("cuda:1")
 
 
+@pytest.mark.parametrize("kind", [torch.cuda.OutOfMemoryError, RuntimeError])
+def test_a_full_gpu_is_no_wrong_build(
+    monkeypatch: pytest.MonkeyPatch, kind: type[RuntimeError]
+) -> None:
+    def full(_device: torch.device) -> None:
+        raise kind("CUDA error: out of memory\nCUDA kernel errors might be …")
+
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", full)
+    monkeypatch.setattr(cuda, "exact_float32", lambda: None)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"^CUDA error: out of memory$"):
+        cuda.open_gpu("cuda")
+
+
 def test_an_engine_made_for_processors_is_refused_on_a_gpu() -> None:
     for name, engine in ENGINES.items():
         check_device(name, "cpu", "server")
@@ -175,21 +191,26 @@ class Pynvml:
     """As nvidia-ml-py 13 behaves, with this process and one more on the GPU."""
 
     NVMLError = Error
+    NVML_CLOCK_SM = 1
     NVMLLibraryMismatchError = Mismatch
 
     def __init__(self) -> None:
         self.loads = iter([10, 30, *[50] * 1000])
+        self.clocks = iter([1980, 345, *[1755] * 1000])
+        self.states = iter([0, 8, *[2] * 1000])
         self.running: Any = [
             SimpleNamespace(pid=os.getpid(), usedGpuMemory=700),
             SimpleNamespace(pid=1, usedGpuMemory=300),
         ]
         self.drawing: Any = [SimpleNamespace(pid=2, usedGpuMemory=None)]
         self.load_error: Exception | None = None
+        self.clock_error: Exception | None = None
+        self.uuid = f"GPU-{UUID}"
 
     def nvmlInit(self) -> None: ...
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
-        if uuid != f"GPU-{UUID}":
+        if uuid != self.uuid:
             raise Error("Not Found")
         return "handle"
 
@@ -201,6 +222,15 @@ class Pynvml:
         if self.load_error:
             raise self.load_error
         return SimpleNamespace(gpu=next(self.loads), memory=1)
+
+    def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:
+        assert (handle, kind) == ("handle", self.NVML_CLOCK_SM)
+        if self.clock_error:
+            raise self.clock_error
+        return next(self.clocks)
+
+    def nvmlDeviceGetPerformanceState(self, _handle: str) -> int:
+        return next(self.states)
 
     def nvmlDeviceGetComputeRunningProcesses(self, _handle: str) -> Any:
         return self._told(self.running)
@@ -237,6 +267,17 @@ def test_load_memory_and_company() -> None:
     assert seen["samples"] > 2
     assert seen["percent"] == (10 + 30 + 50 * (seen["samples"] - 2)) / seen["samples"]
     assert (seen["used_bytes"], seen["others"], seen["others_bytes"]) == (700, 2, 300)
+    assert (seen["sm_clock_mhz"], seen["sm_clock_least_mhz"]) == (1755, 345)
+    assert seen["performance_states"] == [0, 2, 8]
+
+
+def test_a_slice_of_a_gpu_is_found_and_tells_what_it_can(fake: Pynvml) -> None:
+    fake.uuid, fake.load_error = f"MIG-{UUID}", Error("Not Supported")
+    gpu, told = nvml.find(UUID)
+    assert told == {"gpu_driver": "580.1"}
+    seen = watch(gpu)
+    assert (seen["percent"], seen["samples"]) == (None, 0)
+    assert seen["sm_clock_least_mhz"] == 345
 
 
 def test_a_process_that_came_or_went_meanwhile_was_there(fake: Pynvml) -> None:
@@ -251,9 +292,10 @@ def test_a_process_that_came_or_went_meanwhile_was_there(fake: Pynvml) -> None:
 
 @pytest.mark.parametrize("error", [Error("Not Supported"), Mismatch("too old")])
 def test_what_a_product_does_not_tell_is_none_and_no_zero(fake: Pynvml, error: Exception) -> None:
-    fake.load_error = fake.running = fake.drawing = error
+    fake.load_error = fake.clock_error = fake.running = fake.drawing = error
     gpu, _ = nvml.find(UUID)
     assert watch(gpu) == {
+        **{"sm_clock_mhz": None, "sm_clock_least_mhz": None, "performance_states": [0, 2, 8]},
         **{"percent": None, "samples": 0, "used_bytes": None},
         **{"others": None, "others_bytes": None},
     }

@@ -13,10 +13,10 @@ import pytest
 from paretopipe_runtime.orchestrator.pace import Learned, Pace, learned
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.orchestrator.rounds import Drift, Log, Round, rounds_of
+from roles.job.clock import within
 from tests.made import plans
 
 REAL = Path(__file__).parents[1] / "data" / "demo_timings.json"
-SURE = 1.28  # deviations that a live line tells to either side
 LIMIT = 0.05
 
 
@@ -115,7 +115,8 @@ def tell(progress: Progress, cell: Cell, log: Log) -> None:
 
 
 def held(left_s: float, mean_s: float, deviation_s: float) -> bool:
-    return abs(left_s - mean_s) <= SURE * deviation_s
+    low_s, high_s = within(mean_s, deviation_s)
+    return low_s <= left_s <= high_s
 
 
 @pytest.mark.parametrize("off", [0.8, 1.0, 1.3])
@@ -144,6 +145,14 @@ def test_cells_that_are_done_tell_of_those_to_come() -> None:
     mean_s, deviation_s = taught.foresee(100, 0)
     assert held(200, mean_s, deviation_s)
     assert not held(200, *fresh.foresee(100, 0))
+
+
+def test_a_machine_that_scatters_is_foreseen_less_surely() -> None:
+    done = [Learned(1.0, 120)]
+    for cells, own in ([], None), (done, None), ([], done[0]):
+        spreads = [Pace.of(cells, own, scatter).spread for scatter in (0.0, 0.1, 0.3)]
+        assert spreads[0] < spreads[1] < spreads[2]
+    assert Pace.of([], None, 0.15).spread == pytest.approx(0.25)
 
 
 def test_blocks_that_drifted_tell_of_those_to_come() -> None:

@@ -64,6 +64,16 @@ def test_a_withdrawn_run_stays_and_does_not_count(path: Path, capsys: Any) -> No
     assert Records(path).done["b"]["attempt"] == 2
 
 
+def test_the_latest_noise_holds_and_what_was_not_measured_is_no_line(path: Path) -> None:
+    records = Records(path)
+    records.append_noise("c", {})
+    assert (records.noise, path.read_bytes()) == ({}, b"")
+    for scatter in (0.01, 0.02, 0.02):
+        records.append_noise("c", {"hosts": {"pi1": {"scatter": scatter}}})
+    assert len(path.read_bytes().splitlines()) == 2
+    assert Records(path).noise["hosts"] == {"pi1": {"scatter": 0.02}}
+
+
 @pytest.mark.parametrize("kept", [1, 17, -1])
 def test_a_torn_tail_is_set_aside(path: Path, kept: int) -> None:
     records = Records(path)

@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from paretopipe_runtime import environment
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.record import throttled
 from paretopipe_runtime.worker.usage import throttling
-from paretopipe_runtime.worker.usage.throttling import Throttling
+from paretopipe_runtime.worker.usage.throttling import Source, Throttling
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import runs, sweep
 
@@ -32,23 +32,46 @@ def fake_vcgencmd(folder: Path, bits: str) -> Path:
     return folder / "bits"
 
 
-def test_a_host_without_such_bits_has_no_thread() -> None:
+def pi(folder: Path, bits: str, *drivers: str, soc: str = "soc") -> Path:
+    """Write what a Pi's kernel shows below /sys; return the file with the bits."""
+    for number, driver in enumerate(drivers):
+        name = folder / f"class/hwmon/hwmon{number}/name"
+        name.parent.mkdir(parents=True)
+        name.write_text(f"{driver}\n")
+    path = folder / f"devices/platform/{soc}/{soc}:firmware/get_throttled"
+    path.parent.mkdir(parents=True)
+    path.write_text(bits)
+    return path
+
+
+def sampled(*bits: int, recent: bool) -> dict[str, Any]:
+    """Sample these bits: the first at the start, the last at the end."""
+    told = iter(bits)
+    sampling = Throttling(Source("the kernel", lambda: next(told), recent), every_s=60)
+    sampling.start()
+    for _ in bits[2:]:
+        sampling._sample()
+    return sampling.stop()
+
+
+def test_a_host_that_tells_nothing_has_no_thread_and_is_not_watched() -> None:
     before = threading.active_count()
-    sampling = Throttling(lambda: None)
+    sampling = Throttling(None)
     sampling.start()
     assert threading.active_count() == before
     nothing = {"throttled": None, "throttled_live": None, "throttled_samples": 0}
-    assert sampling.stop() == nothing
+    assert sampling.stop() == {"throttle_watch": "not watched", **nothing}
 
 
 def test_what_was_live_in_the_middle_is_kept() -> None:
     before = threading.active_count()
-    seen = itertools.chain(["0x50000", "0x50001", "0x50004"], itertools.repeat("0x50000"))
-    sampling = Throttling(lambda: next(seen), every_s=0.01)
+    seen = itertools.chain([0x50000, 0x50001, 0x50004], itertools.repeat(0x50000))
+    sampling = Throttling(Source("vcgencmd", lambda: next(seen)), every_s=0.01)
     sampling.start()
     time.sleep(0.3)
     said = sampling.stop()
     assert (said["throttled"], said["throttled_live"]) == ("0x50000", "0x5")
+    assert said["throttle_watch"] == "vcgencmd"
     assert int(said["throttled_samples"] or 0) > 4
     assert threading.active_count() == before
 
@@ -57,34 +80,58 @@ def test_it_looks_at_least_twice_a_second() -> None:
     assert throttling.EVERY_S <= 0.5
 
 
-def test_only_live_bits_make_a_run_invalid() -> None:
+def test_which_bits_make_a_run_invalid() -> None:
+    """The live ones, and sticky ones of the last seconds: not those of any time since it booted."""
     for live, sticky in itertools.product(range(16), range(16)):
-        bits = hex(sticky << 16 | live)
-        sampling = Throttling(lambda bits=bits: bits)
-        sampling.start()
-        assert throttled({"pi1": sampling.stop()}) is (live != 0), bits
+        bits = sticky << 16 | live
+        asked = sampled(bits, bits, recent=False)
+        assert throttled({"pi1": asked}) is (live != 0), hex(bits)
+        renewed = sampled(bits, bits, recent=True)
+        assert throttled({"pi1": renewed}) is (bits != 0), hex(bits)
 
 
+def test_a_sticky_bit_that_appears_between_two_samples_is_of_this_run() -> None:
+    assert sampled(0x10000, 0x50000, 0x50000, recent=False)["throttled_live"] == "0x4"
+    assert sampled(0x40000, 0x0, 0x40000, recent=False)["throttled_live"] == "0x4"
+
+
+@pytest.mark.parametrize("soc", ["soc", "soc@107c000000"])
 @pytest.mark.parametrize(
-    ("said", "bits"), [("50005", "0x50005"), ("0\n", "0x0"), ("nonsense", None), ("", None)]
+    ("said", "bits"), [("50005", 0x50005), ("0\n", 0), ("nonsense", None), ("", None)]
 )
-def test_the_kernel_s_file_is_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, bits: str | None
+def test_the_kernel_s_file_is_read_while_its_driver_renews_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, bits: int | None, soc: str
 ) -> None:
-    (tmp_path / "get_throttled").write_text(said)
-    monkeypatch.setattr(environment, "GET_THROTTLED", str(tmp_path / "get_throttled"))
+    monkeypatch.setattr(throttling, "SYS", tmp_path)
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert environment.throttled() == bits
+    path = pi(tmp_path, said, "cpu_thermal", "rpi_volt", soc=soc)
+    source = throttling.find()
+    assert source is not None
+    assert (source.name, source.read(), source.recent) == ("the kernel", bits, True)
+    path.write_text("1")
+    assert source.read() == 1
 
 
-def test_vcgencmd_is_asked_where_the_kernel_has_no_file(
+def test_a_file_that_nobody_renews_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(throttling, "SYS", tmp_path)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    pi(tmp_path, "0", "cpu_thermal")
+    assert throttling.find() is None
+
+
+def test_vcgencmd_is_asked_where_the_kernel_does_not_tell(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake_vcgencmd(tmp_path, "0x80008")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert environment.throttled() == "0x80008"
+    source = throttling.find()
+    assert source is not None
+    assert (source.name, source.read(), source.recent) == ("vcgencmd", 0x80008, False)
     (tmp_path / "vcgencmd").write_text("#!/bin/sh\necho VCHI initialization failed; exit 255\n")
-    assert environment.throttled() is None
+    assert source.read() is None
+    assert throttling.find() is None
 
 
 @pytest.fixture
@@ -125,6 +172,7 @@ def test_a_run_on_a_throttled_host_is_kept_and_does_not_count(
     for host in refused[0]["hosts"].values():
         assert (host["throttled"], host["throttled_live"]) == ("0x50005", "0x5")
         assert host["throttled_samples"] >= 2
+        assert host["throttle_watch"] == "vcgencmd"
     assert counted["status"] == "ok"
     assert {host["throttled"] for host in counted["hosts"].values()} == {"0x50000"}
     assert {host["throttled_live"] for host in counted["hosts"].values()} == {"0x0"}

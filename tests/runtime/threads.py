@@ -42,13 +42,8 @@ class FakeCuda:
         self.log = log
         self.clock = 0
 
-    def Event(self, *, enable_timing: bool) -> FakeEvent:
-        assert enable_timing
-        return FakeEvent(self)
-
-    def synchronize(self, _device: torch.device) -> None:
-        threading.Event().wait(self.WAIT_S)
-        self.log.append("synchronize")
+    def Event(self, *, enable_timing: bool = False, blocking: bool = False) -> FakeEvent:
+        return FakeEvent(self, enable_timing, blocking)
 
     def max_memory_allocated(self, _device: torch.device) -> int:
         return 4096
@@ -57,15 +52,24 @@ class FakeCuda:
 class FakeEvent:
     """A point on the fake GPU's time line."""
 
-    def __init__(self, api: FakeCuda) -> None:
+    def __init__(self, api: FakeCuda, timed: bool, blocking: bool) -> None:
         self._api = api
+        self._timed = timed
+        self._blocking = blocking
         self.at = 0
 
     def record(self) -> None:
-        self._api.clock += 1
+        self._api.clock += self._timed
         self.at = self._api.clock
 
+    def synchronize(self) -> None:
+        assert self._blocking, "a core would wait busily"
+        assert self.at == self._api.clock, "what came after this event may not have happened"
+        threading.Event().wait(self._api.WAIT_S)
+        self._api.log.append("synchronize")
+
     def elapsed_time(self, end: FakeEvent) -> float:
+        assert self._timed
         assert self._api.log[-1] == "synchronize", "the events may not have happened yet"
         return 1000.0 * (end.at - self.at)  # as CUDA: in milliseconds
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reports.statistics.decision import decided
 from reports.statistics.difference import ratios
 from reports.statistics.judge import judge
+from reports.statistics.sweeps import CHANGED, Pair, verdict
 from tests.made import worlds
 
 DELTA = 0.02
@@ -40,8 +41,12 @@ def verdicts(
     **scatter: float,
 ) -> Verdicts:
     """Judge one synthetic sweep over a known truth; ``scatter`` as in ``worlds.runs``."""
-    cell = worlds.cell(worlds.runs(rng, true, cv, rounds, **scatter))
-    said = judge(cell, delta=DELTA)
+    return of(true, worlds.runs(rng, true, cv, rounds, **scatter))
+
+
+def of(true: NDArray[np.float64], logs: NDArray[np.float64]) -> Verdicts:
+    """Judge what was measured, as ``worlds.runs`` returns it."""
+    said = judge(worlds.cell(logs), delta=DELTA)
     known = dict(zip(worlds.quantities(true[:, None]), worlds.members(true, DELTA), strict=True))
     each = 20 / len(said.verdict)
     contrary = {True: "off", False: "on"}
@@ -195,3 +200,55 @@ def compared(
         *(shares.get(word, 0.0) for word in ("equal", "undecided", "lower", "higher")),
         covers=float(np.mean(covers)),
     )
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Of many pairs of sweeps: shares."""
+
+    falsely: float  # of the pairs, that call something changed which is as it was
+    found: float  # of the planted changes, that are called changed
+    said: dict[str, float]  # of all comparisons, by verdict
+
+
+def swept(
+    cv: float,
+    pairs: int,
+    ratio: float = 1.0,
+    rounds: int = 5,
+    shift: float = 0.0,
+    cells: int = 1,
+) -> Swept:
+    """Measure `cells` cells of 20 splits in two sweeps, both objectives; in each P5 changed.
+
+    P5 has become `ratio` times as slow, in throughput too. ``shift`` is the deviation of what a
+    sweep does to a whole cell although nothing was changed.
+    """
+    falsely, found, said = [], [], list[str]()
+    signs = np.array([1.0, -1.0])
+    for number in range(pairs):
+        rng = np.random.default_rng([number, 9])
+        both = []
+        for _ in range(cells):
+            true = worlds.truth(rng, worlds.PAIRINGS["Pi to Pi"])
+            again = true + shift * rng.standard_normal() * signs
+            again[4] += np.log(ratio) * signs
+            both.append(
+                Pair.of(
+                    *(worlds.cell(worlds.runs(rng, side, cv, rounds)) for side in (true, again))
+                )
+            )
+        total = sum(pair.size for pair in both)
+        rest = []
+        for pair in both:
+            for objective in pair.objectives:
+                changes = pair.changes(objective, DELTA, total)
+                planted = verdict(changes.each[5,], DELTA)
+                found += [planted == CHANGED] if ratio != 1 else []
+                said += changes.verdicts
+                rest += changes.verdicts
+                if ratio != 1:
+                    rest.remove(planted)
+        falsely.append(CHANGED in rest)
+    shares = {word: said.count(word) / len(said) for word in sorted(set(said))}
+    return Swept(float(np.mean(falsely)), float(np.mean(found)) if found else 0.0, shares)

@@ -256,5 +256,19 @@ class TensorSink:
             self._room.release()
 
 
+class PredictionSink(TensorSink):
+    """Sends the last stage's outputs to the orchestrator."""
+
+    def __init__(self, context: Context) -> None:
+        order = context.order
+        super().__init__(
+            context.control,
+            order.gives,
+            layout=context.layout,
+            io_timeout_s=order.io_timeout_s,
+            fail=context.fail,
+        )
+
+
 def nothing() -> None:
     """Release a batch whose buffer needs no releasing."""

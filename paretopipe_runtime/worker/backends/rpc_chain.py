@@ -16,9 +16,9 @@ from paretopipe_runtime.worker.backends.backend import (
     Batch,
     Context,
     Ends,
+    PredictionSink,
     ResidentSource,
     Sink,
-    TensorSink,
     nothing,
 )
 from paretopipe_runtime.worker.backends.rpc_calls import Inbox, deliver, serve
@@ -98,18 +98,11 @@ class CallSink:
         self._room.release()
 
 
-class LastSink(TensorSink):
-    """Sends predictions to the orchestrator, then ends the group's run."""
+class LastSink(PredictionSink):
+    """Ends the group's run after the last prediction."""
 
     def __init__(self, context: Context, group: Group) -> None:
-        order = context.order
-        super().__init__(
-            context.control,
-            order.gives,
-            layout=context.layout,
-            io_timeout_s=order.io_timeout_s,
-            fail=context.fail,
-        )
+        super().__init__(context)
         self._group = group
 
     def finish(self) -> None:

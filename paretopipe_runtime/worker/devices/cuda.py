@@ -21,7 +21,7 @@ from paretopipe_runtime.worker.usage import nvml
 
 # The rules, from https://docs.pytorch.org/docs/stable/notes/:
 # - Calls return before kernels and copies have run: time is taken by synchronising, or with events
-#   (cuda.html, "Asynchronous execution").
+#   (cuda.html, "Asynchronous execution"). A stage has one stream: an event is after all before it.
 # - Only copies from and to page-locked memory are asynchronous; one to the host must be waited for
 #   (cuda.html, "Use pinned memory buffers").
 # - PyTorch's cache of page-locked memory keeps a block while a tensor or a copy uses it: an output
@@ -56,6 +56,7 @@ class Cuda:
         self._gpu = gpu
         self._open_s = open_s
         self._api = api
+        self._done = api.Event(blocking=True)  # else a core would wait busily
         self._stage: _FromHost | None = None
 
     def place(self, compute: Compute) -> Compute:
@@ -73,7 +74,8 @@ class Cuda:
         return self._stage
 
     def synchronize(self) -> None:
-        self._api.synchronize(self._device)
+        self._done.record()
+        self._done.synchronize()
 
     def start(self) -> None:
         if self._gpu is not None:
@@ -163,6 +165,8 @@ def open_gpu(name: str) -> Cuda:
         torch.ones(1, device=device).add_(1)
         torch.cuda.synchronize(device)
     except RuntimeError as error:
+        if "out of memory" in str(error):  # as an OutOfMemoryError, and without being one
+            raise torch.cuda.OutOfMemoryError(_first_line(error)) from error
         raise _absent(
             name,
             f"a first sum on the GPU fails ({_first_line(error)})",
@@ -176,23 +180,39 @@ def open_gpu(name: str) -> Cuda:
         "gpu_memory_bytes": properties.total_memory,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "tf32": _said(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        "tf32": _said(uses_tf32()),
         "cudnn_benchmark": _said(torch.backends.cudnn.benchmark),
         **told,
     }
     return Cuda(name, device, facts, gpu, open_s=time.perf_counter() - began)
 
 
-def exact_float32() -> None:
+def exact_float32(backends: Any = torch.backends) -> None:
     """Compute exact float32, with the same algorithms in every launch.
 
     cuDNN's convolutions default to TF32, whose 10-bit mantissa differs from the CPU's result;
-    `cudnn.benchmark` chooses by the clock. This is the older of the two interfaces in
-    https://docs.pytorch.org/docs/stable/notes/cuda.html, not to be mixed.
+    `cudnn.benchmark` chooses by the clock. Since torch 2.9 TF32 has another interface
+    (https://docs.pytorch.org/docs/stable/notes/cuda.html): mixed, reading the older one raises.
     """
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
+    for place in _float32(backends):
+        if hasattr(backends, "fp32_precision"):
+            place.fp32_precision = "ieee"
+        else:
+            place.allow_tf32 = False
+    backends.cudnn.benchmark = False
+
+
+def uses_tf32(backends: Any = torch.backends) -> bool:
+    if hasattr(backends, "fp32_precision"):
+        return any(place.fp32_precision != "ieee" for place in _float32(backends))
+    return any(place.allow_tf32 for place in _float32(backends))
+
+
+def _float32(backends: Any) -> list[Any]:
+    """Return what has a float32 precision of its own."""
+    cudnn = backends.cudnn
+    own = [cudnn.conv, cudnn.rnn] if hasattr(backends, "fp32_precision") else []
+    return [backends.cuda.matmul, cudnn, *own]
 
 
 def _said(setting: bool) -> str:

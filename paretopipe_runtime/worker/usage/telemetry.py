@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from paretopipe_runtime import environment
-from paretopipe_runtime.worker.usage.throttling import Throttling
+from paretopipe_runtime.worker.usage import throttling
 
 
 class Telemetry:
@@ -26,7 +26,7 @@ class Telemetry:
         self._began = 0.0
         self._cpu_s = 0.0
         self._network = psutil.net_io_counters()
-        self._throttling = Throttling()
+        self._throttling = throttling.Throttling(throttling.find())
 
     def start(self) -> None:
         self._throttling.start()
@@ -40,7 +40,7 @@ class Telemetry:
         wall_s = time.perf_counter() - self._began
         cpu_s = time.process_time() - self._cpu_s
         network = psutil.net_io_counters()
-        throttling = self._throttling.stop()
+        throttled = self._throttling.stop()
         return {
             "cpu_s": cpu_s,
             "wall_s": wall_s,
@@ -55,7 +55,7 @@ class Telemetry:
                 "bytes_received": network.bytes_recv - self._network.bytes_recv,
                 "boot_id": environment.boot_id(),
                 "temperature_c": environment.temperature_c(),
-                **throttling,
+                **throttled,
             },
         }
 

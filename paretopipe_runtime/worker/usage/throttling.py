@@ -1,33 +1,58 @@
-"""A Raspberry Pi's throttle bits, sampled while a run is measured."""
+"""Whether a Raspberry Pi is throttled, sampled while a run is measured.
+
+Two can tell:
+
+- the kernel, while its driver raspberrypi-hwmon (`rpi_volt`) is loaded. Every 2 s it asks the
+  firmware and clears the sticky bits, so that those in `get_throttled` are of the last seconds.
+  Without the driver that file is as old as the boot (drivers/firmware and drivers/hwmon of
+  https://github.com/raspberrypi/linux);
+- vcgencmd, which asks the firmware at each call, through a device that our units cannot see.
+"""
 
 from __future__ import annotations
 
+import functools
+import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-from paretopipe_runtime import environment
+from paretopipe_runtime.contract.measures import NOT_WATCHED
 
 EVERY_S = 0.4
-LIVE = 0xF  # under-voltage, frequency capped, throttled, soft temperature limit: now
+FLAGS = 0xF  # under-voltage, frequency capped, throttled, soft temperature limit: now
+STICKY_SHIFT = 16  # the same, since they were last cleared
+SYS = Path("/sys")
+GET_THROTTLED = "devices/platform/soc*/soc*:firmware/get_throttled"  # a Pi 5's soc has an address
+DRIVER = "rpi_volt"
 _PATIENCE_S = 2.0
 
 
-class Throttling:
-    """Samples throttling bits between `start` and `stop`, in a thread.
+@dataclass(frozen=True)
+class Source:
+    """Who tells the throttle bits; `recent` if the sticky ones are of the last seconds."""
 
-    Live bits come and go; sticky ones last until reboot, whatever this run did. `read` returns
-    hex; None means no such host, and no thread.
+    name: str
+    read: Callable[[], int | None]
+    recent: bool = False
+
+
+class Throttling:
+    """Samples throttling bits between `start` and `stop`, in a thread; without a source in none.
+
+    vcgencmd's sticky bits last, whatever this run did: only those that appear meanwhile count.
     """
 
-    def __init__(
-        self, read: Callable[[], str | None] = environment.throttled, every_s: float = EVERY_S
-    ) -> None:
-        self._read = read
+    def __init__(self, source: Source | None, every_s: float = EVERY_S) -> None:
+        self._source = source
         self._every_s = every_s
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._last: str | None = None
-        self._live = 0
+        self._last: int | None = None
+        self._seen = 0
         self._samples = 0
 
     def start(self) -> None:
@@ -37,14 +62,16 @@ class Throttling:
             self._thread.start()
 
     def stop(self) -> dict[str, str | int | None]:
-        """Return the last bits, all samples' live ones, and the sample count."""
+        """Return who told, the last bits, the flags of all samples, and their count."""
         self._over.set()
         if self._thread:
             self._thread.join(_PATIENCE_S)
             self._sample()
+        told = self._source if self._samples else None
         return {
-            "throttled": self._last,
-            "throttled_live": hex(self._live) if self._samples else None,
+            "throttle_watch": told.name if told else NOT_WATCHED,
+            "throttled": None if self._last is None else hex(self._last),
+            "throttled_live": hex(self._seen) if told else None,
             "throttled_samples": self._samples,
         }
 
@@ -53,8 +80,50 @@ class Throttling:
             self._sample()
 
     def _sample(self) -> None:
-        bits = self._read()
-        if bits is not None:
-            self._last = bits
-            self._live |= int(bits, 16) & LIVE
-            self._samples += 1
+        bits = self._source.read() if self._source else None
+        if self._source is None or bits is None:
+            return
+        first = bits if self._last is None else self._last
+        earlier = 0 if self._source.recent else first
+        self._seen |= FLAGS & (bits | (bits & ~earlier) >> STICKY_SHIFT)
+        self._last = bits
+        self._samples += 1
+
+
+def find() -> Source | None:
+    """Return who tells of this host, None where nobody does."""
+    path = next(SYS.glob(GET_THROTTLED), None)
+    if path and any(_read(name) == DRIVER for name in SYS.glob("class/hwmon/hwmon*/name")):
+        return Source("the kernel", functools.partial(_of_kernel, path), recent=True)
+    program = shutil.which("vcgencmd")
+    if program and _of_firmware(program) is not None:
+        return Source("vcgencmd", functools.partial(_of_firmware, program))
+    return None
+
+
+def _of_kernel(path: Path) -> int | None:
+    return _bits(_read(path))
+
+
+def _of_firmware(program: str) -> int | None:
+    return _bits(_output(program, "get_throttled"))
+
+
+def _bits(said: str | None) -> int | None:
+    found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", said or "")
+    return int(found[1], 16) if found else None
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None

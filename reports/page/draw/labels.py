@@ -32,8 +32,13 @@ class Label:
     bold: bool = True
 
 
-def place(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float]] = ()) -> None:
-    """Write each name at the first free place beside its point, off the line.
+def place(
+    axes: Axes,
+    labels: Sequence[Label],
+    line: Sequence[tuple[float, float]] = (),
+    size: float = 14,
+) -> None:
+    """Write each name, `size` points high, at the first free place beside its point, off the line.
 
     A needed name without one takes the least overlap. Places are pixels: the layout has to be
     final.
@@ -46,6 +51,7 @@ def place(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float
     x0, y0, x1, y1 = axes.bbox.padded(-4).extents
     frame: Box = (x0, y0, x1, y1)
     scale = figure.dpi / 72
+    offsets = [(size / 14 * dx, size / 14 * dy) for dx, dy in _OFFSETS]
     pixels = [tuple(axes.transData.transform((label.x, label.y))) for label in labels]
     taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in pixels]
     taken += _along([tuple(axes.transData.transform(point)) for point in line])
@@ -54,9 +60,9 @@ def place(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float
     for label, pixel in order:
         if not label.name:
             continue
-        font = FontProperties(size=14, weight="bold" if label.bold else "normal")
+        font = FontProperties(size=size, weight="bold" if label.bold else "normal")
         width, height, _ = renderer.get_text_width_height_descent(label.name, font, False)
-        boxes = [_box(pixel, (dx * scale, dy * scale), width, height) for dx, dy in _OFFSETS]
+        boxes = [_box(pixel, (dx * scale, dy * scale), width, height) for dx, dy in offsets]
         cost = _costs(boxes, taken, frame)
         best = int(np.argmin(cost))
         if not label.needed and cost[best] > 0:
@@ -64,10 +70,11 @@ def place(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float
         axes.annotate(
             label.name,
             (label.x, label.y),
-            xytext=_OFFSETS[best],
+            xytext=offsets[best],
             textcoords="offset points",
-            ha=_ALIGN[int(np.sign(_OFFSETS[best][0]))],
+            ha=_ALIGN[int(np.sign(offsets[best][0]))],
             va="center",
+            fontsize=size,
             fontweight="bold" if label.bold else "normal",
             annotation_clip=False,
             zorder=5,

@@ -7,6 +7,7 @@ Its ``build(sheet)`` returns any number of sections. Add a new one to ``_ORDER``
 from __future__ import annotations
 
 from reports.page.sections import (
+    against,
     blocks,
     comparisons,
     downloads,
@@ -26,6 +27,7 @@ from reports.page.sheet import Section, Sheet
 
 _ORDER = (
     verdict,
+    against,
     fronts,
     whatif,
     splits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from statistics import median
 
 import pandas as pd
@@ -11,6 +12,7 @@ from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
 from reports.data.cells import Cell, Drift
+from reports.data.shape import limits as each_round
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.prediction.predictor import Predictor
@@ -72,7 +74,7 @@ def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
     beyond, unjudged = 0, []
     for cell in cells:
         if verdict := judged.get(cell.id):
-            limits += verdict["limit"].values()
+            limits += chain(*map(each_round, verdict["limit"].values()))
             beyond += len(verdict["beyond"])
         elif cell.drifts and (limit := float(cell.plan.get("drift_limit") or 0.0)):
             # Old records have no verdict: there the plan's limit decides.
@@ -94,7 +96,7 @@ def _sentinel(cells: Sequence[Cell], verdicts: Sequence[Record]) -> str:
         if any(cell.id in judged for cell in cells):
             text += (
                 "; it is three robust standard deviations of what two runs of one split differ by "
-                "in a cell, and never less than the sweep's own"
+                "in the cell's other rounds, and never less than the sweep's own"
             )
     if unjudged:
         text += f"; {count(len(unjudged), 'cell')} not judged before all rounds are there"

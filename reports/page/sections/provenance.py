@@ -9,6 +9,7 @@ import pandas as pd
 
 from paretopipe_runtime.contract.factors import EMULATION, FACTORS, Factor
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.measures import NOT_WATCHED
 from reports import paper
 from reports.data import repeat
 from reports.data.cells import Cell, Spread
@@ -203,8 +204,19 @@ def hosts(runs: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, tuple[str,
     table = {}
     for key, label in _HOST.items():
         if any(key in facts for name in names for facts in seen[name]):
-            table[label] = tuple(_fact(key, [f.get(key) for f in seen[name]]) for name in names)
+            table[label] = tuple(_fact(key, [_told(key, f) for f in seen[name]]) for name in names)
     return names, table
+
+
+def _told(key: str, facts: Record) -> Any:
+    """Return a host's property; its throttling only by a watch that misses none.
+
+    Older records name no watch: they say what the kernel remembered.
+    """
+    if key != "throttled_live":
+        return facts.get(key)
+    watch = facts.get("throttle_watch") or NOT_WATCHED
+    return watch if watch == NOT_WATCHED else f"{facts[key]}, says {watch}"
 
 
 def digests(frame: pd.DataFrame) -> dict[str, str]:

@@ -45,15 +45,15 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
     comparable = cell.asked is None and cell.variant["backend"] == "socket" and _alike(cell)
     points = highlighted(cell) if comparable else []
     known = {(point.highlight.cut,): point.highlight for point in points}
-    rows, loads = [], _loads(cell)
+    rows, loaded = [], loads(cell)
     for split in members(cell, judgement):
         rows.append(_ours(split, judgement))
         if split.cuts in known:
-            rows.append(_theirs(known[split.cuts], loads))
+            rows.append(_theirs(known[split.cuts], loaded))
     return {
         "scenario": cell.scenario,
         "asked": asked(cell.asked),
-        "hosts": [*zip(cell.hosts, loads, strict=False)],
+        "hosts": [*zip(cell.hosts, loaded, strict=False)],
         "rows": rows,
         "runs": _runs(cell),
         "gpus": _gpus(cell, judgement),
@@ -81,14 +81,19 @@ def _ours(split: Split, judgement: Judgement) -> dict[str, Any]:
         "paper": False,
         "name": link(split),
         "whose": "strict" if judgement.verdict.get(split.cuts) == "off" else "",
-        "values": [
-            *(_middle(stage["compute_s"]) for stage in split.stages),
-            _middle(split["network_s"]),
-            *(_load(stage) for stage in split.stages),
-            *(_tenths(stage["host_memory_percent"]) for stage in split.stages),
-            *(mebibytes(p.median) if (p := s["peak_rss_bytes"]) else _NONE for s in split.stages),
-        ],
+        "values": measured(split),
     }
+
+
+def measured(split: Split) -> list[str]:
+    """Return compute, network, load, host memory (%) and peak memory (MiB), stage by stage."""
+    return [
+        *(_middle(stage["compute_s"]) for stage in split.stages),
+        _middle(split["network_s"]),
+        *(_load(stage) for stage in split.stages),
+        *(_tenths(stage["host_memory_percent"]) for stage in split.stages),
+        *(mebibytes(p.median) if (p := s["peak_rss_bytes"]) else _NONE for s in split.stages),
+    ]
 
 
 def _theirs(row: paper.Highlight, loads: Sequence[str]) -> dict[str, Any]:
@@ -142,7 +147,7 @@ def _runs(cell: Cell) -> str:
     return f"Medians of {low if low == high else f'{low} to {high}'} runs each."
 
 
-def _loads(cell: Cell) -> list[str]:
+def loads(cell: Cell) -> list[str]:
     """Name each stage's load: GPU's where one computed, else cores'."""
     stages = [split.stages for split in cell.measured]
     return [

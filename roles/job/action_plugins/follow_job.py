@@ -8,10 +8,12 @@ it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -31,12 +33,12 @@ from roles.job.clock import ending
 from roles.netem.shaping.guard import Guards
 
 display = Display()
-# Checked at import, by the main process: workers are detached from the terminal.
-ON_TERMINAL = sys.stdout.isatty()
+# Looked at on import, by the main process: workers are detached from the terminal.
+ON_TERMINAL = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+COLUMNS = shutil.get_terminal_size().columns
 POLL_S = 2.0
-# Without a terminal: seconds between lines, and steps shown.
-QUIET_S = 15.0
-STEPS = 10
+# Without a terminal: seconds between lines.
+QUIET_S = 60.0
 MARK = "==paretopipe=="
 
 
@@ -128,27 +130,28 @@ def parse(output: str) -> Snapshot:
 def line(
     label: str, progress: Mapping[str, Any], later_s: float = 0.0, now: float | None = None
 ) -> str:
-    """Return the live line, without unknown figures.
+    """Return the live line, without unknown figures; the label last, where a terminal cuts.
 
-    Only runs can fail. `later_s`: estimated seconds of later jobs, scaled by the error so far.
+    `later_s`: estimated seconds of later jobs, scaled by the error so far.
     """
     if not progress:
         return f"[{label}] starting"
-    noun = progress.get("noun", "runs")
-    parts = [f"{progress.get('runs_done', 0)}/{progress.get('runs_total', '?')} {noun}"]
-    if noun == "runs":
-        parts += [f"{progress.get('failed', 0)} failed"]
-    if progress.get("invalid"):
-        parts += [f"{progress['invalid']} invalid"]
-    if progress.get("left_s") is not None and not progress.get("finished"):
+    parts = [
+        f"{progress.get('runs_done', 0)}/{progress.get('runs_total', '?')} "
+        f"{progress.get('noun', 'runs')}",
+        *(f"{progress[bad]} {bad}" for bad in ("failed", "invalid") if progress.get(bad)),
+    ]
+    if progress.get("finished"):
+        return f"[{label}] {', '.join(parts)}"
+    if progress.get("left_s") is not None:
         later = {"ratio": 1.0, "spread": 0.0, **progress.get("later", {})}
         later_s *= later["ratio"]
         deviation_s = progress.get("left_sd_s", 0.0) + later["spread"] * later_s
-        then = " with the cells after it" if later_s else ""
-        parts += [ending(progress["left_s"] + later_s, deviation_s, now) + then]
-    if progress.get("current") and not progress.get("finished"):
+        what = "everything " if later_s else ""
+        parts += [what + ending(progress["left_s"] + later_s, deviation_s, now)]
+    if progress.get("current"):
         parts += [f"now {progress['current']}"]
-    return f"[{label}] " + ", ".join(parts)
+    return f"{', '.join(parts)} [{label}]"
 
 
 def verdict(snapshot: Snapshot, job: str = "sweep") -> str:
@@ -169,23 +172,28 @@ def verdict(snapshot: Snapshot, job: str = "sweep") -> str:
 class Screen:
     """A line rewritten on a terminal, else printed now and then."""
 
-    def __init__(self, on_terminal: bool) -> None:
-        self.on_terminal = on_terminal
-        self.shown_at = float("-inf")
-        self.shown_step = 0
+    def __init__(self, on_terminal: bool, columns: int = COLUMNS) -> None:
+        self.on_terminal, self.columns = on_terminal, columns
+        self.shown_at = time.monotonic()
         self.width = 0
 
-    def show(self, text: str, progress: Mapping[str, Any], last: bool = False) -> None:
+    def show(self, text: str, last: bool = False) -> None:
         now = time.monotonic()
-        step = STEPS * progress.get("runs_done", 0) // (progress.get("runs_total") or 1)
         if self.on_terminal:
-            padded = text.ljust(self.width)
-            self.width = len(text)
-            display.display(f"\r{padded}", newline=last, screen_only=not last)
-            return
-        if last or now - self.shown_at >= QUIET_S or step > self.shown_step:
-            self.shown_at, self.shown_step = now, step
+            # A folded line could not be rewritten.
+            shown = text if last else text[: self.columns - 1]
+            padded, self.width = shown.ljust(self.width), 0 if last else len(shown)
+            display.display(f"\r{padded}", newline=last, screen_only=True)
+            if last:
+                display.display(text, log_only=True)
+        elif last or now - self.shown_at >= QUIET_S:
+            self.shown_at = now
             display.display(text)
+
+    def close(self) -> None:
+        """End a line that was not the last."""
+        if self.width:
+            display.display("", screen_only=True)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -199,11 +207,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         `doubtful_since` is by the orchestrator's clock.
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
+        with contextlib.closing(Screen(ON_TERMINAL)) as screen:
+            return {**result, **self._follow(screen)}
+
+    def _follow(self, screen: Screen) -> dict[str, Any]:
         args = self._task.args
         command = poll_command(
             args["unit"], args["lease"], args["progress"], args.get("folder") or ""
         )
-        screen = Screen(ON_TERMINAL)
         patience, later_s = float(args.get("patience_s", 300)), float(args.get("later_s", 0))
         heard = time.monotonic()
         controller = os.getppid()
@@ -217,7 +228,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if snapshot is not None:
                 heard = time.monotonic()
                 text = line(args["label"], snapshot.progress, later_s)
-                screen.show(text, snapshot.progress, last=not snapshot.running)
+                screen.show(text, last=not snapshot.running)
                 if not snapshot.running:
                     break
             elif time.monotonic() - heard > patience:
@@ -228,10 +239,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             time.sleep(max(0.1, POLL_S - (time.monotonic() - started)))
         if problem := problem or guards.confirm():
             words = f"{problem} — run the same command again to measure the rest"
-            return {**result, "failed": True, "msg": words, **self._in_doubt(guards)}
+            return {"failed": True, "msg": words, **self._in_doubt(guards)}
         problem = verdict(snapshot, args.get("job", "sweep"))
         outcome = {"changed": True, "progress": dict(snapshot.progress), "summary": text}
-        return {**result, **outcome, **({"failed": True, "msg": problem} if problem else {})}
+        return {**outcome, **({"failed": True, "msg": problem} if problem else {})}
 
     def _in_doubt(self, guards: Guards) -> dict[str, Any]:
         try:

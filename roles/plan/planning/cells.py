@@ -79,6 +79,7 @@ def plan_cells(
         "sweep": choice.sweep,
         "options": choice.options(*choice.models),
         "first_report": first,
+        "noise": choice.noise,
         **planned,
         **rounds_of(first, **planned),
     }

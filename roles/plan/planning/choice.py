@@ -16,6 +16,8 @@ from .values import OptionError, flag, fraction, known, listed, whole
 CLASSES = (10, 1000)
 #: Warm batches in each process of a profile.
 PROFILE_BATCHES = 10
+#: Seconds of the same work on every worker before a sweep.
+NOISE_S = 10
 #: Required keys of every experiment, which the user may override.
 _KEYS = (
     *("pairings", "scenarios", *(factor.option for factor in VARIED if factor.always)),
@@ -41,7 +43,8 @@ class Choice:
 
     `pairings` maps names to chains of hosts, `varied` cell factors to values, `workers` hosts to
     their own factors; `counts` and `seeds` have their plan keys. `drift_limit` and `dominance` are
-    fractions. `first_report` is the number of rounds before a first report; 0: none.
+    fractions. `first_report` is the number of rounds before a first report, `noise` the seconds in
+    which the hosts' own scatter is measured; 0: none.
     """
 
     sweep: str
@@ -62,6 +65,7 @@ class Choice:
     refine: bool
     profile: bool
     first_report: int
+    noise: int
     profile_batches: int
 
     def options(self, *models: Model) -> dict[str, Any]:
@@ -146,6 +150,7 @@ def choose(
         },
         # Optional: experiments from before these options lack them.
         first_report=whole("first_report", chosen.get("first_report", 0), least=0),
+        noise=whole("noise", chosen.get("noise", NOISE_S), least=0),
         profile_batches=whole("profile_batches", chosen.get("profile_batches", PROFILE_BATCHES)),
     )
     for backend in choice.varied["backend"]:

@@ -30,6 +30,7 @@ OPTIONS = (
     "profile",
     "preflight",
     "first_report",
+    "noise",
     "sweep",
     "experiment",
 )
@@ -49,7 +50,9 @@ def known(kind: str, names: Sequence[str], choices: Sequence[str]) -> list[str]:
     """Return `names`, or raise a sentence with the choices."""
     for name in names:
         if name not in choices:
-            raise OptionError(f"unknown {kind} '{name}': choose from {', '.join(choices)}")
+            close = difflib.get_close_matches(name, choices, n=1)
+            meant = f" (did you mean {close[0]}?)" if close else ""
+            raise OptionError(f"unknown {kind} '{name}': choose from {', '.join(choices)}{meant}")
     if not names:
         raise OptionError(f"no {kind} given: choose from {', '.join(choices)}")
     return list(names)

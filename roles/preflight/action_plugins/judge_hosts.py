@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.preflight.judging.findings import Host
-from roles.preflight.judging.judge import judge, lines, stops
+from roles.preflight.judging.judge import judge, lines, notes, stops
 from roles.preflight.judging.sizes import asked_of
 
 
@@ -26,7 +26,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return `lines` for people and `stops`, the sentences that stop a sweep.
+        """Return `lines` for people, and of these `notes`; `stops`, sentences that stop a sweep.
 
         `seen` is look_at_host's result by host; everything is written to `dest`.
         """
@@ -56,5 +56,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             path = Path(args["dest"])
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        told = {"lines": lines(findings), "stops": stops(findings)}
+        told = {"lines": lines(findings), "notes": notes(findings), "stops": stops(findings)}
         return {**result, **told, "changed": kept}

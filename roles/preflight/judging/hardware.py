@@ -1,4 +1,4 @@
-"""Checks of memory, disk, frequency and power."""
+"""Checks of memory, disk, frequency, power and scatter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from .pytorch import installed
 from .sizes import INSTALL_MIB, MIB, disk_mib, largest
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_UNWATCHED = (
+    "runs will not be watched for it, and one that it slows down will count; load the kernel's "
+    "driver with `sudo modprobe raspberrypi-hwmon`, which the kernel of Raspberry Pi OS has"
+)
 UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
+#: Of the same work timed again, as a log standard deviation: more hides differences that matter.
+MOST_SCATTER = 0.03
 
 
 def memory(host: Host, asked: Asked) -> Verdict | None:
@@ -92,10 +98,7 @@ def throttling(host: Host, _: Asked) -> Verdict:
     bits, sampled = host.facts["throttling"]["bits"], host.facts["throttling"]["sampled"]
     if bits is None:
         if "Raspberry Pi" in (host.facts["cpu"] or ""):
-            return note(
-                "it cannot be asked whether it is throttled, and runs will not be watched for it: "
-                "take the kernel of Raspberry Pi OS, or install its vcgencmd"
-            )
+            return note(f"it cannot be asked whether it is throttled, and {_UNWATCHED}")
         return ok("no throttle bits")
     seen = f"get_throttled {bits:#x}"
     if bits & ALL_LIVE:
@@ -108,7 +111,7 @@ def throttling(host: Host, _: Asked) -> Verdict:
         watched = (
             "each run is watched, and one during which it happens again does not count"
             if sampled
-            else "runs cannot be watched for it"
+            else _UNWATCHED
         )
         return note(
             f"it was {_held_back(earlier)} at some time since it booted ({seen}), expected 0x0: "
@@ -117,10 +120,26 @@ def throttling(host: Host, _: Asked) -> Verdict:
     if not sampled:
         return note(
             f"its kernel does not tell whether it is throttled, only vcgencmd does ({seen}), which "
-            "the agent's sandbox hides: runs will not be watched for it; take the kernel of "
-            "Raspberry Pi OS"
+            f"the agent's sandbox hides: {_UNWATCHED}"
         )
     return ok("not throttled")
+
+
+def noise(host: Host, _: Asked) -> Verdict | None:
+    """Judge the host's own scatter, if it was looked at."""
+    seen = host.facts["noise"]
+    return scattering(seen["scatter"]) if seen else None
+
+
+def scattering(scatter: float) -> Verdict:
+    said = f"{100 * scatter:.1f} %"
+    if scatter <= MOST_SCATTER:
+        return ok(f"scatters by {said}")
+    return note(
+        f"the same work, timed again and again, scattered by {said}, expected at most "
+        f"{100 * MOST_SCATTER:.0f} %: let nothing else run on it, see its governor and its "
+        "temperature; in a virtual machine it may be the host below"
+    )
 
 
 def _held_back(bits: int) -> str:

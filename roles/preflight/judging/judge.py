@@ -19,12 +19,13 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "disk": hardware.disk,
     "governor": hardware.governor,
     "throttling": hardware.throttling,
+    "noise": hardware.noise,
     "interface": network.interface,
     "qdisc": network.qdisc,
     "netem": network.netem,
 }
 #: Skipped on a host that only shapes.
-OF_THE_RUNTIME = {"Python", "convolution", "torch release", "memory", "disk"}
+OF_THE_RUNTIME = {"Python", "convolution", "torch release", "memory", "disk", "noise"}
 TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
     "versions": pytorch.together,
     "congestion control": network.congestion,
@@ -65,6 +66,15 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     for line in _others([finding for finding in findings if not finding.host]):
         text += _wrapped("", 2, line)
     return text
+
+
+def notes(findings: Sequence[Finding]) -> list[str]:
+    """Return the notes alone, each text once with its hosts."""
+    texts: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.level == "note":
+            texts.setdefault(finding.text, []).append(finding.host)
+    return [f"note: {', '.join(filter(None, h)) or 'all hosts'}: {t}" for t, h in texts.items()]
 
 
 def stops(findings: Sequence[Finding]) -> list[str]:

@@ -33,9 +33,13 @@ ARGUMENTS = {
     "netem": {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]},
     # Whether to try torch once more.
     "convolution": {"type": "bool", "default": False},
+    # Seconds of the same work, to see what it scatters by; 0 for none.
+    "noise": {"type": "int", "default": 0},
 }
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
-GET_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
+# As the agent looks: worker/usage/throttling.py says why.
+GET_THROTTLED = "devices/platform/soc*/soc*:firmware/get_throttled"
+THROTTLE_DRIVER = "rpi_volt"
 WHICH_PYTHON = "import struct, sys; print(*sys.version_info[:3], 8 * struct.calcsize('P'))"
 WHICH_TORCH = "import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))"
 CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
@@ -119,6 +123,15 @@ def torch(home: str, again: bool) -> Facts:
     return {**found, "convolution": {"status": status, "said": last, "now": True}}
 
 
+def noise(home: str, seconds: int) -> Facts | None:
+    """Return the host's own scatter as the installed runtime measures it; None without one."""
+    program = (f"{home}/venv/bin/python", "-IB", "-m", "paretopipe_runtime.worker.noise")
+    if not seconds:
+        return None
+    status, said = run(*program, str(seconds), timeout_s=60 + 3 * seconds)
+    return json.loads(said) if status == 0 else None
+
+
 def memory(root: str = "") -> Facts:
     """Return total memory, at most a container's limit, and available memory."""
     lines = re.findall(
@@ -157,12 +170,16 @@ def governors(root: str = "") -> list[str]:
 def throttling(root: str = "") -> Facts:
     """Return a Raspberry Pi's throttle bits, and whether the agent can sample them.
 
-    The unit's sandbox hides the device that vcgencmd needs; the kernel's file is public.
+    The kernel's file is public, and old without the driver that renews it; the unit's sandbox hides
+    the device that vcgencmd needs.
     """
-    said, sampled = read(GET_THROTTLED, root), True
-    if said is None and shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":" + SBIN):
+    places = Path(root + "/sys")
+    path = next(places.glob(GET_THROTTLED), None)
+    drivers = [read(str(name)) for name in places.glob("class/hwmon/hwmon*/name")]
+    sampled = path is not None and THROTTLE_DRIVER in drivers
+    said = read(str(path)) if sampled else None
+    if not sampled and shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":" + SBIN):
         said = run("vcgencmd", "get_throttled")[1]
-        sampled = False
     found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", said or "")
     return {"bits": int(found.group(1), 16) if found else None, "sampled": bool(found) and sampled}
 
@@ -265,6 +282,7 @@ def main() -> None:
             "throttling": throttling(),
             **ways,
             "netem": tried,
+            "noise": noise(asked["home"], asked["noise"]),
         },
     )
 

@@ -1,4 +1,4 @@
-"""Show a sweep's table of cells, and its end by this clock."""
+"""Show a sweep's table of cells, its end by this clock, and hosts that scatter."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.job.clock import ending, span, within
+from roles.preflight.judging.hardware import scattering
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -22,18 +23,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Return the lines as `msg`, shown like debug's."""
+        """Return the table and the end as `msg`, the end alone as `brief`; see job's tell."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        told = lines(self._task.args["table"], self._task.args["outlook"])
-        return {**result, "changed": False, "msg": told, "_ansible_verbose_always": True}
+        table, end = self._task.args["table"], lines(self._task.args["outlook"])
+        told = {"msg": f"{table}\n{end}", "brief": end}
+        return {**result, **told, "changed": False, "_ansible_verbose_always": True}
 
 
-def lines(table: str, outlook: Mapping[str, Any]) -> str:
+def lines(outlook: Mapping[str, Any]) -> str:
     visits_s, deviation_s = outlook["visits_s"], float(outlook["left_sd_s"])
     left_s = sum(visits_s.values())
+    judged = {host: scattering(scatter) for host, scatter in outlook["scatter"].items()}
+    notes = [f"\nnote: {host}: {one.text}" for host, one in judged.items() if one.level != "ok"]
     if not left_s:
-        return f"{table}\nnothing left to measure"
+        return "nothing left to measure"
     first_s = sum(seconds for visit, seconds in visits_s.items() if visit.endswith(" first"))
     share = deviation_s / left_s
     first = f"; a first report after {span(*within(first_s, share * first_s))}" if first_s else ""
-    return f"{table}\n{ending(left_s, deviation_s)}{first}"
+    return f"{outlook['runs_left']} runs: {ending(left_s, deviation_s)}{first}{''.join(notes)}"

@@ -185,12 +185,18 @@ def _figure(value: Spread | None) -> Entry:
 
 
 def _ratio(difference: Difference | None) -> Entry:
-    """Return '↑ higher 1.20 [1.10, 1.31]'; no interval where spread is unknown."""
+    """Return '↑ higher 1.20 [1.10, 1.31]'."""
     if difference is None:
         return NOTHING
-    text = f"{_SIGNS[difference.verdict]} {difference.verdict} {number(difference.ratio)}"
+    text = f"{_SIGNS[difference.verdict]} {difference.verdict} {interval(difference)}"
+    return Entry(text, f"{difference.ratio:.6g}")
+
+
+def interval(difference: Difference) -> str:
+    """Return '1.20 [1.10, 1.31]'; the ratio alone where spread is unknown."""
+    text = number(difference.ratio)
     if difference.low is not None and difference.high is not None:
         places = decimals(float(f"{difference.ratio:.2e}"))  # as many as the ratio
         low, high = (f"{end:,.{places}f}" for end in (difference.low, difference.high))
         text += f" [{low},\N{NO-BREAK SPACE}{high}]"
-    return Entry(text, f"{difference.ratio:.6g}")
+    return text

@@ -6,8 +6,6 @@ another network changes, ``notes`` the caveats.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 from reports.data import repeat
@@ -17,7 +15,8 @@ from reports.page.figures import margin
 from reports.page.sections.verdict import changes, decision, notes, splitting
 from reports.page.sections.verdict.answer import doubts
 from reports.page.sheet import Section, Sheet
-from reports.words import count, percent, slug
+from reports.statistics import noise
+from reports.words import slug
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -35,26 +34,13 @@ def build(sheet: Sheet) -> list[Section]:
         {
             "id": "verdict",
             "title": "Verdict",
-            "noise": noise(sheet.cells),
+            "noise": noise.sentence(sheet.cells, sheet.records.noises),
             "notes": notes.notes(sheet.records, sheet.cells, sheet.frame),
             "groups": groups,
             "unlocked": any(cell.unlocked for cell in sheet.cells),
             "delta": margin(sheet.delta),
         }
     ]
-
-
-def noise(cells: Sequence[Cell]) -> str:
-    """Say how far the same split differed from itself within a round; empty if unknown."""
-    shifts = [
-        max(map(abs, drift.shifts)) for cell in cells for drift in cell.drifts if drift.shifts
-    ]
-    if not shifts:
-        return ""
-    return (
-        f"The same split measured twice in a round differed by {percent(median(shifts))} "
-        f"(median of {count(len(shifts), 'pair')})."
-    )
 
 
 def _panel(sheet: Sheet, cell: Cell) -> dict[str, Any]:

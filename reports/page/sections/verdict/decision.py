@@ -8,7 +8,6 @@ from math import ceil
 
 from markupsafe import Markup
 
-from reports import paper
 from reports.data.cells import Cell, Cuts, Split
 from reports.page.figures import link, prose
 from reports.page.sections.verdict import splitting
@@ -21,24 +20,6 @@ from reports.words import listing, number, percent
 REFINED, HOPELESS = 20, 100
 _FEW = 4  # names that are read as a list
 _NOTHING = 5e-4  # a loss that reads as 0.0 %
-
-
-def lines(sheets: Sequence[Sheet]) -> list[str]:
-    """Return the decisions as plain text, a few lines a cell, for a terminal."""
-    found = []
-    for sheet in sheets:
-        for group in sheet.groups:
-            for cell in group:
-                found.append(f"{paper.model_name(cell.model)}, {sheet.naming.place(cell)}")
-                found += [
-                    f"  {one.label}: {_plain(one.text)}" if one.label else f"  {_plain(one.text)}"
-                    for one in sentences(cell, sheet)
-                ]
-    return found
-
-
-def _plain(text: Markup) -> str:
-    return text.striptags().replace("\N{NO-BREAK SPACE}", " ")
 
 
 def sentences(cell: Cell, sheet: Sheet) -> list[Sentence]:

@@ -8,6 +8,7 @@ from itertools import product
 import pandas as pd
 
 from paretopipe_runtime.contract.factors import BACKEND, OF_CELL, Factor
+from paretopipe_runtime.contract.measures import NOT_WATCHED
 from reports import paper
 from reports.data.cells import Cell
 from reports.data.factors import Naming
@@ -26,6 +27,7 @@ def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[
         *_stand_ins(records),
         *_one_machine(records),
         *_unproven(frame),
+        *_unwatched(records),
         *_changed(cells, frame, naming),
         *_restarted(records, cells, frame, naming),
         *_gaps(cells, naming),
@@ -89,6 +91,26 @@ def _unproven(frame: pd.DataFrame) -> list[str]:
         return []
     return [
         f"{count(lacking, 'counted run')} cannot show that its output equals the whole model's."
+    ]
+
+
+def _unwatched(records: Records) -> list[str]:
+    """Name the Raspberry Pis that nobody watched for throttling."""
+    names = sorted(
+        str(name)
+        for name, answers in host_facts(records.runs).items()
+        if any(
+            "Raspberry Pi" in str(facts.get("cpu_model"))
+            and facts.get("throttle_watch", NOT_WATCHED) == NOT_WATCHED
+            for facts in answers
+        )
+    )
+    if not names:
+        return []
+    return [
+        f"{listing(names)}: {NOT_WATCHED} for throttling in some runs or all, so that what heat or "
+        "a weak supply slowed down counts. Before the next sweep: sudo modprobe raspberrypi-hwmon "
+        "there."
     ]
 
 

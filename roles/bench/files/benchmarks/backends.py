@@ -30,10 +30,10 @@ from paretopipe_runtime.worker.backends.backend import (
     Batch,
     Context,
     Ends,
+    PredictionSink,
     ResidentSource,
     Sink,
     Source,
-    TensorSink,
     link_from_previous,
     link_to_next,
     nothing,
@@ -48,13 +48,7 @@ def connect(context: Context) -> Ends:
     order = context.order
     source_from, sink_to = _ENDS[order.backend]
     if order.next_stage is None:
-        sink: Sink = TensorSink(
-            context.control,
-            order.gives,
-            layout=context.layout,
-            io_timeout_s=order.io_timeout_s,
-            fail=context.fail,
-        )
+        sink: Sink = PredictionSink(context)
     else:
         sink = sink_to(link_to_next(context.node, order), order.io_timeout_s)
     if order.stage == 0:

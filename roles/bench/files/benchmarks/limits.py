@@ -114,13 +114,9 @@ class Limit:
     @classmethod
     def of(cls, compute_s: Sequence[float], nbytes: int, link: Link) -> Limit:
         """Return the limit of two stages' seconds and a payload over a link."""
-        return cls(
-            *compute_s,
-            link.lone_wire_s(nbytes),
-            link.wire_s(nbytes),
-            link.delay_s,
-            *(nbytes * seconds for seconds in link.raw_s_byte),
-        )
+        (one, two), (sends, receives) = compute_s, (nbytes * cost for cost in link.raw_s_byte)
+        lone, wire = link.lone_wire_s(nbytes), link.wire_s(nbytes)
+        return cls(one, two, lone, wire, link.delay_s, sends, receives)
 
     @property
     def latency_s(self) -> float:

@@ -1,0 +1,113 @@
+"""The paper's Figures 3 to 6, of this sweep: every split and the front, a panel a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reports import paper
+from reports.data.cells import Cell
+from reports.page.draw.canvas import spread_out
+from reports.page.draw.charts import MEMBERS
+from reports.page.draw.labels import Label, place
+from reports.page.sheet import Sheet
+from reports.statistics.judge import Judgement
+
+CAPTION = (
+    "Marks are medians, bars the range of the runs; the dashed line joins the strict front of the "
+    "medians."
+)
+_MARKS = {"off": "o", "undecided": "^", "on": "D"}
+_WORDS = {"off": "off the front", "undecided": "undecided", "on": "on the front"}
+# TrueType, as publishers ask for; the default, Type 3, is often refused.
+_STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "font.size": 8, "axes.linewidth": 0.6}
+_COLUMN, _PAGE = 3.5, 7.16  # inches wide, in two columns
+
+
+def draw(shown: Sequence[tuple[Sheet, Cell]]) -> bytes:
+    """Return a vector PDF, without a date: equal cells, equal bytes."""
+    across = min(3, len(shown))
+    down = -(-len(shown) // across)
+    with mpl.rc_context(_STYLE):
+        size = (_COLUMN if across == 1 else _PAGE, 0.3 + 2.3 * down)
+        figure = Figure(figsize=size, layout="constrained")
+        every = figure.subplots(down, across, squeeze=False).flat
+        for axes in every[len(shown) :]:
+            axes.set_axis_off()
+        panels = list(zip(every, shown, strict=False))
+        for axes, (sheet, cell) in panels:
+            _points(axes, cell, sheet.judgements[cell.id])
+        handles = {
+            label: handle
+            for axes, _ in panels
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=3)
+        figure.draw_without_rendering()  # names need final places
+        for axes, (sheet, cell) in panels:
+            _names(axes, cell, sheet.judgements[cell.id])
+        out = BytesIO()
+        about = {"Creator": "ParetoPipe", "Producer": None, "CreationDate": None}
+        figure.savefig(out, format="pdf", metadata=about)
+    return out.getvalue()
+
+
+def _points(axes: Axes, cell: Cell, judgement: Judgement) -> None:
+    x, y, *_ = cell.objectives
+    for verdict, colour in MEMBERS.items():
+        splits = [split for split in cell.measured if judgement.verdict[split.cuts] == verdict]
+        spreads = [(a, b) for split in splits if (a := split.of(x)) and (b := split.of(y))]
+        if spreads:
+            axes.errorbar(
+                [a.median for a, _ in spreads],
+                [b.median for _, b in spreads],
+                xerr=[
+                    [a.median - a.low for a, _ in spreads],
+                    [a.high - a.median for a, _ in spreads],
+                ],
+                yerr=[
+                    [b.median - b.low for _, b in spreads],
+                    [b.high - b.median for _, b in spreads],
+                ],
+                fmt=_MARKS[verdict],
+                label=_WORDS[verdict],
+                color=colour,
+                markersize=4,
+                elinewidth=0.6,
+            )
+    axes.plot(*zip(*_front(cell, judgement), strict=True), "k--", linewidth=0.7, zorder=1)
+    axes.margins(0.12, 0.12)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    scale = spread_out(axes, [split.median(x) for split in cell.measured])
+    axes.set(
+        title=paper.model_name(cell.model),
+        xlabel=f"{x.axis} ({x.unit}{scale})",
+        ylabel=f"{y.axis} ({y.unit})",
+    )
+    axes.grid(color="0.85", linewidth=0.4)
+    axes.set_axisbelow(True)
+
+
+def _names(axes: Axes, cell: Cell, judgement: Judgement) -> None:
+    x, y, *_ = cell.objectives
+    labels = [
+        Label(
+            split.median(x),
+            split.median(y),
+            split.name if split.cuts in judgement.strict else "",
+            bold=False,
+        )
+        for split in cell.measured
+    ]
+    place(axes, labels, _front(cell, judgement), size=7)
+
+
+def _front(cell: Cell, judgement: Judgement) -> list[tuple[float, float]]:
+    x, y, *_ = cell.objectives
+    return [(split.median(x), split.median(y)) for split in judgement.front(cell)]
