@@ -31,9 +31,9 @@ def lines(sheet: Sheet) -> list[str]:
 def _decision(sheet: Sheet, cell: Cell) -> list[str]:
     """Return a line with the pick and one with all else."""
     first, *rest = decision.sentences(cell, sheet)
-    told = "; ".join(f"{one.label.lower()}: {_plain(one.text).rstrip('.')}" for one in rest)
+    told = " ".join(f"{one.label}: {_plain(one.text)}" for one in rest)
     pick = f"{cell.scenario} ({asked(cell.asked)}): {_plain(first.text)}"
-    return [pick, f"  {told[0].upper()}{told[1:]}."] if told else [pick]
+    return [pick, f"  {told}"] if told else [pick]
 
 
 def _plain(text: Markup) -> str:

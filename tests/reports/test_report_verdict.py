@@ -98,7 +98,7 @@ def test_the_decision_is_text_for_a_terminal(tmp_path: Path) -> None:
     assert console.lines(known.sheet(tmp_path)) == [
         "MobileNetV2, Pi-to-Pi",
         "  baseline (network as it is): Pick P3, after features.2: the best in both goals.",
-        "    Latency: P3; throughput: P3; splitting: not measured.",
+        "    Latency: P3. Throughput: P3. Splitting: not measured.",
         "10 runs, all of which count.",
     ]
 
