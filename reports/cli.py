@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 
+from paretopipe_runtime.contract.goals import GoalError, parse
 from reports.data.records import Records, read, sweeps
 from reports.errors import ReportError
 from reports.objectives import DELTA
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="splits that differ by less than this count as equal (default: %(default)s, 2 %%)",
     )
     parser.add_argument(
+        "--goal", default="", help="goals of your own, such as latency<80ms,throughput>150"
+    )
+    parser.add_argument(
         "--against", type=Path, help="folder of another sweep, to say what changed since"
     )
     parser.add_argument(
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     try:
-        delta, processes = _ratio(options.delta), os.cpu_count() or 1
+        delta, goal, processes = _ratio(options.delta), _goal(options.goal), os.cpu_count() or 1
         records, other = read(options.results, processes, _prepare), None
         if options.against:
             if options.against.resolve() == options.results.resolve():
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"of {listing(sweeps(options.results.parent), 20)} — name it with against=…"
                 )
             other = read(options.against, processes)
-        print(_write(records, options.out, delta, other, options.paper))
+        print(_write(records, options.out, delta, goal, other, options.paper))
     except ReportError as error:
         print(error, file=sys.stderr)
         return 2
@@ -65,19 +69,27 @@ def _ratio(text: str) -> float:
     return value
 
 
+def _goal(text: str) -> str:
+    try:
+        parse(text)
+    except GoalError as error:
+        raise ReportError(f"E_GOAL: {error}") from None
+    return text
+
+
 def _prepare() -> None:
     """Import page modules during reading: seaborn takes seconds."""
     import reports.page.render  # noqa: F401
 
 
 def _write(
-    records: Records, out: Path, delta: float, other: Records | None, for_paper: bool
+    records: Records, out: Path, delta: float, goal: str, other: Records | None, for_paper: bool
 ) -> Path:
     # Imported late so that errors and --help answer at once: seaborn takes seconds.
     from reports.page.render import INDEX, PAPER, pages
 
     _tell("Reading is done, judging")
-    found = pages(records, delta, os.cpu_count() or 1, _tell, other, for_paper)
+    found = pages(records, delta, os.cpu_count() or 1, _tell, goal, other, for_paper)
     _tell("")
     try:
         (out / "records").mkdir(parents=True, exist_ok=True)

@@ -60,8 +60,9 @@ def follow_a_point(tab: Tab, page: Path) -> None:
     assert row.evaluate("row => row.classList.contains('hot')") is False
     point.hover(force=True)
     assert row.evaluate("row => row.classList.contains('hot')") is True
-    said = tab.page.locator("#fronts figure .said").first
-    assert said.text_content() == point.locator("title").text_content()
+    tip = tab.page.locator(".tip")
+    assert tip.is_visible()
+    assert tip.text_content() == point.get_attribute("aria-label")
     point.click(force=True)
     assert tab.hash() == point.get_attribute("href")
     assert row.evaluate("row => row.matches(':target')") is True

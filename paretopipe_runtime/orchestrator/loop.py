@@ -170,7 +170,8 @@ class _Loop:
         return self._whole and self._work.drift_limit > 0
 
     def _drift(self) -> Drift:
-        return Drift.of(self._rounds, self._log, self._work.drift_limit, self._work.repeats)
+        own = noise.worst(self._records.noise)  # not today's: the verdict is one on the records
+        return Drift.of(self._rounds, self._log, self._work.drift_limit, self._work.repeats, own)
 
     def _take(self, todo: Iterable[Step]) -> None:
         for step in todo:

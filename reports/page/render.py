@@ -7,6 +7,7 @@ from functools import cache, partial
 from operator import call
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from reports import console, latex, paper
 from reports.data.records import Records
@@ -29,14 +30,15 @@ def pages(
     delta: float = DELTA,
     processes: int = 1,
     tell: Callable[[str], None] = lambda _: None,
+    goal: str = "",
     other: Records | None = None,
     for_paper: bool = False,
 ) -> dict[str, str | bytes]:
     """Return the report's files by name: equal records, equal bytes.
 
     Splits that differ by less than the ratio `delta` count as equal. `processes` pages are made
-    in parallel; `tell` hears of progress. The pages say what changed against the `other` sweep;
-    `for_paper` adds LaTeX tables and PDF figures.
+    in parallel; `tell` hears of progress. `goal` is as ``contract.goals.parse`` takes it. The pages
+    say what changed against the `other` sweep; `for_paper` adds LaTeX tables and PDF figures.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def pages(
         If nothing can be compared with the `other` sweep.
     """
     frame = tidy(records.runs)
-    sheets = Sheet.each(records, delta, frame, processes)
+    sheets = Sheet.each(records, delta, frame, processes, goal)
     if other:
         others = Sheet.each(other, delta, processes=processes)
         sheets = against.beside(sheets, others, (records.name, other.name))
@@ -99,8 +101,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(mebibytes=mebibytes, number=number)
+    found.filters.update(mebibytes=mebibytes, number=number, plain=_plain)
     return found
+
+
+def _plain(script: Markup) -> Markup:
+    """Return a script without indentation and comments, which are a fifth of it."""
+    lines = (line.strip() for line in script.splitlines())
+    return Markup("\n").join(line for line in lines if line and not line.startswith("//"))
 
 
 def _page(sheet: Sheet, several: bool) -> str:

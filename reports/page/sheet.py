@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from paretopipe_runtime.contract.factors import Variant
+from paretopipe_runtime.contract.goals import Goal, parse
 from paretopipe_runtime.contract.lines import Record
 from reports import paper
 from reports.data.cells import Cell, build
@@ -53,6 +54,7 @@ class Sheet:
     cells: Sequence[Cell]
     naming: Naming
     delta: float
+    goals: tuple[Goal, ...]  # the user's own
     judgements: Mapping[str, Judgement]  # by cell id
     contests: Mapping[str, Contest]  # by cell id: pairwise comparisons
     decisions: Mapping[str, Decision | None]  # by cell id: the splits to take
@@ -68,10 +70,12 @@ class Sheet:
         delta: float = DELTA,
         frame: pd.DataFrame | None = None,
         processes: int = 1,
+        goal: str = "",
     ) -> list[Sheet]:
         """Gather records into cells and return a sheet per model.
 
-        `frame` is ``tidy``'s table if there is one; `processes` judge cells in parallel.
+        `frame` is ``tidy``'s table if there is one; `processes` judge cells in parallel; `goal` is
+        the user's own, as ``contract.goals.parse`` takes it.
         """
         frame = tidy(records.runs) if frame is None else frame
         cells = build(records.plans, records.runs, frame)
@@ -93,6 +97,7 @@ class Sheet:
                     cells=own,
                     naming=Naming.of(own),
                     delta=delta,
+                    goals=parse(goal),
                     judgements={cell.id: said[cell.id][0] for cell in own},
                     contests={cell.id: said[cell.id][1] for cell in own},
                     decisions={cell.id: said[cell.id][2] for cell in own},

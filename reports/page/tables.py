@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from paretopipe_runtime.contract.goals import Goal
 from paretopipe_runtime.contract.measures import FIGURES, Figure, named
 from paretopipe_runtime.contract.splits import dashed
 from reports.data.cells import Cell, Cuts, Split, Spread
@@ -12,18 +13,22 @@ from reports.data.reduce import END_POINT, SPLIT
 from reports.objectives import Objective
 from reports.page.figures import SIGNS, VERDICTS, against, point_id, said, spread
 from reports.statistics.decision import Decision
+from reports.statistics.difference import Contest, Outcome
+from reports.statistics.goals import ANSWERS, Answer, Intervals, answer, intervals
 from reports.statistics.judge import Judgement
-from reports.words import number
+from reports.words import number, slug
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading with unit; ``numeric`` aligns right, ``high`` sorts the highest first."""
+    """A heading with unit; ``numeric`` aligns right."""
 
     label: str
     unit: str
     numeric: bool = True
-    high: bool = False
+    high: bool = False  # more is better: sorted so at first
+    kind: str = ""  # class of its heading, for scripts
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,32 +56,60 @@ class Row:
     entries: tuple[Entry, ...]
     on_front: bool = False  # or undecided: kept by the front filter
     point: str = ""
+    interval: str = ""  # low and high of each aim of its table; empty if unknown
     key: str = ""  # to sort by its name; else names keep the page's order
 
 
 @dataclass(frozen=True)
 class Table:
+    """Columns and rows; `aims` and `pairs` let the page judge goals and compare two rows."""
+
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    id: str = ""
+    aims: tuple[str, ...] = ()  # names of objectives
+    pairs: str = ""  # `_pairs`
     sorted_by: int = 0  # the column that the rows are sorted by
 
 
-_RANGES = [figure for figure in FIGURES if figure.heading and figure.digits == "range"]
-_REST = [figure for figure in FIGURES if figure.heading and figure.digits != "range"]
+@dataclass(frozen=True)
+class Asked:
+    """The user's goals, and the model that tells who meets them."""
+
+    contest: Contest
+    goals: tuple[Goal, ...] = ()
+
+    def known(self, split: Split) -> Intervals:
+        return intervals(self.contest, split.cuts) if split.runs else {}
+
+    def answer(self, split: Split) -> Answer:
+        return answer(self.goals, self.known(split))
+
+    def entry(self, split: Split) -> Entry:
+        if not (split.runs and self.goals):
+            return Entry("", "")
+        found = self.answer(split)
+        return Entry(found, str(ANSWERS.index(found)))
+
+
+_SHOWN = [figure for figure in FIGURES if figure.heading]
+# Digits of `_pairs`, two bits an objective.
+_OUTCOMES: tuple[Outcome, ...] = ("undecided", "better", "worse", "equal")
 Valid = Mapping[tuple[str, str, str], int]  # by cell id, role and dashed cuts
 
 
 def build(
-    cell: Cell, judgement: Judgement, decision: Decision | None, drawn: Set[str] = frozenset()
+    cell: Cell,
+    judgement: Judgement,
+    decision: Decision | None,
+    asked: Asked,
+    drawn: Set[str] = frozenset(),
 ) -> Table:
     """Return what decides between a cell's splits, best first; `drawn` rows lead to points."""
-    higher = {one.figure for one in cell.objectives if not one.lower}
     columns = (
         Column("Split", ""),
-        *(
-            Column(figure.heading, figure.shown_unit, high=figure.name in higher)
-            for figure in _RANGES
-        ),
+        *map(objective_column, cell.objectives),
+        _goal_column(asked),
         Column("Front", "probability", numeric=False),
         Column("Behind the best", "%, worse goal"),
         Column("Strict front", "", numeric=False),
@@ -85,22 +118,29 @@ def build(
     expected = decision.expected if decision else {}
     order = {cuts: place for place, cuts in enumerate(expected)}
     ranked = sorted(cell.splits, key=lambda split: (order.get(split.cuts, len(order)), split.cuts))
-    rows = tuple(_row(split, judgement, expected, cell, drawn) for split in ranked)
-    return Table(columns, rows, sorted_by=len(columns) - 3)
+    return Table(
+        columns,
+        tuple(_row(split, judgement, expected, cell, drawn, asked) for split in ranked),
+        id=f"splits-{slug(cell.id)}",
+        aims=_aims(asked),
+        pairs=_pairs(ranked, asked.contest),
+        sorted_by=len(columns) - 3,
+    )
 
 
 def rest(cell: Cell, valid: Valid, unreliable: Set[Cuts] = frozenset()) -> Table:
     """Return the other figures of a cell's splits; hosts and hops name columns."""
+    further = _further(cell)
     columns = [Column("Split", "")]
     for split in [*cell.measured, *cell.splits][:1]:
-        columns += [column for figure in _REST for column, _ in _parts(figure, split)]
+        columns += [column for figure in further for column, _ in _parts(figure, split)]
     columns.append(Column("Batches", "for throughput / in flight"))
     columns.append(Column("Runs", "counted / valid / attempted"))
     rows = []
     for split in cell.splits:
         known = split.runs > 0
         entries = (
-            *(_entry(figure, value) for figure in _REST for _, value in _parts(figure, split)),
+            *(_entry(figure, value) for figure in further for _, value in _parts(figure, split)),
             Entry(" / ".join(split.phases[2:]), split.phases[2]) if known else NOTHING,
             _runs(split, valid[cell.id, SPLIT, dashed(split.cuts)], split.cuts in unreliable),
         )
@@ -108,11 +148,12 @@ def rest(cell: Cell, valid: Valid, unreliable: Set[Cuts] = frozenset()) -> Table
     return Table(tuple(columns), tuple(rows))
 
 
-def end_points(cell: Cell, valid: Valid, drawn: Set[str] = frozenset()) -> Table:
+def end_points(cell: Cell, valid: Valid, asked: Asked, drawn: Set[str] = frozenset()) -> Table:
     """Return the table of unsplit runs."""
     columns = (
         Column("Not split", ""),
         *map(objective_column, cell.objectives),
+        _goal_column(asked),
         Column("Compute", "s, all stages"),
         Column("Network", "s"),
         Column("Runs", "counted / valid / attempted"),
@@ -120,17 +161,54 @@ def end_points(cell: Cell, valid: Valid, drawn: Set[str] = frozenset()) -> Table
     rows = []
     for end in cell.end_points:
         entries = (
-            *(_entry(named(one.figure), end.of(one)) for one in cell.objectives),
+            *_measured(end, cell),
+            asked.entry(end),
             _compute(end),
             _entry(named("network_s"), end["network_s"]),
             _runs(end, valid[cell.id, END_POINT, dashed(end.cuts)]),
         )
-        rows.append(Row(end.row_id, end.name, entries, point=_point(end, drawn)))
-    return Table(columns, tuple(rows))
+        point, interval = _point(end, drawn), _interval(end, asked)
+        rows.append(Row(end.row_id, end.name, entries, point=point, interval=interval))
+    return Table(columns, tuple(rows), id=f"ends-{slug(cell.id)}", aims=_aims(asked))
 
 
 def objective_column(objective: Objective) -> Column:
-    return Column(objective.heading, objective.unit)
+    return Column(objective.heading, objective.unit, high=not objective.lower)
+
+
+def _goal_column(asked: Asked) -> Column:
+    return Column("Goal", "", kind="goal", hidden=not asked.goals)
+
+
+def _aims(asked: Asked) -> tuple[str, ...]:
+    return tuple(one.name for one in asked.contest.objectives)
+
+
+def _further(cell: Cell) -> list[Figure]:
+    """Return the figures shown after the objectives."""
+    first = {one.figure for one in cell.objectives}
+    return [figure for figure in _SHOWN if figure.name not in first]
+
+
+def _measured(split: Split, cell: Cell) -> list[Entry]:
+    return [_entry(named(one.figure), split.of(one)) for one in cell.objectives]
+
+
+def _interval(split: Split, asked: Asked) -> str:
+    return " ".join(f"{end:g}" for ends in asked.known(split).values() for end in ends)
+
+
+def _pairs(splits: Sequence[Split], contest: Contest) -> str:
+    """Compare every split with all after it: hexadecimal digits, as `_OUTCOMES` codes them."""
+    width, found = -(-len(contest.objectives) // 2), []
+    for place, one in enumerate(splits):
+        for other in splits[place + 1 :]:
+            code = 0
+            for objective in contest.objectives if one.runs and other.runs else ():
+                outcome = contest.outcome(one.cuts, other.cuts, objective)
+                code = 4 * code + _OUTCOMES.index(outcome)
+            found.append(f"{code:0{width}x}")
+    return "".join(found)
 
 
 def by_place(cuts: Cuts) -> str:
@@ -144,21 +222,23 @@ def _row(
     expected: Mapping[Cuts, float],
     cell: Cell,
     drawn: Set[str],
+    asked: Asked,
 ) -> Row:
     known = split.runs > 0
     blocks = ", ".join(before for before, _ in split.cut_blocks if known)
     strict = split.cuts in judgement.strict
     loss = expected.get(split.cuts)
     entries = (
-        *(_entry(figure, split[figure.name]) for figure in _RANGES),
+        *_measured(split, cell),
+        asked.entry(split),
         _front(split, judgement, cell),
         NOTHING if loss is None else Entry(number(100 * loss, 2), f"{loss:.6g}"),
         Entry("yes" if strict else "–", "0" if strict else "1"),
         Entry(blocks or "–", by_place(split.cuts)),
     )
     member = known and judgement.verdict[split.cuts] != "off"
-    point = _point(split, drawn)
-    return Row(split.row_id, split.name, entries, member, point, by_place(split.cuts))
+    point, interval = _point(split, drawn), _interval(split, asked)
+    return Row(split.row_id, split.name, entries, member, point, interval, by_place(split.cuts))
 
 
 def _point(split: Split, drawn: Set[str]) -> str:

@@ -92,15 +92,15 @@ def _fit(quantities: Mapping[Cuts, Quantity]) -> Fit:
     )
 
 
-def _level(model: Fit, splits: Sequence[Cuts]) -> _Level:
+def _level(model: Fit, splits: Sequence[Cuts], column: int = 0) -> _Level:
     places = [model.splits.index(cuts) for cuts in splits]
-    mean = float(model.effects[places, 0].mean())
+    mean = float(model.effects[places, column].mean())
     rounds, every = len(model.rounds), len(model.splits)
     # A single split has no residual: its runs differ by round.
     if rounds < 2 or (every > 1 and not model.degrees):
         return _Level(mean, ())
-    shifts = float(model.drifts.var(ddof=1)) / rounds
-    noise = float((model.covariance[0, 0] / model.runs[places]).mean())
+    shifts = float(model.drifts[:, column].var(ddof=1)) / rounds
+    noise = float((model.covariance[column, column] / model.runs[places]).mean())
     # What all splits have in common is in the round effects already.
     noise *= 1 / len(places) - 1 / every
     return _Level(mean, ((shifts, rounds - 1), (noise, model.degrees)))
@@ -138,6 +138,17 @@ class Contest:
     def of(cls, cell: Cell, delta: float) -> Contest:
         splits = (*cell.measured, *cell.end_points)
         return cls(fit_splits(splits, cell.objectives), cell.objectives, delta)
+
+    def interval(self, cuts: Cuts, objective: Objective) -> tuple[float, float] | None:
+        """Return the 95 % interval of a split's typical value; None if the spread is unknown.
+
+        Rounds differ, so it is that of a whole side in `ratios`, against a value known for sure.
+        """
+        if self.model is None or cuts not in self.model.splits:
+            return None
+        level = _level(self.model, [cuts], self.objectives.index(objective))
+        found = _difference(_Level(0.0, ((0.0, 1),)), level, 0.0, CONFIDENCE)
+        return None if found.low is None or found.high is None else (found.low, found.high)
 
     def outcome(self, one: Cuts, other: Cuts, objective: Objective) -> Outcome:
         """Compare two splits at 95 % confidence with the margin delta.

@@ -284,7 +284,11 @@ def test_blocks_have_end_points_and_a_sentinel_unless_told_otherwise(plan: Any) 
 def test_what_the_report_and_the_playbook_need_is_among_the_options(plan: Any) -> None:
     options = plan(model="vgg16")["options"]
     assert (options["dominance"], options["refine"], options["profile"]) == (0.02, False, True)
-    told = plan(model="vgg16", dominance="0.05", refine="true", profile="false")
+    assert "goal" not in options
+    told = plan(
+        model="vgg16", dominance="0.05", refine="true", profile="false", goal="latency<80ms"
+    )
+    assert told["options"]["goal"] == "latency<80ms"
     assert (told["options"]["dominance"], told["options"]["refine"]) == (0.05, True)
     assert runtime_plan.read_plan(plans(told)[0]).refine == 0.05
     assert "refine" not in plans(plan(model="vgg16"))[0]
@@ -451,6 +455,10 @@ def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
         ({"model": "vgg16,resnet18", "splits": "30"}, "resnet18 has 14 blocks, so splits run"),
         ({"model": "vgg16", "drift_limit": "5"}, "drift_limit=5 is not a fraction from 0 up to 1"),
         ({"model": "vgg16", "dominance": "2 %"}, "write e.g. dominance=0.05 for 5 %"),
+        (
+            {"model": "vgg16", "goal": "latency<80"},
+            "'latency<80' lacks a unit: write e.g. latency<80ms",
+        ),
         ({"model": "vgg16", "refine": "maybe"}, "refine=maybe says neither yes nor no: write"),
         ({"model": "vgg16", "sweep": "../x"}, "sweep=../x cannot name a folder"),
     ],

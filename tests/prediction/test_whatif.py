@@ -47,7 +47,9 @@ def html(section: Section) -> str:
     """Return a page with this section alone."""
     body = environment().get_template("sections/whatif.html.j2").render(section=section)
     style = (SECTIONS.parent / "report.css").read_text() + (SECTIONS / "whatif.css").read_text()
-    script = (SECTIONS / "whatif.js").read_text()
+    script = (SECTIONS.parent / "scripts/view.js").read_text() + (
+        SECTIONS / "whatif.js"
+    ).read_text()
     return (
         '<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">'
         f"<style>{style}</style><main>{body}</main><script>{script}</script></html>"

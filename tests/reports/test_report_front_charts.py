@@ -100,8 +100,11 @@ def test_one_run_of_each_decides_nothing_and_says_why(tmp_path: Path) -> None:
     [panel] = fronts.build(sheet)[0]["groups"][0]["cells"]
     assert panel["worth"].startswith("Nothing can be decided: one run of each split")
     [cell] = sheet.cells
-    table = tables.build(cell, sheet.judgements[cell.id], sheet.decisions[cell.id])
-    assert {row.entries[2].text for row in table.rows} == {"▲ undecided"}
+    table = tables.build(
+        *(cell, sheet.judgements[cell.id], sheet.decisions[cell.id]),
+        tables.Asked(sheet.contests[cell.id]),
+    )
+    assert {row.entries[3].text for row in table.rows} == {"▲ undecided"}
 
 
 def test_front_line_is_the_strict_one(plain: Sheet) -> None:
@@ -129,12 +132,14 @@ def test_rows_and_points_lead_to_each_other(plain: Sheet) -> None:
 def test_the_table_sorts_by_how_sure_a_split_is_on_the_front(doubtful: Sheet) -> None:
     [cell] = doubtful.cells
     judgement = doubtful.judgements[cell.id]
-    rows = tables.build(cell, judgement, doubtful.decisions[cell.id]).rows
-    ordered = sorted(rows, key=lambda row: float(row.entries[2].value))
-    words = [row.entries[2].text.split(" ")[1] for row in ordered]
+    rows = tables.build(
+        cell, judgement, doubtful.decisions[cell.id], tables.Asked(doubtful.contests[cell.id])
+    ).rows
+    ordered = sorted(rows, key=lambda row: float(row.entries[3].value))
+    words = [row.entries[3].text.split(" ")[1] for row in ordered]
     assert words == sorted(words, key=["on", "undecided", "off"].index)
     assert words[-1] == "off"
-    assert "dominated by" in ordered[-1].entries[2].text
+    assert "dominated by" in ordered[-1].entries[3].text
     assert [row.on_front for row in ordered] == [word != "off" for word in words]
 
 
@@ -142,12 +147,13 @@ def test_the_table_begins_with_what_decides_best_first(doubtful: Sheet) -> None:
     [cell] = doubtful.cells
     answer = doubtful.decisions[cell.id]
     assert answer is not None
-    table = tables.build(cell, doubtful.judgements[cell.id], answer)
-    assert [column.label for column in table.columns][:5] == [
+    asked = tables.Asked(doubtful.contests[cell.id])
+    table = tables.build(cell, doubtful.judgements[cell.id], answer, asked)
+    assert [column.label for column in table.columns if not column.hidden][:5] == [
         *("Split", "Latency", "Throughput", "Front", "Behind the best"),
     ]
     assert [column.high for column in table.columns][:3] == [False, False, True]
-    losses = [float(row.entries[3].value) for row in table.rows]
+    losses = [float(row.entries[4].value) for row in table.rows]
     assert losses == sorted(losses)
     best = next(split for split in cell.splits if split.cuts == answer.both.pick)
     assert table.rows[0].name == best.name
@@ -171,10 +177,10 @@ def test_a_block_measured_again_leaves_valid_runs_that_do_not_count(tmp_path: Pa
     synthetic.write_cell(tmp_path, [*cell_lines])
     sheet = known.sheet(tmp_path)
     [cell] = sheet.cells
-    judgement = sheet.judgements[cell.id]
+    judgement, asked = sheet.judgements[cell.id], tables.Asked(sheet.contests[cell.id])
     for table in (
         tables.rest(cell, sheet.valid),
-        tables.end_points(cell, sheet.valid),
+        tables.end_points(cell, sheet.valid, asked),
     ):
         assert [row.entries[-1].text for row in table.rows] == ["5 / 6 / 6"] * 2
     assert judgement.unreliable == frozenset()
@@ -182,7 +188,7 @@ def test_a_block_measured_again_leaves_valid_runs_that_do_not_count(tmp_path: Pa
 
 def test_end_points_have_a_table_of_their_own(plain: Sheet) -> None:
     [cell] = plain.cells
-    table = tables.end_points(cell, plain.valid)
+    table = tables.end_points(cell, plain.valid, tables.Asked(plain.contests[cell.id]))
     assert [row.name for row in table.rows] == ["all on pi1", "all on pi2"]
     assert len({len(row.entries) for row in table.rows} | {len(table.columns) - 1}) == 1
 

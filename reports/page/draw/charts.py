@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from math import nan
 
 import matplotlib as mpl
@@ -11,8 +11,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from reports.data.cells import Cell, Split
+from reports.data.cells import Cell, Cuts, Split
 from reports.objectives import Objective
+from reports.page.draw import inset
 from reports.page.draw.canvas import PALETTE, STYLE, empty, fit, spread_out
 from reports.page.draw.labels import Label, place
 from reports.page.draw.svg import FAINT, INK, Point, inline
@@ -21,6 +22,8 @@ from reports.statistics.judge import Judgement
 from reports.words import slug
 
 MEMBERS = {"off": PALETTE[0], "undecided": PALETTE[4], "on": PALETTE[3]}  # the last on top
+MARKERS = {"on": "D", "undecided": "^", "off": "o"}
+SIZES = {"on": 80, "undecided": 70, "off": 42}
 # More dots of one split would hide each other and make the page too large to mail.
 DOTS = 20
 
@@ -52,9 +55,9 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
             hue=verdicts,
             style=verdicts,
             size=verdicts,
-            sizes={"on": 80, "undecided": 70, "off": 42},
+            sizes=SIZES,
             palette=MEMBERS,
-            markers={"on": "D", "undecided": "^", "off": "o"},
+            markers=MARKERS,
             linewidth=0,
             legend=False,
             zorder=4,
@@ -78,7 +81,9 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
         axes.set(xlabel=f"{across.axis} ({across.unit}{scale})")
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
         fit(figure, axes)
-        place(axes, _labels(splits, ends, judgement, at), line)
+        apart = _zoom(axes, splits, ends, judgement, at)
+        labels = _labels([s for s in splits if s.cuts not in apart], ends, judgement, at)
+        place(axes, labels, line)
         first = pair == cell.objectives[:2]
         points = {
             split.row_id: Point(
@@ -90,6 +95,37 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
         }
         names = "" if first else f"-{slug(across.name)}-{slug(up.name)}"
         return inline(figure, f"pareto-{slug(cell.id)}{names}", points)
+
+
+def _zoom(
+    axes: Axes,
+    splits: Sequence[Split],
+    ends: Sequence[Split],
+    judgement: Judgement,
+    at: Callable[[Split], tuple[float, float]],
+) -> Set[Cuts]:
+    """Zoom in on the crowd on the front, if there is one and room; return who is named there."""
+    axes.autoscale_view()
+    flat = axes.transData + axes.transAxes.inverted()
+    spots = {split.cuts: tuple(flat.transform(at(split))) for split in (*splits, *ends)}
+    front = frozenset(spots[cuts] for cuts, said in judgement.verdict.items() if said != "off")
+    part = inset.crowd([spots[split.cuts] for split in splits], front)
+    where = inset.free([*spots.values()], part) if part else None
+    if not part or not where:
+        return frozenset()
+    zoomed = inset.add(axes, part, where)
+    inside = [split for split in splits if inset.within(spots[split.cuts], part)]
+    for verdict, colour in MEMBERS.items():
+        group = [split for split in inside if judgement.verdict[split.cuts] == verdict]
+        if group:
+            x, y = zip(*map(at, group), strict=True)
+            marks = zoomed.scatter(
+                x, y, SIZES[verdict], colour, marker=MARKERS[verdict], linewidth=0
+            )
+            marks.set(urls=[f"#{split.row_id}" for split in group], zorder=4)
+    on = [judgement.verdict[split.cuts] == "on" for split in inside]
+    place(zoomed, [Label(*at(s), s.name, sure, sure) for s, sure in zip(inside, on, strict=True)])
+    return frozenset(split.cuts for split in inside)
 
 
 def drawn(cell: Cell) -> tuple[Split, ...]:

@@ -76,7 +76,7 @@ def inline(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
     root = ET.fromstring(out.getvalue())  # nosec B314
     scene = _Scene(root, f"f{crc32(prefix.encode()):x}")
     leaves = [*scene.leaves(root, {}, "")]
-    body = _written(scene.shared(leaves), points)
+    body = _written(scene.shared(leaves), dict(points))
     return Markup(  # nosec B704 # every text in it went through ElementTree
         f'<svg viewBox="{root.attrib["viewBox"]}" role="group" fill="currentColor">'
         f"{scene.definitions()}{body}</svg>"
@@ -244,8 +244,11 @@ def _inside(path: Path, clip: ET.Element) -> bool:
     )
 
 
-def _written(leaves: Sequence[_Leaf], points: Mapping[str, Point]) -> str:
-    """Write neighbours of one style as a group, those without a link as one path."""
+def _written(leaves: Sequence[_Leaf], points: dict[str, Point]) -> str:
+    """Write neighbours of one style as a group, those without a link as one path.
+
+    A point that an inset shows again is there for a pointer only.
+    """
     written = []
     for style, group in groupby(leaves, key=lambda leaf: leaf.style):
         parts: list[str] = []
@@ -260,6 +263,8 @@ def _written(leaves: Sequence[_Leaf], points: Mapping[str, Point]) -> str:
             text += "".join(leaf.text for leaf in some)
             text += "".join(_touched(*leaf.middle) for leaf in some if leaf.middle)
             parts.append(_linked(text, link, points) if link else text)
+            if row := points.get(link[1:]):
+                points[link[1:]] = replace(row, text="")
         attributes = "".join(f' {key}="{escape(value)}"' for key, value in style)
         body = "".join(parts)
         if body.count("/>") == body.count("<") == 1:
@@ -280,6 +285,10 @@ def _linked(body: str, link: str, points: Mapping[str, Point]) -> str:
     if point is None:
         return f'<a href="{escape(link)}">{body}</a>'
     kind = "point front" if point.on_front else "point"
+    if not point.text:
+        return (
+            f'<a href="{escape(link)}" class="{kind}" tabindex="-1" aria-hidden="true">{body}</a>'
+        )
     # Shown by a pointer, read out as the link's name.
     title = f"<title>{escape(point.text)}</title>"
     place = f' id="{point.id}"' if point.id else ""

@@ -12,12 +12,13 @@ from reports.page.sheet import Section, Sheet
 
 def build(sheet: Sheet) -> list[Section]:
     def panel(cell: Cell) -> dict[str, Any]:
-        drawn = {split.row_id for split in charts.drawn(cell)}
         judgement = sheet.judgements[cell.id]
+        asked = tables.Asked(sheet.contests[cell.id], sheet.goals)
+        drawn = {split.row_id for split in charts.drawn(cell)}
         return {
-            "table": tables.build(cell, judgement, sheet.decisions[cell.id], drawn),
+            "table": tables.build(cell, judgement, sheet.decisions[cell.id], asked, drawn),
             "rest": tables.rest(cell, sheet.valid, judgement.unreliable),
-            "ends": tables.end_points(cell, sheet.valid, drawn),
+            "ends": tables.end_points(cell, sheet.valid, asked, drawn),
         }
 
     return [{"id": "splits", "title": "All splits", "groups": sheet.panels(panel)}]

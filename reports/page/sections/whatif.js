@@ -190,7 +190,7 @@ const whatif = (() => {
     for (const group of data.groups) {
       const figure = document.getElementById(group.id);
       group.svg = figure.querySelector("svg");
-      group.text = figure.querySelector("p");
+      group.text = figure.querySelector("[aria-live]");
       figure.hidden = false;
     }
     const rttDial = document.getElementById("whatif-rtt"), rateDial = document.getElementById("whatif-rate");
@@ -207,6 +207,8 @@ const whatif = (() => {
       for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.scenario === scenario));
       for (const group of data.groups) update(group, rtt, rate, scenario);
     };
+    // A measured network by its name, another as 20x5: 20 ms and 5 Mbit/s.
+    const keep = () => view.keep("net", scenario === buttons[0].dataset.scenario ? "" : (scenario ?? `${rtt}x${rate}`));
     const choose = (button) => {
       rtt = Number(button.dataset.rtt);
       rate = Number(button.dataset.rate);
@@ -218,6 +220,7 @@ const whatif = (() => {
     const turn = () => {
       scenario = undefined;
       redraw();
+      keep();
     };
     rttDial.addEventListener("input", () => {
       rtt = Number(rttDial.value) ? value(RTT, Number(rttDial.value)) : 0; // the left end: no delay
@@ -227,9 +230,21 @@ const whatif = (() => {
       rate = value(RATE, Number(rateDial.value));
       turn();
     });
-    for (const button of buttons) button.addEventListener("click", () => choose(button));
+    for (const button of buttons) {
+      button.addEventListener("click", () => {
+        choose(button);
+        keep();
+      });
+    }
     dials.hidden = false;
     choose(buttons[0]);
+    view.bind("net", (text) => {
+      const button = buttons.find((one) => one.dataset.scenario === text), numbers = /^([\d.]+)x([\d.]+)$/.exec(text);
+      if (button || !numbers) return choose(button ?? buttons[0]);
+      [rtt, rate] = [Number(numbers[1]), Math.max(Number(numbers[2]), RATE[0])];
+      [rttDial.value, rateDial.value, scenario] = [step(RTT, rtt), step(RATE, rate), undefined];
+      redraw();
+    });
   }
 
   start();

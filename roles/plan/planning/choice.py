@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
+from paretopipe_runtime.contract.goals import GoalError, parse
 from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
 from .sets import Weights, of_model, set_name
@@ -67,6 +68,7 @@ class Choice:
     first_report: int
     noise: int
     profile_batches: int
+    goal: str
 
     def options(self, *models: Model) -> dict[str, Any]:
         def one_or_all(key: str) -> Any:
@@ -91,6 +93,7 @@ class Choice:
             "dominance": self.dominance,
             "refine": self.refine,
             "profile": self.profile,
+            **({"goal": self.goal} if self.goal else {}),
         }
 
     def _factors(self) -> dict[str, Any]:
@@ -152,6 +155,7 @@ def choose(
         first_report=whole("first_report", chosen.get("first_report", 0), least=0),
         noise=whole("noise", chosen.get("noise", NOISE_S), least=0),
         profile_batches=whole("profile_batches", chosen.get("profile_batches", PROFILE_BATCHES)),
+        goal=_goal(str(chosen.get("goal", ""))),
     )
     for backend in choice.varied["backend"]:
         if backend != "socket" and "tls" in choice.varied["transport"]:
@@ -203,6 +207,14 @@ def _model(
         raise OptionError(f"classes={classes} is not offered: choose 10 or 1000")
     image = whole("image", own.get("image", info.image_px))
     return Model(info.name, info.blocks, classes, image, weights)
+
+
+def _goal(text: str) -> str:
+    try:
+        parse(text)
+    except GoalError as error:
+        raise OptionError(str(error)) from None
+    return text
 
 
 def _sweep(chosen: Mapping[str, Any], names: list[str]) -> str:

@@ -27,6 +27,7 @@ OPTIONS = (
     "drift_limit",
     "refine",
     "dominance",
+    "goal",
     "profile",
     "preflight",
     "first_report",
