@@ -49,7 +49,7 @@ def plain(text: str) -> Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A split; ``point`` is its chart point's id, or empty."""
+    """A split; ``point`` is its chart point's id, or empty, as is its own where nothing leads."""
 
     id: str
     name: str
@@ -57,7 +57,6 @@ class Row:
     on_front: bool = False  # or undecided: kept by the front filter
     point: str = ""
     interval: str = ""  # low and high of each aim of its table; empty if unknown
-    key: str = ""  # to sort by its name; else names keep the page's order
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def build(
         _goal_column(asked),
         Column("Front", "probability", numeric=False),
         Column("Behind the best", "%, worse goal"),
-        Column("Strict front", "", numeric=False),
+        Column("Strict front", "", numeric=False, high=True),
         Column("Cut after", "", numeric=False),
     )
     expected = decision.expected if decision else {}
@@ -144,7 +143,7 @@ def rest(cell: Cell, valid: Valid, unreliable: Set[Cuts] = frozenset()) -> Table
             Entry(" / ".join(split.phases[2:]), split.phases[2]) if known else NOTHING,
             _runs(split, valid[cell.id, SPLIT, dashed(split.cuts)], split.cuts in unreliable),
         )
-        rows.append(Row(f"rest-{split.row_id.removeprefix('row-')}", split.name, entries))
+        rows.append(Row("", split.name, entries))
     return Table(tuple(columns), tuple(rows))
 
 
@@ -232,13 +231,13 @@ def _row(
         *_measured(split, cell),
         asked.entry(split),
         _front(split, judgement, cell),
-        NOTHING if loss is None else Entry(number(100 * loss, 2), f"{loss:.6g}"),
-        Entry("yes" if strict else "–", "0" if strict else "1"),
+        NOTHING if loss is None else plain(number(100 * loss, 2)),
+        Entry(*["yes" if strict else "–"] * 2),
         Entry(blocks or "–", by_place(split.cuts)),
     )
     member = known and judgement.verdict[split.cuts] != "off"
     point, interval = _point(split, drawn), _interval(split, asked)
-    return Row(split.row_id, split.name, entries, member, point, interval, by_place(split.cuts))
+    return Row(split.row_id, split.name, entries, member, point, interval)
 
 
 def _point(split: Split, drawn: Set[str]) -> str:

@@ -153,9 +153,9 @@ def test_what_a_finger_hits_is_large_enough(tab: Tab, site: Path) -> None:
     )
     assert small == []
     # A mark's box is the mark; what is hit is drawn around it.
-    point = tab.page.locator("#fronts a.point .hit").first
+    point = tab.page.locator("#fronts a.point [d$=h0]").first
     assert point.evaluate("one => getComputedStyle(one).strokeWidth") == "24px"
-    assert tab.page.locator("a.point:not(:has(.hit))").count() == 0
+    assert tab.page.locator("a.point:not(:has([d$=h0]))").count() == 0
 
 
 def test_the_filter_goes_over_all_tables(tab: Tab, site: Path) -> None:

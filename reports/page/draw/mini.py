@@ -25,7 +25,7 @@ def front(
     Parameters
     ----------
     named
-        Splits to name, with the kind of their mark: ``pick``, ``tied`` or ``best``.
+        Splits to name, with the kind of their mark: ``pick`` or ``best``.
     strict
         The front, from left to right.
     """
@@ -43,6 +43,7 @@ def front(
         f"{'L' if place else 'M'}{a} {b}" for place, (a, b) in enumerate(map(at, strict))
     )
     parts.append(f'<path d="{line}" class="strict"/>')
+    dots: dict[str, list[str]] = {"c0": [], "c4": []}
     for split in shown:
         a, b = at(split)
         kind = named.get(split.cuts, "")
@@ -51,7 +52,8 @@ def front(
         elif kind == "pick":
             parts.append(f'<path d="{_DIAMOND.format(x=a, top=b - 6)}" class="c3"/>')
         else:
-            parts.append(f'<circle cx="{a}" cy="{b}" r="4" class="{"c4" if kind else "c0"}"/>')
+            dots["c4" if kind else "c0"].append(f"M{a} {b}h0")
+    parts += [f'<path d="{"".join(d)}" class="dots {kind}"/>' for kind, d in dots.items() if d]
     parts += _names([(*at(split), split.name) for split in cell.measured if split.cuts in named])
     low, high = _ends(cell.measured, across)
     foot = HEIGHT - 8

@@ -276,7 +276,7 @@ def _written(leaves: Sequence[_Leaf], points: dict[str, Point]) -> str:
 
 def _touched(x: float, y: float) -> str:
     """Return what a finger hits: the page makes it 24 pixels wide, whatever the mark's size."""
-    return f'<path d="M{paths.number(x)} {paths.number(y)}h0" class="hit"/>'
+    return f'<path d="M{paths.number(x)} {paths.number(y)}h0"/>'
 
 
 def _linked(body: str, link: str, points: Mapping[str, Point]) -> str:

@@ -36,10 +36,10 @@ const tables = (() => {
 
   for (const table of sortable) {
     table.classList.add("sortable");
-    // Names without a key are sorted as the page has them.
+    // Names are sorted as the page has them, unless it sorts by something else.
     [...table.tBodies[0].rows].forEach((row, at) => {
       row.dataset.at = at;
-      row.cells[0].dataset.value ??= at;
+      if (!place(table)) row.cells[0].dataset.value = at;
     });
     for (const button of all("thead button", table)) {
       button.disabled = false;
