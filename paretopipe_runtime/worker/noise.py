@@ -1,8 +1,8 @@
 """A machine's own scatter: how far the same work differs when it is timed again.
 
-The work is a convolution of 58 million operations, about 10 ms on a Raspberry Pi 4, on one thread
-pinned to the first processor allowed, which by default serves the interrupts, too. It goes on
-without a pause for so many seconds after a tenth of them to warm up.
+The work is a convolution of 58 million operations, about 10 ms on a Raspberry Pi 4, on one thread.
+Like a stage's process it is pinned nowhere: the unit's sandbox forbids that. It goes on without a
+pause for so many seconds after a tenth of them to warm up.
 
 Scatter is the plain standard deviation of natural logarithms, about a coefficient of variation;
 disturbances count, as runs meet them as well. What disturbs a machine lasts for seconds, so that
@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import statistics
 import sys
 import time
@@ -29,8 +28,7 @@ SUMS = 10
 
 
 def measure(seconds: float) -> dict[str, Any]:
-    """Time the work for so many seconds; pins this process, which is to end afterwards."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    """Time the work for so many seconds on one thread, of torch's for as long as this process."""
     torch.set_num_threads(1)
     image, kernels = torch.rand(1, 32, 56, 56), torch.rand(32, 32, 3, 3)
 
