@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from reports.data.cells import Cell
 from reports.page.figures import attempts
-from reports.page.sections.verdict import splitting
-from reports.page.sections.verdict.answer import compromise
+from reports.page.sections.verdict import decision
 from reports.page.sheet import Sheet
-from reports.words import asked, number
+from reports.words import asked
 
 
 def text(sheets: Sequence[Sheet]) -> str:
@@ -17,23 +18,23 @@ def text(sheets: Sequence[Sheet]) -> str:
 
 
 def lines(sheet: Sheet) -> list[str]:
-    """Return a model's answers, without markup."""
+    """Return a model's decisions, without markup."""
     found = []
     for group in sheet.groups:
         heading = sheet.heading(group)
         over = f" ({heading['over']})" if heading["over"] else ""
-        found += [f"{heading['title']}{over}", *(f"  {_answer(sheet, cell)}" for cell in group)]
+        found.append(f"{heading['title']}{over}")
+        found += [f"  {line}" for cell in group for line in _decision(sheet, cell)]
     return [*found, f"{attempts(sheet.frame)}."]
 
 
-def _answer(sheet: Sheet, cell: Cell) -> str:
-    network = f"{cell.scenario} ({asked(cell.asked)})"
-    if not cell.measured:
-        return f"{network}: no valid run yet"
-    bests = [(one, cell.best(one)) for one in cell.objectives]
-    parts = [
-        *(f"{one.title.lower()} {b.name}, {number(b.median(one))} {one.unit}" for one, b in bests),
-        f"balanced {compromise(cell).name}",
-        f"splitting {splitting.short(cell, sheet.contests[cell.id])}",
-    ]
-    return f"{network}: {'; '.join(parts)}"
+def _decision(sheet: Sheet, cell: Cell) -> list[str]:
+    """Return a line with the pick and one with all else."""
+    first, *rest = decision.sentences(cell, sheet)
+    told = " ".join(f"{one.label}: {_plain(one.text)}" for one in rest)
+    pick = f"{cell.scenario} ({asked(cell.asked)}): {_plain(first.text)}"
+    return [pick, f"  {told}"] if told else [pick]
+
+
+def _plain(text: Markup) -> str:
+    return text.striptags().replace("\N{NO-BREAK SPACE}", " ")

@@ -50,8 +50,10 @@ def count(amount: int, noun: str) -> str:
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
-def pairing_name(pairing: str) -> str:
-    """Return the paper's words, else spaces for underscores."""
+def pairing_name(pairing: str, devices: Sequence[str] = ()) -> str:
+    """Return the paper's words, else spaces for underscores; a GPU only where one computed."""
+    if pairing == "pi_to_gpu" and not any(device.startswith("cuda") for device in devices):
+        return "Pi-to-server, CPU"
     return _PAIRINGS.get(pairing, pairing.replace("_", " "))
 
 

@@ -48,7 +48,7 @@ def decide(model: Fit | None, aims: Sequence[Aim], seed: int = 0) -> Decision:
     """Place each split on the front, off it, or undecided."""
     if model is None:
         return Decision("no split was measured", {}, {}, {}, {})
-    reason = _reason(model)
+    reason = unspread(model)
     sure: dict[Cuts, float] = {}
     strongest: dict[Cuts, Cuts] = {}
     if len(model.splits) == 1:
@@ -69,7 +69,8 @@ def decide(model: Fit | None, aims: Sequence[Aim], seed: int = 0) -> Decision:
     return Decision(reason, sure, verdict, who("off"), who("undecided"))
 
 
-def _reason(model: Fit) -> str:
+def unspread(model: Fit) -> str:
+    """Return why the runs have no known spread; empty where they have one."""
     if len(model.splits) == 1 or model.degrees:
         return ""
     if len(model.of_split) == len(model.splits):
@@ -83,10 +84,11 @@ def _verdict(sure: float | None) -> Verdict:
     return "on" if sure >= ON_FROM else "off"
 
 
-def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Membership:
-    """Draw all splits' effects jointly, correlated as measured.
+def errors(model: Fit, seed: int, draws: int) -> Floats:
+    """Draw what the effects may be off by: [variable, split, draw], logarithms.
 
-    Student-t with the model's degrees of freedom, as the residuals' size is estimated too.
+    Correlated as measured; Student-t with the model's degrees of freedom, as the residuals' size
+    is estimated too.
 
     Raises
     ------
@@ -94,17 +96,22 @@ def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Member
         Without a degree of freedom.
     """
     if model.degrees < 1:
-        raise ValueError("membership() needs a model with a degree of freedom")
+        raise ValueError("errors() needs a model with a degree of freedom")
     count, variables = model.effects.shape
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((variables, count, draws))
     swell = np.sqrt(model.degrees / rng.chisquare(model.degrees, draws))
     across = np.linalg.cholesky(model.doubt)
     between = np.linalg.cholesky(model.covariance)
+    return np.asarray(np.einsum("vu,ukd->vkd", between, across @ noise) * swell)
+
+
+def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Membership:
+    """Draw all splits' effects jointly; raise as `errors` does."""
+    count = len(model.splits)
     # Single precision suffices for margins of percents, and is twice as fast.
-    moved = np.einsum("vu,ukd->vkd", between, across @ noise) * swell
-    lost = (moved + model.effects.T[:, :, None]).astype(np.float32)  # the less the better
-    lost[[not aim.lower for aim in aims]] *= -1
+    lost = (errors(model, seed, draws) + model.effects.T[:, :, None]).astype(np.float32)
+    lost[[not aim.lower for aim in aims]] *= -1  # the less the better
     margins = np.log1p([aim.delta for aim in aims]).astype(np.float32)
     on, dominated = np.empty(count), np.empty((count, count))
     for i in range(count):

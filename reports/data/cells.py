@@ -22,7 +22,7 @@ from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name
 from reports.objectives import OBJECTIVES, Objective
-from reports.words import pairing_rank, slug
+from reports.words import pairing_name, pairing_rank, slug
 
 _OF_STAGE = [figure.name for figure in measures.of("stage") if not figure.is_text]
 
@@ -103,6 +103,11 @@ class Cell:
     planned: tuple[Cuts, ...]
     end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
     drifts: tuple[Drift, ...] = ()  # of every pass of every round that has sentinels
+
+    @property
+    def over_hosts(self) -> str:
+        """Return 'Pi-to-Pi', 'Pi-to-server, CPU'."""
+        return pairing_name(self.pairing, self.variant["devices"])
 
     @property
     def measured(self) -> tuple[Split, ...]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from paretopipe_runtime.contract.factors import BACKEND, FACTORS, Factor
 from reports.data.cells import Cell
-from reports.words import pairing_name
 
 
 def at_stage(cell: Cell, factor: Factor, stage: int) -> str:
@@ -76,7 +75,7 @@ class Naming:
 
     def place(self, cell: Cell) -> str:
         """Return 'Pi-to-Pi, baseline, over PyTorch RPC'."""
-        parts = (pairing_name(cell.pairing), cell.scenario, self.over(cell))
+        parts = (cell.over_hosts, cell.scenario, self.over(cell))
         return ", ".join(part for part in parts if part)
 
 

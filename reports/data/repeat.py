@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
-from reports.data.cells import Cell
+from reports.data.cells import Cell, Cuts
 
 _SAFE = re.compile(r"[A-Za-z0-9_.,:+-]+")
 _FIRST = (
@@ -34,6 +34,16 @@ def commands(cells: Sequence[Cell]) -> list[str]:
         if (stated := _stated(cell))
     )
     return [*dict.fromkeys(found)]
+
+
+def of_split(cell: Cell, name: str, cuts: Cuts) -> str:
+    """Return the command that measures one split of a cell again, as a sweep of its own."""
+    stated = _stated(cell) or {"model": cell.model}
+    options = {**stated, "scenarios": cell.scenario, "pairings": cell.pairing}
+    sweep = f"{stated.get('sweep') or cell.model}-{name}"
+    return command(
+        {**options, "splits": [list(cuts)], "sweep": sweep}, emulation=cell.variant["emulation"]
+    )
 
 
 def to_profile(cell: Cell) -> str:

@@ -10,19 +10,21 @@ from markupsafe import Markup
 from reports.data.cells import Cell, Split, Spread
 from reports.objectives import Objective
 from reports.statistics.judge import Judgement
-from reports.words import count, decimals, listing, number, percent, power
+from reports.words import count, decimals, number, percent, power
 
 VERDICTS = ("on", "undecided", "off")
 SIGNS = {"on": "◆", "undecided": "▲", "off": "●"}
 
 
 def spread(value: Spread | None, unit: str = "") -> str:
-    """Return '1.82 s [1.79, 1.86]': median, lowest and highest run."""
+    """Return '1.82 s [1.79, 1.86]': median, lowest and highest run; of one run its value."""
     if value is None:
         return "–"
+    measure = f"{number(value.median)}\N{NO-BREAK SPACE}{unit}" if unit else number(value.median)
+    if value.n == 1:
+        return measure
     places = decimals(value.median)
     low, high = (f"{end:,.{places}f}" for end in (value.low, value.high))
-    measure = f"{number(value.median)}\N{NO-BREAK SPACE}{unit}" if unit else number(value.median)
     return f"{measure} [{low},\N{NO-BREAK SPACE}{high}]"
 
 
@@ -78,11 +80,11 @@ def links(splits: Sequence[Split], limit: int = 6) -> Markup:
     return prose(shown)
 
 
-def prose(parts: Sequence[Markup]) -> Markup:
+def prose(parts: Sequence[Markup], word: str = "and") -> Markup:
     """Return 'one, another and a third'."""
     if len(parts) == 1:
         return parts[0]
-    return Markup("{} and {}").format(Markup(", ").join(parts[:-1]), parts[-1])
+    return Markup("{} {} {}").format(Markup(", ").join(parts[:-1]), word, parts[-1])
 
 
 def judged(judgement: Judgement, verdict: str, cell: Cell) -> tuple[Split, ...]:
@@ -131,17 +133,19 @@ def error(counted: pd.DataFrame) -> str:
 
 # Exclusions by the beginning of their reason; the rest failed or are invalid.
 _OTHERS = {
-    "sentinel": "watched a round",
-    "superseded": "measured again later",
-    "settings": "under other settings",
+    "sentinel": "only checked for drift",
+    "superseded": "were replaced by repeats",
+    "settings": "have other settings",
     "skipped": "skipped",
 }
 
 
 def attempts(frame: pd.DataFrame) -> str:
-    """Return '400 runs count, of 442 attempts: 40 watched a round, 2 failed or are invalid'."""
+    """Return '400 of 442 runs count: 40 only checked for drift, 2 failed or are invalid'."""
     counted = int(frame["counted"].sum())
-    text = f"{count(counted, 'run')} count, of {count(len(frame), 'attempt')}"
+    if counted == len(frame):
+        return f"{count(counted, 'run')}, all of which count"
+    text = f"{counted:,} of {count(len(frame), 'run')} count"
     kinds = frame.loc[~frame["counted"], "excluded"].str.extract("^([a-z]+)")[0]
     parts = [
         f"{number:,} {said}"
@@ -150,4 +154,4 @@ def attempts(frame: pd.DataFrame) -> str:
     ]
     if bad := int((~kinds.isin([*_OTHERS])).sum()):
         parts.append(f"{bad:,} failed or are invalid")
-    return f"{text}: {listing(parts)}" if parts else text
+    return f"{text}. {'; '.join(parts)}"

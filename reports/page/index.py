@@ -8,18 +8,17 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from paretopipe_runtime.contract.factors import Variant
 from reports import paper
-from reports.data.cells import Cell, Split
+from reports.data.cells import Cell, Cuts
 from reports.data.factors import Naming, place_name
 from reports.objectives import OBJECTIVES, Objective
 from reports.page.draw import multiples
 from reports.page.figures import attempts
 from reports.page.sections import against, models, provenance
-from reports.page.sections.verdict import splitting
-from reports.page.sections.verdict.answer import compromise
+from reports.page.sections.verdict import decision, splitting
 from reports.page.sheet import Sheet
 from reports.page.tables import (
     NOTHING,
@@ -31,7 +30,8 @@ from reports.page.tables import (
     objective_column,
     plain,
 )
-from reports.words import asked, count, listing, number, pairing_name, slug
+from reports.statistics.decision import Decision
+from reports.words import asked, count, listing, number, percent, slug
 
 
 def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, str]) -> str:
@@ -63,7 +63,18 @@ def _model(sheet: Sheet, file: str) -> dict[str, Any]:
         "against": sheet.against and sheet.against.name,
         "changes": sheet.against and against.headline(sheet, sheet.against),
         "lacking": listing(lacking) if lacking else "",
+        "picks": [
+            (sheet.naming.place(cell), _elsewhere(decision.pick(cell, answer), file))
+            for cell in done
+            if (answer := sheet.decisions[cell.id])
+        ],
     }
+
+
+def _elsewhere(text: Markup, file: str) -> Markup:
+    """Let links into a model's page start from here."""
+    there = str(text).replace('href="#', f'href="{escape(file)}#')
+    return Markup(there)  # nosec B704 # as escaped as it was
 
 
 def _places(
@@ -95,7 +106,7 @@ def _place(
     order = {sheet.model: place for place, sheet in enumerate(sheets)}
     return {
         "id": f"place-{key}-{slug(first.scenario)}",
-        "title": f"{pairing_name(first.pairing)}, {first.scenario}",
+        "title": f"{first.over_hosts}, {first.scenario}",
         "over": naming.over(first),
         "unlocked": any(cell.unlocked for cell in cells.values()),
         "asked": "; ".join(networks),
@@ -115,7 +126,11 @@ def _place(
         else "",
         "table": Table(
             _columns(objectives),
-            tuple(_row(sheet, cell, objectives, files[sheet.model]) for sheet, cell in ready),
+            tuple(
+                _row(sheet, cell, answer, objectives, files[sheet.model])
+                for sheet, cell in ready
+                if (answer := sheet.decisions[cell.id])
+            ),
         ),
         "lacking": _lacking(cells, sheets),
         "sizes": _sizes([cell for _, cell in ready]),
@@ -126,37 +141,42 @@ def _columns(objectives: Sequence[Objective]) -> tuple[Column, ...]:
     return (
         Column("Model", ""),
         Column("Parameters", ""),
+        Column("Pick", "split", numeric=False),
+        Column("Behind the best", "expected, worse goal"),
         *chain.from_iterable(
             (Column(one.title, "split", numeric=False), objective_column(one)) for one in objectives
         ),
-        Column("Balanced", "split", numeric=False),
         Column("Does splitting pay?", "", numeric=False),
     )
 
 
-def _row(sheet: Sheet, cell: Cell, objectives: Sequence[Objective], file: str) -> Row:
+def _row(
+    sheet: Sheet, cell: Cell, answer: Decision, objectives: Sequence[Objective], file: str
+) -> Row:
     parameters = models.parameters(sheet)
     return Row(
         id=f"model-{slug(cell.id)}",
         name=Markup('<a href="{}">{}</a>').format(file, paper.model_name(cell.model)),
         entries=(
             plain(f"{parameters:,}") if parameters else NOTHING,
-            *chain.from_iterable(_best(cell, one, file) for one in objectives),
-            _split(compromise(cell), file),
-            _text(splitting.short(cell, sheet.contests[cell.id])),
+            _split(cell, answer.both.pick, file),
+            Entry(percent(answer.both.expected), f"{answer.both.expected:.6g}"),
+            *chain.from_iterable(_best(cell, one, answer, file) for one in objectives),
+            _text(splitting.short(cell, sheet.contests[cell.id], answer)),
         ),
     )
 
 
-def _best(cell: Cell, objective: Objective, file: str) -> tuple[Entry, Entry]:
+def _best(cell: Cell, objective: Objective, answer: Decision, file: str) -> tuple[Entry, Entry]:
     if objective not in cell.objectives:
         return NOTHING, NOTHING
-    best = cell.best(objective)
-    value = best.median(objective)
-    return _split(best, file), Entry(number(value), f"{value:.6g}")
+    pick = answer.of(objective).pick
+    value = next(split for split in cell.measured if split.cuts == pick).median(objective)
+    return _split(cell, pick, file), Entry(number(value), f"{value:.6g}")
 
 
-def _split(split: Split, file: str) -> Entry:
+def _split(cell: Cell, cuts: Cuts, file: str) -> Entry:
+    split = next(split for split in cell.measured if split.cuts == cuts)
     text = Markup('<a href="{}#{}">{}</a>').format(file, split.row_id, split.name)
     return Entry(text, by_place(split.cuts))
 

@@ -23,10 +23,11 @@ from reports.data.tidy import tidy
 from reports.objectives import DELTA, OBJECTIVES, Objective
 from reports.parallel import map_forked
 from reports.prediction.predictor import Predictor
+from reports.statistics.decision import Decision, decided
 from reports.statistics.difference import Contest
 from reports.statistics.judge import Judgement, judge
 from reports.statistics.sweeps import Pair
-from reports.words import asked, pairing_name
+from reports.words import asked
 
 Section = dict[str, Any]  # id, title and the variables of its template
 
@@ -56,6 +57,7 @@ class Sheet:
     goals: tuple[Goal, ...]  # the user's own
     judgements: Mapping[str, Judgement]  # by cell id
     contests: Mapping[str, Contest]  # by cell id: pairwise comparisons
+    decisions: Mapping[str, Decision | None]  # by cell id: the splits to take
     profiles: Sequence[Profile]  # of this model
     links: Sequence[Link]
     predictors: Mapping[str, Predictor | str]  # by cell id; or why there is none
@@ -78,7 +80,7 @@ class Sheet:
         frame = tidy(records.runs) if frame is None else frame
         cells = build(records.plans, records.runs, frame)
         judged = map_forked(partial(_judged, delta=delta), cells, processes)
-        said = {cell.id: both for cell, both in zip(cells, judged, strict=True)}
+        said = {cell.id: found for cell, found in zip(cells, judged, strict=True)}
         blocks, moved = profiles(records), links(records)
         models = dict.fromkeys([*(cell.model for cell in cells), *(p.model for p in blocks)])
         found = []
@@ -98,6 +100,7 @@ class Sheet:
                     goals=parse(goal),
                     judgements={cell.id: said[cell.id][0] for cell in own},
                     contests={cell.id: said[cell.id][1] for cell in own},
+                    decisions={cell.id: said[cell.id][2] for cell in own},
                     profiles=profiled,
                     links=moved,
                     predictors=_predictors(own, profiled, moved, part.runs),
@@ -125,6 +128,12 @@ class Sheet:
         known = {objective for cell in self.cells for objective in cell.objectives}
         return tuple(one for one in OBJECTIVES if one.required or one in known)
 
+    def run_s(self, cell: Cell) -> float | None:
+        """Return the seconds that a counted run of this cell took, the median."""
+        mine = self.frame["counted"] & (self.frame["cell_id"] == cell.id)
+        value = pd.to_numeric(self.frame.loc[mine, "wall_s"], errors="coerce").median()
+        return float(value) if pd.notna(value) else None
+
     @property
     def used(self) -> list[Record]:
         return [*compress(self.records.runs, self.frame["counted"].tolist())]
@@ -140,7 +149,10 @@ class Sheet:
             {
                 **self.heading(group),
                 "cells": [
-                    {"scenario": cell.scenario, "asked": asked(cell.asked), **panel(cell)}
+                    {
+                        **{"scenario": cell.scenario, "asked": asked(cell.asked)},
+                        **{"place": f"{cell.over_hosts}, {cell.scenario}", **panel(cell)},
+                    }
                     for cell in group
                 ],
             }
@@ -151,14 +163,14 @@ class Sheet:
         """Return a group's title, factors and whether it is unlocked."""
         first = group[0]
         return {
-            "title": f"{paper.model_name(first.model)}, {pairing_name(first.pairing)}",
+            "title": f"{paper.model_name(first.model)}, {first.over_hosts}",
             "over": self.naming.over(first),
             "unlocked": any(cell.unlocked for cell in group),
         }
 
 
-def _judged(cell: Cell, delta: float) -> tuple[Judgement, Contest]:
-    return judge(cell, delta), Contest.of(cell, delta)
+def _judged(cell: Cell, delta: float) -> tuple[Judgement, Contest, Decision | None]:
+    return judge(cell, delta), Contest.of(cell, delta), decided(cell, delta)
 
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:

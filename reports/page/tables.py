@@ -12,6 +12,7 @@ from reports.data.cells import Cell, Cuts, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.objectives import Objective
 from reports.page.figures import SIGNS, VERDICTS, against, point_id, said, spread
+from reports.statistics.decision import Decision
 from reports.statistics.difference import Contest, Outcome
 from reports.statistics.goals import ANSWERS, Answer, Intervals, answer, intervals
 from reports.statistics.judge import Judgement
@@ -48,7 +49,7 @@ def plain(text: str) -> Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A split; ``point`` is its chart point's id, or empty."""
+    """A split; ``point`` is its chart point's id, or empty, as is its own where nothing leads."""
 
     id: str
     name: str
@@ -67,6 +68,7 @@ class Table:
     id: str = ""
     aims: tuple[str, ...] = ()  # names of objectives
     pairs: str = ""  # `_pairs`
+    sorted_by: int = 0  # the column that the rows are sorted by
 
 
 @dataclass(frozen=True)
@@ -98,30 +100,51 @@ Valid = Mapping[tuple[str, str, str], int]  # by cell id, role and dashed cuts
 def build(
     cell: Cell,
     judgement: Judgement,
-    valid: Valid,
+    decision: Decision | None,
     asked: Asked,
     drawn: Set[str] = frozenset(),
 ) -> Table:
-    """Return a cell's splits; hosts and hops name columns, `drawn` rows lead to their points."""
-    columns = [
+    """Return what decides between a cell's splits, best first; `drawn` rows lead to points."""
+    columns = (
         Column("Split", ""),
         *map(objective_column, cell.objectives),
         _goal_column(asked),
         Column("Front", "probability", numeric=False),
-        Column("Strict front", "as in the paper", numeric=False),
-        Column("Cut between blocks", "", numeric=False),
-    ]
-    for split in [*cell.measured, *cell.splits][:1]:
-        columns += [column for figure in _further(cell) for column, _ in _parts(figure, split)]
-    columns.append(Column("Batches", "for throughput / in flight"))
-    columns.append(Column("Runs", "counted / valid / attempted"))
+        Column("Behind the best", "%, worse goal"),
+        Column("Strict front", "", numeric=False, high=True),
+        Column("Cut after", "", numeric=False),
+    )
+    expected = decision.expected if decision else {}
+    order = {cuts: place for place, cuts in enumerate(expected)}
+    ranked = sorted(cell.splits, key=lambda split: (order.get(split.cuts, len(order)), split.cuts))
     return Table(
-        tuple(columns),
-        tuple(_row(split, judgement, cell, valid, drawn, asked) for split in cell.splits),
+        columns,
+        tuple(_row(split, judgement, expected, cell, drawn, asked) for split in ranked),
         id=f"splits-{slug(cell.id)}",
         aims=_aims(asked),
-        pairs=_pairs(cell.splits, asked.contest),
+        pairs=_pairs(ranked, asked.contest),
+        sorted_by=len(columns) - 3,
     )
+
+
+def rest(cell: Cell, valid: Valid, unreliable: Set[Cuts] = frozenset()) -> Table:
+    """Return the other figures of a cell's splits; hosts and hops name columns."""
+    further = _further(cell)
+    columns = [Column("Split", "")]
+    for split in [*cell.measured, *cell.splits][:1]:
+        columns += [column for figure in further for column, _ in _parts(figure, split)]
+    columns.append(Column("Batches", "for throughput / in flight"))
+    columns.append(Column("Runs", "counted / valid / attempted"))
+    rows = []
+    for split in cell.splits:
+        known = split.runs > 0
+        entries = (
+            *(_entry(figure, value) for figure in further for _, value in _parts(figure, split)),
+            Entry(" / ".join(split.phases[2:]), split.phases[2]) if known else NOTHING,
+            _runs(split, valid[cell.id, SPLIT, dashed(split.cuts)], split.cuts in unreliable),
+        )
+        rows.append(Row("", split.name, entries))
+    return Table(tuple(columns), tuple(rows))
 
 
 def end_points(cell: Cell, valid: Valid, asked: Asked, drawn: Set[str] = frozenset()) -> Table:
@@ -193,20 +216,24 @@ def by_place(cuts: Cuts) -> str:
 
 
 def _row(
-    split: Split, judgement: Judgement, cell: Cell, valid: Valid, drawn: Set[str], asked: Asked
+    split: Split,
+    judgement: Judgement,
+    expected: Mapping[Cuts, float],
+    cell: Cell,
+    drawn: Set[str],
+    asked: Asked,
 ) -> Row:
     known = split.runs > 0
-    blocks = "; ".join(f"{before} → {after}" for before, after in split.cut_blocks if known)
+    blocks = ", ".join(before for before, _ in split.cut_blocks if known)
     strict = split.cuts in judgement.strict
+    loss = expected.get(split.cuts)
     entries = (
         *_measured(split, cell),
         asked.entry(split),
         _front(split, judgement, cell),
-        Entry("yes" if strict else "–", "0" if strict else "1"),
+        NOTHING if loss is None else plain(number(100 * loss, 2)),
+        Entry(*["yes" if strict else "–"] * 2),
         Entry(blocks or "–", by_place(split.cuts)),
-        *(_entry(figure, value) for figure in _further(cell) for _, value in _parts(figure, split)),
-        Entry(" / ".join(split.phases[2:]), split.phases[2]) if known else NOTHING,
-        _runs(split, valid[cell.id, SPLIT, dashed(split.cuts)], split.cuts in judgement.unreliable),
     )
     member = known and judgement.verdict[split.cuts] != "off"
     point, interval = _point(split, drawn), _interval(split, asked)

@@ -1,6 +1,6 @@
-"""Minimax regret (Savage, 1951): splits of least worst loss, over scenarios or objectives.
+"""Minimax regret (Savage, 1951): the split of least worst loss over objectives.
 
-Loss is relative to the best split of the same cell: latency / best - 1, best / throughput - 1.
+Loss is relative to the best: latency / best - 1, best / throughput - 1.
 """
 
 from __future__ import annotations
@@ -8,36 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from paretopipe_runtime.contract.splits import Cuts
-
-
-def minimax_regret(
-    points: Mapping[str, Mapping[Cuts, float]], lower_is_better: bool
-) -> tuple[Cuts, float, str]:
-    """Return the split of least worst loss over all scenarios, that loss, and its scenario.
-
-    Only splits measured in every scenario compete; ties go to the earliest cut, the first scenario.
-
-    Raises
-    ------
-    ValueError
-        If no split has a value in every scenario.
-
-    Examples
-    --------
-    >>> near, far = {(1,): 1.0, (2,): 1.1}, {(1,): 3.0, (2,): 2.0}
-    >>> minimax_regret({"near": near, "far": far}, lower_is_better=True)
-    ((2,), 0.10000000000000009, 'near')
-    """
-    losses = {scenario: _losses(values, lower_is_better) for scenario, values in points.items()}
-    if not losses or not (common := set.intersection(*(set(lost) for lost in losses.values()))):
-        raise ValueError("minimax_regret() needs a split that was measured in every scenario")
-    worst = {
-        cuts: max((lost[cuts], -place) for place, lost in enumerate(losses.values()))
-        for cuts in sorted(common)
-    }
-    cuts = min(worst, key=lambda cuts: (worst[cuts][0], cuts))
-    loss, place = worst[cuts]
-    return cuts, loss, [*losses][-place]
 
 
 def balanced(

@@ -201,7 +201,7 @@ def test_errors_stand_beside_every_prediction(section: Section, sheet: Sheet) ->
         assert len(group["bars"]) == 2
     cell = next(cell for cell in sheet.cells if cell.pairing == "pi_to_pi" and not cell.asked)
     first = section["groups"][0]
-    assert first["bars"][0].startswith(f"{cell.scenario}: latency is off by ")
+    assert first["bars"][0].startswith(f"{cell.scenario}: latency off by ")
     name, [(latency, _), _] = first["errors"][0]
     split = next(split for split in cell.splits if split.name == name)
     predictor = sheet.predictors[cell.id]

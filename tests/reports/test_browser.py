@@ -83,7 +83,7 @@ def test_a_keyboard_reaches_points_and_rows(tab: Tab, site: Path) -> None:
     assert row.evaluate("row => row.classList.contains('hot')") is True
     tab.page.keyboard.press("Enter")
     assert tab.hash() == point.get_attribute("href")
-    heading = tab.page.locator("table.splits thead button").nth(4)
+    heading = tab.page.locator("table.splits thead button").nth(1)
     heading.focus()
     tab.page.keyboard.press("Enter")
     assert heading.evaluate("one => one.closest('th').ariaSort") == "ascending"
@@ -110,6 +110,52 @@ def test_a_numeric_column_sorts_both_ways(tab: Tab, site: Path) -> None:
     button.click()
     assert values(tab.page, column) == known[::-1] + missing
     assert before != known[::-1] + missing
+
+
+def test_the_first_click_on_throughput_puts_the_highest_first(tab: Tab, site: Path) -> None:
+    tab.page.goto((site / MODEL).as_uri())
+    tab.page.locator("table.splits").first.locator("thead button").nth(2).click()
+    known = [value for value in values(tab.page, 2) if value is not None]
+    assert known == sorted(known, reverse=True)
+
+
+@pytest.mark.parametrize("width", [1400, 900, 390])
+def test_the_first_screen_decides(tab: Tab, site: Path, width: int) -> None:
+    tab.page.set_viewport_size({"width": width, "height": 900 if width > 390 else 844})
+    tab.page.goto((site / MODEL).as_uri())
+    for part in (".decided .choice", ".mini svg"):
+        box = tab.page.locator(part).first.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= (900 if width > 390 else 844), part
+    for _ in range(15):
+        tab.page.keyboard.press("Tab")
+        if tab.page.evaluate("document.activeElement.closest('#verdict') !== null"):
+            break
+    assert tab.page.evaluate("document.activeElement.closest('#verdict') !== null")
+    if width == 1400:
+        region = tab.page.locator("#splits .scroll").first
+        front = region.locator("tbody tr").first.locator("td:not([hidden])").nth(2).bounding_box()
+        edge = region.bounding_box()
+        assert front is not None
+        assert edge is not None
+        assert front["x"] + front["width"] <= edge["x"] + edge["width"]
+
+
+def test_what_a_finger_hits_is_large_enough(tab: Tab, site: Path) -> None:
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    tab.page.goto((site / MODEL).as_uri())
+    small = tab.page.evaluate(
+        """() => [...document.querySelectorAll(
+          "summary, button, input, #verdict dd a, #verdict .choice a, tbody th a, nav a"
+        )].filter((one) => one.checkVisibility()).map((one) => [one, one.getBoundingClientRect()])
+          .filter(([, box]) => box.width < 23.9 || box.height < 23.9)
+          .map(([one, box]) => `${one.outerHTML.slice(0, 80)} ${box.width}x${box.height}`)"""
+    )
+    assert small == []
+    # A mark's box is the mark; what is hit is drawn around it.
+    point = tab.page.locator("#fronts a.point [d$=h0]").first
+    assert point.evaluate("one => getComputedStyle(one).strokeWidth") == "24px"
+    assert tab.page.locator("a.point:not(:has([d$=h0]))").count() == 0
 
 
 def test_the_filter_goes_over_all_tables(tab: Tab, site: Path) -> None:

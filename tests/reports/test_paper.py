@@ -189,7 +189,7 @@ def test_pages_show_ours_beside_the_papers(made: dict[str, str]) -> None:
     entries = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", rows[0])[-12:]
     assert entries[:5] == ["Here", "not recorded", "22", "not recorded", "not measured"]
     assert entries[6:11] == ["Paper", "25,557,032", "22", "91 MB", "87.2 % on CIFAR-10"]
-    assert "Every one of them comes out here as the paper shows it." in page
+    assert "All come out as in the paper." in page
 
 
 def test_the_papers_rows_stand_only_where_its_network_was(

@@ -49,8 +49,8 @@ def test_every_split_says_whether_it_is_on_the_front(plain: Sheet) -> None:
         **{"P3": "on the front", "P9": "on the front", "P17": "on the front"},
         **{"P15": "off the front", "all on pi1": "not a split"},
     }
-    assert re.search(r"probability 0\.\d\d, dominated by P\d+$", words["P15"])
-    assert "5 runs of 5 attempts" in words["P3"]
+    assert re.search(r"\d\s% chance of being on the front; dominated by P\d+$", words["P15"])
+    assert "5 of 5 runs count" in words["P3"]
 
 
 def test_who_is_undecided_names_the_rival(doubtful: Sheet) -> None:
@@ -58,7 +58,9 @@ def test_who_is_undecided_names_the_rival(doubtful: Sheet) -> None:
     judgement = doubtful.judgements[cell.id]
     assert "undecided" in judgement.verdict.values()
     svg = charts.pareto(cell, judgement, OBJECTIVES)
-    assert re.search(r"P\d, undecided: latency [^<]+; probability 0\.\d\d, rival P\d<", svg)
+    assert re.search(
+        r"P\d, undecided: latency [^<]+; \d+\s% chance of being on the front; rival P\d<", svg
+    )
 
 
 def test_every_run_is_a_dot(plain: Sheet) -> None:
@@ -81,7 +83,9 @@ def test_an_end_point_far_away_is_named_and_not_drawn(plain: Sheet) -> None:
 def test_the_panel_prints_what_the_runs_can_tell(plain: Sheet, doubtful: Sheet) -> None:
     [sharp] = fronts.build(plain)[0]["groups"][0]["cells"]
     [blunt] = fronts.build(doubtful)[0]["groups"][0]["cells"]
-    pattern = r"With 5 runs a split, .* is ([\d.]+)\s% in latency and [\d.]+\s% in throughput\. Hyp"
+    pattern = (
+        r"With 5 runs a split, .* from ([\d.]+)\s% in latency and [\d.]+\s% in throughput\. Hyp"
+    )
     small, large = (
         float(found[1]) for text in (sharp, blunt) if (found := re.match(pattern, text["worth"]))
     )
@@ -97,7 +101,8 @@ def test_one_run_of_each_decides_nothing_and_says_why(tmp_path: Path) -> None:
     assert panel["worth"].startswith("Nothing can be decided: one run of each split")
     [cell] = sheet.cells
     table = tables.build(
-        cell, sheet.judgements[cell.id], sheet.valid, tables.Asked(sheet.contests[cell.id])
+        *(cell, sheet.judgements[cell.id], sheet.decisions[cell.id]),
+        tables.Asked(sheet.contests[cell.id]),
     )
     assert {row.entries[3].text for row in table.rows} == {"▲ undecided"}
 
@@ -128,7 +133,7 @@ def test_the_table_sorts_by_how_sure_a_split_is_on_the_front(doubtful: Sheet) ->
     [cell] = doubtful.cells
     judgement = doubtful.judgements[cell.id]
     rows = tables.build(
-        cell, judgement, doubtful.valid, tables.Asked(doubtful.contests[cell.id])
+        cell, judgement, doubtful.decisions[cell.id], tables.Asked(doubtful.contests[cell.id])
     ).rows
     ordered = sorted(rows, key=lambda row: float(row.entries[3].value))
     words = [row.entries[3].text.split(" ")[1] for row in ordered]
@@ -138,6 +143,22 @@ def test_the_table_sorts_by_how_sure_a_split_is_on_the_front(doubtful: Sheet) ->
     assert [row.on_front for row in ordered] == [word != "off" for word in words]
 
 
+def test_the_table_begins_with_what_decides_best_first(doubtful: Sheet) -> None:
+    [cell] = doubtful.cells
+    answer = doubtful.decisions[cell.id]
+    assert answer is not None
+    asked = tables.Asked(doubtful.contests[cell.id])
+    table = tables.build(cell, doubtful.judgements[cell.id], answer, asked)
+    assert [column.label for column in table.columns if not column.hidden][:5] == [
+        *("Split", "Latency", "Throughput", "Front", "Behind the best"),
+    ]
+    assert [column.high for column in table.columns][:3] == [False, False, True]
+    losses = [float(row.entries[4].value) for row in table.rows]
+    assert losses == sorted(losses)
+    best = next(split for split in cell.splits if split.cuts == answer.both.pick)
+    assert table.rows[0].name == best.name
+
+
 def test_attempts_are_counted_and_an_unreliable_split_is_marked(tmp_path: Path) -> None:
     lines = [*synthetic.cell(random.Random(1), splits=[[3], [9]])]
     for line in [line for line in lines[1:] if line["factors"]["cuts"] == [9]][:2]:
@@ -145,9 +166,7 @@ def test_attempts_are_counted_and_an_unreliable_split_is_marked(tmp_path: Path) 
     synthetic.write_cell(tmp_path, lines)
     sheet = known.sheet(tmp_path)
     [cell] = sheet.cells
-    rows = tables.build(
-        cell, sheet.judgements[cell.id], sheet.valid, tables.Asked(sheet.contests[cell.id])
-    ).rows
+    rows = tables.rest(cell, sheet.valid, sheet.judgements[cell.id].unreliable).rows
     assert [row.entries[-1].text for row in rows] == ["5 / 5 / 5", "3 / 3 / 5, unreliable"]
 
 
@@ -160,7 +179,7 @@ def test_a_block_measured_again_leaves_valid_runs_that_do_not_count(tmp_path: Pa
     [cell] = sheet.cells
     judgement, asked = sheet.judgements[cell.id], tables.Asked(sheet.contests[cell.id])
     for table in (
-        tables.build(cell, judgement, sheet.valid, asked),
+        tables.rest(cell, sheet.valid),
         tables.end_points(cell, sheet.valid, asked),
     ):
         assert [row.entries[-1].text for row in table.rows] == ["5 / 6 / 6"] * 2

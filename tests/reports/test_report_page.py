@@ -157,9 +157,9 @@ def test_left_out_runs_are_shown_and_counted(page: str, table: str) -> None:
     ]
     kinds = left.str.extract("^([a-z]+)")[0].value_counts()
     assert (
-        f"{frame['counted'].sum()} runs count, of {len(frame)} attempts: "
-        f"{kinds['sentinel']} watched a round, {kinds['superseded']} measured again later, "
-        "1 skipped and 3 failed or are invalid." in page
+        f"{frame['counted'].sum()} of {len(frame)} runs count. {kinds['sentinel']} only checked "
+        f"for drift; {kinds['superseded']} were replaced by repeats; 1 skipped; 3 failed or are "
+        "invalid." in page
     )
     section = page[page.index('<section id="excluded">') :]
     assert "pi2 closed the connection in batch 3" in section

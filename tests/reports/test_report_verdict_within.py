@@ -90,7 +90,8 @@ def test_each_model_gets_a_sheet_of_its_own_records(tmp_path: Path) -> None:
         assert {run["factors"]["model"] for run in sheet.records.runs} == {sheet.model}
         assert {profile.model for profile in sheet.profiles} == {sheet.model}
         assert len(sheet.used) == int(sheet.frame["counted"].sum()) > 0
-        assert [*sheet.judgements] == [*sheet.contests] == [cell.id for cell in sheet.cells]
+        ids = [cell.id for cell in sheet.cells]
+        assert [*sheet.judgements] == [*sheet.contests] == [*sheet.decisions] == ids
         assert {file.name.split(".")[0] for file in sheet.records.files} == {"link", sheet.model}
 
 

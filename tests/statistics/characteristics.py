@@ -6,12 +6,14 @@ is off, a hair within it is on, and a verdict that says otherwise is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.statistics.decision import decided
 from reports.statistics.difference import ratios
 from reports.statistics.judge import judge
 from reports.statistics.sweeps import CHANGED, Pair, verdict
@@ -78,6 +80,70 @@ def sweeps(
         true = worlds.truth(rng, pairing)
         found.append(verdicts(true, rng, cvs[number % len(cvs)], rounds, **scatter))
     return found
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Of many sweeps: shares, and means of losses and sizes."""
+
+    bounded: float  # the true loss of the pick is within its bound
+    expected: float  # loss, as said
+    lost: float  # in truth
+    hold: tuple[float, ...]  # the set of both goals, and of each, has the truly best
+    again: tuple[float, ...]  # it has what a second sweep picks
+    sizes: tuple[float, ...]
+
+
+def decisions(
+    pairing: worlds.Pairing, cv: float, count: int, twice: int, rounds: int = 5, **scatter: float
+) -> Decisions:
+    """Decide ``count`` sweeps, each with a truth of its own, the first ``twice`` once more."""
+    found = [*zip(*_decided(pairing, cv, count, twice, rounds, scatter), strict=True)]
+    return Decisions(*(_mean(values) for values in found))
+
+
+def _decided(
+    pairing: worlds.Pairing,
+    cv: float,
+    count: int,
+    twice: int,
+    rounds: int,
+    scatter: dict[str, float],
+) -> Iterator[tuple[NDArray[np.float64], ...]]:
+    for number in range(count):
+        rng = np.random.default_rng([number, 8])
+        true = worlds.truth(rng, pairing)
+        losses = np.expm1(
+            np.column_stack([true[:, 0] - true[:, 0].min(), true[:, 1].max() - true[:, 1]])
+        )
+        truth = np.column_stack([losses.max(axis=1), losses])
+        said, *other = (
+            found
+            for _ in range(1 + (number < twice))
+            if (found := decided(worlds.cell(worlds.runs(rng, true, cv, rounds, **scatter)), DELTA))
+        )
+        choices = [said.both, *said.goals.values()]
+        later = [choice for found in other for choice in (found.both, *found.goals.values())]
+        assert said.both.bound is not None
+        lost = truth[said.both.pick[0] - 1, 0]
+        yield tuple(
+            np.array(one, float)
+            for one in (
+                # To the digits that a page shows.
+                lost <= said.both.bound + 5e-5,
+                said.both.expected,
+                lost,
+                [(best + 1,) in c.tied for best, c in zip(truth.argmin(0), choices, strict=True)],
+                [then.pick in c.tied for then, c in zip(later, choices, strict=False)]
+                or [np.nan] * len(choices),
+                [len(c.tied) for c in choices],
+            )
+        )
+
+
+def _mean(values: Sequence[NDArray[np.float64]]) -> Any:
+    means = np.nanmean(values, axis=0)
+    return tuple(map(float, means)) if means.ndim else float(means)
 
 
 def covered(n: int, cv: float, sweeps: int, slow: float = 0.03) -> float:

@@ -194,12 +194,16 @@ def _labels(
 
 
 def _spoken(split: Split, judgement: Judgement, cell: Cell) -> str:
-    measured = f"{figures(split, cell.objectives)}, {split.runs} runs of {split.attempts} attempts"
+    measured = f"{figures(split, cell.objectives)}; {split.runs} of {split.attempts} runs count"
     if split.cuts not in judgement.verdict:
         return f"{split.name}, not a split: {measured}"
     verdict = judgement.verdict[split.cuts]
     place = "undecided" if verdict == "undecided" else f"{verdict} the front"
     others = against(judgement, split, cell.measured)
     sure = judgement.membership.get(split.cuts)
-    doubt = "" if sure is None else f"; probability {sure:.2f}"
-    return f"{split.name}, {place}: {measured}{doubt}{', ' if others else ''}{others}"
+    doubt = (
+        ""
+        if sure is None
+        else f"; {100 * sure:.0f}\N{NO-BREAK SPACE}% chance of being on the front"
+    )
+    return f"{split.name}, {place}: {measured}{doubt}{'; ' if others else ''}{others}"

@@ -61,6 +61,7 @@ class _Leaf:
     link: str = ""  # #row-…, or an address on another page
     path: Path = ()
     text: str = ""
+    middle: tuple[float, float] | None = None  # of a link
 
 
 def inline(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
@@ -124,7 +125,11 @@ class _Scene:
         painted = [style.get("fill", "currentColor"), style.get("stroke", "none")]
         if not path or style.get("opacity") == "0" or painted == ["none", "none"]:
             return
-        yield _Leaf(self._resolved(style, path), link, path)
+        middle = None
+        if link:
+            left, top, right, bottom = paths.bounds(path)
+            middle = (left + right) / 2, (top + bottom) / 2
+        yield _Leaf(self._resolved(style, path), link, path, middle=middle)
 
     def _resolved(self, style: dict[str, str], path: Path) -> tuple[tuple[str, str], ...]:
         """Return the sorted attributes; a clip only where it cuts."""
@@ -170,7 +175,7 @@ class _Scene:
                 leaf = leaves[place]
                 left, top = (paths.number(value) for value in leaf.path[0].at)
                 text = f'<use href="#{name}" x="{left}" y="{top}"/>'
-                found[place] = _Leaf(leaf.style, leaf.link, text=text)
+                found[place] = replace(leaf, path=(), text=text)
         return found
 
 
@@ -256,6 +261,7 @@ def _written(leaves: Sequence[_Leaf], points: dict[str, Point]) -> str:
                 data = [tuple(step for path in data for step in path)]
             text = "".join(f'<path d="{paths.write(path)}"/>' for path in data)
             text += "".join(leaf.text for leaf in some)
+            text += "".join(_touched(*leaf.middle) for leaf in some if leaf.middle)
             parts.append(_linked(text, link, points) if link else text)
             if row := points.get(link[1:]):
                 points[link[1:]] = replace(row, text="")
@@ -266,6 +272,11 @@ def _written(leaves: Sequence[_Leaf], points: dict[str, Point]) -> str:
         else:
             written.append(f"<g{attributes}>{body}</g>" if attributes else body)
     return "".join(written)
+
+
+def _touched(x: float, y: float) -> str:
+    """Return what a finger hits: the page makes it 24 pixels wide, whatever the mark's size."""
+    return f'<path d="M{paths.number(x)} {paths.number(y)}h0"/>'
 
 
 def _linked(body: str, link: str, points: Mapping[str, Point]) -> str:

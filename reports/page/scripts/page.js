@@ -7,6 +7,8 @@
     if (!row) return;
     const folded = row.closest("details:not([open])");
     if (folded) folded.open = true;
+    const fold = row.querySelector(":scope > details.fold");
+    if (fold) fold.open = true;
     tables.reveal(row);
     if (folded || row.matches("tr")) row.scrollIntoView({ block: "center" });
   });

@@ -32,7 +32,7 @@ const pair = (() => {
       return one[1] < other[0] || other[1] < one[0] ? "beyond noise" : "may be noise";
     }
     const { pairs, aims } = tableOf(a).dataset, count = tableOf(a).tBodies[0].rows.length;
-    const [i, j] = [a, b].map((row) => Number(row.cells[0].dataset.value)).sort((x, y) => x - y);
+    const [i, j] = [a, b].map((row) => Number(row.dataset.at)).sort((x, y) => x - y);
     const many = aims.split(" ").length, width = Math.ceil(many / 2);
     const at = width * (i * count - (i * (i + 1)) / 2 + j - i - 1);
     const outcome = (parseInt(pairs.slice(at, at + width), 16) >> (2 * (many - 1 - aim))) & 3;

@@ -23,19 +23,24 @@ const tables = (() => {
   const place = (table) => heads(table).findIndex((head) => way(head) !== "none");
   const rising = (table) => way(heads(table)[place(table)]) === "ascending";
 
+  const first = sortable.map(place); // as the page has them
+
   // The best first, then the other way round.
   function press(table, head) {
     const up = way(head) === "none" ? !("high" in head.dataset) : way(head) !== "ascending";
     sort(table, heads(table).indexOf(head), up);
     const kept = sortable.map((one, at) => [at, place(one), rising(one)]);
-    const changed = kept.filter(([, index, up]) => index || !up);
+    const changed = kept.filter(([at, index, up]) => index !== first[at] || !up);
     view.keep("sort", changed.map(([at, index, up]) => `${at}.${index}${up ? "" : ".d"}`).join("_"));
   }
 
   for (const table of sortable) {
     table.classList.add("sortable");
-    // Names are sorted as the page has them.
-    [...table.tBodies[0].rows].forEach((row, at) => { row.cells[0].dataset.value = at; });
+    // Names are sorted as the page has them, unless it sorts by something else.
+    [...table.tBodies[0].rows].forEach((row, at) => {
+      row.dataset.at = at;
+      if (!place(table)) row.cells[0].dataset.value = at;
+    });
     for (const button of all("thead button", table)) {
       button.disabled = false;
       button.addEventListener("click", () => press(table, button.closest("th")));
@@ -45,8 +50,8 @@ const tables = (() => {
   view.bind("sort", (text) => {
     const asked = new Map(text.split("_").map((one) => [Number(one.split(".")[0]), one.split(".")]));
     sortable.forEach((table, at) => {
-      const [, index = 0, down] = asked.get(at) ?? [];
-      if (heads(table)[index] && (asked.has(at) || place(table) || !rising(table))) {
+      const [, index = first[at], down] = asked.get(at) ?? [];
+      if (heads(table)[index] && (asked.has(at) || place(table) !== first[at] || !rising(table))) {
         sort(table, Number(index), !down);
       }
     });

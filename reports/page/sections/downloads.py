@@ -30,13 +30,13 @@ class Download:
 
 
 def build(sheet: Sheet) -> list[Section]:
-    table = "every attempt, one row each, rounded to seven digits inside this file"
+    table = "every attempt, a row each, seven digits"
     downloads = [Download("runs.csv.xz", TABLE, table)]
     downloads += [
         Download(
             f"{file.name}.xz",
             f"records/{file.name}",
-            f"records as measured; {file.size / 1000:,.0f} kB unpacked",
+            f"records as measured, {file.size / 1000:,.0f} kB",
         )
         for file in sheet.records.files
     ]

@@ -10,14 +10,14 @@ from reports.page.draw import charts
 from reports.page.figures import SIGNS, judged, link, links, margin, say
 from reports.page.sheet import Section, Sheet
 from reports.statistics.judge import Judgement
-from reports.words import count, listing, percent
+from reports.words import count, listing, percent, slug
 
 
 def build(sheet: Sheet) -> list[Section]:
     groups = sheet.panels(lambda cell: _panel(cell, sheet.judgements[cell.id]))
     ways = [
-        f"further {'left' if one.lower else 'right'} {one.toward}" for one in sheet.objectives[:1]
-    ] + [f"further {'down' if one.lower else 'up'} {one.toward}" for one in sheet.objectives[1:2]]
+        f"{'left' if one.lower else 'right'} = {one.toward}" for one in sheet.objectives[:1]
+    ] + [f"{'down' if one.lower else 'up'} = {one.toward}" for one in sheet.objectives[1:2]]
     return [
         {
             "id": "fronts",
@@ -34,6 +34,7 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         return {"charts": []}
     drawn, pairs = charts.near(cell), combinations(cell.objectives, 2)
     return {
+        "id": f"front-{slug(cell.id)}",
         "charts": [charts.pareto(cell, judgement, pair) for pair in pairs],
         "members": [
             (SIGNS[verdict], verdict, links(splits, limit=12))
@@ -60,9 +61,9 @@ def _worth(cell: Cell, judgement: Judgement) -> str:
     else:
         seen = zip(judgement.detectable, cell.objectives, strict=True)
         least = listing([f"{percent(ratio)} in {one.name}" for ratio, one in seen])
-        text = f"With {runs} runs a split, the smallest difference likely to be seen is {least}."
+        text = f"With {runs} runs a split, differences show from {least}."
     if judgement.hypervolume is not None:
         text += f" Hypervolume {judgement.hypervolume:.3f}."
     if counts[-1] > charts.DOTS:
-        text += f" Of a split with more than {charts.DOTS} runs, the single runs are not drawn."
+        text += f" Single runs of a split with more than {charts.DOTS} are not drawn."
     return text

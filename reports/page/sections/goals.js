@@ -68,7 +68,7 @@ const goals = (() => {
     item.hidden = !wanted.length;
     item.querySelector("b").textContent = ["pass", "undecided", "fail"].map((said) => `${number(said)} ${said}`).join(", ");
     const passing = rows.filter((row) => row.dataset.answer === "pass");
-    passing.sort((a, b) => a.cells[0].dataset.value - b.cells[0].dataset.value);
+    passing.sort((a, b) => a.dataset.at - b.dataset.at);
     const shown = passing.length > MORE ? passing.slice(0, MORE - 1) : passing;
     const parts = shown.map((row) => {
       const link = document.createElement("a");

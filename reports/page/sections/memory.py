@@ -11,15 +11,13 @@ from reports.data.factors import unrecorded
 from reports.page.figures import mebibytes
 from reports.page.sheet import Section, Sheet
 from reports.page.tables import NOTHING, Column, Entry, Row, Table, plain
-from reports.words import number, pairing_name, slug
+from reports.words import number, slug
 
 
 def build(sheet: Sheet) -> list[Section]:
     found = [
         {
-            "title": ", ".join(
-                (paper.model_name(cell.model), pairing_name(cell.pairing), cell.scenario)
-            ),
+            "title": ", ".join((paper.model_name(cell.model), cell.over_hosts, cell.scenario)),
             # The allocator has a column of its own.
             "over": sheet.naming.without(ALLOCATOR).over(cell),
             "whole": f"{paper.model_name(cell.model)}, {sheet.naming.place(cell)}",

@@ -24,7 +24,6 @@ from reports.words import count, listing, percent
 def build(sheet: Sheet) -> list[Section]:
     cells, objectives = sheet.cells, sheet.objectives
     names = [objective.name for objective in objectives]
-    bests = (f"{one.name} against {one.winner.removesuffix(' split')}" for one in objectives)
     repeats = sorted({split.runs for cell in cells for split in cell.measured})
     return [
         {
@@ -41,7 +40,6 @@ def build(sheet: Sheet) -> list[Section]:
             "names": listing(names),
             "either": " or ".join(names),
             "both": "both" if len(names) == 2 else "all",
-            "bests": " or in ".join(bests),
             "sure": f"{ON_FROM:g}",
             "unsure": f"{OFF_TO:g}",
             "draws": f"{DRAWS:,}",

@@ -18,7 +18,7 @@ from reports.data.records import host_facts
 from reports.data.trained import every
 from reports.page.figures import spread
 from reports.page.sheet import Section, Sheet
-from reports.words import asked, listing, moment, number, pairing_name
+from reports.words import asked, listing, moment, number
 
 _HOST = {
     "deployment": "Deployment",
@@ -188,7 +188,7 @@ def conditions(cells: Sequence[Cell], frame: pd.DataFrame) -> list[dict[str, str
         whole = f"{paper.model_name(cell.model)}, " if several else ""
         found.append(
             {
-                "pairing": f"{whole}{pairing_name(cell.pairing)}",
+                "pairing": f"{whole}{cell.over_hosts}",
                 "over": naming.over(cell),
                 "scenario": cell.scenario,
                 "asked": asked(cell.asked),

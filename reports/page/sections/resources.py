@@ -19,7 +19,7 @@ from reports.objectives import LATENCY, THROUGHPUT, Objective
 from reports.page.figures import ahead, link, links, mebibytes
 from reports.page.sheet import Section, Sheet
 from reports.statistics.judge import Judgement
-from reports.words import asked, count, listing, number
+from reports.words import asked, count, listing, number, pairing_name
 
 _NONE = "–"
 
@@ -42,7 +42,7 @@ def build(sheet: Sheet) -> list[Section]:
 
 def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
     # The paper's tables: unshaped network, socket backend.
-    comparable = cell.asked is None and cell.variant["backend"] == "socket"
+    comparable = cell.asked is None and cell.variant["backend"] == "socket" and _alike(cell)
     points = highlighted(cell) if comparable else []
     known = {(point.highlight.cut,): point.highlight for point in points}
     rows, loaded = [], loads(cell)
@@ -60,6 +60,11 @@ def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         "highlighted": [_shown(point, cell) for point in points],
         "sentences": sentences(cell, judgement) if comparable else [],
     }
+
+
+def _alike(cell: Cell) -> bool:
+    """Tell whether it ran on the paper's kind of hosts: no processor stands for a GPU."""
+    return cell.over_hosts == pairing_name(cell.pairing, ("cuda",))
 
 
 def members(cell: Cell, judgement: Judgement) -> tuple[Split, ...]:

@@ -12,10 +12,12 @@ from reports.page.sheet import Section, Sheet
 
 def build(sheet: Sheet) -> list[Section]:
     def panel(cell: Cell) -> dict[str, Any]:
+        judgement = sheet.judgements[cell.id]
         asked = tables.Asked(sheet.contests[cell.id], sheet.goals)
         drawn = {split.row_id for split in charts.drawn(cell)}
         return {
-            "table": tables.build(cell, sheet.judgements[cell.id], sheet.valid, asked, drawn),
+            "table": tables.build(cell, judgement, sheet.decisions[cell.id], asked, drawn),
+            "rest": tables.rest(cell, sheet.valid, judgement.unreliable),
             "ends": tables.end_points(cell, sheet.valid, asked, drawn),
         }
 

@@ -154,15 +154,14 @@ def bar(cell: Cell, found: Errors) -> str:
         return ""
     ends = len({error.cuts for error in found.splits} & {end.cuts for end in cell.end_points})
     return (
-        f"{cell.scenario}: latency is off by {_off(latency)}; throughput by {_off(throughput)}; "
-        f"over {count(latency.n - ends, 'split')} and {count(ends, 'end point')}."
+        f"{cell.scenario}: latency off by {_off(latency)}; throughput by {_off(throughput)} "
+        f"({count(latency.n - ends, 'split')}, {count(ends, 'end point')})."
     )
 
 
 def _off(summary: Summary) -> str:
     return (
-        f"{percent(summary.median)} (median absolute error), "
-        f"{signed(summary.worst)} at worst, at {summary.worst_name}"
+        f"{percent(summary.median)} in the median, {signed(summary.worst)} at {summary.worst_name}"
     )
 
 

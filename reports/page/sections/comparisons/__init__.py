@@ -27,35 +27,30 @@ from reports.page.figures import error
 from reports.page.sections.comparisons import breakdown, compare, contrast
 from reports.page.sections.comparisons.compare import Comparison
 from reports.page.sheet import Section, Sheet
-from reports.words import listing, pairing_name, percent
+from reports.words import listing, percent
 
 _TITLES = {TRANSPORT.key: "Plain and encrypted compared"}
 _LEADS = {
     BACKEND.key: (
-        "The same splits, moved by another backend. The paper makes this comparison in its Fig. 7 "
-        f"and reports {percent(paper.LESS_LATENCY_THAN_RPC)} less latency and "
-        f"{percent(paper.MORE_THROUGHPUT_THAN_RPC)} more throughput "
-        "with sockets. Those figures measure how its RPC was written: every tensor took the way "
-        "through the orchestrator, logging ran along, and one batch was under way at a time. Here "
-        "the stages hand tensors to each other, and throughput is measured with several batches "
-        "in flight, whichever the backend; only what is named as going through the orchestrator "
-        "has the paper's layout. "
-        "Where compute takes most of the time, expect them to be close."
+        "The same splits, moved by another backend. The paper's Fig. 7 has "
+        f"{percent(paper.LESS_LATENCY_THAN_RPC)} less latency and "
+        f"{percent(paper.MORE_THROUGHPUT_THAN_RPC)} more throughput with sockets, against an RPC "
+        "that sent every tensor through the orchestrator, one batch at a time. Here stages hand "
+        "tensors to each other, several batches are in flight, and only what is named as going "
+        "through the orchestrator has the paper's layout."
     ),
     TRANSPORT.key: (
-        "The same splits on the same hosts, moved over plain TCP and over TLS 1.3, which encrypts "
-        "every byte between the hosts and proves that none was altered. Either host encrypts and "
-        "decrypts beside computing, and a tensor counts as arrived when it is decrypted. Which "
-        "cipher was agreed on stands under provenance."
+        "The same splits on the same hosts, over plain TCP and over TLS 1.3, which encrypts "
+        "every byte between the hosts. Hosts encrypt beside computing; the cipher stands under "
+        "provenance."
     ),
     ENGINE.key: (
-        "The same blocks on the same hosts, computed by another engine. Every engine's output is "
-        "compared with that of the unsplit model in PyTorch eager, and has its own tolerance."
+        "The same blocks on the same hosts, computed by another engine, whose output is compared "
+        "with the unsplit model's in PyTorch eager within its own tolerance."
     ),
     ALLOCATOR.key: (
-        "The same code under two settings of the C library's malloc. Tuned, it keeps the memory of "
-        "a batch for the next one instead of giving it back to the kernel: time saved for memory "
-        "kept."
+        "The same code under two settings of the C library's malloc. Tuned, it keeps a batch's "
+        "memory for the next: time saved for memory kept."
     ),
     DEVICE.key: (
         "The same blocks on the same hosts, computed by a GPU or by the processor. A GPU's compute "
@@ -103,7 +98,7 @@ def _item(
     kinds = (cell, *(rival.cell for rival in comparison.rivals))
     # The heading names what is equal, the legend what differs.
     over = naming.without(comparison.factor).over(cell)
-    place = f"{paper.model_name(cell.model)}, {pairing_name(cell.pairing)}, {cell.scenario}"
+    place = f"{paper.model_name(cell.model)}, {cell.over_hosts}, {cell.scenario}"
     return {
         "title": place,
         "over": over,

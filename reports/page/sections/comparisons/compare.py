@@ -13,7 +13,7 @@ from paretopipe_runtime.contract.measures import Figure
 from reports.data.cells import Cell, Split, Spread
 from reports.data.factors import phrase
 from reports.data.selection import said
-from reports.words import listing, pairing_name
+from reports.words import listing
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def unmatched(cells: Sequence[Cell], factor: Factor) -> list[str]:
         nearest = min(others, key=lambda other: len(_differences(cell, other, factor)))
         differing = listing(_differences(cell, nearest, factor) or ["no split was measured alike"])
         lines.append(
-            f"{name(cell)} under {cell.scenario} ({pairing_name(cell.pairing)}) is not compared "
+            f"{name(cell)} under {cell.scenario} ({cell.over_hosts}) is not compared "
             f"with {name(nearest)}, because more than that differs: {differing}."
         )
     return lines

@@ -1,49 +1,34 @@
-"""The first screen: a table of answers and caveats, then a card a cell.
+"""The first screen: what the noise allows to say, then a decision a cell beside its front.
 
-``splitting`` says whether it pays, ``answer`` where to split, ``changes`` what another network
-changes, ``notes`` the caveats.
+``decision`` says which split to take, ``splitting`` whether it pays at all, ``changes`` what
+another network changes, ``notes`` the caveats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
+from reports.data import repeat
 from reports.data.cells import Cell
-from reports.objectives import Objective
-from reports.page.figures import behind, link, margin
-from reports.page.sections.verdict import changes, notes, splitting
-from reports.page.sections.verdict.answer import compromise, sentences
-from reports.page.sections.verdict.changes import Bet, safest
+from reports.page.draw import mini
+from reports.page.figures import margin
+from reports.page.sections.verdict import changes, decision, notes, splitting
+from reports.page.sections.verdict.answer import doubts
 from reports.page.sheet import Section, Sheet
 from reports.statistics import noise
-from reports.statistics.difference import Contest
-from reports.words import asked, number
-
-_NONE = Markup("–")
+from reports.words import slug
 
 
 def build(sheet: Sheet) -> list[Section]:
-    def panel(cell: Cell) -> dict[str, Any]:
-        judgement, contest = sheet.judgements[cell.id], sheet.contests[cell.id]
-        return {"sentences": sentences(cell, judgement, contest)}
-
     groups = [
         {
             **panels,
-            "lines": [
-                *answers(group, sheet.objectives, sheet.contests),
-                *whichever(group, sheet.objectives),
-            ],
-            "changes": [
-                *changes.one_for_all(group, sheet.objectives),
-                *changes.between(group, sheet.contests),
-                *changes.predicted(group, sheet.predictors),
-            ],
+            "once": changes.one_for_all(sheet, group),
+            "changes": [*changes.between(sheet, group), *changes.predicted(sheet, group)],
         }
-        for group, panels in zip(sheet.groups, sheet.panels(panel), strict=True)
+        for group, panels in zip(
+            sheet.groups, sheet.panels(lambda cell: _panel(sheet, cell)), strict=True
+        )
     ]
     return [
         {
@@ -54,54 +39,24 @@ def build(sheet: Sheet) -> list[Section]:
             "groups": groups,
             "unlocked": any(cell.unlocked for cell in sheet.cells),
             "delta": margin(sheet.delta),
-            "titles": [objective.title for objective in sheet.objectives],
         }
     ]
 
 
-def answers(
-    cells: Sequence[Cell], objectives: Sequence[Objective], contests: Mapping[str, Contest]
-) -> list[dict[str, Any]]:
-    """Return a line a network: the best split by each objective, the balanced one, if it pays."""
-    return [
-        {
-            "scenario": cell.scenario,
-            "asked": asked(cell.asked),
-            "bests": [(one.title, _best(cell, one)) for one in objectives if cell.measured],
-            "balanced": link(compromise(cell)) if cell.measured else _NONE,
-            "splitting": splitting.short(cell, contests[cell.id]),
-        }
-        for cell in cells
-    ]
-
-
-def whichever(cells: Sequence[Cell], objectives: Sequence[Objective]) -> list[dict[str, Any]]:
-    """Return the splits with the smallest worst loss, for an unknown network."""
-    bets = [(objective, safest(cells, objective)) for objective in objectives]
-    if not any(bet for _, bet in bets):
-        return []
-    return [
-        {
-            "scenario": "whichever of these",
-            "asked": "",
-            "bests": [(one.title, _bet(bet, one) if bet else _NONE) for one, bet in bets],
-            "balanced": _NONE,
-            "splitting": "–",
-        }
-    ]
-
-
-def _bet(bet: Bet, objective: Objective) -> Markup:
-    worst = behind(objective, bet.loss, name=False)
-    said = f"at worst {worst} the best" if bet.loss else "the best under each"
-    return Markup('{} <span class="quiet">{}</span>').format(link(bet.split), said)
-
-
-def _best(cell: Cell, objective: Objective) -> Markup:
-    if objective not in cell.objectives:
-        return _NONE
-    best = cell.best(objective)
-    value = Markup('<span class="quiet">{}\N{NO-BREAK SPACE}{}</span>').format(
-        number(best.median(objective)), objective.unit
-    )
-    return Markup("{} {}").format(link(best), value)
+def _panel(sheet: Sheet, cell: Cell) -> dict[str, Any]:
+    answer, judgement = sheet.decisions[cell.id], sheet.judgements[cell.id]
+    first, *rest = decision.sentences(cell, sheet)
+    found = {"pick": first.text, "sentences": [*rest, *doubts(cell, judgement)], "mini": ""}
+    if answer is None:
+        return found
+    split = decision.by_cuts(cell)[answer.both.pick]
+    return {
+        **found,
+        "mini": mini.front(
+            cell, decision.marks(cell, answer), judgement.front(cell), cell.objectives[:2]
+        ),
+        "chart": f"front-{slug(cell.id)}",
+        "name": split.name,
+        "again": repeat.of_split(cell, split.name, split.cuts),
+        "pays": splitting.sentence(cell, sheet.contests[cell.id], answer),
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from statistics import median
 
 from markupsafe import Markup
 
@@ -12,72 +12,48 @@ from reports.data.cells import Cell, Cuts, Split
 from reports.objectives import Objective
 from reports.page.figures import behind, link, say
 from reports.page.sections.verdict.answer import Sentence
+from reports.page.sheet import Sheet
 from reports.prediction.best import PREDICTED, Range, best_by_rtt
-from reports.prediction.errors import measured_network
-from reports.prediction.predictor import Predictor
-from reports.statistics.difference import Contest
-from reports.statistics.regret import minimax_regret
-from reports.words import number
+from reports.prediction.errors import Errors, errors
+from reports.statistics.decision import Choice, whichever
+from reports.words import listing, number, percent
 
 
-def between(cells: Sequence[Cell], contests: Mapping[str, Contest]) -> list[Sentence]:
+def between(sheet: Sheet, cells: Sequence[Cell]) -> list[Sentence]:
     """Compare a pairing's first scenario with each other one."""
     measured = [cell for cell in cells if cell.measured]
     return [
-        sentence
+        _moved(sheet, objective, measured[0], other)
         for other in measured[1:]
-        for sentence in _change(measured[0], other, contests[other.id])
+        for objective in measured[0].objectives
+        if objective in other.objectives
     ]
 
 
-@dataclass(frozen=True)
-class Bet:
-    split: Split
-    loss: float  # 0: the best under each of them
-    scenario: str  # where it is worst
-
-
-def safest(cells: Sequence[Cell], objective: Objective) -> Bet | None:
-    """Return the split with the smallest worst loss over measured networks.
-
-    None for fewer than two, or where no split is valid under each.
-    """
-    measured = [cell for cell in cells if cell.measured and objective in cell.objectives]
-    points = {
-        cell.scenario: {split.cuts: split.median(objective) for split in cell.measured}
-        for cell in measured
-    }
-    if len(points) < 2 or not set.intersection(*(set(values) for values in points.values())):
-        return None
-    cuts, loss, scenario = minimax_regret(points, lower_is_better=objective.lower)
-    return Bet(next(s for s in measured[0].measured if s.cuts == cuts), loss, scenario)
-
-
-def one_for_all(cells: Sequence[Cell], objectives: Sequence[Objective]) -> list[Sentence]:
-    """Name the safest splits and their worst cost."""
-    bets = [(objective, safest(cells, objective)) for objective in objectives]
-    text = Markup("; ").join(_bound(bet, objective) for objective, bet in bets if bet)
-    if not text:
-        if sum(bool(cell.measured) for cell in cells) < 2:
-            return []
-        text = Markup("No split has a valid run under every network, so none can be named")
-    return [Sentence("One split for every network measured", text + ".")]
-
-
-def _bound(bet: Bet, objective: Objective) -> Markup:
-    if not bet.loss:
-        return Markup("{} is {} under each of them").format(link(bet.split), objective.winner)
-    return Markup("{} has at worst {} {}, under {}").format(
-        link(bet.split), behind(objective, bet.loss), objective.winner, bet.scenario
-    )
-
-
-def _change(before: Cell, after: Cell, contest: Contest) -> list[Sentence]:
-    return [
-        _moved(objective, before, after, contest)
-        for objective in before.objectives
-        if objective in after.objectives
+def one_for_all(sheet: Sheet, cells: Sequence[Cell]) -> list[Sentence]:
+    """Name the split that loses least where it loses most, over measured networks."""
+    measured = [cell for cell in cells if cell.measured]
+    if len(measured) < 2:
+        return []
+    names = {split.cuts: split for cell in measured for split in cell.measured}
+    bets = [
+        (objective, bet)
+        for objective in sheet.objectives
+        if (bet := whichever(cells, objective, sheet.delta))
     ]
+    text = Markup("; ").join(_bound(bet, objective, names) for objective, bet in bets)
+    if not bets:
+        text = Markup("no split is known well enough under each")
+    return [Sentence("Network unknown", text + ".")]
+
+
+def _bound(bet: Choice, objective: Objective, names: Mapping[Cuts, Split]) -> Markup:
+    split = names[bet.pick]
+    bound = bet.bound or 0.0
+    if bound < 5e-4:
+        return Markup("{}, {} under each").format(link(split), objective.winner)
+    worst = f"at most {behind(objective, bound, name=False)} {objective.winner} (90 %)"
+    return Markup("{} for {}, {}").format(link(split), objective.name, worst)
 
 
 _AS_GOOD = {
@@ -86,15 +62,16 @@ _AS_GOOD = {
 }
 
 
-def _moved(objective: Objective, before: Cell, after: Cell, contest: Contest) -> Sentence:
+def _moved(sheet: Sheet, objective: Objective, before: Cell, after: Cell) -> Sentence:
     """Say where the best split moves, and the cost of staying."""
-    old, new = before.best(objective), after.best(objective)
+    old, new = (_best(sheet, cell, objective) for cell in (before, after))
     first, then = say(old, objective), say(new, objective)
     label = f"{objective.title}, {before.scenario} to {after.scenario}"
     if old.cuts == new.cuts:
         text = Markup("{} stays the best: {}, then {}.").format(link(new), first, then)
         return Sentence(label, text)
     kept = next((split for split in after.measured if split.cuts == old.cuts), None)
+    contest = sheet.contests[after.id]
     if kept and (same := _AS_GOOD.get(contest.outcome(new.cuts, old.cuts, objective))):
         text = Markup(same)  # nosec B704 # a literal; its arguments are escaped
         return Sentence(label, text.format(link(kept), say(kept, objective), link(new), then))
@@ -105,33 +82,66 @@ def _moved(objective: Objective, before: Cell, after: Cell, contest: Contest) ->
     return Sentence(label, text)
 
 
-def predicted(cells: Sequence[Cell], predictors: Mapping[str, Predictor | str]) -> list[Sentence]:
+def _best(sheet: Sheet, cell: Cell, objective: Objective) -> Split:
+    answer = sheet.decisions[cell.id]
+    picks = {answer.of(objective).pick} if answer else set()
+    return next(split for split in cell.measured if split.cuts in picks)
+
+
+def predicted(sheet: Sheet, cells: Sequence[Cell]) -> list[Sentence]:
     """Say at which round-trip times the predicted best split changes, per measured rate."""
     names = {split.cuts: split for cell in cells for split in cell.splits}
     lines: dict[str, Sentence] = {}
     for cell in cells:
-        predictor = predictors[cell.id]
+        predictor = sheet.predictors[cell.id]
         if isinstance(predictor, str):
             continue
-        rate = measured_network(cell, predictor).rate_mbit
-        label = f"Predicted by round-trip time, at {number(rate)} Mbit/s" if rate else _UNLIMITED
-        parts = [
-            Markup("{}: {}").format(
-                objective.title.lower() if place else objective.title,
-                _by_rtt(best_by_rtt(predictor, rate, _RTTS_MS, objective), names),
+        found = errors(cell, predictor)
+        rate = found.network.rate_mbit
+        label = f"Predicted, at {number(rate)} Mbit/s" if rate else _UNLIMITED
+        parts = []
+        for objective in PREDICTED:
+            ranges = best_by_rtt(predictor, rate, _RTTS_MS, objective)
+            shown = {cuts for _, _, cuts in ranges}
+            if cell.measured:
+                shown.add(_best(sheet, cell, objective).cuts)
+            parts.append(
+                Markup("{}: {}{}").format(
+                    "fastest" if objective.lower else objective.title.lower(),
+                    _by_rtt(ranges, names),
+                    _off(found, objective, shown),
+                )
             )
-            for place, objective in enumerate(PREDICTED)
-        ]
         lines[label] = Sentence(label, Markup("; ").join(parts) + ".")
     return [*lines.values()]
 
 
-_UNLIMITED = "Predicted by round-trip time, at an unlimited rate"
+def _off(found: Errors, objective: Objective, shown: Set[Cuts]) -> Markup:
+    """Return ' (typical error 6 %; ⚠ 27 % off at P3)'; the flag from a tenth on."""
+    known = [(getattr(error, objective.name), error) for error in found.splits]
+    if not known:
+        return Markup(" (never compared with a measurement)")
+    typical = percent(median(abs(off) for off, _ in known))
+    far = [
+        f"{percent(off)} off at {error.name}"
+        for off, error in known
+        if error.cuts in shown and abs(off) > _FAR
+    ]
+    flag = Markup('; <span class="open">⚠ {}</span>').format(listing(far)) if far else ""
+    return Markup(" (typical error {}{})").format(typical, flag)
+
+
+_FAR = 0.1
+_UNLIMITED = "Predicted, at an unlimited rate"
 _RTTS_MS = [*(0.1 * 10 ** (step / 6) for step in range(23)), 500.0]
 
 
 def _by_rtt(ranges: Sequence[Range], names: Mapping[Cuts, Split]) -> Markup:
-    """Return 'P3 up to 12 ms, then P17 up to 500 ms'."""
+    """Return 'P3 up to 12 ms, then P17', or 'P3 at any round trip'."""
+    if len(ranges) == 1:
+        return Markup("{} at any round trip up to {} ms").format(
+            _named(ranges[0][2], names), number(ranges[0][1], 2)
+        )
     parts = [
         Markup("{} up to {} ms").format(_named(cuts, names), number(end, 2))
         for _, end, cuts in ranges

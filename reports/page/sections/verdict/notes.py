@@ -195,7 +195,7 @@ def _unplanned(cells: Sequence[Cell]) -> list[str]:
         )
         for *how, pairing, scenario in wanted:
             if (*how, pairing, scenario) not in have:
-                place = f"{pairing_name(pairing)} under {scenario}"
+                place = f"{pairing_name(pairing, cell.variant['devices'])} under {scenario}"
                 absent.setdefault(tuple(how), {})[place] = None
     return [
         f"{paper.model_name(model)}{''.join(map(_with, OF_CELL, how))}: "

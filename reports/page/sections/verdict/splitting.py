@@ -10,37 +10,49 @@ from markupsafe import Markup
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
 from reports.page.figures import link, margin, say, times
+from reports.statistics.decision import Decision
 from reports.statistics.difference import Contest
-from reports.words import listing
+from reports.words import number
 
 
 def ends(cell: Cell) -> list[Split]:
     return [end for end in cell.end_points if end.runs]
 
 
-def short(cell: Cell, contest: Contest) -> str:
-    if not ends(cell) or not cell.measured:
+def short(cell: Cell, contest: Contest, answer: Decision) -> str:
+    """Return '1.7× the images/s; latency: no clear gain'."""
+    known = ends(cell)
+    if not known:
         return "not measured"
-    found = {one.name: _outcome(cell, one, contest) for one in cell.objectives}
-    gains = [name for name, outcome in found.items() if outcome == "yes"]
-    if gains:
-        known = ends(cell)
-        # One of the two is unmeasured, and might be the better choice.
-        against = "" if len(known) > 1 else f" against {known[0].name}"
-        other = "unclear" if "open" in found.values() else "not"
-        rest = [name for name in found if name not in gains]
-        how = f" in {listing(gains)}, {other} in {listing(rest)}" if rest else ""
-        return f"pays{how}{against}"
-    return "unclear" if "open" in found.values() else "does not pay"
+    parts = []
+    # What is gained first.
+    found = [(one, _outcome(cell, one, contest, answer)) for one in cell.objectives]
+    for one, outcome in sorted(found, key=lambda pair: pair[1] != "yes"):
+        best = _best(cell, one, answer)
+        rival = min(known, key=lambda end: (end.rank(one), end.cuts))
+        if outcome == "yes":
+            gain = number(one.gain(best.median(one), rival.median(one)), 2)
+            parts.append(f"{gain}× {'as fast' if one.lower else f'the {one.unit}'}")
+        else:
+            parts.append(f"{one.name}: {_SHORT[outcome]}")
+    # One of the two is unmeasured, and might be the better choice.
+    against = "" if len(known) > 1 else f" (against {known[0].name} only)"
+    return "; ".join(parts) + against
 
 
-def sentence(cell: Cell, contest: Contest) -> Markup:
+_SHORT = {"no": "does not pay", "equal": "no gain", "open": "no clear gain"}
+
+
+def sentence(cell: Cell, contest: Contest, answer: Decision) -> Markup:
     """State the gain or loss of splitting over one host."""
     known = ends(cell)
     if not known:
         return _unknown(cell)
-    found = [(one, _outcome(cell, one, contest)) for one in cell.objectives]
-    clauses = [_clause(cell, one, outcome, known, contest.delta) for one, outcome in found]
+    found = [(one, _outcome(cell, one, contest, answer)) for one in cell.objectives]
+    clauses = [
+        _clause(_best(cell, one, answer), one, outcome, known, contest.delta)
+        for one, outcome in found
+    ]
     lacking = Markup()
     if len(known) < 2:
         lacking = Markup(" Of the two end points only {} has a valid run.").format(known[0].name)
@@ -82,9 +94,14 @@ def _unknown(cell: Cell) -> Markup:
     )
 
 
-def _outcome(cell: Cell, objective: Objective, contest: Contest) -> str:
+def _best(cell: Cell, objective: Objective, answer: Decision) -> Split:
+    pick = answer.of(objective).pick
+    return next(split for split in cell.measured if split.cuts == pick)
+
+
+def _outcome(cell: Cell, objective: Objective, contest: Contest, answer: Decision) -> str:
     """Compare the best split with end points: yes, no, equal or open."""
-    best = cell.best(objective)
+    best = _best(cell, objective, answer)
     found = {contest.outcome(best.cuts, end.cuts, objective) for end in ends(cell)}
     for seen, outcome in (("worse", "no"), ("undecided", "open"), ("equal", "equal")):
         if seen in found:
@@ -93,12 +110,11 @@ def _outcome(cell: Cell, objective: Objective, contest: Contest) -> str:
 
 
 def _clause(
-    cell: Cell, objective: Objective, outcome: str, known: Sequence[Split], delta: float
+    best: Split, objective: Objective, outcome: str, known: Sequence[Split], delta: float
 ) -> Markup:
     def gain(one: Split, other: Split) -> str:
         return f"{times(1 + other.loss(objective, one))} {objective.than}"
 
-    best = cell.best(objective)
     rival = min(known, key=lambda end: (end.rank(objective), end.cuts))
     if outcome == "yes":
         gains = Markup(" and ").join(

@@ -1,0 +1,235 @@
+"""Which split to take: least expected loss, its bound, and what cannot be told apart from it.
+
+The loss of a split is its distance behind the best split, latency / best - 1 or best / throughput
+- 1; in both goals, the larger. It is drawn from the round model of all runs with the effects of
+splits shrunken towards their mean (James and Stein): the best of twenty noisy estimates looks
+better than it is, so that without it a pick seems further behind than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, log, log1p
+
+import numpy as np
+
+from paretopipe_runtime.judging.membership import DRAWS, errors, unspread
+from paretopipe_runtime.judging.model import Cuts, Fit, Floats
+from reports.data.cells import Cell
+from reports.objectives import DELTA, Objective
+from reports.statistics.judge import fit_splits
+
+# The quantile of the drawn losses that holds the true one in 90 % of planted sweeps.
+BOUND = 0.9
+SURE = 0.95  # probability that a set has the best split of one goal
+RARE = 0.01  # a split is left out of the set of both goals below this probability to be the best
+# One run of each has no spread; what is twice as far off is worse all the same.
+ALONE = 1.0
+# Standard errors that a difference must have for a test at 5 % to see it in 80 % of cases.
+_SEEN = 2.8
+# Degrees of freedom below which draws are so wide that they say nothing.
+_FEWEST = 3
+# Logarithm of the largest loss drawn: few degrees of freedom have no finite mean without.
+_FARTHEST = log(11)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The split to take for a goal; losses are ratios - 1: 0.13 for 13 %."""
+
+    pick: Cuts
+    expected: float  # loss
+    bound: float | None  # of the loss, at 90 %; None if runs have no known spread
+    tied: tuple[Cuts, ...]  # cannot be told apart: the pick first, then likely ones first
+    needed: int | None  # runs of each that would tell; None if unknown
+
+    @property
+    def open(self) -> bool:
+        return len(self.tied) > 1
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A cell's choices; with a ``reason`` the runs' spread is unknown."""
+
+    reason: str
+    both: Choice
+    worse: Objective  # the goal in which the pick is behind the most
+    goals: Mapping[str, Choice]  # by the objective's figure
+    expected: Mapping[Cuts, float]  # loss in the worse goal, least first
+
+    def of(self, objective: Objective) -> Choice:
+        return self.goals[objective.figure]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Losses of a cell's splits in each goal: [goal, split, draw]; a single draw if unspread."""
+
+    model: Fit
+    objectives: tuple[Objective, ...]
+    losses: Floats
+    behind: Floats  # the best estimate, by goal and split
+    tied: Sequence[Sequence[bool]]  # by goal and split: may be the best
+    reason: str  # without a known spread; else empty
+
+
+def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
+    """Draw the losses of a cell's measured splits; None without a run."""
+    model = fit_splits(cell.measured, cell.objectives)
+    if model is None:
+        return None
+    effects = _signed(model.effects.T[:, :, None], cell.objectives)
+    if model.degrees < _FEWEST:
+        losses = _losses(effects)
+        alone = losses[:, :, 0]
+        few = "too few runs: how much they differ is not known" if len(model.splits) > 1 else ""
+        reason = unspread(model) or few
+        return Drawn(model, cell.objectives, losses, alone, (alone <= ALONE).tolist(), reason)
+    noise = errors(model, seed, DRAWS)
+    signed = _signed(noise, cell.objectives)
+    # Subset selection (Gupta, 1965): if a split is the best, it seems worse than another by noise
+    # alone, and by no more than this in 95 % of draws.
+    reach = np.quantile(signed - signed.min(axis=1, keepdims=True), SURE, axis=2)
+    behind = effects[:, :, 0] - effects[:, :, 0].min(axis=1, keepdims=True)
+    likely = _signed(_shrunken(model, noise, seed), cell.objectives)
+    return Drawn(model, cell.objectives, _losses(likely), behind, (behind <= reach).tolist(), "")
+
+
+def decided(cell: Cell, delta: float = DELTA, seed: int = 0) -> Decision | None:
+    """Choose a cell's splits, deterministically; None without a run."""
+    found = drawn(cell, seed)
+    if found is None:
+        return None
+    splits, model = found.model.splits, found.model
+    both = found.losses.max(axis=0)
+    known = both.shape[1] > 1
+    if known:
+        chosen = np.bincount(both.argmin(axis=0), minlength=len(splits)) / both.shape[1]
+        near = (chosen >= RARE).tolist()
+    else:
+        near = (both[:, 0] <= both.min() + ALONE).tolist()
+    deviation = model.deviation if known else np.zeros(len(found.objectives))
+    choice = choose(splits, both, near, float(deviation.max()), delta)
+    means = found.losses[:, splits.index(choice.pick)].mean(axis=1)
+    expected = both.mean(axis=1)
+    return Decision(
+        reason=found.reason,
+        both=choice,
+        worse=found.objectives[int(means.argmax())],
+        goals={
+            one.figure: choose(splits, lost, tied, float(spread), one.within(delta), behind)
+            for one, lost, tied, spread, behind in zip(
+                *(found.objectives, found.losses, found.tied, deviation, found.behind), strict=True
+            )
+        },
+        expected={splits[at]: float(expected[at]) for at in np.argsort(expected, kind="stable")},
+    )
+
+
+def whichever(cells: Sequence[Cell], objective: Objective, delta: float = DELTA) -> Choice | None:
+    """Choose the split whose worst loss over all networks is least.
+
+    None for fewer than two measured networks, without a split common to all, or without a spread.
+    """
+    known = [
+        found
+        for seed, cell in enumerate(cells)
+        if objective in cell.objectives and (found := drawn(cell, seed))
+    ]
+    if len(known) < 2 or any(found.losses.shape[2] == 1 for found in known):
+        return None
+    common = sorted(set.intersection(*(set(found.model.splits) for found in known)))
+    if not common:
+        return None
+    worst = np.max(
+        [
+            found.losses[found.objectives.index(objective)][
+                [found.model.splits.index(cuts) for cuts in common]
+            ]
+            for found in known
+        ],
+        axis=0,
+    )
+    chosen = np.bincount(worst.argmin(axis=0), minlength=len(common)) / worst.shape[1]
+    spread = max(float(found.model.deviation[found.objectives.index(objective)]) for found in known)
+    return choose(common, worst, (chosen >= RARE).tolist(), spread, objective.within(delta))
+
+
+def choose(
+    splits: Sequence[Cuts],
+    losses: Floats,
+    tied: Sequence[bool],
+    deviation: float,
+    delta: float,
+    ranks: Floats | None = None,
+) -> Choice:
+    """Choose from drawn losses, [split, draw]; ties go to the earliest cut.
+
+    Parameters
+    ----------
+    tied
+        By split: may be the best.
+    deviation
+        Of a run's logarithms; 0 if unknown.
+    ranks
+        By split, the least is picked; without, the least expected loss.
+    """
+    means = losses.mean(axis=1)
+    order = np.argsort(means if ranks is None else ranks, kind="stable").tolist()
+    first = order[0]
+    rivals = [place for place in order[1:] if tied[place]]
+    needed: int | None = 0
+    if rivals and deviation:
+        # Closer than delta they are equally good; to see that costs as much.
+        gap = min(float(means[place] - means[first]) for place in rivals)
+        closest = max(gap, log1p(delta))
+        needed = max(2, ceil(2 * (_SEEN * deviation / closest) ** 2))
+    elif rivals:
+        needed = None
+    return Choice(
+        pick=splits[first],
+        expected=float(means[first]),
+        bound=float(np.quantile(losses[first], BOUND)) if losses.shape[1] > 1 else None,
+        tied=tuple(splits[place] for place in (first, *rivals)),
+        needed=needed,
+    )
+
+
+def _signed(logs: Floats, objectives: Sequence[Objective]) -> Floats:
+    """Return logarithms by goal: the less the better."""
+    signs = np.array([1.0 if one.lower else -1.0 for one in objectives])
+    return np.asarray(logs * signs[:, None, None])
+
+
+def _losses(logs: Floats) -> Floats:
+    return np.asarray(np.expm1(np.minimum(logs - logs.min(axis=1, keepdims=True), _FARTHEST)))
+
+
+def _shrunken(model: Fit, noise: Floats, seed: int) -> Floats:
+    """Draw effects with a normal prior whose mean and covariance come from all splits.
+
+    In the basis where residuals are uncorrelated and the splits' spread is, too, variables are
+    shrunken one by one. An effect and a measurement are drawn, and what was measured beyond that
+    is shrunken and added, which gives draws of the posterior with any missing runs.
+    """
+    count = len(model.splits)
+    if count <= 3:  # James and Stein need four
+        return np.asarray(model.effects.T[:, :, None] + noise)
+    whiten = np.linalg.inv(np.linalg.cholesky(model.covariance))
+    white = whiten @ model.effects.T
+    own = white - white.mean(axis=1, keepdims=True)
+    spreads, basis = np.linalg.eigh(own @ own.T / (count - 3))
+    turn = basis.T @ whiten
+    level = float(np.trace(model.doubt) - model.doubt.sum() / count) / (count - 1)
+    rng = np.random.default_rng([seed, count])
+    found = np.einsum("vu,ukd->vkd", turn, noise)
+    for place, seen in enumerate(turn @ model.effects.T):
+        prior = max(float(spreads[place]) - level, 0.0)
+        effect = np.sqrt(prior) * rng.standard_normal(found.shape[1:])
+        beyond = seen[:, None] - effect - found[place]
+        known = np.linalg.inv(model.doubt + prior * np.eye(count))
+        mean = known.sum(axis=0) @ beyond / known.sum()
+        found[place] = effect + mean + prior * (known @ (beyond - mean))
+    return np.asarray(np.einsum("vu,ukd->vkd", np.linalg.inv(turn), found))
