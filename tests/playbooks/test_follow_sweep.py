@@ -97,12 +97,14 @@ def test_the_estimate_before_a_sweep_has_a_time_of_day_and_the_first_report(
 ) -> None:
     foretell = plugin("roles/sweep/action_plugins/foretell_sweep.py")
     visits = {"a first": 100.0, "b first": 100.0, "a": 400.0, "b": 400.0}
-    scatter = {"pi1": 0.029, "pi2": 0.031}
+    scatter = {"pi1": 0.029, "pi2": 0.031, "server": 0.031}
     outlook = {"visits_s": visits, "left_sd_s": 100.0, "runs_left": 240, "scatter": scatter}
     told, note = foretell.lines(outlook).splitlines()
     assert told.startswith("240 runs: ends between ")
     assert told.endswith(", in about 14 to 20 min; a first report after about 3 to 4 min")
-    assert note.startswith("note: pi2: the same work, timed again and again, scattered by 3.1 %")
+    assert note.startswith(
+        "note: pi2, server: the same work, timed again and again, scattered by 3.1 %"
+    )
     done = dict.fromkeys(visits, 0.0)
     left = {"visits_s": done, "left_sd_s": 0.0, "runs_left": 0, "scatter": {}}
     assert foretell.lines(left) == "nothing left to measure"

@@ -33,8 +33,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 def lines(outlook: Mapping[str, Any]) -> str:
     visits_s, deviation_s = outlook["visits_s"], float(outlook["left_sd_s"])
     left_s = sum(visits_s.values())
-    judged = {host: scattering(scatter) for host, scatter in outlook["scatter"].items()}
-    notes = [f"\nnote: {host}: {one.text}" for host, one in judged.items() if one.level != "ok"]
+    hosts: dict[float, list[str]] = {}  # those of one machine share its figure
+    for host, scatter in outlook["scatter"].items():
+        hosts.setdefault(scatter, []).append(host)
+    judged = {", ".join(alike): scattering(scatter) for scatter, alike in hosts.items()}
+    notes = [f"\nnote: {alike}: {one.text}" for alike, one in judged.items() if one.level != "ok"]
     if not left_s:
         return "nothing left to measure"
     first_s = sum(seconds for visit, seconds in visits_s.items() if visit.endswith(" first"))
