@@ -46,7 +46,7 @@ SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; ca
 SHIPPED := paretopipe_runtime reports roles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-testbed demo-processes bench test quick check-all soak arm lint check setup \
+.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm lint check setup \
 	setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
 
 help: ## this list
@@ -69,6 +69,10 @@ demo-processes: setup-processes
 bench: setup-testbed ## the data plane beside its limit, RPC and the paper's method: half an hour
 	$(BIN)/ansible-playbook playbooks/bench.yml
 	@echo "The results: $(CURDIR)/docs/benchmarks/results.md"
+
+picture: ## docs/report.png anew: the first screen of the last demo's report
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1400,900 \
+		--screenshot=docs/report.png file://$(CURDIR)/reports/html/demo/mobilenetv2.html
 
 test: setup-test ## the suite; the virtual testbed's tests where this machine can have one
 	@$(SUITE)
