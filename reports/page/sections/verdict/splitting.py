@@ -20,21 +20,22 @@ def ends(cell: Cell) -> list[Split]:
 
 
 def short(cell: Cell, contest: Contest, answer: Decision) -> str:
-    """Return '1.7× the images/s; latency: no clear gain'."""
+    """Return '1.7× the images/s; no clear gain in latency'."""
     known = ends(cell)
     if not known:
         return "not measured"
-    parts = []
-    # What is gained first.
-    found = [(one, _outcome(cell, one, contest, answer)) for one in cell.objectives]
-    for one, outcome in sorted(found, key=lambda pair: pair[1] != "yes"):
+    gains = []
+    others: dict[str, list[str]] = {}
+    for one in cell.objectives:
+        outcome = _outcome(cell, one, contest, answer)
         best = _best(cell, one, answer)
         rival = min(known, key=lambda end: (end.rank(one), end.cuts))
         if outcome == "yes":
             gain = number(one.gain(best.median(one), rival.median(one)), 2)
-            parts.append(f"{gain}× {'as fast' if one.lower else f'the {one.unit}'}")
+            gains.append(f"{gain}× {'as fast' if one.lower else f'the {one.unit}'}")
         else:
-            parts.append(f"{one.name}: {_SHORT[outcome]}")
+            others.setdefault(_SHORT[outcome], []).append(one.name)
+    parts = gains + [f"{what} in {' or '.join(names)}" for what, names in others.items()]
     # One of the two is unmeasured, and might be the better choice.
     against = "" if len(known) > 1 else f" (against {known[0].name} only)"
     return "; ".join(parts) + against
