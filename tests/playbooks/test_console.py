@@ -54,7 +54,8 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k != "ANSIBLE_STDOUT_CALLBACK"}
+    own = ("ANSIBLE_STDOUT_CALLBACK", "COLUMNS")  # the width that xdist tells its workers
+    kept = {k: v for k, v in os.environ.items() if k not in own}
     return {**kept, "ANSIBLE_NOCOLOR": "1", **more}
 
 
