@@ -114,7 +114,7 @@ def _undecided(cell: Cell, answer: Decision, run_s: float | None) -> list[Senten
     choices = [answer.both, *answer.goals.values()]
     if answer.reason and len(cell.measured) > 1:
         text = "more runs of each split show how much they differ: <code>-e repeats=5</code>."
-        return [Sentence("Undecided", Markup(text))]  # nosec B704 # a literal
+        return [Sentence("Undecided", Markup(text))]
     still = [choice for choice in choices if choice.open]
     if not still:
         return []
