@@ -106,7 +106,7 @@ def environment() -> Environment:
 
 
 def _plain(script: Markup) -> Markup:
-    """Return a script without indentation and comments, which are a fifth of it."""
+    """Return a script or a style without indentation and lines of comments: a fifth of it."""
     lines = (line.strip() for line in script.splitlines())
     return Markup("\n").join(line for line in lines if line and not line.startswith("//"))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, log, log1p
+from math import ceil, log, log1p, sqrt
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from reports.statistics.judge import fit_splits
 
 # The quantile of the drawn losses that holds the true one in 90 % of planted sweeps.
 BOUND = 0.9
-SURE = 0.95  # probability that a set has the best split of one goal
-RARE = 0.01  # a split is left out of the set of both goals below this probability to be the best
+SURE = 0.95  # probability that a set has what a second sweep would call the best in one goal
+RARE = 0.01  # a split is left out of the set of both goals if a second sweep picks it more rarely
 # One run of each has no spread; what is twice as far off is worse all the same.
 ALONE = 1.0
 # Standard errors that a difference must have for a test at 5 % to see it in 80 % of cases.
@@ -72,6 +72,7 @@ class Drawn:
     losses: Floats
     behind: Floats  # the best estimate, by goal and split
     tied: Sequence[Sequence[bool]]  # by goal and split: may be the best
+    again: Floats  # losses as a second sweep would see them
     reason: str  # without a known spread; else empty
 
 
@@ -86,15 +87,19 @@ def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
         alone = losses[:, :, 0]
         few = "too few runs: how much they differ is not known" if len(model.splits) > 1 else ""
         reason = unspread(model) or few
-        return Drawn(model, cell.objectives, losses, alone, (alone <= ALONE).tolist(), reason)
+        tied = (alone <= ALONE).tolist()
+        return Drawn(model, cell.objectives, losses, alone, tied, losses, reason)
     noise = errors(model, seed, DRAWS)
     signed = _signed(noise, cell.objectives)
     # Subset selection (Gupta, 1965): if a split is the best, it seems worse than another by noise
-    # alone, and by no more than this in 95 % of draws.
-    reach = np.quantile(signed - signed.min(axis=1, keepdims=True), SURE, axis=2)
+    # alone, and by no more than this in 95 % of draws. What a second sweep calls the best has that
+    # sweep's noise as well, of equal size.
+    reach = sqrt(2) * np.quantile(signed - signed.min(axis=1, keepdims=True), SURE, axis=2)
     behind = effects[:, :, 0] - effects[:, :, 0].min(axis=1, keepdims=True)
     likely = _signed(_shrunken(model, noise, seed), cell.objectives)
-    return Drawn(model, cell.objectives, _losses(likely), behind, (behind <= reach).tolist(), "")
+    again = _losses(likely + np.roll(signed, 1, axis=2))  # with the noise of another draw
+    tied = (behind <= reach).tolist()
+    return Drawn(model, cell.objectives, _losses(likely), behind, tied, again, "")
 
 
 def decided(cell: Cell, delta: float = DELTA, seed: int = 0) -> Decision | None:
@@ -106,7 +111,8 @@ def decided(cell: Cell, delta: float = DELTA, seed: int = 0) -> Decision | None:
     both = found.losses.max(axis=0)
     known = both.shape[1] > 1
     if known:
-        chosen = np.bincount(both.argmin(axis=0), minlength=len(splits)) / both.shape[1]
+        picks = found.again.max(axis=0).argmin(axis=0)
+        chosen = np.bincount(picks, minlength=len(splits)) / both.shape[1]
         near = (chosen >= RARE).tolist()
     else:
         near = (both[:, 0] <= both.min() + ALONE).tolist()

@@ -113,8 +113,8 @@ def _undecided(cell: Cell, answer: Decision, run_s: float | None) -> list[Senten
     """Say what would decide, in runs and minutes; nothing where all is decided."""
     choices = [answer.both, *answer.goals.values()]
     if answer.reason and len(cell.measured) > 1:
-        more = Markup("more runs of each split show how much they differ: {}.")
-        return [Sentence("Undecided", more.format(Markup("<code>-e repeats=5</code>")))]
+        few = Markup("more runs of each split show how much they differ: {}.")
+        return [Sentence("Undecided", few.format(Markup("<code>-e repeats=5</code>")))]
     still = [choice for choice in choices if choice.open]
     if not still:
         return []
