@@ -75,6 +75,19 @@ def together(
     return _difference(_level(_fit(a), splits), _level(_fit(b), splits), DELTA, confidence)
 
 
+def quantities(cell: Cell, objective: Objective) -> dict[Cuts, Quantity]:
+    """Return the figures of every measured split, each with the number of its round."""
+    return {
+        split.cuts: [
+            (int(number), value)
+            for number, value in zip(
+                split.values["repeat"], split.values[objective.figure], strict=True
+            )
+        ]
+        for split in cell.measured
+    }
+
+
 @dataclass(frozen=True)
 class _Level:
     """A mean logarithm, and its variance's terms with degrees of freedom."""

@@ -13,7 +13,7 @@ from statistics import median
 from paretopipe_runtime.contract.splits import Cuts
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
-from reports.statistics.difference import CONFIDENCE, Difference, Quantity, ratios, together
+from reports.statistics.difference import CONFIDENCE, Difference, quantities, ratios, together
 
 CHANGED, SMALL, SAME, OPEN = VERDICTS = (
     *("changed", "too little to matter", "no change beyond noise", "cannot tell"),
@@ -74,7 +74,7 @@ class Pair:
 
     def changes(self, objective: Objective, delta: float, total: int) -> Changes:
         """Return new over old, with intervals joint over `total` comparisons."""
-        old, new = (_quantities(cell, objective) for cell in (self.old, self.new))
+        old, new = (quantities(cell, objective) for cell in (self.old, self.new))
         margin, confidence = objective.within(delta), 1 - (1 - CONFIDENCE) / total
         found = ratios(old, new, confidence=confidence)
         whole = together(old, new, [*self.splits], confidence)
@@ -92,15 +92,3 @@ def verdict(found: Difference, delta: float) -> str:
     if found.low <= 1 <= found.high:
         return SAME if max(1 / found.low, found.high) <= 1 + LARGE else OPEN
     return CHANGED if max(found.ratio, 1 / found.ratio) > 1 + delta else SMALL
-
-
-def _quantities(cell: Cell, objective: Objective) -> dict[Cuts, Quantity]:
-    return {
-        split.cuts: [
-            (int(number), value)
-            for number, value in zip(
-                split.values["repeat"], split.values[objective.figure], strict=True
-            )
-        ]
-        for split in cell.measured
-    }

@@ -14,9 +14,9 @@ import pytest
 
 from reports.data.cells import Cell
 from reports.data.records import read
-from reports.objectives import OBJECTIVES, Objective
+from reports.objectives import OBJECTIVES
 from reports.page.sheet import Sheet
-from reports.statistics.difference import ratios
+from reports.statistics.difference import quantities, ratios
 from reports.words import pairing_name
 from tests.campaigns.conftest import Findings
 
@@ -37,7 +37,7 @@ def test_no_difference_is_claimed(measured: list[list[Cell]], findings: Findings
     for first, second in zip(*measured, strict=True):
         assert first.id == second.id
         for objective in OBJECTIVES:
-            found = ratios(_values(first, objective), _values(second, objective)).values()
+            found = ratios(quantities(first, objective), quantities(second, objective)).values()
             verdicts = [difference.verdict for difference in found]
             counted = {word: verdicts.count(word) for word in ("equal", "undecided")}
             wrong = len(verdicts) - sum(counted.values())
@@ -87,15 +87,3 @@ def _cells(sweep: str) -> list[Cell]:
 
 def _folder(sweep: str) -> Path:
     return ROOT / "experiments" / "results" / sweep
-
-
-def _values(cell: Cell, objective: Objective) -> dict[tuple[int, ...], list[tuple[int, float]]]:
-    return {
-        split.cuts: [
-            (int(number), value)
-            for number, value in zip(
-                split.values["repeat"], split.values[objective.figure], strict=True
-            )
-        ]
-        for split in cell.measured
-    }
