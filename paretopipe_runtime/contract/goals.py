@@ -29,7 +29,7 @@ class GoalError(ValueError):
 
 @dataclass(frozen=True)
 class Measure:
-    """What a goal is about; ``units`` are factors to its figure's, "" if it may be left out."""
+    """Quantity of a goal; ``units`` are factors to its figure's, "" if it may be left out."""
 
     figure: str  # of `measures`
     lower: bool  # less is better

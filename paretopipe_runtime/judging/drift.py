@@ -1,4 +1,4 @@
-"""How far a round's sentinels may lie apart: what runs scatter by, in the other rounds.
+"""Limit of how far a round's sentinels lie apart: what runs scatter by, in the other rounds.
 
 Not in its own, so that a drift does not widen the limit that it is judged by. Sizes of differences
 only, never which run is fast or slow: no split and no direction is favoured.

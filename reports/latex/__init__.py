@@ -1,4 +1,4 @@
-"""What a sweep gives to a paper: its tables in LaTeX, its fronts as PDF, a document of them all.
+"""Parts of a paper from a sweep: its tables in LaTeX, its fronts as PDF, a document of them all.
 
 A *place* is a pairing under a network with the same backend and engine: there is a table of
 resources and a figure for each, with all models that were measured there.

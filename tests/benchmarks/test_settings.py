@@ -1,4 +1,4 @@
-"""What the benchmark is asked fits into the time; its code, which unpickles, stays where it is."""
+"""Settings of the benchmark that fit into the time, and code that unpickles and stays outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `paper=true` writes goes through plain pdflatex, and what comes out can be opened.
+"""Output of `paper=true`, through plain pdflatex and opened again.
 
 Needs `apt-get install texlive-latex-base texlive-latex-recommended`.
 """

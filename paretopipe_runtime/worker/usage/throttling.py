@@ -1,4 +1,4 @@
-"""Whether a Raspberry Pi is throttled, sampled while a run is measured.
+"""Throttling of a Raspberry Pi, sampled while a run is measured.
 
 Two can tell:
 
@@ -33,7 +33,7 @@ _PATIENCE_S = 2.0
 
 @dataclass(frozen=True)
 class Source:
-    """Who tells the throttle bits; `recent` if the sticky ones are of the last seconds."""
+    """Reader of the throttle bits; `recent` if the sticky ones are of the last seconds."""
 
     name: str
     read: Callable[[], int | None]

@@ -1,4 +1,4 @@
-"""What changed against another sweep: another day, another board, another release."""
+"""Changes against another sweep: another day, another board, another release."""
 
 from __future__ import annotations
 
