@@ -66,7 +66,7 @@ def release(host: Host, _: Asked) -> Verdict | None:
         older = "runtime_versions: {torch: 2.9.1, torchvision: 0.24.1}, or " if arm else ""
         return note(
             f"torch {torch} from the ordinary index is a build for CUDA {cuda[0]}.{cuda[1]}, "
-            f"about {CUDA_WHEELS_MIB / 1024:.1f} GiB to download and {CUDA_MIB / 1024:.1f} on disk: "
+            f"about {CUDA_WHEELS_MIB / 1024:.1f} GiB to load and {CUDA_MIB / 1024:.1f} on disk: "
             f"without an NVIDIA GPU set {older}runtime_pip_index_url to an index of CPU builds"
         )
     return None
