@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from paretopipe_runtime.wire.connect import Keys, open_channel
 from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.worker.deploy import MAX_PIECE, PATIENCE_S
 
-CONNECT_S = 60.0
+CONNECT_S, SAY_S = 60.0, 10.0
 Told = Callable[[int, int], None]
 
 
@@ -55,6 +56,19 @@ def deploy(
     finally:
         channel.close()
     return total
+
+
+def telling(host: str, say: Callable[[str], None]) -> Told:
+    """Say now and then how much a host has stored."""
+    said_at = time.monotonic()
+
+    def told(stored: int, total: int) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= SAY_S:
+            said_at = time.monotonic()
+            say(f"{host}: {stored / 1e6:.0f} of {total / 1e6:.0f} MB of weights stored")
+
+    return told
 
 
 def _send(channel: Channel, path: Path, size: int) -> Iterator[int]:

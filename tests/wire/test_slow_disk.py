@@ -69,13 +69,15 @@ def test_a_slow_disk_is_waited_for(
     thread = threading.Thread(target=agent)
     thread.start()
     worker = Worker("pi1", *listener.getsockname(), Variant({}))
-    told: list[tuple[int, int]] = []
+    told: list[str] = []
+    monkeypatch.setattr(deployment, "SAY_S", SYNC_S)
     given = worker, {}, tmp_path / "here", Keys(key)
     with listener:
         if patience_s > SYNC_S:
             total = sum(SIZES)
-            assert deployment.deploy(*given, lambda *seen: told.append(seen)) == total
-            assert told == [(16 * MIB, total), (32 * MIB, total), (total, total)]
+            telling = deployment.telling("pi1", told.append)
+            assert deployment.deploy(*given, telling) == total
+            assert told[0] == "pi1: 17 of 35 MB of weights stored"
         else:
             with pytest.raises(
                 ParetoPipeError, match=r"E_SLOW_DISK: pi1 had not stored 17 MB"
