@@ -20,7 +20,7 @@ from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.contract.units import duration
 from paretopipe_runtime.orchestrator import adaptive, noise
 from paretopipe_runtime.orchestrator.building import build
-from paretopipe_runtime.orchestrator.deployment import deploy
+from paretopipe_runtime.orchestrator.deployment import deploy, telling
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.loop import profile_of
 from paretopipe_runtime.orchestrator.pace import Pace, learned, save_estimate
@@ -84,7 +84,8 @@ def prepare_cells(
         for worker in plan.chain.workers:
             load = _workload(plan, worker)
             if new := load not in probed:
-                sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
+                store, told = state_dir / "weights", telling(worker.host, say)
+                sent = deploy(worker, prepared.manifest, store, keys, told)
             build(plan, worker, runs, prepared, keys, built, say)
             if new:
                 probed[load] = probe(plan, worker, prepared, keys)

@@ -82,7 +82,7 @@ class Host:
             "/proc/cpuinfo": "flags : fpu aes sse\n",
             "/proc/sys/net/ipv4/tcp_slow_start_after_idle": "0\n",
             "/proc/sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
-            "/usr/sbin/nft": "",
+            **dict.fromkeys(("/usr/sbin/nft", "/usr/sbin/needrestart"), ""),
             f"{HOME}/venv/pyvenv.cfg": "home = /usr/bin\n",
             f"{HOME}/venv/bin/python": "",
             f"{PACKAGES}/torch-2.13.0.dist-info/METADATA": "Name: torch\n",
@@ -220,7 +220,7 @@ HAPPENINGS: dict[str, dict[str, Callable[[Host], None]]] = {
             *(f"{CONFIG}/{name}" for name in ("certificate.pem", "authority.pem")),
             *(f"{CONFIG}/openssl.cnf", f"{VENV}/bin/paretopipe", f"{VENV}/.tried-torch-2.13.0"),
             *(f"{UNITS}/{WORKER_UNIT}", f"{UNITS}/{GOVERNOR_UNIT}"),
-            "/etc/sysctl.d/60-paretopipe.conf",
+            *("/etc/sysctl.d/60-paretopipe.conf", "/etc/needrestart/conf.d/paretopipe.conf"),
         )
     },
     f"interpreter of {VENV}": {
@@ -263,7 +263,10 @@ HAPPENINGS: dict[str, dict[str, Callable[[Host], None]]] = {
     "AES": {"the card is in another Pi": write("/proc/cpuinfo", "Features : fp asimd crc32\n")},
     SLOW_START: {"TCP is told otherwise": write(SLOW_START, "1\n")},
     PORT_RANGE: {"the kernel hands out other ports": write(PORT_RANGE, "1024\t60999\n")},
-    "/usr/sbin/nft": {"nft is gone": lambda host: host.path("/usr/sbin/nft").unlink()},
+    **{
+        path: {f"{path} is gone": lambda host, path=path: host.path(path).unlink()}
+        for path in ("/usr/sbin/nft", "/usr/sbin/needrestart")
+    },
     f"unit {WORKER_UNIT}": {
         "the agent has stopped": lambda host: host.unit_says(WORKER_UNIT, ActiveState="inactive"),
         "the agent has failed": lambda host: host.unit_says(WORKER_UNIT, ActiveState="failed"),

@@ -24,6 +24,7 @@ FACTS: dict[str, Any] = {
     "state": {"path": "/var/lib/paretopipe", "device": 1, "free_bytes": 16 * GIB},
     "kept_bytes": 0,
     "governors": ["performance"],
+    "upgrades": {"timers": [], "busy": ""},
     "throttling": {"bits": 0, "sampled": True},
     "gpus": {"gpus": [], "said": ""},
     "addresses": {"lo": ["127.0.0.1"], "eth0": ["192.0.2.11"], "wlan0": ["198.51.100.11"]},

@@ -179,6 +179,8 @@ def _hardware() -> Iterator[Fault]:
     )
     yield Fault("governor", "ondemand in /sys", seen(real.ondemand, governor=""), real=True)
     yield Fault("governor", "the same, and worker_governor set", seen(real.ondemand), real=True)
+    yield Fault("upgrades", "apt's timers", seen(real.apt_timers), real=True)
+    yield Fault("upgrades", "unattended-upgrades at work", seen(real.apt_at_work), real=True)
     for planted, bits, made in (
         ("vcgencmd: short of voltage now", "0x50005", real.vcgencmd_bits),
         ("in /sys: at the soft temperature limit now", "e0008", real.kernel_bits),

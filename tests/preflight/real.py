@@ -7,6 +7,7 @@ folders) put in the words of an ordinary host.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import importlib.util
 import json
@@ -193,6 +194,25 @@ def ondemand(folder: Path) -> Facts:
         path = f"sys/devices/system/cpu/cpu{number}/cpufreq/scaling_governor"
         file(folder, path, f"{governor}\n")
     return {"governors": look().governors(str(folder))}
+
+
+def apt_timers(folder: Path) -> Facts:
+    """Look with a systemctl that says of every timer that it is active."""
+    blocks = "\\n\\n".join(f"Id={name}\\nActiveState=active" for name in look().UPGRADERS)
+    program(folder / "systemctl", f"printf '{blocks}\\n'")
+    with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
+        return {"upgrades": look().upgrades(str(folder))}
+
+
+def apt_at_work(folder: Path) -> Facts:
+    """Look while a process holds dpkg's lock as apt does."""
+    file(folder, "var/lib/dpkg/lock-frontend", "")
+    with (folder / "var/lib/dpkg/lock-frontend").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        locks = Path("/proc/locks").read_text().replace(f" {os.getpid()} ", " 812 ")
+        file(folder, "proc/locks", locks)
+        file(folder, "proc/812/comm", "unattended-upgr\n")
+        return {"upgrades": look().upgrades(str(folder))}
 
 
 def kernel_bits(folder: Path, bits: str) -> Facts:

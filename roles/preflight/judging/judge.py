@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from . import engines, gpu, hardware, login, network, pytorch
+from . import engines, gpu, hardware, login, network, pytorch, upgrades
 from .findings import Asked, Finding, Host, Verdict
 
 WIDTH = 100
@@ -21,6 +21,7 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "disk": hardware.disk,
     "governor": hardware.governor,
     "throttling": hardware.throttling,
+    "upgrades": upgrades.upgrades,
     "noise": hardware.noise,
     "interface": network.interface,
     "qdisc": network.qdisc,

@@ -42,6 +42,11 @@ SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 # As the agent looks: worker/usage/throttling.py says why.
 GET_THROTTLED = "devices/platform/soc*/soc*:firmware/get_throttled"
 THROTTLE_DRIVER = "rpi_volt"
+UPGRADERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
+PACKAGE_LOCKS = (
+    *("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"),
+    *("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"),
+)
 WHICH_PYTHON = "import struct, sys; print(*sys.version_info[:3], 8 * struct.calcsize('P'))"
 WHICH_TORCH = "import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))"
 CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
@@ -169,6 +174,31 @@ def governors(root: str = "") -> list[str]:
     return sorted({text for text in (read(str(path)) for path in paths) if text})
 
 
+def upgrades(root: str = "") -> Facts:
+    """Return the active timers that upgrade packages, and who holds a package manager's lock.
+
+    The lock is looked up, not tried: a try would be in the way of who wants it.
+    """
+    said = run("systemctl", "show", "--property=Id,ActiveState", *UPGRADERS)[1]
+    units = [dict(re.findall(r"(?m)^(\w+)=(.*)$", block)) for block in said.split("\n\n")]
+    held = re.findall(r"(?m) WRITE (\d+) \w+:\w+:(\d+) ", read("/proc/locks", root) or "")
+    holders = {int(inode): pid for pid, inode in held}
+    busy = ""
+    for path in PACKAGE_LOCKS:
+        try:
+            pid = holders.get(Path(root + path).stat().st_ino)
+        except OSError:
+            continue
+        if pid:
+            name = read(f"/proc/{pid}/comm", root) or "a process"
+            busy = f"{name}, process {pid}, holds {path}"
+            break
+    return {
+        "timers": [unit["Id"] for unit in units if unit.get("ActiveState") == "active"],
+        "busy": busy,
+    }
+
+
 def throttling(root: str = "") -> Facts:
     """Return a Raspberry Pi's throttle bits, and whether the agent can sample them.
 
@@ -292,6 +322,7 @@ def main() -> None:
                 size_of(f"{asked['state_dir']}/{folder}") for folder in ("weights", "engines")
             ),
             "governors": governors(),
+            "upgrades": upgrades(),
             "throttling": throttling(),
             "gpus": gpus(asked["gpu"]),
             **ways,
