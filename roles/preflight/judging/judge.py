@@ -17,6 +17,8 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "torch release": pytorch.release,
     "engine": engines.engine,
     "memory": hardware.memory,
+    "memory limit": hardware.limit,
+    "swap": hardware.swap,
     "disk": hardware.disk,
     "governor": hardware.governor,
     "throttling": hardware.throttling,
@@ -26,7 +28,16 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "netem": network.netem,
 }
 #: Skipped on a host that only shapes.
-OF_THE_RUNTIME = {"Python", "convolution", "torch release", "engine", "memory", "disk", "noise"}
+OF_THE_RUNTIME = {
+    "Python",
+    "convolution",
+    "torch release",
+    "engine",
+    "memory",
+    "swap",
+    "disk",
+    "noise",
+}
 TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
     "versions": pytorch.together,
     "congestion control": network.congestion,
