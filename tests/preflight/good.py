@@ -35,6 +35,7 @@ FACTS: dict[str, Any] = {
     "congestion_control": "cubic",
     "netem": {"works": True, "lacks": None, "said": ""},
     "noise": None,
+    "burn_in": None,
 }
 DUTY: dict[str, Any] = {
     "runtime": True,

@@ -165,6 +165,9 @@ def _hardware() -> Iterator[Fault]:
         asked = functools.partial(real.vcgencmd_bits, bits=bits)
         yield Fault("throttling", planted, seen(asked), real=True)
     yield Fault("throttling", "a Pi that tells nothing", said(throttling=real.NOTHING))
+    burnt = {"seconds": 60, "before_c": 51.6, "after_c": 84.2, "throttled_live": None}
+    yield Fault("burn-in", "a Pi without a fan", said(burn_in={**burnt, "throttled_live": "0xa"}))
+    yield Fault("burn-in", "one that nobody watches", said(burn_in=burnt))
     yield Fault("noise", "the same work scatters by 3.1 %", said(noise={"scatter": 0.031}))
 
 

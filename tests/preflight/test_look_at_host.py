@@ -133,13 +133,17 @@ def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -
     assert look().torch(str(tmp_path), True)["convolution"]["said"] == "ImportError: tried"
 
 
-def test_noise_is_looked_at_where_it_is_asked_for_and_the_runtime_has_it(tmp_path: Path) -> None:
-    assert look().noise(str(tmp_path), 1) is None
-    assert importlib.util.find_spec("paretopipe_runtime.worker.noise")
-    asked = "-IB -m paretopipe_runtime.worker.noise 1"
-    program(tmp_path / "venv/bin/python", f'test "$*" = "{asked}" && echo \'{{"scatter": 0.02}}\'')
-    assert look().noise(str(tmp_path), 1) == {"scatter": 0.02}
-    assert look().noise(str(tmp_path), 0) is None
+@pytest.mark.parametrize("what", ["noise", "burn_in"])
+def test_what_takes_seconds_is_measured_where_asked_for_and_installed(
+    tmp_path: Path, what: str
+) -> None:
+    assert look().measured(str(tmp_path), what, 1) is None
+    module = f"paretopipe_runtime.worker.{what}"
+    assert importlib.util.find_spec(module)
+    said = f"test \"$*\" = '-IB -m {module} 1' && echo '{{\"seconds\": 1}}'"
+    program(tmp_path / "venv/bin/python", said)
+    assert look().measured(str(tmp_path), what, 1) == {"seconds": 1}
+    assert look().measured(str(tmp_path), what, 0) is None
 
 
 def test_the_convolution_is_the_one_that_provisioning_tries() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime import environment
+from paretopipe_runtime.worker import burn_in
 from paretopipe_runtime.worker.usage import temperature
-from tests.made.raspberry import PI5, Raspberry
+from tests.made.raspberry import LIVE_HEAT, PI5, Raspberry
 
 
 @pytest.fixture
@@ -76,3 +77,12 @@ def test_a_pi_is_described_as_its_kernel_shows_it(here: Path) -> None:
     assert told["boot_id"] == (here / environment.BOOT_ID).read_text().strip()
     pi.swapped(10)
     assert environment.swapped_pages() == {"swapped_in_pages": 5, "swapped_out_pages": 10}
+
+
+def test_a_burn_in_tells_what_the_host_bore(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    pi = Raspberry(here)
+    pi.hold_back(LIVE_HEAT)
+    pi.poll()
+    told = burn_in.measure(0.01)
+    assert (told["before_c"], told["after_c"], told["throttled_live"]) == (52.582, 52.582, "0x8")

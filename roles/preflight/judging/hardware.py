@@ -14,6 +14,7 @@ _UNWATCHED = (
     "driver with `sudo modprobe raspberrypi-hwmon`, which the kernel of Raspberry Pi OS has"
 )
 UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
+HOT_C = 80  # a Raspberry Pi's soft limit
 #: Of the same work timed again, as a log standard deviation: more hides differences that matter.
 MOST_SCATTER = 0.03
 
@@ -183,6 +184,26 @@ def scattering(scatter: float) -> Verdict:
         f"{100 * MOST_SCATTER:.0f} %: let nothing else run on it, see its governor and its "
         "temperature; in a virtual machine it may be the host below"
     )
+
+
+def burn_in(host: Host, _: Asked) -> Verdict | None:
+    """Judge cooling and supply by some time with all processors busy, if it was asked for."""
+    seen = host.facts["burn_in"]
+    if not seen:
+        return None
+    before, after = ("?" if c is None else f"{c:.0f}" for c in (seen["before_c"], seen["after_c"]))
+    said = (
+        f"{before} °C before and {after} °C after {seen['seconds']:.0f} s with all processors busy"
+    )
+    if bits := int(seen["throttled_live"] or "0", 16):
+        return stop(
+            f"it was {_held_back(bits)} ({bits:#x}) in {seen['seconds']:.0f} s with all processors "
+            f"busy ({before} °C before, {after} °C after), expected 0x0, and runs like that would "
+            f"not count: {_cure(bits)}"
+        )
+    if (seen["after_c"] or 0) >= HOT_C:
+        return note(f"{said}, expected less than {HOT_C}, where a Pi slows down: {_cure(0)}")
+    return ok(said)
 
 
 def _held_back(bits: int) -> str:

@@ -23,6 +23,7 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "governor": hardware.governor,
     "throttling": hardware.throttling,
     "noise": hardware.noise,
+    "burn-in": hardware.burn_in,
     "interface": network.interface,
     "qdisc": network.qdisc,
     "netem": network.netem,

@@ -35,6 +35,8 @@ ARGUMENTS = {
     "convolution": {"type": "bool", "default": False},
     # Seconds of the same work, to see what it scatters by; 0 for none.
     "noise": {"type": "int", "default": 0},
+    # Seconds with all processors busy, to see what cooling and supply bear; 0 for none.
+    "burn_in": {"type": "int", "default": 0},
 }
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 # As the agent looks: worker/usage/throttling.py says why.
@@ -128,9 +130,9 @@ def torch(home: str, again: bool) -> Facts:
     return {**found, "convolution": {"status": status, "said": last, "now": True}}
 
 
-def noise(home: str, seconds: int) -> Facts | None:
-    """Return the host's own scatter as the installed runtime measures it; None without one."""
-    program = (f"{home}/venv/bin/python", "-IB", "-m", "paretopipe_runtime.worker.noise")
+def measured(home: str, what: str, seconds: int) -> Facts | None:
+    """Return the host's own scatter (noise) or heat (burn_in) by the runtime; None without one."""
+    program = (f"{home}/venv/bin/python", "-IB", "-m", f"paretopipe_runtime.worker.{what}")
     if not seconds:
         return None
     status, said = run(*program, str(seconds), timeout_s=60 + 3 * seconds)
@@ -314,7 +316,7 @@ def main() -> None:
             "swap": swap(),
             **ways,
             "netem": tried,
-            "noise": noise(asked["home"], asked["noise"]),
+            **{what: measured(asked["home"], what, asked[what]) for what in ("noise", "burn_in")},
         },
     )
 
