@@ -168,6 +168,7 @@ def _hardware() -> Iterator[Fault]:
     burnt = {"seconds": 60, "before_c": 51.6, "after_c": 84.2, "throttled_live": None}
     yield Fault("burn-in", "a Pi without a fan", said(burn_in={**burnt, "throttled_live": "0xa"}))
     yield Fault("burn-in", "one that nobody watches", said(burn_in=burnt))
+    yield Fault("burn-in", "asked for before anything is installed", said(burn_in={}))
     yield Fault("noise", "the same work scatters by 3.1 %", said(noise={"scatter": 0.031}))
 
 

@@ -137,7 +137,7 @@ def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -
 def test_what_takes_seconds_is_measured_where_asked_for_and_installed(
     tmp_path: Path, what: str
 ) -> None:
-    assert look().measured(str(tmp_path), what, 1) is None
+    assert look().measured(str(tmp_path), what, 1) == {}
     module = f"paretopipe_runtime.worker.{what}"
     assert importlib.util.find_spec(module)
     said = f"test \"$*\" = '-IB -m {module} 1' && echo '{{\"seconds\": 1}}'"

@@ -189,8 +189,10 @@ def scattering(scatter: float) -> Verdict:
 def burn_in(host: Host, _: Asked) -> Verdict | None:
     """Judge cooling and supply by some time with all processors busy, if it was asked for."""
     seen = host.facts["burn_in"]
-    if not seen:
+    if seen is None:
         return None
+    if not seen:
+        return note("its burn-in needs the runtime there: run playbooks/provision.yml first")
     before, after = ("?" if c is None else f"{c:.0f}" for c in (seen["before_c"], seen["after_c"]))
     said = (
         f"{before} °C before and {after} °C after {seen['seconds']:.0f} s with all processors busy"

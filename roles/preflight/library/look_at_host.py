@@ -131,12 +131,12 @@ def torch(home: str, again: bool) -> Facts:
 
 
 def measured(home: str, what: str, seconds: int) -> Facts | None:
-    """Return the host's own scatter (noise) or heat (burn_in) by the runtime; None without one."""
+    """Return the host's own scatter (noise) or heat (burn_in) by the runtime; empty without one."""
     program = (f"{home}/venv/bin/python", "-IB", "-m", f"paretopipe_runtime.worker.{what}")
     if not seconds:
         return None
     status, said = run(*program, str(seconds), timeout_s=60 + 3 * seconds)
-    return json.loads(said) if status == 0 else None
+    return json.loads(said) if status == 0 else {}
 
 
 def memory(root: str = "") -> Facts:
