@@ -117,6 +117,13 @@ def _measure(subparsers: Subparsers) -> None:
         parser.add_argument("plan", type=Path, metavar="PLAN")
         parser.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")
         parser.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
+        parser.add_argument(
+            "--agent-wait",
+            type=float,
+            default=600.0,
+            metavar="SECONDS",
+            help="for an agent that is away, after a run that failed (default: 600)",
+        )
         _followed(parser)
         _common(parser)
         parser.set_defaults(run=commands.measure, command=name, rounds=None)

@@ -59,6 +59,10 @@ def swapped_pages() -> dict[str, int]:
     return {f"swapped_{way}_pages": int(count) for way, count in found}
 
 
+def swapped_since(before: dict[str, int]) -> dict[str, int]:
+    return {way: pages - before.get(way, pages) for way, pages in swapped_pages().items()}
+
+
 def read(path: str | Path) -> str | None:
     """Return a file's text, None if missing, unreadable or empty; what is no UTF-8 is replaced."""
     try:

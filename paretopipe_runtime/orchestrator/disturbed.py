@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Hosts = dict[str, dict[str, Any]]
+ORCHESTRATOR = "the orchestrator's host"
 THROTTLED = (
     "the run does not count: it needs the official power supply and a short cable, or a heat sink "
     "and a fan"
@@ -33,7 +34,7 @@ def _sentence(found: list[str], cure: str) -> str:
 
 def _throttled(hosts: Hosts) -> list[str]:
     """Read the bits that were live meanwhile; sticky ones may be of earlier."""
-    bits = {name: int(host["throttled_live"] or "0", 16) for name, host in hosts.items()}
+    bits = {name: int(host.get("throttled_live") or "0", 16) for name, host in hosts.items()}
     return [
         f"{name} was {'short of voltage' if live & 1 else 'held back by its temperature'} "
         f"({live:#x}) while it was measured"

@@ -88,6 +88,7 @@ def work_of(document: dict[str, Any]) -> Work:
         measure=measure,
         about=lambda _: {"network": chain.shaped.facts},
         estimate_s={"link": guess_s},
+        hub=chain.hub,
     )
 
 

@@ -16,7 +16,7 @@ from paretopipe_runtime.contract.measures import REPORTED, pace_s
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import stage_ranges
-from paretopipe_runtime.orchestrator.disturbed import disturbances, message
+from paretopipe_runtime.orchestrator.disturbed import ORCHESTRATOR, disturbances, message
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
@@ -51,11 +51,13 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "phases_s": seen["phases_s"],
         "wall_s": seen["wall_s"],
         "hosts": hosts_of(run.workers, ready, reports),
+        "orchestrator": seen["swapped"],
     }
+    disturbed = {**record["hosts"], ORCHESTRATOR: record["orchestrator"]}
     again = _rebooted(run, seen)
     if again:
         record["message"] = rebooted(", ".join(again)).message
-    elif said := message(record["hosts"]):
+    elif said := message(disturbed):
         record["message"] = said
     encrypted = plan.chain.transport != "tls" or all(hop["cipher"] for hop in hops)
     bytes_equal = all(
@@ -68,7 +70,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "input_mismatch": ready[0]["input_digest"] != prepared.input_digest,
         "bytes_mismatch": not bytes_equal,
         "exceeds_wire": _exceeds_wire(plan, record),
-        **disturbances(record["hosts"]),
+        **disturbances(disturbed),
     }
     return {"status": status_of(checks), **record}
 

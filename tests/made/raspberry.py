@@ -64,7 +64,8 @@ class Raspberry:
         return new.replace(file)
 
     def boot(self) -> None:
-        self.write("proc/sys/kernel/random/boot_id", str(uuid.uuid4()))
+        self.boot_id = str(uuid.uuid4())
+        self.write("proc/sys/kernel/random/boot_id", self.boot_id)
 
     def swapped(self, pages: int) -> None:
         """Send so many pages to swap, and have half of them back."""

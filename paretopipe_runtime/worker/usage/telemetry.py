@@ -43,7 +43,7 @@ class Telemetry:
         cpu_s = time.process_time() - self._cpu_s
         network = psutil.net_io_counters()
         throttled = self._throttling.stop()
-        swapped = environment.swapped_pages()
+        swapped = environment.swapped_since(self._swapped)
         return {
             "cpu_s": cpu_s,
             "wall_s": wall_s,
@@ -58,7 +58,7 @@ class Telemetry:
                 "bytes_received": network.bytes_recv - self._network.bytes_recv,
                 "boot_id": environment.boot_id(),
                 "temperature_c": temperature.celsius(),
-                **{way: pages - self._swapped.get(way, pages) for way, pages in swapped.items()},
+                **swapped,
                 **throttled,
             },
         }

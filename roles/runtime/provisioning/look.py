@@ -100,7 +100,7 @@ def kernel(told: Told) -> Values:
 
 def governor(told: Told) -> Values:
     """Return the frequency governor asked for, or what the processors have instead."""
-    wanted = told.get("governor")
+    wanted = str(told.get("governor") or "")
     paths = Path(told["cpufreq"]).glob("policy*/scaling_governor") if wanted else ()
     seen = {path.read_text().strip() for path in paths} or {wanted}
     return {"governor": " and ".join(sorted(seen))} if wanted else {}
