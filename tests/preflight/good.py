@@ -27,6 +27,7 @@ FACTS: dict[str, Any] = {
     "throttling": {"bits": 0, "since_boot": 0, "watched": "all"},
     "controllers": ["cpuset", "cpu", "io", "memory", "pids"],
     "swap": [],
+    "gpus": {"gpus": [], "said": ""},
     "addresses": {"lo": ["127.0.0.1"], "eth0": ["192.0.2.11"], "wlan0": ["198.51.100.11"]},
     "experiment": "eth0",
     "shaped": "eth0",

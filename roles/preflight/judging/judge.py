@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from . import engines, hardware, login, network, pytorch
+from . import engines, gpu, hardware, login, network, pytorch
 from .findings import Asked, Finding, Host, Verdict
 
 WIDTH = 100
@@ -15,6 +15,7 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "Python": login.python,
     "convolution": pytorch.convolution,
     "torch release": pytorch.release,
+    "GPU": gpu.gpu,
     "engine": engines.engine,
     "memory": hardware.memory,
     "memory limit": hardware.limit,
@@ -33,6 +34,7 @@ OF_THE_RUNTIME = {
     "Python",
     "convolution",
     "torch release",
+    "GPU",
     "engine",
     "memory",
     "swap",
