@@ -15,7 +15,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import postmortem
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 LIMIT_S = 600.0
 KNOCK_S = 5.0

@@ -9,6 +9,7 @@ from paretopipe_runtime import golden
 from paretopipe_runtime.contract.chain import INPUT_BATCHES, Chain, read_chain
 from paretopipe_runtime.contract.factors import in_key
 from paretopipe_runtime.contract.measures import pace_s
+from paretopipe_runtime.orchestrator.disturbed import disturbances
 from paretopipe_runtime.orchestrator.drive import launched
 from paretopipe_runtime.orchestrator.orders import NOTHING, Part, orders_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected, launch_s
@@ -17,7 +18,6 @@ from paretopipe_runtime.orchestrator.record import (
     hosts_of,
     security,
     status_of,
-    throttled,
     unproved,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
@@ -138,7 +138,7 @@ def _move(chain: Chain, run: Run, nbytes: int, keys: Keys, run_id: str) -> dict[
         "checks": {
             **unproved(proof, expected.tolerance, batches),
             "bytes_mismatch": any(total != nbytes * batches for total in moved),
-            "throttled": throttled(hosts),
+            **disturbances(hosts),
         },
         "hosts": hosts,
     }

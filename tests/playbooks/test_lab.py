@@ -95,27 +95,73 @@ def governor_unit(**variables: Any) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def test_the_governor_is_set_and_given_back(tmp_path: Path) -> None:
-    cpufreq, kept = tmp_path / "cpufreq", tmp_path / "kept"
-    kept.mkdir()
-    before = {"policy0": "ondemand", "policy4": "powersave"}
-    for name, governor in before.items():
-        (cpufreq / name).mkdir(parents=True)
-        (cpufreq / name / "scaling_governor").write_text(f"{governor}\n")
-    unit = governor_unit(cpufreq=str(cpufreq), worker_governor="performance")
+class Cpufreq:
+    """A host's frequency policies, on which the governor's unit runs."""
 
-    def run(line: str) -> dict[str, str]:
-        _, words = line.split(" -ec ", 1)
+    def __init__(self, folder: Path, *before: str) -> None:
+        self.folder, self._kept = folder / "cpufreq", folder / "kept"
+        self._names = [f"policy{4 * number}" for number in range(len(before))]
+        for name in self._names:
+            (self.folder / name).mkdir(parents=True)
+        self.write(*before)
+
+    def write(self, *governors: str) -> None:
+        for name, governor in zip(self._names, governors, strict=True):
+            (self.folder / name / "scaling_governor").write_text(f"{governor}\n")
+
+    def seen(self) -> list[str]:
+        return [
+            (self.folder / name / "scaling_governor").read_text().strip() for name in self._names
+        ]
+
+    def start(self, governor: str) -> None:
+        self._kept.mkdir()
+        self._run("ExecStart", governor)
+
+    def stop(self, governor: str) -> None:
+        self._run("ExecStopPost", governor)
+        shutil.rmtree(self._kept)
+
+    def _run(self, key: str, governor: str) -> None:
+        unit = governor_unit(cpufreq=str(self.folder), worker_governor=governor)
+        assert unit["ConditionPathIsDirectory"] == str(self.folder)
+        assert "raspi-config.service" in unit["After"].split()
+        _, words = unit[key].split(" -ec ", 1)
         subprocess.run(
             ["/bin/sh", "-ec", words.strip("'").replace("$$", "$")],
-            env={"RUNTIME_DIRECTORY": str(kept), "PATH": os.environ["PATH"]},
+            env={"RUNTIME_DIRECTORY": str(self._kept), "PATH": os.environ["PATH"]},
             check=True,
         )
-        return {name: (cpufreq / name / "scaling_governor").read_text().strip() for name in before}
 
-    assert unit["ConditionPathIsDirectory"] == str(cpufreq)
-    assert run(unit["ExecStart"]) == dict.fromkeys(before, "performance")
-    assert run(unit["ExecStop"]) == before
+
+def test_the_governor_is_set_and_given_back(tmp_path: Path) -> None:
+    host = Cpufreq(tmp_path, "ondemand", "powersave")
+    host.start("performance")
+    assert host.seen() == ["performance", "performance"]
+    host.stop("performance")
+    assert host.seen() == ["ondemand", "powersave"]
+
+
+def test_a_governor_that_came_after_ours_is_the_host_s_own(tmp_path: Path) -> None:
+    """Raspi-config's script wrote ondemand after us, over the kernel's own powersave."""
+    host = Cpufreq(tmp_path, "powersave", "powersave")
+    host.start("performance")
+    host.write("ondemand", "performance")
+    host.stop("performance")
+    assert host.seen() == ["ondemand", "powersave"]
+    host.start("performance")
+    host.stop("performance")
+    assert host.seen() == ["ondemand", "powersave"], "never our own value"
+
+
+def test_another_governor_asked_for_gives_back_what_was_before_the_first(tmp_path: Path) -> None:
+    host = Cpufreq(tmp_path, "ondemand")
+    host.start("performance")
+    host.stop("schedutil")  # by the unit as it is now
+    host.start("schedutil")
+    assert host.seen() == ["schedutil"]
+    host.stop("schedutil")
+    assert host.seen() == ["ondemand"]
 
 
 def wheel(folder: Path, name: str, version: str, tag: str) -> None:

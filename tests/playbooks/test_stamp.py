@@ -330,7 +330,10 @@ def test_what_must_be_is_not_believed_because_it_was_noted(
 @pytest.mark.parametrize(
     ("variables", "must"),
     [
-        ({"worker_governor": "performance"}, {f"unit {GOVERNOR_UNIT}": "active enabled no"}),
+        (
+            {"worker_governor": "performance"},
+            {f"unit {GOVERNOR_UNIT}": "active enabled no", "governor": "performance"},
+        ),
         ({"worker_allow_insecure_rpc": True}, {"nftables inet paretopipe_worker": "there"}),
         ({"worker_slow_start_after_idle": True}, {SLOW_START: "1"}),
     ],
@@ -342,6 +345,18 @@ def test_what_must_be_follows_what_is_asked(
     assert told.items() >= must.items()
     assert told.items() >= {f"unit {WORKER_UNIT}": "active enabled no"}.items()
     assert not laid()["must"].items() & must.items()
+
+
+def test_the_governor_is_looked_at_where_the_kernel_has_it(
+    look: ModuleType, tmp_path: Path
+) -> None:
+    told = {"governor": "performance", "cpufreq": str(tmp_path)}
+    assert look.governor(told) == {"governor": "performance"}, "no frequencies here"
+    for number, governor in enumerate(["performance", "ondemand"]):
+        (tmp_path / f"policy{number}").mkdir()
+        (tmp_path / f"policy{number}/scaling_governor").write_text(f"{governor}\n")
+    assert look.governor(told) == {"governor": "ondemand and performance"}
+    assert look.governor({**told, "governor": ""}) == {}
 
 
 def test_a_note_is_nobody_else_s_and_survives_a_look(

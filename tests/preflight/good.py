@@ -25,7 +25,9 @@ FACTS: dict[str, Any] = {
     "kept_bytes": 0,
     "governors": ["performance"],
     "upgrades": {"timers": [], "busy": ""},
-    "throttling": {"bits": 0, "sampled": True},
+    "throttling": {"bits": 0, "since_boot": 0, "watched": "all"},
+    "controllers": ["cpuset", "cpu", "io", "memory", "pids"],
+    "swap": [],
     "gpus": {"gpus": [], "said": ""},
     "addresses": {"lo": ["127.0.0.1"], "eth0": ["192.0.2.11"], "wlan0": ["198.51.100.11"]},
     "experiment": "eth0",
@@ -35,6 +37,7 @@ FACTS: dict[str, Any] = {
     "congestion_control": "cubic",
     "netem": {"works": True, "lacks": None, "said": ""},
     "noise": None,
+    "burn_in": None,
 }
 DUTY: dict[str, Any] = {
     "runtime": True,

@@ -166,6 +166,9 @@ def _gpus(duty: dict[str, Any], facts: dict[str, Any]) -> Iterator[Fault]:
 def _hardware() -> Iterator[Fault]:
     small = {"total_bytes": 925 * MIB, "available_bytes": 700 * MIB}
     yield Fault("memory", "VGG16 on a Pi with 1 GB", said(memory=small))
+    yield Fault("memory limit", "a Pi as it is delivered", seen(real.pi), real=True)
+    zram = functools.partial(real.pi, limits=True, swap="/dev/zram0 partition 2097148 0 100")
+    yield Fault("swap", "a Pi that packs memory", seen(zram), real=True)
     full = {"total_bytes": 3792 * MIB, "available_bytes": 800 * MIB}
     yield Fault("memory", "a desktop that takes 3 GB of 4", said(memory=full))
     yield Fault("disk", "a full file system for the state", seen(real.full_disk), real=True)
@@ -181,14 +184,25 @@ def _hardware() -> Iterator[Fault]:
     yield Fault("governor", "the same, and worker_governor set", seen(real.ondemand), real=True)
     yield Fault("upgrades", "apt's timers", seen(real.apt_timers), real=True)
     yield Fault("upgrades", "unattended-upgrades at work", seen(real.apt_at_work), real=True)
-    for planted, bits, made in (
-        ("vcgencmd: short of voltage now", "0x50005", real.vcgencmd_bits),
-        ("in /sys: at the soft temperature limit now", "e0008", real.kernel_bits),
-        ("in /sys: short of voltage once since it booted", "50000", real.kernel_bits),
-        ("nothing in /sys, only a vcgencmd", "0x0", real.vcgencmd_bits),
+    fine = {"limits": True}
+    for planted, shown in (
+        ("in /sys: at the soft temperature limit now", {**fine, "bits": 0xE0008}),
+        ("in /sys: short of voltage in the last seconds", {**fine, "bits": 0x50000}),
+        ("no get_throttled in /sys, only the alarm", {**fine, "get_throttled": False}),
     ):
-        yield Fault("throttling", planted, seen(functools.partial(made, bits=bits)), real=True)
+        yield Fault("throttling", planted, seen(functools.partial(real.pi, **shown)), real=True)
+    for planted, bits in (
+        ("vcgencmd: short of voltage now", "0x50005"),
+        ("vcgencmd: short of voltage once since it booted", "0x50000"),
+        ("nothing in /sys, only a vcgencmd", "0x0"),
+    ):
+        asked = functools.partial(real.vcgencmd_bits, bits=bits)
+        yield Fault("throttling", planted, seen(asked), real=True)
     yield Fault("throttling", "a Pi that tells nothing", said(throttling=real.NOTHING))
+    burnt = {"seconds": 60, "before_c": 51.6, "after_c": 84.2, "throttled_live": None}
+    yield Fault("burn-in", "a Pi without a fan", said(burn_in={**burnt, "throttled_live": "0xa"}))
+    yield Fault("burn-in", "one that nobody watches", said(burn_in=burnt))
+    yield Fault("burn-in", "asked for before anything is installed", said(burn_in={}))
     yield Fault("noise", "the same work scatters by 3.1 %", said(noise={"scatter": 0.031}))
 
 

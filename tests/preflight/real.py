@@ -26,11 +26,13 @@ from unittest import mock
 
 import paramiko
 
+from tests.made.raspberry import PI5, Raspberry
+
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = ROOT / "roles/preflight/library/look_at_host.py"
 CHECK_HOSTS = ROOT / "roles/preflight/action_plugins/check_hosts.py"
 ADDRESS = "10.99.0.1"  # in a namespace of its own
-NOTHING = {"bits": None, "sampled": False}
+NOTHING = {"bits": None, "since_boot": None, "watched": "nothing"}
 Facts = dict[str, Any]
 
 
@@ -215,11 +217,20 @@ def apt_at_work(folder: Path) -> Facts:
         return {"upgrades": look().upgrades(str(folder))}
 
 
-def kernel_bits(folder: Path, bits: str) -> Facts:
-    """Show what a Pi 5's kernel does, with the driver that asks the firmware."""
-    file(folder, "sys/devices/platform/soc@1/soc@1:firmware/get_throttled", f"{bits}\n")
-    file(folder, "sys/class/hwmon/hwmon1/name", f"{look().THROTTLE_DRIVER}\n")
-    return {"throttling": look().throttling(str(folder))}
+def look_at(root: Path) -> Facts:
+    """Return what is read of a host below this folder instead of below /."""
+    parts = ("throttling", "controllers", "swap", "governors", "processor")
+    seen = {part: getattr(look(), part)(str(root)) for part in parts}
+    return {**seen.pop("processor"), **seen}
+
+
+def pi(folder: Path, bits: int = 0, **made: Any) -> Facts:
+    """Look at a Raspberry Pi as its kernel shows it, whose firmware says these bits."""
+    shown = Raspberry(folder, PI5, governor="performance", **made)
+    shown.hold_back(bits >> 16)
+    shown.hold_back(bits & 0xF)
+    shown.poll()
+    return look_at(folder)
 
 
 def vcgencmd_bits(folder: Path, bits: str) -> Facts:

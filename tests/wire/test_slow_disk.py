@@ -19,7 +19,7 @@ from paretopipe_runtime.orchestrator import deployment
 from paretopipe_runtime.weights import block_path
 from paretopipe_runtime.wire import handshake, tcp
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker import deploy
 
 MIB = 1024 * 1024

@@ -37,16 +37,20 @@ ARGUMENTS = {
     "convolution": {"type": "bool", "default": False},
     # Seconds of the same work, to see what it scatters by; 0 for none.
     "noise": {"type": "int", "default": 0},
+    # Seconds with all processors busy, to see what cooling and supply bear; 0 for none.
+    "burn_in": {"type": "int", "default": 0},
 }
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 # As the agent looks: worker/usage/throttling.py says why.
-GET_THROTTLED = "devices/platform/soc*/soc*:firmware/get_throttled"
-THROTTLE_DRIVER = "rpi_volt"
 UPGRADERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 PACKAGE_LOCKS = (
     *("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"),
     *("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"),
 )
+GET_THROTTLED = "sys/devices/platform/*/*firmware/get_throttled"
+HWMON = "sys/class/hwmon/hwmon*/name"
+DRIVER = "rpi_volt"
+ALARM = "in0_lcrit_alarm"
 WHICH_PYTHON = "import struct, sys; print(*sys.version_info[:3], 8 * struct.calcsize('P'))"
 WHICH_TORCH = "import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))"
 CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
@@ -63,7 +67,9 @@ Facts = dict  # of JSON
 def read(path: str, root: str = "") -> str | None:
     """Return a file's text; None if missing or empty."""
     try:
-        return Path(root + path).read_text(errors="replace").strip("\0\n ") or None
+        return (
+            Path(root + path).read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
+        )
     except OSError:
         return None
 
@@ -77,7 +83,8 @@ def run(*command: str, timeout_s: float = 20.0) -> tuple[int, str]:
             env={**os.environ, "PATH": path, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout_s,
             cwd="/",
         )
@@ -130,13 +137,13 @@ def torch(home: str, again: bool) -> Facts:
     return {**found, "convolution": {"status": status, "said": last, "now": True}}
 
 
-def noise(home: str, seconds: int) -> Facts | None:
-    """Return the host's own scatter as the installed runtime measures it; None without one."""
-    program = (f"{home}/venv/bin/python", "-IB", "-m", "paretopipe_runtime.worker.noise")
+def measured(home: str, what: str, seconds: int) -> Facts | None:
+    """Return the host's own scatter (noise) or heat (burn_in) by the runtime; empty without one."""
+    program = (f"{home}/venv/bin/python", "-IB", "-m", f"paretopipe_runtime.worker.{what}")
     if not seconds:
         return None
     status, said = run(*program, str(seconds), timeout_s=60 + 3 * seconds)
-    return json.loads(said) if status == 0 else None
+    return json.loads(said) if status == 0 else {}
 
 
 def memory(root: str = "") -> Facts:
@@ -200,20 +207,45 @@ def upgrades(root: str = "") -> Facts:
 
 
 def throttling(root: str = "") -> Facts:
-    """Return a Raspberry Pi's throttle bits, and whether the agent can sample them.
+    """Return a Raspberry Pi's throttle bits, and of what the agent can sample them.
 
-    The kernel's file is public, and old without the driver that renews it; the unit's sandbox hides
-    the device that vcgencmd needs.
+    `bits` are the kernel's, with those that the firmware says are live; `since_boot` the firmware's
+    own. The unit's sandbox hides the device that vcgencmd asks.
     """
-    places = Path(root + "/sys")
-    path = next(places.glob(GET_THROTTLED), None)
-    drivers = [read(str(name)) for name in places.glob("class/hwmon/hwmon*/name")]
-    sampled = path is not None and THROTTLE_DRIVER in drivers
-    said = read(str(path)) if sampled else None
-    if not sampled and shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":" + SBIN):
-        said = run("vcgencmd", "get_throttled")[1]
+    places = Path(root or "/")
+    named = (name.parent for name in places.glob(HWMON) if read(str(name)) == DRIVER)
+    driver, path = next(named, None), next(places.glob(GET_THROTTLED), None)
+    watched, said = "nothing", None
+    if driver and path:
+        watched, said = "all", _bits(read(str(path)))
+    elif driver and (driver / ALARM).exists():
+        watched, said = "voltage", _bits(read(str(driver / ALARM)))
+    asked = None
+    if shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":" + SBIN):
+        asked = _bits(run("vcgencmd", "get_throttled")[1])
+    live = (asked or 0) & 0xF
+    return {
+        "bits": asked if said is None else said | live,
+        "since_boot": asked,
+        "watched": "nothing" if said is None else watched,
+    }
+
+
+def _bits(said: str | None) -> int | None:
     found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", said or "")
-    return {"bits": int(found.group(1), 16) if found else None, "sampled": bool(found) and sampled}
+    return int(found.group(1), 16) if found else None
+
+
+def controllers(root: str = "") -> list[str] | None:
+    """Return what systemd can limit, None where that is not known."""
+    path = Path(root + "/sys/fs/cgroup/cgroup.controllers")
+    return (read(str(path)) or "").split() if path.exists() else None
+
+
+def swap(root: str = "") -> list[str]:
+    """Return the files and devices that memory is swapped to, packed memory (zram) included."""
+    lines = (read("/proc/swaps", root) or "").splitlines()[1:]
+    return [line.split()[0] for line in lines if line.strip()]
 
 
 def gpus(wanted: bool) -> Facts:
@@ -324,10 +356,12 @@ def main() -> None:
             "governors": governors(),
             "upgrades": upgrades(),
             "throttling": throttling(),
+            "controllers": controllers(),
+            "swap": swap(),
             "gpus": gpus(asked["gpu"]),
             **ways,
             "netem": tried,
-            "noise": noise(asked["home"], asked["noise"]),
+            **{what: measured(asked["home"], what, asked[what]) for what in ("noise", "burn_in")},
         },
     )
 
