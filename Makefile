@@ -30,6 +30,7 @@ ON_PROCESSES := $(BIN)/ansible-playbook -i inventory/processes
 TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 # What is installed by several at once says what it is doing, and the rest only where it fails.
 PIP := pip install --quiet --disable-pip-version-check
+UV := uv==0.13.9
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
 # Tests run side by side; what measures the virtual hosts runs alone, after them.
 BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=4
@@ -46,7 +47,7 @@ SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; ca
 SHIPPED := paretopipe_runtime reports roles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm lint check setup \
+.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm locks lint check setup \
 	setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
 
 help: ## this list
@@ -91,6 +92,10 @@ arm: setup-test ## a Pi 4's processor, emulated: which PyTorch works there, and 
 	@scripts/packages $(ARM_PACKAGES)
 	@$(BIN)/python -m tests.campaigns.emulated_pi
 	$(BIN)/pytest tests/campaigns/test_arm.py -s
+
+locks: $(VENV)/.controller ## requirements/locks anew; CPU_INDEX=URL, PyTorch's own of CPU builds, x86_64-cpu.txt too
+	@[ -x .cache/uv/bin/uv ] || { $(PYTHON) -m venv .cache/uv && .cache/uv/bin/$(PIP) $(UV); }
+	@PATH="$(CURDIR)/.cache/uv/bin:$$PATH" $(BIN)/python scripts/locks $(if $(CPU_INDEX),--cpu-index $(CPU_INDEX))
 
 lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 	$(BIN)/ruff format --check .

@@ -57,6 +57,7 @@ def provision(tmp_path: Path) -> Callable[..., Play]:
         "runtime_home": tmp_path / "home",
         "runtime_python": sys.executable,
         "runtime_requirements": tmp_path / "requirements.txt",
+        "runtime_locks": "",
         "runtime_pip_extra_args": f"'--no-index --find-links {tmp_path}/shop'",
     }
 
