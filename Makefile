@@ -30,6 +30,7 @@ ON_PROCESSES := $(BIN)/ansible-playbook -i inventory/processes
 TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 # What is installed by several at once says what it is doing, and the rest only where it fails.
 PIP := pip install --quiet --disable-pip-version-check
+# What makes the locks.
 UV := uv==0.13.9
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
 # Tests run side by side; what measures the virtual hosts runs alone, after them.
@@ -47,8 +48,8 @@ SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; ca
 SHIPPED := paretopipe_runtime reports roles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm locks lint check setup \
-	setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
+.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm gpu locks lint check \
+	setup setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -93,9 +94,15 @@ arm: setup-test ## a Pi 4's processor, emulated: which PyTorch works there, and 
 	@$(BIN)/python -m tests.campaigns.emulated_pi
 	$(BIN)/pytest tests/campaigns/test_arm.py -s
 
-locks: $(VENV)/.controller ## requirements/locks anew; CPU_INDEX=URL, PyTorch's own of CPU builds, x86_64-cpu.txt too
+gpu: setup-dev ## an NVIDIA GPU here: each model's answer and the paper's splits on it, minutes
+	@nvidia-smi --list-gpus || { echo "nvidia-smi finds no GPU: install NVIDIA's driver first." >&2; exit 1; }
+	$(BIN)/$(PIP) -r requirements/cuda.txt
+	$(BIN)/pytest -rP tests/runtime/test_on_a_gpu.py
+	$(BIN)/pytest tests/campaigns/test_gpu.py -s
+
+locks: $(VENV)/.controller ## requirements/locks anew, from the package index
 	@[ -x .cache/uv/bin/uv ] || { $(PYTHON) -m venv .cache/uv && .cache/uv/bin/$(PIP) $(UV); }
-	@PATH="$(CURDIR)/.cache/uv/bin:$$PATH" $(BIN)/python scripts/locks $(if $(CPU_INDEX),--cpu-index $(CPU_INDEX))
+	@PATH="$(CURDIR)/.cache/uv/bin:$$PATH" $(BIN)/python scripts/locks --cpu-index "$(CPU_INDEX)"
 
 lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 	$(BIN)/ruff format --check .

@@ -1,11 +1,12 @@
 """Read a PyTorch state dict; the only `torch.load` in ParetoPipe.
 
 Such a file is a pickle, which can run code. `weights_only=True` prevents that since PyTorch 2.6
-(CVE-2025-32434). All later steps use safetensors.
+(CVE-2025-32434), and harm to memory since 2.10 (CVE-2026-24747). All later steps use safetensors.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import digest_of
 
-_SAFE_SINCE = (2, 6)
+_SAFE_SINCE = (2, 10)
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
@@ -37,12 +38,34 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
 def _load(path: Path) -> Any:
     release = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if release < _SAFE_SINCE:
-        raise ValueError(f"PyTorch {torch.__version__} cannot read it safely, 2.6 and later can")
+        raise ValueError(
+            f"PyTorch {torch.__version__} cannot read it safely, 2.10 and later can, and any "
+            "release a .safetensors file"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file can raise anything
-        first = str(error).partition("\n")[0]
-        raise ValueError(f"{type(error).__name__} {first}") from error
+        raise ValueError(_why(path, str(error))) from error
+
+
+def _why(path: Path, said: str) -> str:
+    """Say what a file is instead, without torch's words: they advise to read it unsafely."""
+    if found := re.search(r"GLOBAL ([\w.]{1,80})", said):
+        return (
+            f"it needs {found[1]}, as whole models and checkpoints of a training do: save the "
+            "model's state_dict() alone"
+        )
+    if "TorchScript" in said:
+        return "it is a TorchScript program: save the model's state_dict() instead"
+    with path.open("rb") as file:
+        head = file.read(40)
+    if not head:
+        return "it is empty: download it again"
+    if head.isascii() and all(chr(byte).isprintable() or byte in b"\t\r\n" for byte in head):
+        return f"it is text, beginning with {head.decode()!r}: download the file itself"
+    if head.startswith(b"PK"):
+        return "it is an archive that is cut short, damaged or not PyTorch's: download it again"
+    return "it is damaged or of another kind: download it again"
 
 
 def _check(tensors: Any) -> None:
