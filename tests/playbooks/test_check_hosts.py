@@ -50,7 +50,7 @@ def server() -> Iterator[tuple[int, paramiko.PKey]]:
 
 
 def host(port: int, known_hosts: Path) -> dict[str, Any]:
-    arguments = f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
+    arguments = f"-o 'UserKnownHostsFile=\"{known_hosts}\"' -o StrictHostKeyChecking=yes"
     return {
         "ansible_host": "127.0.0.1",
         "ansible_port": port,
@@ -67,7 +67,7 @@ def test_a_host_with_its_known_key_is_fine(
     check: ModuleType, server: tuple[int, paramiko.PKey], tmp_path: Path
 ) -> None:
     port, key = server
-    assert check.ask("pi1", host(port, remember(tmp_path / "k", port, key)), 10) == ""
+    assert check.ask("pi1", host(port, remember(tmp_path / "of my  lab", port, key)), 10) == ""
 
 
 def test_an_unknown_key_is_told(

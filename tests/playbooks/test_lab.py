@@ -187,7 +187,8 @@ def test_a_wheelhouse_has_the_wheels_of_the_host(tmp_path: Path, machine: str) -
         wheel(shop, "torch", "2.9.1", f"cp311-cp311-manylinux_2_28_{arch}")
     # A host that claims to be one of these.
     interpreter = tmp_path / "python"
-    interpreter.write_text(f"#!/bin/sh\necho {machine} 3.11\n")
+    kind = json.dumps({"machine": machine, "python": "3.11"})
+    interpreter.write_text(f"#!/bin/sh\necho '{kind}'\n")
     interpreter.chmod(0o755)
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
     (tmp_path / "engines.txt").write_text("")
@@ -202,6 +203,7 @@ def test_a_wheelhouse_has_the_wheels_of_the_host(tmp_path: Path, machine: str) -
             "runtime_requirements": str(tmp_path / "requirements.txt"),
             "runtime_engine_requirements": str(tmp_path / "engines.txt"),
             "runtime_versions": {"torch": "2.9.1"},
+            "runtime_locks": "",
             "runtime_wheelhouse": str(house),
             "runtime_pip_extra_args": f"--no-index --find-links {shop}",
         },

@@ -415,6 +415,8 @@ def checkout(tmp_path: Path, inputs: ModuleType) -> Path:
             shutil.copy(source, root / name)
     (root / "wheels").mkdir()
     (root / "wheels/torch.whl").write_text("a wheel")
+    (root / "locks").mkdir()
+    (root / "locks/x86_64.txt").write_text("torch==2.13.0 --hash=sha256:0  # runtime\n")
     (root / "key").write_text("00\n")
     return root
 
@@ -439,6 +441,7 @@ def decide(inputs: ModuleType, checkout: Path) -> Callable[..., dict[str, str]]:
         laid_from = {
             "source": str(checkout),
             "requirements": changed.pop("requirements", ["torch==2.13.0"]),
+            "locks": str(checkout / "locks"),
             "wheelhouse": str(checkout / "wheels"),
             "key": str(checkout / "key"),
             "certificate": certificate,
@@ -479,6 +482,7 @@ def test_every_input_of_the_roles_counts(
         ("playbooks/provision.yml", "the roles"),
         ("paretopipe_runtime/cli.py", "the code"),
         ("key", "the key"),
+        ("locks/x86_64.txt", "the locks"),
         ("wheels/torch.whl", "the wheelhouse"),
         ("tls/pi1.pem", "the certificate"),
         ("tls/authority.key", "the certificate"),

@@ -6,6 +6,7 @@ Ansible's OpenSSH connection, which does the rest of the work.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shlex
 import socket
@@ -31,6 +32,14 @@ def configured(address: str, host: Mapping[str, Any]) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
 
 
+def named(words: str) -> list[Path]:
+    """Return the files that a line names; `ssh -G` puts no quotes around their spaces."""
+    parts = words.split(" ")
+    ends = itertools.combinations(range(len(parts) + 1), 2)
+    files = [Path(" ".join(parts[start:end])).expanduser() for start, end in ends]
+    return [file for file in files if file.is_file()]
+
+
 def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
     """Return why `host` cannot be used, in a sentence, or ``""``."""
     if host.get("ansible_connection") == "local":
@@ -44,9 +53,8 @@ def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     if settings.get("stricthostkeychecking") in {"accept-new", "false", "no"}:
         client.set_missing_host_key_policy(paramiko.MissingHostKeyPolicy())
-    for path in shlex.split(settings.get("userknownhostsfile", "~/.ssh/known_hosts")):
-        if (file := Path(path).expanduser()).is_file():
-            client.load_host_keys(str(file))
+    for file in named(settings.get("userknownhostsfile", "~/.ssh/known_hosts")):
+        client.load_host_keys(str(file))
     where = f"{name} ({address}:{port})"
     try:
         client.connect(
