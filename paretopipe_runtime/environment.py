@@ -94,6 +94,6 @@ def _loaded_version(module: str) -> str | None:
 
 def _read(path: str) -> str | None:
     try:
-        return Path(path).read_text().strip() or None
+        return Path(path).read_text(errors="replace").strip() or None
     except OSError:
         return None

@@ -74,6 +74,7 @@ NAMES = [
     ("reset", "ansible_user", ""),
     ("provision", "rack_of_the_lab", ""),
     ("netem", "model", "netem.yml has no option model, but finetune.yml, full_sweep.yml"),
+    ("measure", "netem_delay", "measure.yml has no option netem_delay, but netem.yml: it changes"),
     ("reset", "colour", "reset.yml has no option colour: it changes nothing here"),
 ]
 LIMITS = [
@@ -249,3 +250,22 @@ def test_a_link_an_inventory_and_a_name_are_told_before_anything_starts(
     done = call(ROOT / "playbooks/netem.yml", "-e", f"@{tmp_path}/mine.yml", **config)
     assert (done.returncode, "did you mean delay=…?" in done.stderr) == (1, True)
     assert "Shape the network" not in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_a_letter_gets_the_rest(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "é").mkdir()
+    for words in (
+        ["-m", "paretopipe_runtime.cli", "models"],
+        ["-m", "reports", str(tmp_path / "é"), "--out", str(tmp_path)],
+    ):
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        assert b"Traceback" not in done.stdout
+        assert b"blocks, splits 1?38" in done.stdout or b"E_NO_R" in done.stdout, done.stdout

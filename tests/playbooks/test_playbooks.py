@@ -76,8 +76,10 @@ def test_a_mistake_is_told_before_anything_starts(
 
 
 def test_a_report_compares_with_another_sweep_and_writes_a_paper(
-    playbook: Callable[..., Any], tmp_path: Path
+    playbook: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # no module is found in the folder it is called in
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
     for seed, name in enumerate(("this", "last")):
         (tmp_path / name).mkdir()
         lines = sweep.cell(random.Random(seed), splits=[[3], [9]], repeats=2)

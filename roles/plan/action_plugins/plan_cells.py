@@ -28,7 +28,10 @@ def provenance_of(root: Path) -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(  # nosec B607 # wherever the user's git is
-                ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30
+                ["git", "-C", str(root), *arguments],
+                capture_output=True,
+                errors="replace",
+                timeout=30,
             )
         except (OSError, subprocess.TimeoutExpired):
             return None

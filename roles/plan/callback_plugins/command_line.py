@@ -92,6 +92,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             command.limited(name, said["subset"], hosts)
         if said["start_at_task"]:
             command.started_within(said["start_at_task"])
+        if said["step"]:
+            command.stepped(sys.stdin.isatty())
         if set(said["tags"]) != {"all"} or said["skip_tags"]:
             there = set().union(*({*play.tags} | tags_of(play.compile()) for play in plays))
             command.tagged(said["tags"], said["skip_tags"], there)

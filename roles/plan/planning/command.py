@@ -95,6 +95,12 @@ def started_within(task: str) -> None:
     )
 
 
+def stepped(terminal: bool) -> None:
+    """Refuse ``--step`` without a terminal to answer at."""
+    if not terminal:
+        raise OptionError("--step asks before every task, and there is no terminal: leave it out")
+
+
 def legal(playbook: str) -> set[str]:
     """Return the names that a playbook knows, inputs of roles among them."""
     inputs = {
@@ -121,10 +127,11 @@ def named(playbook: str, typed: Iterable[str], inventory: Collection[str] = ()) 
             raise OptionError("-e needs name=value, without a space: write -e model=vgg16")
         if name in ours or name in inventory or name.startswith("ansible_"):
             continue
-        plain = name.lower().replace("-", "_")
-        if close := difflib.get_close_matches(plain, sorted(ours), n=1, cutoff=0.8):
-            raise OptionError(f"unknown option '{name}': did you mean {close[0]}=…?")
         others = [f"{other}.yml" for other, takes in PLAYBOOKS.items() if name in takes.options]
+        plain = name.lower().replace("-", "_")
+        close = difflib.get_close_matches(plain, sorted(ours), n=1, cutoff=0.8)
+        if close and not others:
+            raise OptionError(f"unknown option '{name}': did you mean {close[0]}=…?")
         whose = f", but {', '.join(others)}" if others else ""
         odd.append(f"{playbook}.yml has no option {name}{whose}: it changes nothing here")
     return odd

@@ -70,7 +70,7 @@ def run(*command: str, timeout_s: float = 20.0) -> tuple[int, str]:
             env={**os.environ, "PATH": path, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            errors="replace",
             timeout=timeout_s,
             cwd="/",
         )

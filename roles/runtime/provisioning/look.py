@@ -175,7 +175,9 @@ def answer(told: Told) -> dict[str, Any]:
 def _ask(*words: str) -> str:
     environment = {**os.environ, "LC_ALL": "C", "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     try:
-        done = subprocess.run(words, env=environment, stdout=-1, stderr=-3, text=True, check=False)
+        done = subprocess.run(
+            words, env=environment, stdout=-1, stderr=-3, errors="replace", check=False
+        )
     except OSError:
         return ""
     return done.stdout.strip()
