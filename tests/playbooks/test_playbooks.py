@@ -126,6 +126,16 @@ def test_a_lab_that_does_not_answer_is_one_sentence(playbook: Callable[..., Any]
     assert "mend it, or take the host out of the inventory" in sentence
 
 
+@pytest.mark.parametrize("module", ["netem/library/tc_netem", "preflight/library/look_at_host"])
+def test_ansible_doc_says_what_a_module_takes(plugin: Callable[..., Any], module: str) -> None:
+    loaded = plugin(f"roles/{module}.py")
+    documented = yaml.safe_load(loaded.DOCUMENTATION)["options"]
+    for option in documented.values():
+        assert option.pop("description")
+    taken = {name: {"type": "str", **option} for name, option in loaded.ARGUMENTS.items()}
+    assert documented == taken
+
+
 def read(role: Path, name: str) -> Any:
     return yaml.safe_load((role / name).read_text())
 
