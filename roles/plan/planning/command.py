@@ -20,6 +20,7 @@ from .values import OPTIONS, OptionError, flag, folder, known, text
 _ROLES = Path(__file__).resolve().parents[2]
 _HOSTS = ("orchestrator", "workers", "netem_hosts")
 _WORDS = (*conditions.OPTIONS, *conditions.GONE)
+_PROVISION = ("provision", "take_over")
 _SWEEP = "it needs all hosts: choose with -e pairings=… which of them measure"
 
 
@@ -33,19 +34,20 @@ class Playbook:
 
 
 PLAYBOOKS = {
-    "bench": Playbook(("quick", "bench_networks", "bench_models", "bench_out", "provision")),
+    "bench": Playbook(("quick", "bench_networks", "bench_models", "bench_out", *_PROVISION)),
     "bootstrap": Playbook(("fingerprints_checked",)),
     "deprovision": Playbook(whole=""),
     "finetune": Playbook(training.OPTIONS, ("orchestrator",)),
-    "full_sweep": Playbook((*OPTIONS, "provision"), whole=_SWEEP),
+    "full_sweep": Playbook((*OPTIONS, *_PROVISION), whole=_SWEEP),
     "measure": Playbook(OPTIONS, whole=_SWEEP),
     "netem": Playbook((*_WORDS, *(f"netem_{word}" for word in _WORDS))),
     "preflight": Playbook(OPTIONS),
     "prepare": Playbook(OPTIONS, whole=_SWEEP),
-    "profile": Playbook((*OPTIONS, "provision"), whole=_SWEEP),
-    "provision": Playbook(("provision",), ("orchestrator", "workers"), whole=""),
+    "profile": Playbook((*OPTIONS, *_PROVISION), whole=_SWEEP),
+    "provision": Playbook(_PROVISION, ("orchestrator", "workers"), whole=""),
     "report": Playbook(report.OPTIONS, (), "it asks no host, so leave it out"),
     "reset": Playbook(whole=""),
+    "rotate": Playbook(_PROVISION),
     "testbed": Playbook(groups=("testbed",)),
     "wheelhouse": Playbook(groups=("orchestrator", "workers"), whole=""),
 }
@@ -159,7 +161,9 @@ def _provision(name: str, value: Any) -> None:
 
 
 _CHECKS: dict[str, Callable[[str, Any], object]] = {
-    **dict.fromkeys(("preflight", "quick", "fingerprints_checked", "allow_insecure_rpc"), flag),
+    **dict.fromkeys(
+        ("preflight", "quick", "fingerprints_checked", "take_over", "allow_insecure_rpc"), flag
+    ),
     **dict.fromkeys(("bench_networks", "bench_models", "bench_out"), _words),
     # Inputs of roles that the playbooks set from `sweep` and `against`.
     **dict.fromkeys(("report_sweep", "report_against", "sweep_name"), folder),
