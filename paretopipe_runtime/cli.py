@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ RESUMABLE, TRY_AGAIN = frozenset({"E_BUSY", "E_DISK"}), 75
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; a `ParetoPipeError` becomes one line and exit status 2, or 75."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack a dash or a name's letter
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))

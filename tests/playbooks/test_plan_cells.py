@@ -488,10 +488,3 @@ def test_three_stages_take_two_cut_points(cells: ModuleType) -> None:
     assert values.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
     with pytest.raises(cells.OptionError, match="out of range"):
         values.cut_points("9-3", "vgg16", 39, 3)
-
-
-def test_an_option_that_is_nearly_ours_is_refused(cells: ModuleType) -> None:
-    cells.mistyped(["model", "repeats", "testbed_id", "runtime_versions", "netem_delay"])
-    for name, meant in (("repeat", "repeats"), ("scenario", "scenarios"), ("split", "splits")):
-        with pytest.raises(cells.OptionError, match=f"did you mean {meant}"):
-            cells.mistyped([name])

@@ -97,7 +97,7 @@ def ssh_client(proc: Path = Path("/proc")) -> SshClient | None:
     while pid > 1:
         try:
             environment = (proc / str(pid) / "environ").read_bytes().split(b"\0")
-            status = (proc / str(pid) / "status").read_text()
+            status = (proc / str(pid) / "status").read_text(errors="replace")
         except OSError:
             return None
         for variable in environment:

@@ -13,14 +13,13 @@ from ansible import __version__ as ansible_version
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.utils.vars import load_extra_vars
 
 # Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.cells import plan_cells
 from roles.plan.planning.sets import read_sets, set_name
-from roles.plan.planning.values import OPTIONS, OptionError, known, mistyped
+from roles.plan.planning.values import OPTIONS, OptionError, known, text
 
 
 def provenance_of(root: Path) -> dict[str, Any]:
@@ -29,7 +28,10 @@ def provenance_of(root: Path) -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(  # nosec B607 # wherever the user's git is
-                ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30
+                ["git", "-C", str(root), *arguments],
+                capture_output=True,
+                errors="replace",
+                timeout=30,
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
@@ -67,8 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         options |= {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}
         options.pop("preflight", None)  # decides nothing about the cells
         try:
-            mistyped(list(load_extra_vars(self._loader)))
-            name = str(options.pop("experiment", "full"))
+            name = text("experiment", options.pop("experiment", "full"))
             experiment, scenarios = read_experiment(folder, name)
             weights = set_name({**experiment, **options})
             plan = plan_cells(

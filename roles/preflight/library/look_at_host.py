@@ -18,24 +18,64 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+DOCUMENTATION = """
+module: look_at_host
+short_description: Gather what decides whether a host is fit for a sweep
+description: Looks, without judgement or lasting changes; unknown facts are null, with the reason.
+author: ParetoPipe
+options:
+  address:
+    description: Its address on the experiment network.
+    type: str
+    default: ""
+  interface:
+    description: The interface whose traffic is to be shaped.
+    type: str
+    default: ""
+  ssh_client:
+    description: The address SSH came from.
+    type: str
+    default: ""
+  python:
+    description: The interpreter to install with.
+    type: path
+    required: true
+  home:
+    description: The folder of the virtual environment.
+    type: path
+    required: true
+  state_dir:
+    description: The folder of weights and records.
+    type: path
+    required: true
+  netem:
+    description: What the kernel will have to shape, and is to be tried.
+    type: str
+    choices: [none, egress, symmetric]
+    default: none
+  gpu:
+    description: Whether it has an NVIDIA GPU is to be asked.
+    type: bool
+    default: false
+  convolution:
+    description: Whether to try torch once more.
+    type: bool
+    default: false
+  noise:
+    description: Seconds of the same work, to see what it scatters by; 0 for none.
+    type: int
+    default: 0
+"""
 ARGUMENTS = {
-    # Its address on the experiment network, and the interface whose traffic is to be shaped.
     "address": {"type": "str", "default": ""},
     "interface": {"type": "str", "default": ""},
-    # The address SSH came from.
     "ssh_client": {"type": "str", "default": ""},
-    # The interpreter to install with.
     "python": {"type": "path", "required": True},
-    # The folders of the virtual environment, and of weights and records.
     "home": {"type": "path", "required": True},
     "state_dir": {"type": "path", "required": True},
-    # What the kernel will have to shape, and is to be tried.
     "netem": {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]},
-    # Whether it has an NVIDIA GPU is to be asked.
     "gpu": {"type": "bool", "default": False},
-    # Whether to try torch once more.
     "convolution": {"type": "bool", "default": False},
-    # Seconds of the same work, to see what it scatters by; 0 for none.
     "noise": {"type": "int", "default": 0},
     # Seconds with all processors busy, to see what cooling and supply bear; 0 for none.
     "burn_in": {"type": "int", "default": 0},
