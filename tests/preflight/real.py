@@ -54,13 +54,11 @@ def look() -> ModuleType:
 
 def ask(known_hosts: Path, port: int, timeout_s: float = 10.0, **changes: Any) -> str:
     """Return what check_hosts says of a port on loopback, as if it were a host's port 22."""
-    arguments = f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
-    host = {
-        **{"ansible_host": "127.0.0.1", "ansible_port": port},
-        **{"ansible_ssh_common_args": arguments, **changes},
-    }
+    arguments = f"-F none -o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
+    host = {"host": "127.0.0.1", "port": port, "ssh_common_args": arguments, **changes}
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     said = str(load(CHECK_HOSTS).ask("pi1", host, timeout_s))
+    said = said.replace(f"'[127.0.0.1]:{port}'", "192.0.2.11")
     return said.replace(f"127.0.0.1:{port}", "192.0.2.11:22").replace("127.0.0.1", "192.0.2.11")
 
 
@@ -79,7 +77,7 @@ def dropped(folder: Path) -> str:
 
 
 def unnamed(folder: Path) -> str:
-    return ask(folder / "none", 22, ansible_host="pi1.invalid")
+    return ask(folder / "none", 22, host="pi1.invalid")
 
 
 def silent(folder: Path) -> str:
@@ -89,22 +87,20 @@ def silent(folder: Path) -> str:
 
 @contextlib.contextmanager
 def ssh_server() -> Iterator[int]:
-    """Serve SSH on loopback with a new key, for one that comes; nobody is let in."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    """Serve SSH on loopback with a new key, to all that come; nobody is let in."""
+    listener, key = socket.create_server(("127.0.0.1", 0)), paramiko.ECDSAKey.generate()
 
     def serve() -> None:
-        connection, _ = listener.accept()
-        transport = paramiko.Transport(connection)
-        transport.add_server_key(paramiko.ECDSAKey.generate())
-        # With an event it does not raise when the client hangs up, as ours does.
-        transport.start_server(threading.Event(), paramiko.ServerInterface())
-        transport.join(20)
-        transport.close()
+        with contextlib.suppress(OSError):  # once it is closed
+            while True:
+                transport = paramiko.Transport(listener.accept()[0])
+                transport.add_server_key(key)
+                # With an event it does not raise when the client hangs up, as ours does.
+                transport.start_server(threading.Event(), paramiko.ServerInterface())
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
+    threading.Thread(target=serve, daemon=True).start()
     yield listener.getsockname()[1]
-    thread.join(20)
+    listener.shutdown(socket.SHUT_RDWR)
     listener.close()
 
 
