@@ -209,26 +209,43 @@ def without_ifb(folder: Path) -> Facts:
         return {"netem": look().netem(shared=True, symmetric=True)}
 
 
-def foreign_qdisc(folder: Path) -> Facts:
-    """Shape an interface in a network namespace that ends with the look at it."""
-    shaped = (
-        "ip link add ppfa type veth peer name ppfb",
-        f"ip address add {ADDRESS}/24 dev ppfb",
-        "ip link set ppfb up",
-        "tc qdisc add dev ppfb root handle 1: tbf rate 1mbit burst 32kb latency 50ms",
-        f"exec {shlex.quote(sys.executable)} {shlex.quote(str(LOOK))}",
-    )
-    arguments = {
-        **{"address": ADDRESS, "interface": "ppfb", "python": sys.executable},
-        **{"home": str(folder), "state_dir": str(folder)},
-    }
+def in_a_namespace(folder: Path, *lines: str, **arguments: Any) -> Facts:
+    """Return what is seen of the network in a namespace that ends with the look at it."""
+    steps = [*lines, f"exec {shlex.quote(sys.executable)} {shlex.quote(str(LOOK))}"]
+    given = {"python": sys.executable, "home": str(folder), "state_dir": str(folder), **arguments}
     done = subprocess.run(
-        ["unshare", "--net", "sh", "-ec", "\n".join(shaped)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        ["unshare", "--net", "sh", "-ec", "\n".join(steps)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    facts = json.loads(done.stdout)["facts"]
+    return dict(json.loads(done.stdout)["facts"])
+
+
+def foreign_qdisc(folder: Path) -> Facts:
+    """Shape an interface."""
+    shaped = (
+        "ip link add ppfa type veth peer name ppfb",
+        f"ip address add {ADDRESS}/24 dev ppfb",
+        "ip link set ppfb up",
+        "tc qdisc add dev ppfb root handle 1: tbf rate 1mbit burst 32kb latency 50ms",
+    )
+    facts = in_a_namespace(folder, *shaped, address=ADDRESS, interface="ppfb")
     return {key: facts[key] for key in ("addresses", "experiment", "shaped", "qdiscs")}
+
+
+def two_ways(folder: Path) -> Facts:
+    """Give two interfaces an address in one network, and a third that is down."""
+    steps = [
+        line.format(name=name, number=number)
+        for number, name in enumerate(("eth0", "wlan0", "usb0"), 11)
+        for line in (
+            "ip link add {name} type veth peer name peer{number}",
+            "ip address add 192.0.2.{number}/24 dev {name}",
+            "ip link set {name} up",
+        )
+    ]
+    facts = in_a_namespace(folder, *steps[:-1], address="192.0.2.11", peers=["192.0.2.12"])
+    return {"beside": facts["beside"]}

@@ -71,8 +71,8 @@ def test_a_host_that_cannot_be_looked_at_keeps_no_other_from_it() -> None:
     lost = replace(host("pi1"), facts={}, trouble={"kind": "login", "said": "Connection closed"})
     findings = judge([lost, host("pi2")], ASKED)
     assert stops(findings) == [
-        "pi1: logging in failed (Connection closed): log in there by hand with ssh first, as the "
-        "inventory's ansible_user, and put your key there with ssh-copy-id"
+        "pi1: logging in failed (Connection closed): log in there by hand with ssh first, with -v "
+        "to see where"
     ]
     assert {finding.host for finding in findings if finding.level == "ok"} == {"pi2"}
 
@@ -96,12 +96,12 @@ def test_what_is_asked_comes_from_the_plans() -> None:
     }
     hosts = {
         name: {
-            "address": "192.0.2.1",
+            "address": f"192.0.2.{number}",
             "allocator": "tuned",
             "allow_insecure_rpc": False,
             "device": "cpu",
         }
-        for name in ("pi1", "pi2", "server")
+        for number, name in enumerate(("pi1", "pi2", "server"), 1)
     }
     options = {"model": "alexnet", "engine": "eager,onnxruntime", "batch": "4"}
     planned = cells.plan_cells(options, files["full"], files["scenarios"], hosts, {}, "server")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ansible.plugins.action import ActionBase
 # Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
+from paretopipe_runtime.contract import addresses as contract
 from roles.preflight import openssh
 
 
@@ -74,6 +75,18 @@ def greets(there: openssh.Way, timeout_s: float) -> bool:
     return True
 
 
+def addresses(names: Iterable[str], task_vars: Any, templar: Any) -> dict[str, str]:
+    """Return `experiment_ip` of the hosts that have one or need one."""
+    groups = task_vars["groups"]
+    needed = [*groups.get("orchestrator", []), *groups.get("workers", [])]
+    said = {name: task_vars["hostvars"][name].get("experiment_ip", "") for name in names}
+    return {
+        name: str(templar.template(address))
+        for name, address in said.items()
+        if address or name in needed
+    }
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """``check_hosts: {hosts: [names], timeout_s: 10}``."""
 
@@ -93,7 +106,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return ask(name, hosts[name], timeout_s), time.monotonic() - began
 
         answers = openssh.together(timed, hosts)
-        if problems := [problem for problem, _ in answers.values() if problem]:
+        said = addresses(names, task_vars, self._templar)
+        problems = contract.problems(said, away=hosts)
+        problems += [problem for problem, _ in answers.values() if problem]
+        if problems:
             hint = str(self._task.args.get("hint", ""))
             raise AnsibleActionFail("; ".join(problems) + (f" — {hint}" if hint else ""))
         local = dict.fromkeys(set(names) - set(hosts), 0.0)

@@ -22,6 +22,7 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "throttling": hardware.throttling,
     "noise": hardware.noise,
     "interface": network.interface,
+    "route": network.route,
     "qdisc": network.qdisc,
     "netem": network.netem,
 }
@@ -30,6 +31,7 @@ OF_THE_RUNTIME = {"Python", "convolution", "torch release", "engine", "memory", 
 TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
     "versions": pytorch.together,
     "congestion control": network.congestion,
+    "machine": network.machines,
 }
 
 

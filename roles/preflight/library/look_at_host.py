@@ -7,6 +7,7 @@ reason where there is one.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import platform
@@ -22,6 +23,8 @@ ARGUMENTS = {
     # Its address on the experiment network, and the interface whose traffic is to be shaped.
     "address": {"type": "str", "default": ""},
     "interface": {"type": "str", "default": ""},
+    # Experiment addresses of the other hosts.
+    "peers": {"type": "list", "elements": "str", "default": []},
     # The address SSH came from.
     "ssh_client": {"type": "str", "default": ""},
     # The interpreter to install with.
@@ -184,10 +187,16 @@ def throttling(root: str = "") -> Facts:
     return {"bits": int(found.group(1), 16) if found else None, "sampled": bool(found) and sampled}
 
 
-def listed(*command: str) -> list[Facts]:
-    """Return JSON output of `ip` or `tc`; empty on failure."""
+def listed(*command: str) -> tuple[list[Facts], str]:
+    """Return JSON output of `ip` or `tc`; on failure nothing, and what they said."""
     status, said = run(*command)
-    return json.loads(said or "[]") if status == 0 else []
+    words, line = " ".join(said.split())[:200], " ".join(command)
+    if status:
+        return [], f"`{line}` fails: {words or f'exit status {status}'}"
+    try:
+        return json.loads(said or "[]"), ""
+    except ValueError as error:
+        return [], f"`{line}` prints no JSON: {error}: {words}"
 
 
 def is_ours(address: str) -> bool:
@@ -199,24 +208,55 @@ def is_ours(address: str) -> bool:
     return True
 
 
-def network(address: str, interface: str, ssh_client: str) -> Facts:
+def identity() -> str | None:
+    """Return what two names of one host have in common, and containers on one kernel have not."""
+    boot = read("/proc/sys/kernel/random/boot_id")
+    return f"{boot} {Path('/proc/self/ns/net').readlink()}" if boot else None
+
+
+def way(peer: str) -> Facts:
+    """Return how packets leave for a peer: interface and source address, or why they do not."""
+    routes, said = listed("ip", "-j", "route", "get", peer)
+    route = routes[0] if routes else {}
+    return {"dev": route.get("dev"), "source": route.get("prefsrc"), "said": said}
+
+
+def beside(address: str, links: list[Facts]) -> list[str]:
+    """Return the running interfaces with an address in the network of `address`, but its own."""
+    entries = [
+        (link["ifname"], ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}"))
+        for link in links
+        for entry in link.get("addr_info", [])
+        if "local" in entry and "UP" in link.get("flags", ["UP"])
+    ]
+    own = next(((name, each) for name, each in entries if str(each.ip) == address), None)
+    if own is None:
+        return []
+    return sorted({name for name, each in entries if name != own[0] and each.ip in own[1].network})
+
+
+def network(address: str, interface: str, ssh_client: str, peers: list[str]) -> Facts:
+    links, unseen = listed("ip", "-j", "address", "show")
+    shown, hidden = listed("tc", "-j", "qdisc", "show")
     addresses = {
         link["ifname"]: [entry["local"] for entry in link.get("addr_info", []) if "local" in entry]
-        for link in listed("ip", "-j", "address", "show")
+        for link in links
     }
-    route = listed("ip", "-j", "route", "get", ssh_client) if ssh_client else []
-    roots = [entry for entry in listed("tc", "-j", "qdisc", "show") if entry.get("root")]
     carrying = [name for name, local in addresses.items() if address in local]
     if not carrying and address.startswith("127.") and is_ours(address):
         carrying, addresses = ["lo"], {"lo": [], **addresses}  # Linux owns all of 127.0.0.0/8
     return {
         "addresses": addresses,
+        "unseen": unseen or hidden,
+        "beside": beside(address, links),
+        "ways": {peer: way(peer) for peer in peers},
         "experiment": next(iter(carrying), None) if address else None,
         "shaped": interface if interface in addresses else None,
-        "ssh": route[0].get("dev") if route else None,
+        "ssh": way(ssh_client)["dev"] if ssh_client else None,
         "qdiscs": {
             entry["dev"]: {"kind": entry["kind"], "handle": entry.get("handle", "")}
-            for entry in roots
+            for entry in shown
+            if entry.get("root")
         },
         "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
     }
@@ -258,7 +298,7 @@ def netem(shared: bool, symmetric: bool) -> Facts:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     asked = module.params
-    ways = network(asked["address"], asked["interface"], asked["ssh_client"])
+    ways = network(asked["address"], asked["interface"], asked["ssh_client"], asked["peers"])
     tried: Facts | None = None
     if asked["netem"] != "none" and module.check_mode:
         tried = {"works": None, "lacks": None, "said": "not tried in check mode"}
@@ -270,6 +310,7 @@ def main() -> None:
         facts={
             **processor(),
             "kernel": platform.release(),
+            "identity": identity(),
             "python": python(asked["python"]),
             **torch(asked["home"], asked["convolution"]),
             "memory": memory(),
