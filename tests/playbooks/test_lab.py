@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+
+from tests import namespaces
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., Any]
@@ -101,6 +104,50 @@ def test_a_file_that_cannot_be_written_is_told(
         Exception, match=r"cannot be written \(Is a directory\), so the keys are not"
     ):
         meet.remember({**stranger, "file": str(tmp_path)})
+
+
+GUARDED = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: worker, tasks_from: guarded}
+      vars: {worker_node: pi1, worker_address: 127.0.0.1, worker_port: "{{ at }}"}
+      loop: [1, 2]
+"""
+
+
+@namespaces.needed("nft")
+def test_rules_that_a_reload_dropped_are_there_again(tmp_path: Path) -> None:
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.parent.mkdir()
+    rules = "table inet paretopipe_worker { chain strangers { ip saddr 192.0.2.1 reject; }; }"
+    systemctl.write_text(
+        f'#!/bin/sh\ncase "$*" in restart*) echo "$*" >> {tmp_path}/asked; nft "{rules}";; esac\n'
+        "echo LoadState=loaded; echo ActiveState=active\n"
+    )
+    systemctl.chmod(0o755)
+    (tmp_path / "play.yml").write_text(GUARDED)
+    with namespaces.own_network(), socket.create_server(("127.0.0.1", 0)) as agent:
+        said = f"at={agent.getsockname()[1]} ansible_python_interpreter={sys.executable}"
+        done = subprocess.run(
+            [
+                Path(sys.executable).with_name("ansible-playbook"),
+                "-i",
+                "localhost,",
+                "-c",
+                "local",
+                str(tmp_path / "play.yml"),
+                "-e",
+                said,
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PATH": f"{systemctl.parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "asked").read_text() == "restart paretopipe-worker.service\n", "once"
 
 
 def governor_unit(**variables: Any) -> dict[str, str]:
