@@ -14,6 +14,7 @@ from roles.preflight.judging import hardware, network, sizes
 from roles.preflight.judging.findings import Asked, Load
 from roles.preflight.judging.judge import judge, lines, stops
 from roles.preflight.judging.sizes import asked_of
+from tests.preflight import real
 from tests.preflight.good import ASKED, LOADS, MIB, host
 from tests.preflight.planted import found
 
@@ -75,6 +76,26 @@ def test_a_host_that_cannot_be_looked_at_keeps_no_other_from_it() -> None:
         "to see where"
     ]
     assert {finding.host for finding in findings if finding.level == "ok"} == {"pi2"}
+
+
+UNREAD = "Module result deserialization failed: No start of json char found"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"module_stderr": "a\nsudo: b\nShared connection to pi1 closed.\n"}, "sudo: b"),
+        ({"module_stderr": "", "module_stdout": "a minimum of Python 3.8\n"}, "a minimum of Pyth"),
+        ({"module_stderr": "", "rc": 139}, UNREAD),
+        ({"_ansible_parsed": True, "module_stderr": "a warning", "msg": "no such unit"}, "no such"),
+        ({"msg": None, "rc": 137}, "exit status 137"),
+        ({"msg": None}, "no reason given"),
+    ],
+)
+def test_what_failed_is_said_in_its_own_words(answer: dict[str, Any], said: str) -> None:
+    action = real.load(ROOT / "roles/preflight/action_plugins/look_at_host.py")
+    looked = {"_ansible_parsed": False, "msg": UNREAD, **answer}
+    assert action.complaint(looked).startswith(said)
 
 
 def test_people_read_a_line_a_host_and_what_is_wrong_below() -> None:

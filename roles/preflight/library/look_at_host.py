@@ -98,7 +98,8 @@ def processor(root: str = "") -> Facts:
 
 def python(path: str) -> Facts:
     status, said = run(path, "-c", WHICH_PYTHON)
-    numbers = said.split() if status == 0 else []
+    told = re.search(r"(?:^|\n)(\d+) (\d+) (\d+) (\d+)$", said) if status == 0 else None
+    numbers = told.groups() if told else ()
     return {
         "path": path,
         "version": ".".join(numbers[:3]) or None,
@@ -114,9 +115,9 @@ def torch(home: str, again: bool) -> Facts:
     """
     program = f"{home}/venv/bin/python"
     status, said = run(program, "-c", WHICH_TORCH)
-    if status != 0:
+    if status != 0 or len(said.split()) < 2:
         return {"torch": None, "torchvision": None, "convolution": None}
-    release, torchvision = said.split()
+    release, torchvision = said.split()[-2:]
     found: Facts = {"torch": release, "torchvision": torchvision}
     marks = (f"{home}/venv/.tried-torch-{name}" for name in (release, release.split("+")[0]))
     if any(Path(mark).exists() for mark in marks) and not again:
