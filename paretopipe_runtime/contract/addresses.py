@@ -13,7 +13,9 @@ def unusable(said: object, loopback: bool = True) -> str:
     ''
     """
     wrong = _wrong(str(said), loopback)
-    return f"'{said}' {wrong}, expected the host's own IPv4 address, such as 192.0.2.11" * bool(wrong)
+    return f"'{said}' {wrong}, expected the host's own IPv4 address, such as 192.0.2.11" * bool(
+        wrong
+    )
 
 
 def problems(addresses: Mapping[str, object], away: Collection[str] = ()) -> list[str]:
