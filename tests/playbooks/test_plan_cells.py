@@ -84,21 +84,23 @@ def test_the_paper_s_job_is_four_cells_grouped_by_scenario(plan: Any) -> None:
 def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
     cells: ModuleType, experiments: dict[str, Any]
 ) -> None:
-    def netem(**said: str) -> Any:
+    def netem(**said: Any) -> Any:
         scenarios = {"mine": said}
         options = {"model": "vgg16", "scenarios": "mine"}
         known = (experiments["full"], scenarios, HOSTS, {})
         return plans(cells.plan_cells(options, *known))[0]["scenario"]["netem"]
 
-    assert netem(delay="9ms", distribution="normal") == {
-        **{"delay": "9ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"},
+    assert netem(delay="9ms", jitter="1ms", distribution="normal") == {
+        **{"delay": "9ms", "rate": "", "jitter": "1ms", "loss": "0%", "direction": "egress"},
         "distribution": "normal",
     }
+    assert netem(delay="9 ms")["delay"] == "9ms", "as the runtime reads it"
     assert "distribution" not in netem(delay="9ms"), "a key more is another run"
     for said, sentence in (
         ({"dealy": "9ms"}, "scenario mine says 'dealy', which is nothing netem does: choose from"),
         ({"direction": "both"}, "unknown direction in scenario mine 'both': choose from egress"),
         ({"distribution": "flat"}, "unknown distribution in scenario mine 'flat': choose from"),
+        ({"rate": 5}, "scenario mine: rate=5 has no unit: write rate=5mbit"),
     ):
         with pytest.raises(cells.OptionError, match=sentence):
             netem(**said)

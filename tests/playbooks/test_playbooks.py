@@ -106,7 +106,11 @@ def test_an_inventory_that_does_not_exist_is_told(playbook: Callable[..., Any]) 
     ("options", "sentence"),
     [
         ([], "nothing to apply"),
-        (["-e", "delay=200"], "delay=200 is not understood: write e.g. delay=200ms"),
+        (["-e", "delay=200"], "delay=200 has no unit: write delay=200ms"),
+        (
+            ["-e", "netem_rat=5mbit delay=1ms"],
+            "unknown option 'netem_rat': did you mean netem_rate",
+        ),
     ],
 )
 def test_netem_needs_something_to_do(

@@ -201,6 +201,32 @@ def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
     assert (status, said) == (124, f"{tmp_path}/hangs took longer than 0 s")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "echo oops",
+            "`ip -j address show` prints no JSON: Expecting value: line 1 column 1 (char 0)",
+        ),
+        (
+            "echo 'Option \"-j\" is unknown' >&2; exit 255",
+            '`ip -j address show` fails: Option "-j"',
+        ),
+        ("exit 3", "`ip -j address show` fails: exit status 3"),
+    ],
+)
+def test_what_iproute2_says_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    program(tmp_path / "ip", line)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = look().network("192.0.2.11", "eth0", "", ["192.0.2.12"])
+    assert seen["unseen"].startswith(said)
+    assert seen["ways"]["192.0.2.12"]["said"].startswith(
+        said.replace("address show", "route get 192.0.2.12")
+    )
+
+
 def fake_kernel(folder: Path, knows: str) -> None:
     """Put a `tc` and an `ip` on the path that know these words, and keep what they are asked."""
     words = '"Error: Specified qdisc kind is unknown."'

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.addresses import problems
 from paretopipe_runtime.contract.factors import (
     BACKEND,
     BY_HOSTS,
@@ -65,8 +66,10 @@ def plan_cells(
     Raises
     ------
     OptionError
-        For an unknown name, or a number out of range.
+        For an unknown name, a number out of range, or an address that cannot be used.
     """
+    if wrong := problems({host: facts["address"] for host, facts in hosts.items()}):
+        raise OptionError("; ".join(wrong))
     choice = choose(options, experiment, scenarios, hosts, sets or {})
     plans = _Plans(choice, scenarios, hosts, provenance, orchestrator, emulation)
     planned: dict[str, Any] = {

@@ -27,6 +27,7 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "noise": hardware.noise,
     "burn-in": hardware.burn_in,
     "interface": network.interface,
+    "route": network.route,
     "qdisc": network.qdisc,
     "netem": network.netem,
 }
@@ -45,6 +46,7 @@ OF_THE_RUNTIME = {
 TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
     "versions": pytorch.together,
     "congestion control": network.congestion,
+    "machine": network.machines,
 }
 
 

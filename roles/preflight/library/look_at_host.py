@@ -7,6 +7,7 @@ reason where there is one.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import platform
@@ -32,6 +33,11 @@ options:
     description: The interface whose traffic is to be shaped.
     type: str
     default: ""
+  peers:
+    description: Experiment addresses of the other hosts.
+    type: list
+    elements: str
+    default: []
   ssh_client:
     description: The address SSH came from.
     type: str
@@ -65,10 +71,15 @@ options:
     description: Seconds of the same work, to see what it scatters by; 0 for none.
     type: int
     default: 0
+  burn_in:
+    description: Seconds with all processors busy, to see what cooling and supply bear; 0 for none.
+    type: int
+    default: 0
 """
 ARGUMENTS = {
     "address": {"type": "str", "default": ""},
     "interface": {"type": "str", "default": ""},
+    "peers": {"type": "list", "elements": "str", "default": []},
     "ssh_client": {"type": "str", "default": ""},
     "python": {"type": "path", "required": True},
     "home": {"type": "path", "required": True},
@@ -77,16 +88,15 @@ ARGUMENTS = {
     "gpu": {"type": "bool", "default": False},
     "convolution": {"type": "bool", "default": False},
     "noise": {"type": "int", "default": 0},
-    # Seconds with all processors busy, to see what cooling and supply bear; 0 for none.
     "burn_in": {"type": "int", "default": 0},
 }
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
-# As the agent looks: worker/usage/throttling.py says why.
 UPGRADERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 PACKAGE_LOCKS = (
     *("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"),
     *("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"),
 )
+# As the agent looks: worker/usage/throttling.py says why.
 GET_THROTTLED = "sys/devices/platform/*/*firmware/get_throttled"
 HWMON = "sys/class/hwmon/hwmon*/name"
 DRIVER = "rpi_volt"
@@ -149,7 +159,8 @@ def processor(root: str = "") -> Facts:
 
 def python(path: str) -> Facts:
     status, said = run(path, "-c", WHICH_PYTHON)
-    numbers = said.split() if status == 0 else []
+    told = re.search(r"(?:^|\n)(\d+) (\d+) (\d+) (\d+)$", said) if status == 0 else None
+    numbers = told.groups() if told else ()
     return {
         "path": path,
         "version": ".".join(numbers[:3]) or None,
@@ -165,9 +176,9 @@ def torch(home: str, again: bool) -> Facts:
     """
     program = f"{home}/venv/bin/python"
     status, said = run(program, "-c", WHICH_TORCH)
-    if status != 0:
+    if status != 0 or len(said.split()) < 2:
         return {"torch": None, "torchvision": None, "convolution": None}
-    release, torchvision = said.split()
+    release, torchvision = said.split()[-2:]
     found: Facts = {"torch": release, "torchvision": torchvision}
     marks = (f"{home}/venv/.tried-torch-{name}" for name in (release, release.split("+")[0]))
     if any(Path(mark).exists() for mark in marks) and not again:
@@ -299,10 +310,16 @@ def gpus(wanted: bool) -> Facts:
     return {"gpus": found, "said": "" if found else " ".join(said.split()) or "it says nothing"}
 
 
-def listed(*command: str) -> list[Facts]:
-    """Return JSON output of `ip` or `tc`; empty on failure."""
+def listed(*command: str) -> tuple[list[Facts], str]:
+    """Return JSON output of `ip` or `tc`; on failure nothing, and what they said."""
     status, said = run(*command)
-    return json.loads(said or "[]") if status == 0 else []
+    words, line = " ".join(said.split())[:200], " ".join(command)
+    if status:
+        return [], f"`{line}` fails: {words or f'exit status {status}'}"
+    try:
+        return json.loads(said or "[]"), ""
+    except ValueError as error:
+        return [], f"`{line}` prints no JSON: {error}: {words}"
 
 
 def is_ours(address: str) -> bool:
@@ -314,24 +331,55 @@ def is_ours(address: str) -> bool:
     return True
 
 
-def network(address: str, interface: str, ssh_client: str) -> Facts:
+def identity() -> str | None:
+    """Return what two names of one host have in common, and containers on one kernel have not."""
+    boot = read("/proc/sys/kernel/random/boot_id")
+    return f"{boot} {Path('/proc/self/ns/net').readlink()}" if boot else None
+
+
+def way(peer: str) -> Facts:
+    """Return how packets leave for a peer: interface and source address, or why they do not."""
+    routes, said = listed("ip", "-j", "route", "get", peer)
+    route = routes[0] if routes else {}
+    return {"dev": route.get("dev"), "source": route.get("prefsrc"), "said": said}
+
+
+def beside(address: str, links: list[Facts]) -> list[str]:
+    """Return the running interfaces with an address in the network of `address`, but its own."""
+    entries = [
+        (link["ifname"], ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}"))
+        for link in links
+        for entry in link.get("addr_info", [])
+        if "local" in entry and "UP" in link.get("flags", ["UP"])
+    ]
+    own = next(((name, each) for name, each in entries if str(each.ip) == address), None)
+    if own is None:
+        return []
+    return sorted({name for name, each in entries if name != own[0] and each.ip in own[1].network})
+
+
+def network(address: str, interface: str, ssh_client: str, peers: list[str]) -> Facts:
+    links, unseen = listed("ip", "-j", "address", "show")
+    shown, hidden = listed("tc", "-j", "qdisc", "show")
     addresses = {
         link["ifname"]: [entry["local"] for entry in link.get("addr_info", []) if "local" in entry]
-        for link in listed("ip", "-j", "address", "show")
+        for link in links
     }
-    route = listed("ip", "-j", "route", "get", ssh_client) if ssh_client else []
-    roots = [entry for entry in listed("tc", "-j", "qdisc", "show") if entry.get("root")]
     carrying = [name for name, local in addresses.items() if address in local]
     if not carrying and address.startswith("127.") and is_ours(address):
         carrying, addresses = ["lo"], {"lo": [], **addresses}  # Linux owns all of 127.0.0.0/8
     return {
         "addresses": addresses,
+        "unseen": unseen or hidden,
+        "beside": beside(address, links),
+        "ways": {peer: way(peer) for peer in peers},
         "experiment": next(iter(carrying), None) if address else None,
         "shaped": interface if interface in addresses else None,
-        "ssh": route[0].get("dev") if route else None,
+        "ssh": way(ssh_client)["dev"] if ssh_client else None,
         "qdiscs": {
             entry["dev"]: {"kind": entry["kind"], "handle": entry.get("handle", "")}
-            for entry in roots
+            for entry in shown
+            if entry.get("root")
         },
         "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
     }
@@ -373,7 +421,7 @@ def netem(shared: bool, symmetric: bool) -> Facts:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     asked = module.params
-    ways = network(asked["address"], asked["interface"], asked["ssh_client"])
+    ways = network(asked["address"], asked["interface"], asked["ssh_client"], asked["peers"])
     tried: Facts | None = None
     if asked["netem"] != "none" and module.check_mode:
         tried = {"works": None, "lacks": None, "said": "not tried in check mode"}
@@ -385,6 +433,7 @@ def main() -> None:
         facts={
             **processor(),
             "kernel": platform.release(),
+            "identity": identity(),
             "python": python(asked["python"]),
             **torch(asked["home"], asked["convolution"]),
             "memory": memory(),
