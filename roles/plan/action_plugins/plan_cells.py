@@ -19,6 +19,7 @@ from ansible.utils.vars import load_extra_vars
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.cells import plan_cells
+from roles.plan.planning.places import Places
 from roles.plan.planning.sets import read_sets, set_name
 from roles.plan.planning.values import OPTIONS, OptionError, known, mistyped
 
@@ -88,6 +89,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 args["orchestrator"],
                 read_sets(folder / "weights", weights),
                 str(args.get("emulation", "")),
+                Places(args["inventory"], args["pairings"], args["shaped"]),
             )
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
