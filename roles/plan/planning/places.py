@@ -11,6 +11,8 @@ from typing import Any
 from .values import OptionError, known, listed
 
 BOARDS, SERVERS = "pis", "servers"
+#: Groups whose hosts are of this machine.
+EMULATED = ("testbed", "processes")
 Chains = dict[str, tuple[str, ...]]
 _MEMBER = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)\[([0-9]{1,3})\]")
 _EXAMPLE = """-e '{"pairings": {"a_to_b": ["a", "b"]}}'"""

@@ -32,6 +32,7 @@ OPTIONS = (
     "preflight",
     "first_report",
     "noise",
+    "long",
     "sweep",
     "experiment",
 )
