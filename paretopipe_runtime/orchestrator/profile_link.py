@@ -11,8 +11,9 @@ from paretopipe_runtime.contract.factors import in_key
 from paretopipe_runtime.contract.measures import pace_s
 from paretopipe_runtime.orchestrator.disturbed import disturbances
 from paretopipe_runtime.orchestrator.drive import launched
+from paretopipe_runtime.orchestrator.duration import launch_s
 from paretopipe_runtime.orchestrator.orders import NOTHING, Part, orders_of
-from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected, launch_s
+from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected
 from paretopipe_runtime.orchestrator.prepared import INPUT_SEED
 from paretopipe_runtime.orchestrator.record import (
     hosts_of,

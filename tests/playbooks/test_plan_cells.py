@@ -474,14 +474,108 @@ def test_a_mistake_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any]) -> None:
-    with pytest.raises(cells.OptionError, match="needs host 'pi2', which is no worker"):
+def paired(
+    cells: ModuleType,
+    experiment: dict[str, Any],
+    inventory: dict[str, str],
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Plan for an inventory: space-separated hosts by group, the first worker shaped."""
+    groups = {name: hosts.split() for name, hosts in inventory.items()}
+    workers = groups["workers"]
+    hosts = {host: {**HOSTS["pi1"], "address": f"192.0.2.{n}"} for n, host in enumerate(workers)}
+    told = {"model": "alexnet", "scenarios": "baseline", **options}
+    found: dict[str, Any] = cells.plan_cells(
+        *(told, experiment, {"baseline": None, "wan": {"rate": "5mbit"}}, hosts, {}),
+        *(groups["orchestrator"][0], {}, ""),
+        cells.Places(groups, {}, groups.get("netem_hosts", workers)[0]),
+    )
+    return found
+
+
+LAB = {"workers": "pi1 pi2 server", "orchestrator": "server", "pis": "pi1 pi2"}
+NUCS = {"workers": "nuc-a nuc-b", "orchestrator": "nuc-a"}
+ONE = {"workers": "pi1 server", "orchestrator": "server", "pis": "pi1"}
+THREE = {"workers": "pi1 pi2 pi3", "orchestrator": "pi3", "pis": "pi1 pi2 pi3"}
+FOUR = {"workers": "a b c d", "orchestrator": "d", "pis": "a b c"}
+NEEDS_A_PI = "pairing pi_to_pi needs pis[1], host 2 of group pis, which has only"
+
+
+@pytest.mark.parametrize(
+    ("inventory", "options", "chains", "note"),
+    [
+        (LAB, {}, "pi_to_pi pi1 pi2, pi_to_gpu pi1 server", ""),
+        ({**LAB, "pis": "pi2 pi1"}, {}, "pi_to_pi pi2 pi1, pi_to_gpu pi2 server", ""),
+        (ONE, {}, "pi_to_gpu pi1 server", f"left out: {NEEDS_A_PI} pi1"),
+        (THREE, {}, "pi_to_pi pi1 pi2", "left out: pairing pi_to_gpu needs servers[0], host 1 of"),
+        (NUCS, {}, "pi_to_pi nuc-a nuc-b", "left out: pairing pi_to_gpu"),
+        ({**NUCS, "orchestrator": "laptop"}, {}, "pi_to_pi nuc-a nuc-b", "left out"),
+        (FOUR, {}, "pi_to_pi a b, pi_to_gpu a d", "nothing runs on c: name a pairing, as in -e"),
+        (FOUR, {"pairings": {"c_to_b": ["c", "b"]}}, "c_to_b c b", ""),
+        (FOUR, {"pairings": {"all_three": "pis[0], pis[2], d"}}, "all_three a c d", ""),
+        (
+            {"workers": "big tiny rpi5", "orchestrator": "big", "pis": "rpi5 tiny"},
+            *({}, "pi_to_pi rpi5 tiny, pi_to_gpu rpi5 big", ""),
+        ),
+        (
+            {"workers": "rpi5 nuc big", "orchestrator": "big", "pis": "rpi5", "servers": "nuc big"},
+            *({}, "pi_to_gpu rpi5 nuc", f"left out: {NEEDS_A_PI} rpi5"),
+        ),
+    ],
+)
+def test_pairings_follow_from_the_inventory_s_groups(
+    cells: ModuleType,
+    experiments: dict[str, Any],
+    inventory: dict[str, str],
+    options: dict[str, Any],
+    chains: str,
+    note: str,
+) -> None:
+    planned = paired(cells, experiments["full"], inventory, options)
+    found = [
+        " ".join([plan["pairing"], *(worker["host"] for worker in plan["workers"])])
+        for plan in plans(planned)
+    ]
+    assert ", ".join(found) == chains
+    assert (planned["notes"] or [""])[0].startswith(note)
+    assert bool(planned["notes"]) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("inventory", "options", "sentence"),
+    [
+        ({"workers": "pi1", "orchestrator": "pi1"}, {}, "only pi1 is a worker in this inventory"),
+        (ONE, {"pairings": "pi_to_pi"}, f"{NEEDS_A_PI} pi1: list one more below workers and pis"),
+        (THREE, {"pairings": "pi_to_gpu"}, "servers[0], host 1 of group servers, which has no wor"),
+        (FOUR, {"pairings": {"a_to_x": ["a", "x"]}}, "needs host 'x', which is no worker in this"),
+        (FOUR, {"pairings": {"mine": ["a", "a"]}}, "pairing mine has a twice: each stage needs"),
+        (FOUR, {"pairings": {"mine": ["a"]}}, "pairing mine is ['a']: name two hosts or more"),
+        (FOUR, {"pairings": {"a/b": ["a", "b"]}}, "pairing 'a/b' cannot be in a file's name"),
+        (
+            *(FOUR, {"pairings": {"b_to_a": "b, a"}, "scenarios": "wan"}),
+            "pairing b_to_a begins on b, and scenario wan shapes what a sends: put b into the",
+        ),
+    ],
+)
+def test_a_pairing_that_cannot_be_is_one_sentence(
+    cells: ModuleType,
+    experiments: dict[str, Any],
+    inventory: dict[str, str],
+    options: dict[str, Any],
+    sentence: str,
+) -> None:
+    with pytest.raises(cells.OptionError) as caught:
+        paired(cells, experiments["full"], inventory, options)
+    assert sentence in str(caught.value)
+
+
+def test_a_host_without_an_address_is_one_sentence(
+    cells: ModuleType, experiments: dict[str, Any]
+) -> None:
+    hosts = {**HOSTS, "nuc": {**HOSTS["pi1"], "address": ""}}
+    with pytest.raises(cells.OptionError, match="nuc: the inventory has no experiment_ip for it"):
         cells.plan_cells(
-            {"model": "vgg16"},
-            experiments["full"],
-            experiments["scenarios"],
-            {host: HOSTS[host] for host in ("pi1", "server")},
-            {},
+            {"model": "vgg16"}, experiments["full"], experiments["scenarios"], hosts, {}
         )
 
 

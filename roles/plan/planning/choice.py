@@ -10,6 +10,7 @@ from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED,
 from paretopipe_runtime.contract.goals import GoalError, parse
 from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
+from .places import Places, idle, pairings_of
 from .sets import Weights, of_model, set_name
 from .values import OptionError, flag, folder, fraction, known, listed, text, whole
 
@@ -68,6 +69,7 @@ class Choice:
     noise: int
     profile_batches: int
     goal: str
+    left_out: tuple[str, ...]
 
     def options(self, *models: Model) -> dict[str, Any]:
         def one_or_all(key: str) -> Any:
@@ -116,6 +118,8 @@ def choose(
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
     sets: Mapping[str, Weights],
+    orchestrator: str,
+    places: Places,
 ) -> Choice:
     """Check `options` over `experiment`, as `planning.cells.plan_cells` takes them."""
     pairings: Mapping[str, list[str]] = experiment.get("pairings", {})
@@ -131,13 +135,17 @@ def choose(
         _model(model_info(name), options, own, of_model(name, chosen, sets))
         for name in model_names(chosen)
     )
+    _refuse_without_address(hosts)
+    pairings, left_out = pairings_of(
+        options.get("pairings"),
+        {**experiment["pairings"], **places.pairings},
+        [*hosts],
+        places.members([*hosts], orchestrator),
+    )
     choice = Choice(
         sweep=sweep_name(chosen),
         models=wanted_models,
-        pairings={
-            name: tuple(pairings[name])
-            for name in known("pairing", listed(chosen["pairings"]), list(pairings))
-        },
+        pairings=pairings,
         scenarios=tuple(known("scenario", listed(chosen["scenarios"]), list(scenarios))),
         varied={factor.option: _varied(factor, chosen) for factor in VARIED},
         workers={host: _own(host, facts, options) for host, facts in hosts.items()},
@@ -157,6 +165,8 @@ def choose(
         noise=whole("noise", chosen.get("noise", NOISE_S), least=0),
         profile_batches=whole("profile_batches", chosen.get("profile_batches", PROFILE_BATCHES)),
         goal=checked_goal(chosen.get("goal", "")),
+        left_out=left_out
+        + (() if "pairings" in options else idle(pairings, [*hosts], orchestrator)),
     )
     for backend in choice.varied["backend"]:
         if backend != "socket" and "tls" in choice.varied["transport"]:
@@ -168,15 +178,9 @@ def choose(
     if any(backend.startswith("rpc") for backend in choice.varied["backend"]):
         for host, facts in hosts.items():
             _refuse_without_leave(host, bool(facts["allow_insecure_rpc"]))
-    for name, chain in choice.pairings.items():
-        for host in chain:
-            if host not in hosts:
-                raise OptionError(
-                    f"pairing {name} needs host '{host}', which is no worker in this inventory: "
-                    f"workers are {', '.join(hosts)}"
-                )
-            for engine in choice.varied["engine"]:
-                _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
+    for host in dict.fromkeys(host for chain in choice.pairings.values() for host in chain):
+        for engine in choice.varied["engine"]:
+            _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
     return choice
 
 
@@ -247,6 +251,14 @@ def _own(host: str, facts: Mapping[str, Any], options: Mapping[str, Any]) -> dic
             )
         found[factor.option] = value
     return found
+
+
+def _refuse_without_address(hosts: Mapping[str, Mapping[str, Any]]) -> None:
+    if lacking := [host for host, facts in hosts.items() if not facts["address"]]:
+        raise OptionError(
+            f"{', '.join(lacking)}: the inventory has no experiment_ip for it, where tensors go: "
+            "write the host's own address below it, usually the same as ansible_host"
+        )
 
 
 def _refuse_on_a_gpu(engine: str, host: str, device: str) -> None:

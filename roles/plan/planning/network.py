@@ -40,6 +40,28 @@ def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | N
     return spelled
 
 
+def refuse_elsewhere(
+    scenarios: Mapping[str, Mapping[str, str] | None],
+    pairings: Mapping[str, Sequence[str]],
+    shaped: str,
+) -> None:
+    """Refuse a shaped scenario for a chain that does not begin where the network is shaped.
+
+    Raises
+    ------
+    OptionError
+        For the first such scenario and pairing, unless `shaped` is empty.
+    """
+    for scenario, netem in scenarios.items():
+        for pairing, chain in pairings.items():
+            if netem and shaped and chain[0] != shaped:
+                raise OptionError(
+                    f"pairing {pairing} begins on {chain[0]}, and scenario {scenario} shapes what "
+                    f"{shaped} sends: put {chain[0]} into the inventory's group netem_hosts in its "
+                    f"place, or choose a pairing that begins on {shaped}, or scenarios=baseline"
+                )
+
+
 def refuse_relayed(
     scenarios: Mapping[str, Mapping[str, str] | None],
     backends: Sequence[str],

@@ -34,6 +34,7 @@ OPTIONS = (
     "first_report",
     "noise",
     "burn_in",
+    "long",
     "sweep",
     "experiment",
 )
