@@ -135,7 +135,6 @@ def choose(
         _model(model_info(name), options, own, of_model(name, chosen, sets))
         for name in model_names(chosen)
     )
-    _refuse_without_address(hosts)
     pairings, left_out = pairings_of(
         options.get("pairings"),
         {**experiment["pairings"], **places.pairings},
@@ -251,14 +250,6 @@ def _own(host: str, facts: Mapping[str, Any], options: Mapping[str, Any]) -> dic
             )
         found[factor.option] = value
     return found
-
-
-def _refuse_without_address(hosts: Mapping[str, Mapping[str, Any]]) -> None:
-    if lacking := [host for host, facts in hosts.items() if not facts["address"]]:
-        raise OptionError(
-            f"{', '.join(lacking)}: the inventory has no experiment_ip for it, where tensors go: "
-            "write the host's own address below it, usually the same as ansible_host"
-        )
 
 
 def _refuse_on_a_gpu(engine: str, host: str, device: str) -> None:
