@@ -36,6 +36,7 @@ from paretopipe_runtime.orchestrator.rounds import (
     steps,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work
+from paretopipe_runtime.orchestrator.shaping import Network
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.connect import Keys
 
@@ -52,14 +53,20 @@ class SweepFiles:
     progress: Path | None
     lease: Lease
     state_dir: Path
+    network: Network | None = None  # of a detached sweep; else the controller sees to it
 
 
 def measure(
-    document: dict[str, Any], files: SweepFiles, keys: Keys, first: int | None = None
+    document: dict[str, Any],
+    files: SweepFiles,
+    keys: Keys,
+    first: int | None = None,
+    stopping: list[int] | None = None,
 ) -> tuple[int, str]:
     """Measure what the records lack of a plan; return the exit code and a closing sentence.
 
     With `first`, only so many rounds: drifted and further rounds are left to a later call.
+    `stopping` has the stop signals that a caller collects.
 
     Raises
     ------
@@ -73,7 +80,8 @@ def measure(
         work = profile_of(document, files.state_dir)
     else:
         work = cell.work_of(document, records, files.state_dir)
-    loop = _Loop(work, keys, records, files, first)
+    stopping = stop_on_signal() if stopping is None else stopping
+    loop = _Loop(work, keys, records, files, first, stopping)
     try:
         loop.complete()
     except _Ended as ended:
@@ -120,9 +128,16 @@ class _Ended(Exception):
 
 class _Loop:
     def __init__(
-        self, work: Work, keys: Keys, records: Records, files: SweepFiles, first: int | None
+        self,
+        work: Work,
+        keys: Keys,
+        records: Records,
+        files: SweepFiles,
+        first: int | None,
+        stopping: list[int],
     ) -> None:
         self._work, self._keys, self._records, self._lease = work, keys, records, files.lease
+        self._network, self._stopping = files.network, stopping
         self._whole = first is None
         self._log = log = Log(records.runs)
         self._rounds = rounds_of(work.runs)[:first]
@@ -139,7 +154,6 @@ class _Loop:
             scatter=noise.worst(self._noise),
         )
         self._foresee()
-        self._stopping = stop_on_signal()
         self._boots = postmortem.Known()
         self._failed_in_a_row = 0
         self.noun = "runs" if work.kind == "run" else "samples"
@@ -181,7 +195,7 @@ class _Loop:
             self._records.append_plan(self._work.document)
             self._records.append_noise(self._work.document["cell_id"], self._noise)
             self.progress.begin(step.run, step.again)
-            row = _measure(self._work, step.run, self._keys)
+            row = _measure(self._work, step.run, self._keys, self._network)
             if self._stopping and row["status"].startswith("failed"):
                 continue  # cut short by the same signal
             row |= self._unheld(row["status"])
@@ -209,8 +223,11 @@ class _Loop:
     def _unheld(self, status: str) -> dict[str, str]:
         """Return an invalid status if the network shaping may have expired during the run.
 
-        The controller renews both it and this lease, and the lease ends first.
+        The controller renews both it and this lease, and the lease ends first. A detached sweep
+        has it renewed after each run.
         """
+        if status == "ok" and self._network and (lost := self._network.lost()):
+            return {"status": "invalid:shaping_lost", "message": lost}
         if status != "ok" or not self._work.shaped or not self._lease.is_old():
             return {}
         message = "the controller was gone when it ended, and the shaping may have been as well"
@@ -235,7 +252,7 @@ class _Loop:
             raise _Ended(INCOMPLETE, f"{gave_up}: {self.last_failure}")
 
 
-def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
+def _measure(work: Work, run: Run, keys: Keys, network: Network | None) -> dict[str, Any]:
     """Measure one run in a fresh process; return its record even of a failure."""
     row = {
         "kind": work.kind,
@@ -248,6 +265,8 @@ def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
     }
     run_id = f"{run.key}-{secrets.token_hex(4)}"
     try:
+        if network:
+            network.begin()
         return {**row, **forked.call(lambda: work.measure(run, keys, run_id))}
     except ParetoPipeError as error:
         return {**row, "status": postmortem.status(error), "message": error.message}

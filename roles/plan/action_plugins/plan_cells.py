@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.cells import plan_cells
 from roles.plan.planning.sets import read_sets, set_name
-from roles.plan.planning.values import OPTIONS, OptionError, known, mistyped
+from roles.plan.planning.values import OPTIONS, OptionError, flag, known, mistyped
 
 
 def provenance_of(root: Path) -> dict[str, Any]:
@@ -68,6 +68,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         options.pop("preflight", None)  # decides nothing about the cells
         try:
             mistyped(list(load_extra_vars(self._loader)))
+            detach = flag("detach", options.pop("detach", False))
             name = str(options.pop("experiment", "full"))
             experiment, scenarios = read_experiment(folder, name)
             weights = set_name({**experiment, **options})
@@ -91,4 +92,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
-        return {**result, **plan, "changed": False}
+        return {**result, **plan, "detach": detach, "changed": False}

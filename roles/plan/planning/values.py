@@ -30,6 +30,7 @@ OPTIONS = (
     "goal",
     "profile",
     "preflight",
+    "detach",
     "first_report",
     "noise",
     "sweep",
