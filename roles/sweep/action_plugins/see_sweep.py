@@ -28,7 +28,8 @@ def said(told: Mapping[str, Any], seen: Snapshot) -> tuple[list[str], str]:
     """Return lines about a sweep, and what went wrong, or ``""``."""
     began = time.strftime("%a %H:%M", time.localtime(told["began"]))
     failures = [f"{where}: {why}" for where, why in told["failures"].items()]
-    head = f"sweep {told['sweep']}, since {began}: {told['done']} of {told['visits']} cells and profiles done"
+    how_far = f"{told['done']} of {told['visits']} cells and profiles done"
+    head = f"sweep {told['sweep']}, since {began}: {how_far}"
     if told["finished"]:
         return [f"{head}, it is over"], "; ".join(failures)
     if not seen.running:
