@@ -196,9 +196,9 @@ class _Loop:
             self._records.append_noise(self._work.document["cell_id"], self._noise)
             self.progress.begin(step.run, step.again)
             row = _measure(self._work, step.run, self._keys, self._network)
-            if self._stopping and row["status"].startswith("failed"):
-                continue  # cut short by the same signal
             row |= self._unheld(row["status"])
+            if self._stopping and row["status"].startswith(("failed", "invalid:shaping_lost")):
+                continue  # cut short by the same signal
             row |= self._boots.note(row)
             row["attempt"] = self._records.attempts.get(step.run.key, 0) + 1
             if self._work.kind == "run":
@@ -226,7 +226,8 @@ class _Loop:
         The controller renews both it and this lease, and the lease ends first. A detached sweep
         has it renewed after each run.
         """
-        if status == "ok" and self._network and (lost := self._network.lost()):
+        lost = self._network.lost() if self._network else ""  # after a failed run, too
+        if status == "ok" and lost:
             return {"status": "invalid:shaping_lost", "message": lost}
         if status != "ok" or not self._work.shaped or not self._lease.is_old():
             return {}
