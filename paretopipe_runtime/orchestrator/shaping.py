@@ -121,6 +121,8 @@ class Network:
     def lost(self) -> str:
         """Renew it; return why it may have been another one since `begin`, or ``""``."""
         before, self._tokens = self._tokens, []
+        if not before:
+            return "it was not held"
         try:
             self._tokens = self._ask()
         except ParetoPipeError as error:

@@ -22,6 +22,7 @@ NONE = (
     "no detached sweep is known here: playbooks/full_sweep.yml starts one with -e detach=true, and "
     "follows one without it"
 )
+ENDED = "it ended before it was done: was it stopped, or the orchestrator rebooted?"
 
 
 def said(told: Mapping[str, Any], seen: Snapshot) -> tuple[list[str], str]:
@@ -33,7 +34,7 @@ def said(told: Mapping[str, Any], seen: Snapshot) -> tuple[list[str], str]:
     if told["finished"]:
         return [f"{head}, it is over"], "; ".join(failures)
     if not seen.running:
-        why = "; ".join([*failures, verdict(seen) or "it ended before it was done"])
+        why = "; ".join([*failures, verdict(seen) or ENDED])
         return [f"{head}, and it is not running any more"], why
     now = line(told["now"], seen.progress, told["later_s"]) if told["now"] else "it is ending"
     return [head, now, *(f"failed so far: {failure}" for failure in failures)], ""
