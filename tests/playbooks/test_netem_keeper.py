@@ -32,6 +32,12 @@ ORDERS = {
     "limit": 0,
     "sandbox": [],
 }
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: netem, tasks_from: keep}
+"""
 
 
 @contextmanager
@@ -141,6 +147,44 @@ def test_it_ends_when_told_and_when_nobody_asks(host: FakeHost, start: Callable[
         while host.state != before:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def test_the_role_lays_down_what_runs(host: FakeHost, tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    values = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "netem_interface": INTERFACE,
+        "netem_scenarios": {"wan": {"delay": "200ms", "rate": "5mbit"}},
+        "netem_keeper_address": "127.0.0.1",
+        "netem_keeper_port": port,
+        "netem_keeper_key": KEY.decode(),
+        "netem_lease": "30min",
+        "__netem_keeper_dir": f"{tmp_path}/run",
+    }
+    binary = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [str(binary), "-i", "localhost,", str(tmp_path / "play.yml"), "-e", json.dumps(values)],
+        cwd=ROLE.parents[1],
+        env={**host.environment, "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    assert KEY.decode() not in done.stdout + " ".join(host.log)
+    assert (tmp_path / "run/orders.json").stat().st_mode & 0o777 == 0o400
+    _, *words = host.state["service"]
+    process = subprocess.Popen([sys.executable, *words], env=host.environment)
+    try:
+        Keeper("pi1", ("127.0.0.1", port), KEY).ask("wan")
+        (timer,) = host.state["timers"].values()
+        assert (shaped(host), timer["seconds"]) == ("netem", 1800)
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def test_a_keeper_that_is_gone_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
