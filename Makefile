@@ -46,7 +46,7 @@ SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; ca
 SHIPPED := paretopipe_runtime reports roles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm lint check setup \
+.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm gpu lint check setup \
 	setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
 
 help: ## this list
@@ -91,6 +91,12 @@ arm: setup-test ## a Pi 4's processor, emulated: which PyTorch works there, and 
 	@scripts/packages $(ARM_PACKAGES)
 	@$(BIN)/python -m tests.campaigns.emulated_pi
 	$(BIN)/pytest tests/campaigns/test_arm.py -s
+
+gpu: setup-dev ## an NVIDIA GPU here: each model's answer and the paper's splits on it, minutes
+	@nvidia-smi --list-gpus || { echo "nvidia-smi finds no GPU: install NVIDIA's driver first." >&2; exit 1; }
+	$(BIN)/$(PIP) -r requirements/cuda.txt
+	$(BIN)/pytest -rP tests/runtime/test_on_a_gpu.py
+	$(BIN)/pytest tests/campaigns/test_gpu.py -s
 
 lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 	$(BIN)/ruff format --check .

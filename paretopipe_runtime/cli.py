@@ -228,7 +228,12 @@ def _probe(subparsers: Subparsers) -> None:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--key-file", type=Path, required=True, help="the nodes' shared key")
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        required=True,
+        help="this host's keys, as provisioning lays them down",
+    )
     parser.add_argument(
         "--certificate", type=Path, help="PEM: this node's certificate and its private key, for TLS"
     )

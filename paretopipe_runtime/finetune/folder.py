@@ -3,92 +3,105 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.files import digest_of
 from paretopipe_runtime.finetune.images import Dataset, Images, parted
-from paretopipe_runtime.models.architectures import torchvision
+from paretopipe_runtime.finetune.layout import Listing, parts
 
-_TESTS = ("test", "val")
 _LARGEST = 2**26  # pixels of an image, against decompression bombs
 # Explicit, because Pillow goes by content, not by suffix, and would start Ghostscript for EPS.
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_NAMED = 3  # broken images in one sentence
 
 
 def open_folder(root: Path, name: str, image_px: int) -> Dataset:
-    """Return ``root/train/<class>/`` with ``root/test/`` or ``val/``, or ``root/<class>/`` alone.
+    """Return the images below `root`, with its own validation and test parts if it has them.
 
-    Images are decoded on use, cropped to the middle square and scaled to `image_px`. The digest
-    covers all files' names and contents. Raises ``E_DATA``.
+    A validation part alone is what is tested on. Images are decoded once before they are used, so
+    that a broken one is told before training, and again on use: cropped to the middle square and
+    scaled to `image_px`. The digest covers all files' names and contents. Raises ``E_DATA``.
     """
-    whole = (root / "train").is_dir()
-    known, classes, files = _listed(root / "train" if whole else root, image_px)
-    test = None
-    apart = [root / part for part in _TESTS if whole and (root / part).is_dir()]
-    if apart:
-        test, tested, more = _listed(apart[0], image_px)
-        files += more
-        if tested != classes:
-            odd = ", ".join(sorted(set(classes) ^ set(tested))[:5])
-            raise ParetoPipeError(
-                "E_DATA",
-                f"{apart[0]} and {root / 'train'} do not have the same classes: {odd} is only in "
-                "one of them — give both a folder of each name",
-            )
-    sha256 = _digest(root, files)
-    return parted(name, sha256, len(classes), flip=True, known=known, test=test)
+    found = parts(root)
+    train = found.pop("train")
+    test = found.pop("test", None) or found.pop("validation", None)
+    validation = found.pop("validation", None)
+    held = [listing for listing in (test, validation) if listing]
+    return parted(
+        name,
+        _checked(root, [path for listing in (train, *held) for path in listing.paths]),
+        len(train.classes),
+        flip=True,
+        known=_images(train, image_px),
+        test=_images(test, image_px) if test else None,
+        validation=_images(validation, image_px) if validation else None,
+    )
 
 
-def _digest(root: Path, files: list[Path]) -> str:
-    total = hashlib.sha256()
-    for path in files:
-        total.update(path.relative_to(root).as_posix().encode(errors="surrogateescape") + b"\0")
+def _checked(root: Path, files: list[Path]) -> str:
+    """Read and decode every image, and return the digest of all."""
+
+    def look(path: Path) -> tuple[bytes, str]:
         try:
-            total.update(bytes.fromhex(digest_of(path)))
-        except OSError as error:
-            raise _unreadable(path, error) from error
+            content = path.read_bytes()
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                _eight_bits(image)
+        except UnidentifiedImageError:
+            return b"", f"{path}: not one of {', '.join(_FORMATS)}"
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return b"", f"{path}: {error}"
+        return hashlib.sha256(content).digest(), ""
+
+    total, broken = hashlib.sha256(), []
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
+        for path, (digest, error) in zip(files, pool.map(look, files), strict=True):
+            total.update(path.relative_to(root).as_posix().encode(errors="surrogateescape"))
+            total.update(b"\0" + digest)
+            broken += [error] if error else []
+    if broken:
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise ParetoPipeError(
+            "E_DATA",
+            f"cannot read {'; '.join(broken[:_NAMED])}{more} — mend what is broken or take it away",
+        )
     return total.hexdigest()
 
 
-def _listed(root: Path, image_px: int) -> tuple[Images, list[str], list[Path]]:
-    try:
-        found = torchvision.datasets.ImageFolder(str(root))
-    except (OSError, RuntimeError) as error:
-        raise ParetoPipeError(
-            "E_DATA",
-            f"{root} is no folder of images: {error} — it takes one folder a class, or train/ and "
-            "test/ with those inside",
-        ) from error
-    paths = [Path(path) for path, _ in found.samples]
-
+def _images(listing: Listing, px: int) -> Images:
     def load(places: torch.Tensor) -> torch.Tensor:
-        chosen = [paths[place] for place in places.tolist()]
-        with ThreadPoolExecutor() as pool:  # decoding releases the GIL
-            decoded = pool.map(lambda path: _decode(path, image_px), chosen)
-            return torch.from_numpy(np.stack([*decoded]))
+        chosen = [listing.paths[place] for place in places.tolist()]
+        with ThreadPoolExecutor() as pool:
+            return torch.from_numpy(np.stack([*pool.map(lambda path: _decode(path, px), chosen)]))
 
-    labels = torch.tensor([label for _, label in found.samples], dtype=torch.int64)
-    return Images(labels, load), list(found.classes), paths
+    return Images(torch.tensor(listing.labels, dtype=torch.int64), load)
 
 
 def _decode(path: Path, px: int) -> np.ndarray:
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > _LARGEST:
-                raise ValueError(f"{image.width} × {image.height} pixels")
-            square = ImageOps.fit(image.convert("RGB"), (px, px), Image.Resampling.BILINEAR)
+            square = ImageOps.fit(_eight_bits(image), (px, px), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
+        raise ParetoPipeError(
+            "E_DATA", f"cannot read {path}: {error} — it was fine when training began"
+        ) from error
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def _unreadable(path: Path, error: Exception) -> ParetoPipeError:
-    return ParetoPipeError(
-        "E_DATA", f"cannot read {path}: {error} — mend the image or take it away"
-    )
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Decode to RGB; Pillow alone would clip what has more than 8 bits. Raises ValueError."""
+    if image.width * image.height > _LARGEST:
+        raise ValueError(f"{image.width} × {image.height} pixels")
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif mode.startswith(("I", "F")):
+        raise ValueError(
+            f"pixels of 32 bits (mode {mode}), whose darkest and brightest no one says"
+        )
+    return image.convert("RGB")

@@ -71,17 +71,26 @@ def in_memory(pixels: NDArray[np.uint8], labels: NDArray[Any]) -> Images:
 
 
 def parted(
-    name: str, sha256: str, classes: int, *, flip: bool, known: Images, test: Images | None = None
+    name: str,
+    sha256: str,
+    classes: int,
+    *,
+    flip: bool,
+    known: Images,
+    test: Images | None = None,
+    validation: Images | None = None,
 ) -> Dataset:
-    """Hold out a validation part, and a test part without `test`: stratified and repeatable.
+    """Hold out the parts that are not given, stratified and repeatable.
 
     Raises ``E_DATA`` for a label out of range or an empty part.
     """
     if test is None:
         rest, held = _hold_out("test", known.labels, TEST_SHARE)
         known, test = known.some(rest), known.some(held)
-    rest, held = _hold_out("validation", known.labels, VALIDATION_SHARE)
-    dataset = Dataset(name, sha256, classes, flip, known.some(rest), known.some(held), test)
+    if validation is None:
+        rest, held = _hold_out("validation", known.labels, VALIDATION_SHARE)
+        known, validation = known.some(rest), known.some(held)
+    dataset = Dataset(name, sha256, classes, flip, known, validation, test)
     total = len(dataset.train) + len(dataset.validation) + len(dataset.test)
     for part, images in (
         ("train on", dataset.train),

@@ -6,6 +6,7 @@ Such a file is a pickle, which can run code. `weights_only=True` prevents that s
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,27 @@ def _load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file can raise anything
-        first = str(error).partition("\n")[0]
-        raise ValueError(f"{type(error).__name__} {first}") from error
+        raise ValueError(_why(path, str(error))) from error
+
+
+def _why(path: Path, said: str) -> str:
+    """Say what a file is instead, without torch's words: they advise to read it unsafely."""
+    if found := re.search(r"GLOBAL ([\w.]{1,80})", said):
+        return (
+            f"it needs {found[1]}, as whole models and checkpoints of a training do: save the "
+            "model's state_dict() alone"
+        )
+    if "TorchScript" in said:
+        return "it is a TorchScript program: save the model's state_dict() instead"
+    with path.open("rb") as file:
+        head = file.read(40)
+    if not head:
+        return "it is empty: download it again"
+    if head.isascii() and all(chr(byte).isprintable() or byte in b"\t\r\n" for byte in head):
+        return f"it is text, beginning with {head.decode()!r}: download the file itself"
+    if head.startswith(b"PK"):
+        return "it is an archive that is cut short, damaged or not PyTorch's: download it again"
+    return "it is damaged or of another kind: download it again"
 
 
 def _check(tensors: Any) -> None:

@@ -9,8 +9,9 @@ from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.weights import block_path, verify_block
-from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.connect import open_channel
 from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.keys import Keys
 
 PIECE = 8 * 1024 * 1024
 TIMEOUT_S = 60.0

@@ -18,7 +18,7 @@ from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected
 from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker.order import StageOrder
 
 

@@ -29,7 +29,7 @@ from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.rounds import Log, Round, needed, outstanding, rounds_of
 from paretopipe_runtime.orchestrator.runs import Run, expand, stages_of
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 GUESS = 0.5  # relative standard deviation of a profile's estimate
 VISIT_S = 12.0  # the playbooks' overhead per visit to a cell, network changes shared out, about

@@ -38,7 +38,7 @@ from paretopipe_runtime.orchestrator.rounds import (
 from paretopipe_runtime.orchestrator.runs import Run, Work
 from paretopipe_runtime.orchestrator.shaping import Network
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 MAX_ATTEMPTS = 2  # of one run within one pass of its round and one command
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky

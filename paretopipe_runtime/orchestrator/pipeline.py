@@ -17,8 +17,9 @@ from paretopipe_runtime.contract.chain import Chain
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.connect import open_channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker.order import StageOrder
 
 COMPUTE_ALLOWANCE_S = 120.0  # timeout for one batch's computation

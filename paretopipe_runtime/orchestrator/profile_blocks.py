@@ -25,7 +25,7 @@ from paretopipe_runtime.orchestrator.record import (
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
 from paretopipe_runtime.weights import tensor_nbytes
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 #: Operations per second of a small processor, for the first estimate.
 GUESSED_FLOPS = 10e9

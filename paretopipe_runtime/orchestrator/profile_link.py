@@ -21,8 +21,8 @@ from paretopipe_runtime.orchestrator.record import (
     unproved,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
-from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.wire.keys import Keys
 
 FLOAT_NBYTES = 4
 ANSWER = Tensor((1, 1), "float32", FLOAT_NBYTES)

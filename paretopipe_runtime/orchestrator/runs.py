@@ -22,7 +22,7 @@ from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts, split_name, stage_ranges
 
 if TYPE_CHECKING:
-    from paretopipe_runtime.wire.connect import Keys
+    from paretopipe_runtime.wire.keys import Keys
 
 Member = TypeVar("Member")
 

@@ -88,9 +88,10 @@ class Agent:
             try:
                 hello = handshake.accept(
                     sock,
-                    self._node.keys.shared,
+                    self._node.keys.own,
                     {**self._greeting, "boot_id": environment.boot_id()},
                     proved=lambda: self._pending.leave(sock),
+                    links=self._node.keys.links,
                 )
             finally:
                 self._pending.leave(sock)

@@ -174,11 +174,29 @@ def test_other_contents_are_one_sentence(tmp_path: Path, content: Any, words: st
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
 def test_garbage_is_one_sentence(tmp_path: Path, name: str) -> None:
     torch.save({"a": torch.ones(100)}, tmp_path / "whole.pth")
-    whole_file = (tmp_path / "whole.pth").read_bytes()
-    for content in (b"", b"\xff" * 64, b"PK\x03\x04", whole_file[:-30], b"hello"):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
+    torch.save({"a": torch.ones(1), "at": Path("x")}, tmp_path / "checkpoint.pth")
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pth"))
+    contents = {
+        b"": "it is empty",
+        b"<!DOCTYPE html>\n<html>": "it is text, beginning with '<!DOCTYPE html>",
+        b"version https://git-lfs.example/spec/v1\noid sha256:00": "it is text, beginning with",
+        b'{"message": "Not Found"}': "it is text",
+        b"\x1f\x8b\x08\0\0": "it is damaged or of another kind",
+        b"\xff" * 64: "it is damaged or of another kind",
+        b"PK\x03\x04": "it is an archive that is cut short",
+        (tmp_path / "whole.pth").read_bytes()[:-30]: "it is an archive that is cut short",
+        (tmp_path / "model.pth").read_bytes(): "it needs torch.nn.modules.linear.Linear",
+        (tmp_path / "checkpoint.pth").read_bytes(): "it needs pathlib",
+        (tmp_path / "script.pth").read_bytes(): "it is a TorchScript program",
+    }
+    for content, words in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ParetoPipeError, match=r"^E_PRETRAINED: "):
+        with pytest.raises(ParetoPipeError, match=r"^E_PRETRAINED: ") as caught:
             state_dict.read(tmp_path / name)
+        assert "weights_only" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert words in str(caught.value) or not name.endswith(".pth")
     with pytest.raises(ParetoPipeError, match=r"^E_PRETRAINED: .*No such file"):
         state_dict.read(tmp_path / "nowhere.pth")
 

@@ -195,53 +195,133 @@ def test_of_an_image_the_middle_square_is_used(tmp_path: Path, picture: Picture)
     assert int(all_of(opened(tmp_path / "x", 10).test).min()) == 200
 
 
-def test_folders_that_do_not_fit_are_one_sentence(tmp_path: Path, picture: Picture) -> None:
-    with pytest.raises(ParetoPipeError, match=r"^E_DATA: .* is no folder of images: "):
-        opened(tmp_path)
-    for part, names in (("train", ("ant", "bee")), ("test", ("ant", "wasp"))):
-        for name in names:
-            for index in range(10):
-                picture(tmp_path / part / name / f"{index}.png", 0)
-    with pytest.raises(ParetoPipeError, match=r"the same classes: bee, wasp is only in one"):
-        opened(tmp_path)
+@pytest.mark.parametrize(
+    ("files", "parts"),
+    [
+        ("Training/{} Testing/{}", "train test"),
+        ("seg_train/seg_train/{} seg_test/seg_test/{}", "train test"),
+        ("archive/data/train/{} archive/data/VAL/{}", "train test"),
+        ("train_set/{} valid-set/{} test_set/{} __MACOSX/x", "train validation test"),
+        ("train/{}", "train"),
+        # A class may be called train, and hold folders of its own.
+        ("car train plane/jet", "train"),
+        ("tests/{}", "train"),
+    ],
+)
+def test_parts_are_found_under_other_spellings(
+    tmp_path: Path, picture: Picture, files: str, parts: str
+) -> None:
+    flat = "{}" not in files
+    places = [place.format(name) for place in files.split() for name in ("ant", "bee")]
+    for number, place in enumerate(dict.fromkeys(places)):
+        for index in range(10):
+            picture(tmp_path / place / f"{index}.png", 20 * number + index)
+    dataset = opened(tmp_path, 12)
+    assert dataset.classes == (3 if flat else 2)
+    sizes = len(dataset.train), len(dataset.validation), len(dataset.test)
+    undivided = (21, 3, 6) if flat else (14, 2, 4)
+    assert (
+        sizes
+        == {
+            "train": undivided,
+            "train test": (18, 2, 20),
+            "train validation test": (20, 20, 20),
+        }[parts]
+    )
 
 
-def test_an_image_that_is_none_says_which(tmp_path: Path, picture: Picture) -> None:
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ("", "it has no folders"),
+        ("train/ant train/bee test/ant test/wasp", "the same classes: bee, wasp is only in one"),
+        ("train/ant train/bee test/ant test/bee val/ant", "the same classes: bee is only in"),
+        ("Training Testing", "Testing, Training look like parts of a data set, but Testing"),
+        ("train/ant train/bee pred", "train look like parts of a data set, but pred is none"),
+        ("test/ant test/bee", "it has test and no train/"),
+        ("train/ant train/bee test/ant Testing/ant", "Testing and test both look like test/"),
+        ("lernen/ant lernen/bee pruefen/ant pruefen/bee", "lernen and pruefen have the same"),
+        ("fold1/ant fold1/bee fold2/ant fold2/bee", "fold1 and fold2 have the same folders"),
+        ("train/ant train/bee train", "10 images, such as 0.png, lie outside its classes"),
+        ("ant bee/x.gif", r"bee/x.gif would be left out, for such files are not read"),
+        ("ant bee/x.heic", r"bee/x.heic would be left out"),
+        ("ant bee/x.txt", "there is no image in its folder bee"),
+    ],
+)
+def test_folders_that_do_not_fit_are_one_sentence(
+    tmp_path: Path, picture: Picture, files: str, words: str
+) -> None:
+    for place in files.split():
+        path = tmp_path / "data" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix:
+            path.write_bytes(b"x")
+        for index in range(0 if path.suffix else 10):
+            picture(path / f"{index}.png", index)
+    (tmp_path / "data").mkdir(exist_ok=True)
+    with pytest.raises(ParetoPipeError, match=r"^E_DATA: ") as caught:
+        opened(tmp_path / "data")
+    assert words in str(caught.value)
+
+
+def two_classes(root: Path, picture: Picture) -> Path:
+    """Write a data set, and return the path of an image of it, which is of the first class."""
     for name in ("ant", "bee"):
         for index in range(10):
-            picture(tmp_path / name / f"{index}.png", 0)
-            if index == 0:
-                (tmp_path / name / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
-    dataset = opened(tmp_path)
-    with pytest.raises(ParetoPipeError, match=r"^E_DATA: cannot read .*0\.png: "):
-        distinct(dataset)
+            picture(root / name / f"{index}.png", 0)
+    return root / "ant/0.png"
 
 
-def test_a_program_in_the_place_of_an_image_is_not_run(tmp_path: Path, picture: Picture) -> None:
-    """PostScript by its content: Pillow hands that to Ghostscript, whatever its name is."""
-    for name in ("ant", "bee"):
-        for index in range(10):
-            picture(tmp_path / name / f"{index}.png", 0)
-    Image.new("RGB", (9, 9)).save(tmp_path / "ant/0.png", "EPS")
-    with Image.open(tmp_path / "ant/0.png") as image:
-        assert image.format == "EPS"
-    with pytest.raises(ParetoPipeError, match=r"cannot read .*0\.png: cannot identify image file"):
-        distinct(opened(tmp_path))
+def cut_short(path: Path) -> None:
+    Image.effect_noise((30, 30), 50).save(path)
+    path.write_bytes(path.read_bytes()[:400])
+
+
+def claims_gigabytes(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[16:24] = (10_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_an_image_that_claims_gigabytes_is_not_decoded(tmp_path: Path, picture: Picture) -> None:
-    for name in ("ant", "bee"):
-        for index in range(10):
-            picture(tmp_path / name / f"{index}.png", 0)
-    huge = tmp_path / "ant/0.png"
-    content = bytearray(huge.read_bytes())
-    content[16:24] = (10_000).to_bytes(4, "big") * 2
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    huge.write_bytes(content)
-    dataset = opened(tmp_path)
-    with pytest.raises(ParetoPipeError, match=r"cannot read .*0\.png: 10000 × 10000 pixels"):
-        distinct(dataset)
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\nnot really"), "Truncated File Read"),
+        (lambda path: path.write_bytes(b""), "not one of BMP, JPEG"),
+        (cut_short, "truncated"),
+        # PostScript by its content: Pillow hands that to Ghostscript, whatever its name is.
+        (lambda path: Image.new("RGB", (9, 9)).save(path, "EPS"), "not one of BMP, JPEG"),
+        (claims_gigabytes, "10000 × 10000 pixels"),
+        (
+            lambda path: Image.fromarray(np.ones((9, 9), np.float32)).save(path, "TIFF"),
+            "pixels of 32 bits (mode F)",
+        ),
+        (
+            lambda path: Image.fromarray(np.ones((9, 9), np.int32)).save(path, "TIFF"),
+            "pixels of 32 bits (mode I)",
+        ),
+    ],
+)
+def test_an_image_that_is_none_is_told_before_training(
+    tmp_path: Path, picture: Picture, spoil: Callable[[Path], object], words: str
+) -> None:
+    spoil(two_classes(tmp_path, picture))
+    with pytest.raises(ParetoPipeError, match=r"^E_DATA: cannot read .*ant/0\.png: ") as caught:
+        opened(tmp_path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, picture: Picture, suffix: str) -> None:
+    two_classes(tmp_path, picture).unlink()
+    deep = np.full((9, 9), 200 << 8, np.uint16)
+    deep[:, :4] = 50 << 8
+    Image.fromarray(deep).save(tmp_path / f"ant/deep.{suffix}")
+    dataset = opened(tmp_path, 9)
+    images = torch.cat([all_of(part) for part in (dataset.train, dataset.validation, dataset.test)])
+    assert set(images.unique().tolist()) == {0, 50, 200}
 
 
 def test_arrays_are_a_data_set(tmp_path: Path) -> None:

@@ -216,7 +216,8 @@ HAPPENINGS: dict[str, dict[str, Callable[[Host], None]]] = {
     **{
         path: changes(path)
         for path in (
-            *(f"{CONFIG}/{name}" for name in ("key", "certificate.pem", "authority.pem")),
+            *(f"{CONFIG}/{name}" for name in ("key", "orchestrator_keys")),
+            *(f"{CONFIG}/{name}" for name in ("certificate.pem", "authority.pem")),
             *(f"{CONFIG}/openssl.cnf", f"{VENV}/bin/paretopipe", f"{VENV}/.tried-torch-2.13.0"),
             *(f"{UNITS}/{WORKER_UNIT}", f"{UNITS}/{GOVERNOR_UNIT}"),
             "/etc/sysctl.d/60-paretopipe.conf",

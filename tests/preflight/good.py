@@ -25,6 +25,7 @@ FACTS: dict[str, Any] = {
     "kept_bytes": 0,
     "governors": ["performance"],
     "throttling": {"bits": 0, "sampled": True},
+    "gpus": {"gpus": [], "said": ""},
     "addresses": {"lo": ["127.0.0.1"], "eth0": ["192.0.2.11"], "wlan0": ["198.51.100.11"]},
     "experiment": "eth0",
     "shaped": "eth0",

@@ -116,6 +116,12 @@ def _software() -> Iterator[Fault]:
     new = {"torch": "2.13.0", "torchvision": "0.28.0"}
     none = {"torch": None, "torchvision": None, "convolution": None}
     yield Fault("torch release", "2.13.0 for a Pi from the ordinary index", meant(new, **none))
+    yield Fault(
+        "torch release",
+        "2.13.0 for a server without a GPU, from the ordinary index",
+        meant(new, machine="x86_64", **none),
+    )
+    yield from _gpus({**new, "device": "cuda"}, {"machine": "x86_64", **none})
     yield Fault("engine", "xnnpack on a Pi with torch 2.9.1", _asked(XNNPACK))
     old = {**FACTS["python"], "version": "3.14.1"}
     yield Fault(
@@ -129,6 +135,32 @@ def _software() -> Iterator[Fault]:
     )
     rpc = replace(ASKED, backends=("rpc",))
     yield Fault("versions", "the same with backend rpc", _with_server(rpc, duty=new, **server))
+
+
+def _gpus(duty: dict[str, Any], facts: dict[str, Any]) -> Iterator[Fault]:
+    def smi(script: str) -> Plant:
+        return seen(lambda folder: {**facts, **real.gpus(folder, script)}, **duty)
+
+    def listing(*row: str, torch: str = "2.13.0") -> Plant:
+        there = {"gpus": {"gpus": [[*row]], "said": ""}}
+        return meant({**duty, "torch": torch}, **facts, **there)
+
+    yield Fault("GPU", "no nvidia-smi", smi(""), real=True)
+    failed = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
+    yield Fault("GPU", "a driver that is not loaded", smi(f'echo "{failed}"; exit 9'), real=True)
+    t4 = ("Tesla T4", "580.65.06", "7.5")
+    second = meant({**duty, "device": "cuda:1"}, **facts, gpus={"gpus": [[*t4]], "said": ""})
+    yield Fault("GPU", "cuda:1 with one GPU", second)
+    yield Fault("GPU", "driver 535, torch for CUDA 13", listing("NVIDIA L4", "535.183.01", "8.9"))
+    yield Fault("GPU", "a V100, torch for CUDA 13", listing("Tesla V100", "580.65.06", "7.0"))
+    yield Fault(
+        "GPU",
+        "a GPU newer than the build",
+        listing("NVIDIA GeForce RTX 5090", "580.65.06", "12.0", torch="2.13.0+cu126"),
+    )
+    small = {"path": "/opt/paretopipe", "device": 1, "free_bytes": 6 * GIB}
+    there = {"gpus": {"gpus": [[*t4]], "said": ""}, "home": small, "state": small}
+    yield Fault("disk", "6 GiB left for a CUDA build", meant(duty, **facts, **there))
 
 
 def _hardware() -> Iterator[Fault]:

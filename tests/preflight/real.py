@@ -162,6 +162,14 @@ def broken(folder: Path) -> Facts:
     return torch_package(folder, "2.9.1", "0.24.1", f"raise ImportError({lacking!r})")
 
 
+def gpus(folder: Path, script: str) -> Facts:
+    """Look with a nvidia-smi that does what `script` says, or with none."""
+    if script:
+        program(folder / "nvidia-smi", script)
+    with mock.patch.dict(os.environ, PATH=str(folder)):
+        return {"gpus": look().gpus(True)}
+
+
 def full_disk(folder: Path) -> Facts:
     state = folder / "state"
     state.mkdir()

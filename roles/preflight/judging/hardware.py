@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .findings import Asked, Host, Level, Verdict, note, ok, stop
-from .pytorch import installed
+from .pytorch import CUDA_MIB, CUDA_WHEELS_MIB, installed, installs_cuda
 from .sizes import INSTALL_MIB, MIB, disk_mib, largest
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -58,7 +58,8 @@ def disk(host: Host, asked: Asked) -> Verdict:
     state, home = host.facts["state"], host.facts["home"]
     foreseen = disk_mib(asked.loads.get(host.name, ()), asked.cached_mib.get(host.name, 0))
     weights = max(0, foreseen - host.facts["kept_bytes"] // MIB)
-    install = 0 if installed(host) else INSTALL_MIB
+    build = CUDA_WHEELS_MIB + CUDA_MIB if installs_cuda(host) else INSTALL_MIB
+    install = 0 if installed(host) else build
     wanted = [(state, weights, "weights and records"), (home, install, "the virtual environment")]
     if state["device"] == home["device"]:
         and_more = ", and the virtual environment" if install else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from . import engines, hardware, login, network, pytorch
+from . import engines, gpu, hardware, login, network, pytorch
 from .findings import Asked, Finding, Host, Verdict
 
 WIDTH = 100
@@ -15,6 +15,7 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "Python": login.python,
     "convolution": pytorch.convolution,
     "torch release": pytorch.release,
+    "GPU": gpu.gpu,
     "engine": engines.engine,
     "memory": hardware.memory,
     "disk": hardware.disk,
@@ -26,7 +27,16 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "netem": network.netem,
 }
 #: Skipped on a host that only shapes.
-OF_THE_RUNTIME = {"Python", "convolution", "torch release", "engine", "memory", "disk", "noise"}
+OF_THE_RUNTIME = {
+    "Python",
+    "convolution",
+    "torch release",
+    "GPU",
+    "engine",
+    "memory",
+    "disk",
+    "noise",
+}
 TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
     "versions": pytorch.together,
     "congestion control": network.congestion,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .findings import Asked, Host, Verdict, grouped, listed, note, ok, stop
@@ -12,8 +13,11 @@ NEEDS_NEWER_ARM = ("2.4.0", "2.10.0")
 RUNS_ON_A72 = ("2.3.1", "2.8.0", "2.9.1")
 #: Feature of every ARM processor newer than ARMv8.0.
 NEWER_ARM = "atomics"
-#: First release with a CUDA build for 64-bit ARM on the ordinary index.
+#: CUDA releases of the ordinary index's builds, from a release of PyTorch on; for 64-bit ARM the
+#: first alone. Wheels of 2.13 for CUDA 13 and what is in them, summed over what the index has.
+CUDA_SINCE = {(2, 11): (13, 0), (2, 8): (12, 8), (2, 1): (12, 0)}
 FIRST_CUDA_ARM = (2, 11)
+CUDA_WHEELS_MIB, CUDA_MIB = 2644, 4639
 ILLEGAL_INSTRUCTION = (-4, 132)
 ADVICE = (
     f"on a Cortex-A72 (Pi 4) {', '.join(RUNS_ON_A72)} run, {' and '.join(NEEDS_NEWER_ARM)} do not; "
@@ -56,13 +60,14 @@ def release(host: Host, _: Asked) -> Verdict | None:
             f"torchvision {vision} is not made for torch {torch}, expected 0."
             f"{_numbers(torch)[1] + 15}.…: correct runtime_versions in the inventory"
         )
-    arm = host.facts["machine"] == "aarch64" and not installed(host)
-    named = not host.duty["plain_index"] or "+" in torch or host.duty["device"] != "cpu"
-    if arm and not named and _numbers(torch) >= FIRST_CUDA_ARM:
+    cuda = installs_cuda(host)
+    if cuda and host.duty["device"] == "cpu":
+        arm = host.facts["machine"] == "aarch64"
+        older = "runtime_versions: {torch: 2.9.1, torchvision: 0.24.1}, or " if arm else ""
         return note(
-            f"torch {torch} from the ordinary index is a CUDA build for 64-bit ARM, with gigabytes "
-            "of packages behind it: without an NVIDIA GPU set runtime_versions: {torch: 2.9.1, "
-            "torchvision: 0.24.1}, or runtime_pip_index_url to an index of CPU builds"
+            f"torch {torch} from the ordinary index is a build for CUDA {cuda[0]}.{cuda[1]}, "
+            f"about {CUDA_WHEELS_MIB / 1024:.1f} GiB to load and {CUDA_MIB / 1024:.1f} on disk: "
+            f"without an NVIDIA GPU set {older}runtime_pip_index_url to an index of CPU builds"
         )
     return None
 
@@ -93,6 +98,24 @@ def installed(host: Host) -> bool:
     """Return whether the wanted release is there, and the build if one is named."""
     wanted, there = host.duty["torch"], host.facts["torch"] or ""
     return wanted in (there, _release(there))
+
+
+def cuda_of(torch: str, *, plain: bool) -> tuple[int, int] | None:
+    """Return the CUDA release of a build, by its tag or the ordinary index; None if unknown."""
+    tag = re.fullmatch(r"[^+]*\+cu(\d+)(\d)", torch)
+    if tag:
+        return int(tag[1]), int(tag[2])
+    if "+" in torch or not plain:
+        return None
+    return next((cuda for since, cuda in CUDA_SINCE.items() if _numbers(torch) >= since), None)
+
+
+def installs_cuda(host: Host) -> tuple[int, int] | None:
+    """Return the CUDA release of the build that is to be installed; None for a CPU build."""
+    torch = host.duty["torch"]
+    if installed(host) or (host.facts["machine"] == "aarch64" and _numbers(torch) < FIRST_CUDA_ARM):
+        return None
+    return cuda_of(torch, plain=host.duty["plain_index"])
 
 
 def _release(version: str) -> str:

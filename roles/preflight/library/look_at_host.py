@@ -31,6 +31,8 @@ ARGUMENTS = {
     "state_dir": {"type": "path", "required": True},
     # What the kernel will have to shape, and is to be tried.
     "netem": {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]},
+    # Whether it has an NVIDIA GPU is to be asked.
+    "gpu": {"type": "bool", "default": False},
     # Whether to try torch once more.
     "convolution": {"type": "bool", "default": False},
     # Seconds of the same work, to see what it scatters by; 0 for none.
@@ -62,7 +64,7 @@ def read(path: str, root: str = "") -> str | None:
 
 
 def run(*command: str, timeout_s: float = 20.0) -> tuple[int, str]:
-    """Return exit status (negative for a signal) and stdout or, on failure, stderr."""
+    """Return exit status (negative for a signal) and stdout or, on failure, stderr or stdout."""
     path = os.environ.get("PATH", "") + ":" + SBIN
     try:
         done = subprocess.run(
@@ -78,7 +80,7 @@ def run(*command: str, timeout_s: float = 20.0) -> tuple[int, str]:
         return 127, f"{command[0]}: {error.strerror}"
     except subprocess.TimeoutExpired:
         return 124, f"{command[0]} took longer than {timeout_s:.0f} s"
-    said = done.stdout if done.returncode == 0 else done.stderr
+    said = done.stdout if done.returncode == 0 else done.stderr or done.stdout
     return done.returncode, said.strip()
 
 
@@ -184,6 +186,17 @@ def throttling(root: str = "") -> Facts:
     return {"bits": int(found.group(1), 16) if found else None, "sampled": bool(found) and sampled}
 
 
+def gpus(wanted: bool) -> Facts:
+    """Return name, driver and compute capability of each GPU, or what nvidia-smi said."""
+    if not wanted:
+        return {"gpus": [], "said": ""}
+    asked = "--query-gpu=name,driver_version,compute_cap"
+    status, said = run("nvidia-smi", asked, "--format=csv,noheader")
+    rows = [[part.strip() for part in line.split(",")] for line in said.splitlines()]
+    found = [row for row in rows if len(row) == 3] if status == 0 else []
+    return {"gpus": found, "said": "" if found else " ".join(said.split()) or "it says nothing"}
+
+
 def listed(*command: str) -> list[Facts]:
     """Return JSON output of `ip` or `tc`; empty on failure."""
     status, said = run(*command)
@@ -280,6 +293,7 @@ def main() -> None:
             ),
             "governors": governors(),
             "throttling": throttling(),
+            "gpus": gpus(asked["gpu"]),
             **ways,
             "netem": tried,
             "noise": noise(asked["home"], asked["noise"]),
