@@ -17,7 +17,7 @@ from paretopipe_runtime.files import offer_json
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.orchestrator import loop
 from paretopipe_runtime.orchestrator.shaping import Held, Keeper, Network, Relay
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 NOBODY = Lease(None, 0.0)
 

@@ -17,7 +17,7 @@ from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED
 from paretopipe_runtime.orchestrator import loop
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.night import Night, measure
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from tests.runtime.cluster import Cluster
 
 NETEM = {"delay": "0ms", "rate": "1gbit"}
