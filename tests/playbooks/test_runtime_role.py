@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,8 +52,10 @@ def provision(tmp_path: Path) -> Callable[..., Play]:
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
     (tmp_path / "shop").mkdir()
     wheel(tmp_path / "shop")
+    # Ansible's modules find what minimal Debian has: no pip, packaging or pkg_resources.
+    venv.create(tmp_path / "bare")
     values = {
-        "ansible_python_interpreter": sys.executable,
+        "ansible_python_interpreter": tmp_path / "bare/bin/python",
         "runtime_source": ROOT,
         "runtime_home": tmp_path / "home",
         "runtime_python": sys.executable,
