@@ -10,8 +10,9 @@ DEMO ?=
 # Progress lines appear as they come, in a pipe too.
 export PYTHONUNBUFFERED := 1
 # Neither the folder make is called in, nor one that anybody may write to, nor the caller's own
-# Ansible decides what the playbooks find.
-$(foreach name,$(filter ANSIBLE_%,$(.VARIABLES)),$(eval unexport $(name)))
+# Ansible or Python decides what is found.
+$(foreach name,$(filter ANSIBLE_% PYTHON%,$(filter-out PYTHON PYTHONUNBUFFERED,$(.VARIABLES))),\
+	$(eval unexport $(name)))
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Phases and messages, and the rest in a log; CONSOLE=default shows what Ansible shows.
 ifdef CONSOLE
@@ -30,6 +31,8 @@ ON_PROCESSES := $(BIN)/ansible-playbook -i inventory/processes
 TESTBED := PYTHONPATH=roles/testbed/files $(PYTHON) -m virtual_testbed
 # What is installed by several at once says what it is doing, and the rest only where it fails.
 PIP := pip install --quiet --disable-pip-version-check
+# What makes the locks.
+UV := uv==0.13.9
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
 # Tests run side by side; what measures the virtual hosts runs alone, after them.
 BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=4
@@ -46,8 +49,8 @@ SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; ca
 SHIPPED := paretopipe_runtime reports roles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm gpu lint check setup \
-	setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
+.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm gpu locks lint check \
+	setup setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -97,6 +100,10 @@ gpu: setup-dev ## an NVIDIA GPU here: each model's answer and the paper's splits
 	$(BIN)/$(PIP) -r requirements/cuda.txt
 	$(BIN)/pytest -rP tests/runtime/test_on_a_gpu.py
 	$(BIN)/pytest tests/campaigns/test_gpu.py -s
+
+locks: $(VENV)/.controller ## requirements/locks anew, from the package index
+	@[ -x .cache/uv/bin/uv ] || { $(PYTHON) -m venv .cache/uv && .cache/uv/bin/$(PIP) $(UV); }
+	@PATH="$(CURDIR)/.cache/uv/bin:$$PATH" $(BIN)/python scripts/locks --cpu-index "$(CPU_INDEX)"
 
 lint: setup-dev ## ruff, mypy, bandit, yamllint, ansible-lint
 	$(BIN)/ruff format --check .

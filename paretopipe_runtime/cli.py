@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ RESUMABLE, TRY_AGAIN = frozenset({"E_BUSY", "E_DISK"}), 75
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; a `ParetoPipeError` becomes one line and exit status 2, or 75."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack a dash or a name's letter
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
@@ -118,6 +122,13 @@ def _measure(subparsers: Subparsers) -> None:
         parser.add_argument("plan", type=Path, metavar="PLAN")
         parser.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")
         parser.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
+        parser.add_argument(
+            "--agent-wait",
+            type=float,
+            default=600.0,
+            metavar="SECONDS",
+            help="for an agent that is away, after a run that failed (default: 600)",
+        )
         _followed(parser)
         _common(parser)
         parser.set_defaults(run=commands.measure, command=name, rounds=None)

@@ -80,6 +80,7 @@ def measure(options: Namespace) -> int:
         options.progress,
         job.Lease(options.lease, options.lease_seconds),
         options.state_dir,
+        options.agent_wait,
     )
     plan, keys = _read_plan(options.plan), _keys(options)
     with job.hold(options.state_dir, f"paretopipe {options.command} {plan.get('cell_id')}"):

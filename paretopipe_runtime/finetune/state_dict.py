@@ -1,7 +1,7 @@
 """Read a PyTorch state dict; the only `torch.load` in ParetoPipe.
 
 Such a file is a pickle, which can run code. `weights_only=True` prevents that since PyTorch 2.6
-(CVE-2025-32434). All later steps use safetensors.
+(CVE-2025-32434), and harm to memory since 2.10 (CVE-2026-24747). All later steps use safetensors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import digest_of
 
-_SAFE_SINCE = (2, 6)
+_SAFE_SINCE = (2, 10)
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
@@ -38,7 +38,10 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
 def _load(path: Path) -> Any:
     release = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if release < _SAFE_SINCE:
-        raise ValueError(f"PyTorch {torch.__version__} cannot read it safely, 2.6 and later can")
+        raise ValueError(
+            f"PyTorch {torch.__version__} cannot read it safely, 2.10 and later can, and any "
+            "release a .safetensors file"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file can raise anything

@@ -79,5 +79,6 @@ def _work(
         shaped=plan.chain.shaped.netem is not None,
         repeats=plan.repeats,
         drift_limit=plan.drift_limit if plan.sentinel else 0.0,
+        hub=plan.chain.hub,
         more=enlarged,
     )

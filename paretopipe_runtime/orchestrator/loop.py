@@ -16,6 +16,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.orchestrator import (
+    absence,
     adaptive,
     cell,
     noise,
@@ -53,6 +54,7 @@ class SweepFiles:
     progress: Path | None
     lease: Lease
     state_dir: Path
+    agent_wait_s: float = absence.LIMIT_S
     network: Network | None = None  # of a detached sweep; else the controller sees to it
 
 
@@ -155,6 +157,9 @@ class _Loop:
         )
         self._foresee()
         self._boots = postmortem.Known()
+        self._patience = absence.Patience(
+            files.agent_wait_s, keys, self.progress.wait, self._stop_if_told
+        )
         self._failed_in_a_row = 0
         self.noun = "runs" if work.kind == "run" else "samples"
         self.last_failure = ""
@@ -207,6 +212,8 @@ class _Loop:
             self._log.add(row)
             self.progress.end(step.run, row)
             self._note_failure(row)
+            if _unanswered(row["status"]):
+                self._await_agents(step.run)
             if step.run.role in ("open", "close"):
                 self._foresee()
 
@@ -250,7 +257,21 @@ class _Loop:
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= GIVE_UP_AFTER:
             gave_up = f"gave up after {self._failed_in_a_row} failures in a row"
-            raise _Ended(INCOMPLETE, f"{gave_up}: {self.last_failure}")
+            raise _Ended(INCOMPLETE, f"{gave_up}{self._patience.in_vain}: {self.last_failure}")
+
+    def _await_agents(self, run: Run) -> None:
+        """Wait for the run's agents; give up at once if one has another key or other code."""
+        hub = (self._work.hub,) if self._work.hub else ()
+        try:
+            self._patience.wait((*run.workers, *hub))
+        except ParetoPipeError as error:
+            self._stop_if_told()  # the same signal ended the child that knocked
+            raise _Ended(INCOMPLETE, f"gave up: {error.message}") from error
+
+
+def _unanswered(status: str) -> bool:
+    """Say whether a run may have ended so because an agent is away."""
+    return status.startswith("failed") or status == postmortem.NODE_REBOOTED
 
 
 def _measure(work: Work, run: Run, keys: Keys, network: Network | None) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _visit(
         progress,
         NOBODY,
         state_dir,
-        Network(night.held, _asked(plan)) if night.held else None,
+        network=Network(night.held, _asked(plan)) if night.held else None,
     )
     rounds = night.first if visit != plan["cell_id"] else None
     try:

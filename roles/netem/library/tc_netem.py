@@ -8,19 +8,51 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.netem_changes import absent, present
 from ansible.module_utils.netem_host import Host, NetemError
 
+DOCUMENTATION = """
+module: tc_netem
+short_description: Shape an interface by netem under a lease
+description: Replaces the kernel's default qdisc only; the shaping ends with its lease.
+author: ParetoPipe
+options:
+  interface:
+    description: Interface whose traffic is shaped.
+    type: str
+    required: true
+  state:
+    description: Whether it is to be shaped.
+    type: str
+    choices: [present, absent]
+    default: present
+  lease_s:
+    description: Seconds until the shaping ends by itself.
+    type: int
+    default: 7200
+  peers:
+    description: Addresses of the other hosts, where the interface carries SSH or for symmetric.
+    type: list
+    elements: str
+    default: []
+  asked:
+    description: What netem is to do, as plain numbers (shaping/conditions.py of the role).
+    type: dict
+    default: {}
+  limit:
+    description: Packets in flight; 0 sizes it for delay and rate.
+    type: int
+    default: 0
+  sandbox:
+    description: Lines of the unit that ends the shaping.
+    type: list
+    elements: str
+    default: []
+"""
 ARGUMENTS = {
-    # Interface whose traffic is shaped.
     "interface": {"type": "str", "required": True},
     "state": {"default": "present", "choices": ["present", "absent"]},
-    # Seconds until the shaping ends by itself.
     "lease_s": {"type": "int", "default": 7200},
-    # Addresses of the other hosts: where the interface also carries SSH, or for symmetric.
     "peers": {"type": "list", "elements": "str", "default": []},
-    # What netem is to do, as plain numbers (shaping/conditions.py of the role).
     "asked": {"type": "dict", "default": {}},
-    # Packets in flight; 0 sizes it for delay and rate.
     "limit": {"type": "int", "default": 0},
-    # Lines of the unit that ends the shaping.
     "sandbox": {"type": "list", "elements": "str", "default": []},
 }
 

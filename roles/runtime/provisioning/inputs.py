@@ -23,6 +23,7 @@ SOURCES = (
 PLACES = {
     *("runtime_source", "runtime_requirements", "runtime_engine_requirements"),
     *("runtime_nodeps_requirements", "runtime_cuda_requirements", "runtime_wheelhouse"),
+    "runtime_locks",
 }
 
 
@@ -47,11 +48,15 @@ def inputs(
     value_of : callable
         Returns a role input's value for the host, or None.
     laid_from : mapping
-        The role's `requirements`, `wheelhouse`, `key`, `source` and issue_certificate's arguments.
+        The role's `requirements`, `locks`, `wheelhouse`, `key`, `source` and issue_certificate's
+        arguments.
     """
     values: dict[str, Any] = {name: value_of(name) for name in options(root)}
     values["the roles"] = [_content(path, root) for path in _files(root, SOURCES)]
     values["the packages"] = laid_from["requirements"]
+    # Which one fits, only the host knows.
+    locks = Path(laid_from["locks"] or "/nowhere")
+    values["the locks"] = [_content(path, locks) for path in _files(locks, ["."])]
     values["the code"] = _version(Path(laid_from["source"]))
     values["the key"] = _content(Path(laid_from["key"]))
     values["the wheelhouse"] = [

@@ -45,7 +45,7 @@ def verify(settings: Settings) -> list[str]:
 def _ssh(settings: Settings, name: str, command: str) -> str:
     """Run a command on a machine, its host key checked."""
     options = (
-        f"UserKnownHostsFile={settings.folder}/known_hosts",
+        f'UserKnownHostsFile="{settings.folder}/known_hosts"',
         "GlobalKnownHostsFile=/dev/null",
         "StrictHostKeyChecking=yes",
         "IdentitiesOnly=yes",
