@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,10 @@ ip -o link | awk '{print "link", $2}'
 ss -Hltun | awk '{print "listens", $5}'
 if command -v nft >/dev/null; then nft list ruleset | sed 's/^/nft /'; fi
 """
+# Ansible's own, what packages make when they are installed, and what a running system changes.
+THEIRS = re.compile(
+    r"/\.ansible|/etc/alternatives/|/etc/ld\.so\.cache|systemd-private-|/tcp_mem |^unit (systemd-|ldconfig)"
+)
 
 
 class Walk:
@@ -87,7 +92,12 @@ class Walk:
         return done
 
     def traces(self) -> dict[str, set[str]]:
-        return {name: set(self.lab.ssh(name, TRACES).splitlines()) for name in self.lab.machines}
+        return {
+            name: {
+                line for line in self.lab.ssh(name, TRACES).splitlines() if not THEIRS.search(line)
+            }
+            for name in self.lab.machines
+        }
 
 
 @pytest.fixture
