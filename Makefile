@@ -10,8 +10,9 @@ DEMO ?=
 # Progress lines appear as they come, in a pipe too.
 export PYTHONUNBUFFERED := 1
 # Neither the folder make is called in, nor one that anybody may write to, nor the caller's own
-# Ansible decides what the playbooks find.
-$(foreach name,$(filter ANSIBLE_%,$(.VARIABLES)),$(eval unexport $(name)))
+# Ansible or Python decides what is found.
+$(foreach name,$(filter ANSIBLE_% PYTHON%,$(filter-out PYTHON PYTHONUNBUFFERED,$(.VARIABLES))),\
+	$(eval unexport $(name)))
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Phases and messages, and the rest in a log; CONSOLE=default shows what Ansible shows.
 ifdef CONSOLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ RESUMABLE, TRY_AGAIN = frozenset({"E_BUSY", "E_DISK"}), 75
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; a `ParetoPipeError` becomes one line and exit status 2, or 75."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack a dash or a name's letter
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
@@ -41,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _agent(subparsers)
     _prepare(subparsers)
     _measure(subparsers)
+    _night(subparsers)
     _withdraw(subparsers)
     _finetune(subparsers)
     unit = subparsers.add_parser(
@@ -117,6 +122,13 @@ def _measure(subparsers: Subparsers) -> None:
         parser.add_argument("plan", type=Path, metavar="PLAN")
         parser.add_argument("--records", type=Path, required=True, help="JSON lines, appended to")
         parser.add_argument("--merge", type=Path, help="records known elsewhere, taken in first")
+        parser.add_argument(
+            "--agent-wait",
+            type=float,
+            default=600.0,
+            metavar="SECONDS",
+            help="for an agent that is away, after a run that failed (default: 600)",
+        )
         _followed(parser)
         _common(parser)
         parser.set_defaults(run=commands.measure, command=name, rounds=None)
@@ -126,6 +138,21 @@ def _measure(subparsers: Subparsers) -> None:
                 type=int,
                 help="only so many of the plan's rounds, for a first look; without it, the rest",
             )
+
+
+def _night(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "night",
+        help="measure every cell of a detached sweep, with no controller",
+        description="Exit status: 0 complete, 1 some cells are not, 2 wrong input, 75 stopped, or "
+        "the host is measuring already: the same command goes on.",
+    )
+    parser.add_argument("list", type=Path, metavar="LIST", help="JSON, by playbooks/full_sweep.yml")
+    parser.add_argument(
+        "--told", type=Path, required=True, help="JSON file that tells how far it is"
+    )
+    _common(parser)
+    parser.set_defaults(run=commands.night)
 
 
 def _withdraw(subparsers: Subparsers) -> None:
@@ -212,7 +239,12 @@ def _probe(subparsers: Subparsers) -> None:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--key-file", type=Path, required=True, help="the nodes' shared key")
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        required=True,
+        help="this host's keys, as provisioning lays them down",
+    )
     parser.add_argument(
         "--certificate", type=Path, help="PEM: this node's certificate and its private key, for TLS"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from paretopipe_runtime.errors import ParetoPipeError
 
 if TYPE_CHECKING:
-    from paretopipe_runtime.wire.connect import Keys
+    from paretopipe_runtime.wire.keys import Keys
     from paretopipe_runtime.wire.tls import Identity
 
 
@@ -31,7 +31,14 @@ def agent(options: Namespace) -> int:
             file=sys.stderr,
             flush=True,
         )
-    given = options.node, options.address, _keys(options), options.state_dir
+    keys = _keys(options)
+    if not keys.own:
+        raise ParetoPipeError(
+            "E_KEY",
+            f"{options.key_file} has no key that commands this node, only keys of others: it is "
+            "the orchestrator's — run playbooks/provision.yml",
+        )
+    given = options.node, options.address, keys, options.state_dir
     Agent(Node(*given, options.allow_insecure_rpc), options.port).serve()
     return 0
 
@@ -73,10 +80,23 @@ def measure(options: Namespace) -> int:
         options.progress,
         job.Lease(options.lease, options.lease_seconds),
         options.state_dir,
+        options.agent_wait,
     )
     plan, keys = _read_plan(options.plan), _keys(options)
     with job.hold(options.state_dir, f"paretopipe {options.command} {plan.get('cell_id')}"):
         code, sentence = loop.measure(plan, files, keys, options.rounds)
+    print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
+    return code
+
+
+def night(options: Namespace) -> int:
+    from paretopipe_runtime import job
+    from paretopipe_runtime.orchestrator import night as sweeping
+
+    (document,), keys = _read_plans(options.list), _keys(options)
+    todo = sweeping.Night.of(document)
+    with job.hold(options.state_dir, f"paretopipe night {todo.sweep}"):
+        code, sentence = sweeping.measure(todo, options.state_dir, keys, options.told)
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -147,10 +167,9 @@ def models(_options: Namespace) -> int:
 
 
 def _keys(options: Namespace) -> Keys:
-    from paretopipe_runtime.wire.connect import Keys
-    from paretopipe_runtime.wire.handshake import read_key
+    from paretopipe_runtime.wire.keys import Keys
 
-    return Keys(read_key(options.key_file), _identity(options))
+    return Keys.read(options.key_file, _identity(options))
 
 
 def _identity(options: Namespace) -> Identity | None:

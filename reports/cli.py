@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import shutil
 import sys
@@ -20,6 +21,9 @@ from reports.words import listing
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the report; return 0, or 2 after a user's error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack a dash or a path's letter
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     parser.add_argument("results", type=Path, help="folder with one .jsonl file per cell")
     parser.add_argument(

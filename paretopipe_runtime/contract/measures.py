@@ -15,6 +15,8 @@ Kind = Literal[
 ]
 #: In a record's host: nobody could tell whether it was throttled, and the run counts all the same.
 NOT_WATCHED = "not watched"
+#: The same of heat: its kernel tells of low voltage only.
+VOLTAGE_ALONE = "the kernel, of voltage alone"
 #: Rounding in tables.
 Digits = Literal["range", "significant", "whole"]
 

@@ -21,7 +21,7 @@ from paretopipe_runtime.orchestrator.orders import Part, orders_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 WORTH_SAYING_S = 5.0  # longer than loading what is there
 

@@ -16,7 +16,7 @@ from paretopipe_runtime.orchestrator.pace import load_estimate
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.runs import More, Run, Work, expand, stages_of
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 
 def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work:
@@ -79,5 +79,6 @@ def _work(
         shaped=plan.chain.shaped.netem is not None,
         repeats=plan.repeats,
         drift_limit=plan.drift_limit if plan.sentinel else 0.0,
+        hub=plan.chain.hub,
         more=enlarged,
     )

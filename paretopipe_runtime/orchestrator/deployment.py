@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,40 +11,87 @@ from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.weights import block_path, verify_block
-from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.connect import open_channel
 from paretopipe_runtime.wire.frames import FrameType
+from paretopipe_runtime.wire.keys import Keys
+from paretopipe_runtime.worker.deploy import MAX_PIECE, PATIENCE_S
 
-PIECE = 8 * 1024 * 1024
-TIMEOUT_S = 60.0
+CONNECT_S, SAY_S = 60.0, 10.0
+Told = Callable[[int, int], None]
 
 
-def deploy(worker: Worker, manifest: dict[str, Any], store: Path, keys: Keys) -> int:
+def deploy(
+    worker: Worker,
+    manifest: dict[str, Any],
+    store: Path,
+    keys: Keys,
+    told: Told = lambda _stored, _total: None,
+) -> int:
     """Send `worker` the manifest's files it lacks; return the bytes sent.
+
+    `told` gets the bytes that are on its disk, and those that are to be, after every piece.
 
     Raises
     ------
     ParetoPipeError
-        For a lost connection, a refusing worker, or a missing or damaged file.
+        ``E_SLOW_DISK`` for one that takes no piece in `PATIENCE_S`; otherwise for a lost
+        connection, a refusing worker, or a missing or damaged file.
     """
     sizes = _sizes(manifest, store)
     channel, _ = open_channel(
         *(worker.host, (worker.address, worker.port), keys, {"role": "deploy"}),
         transport=worker.transport,
-        timeout=TIMEOUT_S,
+        timeout=CONNECT_S,
     )
     try:
-        channel.send_message({"files": list(sizes)}, timeout=TIMEOUT_S)
-        missing = channel.receive_message(TIMEOUT_S)["missing"]
+        channel.send_message({"files": list(sizes)}, timeout=PATIENCE_S)
+        missing = channel.receive_message(PATIENCE_S)["missing"]
+        done, total = 0, sum(sizes[name] for name in missing)
         for name in missing:
             _check(store, name)
-            channel.send_message({"nbytes": sizes[name]}, timeout=TIMEOUT_S)
-            with block_path(store, name).open("rb") as file:
-                while piece := file.read(PIECE):
-                    channel.send(FrameType.BLOB, piece, timeout=TIMEOUT_S)
-        channel.receive_message(TIMEOUT_S)
+            channel.send_message({"nbytes": sizes[name]}, timeout=PATIENCE_S)
+            for stored in _send(channel, block_path(store, name), sizes[name]):
+                told(done + stored, total)
+            done += sizes[name]
     finally:
         channel.close()
-    return sum(sizes[name] for name in missing)
+    return total
+
+
+def telling(host: str, say: Callable[[str], None]) -> Told:
+    """Say now and then how much a host has stored."""
+    said_at = time.monotonic()
+
+    def told(stored: int, total: int) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= SAY_S:
+            said_at = time.monotonic()
+            say(f"{host}: {stored / 1e6:.0f} of {total / 1e6:.0f} MB of weights stored")
+
+    return told
+
+
+def _send(channel: Channel, path: Path, size: int) -> Iterator[int]:
+    """Send a file piece by piece; yield how much of it the worker has synced."""
+    stored = 0
+    with path.open("rb") as file:
+        while piece := file.read(MAX_PIECE):
+            channel.send(FrameType.BLOB, piece, timeout=PATIENCE_S)
+            try:
+                channel.receive_message(PATIENCE_S)
+            except ParetoPipeError as error:
+                if error.code != "E_STALL":
+                    raise
+                raise ParetoPipeError(
+                    "E_SLOW_DISK",
+                    f"{channel.peer} had not stored {len(piece) / 1e6:.0f} MB of weights in "
+                    f"{PATIENCE_S:.0f} s, after {stored / 1e6:.0f} of {size / 1e6:.0f} MB of this "
+                    "file — is its card worn out? see `dmesg` there, and give the same command "
+                    "again, which keeps whole files",
+                ) from error
+            stored += len(piece)
+            yield stored
 
 
 def _sizes(manifest: dict[str, Any], store: Path) -> dict[str, int]:

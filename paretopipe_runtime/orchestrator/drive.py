@@ -13,12 +13,13 @@ from typing import Any
 from paretopipe_runtime.contract.chain import Chain
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.environment import swapped_pages, swapped_since
 from paretopipe_runtime.orchestrator.orders import orders_of, parts_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, launch
 from paretopipe_runtime.orchestrator.postmortem import explained
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker.order import StageOrder
 
 
@@ -57,7 +58,7 @@ def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> 
     orders = orders_of(chain, parts, run_id, deadlines, workload, prepared.manifest)
     tolerance = ENGINES[workload.engine].tolerance
     expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance)
-    began = time.perf_counter()
+    began, swapped = time.perf_counter(), swapped_pages()
     with launched(orders, chain, keys, expected, deadlines) as driver:
         launched_at = time.perf_counter()
         phases: dict[str, Any] = {"warmup": driver.one_in_flight(run.warmup_batches)}
@@ -82,4 +83,5 @@ def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> 
             "teardown": ended - saturated,
         },
         "wall_s": ended - began,
+        "swapped": swapped_since(swapped),  # this host
     }

@@ -16,23 +16,21 @@ from typing import Any
 from paretopipe_runtime import forked
 from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.contract.plan import Plan, read_plan
-from paretopipe_runtime.contract.splits import stage_ranges
 from paretopipe_runtime.contract.units import duration
 from paretopipe_runtime.orchestrator import adaptive, noise
 from paretopipe_runtime.orchestrator.building import build
-from paretopipe_runtime.orchestrator.deployment import deploy
+from paretopipe_runtime.orchestrator.deployment import deploy, telling
 from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.duration import VISIT_S, run_seconds
 from paretopipe_runtime.orchestrator.loop import profile_of
 from paretopipe_runtime.orchestrator.pace import Pace, learned, save_estimate
-from paretopipe_runtime.orchestrator.pipeline import launch_s
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.rounds import Log, Round, needed, outstanding, rounds_of
 from paretopipe_runtime.orchestrator.runs import Run, expand, stages_of
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 GUESS = 0.5  # relative standard deviation of a profile's estimate
-VISIT_S = 12.0  # the playbooks' overhead per visit to a cell, network changes shared out, about
 Say = Callable[[str], None]
 
 
@@ -84,7 +82,8 @@ def prepare_cells(
         for worker in plan.chain.workers:
             load = _workload(plan, worker)
             if new := load not in probed:
-                sent = deploy(worker, prepared.manifest, state_dir / "weights", keys)
+                store, told = state_dir / "weights", telling(worker.host, say)
+                sent = deploy(worker, prepared.manifest, store, keys, told)
             build(plan, worker, runs, prepared, keys, built, say)
             if new:
                 probed[load] = probe(plan, worker, prepared, keys)
@@ -140,24 +139,6 @@ def probe(plan: Plan, worker: Worker, prepared: Prepared, keys: Keys) -> float:
     return float(forked.call(fresh))
 
 
-def run_seconds(plan: Plan, run: Run, prepared: Prepared, whole_s: dict[str, float]) -> float:
-    """Return the estimated seconds of `run`.
-
-    latency = compute + transfers + round trip; the saturated phase fills the pipeline once, then
-    goes at the pace of its slowest stage or hop.
-    """
-    ranges = stage_ranges(run.cuts, len(prepared.work))
-    compute_s = [
-        whole_s[worker.host] * sum(prepared.work[first:end])
-        for worker, (first, end) in zip(run.workers, ranges, strict=True)
-    ]
-    transfers_s = plan.chain.transfers_s(prepared.hop_bytes(run.cuts))[:-1]  # predictions are small
-    one_s = sum(compute_s) + sum(transfers_s) + plan.chain.rtt_s
-    pace_s = max(compute_s + transfers_s)
-    alone = run.warmup_batches + run.latency_batches + 1
-    return launch_s(plan.chain) + alone * one_s + (run.throughput_batches - 1) * pace_s
-
-
 def _row(
     plan: Plan,
     prepared: Prepared,
@@ -170,7 +151,10 @@ def _row(
 ) -> dict[str, Any]:
     runs = [run for round_ in rounds for run in needed(round_, log)]
     left = outstanding(rounds, log)
-    seconds = {run.split: run_seconds(plan, run, prepared, speeds) for run in runs}
+    seconds = {
+        run.split: run_seconds(plan.chain, run, prepared.work, prepared.hop_bytes(run.cuts), speeds)
+        for run in runs
+    }
     save_estimate(state_dir, plan.cell_id, seconds)
     watched = plan.sentinel and plan.drift_limit > 0
     to_come = sum(not log.when(round_.closing, 1) for round_ in rounds) if watched else 0

@@ -16,6 +16,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.orchestrator import (
+    absence,
     adaptive,
     cell,
     noise,
@@ -36,8 +37,9 @@ from paretopipe_runtime.orchestrator.rounds import (
     steps,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work
+from paretopipe_runtime.orchestrator.shaping import Network
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 MAX_ATTEMPTS = 2  # of one run within one pass of its round and one command
 GIVE_UP_AFTER = 4  # failures in a row: the host or the link is gone, not one run unlucky
@@ -52,14 +54,21 @@ class SweepFiles:
     progress: Path | None
     lease: Lease
     state_dir: Path
+    agent_wait_s: float = absence.LIMIT_S
+    network: Network | None = None  # of a detached sweep; else the controller sees to it
 
 
 def measure(
-    document: dict[str, Any], files: SweepFiles, keys: Keys, first: int | None = None
+    document: dict[str, Any],
+    files: SweepFiles,
+    keys: Keys,
+    first: int | None = None,
+    stopping: list[int] | None = None,
 ) -> tuple[int, str]:
     """Measure what the records lack of a plan; return the exit code and a closing sentence.
 
     With `first`, only so many rounds: drifted and further rounds are left to a later call.
+    `stopping` has the stop signals that a caller collects.
 
     Raises
     ------
@@ -73,7 +82,8 @@ def measure(
         work = profile_of(document, files.state_dir)
     else:
         work = cell.work_of(document, records, files.state_dir)
-    loop = _Loop(work, keys, records, files, first)
+    stopping = stop_on_signal() if stopping is None else stopping
+    loop = _Loop(work, keys, records, files, first, stopping)
     try:
         loop.complete()
     except _Ended as ended:
@@ -120,9 +130,16 @@ class _Ended(Exception):
 
 class _Loop:
     def __init__(
-        self, work: Work, keys: Keys, records: Records, files: SweepFiles, first: int | None
+        self,
+        work: Work,
+        keys: Keys,
+        records: Records,
+        files: SweepFiles,
+        first: int | None,
+        stopping: list[int],
     ) -> None:
         self._work, self._keys, self._records, self._lease = work, keys, records, files.lease
+        self._network, self._stopping = files.network, stopping
         self._whole = first is None
         self._log = log = Log(records.runs)
         self._rounds = rounds_of(work.runs)[:first]
@@ -139,8 +156,10 @@ class _Loop:
             scatter=noise.worst(self._noise),
         )
         self._foresee()
-        self._stopping = stop_on_signal()
         self._boots = postmortem.Known()
+        self._patience = absence.Patience(
+            files.agent_wait_s, keys, self.progress.wait, self._stop_if_told
+        )
         self._failed_in_a_row = 0
         self.noun = "runs" if work.kind == "run" else "samples"
         self.last_failure = ""
@@ -181,10 +200,10 @@ class _Loop:
             self._records.append_plan(self._work.document)
             self._records.append_noise(self._work.document["cell_id"], self._noise)
             self.progress.begin(step.run, step.again)
-            row = _measure(self._work, step.run, self._keys)
-            if self._stopping and row["status"].startswith("failed"):
-                continue  # cut short by the same signal
+            row = _measure(self._work, step.run, self._keys, self._network)
             row |= self._unheld(row["status"])
+            if self._stopping and row["status"].startswith(("failed", "invalid:shaping_lost")):
+                continue  # cut short by the same signal
             row |= self._boots.note(row)
             row["attempt"] = self._records.attempts.get(step.run.key, 0) + 1
             if self._work.kind == "run":
@@ -193,6 +212,8 @@ class _Loop:
             self._log.add(row)
             self.progress.end(step.run, row)
             self._note_failure(row)
+            if _unanswered(row["status"]):
+                self._await_agents(step.run)
             if step.run.role in ("open", "close"):
                 self._foresee()
 
@@ -209,8 +230,12 @@ class _Loop:
     def _unheld(self, status: str) -> dict[str, str]:
         """Return an invalid status if the network shaping may have expired during the run.
 
-        The controller renews both it and this lease, and the lease ends first.
+        The controller renews both it and this lease, and the lease ends first. A detached sweep
+        has it renewed after each run.
         """
+        lost = self._network.lost() if self._network else ""  # after a failed run, too
+        if status == "ok" and lost:
+            return {"status": "invalid:shaping_lost", "message": lost}
         if status != "ok" or not self._work.shaped or not self._lease.is_old():
             return {}
         message = "the controller was gone when it ended, and the shaping may have been as well"
@@ -232,10 +257,24 @@ class _Loop:
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= GIVE_UP_AFTER:
             gave_up = f"gave up after {self._failed_in_a_row} failures in a row"
-            raise _Ended(INCOMPLETE, f"{gave_up}: {self.last_failure}")
+            raise _Ended(INCOMPLETE, f"{gave_up}{self._patience.in_vain}: {self.last_failure}")
+
+    def _await_agents(self, run: Run) -> None:
+        """Wait for the run's agents; give up at once if one has another key or other code."""
+        hub = (self._work.hub,) if self._work.hub else ()
+        try:
+            self._patience.wait((*run.workers, *hub))
+        except ParetoPipeError as error:
+            self._stop_if_told()  # the same signal ended the child that knocked
+            raise _Ended(INCOMPLETE, f"gave up: {error.message}") from error
 
 
-def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
+def _unanswered(status: str) -> bool:
+    """Say whether a run may have ended so because an agent is away."""
+    return status.startswith("failed") or status == postmortem.NODE_REBOOTED
+
+
+def _measure(work: Work, run: Run, keys: Keys, network: Network | None) -> dict[str, Any]:
     """Measure one run in a fresh process; return its record even of a failure."""
     row = {
         "kind": work.kind,
@@ -248,6 +287,8 @@ def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
     }
     run_id = f"{run.key}-{secrets.token_hex(4)}"
     try:
+        if network:
+            network.begin()
         return {**row, **forked.call(lambda: work.measure(run, keys, run_id))}
     except ParetoPipeError as error:
         return {**row, "status": postmortem.status(error), "message": error.message}

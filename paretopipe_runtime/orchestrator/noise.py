@@ -21,8 +21,9 @@ from paretopipe_runtime.files import offer_json
 from paretopipe_runtime.orchestrator import postmortem
 from paretopipe_runtime.orchestrator.orders import Part, orders_of
 from paretopipe_runtime.orchestrator.pipeline import CONNECT_S, Deadlines
-from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.connect import open_channel
 from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.wire.keys import Keys
 
 NUMBER = Tensor((1, 1), "float32", 4)
 

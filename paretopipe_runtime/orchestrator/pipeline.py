@@ -17,15 +17,13 @@ from paretopipe_runtime.contract.chain import Chain
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.connect import open_channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker.order import StageOrder
 
 COMPUTE_ALLOWANCE_S = 120.0  # timeout for one batch's computation
 UNKNOWN_RATE_MBIT = 10.0
-LAUNCH_S = 0.3
-LAUNCH_ROUND_TRIPS = {"socket": 7, "rpc": 30, "rpc_hub": 42}  # PyTorch RPC meets through a store
-TLS_ROUND_TRIPS = 4  # two per handshake, with the orchestrator and between stages
 CONNECT_S = 10.0  # to connect and authenticate, plus round trips
 
 
@@ -126,12 +124,6 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
     entry = ordered[-1] if chain.hub else ordered[0]
     stages = [answer for answer, order in zip(ready, orders, strict=True) if not order.is_hub]
     return Pipeline(entry, ordered[-1], ordered, stages)
-
-
-def launch_s(chain: Chain) -> float:
-    """Return the estimated seconds of a launch, mostly round trips."""
-    round_trips = LAUNCH_ROUND_TRIPS[chain.backend] + TLS_ROUND_TRIPS * (chain.transport == "tls")
-    return LAUNCH_S + round_trips * chain.rtt_s
 
 
 class Driver:

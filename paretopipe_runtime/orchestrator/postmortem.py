@@ -13,7 +13,8 @@ from typing import Any
 
 from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.wire.connect import Keys, open_channel
+from paretopipe_runtime.wire.connect import open_channel
+from paretopipe_runtime.wire.keys import Keys
 
 # Timeout for a silent host, longer on a slow link; an authenticated one may be busy and gets more.
 TIMEOUT_S = 1.5

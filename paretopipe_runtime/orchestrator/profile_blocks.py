@@ -12,6 +12,7 @@ from paretopipe_runtime.contract.factors import ENGINES, FACTORS, stated
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Workload, read_workload
 from paretopipe_runtime.orchestrator.deployment import deploy
+from paretopipe_runtime.orchestrator.disturbed import disturbances, message
 from paretopipe_runtime.orchestrator.drive import launched
 from paretopipe_runtime.orchestrator.orders import orders_of, parts_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected
@@ -20,12 +21,11 @@ from paretopipe_runtime.orchestrator.record import (
     hosts_of,
     proof_of,
     status_of,
-    throttled,
     unproved,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
 from paretopipe_runtime.weights import tensor_nbytes
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 #: Operations per second of a small processor, for the first estimate.
 GUESSED_FLOPS = 10e9
@@ -114,15 +114,16 @@ def _measure(
     (ready,) = driver.ready
     blocks = _blocks(workload.model, run.warmup_batches, prepared, store, report)
     hosts = hosts_of(chain.workers, [ready], [report])
-    checks = {
+    checks: dict[str, object] = {
         **unproved(proof, tolerance, 2 * batches),
         "input_mismatch": ready["input_digest"] != prepared.input_digest,
         "shape_mismatch": [seen["output_shape"] for seen in report["blocks"]]
         != [block["output_shape"] for block in blocks],
-        "throttled": throttled(hosts),
+        **disturbances(hosts),
     }
     return {
         "status": status_of(checks),
+        "message": message(hosts),
         "input_bytes": prepared.boundaries[0].nbytes,
         "whole_s": report["whole_s"][run.warmup_batches :],
         "blocks": blocks,

@@ -9,20 +9,21 @@ from paretopipe_runtime import golden
 from paretopipe_runtime.contract.chain import INPUT_BATCHES, Chain, read_chain
 from paretopipe_runtime.contract.factors import in_key
 from paretopipe_runtime.contract.measures import pace_s
+from paretopipe_runtime.orchestrator.disturbed import disturbances
 from paretopipe_runtime.orchestrator.drive import launched
+from paretopipe_runtime.orchestrator.duration import launch_s
 from paretopipe_runtime.orchestrator.orders import NOTHING, Part, orders_of
-from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected, launch_s
+from paretopipe_runtime.orchestrator.pipeline import Deadlines, Expected
 from paretopipe_runtime.orchestrator.prepared import INPUT_SEED
 from paretopipe_runtime.orchestrator.record import (
     hosts_of,
     security,
     status_of,
-    throttled,
     unproved,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work, shuffled
-from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.wire.keys import Keys
 
 FLOAT_NBYTES = 4
 ANSWER = Tensor((1, 1), "float32", FLOAT_NBYTES)
@@ -88,6 +89,7 @@ def work_of(document: dict[str, Any]) -> Work:
         measure=measure,
         about=lambda _: {"network": chain.shaped.facts},
         estimate_s={"link": guess_s},
+        hub=chain.hub,
     )
 
 
@@ -137,7 +139,7 @@ def _move(chain: Chain, run: Run, nbytes: int, keys: Keys, run_id: str) -> dict[
         "checks": {
             **unproved(proof, expected.tolerance, batches),
             "bytes_mismatch": any(total != nbytes * batches for total in moved),
-            "throttled": throttled(hosts),
+            **disturbances(hosts),
         },
         "hosts": hosts,
     }

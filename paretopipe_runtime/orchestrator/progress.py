@@ -99,6 +99,10 @@ class Progress:
         self._state["current"] = f"{run.split}{place}"
         self.write()
 
+    def wait(self, what: str) -> None:
+        self._state["current"] = what
+        self.write()
+
     def end(self, run: Run, row: dict[str, Any]) -> None:
         status = row["status"]
         if status == "ok":

@@ -7,7 +7,7 @@ figures they would excuse, except to reject the impossible.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.chain import Chain, Worker
@@ -16,6 +16,7 @@ from paretopipe_runtime.contract.measures import REPORTED, pace_s
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import stage_ranges
+from paretopipe_runtime.orchestrator.disturbed import ORCHESTRATOR, disturbances, message
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
 from paretopipe_runtime.orchestrator.runs import Run
@@ -50,22 +51,26 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "phases_s": seen["phases_s"],
         "wall_s": seen["wall_s"],
         "hosts": hosts_of(run.workers, ready, reports),
+        "orchestrator": seen["swapped"],
     }
+    disturbed = {**record["hosts"], ORCHESTRATOR: record["orchestrator"]}
     again = _rebooted(run, seen)
     if again:
         record["message"] = rebooted(", ".join(again)).message
+    elif said := message(disturbed):
+        record["message"] = said
     encrypted = plan.chain.transport != "tls" or all(hop["cipher"] for hop in hops)
     bytes_equal = all(
         hop["bytes_planned"] == hop["bytes_sent"] == hop["bytes_received"] for hop in hops
     )
-    checks = {
+    checks: dict[str, object] = {
         "node_rebooted": bool(again),
         **unproved(seen["proof"], ENGINES[engine].tolerance, batches),
         "unencrypted": not encrypted,
         "input_mismatch": ready[0]["input_digest"] != prepared.input_digest,
         "bytes_mismatch": not bytes_equal,
         "exceeds_wire": _exceeds_wire(plan, record),
-        "throttled": throttled(record["hosts"]),
+        **disturbances(disturbed),
     }
     return {"status": status_of(checks), **record}
 
@@ -92,7 +97,7 @@ def hosts_of(
     }
 
 
-def status_of(checks: dict[str, bool]) -> str:
+def status_of(checks: Mapping[str, object]) -> str:
     """Return ``ok``, or ``invalid:`` and every reason that holds."""
     reasons = [reason for reason, holds in checks.items() if holds]
     return f"invalid:{','.join(reasons)}" if reasons else "ok"
@@ -202,11 +207,6 @@ def _hops(
             hop["cipher"] = arrived.get("cipher")
         hops.append(hop)
     return hops
-
-
-def throttled(hosts: dict[str, dict[str, Any]]) -> bool:
-    """Tell whether a host was throttled or undervolted; sticky bits may be of earlier."""
-    return any(int(host["throttled_live"] or "0", 16) for host in hosts.values())
 
 
 def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:

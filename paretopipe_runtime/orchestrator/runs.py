@@ -22,7 +22,7 @@ from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts, split_name, stage_ranges
 
 if TYPE_CHECKING:
-    from paretopipe_runtime.wire.connect import Keys
+    from paretopipe_runtime.wire.keys import Keys
 
 Member = TypeVar("Member")
 
@@ -80,8 +80,8 @@ class Work:
 
     `document` is the plan as recorded. `measure` runs in its own process and returns the record's
     measured part, `about` the part known beforehand. `estimate_s` is by split name. The first
-    `repeats` rounds hold every split; `drift_limit` 0 repeats none. `more` adds further rounds, if
-    any.
+    `repeats` rounds hold every split; `drift_limit` 0 repeats none. Every run needs `hub`'s agent,
+    too. `more` adds further rounds, if any.
     """
 
     kind: str
@@ -93,6 +93,7 @@ class Work:
     shaped: bool = False
     repeats: int = 0
     drift_limit: float = 0.0
+    hub: Worker | None = None
     more: Callable[[Sequence[Record]], Work | None] = lambda _records: None
 
 

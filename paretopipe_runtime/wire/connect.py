@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass, field
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake, tls
 from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.wire.tls import Identity
 
 TLS_TIMEOUT_S = 10.0  # for who has proved the key to agree on TLS
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class Keys:
-    """A node's proofs: the shared key and, for TLS, a certificate."""
-
-    shared: bytes = field(repr=False)
-    identity: Identity | None = None
 
 
 def open_channel(
@@ -48,7 +40,7 @@ def open_channel(
         identity = _needed(keys.identity, "this host")
         hello = {**hello, "transport": transport, "certificate": identity.fingerprint}
     try:
-        sock, server = handshake.connect(via or address, keys.shared, hello, timeout=timeout)
+        sock, server = handshake.connect(via or address, keys.towards(host), hello, timeout=timeout)
     except ParetoPipeError as error:
         if via is None or error.code != "E_CONNECT":
             raise

@@ -1,4 +1,4 @@
-"""Mutual authentication: a preamble, a HELLO each way, proofs of the shared key.
+"""Mutual authentication: a preamble, a HELLO each way, proofs of a key that both have.
 
 The client proves first. Until then a peer gets `LIMIT_S` seconds, 4 KiB, no tensor buffer, no JSON
 parser and no reason for a refusal. Proofs cover both HELLOs, so that nothing negotiated can be
@@ -6,7 +6,8 @@ altered::
 
     mac(role) = HMAC-SHA256(key, "ppw1|" role "|" sha256(hello_c) "|" sha256(hello_s))
 
-Fresh 32-byte nonces prevent replay. Only the set-up is authenticated, not later bytes.
+Fresh 32-byte nonces prevent replay. Only the set-up is authenticated, not later bytes. Which of its
+keys a client proved decides what it may ask for: see `keys`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from paretopipe_runtime.errors import ParetoPipeError
@@ -35,19 +35,6 @@ LIMIT_S = 2.0
 _PREAMBLE = struct.Struct("<8sHHI")
 PREAMBLE_SIZE = _PREAMBLE.size
 _NONCE = re.compile(r"[0-9a-f]{64}")
-
-
-def read_key(path: Path) -> bytes:
-    """Read the shared key that provisioning installed: 64 hex digits, else ``E_KEY``."""
-    try:
-        key = bytes.fromhex(path.read_text().strip())
-    except (OSError, ValueError) as error:
-        raise ParetoPipeError(
-            "E_KEY", f"no usable key in {path}: {error} — run playbooks/provision.yml"
-        ) from error
-    if len(key) != 32:
-        raise ParetoPipeError("E_KEY", f"{path} holds {len(key)} bytes, expected 32 in hex")
-    return key
 
 
 def connect(
@@ -139,12 +126,14 @@ def accept(
     key: bytes,
     hello: dict[str, Any],
     proved: Callable[[], object] = lambda: None,
+    links: Sequence[bytes] = (),
 ) -> dict[str, Any]:
     """Authenticate a client and return its HELLO; the caller closes `sock`.
 
-    `proved` is called once the client has proved the key, before it knows. Raises ``E_MAGIC``
-    for another protocol, ``E_AUTH_TIMEOUT`` for a slow peer, ``E_VERSION`` for other code, else
-    ``E_AUTH``.
+    Who proves `key` may ask for anything, who proves one of `links` for role ``link`` alone.
+    `proved` is called once the client has proved a key, before it knows. Raises ``E_MAGIC``
+    for another protocol, ``E_AUTH_TIMEOUT`` for a slow peer, ``E_VERSION`` for other code,
+    ``E_ROLE`` for a role that its key is not for, else ``E_AUTH``.
     """
     where = "a peer that is gone"
     began = time.monotonic()
@@ -153,9 +142,9 @@ def accept(
         tcp.tune(sock)
         # Over a slow link the proof comes a round trip later: that wait is not the peer's fault.
         limit = LIMIT_S + min(tcp.round_trip_s(sock), LIMIT_S)
-        theirs, mine = _check_proof(sock, where, key, hello, began + limit)
+        shown, theirs, mine = _check_proof(sock, where, (key, *links), hello, began + limit)
         proved()
-        sock.sendall(_mac(key, b"server", theirs, mine))
+        sock.sendall(_mac(shown, b"server", theirs, mine))
         client = parse_hello(theirs)
     except TimeoutError as error:
         raise ParetoPipeError(
@@ -168,20 +157,31 @@ def accept(
         raise ParetoPipeError(
             "E_VERSION", f"{where} runs paretopipe {client['version']!r}, this host {version()}"
         )
+    if shown != key and client.get("role") != "link":
+        raise ParetoPipeError(
+            "E_ROLE",
+            f"{where} asks for role {str(client.get('role'))[:40]!r} with another node's key, "
+            "which is for links alone — only the orchestrator may ask for others",
+        )
     return client
 
 
 def _check_proof(
-    sock: socket.socket, where: str, key: bytes, hello: dict[str, Any], deadline: float
-) -> tuple[bytes, bytes]:
-    """Return the client's HELLO and ours, once the proof is right."""
+    sock: socket.socket,
+    where: str,
+    keys: Sequence[bytes],
+    hello: dict[str, Any],
+    deadline: float,
+) -> tuple[bytes, bytes, bytes]:
+    """Return the key that the client proves, its HELLO and ours."""
     theirs = _read_hello(sock, where, deadline)
     mine = _hello(hello)
     sock.sendall(_PREAMBLE.pack(MAGIC, MAJOR, MINOR, len(mine)) + mine)
     proof = _read_exact(sock, 32, deadline)
-    if not hmac.compare_digest(proof, _mac(key, b"client", theirs, mine)):
+    shown = [k for k in keys if hmac.compare_digest(proof, _mac(k, b"client", theirs, mine))]
+    if not shown:
         raise OSError("its proof of the key is wrong")
-    return theirs, mine
+    return shown[0], theirs, mine
 
 
 def _hello(fields: dict[str, Any]) -> bytes:

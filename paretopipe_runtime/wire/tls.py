@@ -1,4 +1,4 @@
-"""TLS 1.3 between nodes that have proved the shared key.
+"""TLS 1.3 between nodes that have proved a key.
 
 Each shows a certificate of the installation's own authority, for its address, and the one named in
 its HELLO, which the key's proof covers.

@@ -15,7 +15,6 @@ It imports no torch; the fork server does, once.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import os
 import socket
@@ -26,6 +25,7 @@ import time
 from typing import Any, NoReturn
 
 from paretopipe_runtime import environment
+from paretopipe_runtime.contract import addresses
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
@@ -88,9 +88,10 @@ class Agent:
             try:
                 hello = handshake.accept(
                     sock,
-                    self._node.keys.shared,
+                    self._node.keys.own,
                     {**self._greeting, "boot_id": environment.boot_id()},
                     proved=lambda: self._pending.leave(sock),
+                    links=self._node.keys.links,
                 )
             finally:
                 self._pending.leave(sock)
@@ -240,10 +241,10 @@ def _stage(hello: dict[str, Any]) -> tuple[str, int]:
 
 
 def _bind(address: str, port: int) -> socket.socket:
-    if ipaddress.ip_address(address).is_unspecified:
-        raise ParetoPipeError(
-            "E_BIND", f"refusing the wildcard address {address} — set experiment_ip for this host"
-        )
+    if wrong := addresses.unusable(address):
+        raise ParetoPipeError("E_BIND", f"cannot listen: {wrong} — set experiment_ip for this host")
+    if not 0 <= port < 65536:
+        raise ParetoPipeError("E_BIND", f"cannot listen on port {port}: expected one up to 65535")
     try:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

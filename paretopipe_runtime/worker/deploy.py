@@ -1,4 +1,9 @@
-"""Receive files of weights and programs, named by their sha256 and checked on arrival."""
+"""Receive files of weights and programs, named by their sha256 and checked on arrival.
+
+Every piece is synced and acknowledged before the next one is sent. A card that writes 10 MB/s would
+else be silent for a minute in a single sync of a large block, and the kernel gives up a connection
+that takes nothing for so long.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +21,10 @@ from paretopipe_runtime.weights import block_path, verify_block
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType
 
-TIMEOUT_S = 60.0
+#: For a piece on the slowest of disks, or the sha256 of all that is there already.
+PATIENCE_S = 300.0
 MAX_FILES = 10_000
-MAX_PIECE = 16 * 1024 * 1024  # what is allocated at once
+MAX_PIECE = 16 * 1024 * 1024  # what is allocated, and synced, at once
 _NAME = re.compile(rf"[0-9a-f]{{64}}({re.escape(PROGRAM)})?")
 
 
@@ -26,11 +32,11 @@ def serve(channel: Channel, state_dir: Path) -> None:
     """Name files missing or damaged here, and receive them."""
     store = state_dir / "weights"
     store.mkdir(parents=True, exist_ok=True)
-    wanted = channel.receive_message(TIMEOUT_S).get("files")
+    wanted = channel.receive_message(PATIENCE_S).get("files")
     if not (isinstance(wanted, list) and len(wanted) <= MAX_FILES and all(map(_is_name, wanted))):
         raise ParetoPipeError("E_DEPLOY", f"{channel.peer}: file names must be sha256 digests")
     missing = [name for name in wanted if not verify_block(store, name)]
-    channel.send_message({"missing": missing}, timeout=TIMEOUT_S)
+    channel.send_message({"missing": missing}, timeout=PATIENCE_S)
     try:
         for name in missing:
             _receive_file(channel, store, name)
@@ -40,42 +46,47 @@ def serve(channel: Channel, state_dir: Path) -> None:
         )
         channel.send_error(failure)
         raise failure from error
-    channel.send_message({"done": True}, timeout=TIMEOUT_S)
 
 
 def _receive_file(channel: Channel, store: Path, name: str) -> None:
-    size = channel.receive_message(TIMEOUT_S).get("nbytes")
-    if type(size) is not int or size < 0:
+    size = channel.receive_message(PATIENCE_S).get("nbytes")
+    if type(size) is not int or size < 1:
         raise ParetoPipeError("E_DEPLOY", f"{channel.peer}: a file without a size")
     # A file of its own: what two deployments of the same weights write must not get mixed.
     descriptor, path = tempfile.mkstemp(dir=store, prefix=".", suffix=".partial")
     partial = Path(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            _receive_pieces(channel, file, size, name)
-            os.fsync(descriptor)
+            digest = _receive_pieces(channel, file, size)
+        if digest != name.removesuffix(PROGRAM):
+            raise ParetoPipeError("E_WEIGHTS", f"weights {name[:12]} arrived damaged — try again")
         partial.rename(block_path(store, name))
     finally:
         partial.unlink(missing_ok=True)
+    channel.send_message({"stored": size}, timeout=PATIENCE_S)
 
 
-def _receive_pieces(channel: Channel, file: BufferedWriter, size: int, name: str) -> None:
+def _receive_pieces(channel: Channel, file: BufferedWriter, size: int) -> str:
+    """Write and sync a file; acknowledge all pieces but the last; return its sha256."""
     digest = hashlib.sha256()
-    while size:
-        header = channel.receive_header(TIMEOUT_S)
+    while file.tell() < size:
+        header = channel.receive_header(PATIENCE_S)
         nbytes = header.payload_nbytes
-        if header.type is not FrameType.BLOB or not 0 < nbytes <= min(size, MAX_PIECE):
+        if header.type is not FrameType.BLOB or not 0 < nbytes <= min(
+            size - file.tell(), MAX_PIECE
+        ):
             raise ParetoPipeError(
                 "E_DEPLOY", f"{channel.peer}: {header.type.name} of {nbytes} B unexpected"
             )
         piece = memoryview(bytearray(nbytes))
-        channel.receive_payload(header, piece, TIMEOUT_S)
+        channel.receive_payload(header, piece, PATIENCE_S)
         digest.update(piece)
         file.write(piece)
-        size -= nbytes
-    file.flush()
-    if digest.hexdigest() != name.removesuffix(PROGRAM):
-        raise ParetoPipeError("E_WEIGHTS", f"weights {name[:12]} arrived damaged — try again")
+        file.flush()
+        os.fsync(file.fileno())
+        if file.tell() < size:
+            channel.send_message({"stored": file.tell()}, timeout=PATIENCE_S)
+    return digest.hexdigest()
 
 
 def _is_name(name: Any) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.wire.tls import Identity
 
 #: Where each backend's `connect` is. A backend is imported by the first run that asks for it.
@@ -39,9 +39,13 @@ class Node:
     @classmethod
     def from_json(cls, data: bytes) -> Self:
         given = json.loads(data)
-        shared, files = given["keys"]["shared"], given["keys"]["identity"]
+        files, peers = given["keys"]["identity"], given["keys"]["peers"]
         identity = Identity(Path(files["certificate"]), Path(files["authority"])) if files else None
-        keys = Keys(bytes.fromhex(shared), identity)
+        keys = Keys(
+            bytes.fromhex(given["keys"]["own"]),
+            identity,
+            {name: bytes.fromhex(key) for name, key in peers.items()},
+        )
         return cls(**{**given, "keys": keys, "state_dir": Path(given["state_dir"])})
 
     @property

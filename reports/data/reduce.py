@@ -16,7 +16,10 @@ from reports.data.shape import MESSAGE, amount, clean, is_number, number
 MEASURED = tuple(figure.name for figure in measures.of("run"))
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # roles of runs
 # Counters of one run, which would make every host description unique.
-_PASSING = {"cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"}
+_PASSING = {
+    *("cpu_percent", "memory_percent", "bytes_sent", "bytes_received", "throttled_samples"),
+    *("swapped_in_pages", "swapped_out_pages"),
+}
 _NUMBERS = {"memory_bytes", "cpu_count", "temperature_c", "gpu_memory_bytes"}
 
 

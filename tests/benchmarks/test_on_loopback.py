@@ -28,7 +28,7 @@ def test_every_method_moves_tensors_and_tells_its_times(nodes: BenchmarkCluster)
         seen.append(what)
         return True
 
-    rows, notes = parts.measure_transport(nodes.document(transport=transport), nodes.key, step)
+    rows, notes = parts.measure_transport(nodes.document(transport=transport), nodes.keys, step)
     assert notes == []
     assert len(rows) == len(seen) == 2 * len(methods) * len(SIZES)
     assert {(row["method"], row["nbytes"], row["round"]) for row in rows} == {
@@ -50,7 +50,7 @@ def test_a_method_that_there_is_not_is_a_note(nodes: BenchmarkCluster) -> None:
     sizes = [{"nbytes": 4096, "pings": 1, "streams": 1}]
     transport = {"rounds": 1, "budget_s": 30, "methods": ["raw", "smoke"], "sizes": sizes}
     document = nodes.document(transport=transport)
-    rows, notes = parts.measure_transport(document, nodes.key, lambda _: True)
+    rows, notes = parts.measure_transport(document, nodes.keys, lambda _: True)
     assert [row["method"] for row in rows] == ["raw/tuned"]
     (note,) = notes
     assert note.startswith("transport: smoke, 4096 B: ")
@@ -66,7 +66,7 @@ def test_tls_without_a_certificate_is_a_note(
     sizes = [{"nbytes": 4096, "pings": 1, "streams": 1}]
     transport = {"rounds": 1, "budget_s": 30, "methods": ["ours", "tls"], "sizes": sizes}
     document = nodes.document(*workers, transport=transport)
-    rows, notes = parts.measure_transport(document, nodes.key, lambda _: True)
+    rows, notes = parts.measure_transport(document, nodes.keys, lambda _: True)
     assert [row["method"] for row in rows] == ["ours/tuned"]
     (note,) = notes
     assert note.startswith(f"transport: tls, 4096 B: E_TLS: {who} was given no certificate")
@@ -76,7 +76,7 @@ def test_pickle_and_alone_are_proved_runs(nodes: BenchmarkCluster) -> None:
     variants = ["alone", "socket", "pickle", "pickle/default"]
     case = {"model": "mobilenetv2", "cut": 3, "latency": 2, "throughput": 4, "variants": variants}
     document = nodes.document(pipeline={"rounds": 1, "budget_s": 120, "cases": [case]})
-    code, sentence = runner.run(document, nodes.state_dir, nodes.key)
+    code, sentence = runner.run(document, nodes.state_dir, nodes.keys)
     assert (code, sentence) == (0, "4 rows measured, 0 notes")
     result = json.loads(Path(document["result"]).read_text())
     rows = {row["variant"]: row for row in result["rows"]}
@@ -105,7 +105,7 @@ def test_what_fails_is_a_note_and_the_rest_is_measured(nodes: BenchmarkCluster) 
             "cases": [{**case, "variants": ["smoke", "socket"]}],
         }
     )
-    code, sentence = runner.run(document, nodes.state_dir, nodes.key)
+    code, sentence = runner.run(document, nodes.state_dir, nodes.keys)
     assert (code, sentence) == (0, "2 rows measured, 1 notes")
     result = json.loads(Path(document["result"]).read_text())
     assert [row["status"] for row in result["rows"]] == ["failed:E_BACKEND", "ok"]
@@ -117,7 +117,7 @@ def test_without_its_lease_it_stops(nodes: BenchmarkCluster, tmp_path: Path) -> 
     document = nodes.document(
         pipeline={"rounds": 1, "budget_s": 120, "cases": [case]}, lease=str(tmp_path / "none")
     )
-    code, sentence = runner.run(document, nodes.state_dir, nodes.key)
+    code, sentence = runner.run(document, nodes.state_dir, nodes.keys)
     assert code == 75
     assert "lost its controller" in sentence
 
@@ -127,7 +127,7 @@ def test_a_node_that_is_gone_is_one_sentence(nodes: BenchmarkCluster) -> None:
     document = nodes.document(pipeline={"rounds": 1, "budget_s": 9, "cases": [case]})
     document["workers"][0]["port"] = 1
     with pytest.raises(ParetoPipeError, match="no worker agent answers"):
-        runner.run(document, nodes.state_dir, nodes.key)
+        runner.run(document, nodes.state_dir, nodes.keys)
 
 
 def read_records(document: dict[str, Any]) -> list[dict[str, Any]]:

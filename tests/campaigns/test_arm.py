@@ -103,12 +103,14 @@ def inventory(folder: Path, release: str) -> Path:
         "ansible_connection": "local",
         "ansible_become": False,
         "experiment_ip": "127.0.0.1",
+        "emulation": "processes",
         "experiment_interface": "lo",
         "runtime_home": str(folder / "home"),
         "runtime_state_dir": str(folder / "state"),
     }
     there = Environment(release)
     pi = {
+        "experiment_ip": "127.0.0.2",
         "ansible_python_interpreter": str(there.python),
         "runtime_python": str(there.python),
         "runtime_home": str(there.home),

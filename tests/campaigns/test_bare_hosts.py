@@ -51,7 +51,7 @@ TRACES = r"""
 export LC_ALL=C
 cd /
 dpkg-query --show --showformat '${binary:Package}\n' | xargs dpkg-query --listfiles |
-  sort -u >/run/packaged
+  sed -E 'p; s#^/(bin|sbin|lib)#/usr/&#; s#/usr//#/usr/#' | sort -u >/run/packaged
 find / -xdev '(' -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt \
   -o -path /var/lib/systemd -o -name __pycache__ ')' -prune -o -print | sort |
   comm -23 - /run/packaged | xargs -d '\n' stat -c 'file %A %U %n'
@@ -70,7 +70,8 @@ if command -v nft >/dev/null; then nft list ruleset | sed 's/^/nft /'; fi
 """
 # Ansible's own, what packages make when they are installed, and what a running system changes.
 THEIRS = re.compile(
-    r"/\.ansible|/etc/alternatives/|/etc/ld\.so\.cache|systemd-private-|/tcp_mem |^unit (systemd-|ldconfig)"
+    r"/\.ansible|/etc/alternatives/|/etc/ld\.so\.cache|systemd-private-|/tcp_mem |"
+    r"^unit (systemd-|ldconfig)"
 )
 
 

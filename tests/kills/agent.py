@@ -11,7 +11,7 @@ from typing import Any
 from paretopipe_runtime import cli, environment
 from paretopipe_runtime.worker import agent
 
-BOOT_ID = "PARETOPIPE_TEST_BOOT_ID"
+BOOT_ID, ROOT = "PARETOPIPE_TEST_BOOT_ID", "PARETOPIPE_TEST_ROOT"
 REAL, STUB = "paretopipe_runtime.worker.forkserver", "tests.kills.stub"
 
 
@@ -21,8 +21,14 @@ def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
 
 
 def own_boot(state_dir: Path) -> None:
-    """Let the node say, from a file of its own, which boot it is in; stages inherit that."""
-    file = state_dir / "boot_id"
+    """Let the node say, from a file of its own, which boot it is in; stages inherit that.
+
+    Where the folder has a `root`, all that is read of the host is read below it.
+    """
+    root = state_dir / "root"
+    if root.exists():
+        os.environ[ROOT], environment.ROOT = str(root), root
+    file = root / environment.BOOT_ID if root.exists() else state_dir / "boot_id"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{state_dir.name}, the first")

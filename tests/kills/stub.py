@@ -165,6 +165,7 @@ def main() -> None:
     from paretopipe_runtime.worker.backends import socket as socket_backend
 
     environment.BOOT_ID = os.environ["PARETOPIPE_TEST_BOOT_ID"]  # see `agent.own_boot`
+    environment.ROOT = Path(os.environ.get("PARETOPIPE_TEST_ROOT", "/"))
     forkserver.warm = lambda: (stage, socket_backend)
     forkserver.main(int(sys.argv[1]))
 

@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
+from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.splits import all_splits, stage_ranges, validate_cuts
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.golden import compare, input_batches, reference_logits
 from paretopipe_runtime.models import build_blocks
 from paretopipe_runtime.models.architectures import build_model
-from paretopipe_runtime.models.boundaries import boundary_shapes
+from paretopipe_runtime.models.boundaries import block_flops, boundary_shapes
 from paretopipe_runtime.weights import load_stage, make_seeded_weights
 from paretopipe_runtime.wire.frames import Tensor
+from roles.plan.planning.blocks import blocks_of
 from tests.effort import some
 
 TOLERANCE = 1e-5
@@ -72,6 +74,21 @@ def test_splits_equal_the_unsplit_model(name: str, store: Path) -> None:
         assert proof.finite, cuts
         assert proof.argmax_equal, cuts
         assert proof.max_rel_err <= TOLERANCE, cuts
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_a_controller_without_pytorch_knows_the_blocks(name: str) -> None:
+    """From a table, which is to be written again when blocks change."""
+    info = model_info(name)
+    size = info.default_classes, 2, info.image_px
+    table = blocks_of(Workload(name, size[0], info.image_px, 2, "eager"))
+    assert list(table.nbytes) == [tensor.nbytes for tensor in boundary_shapes(name, *size)]
+    assert list(table.flops) == block_flops(name, *size)
+    half = size[0], 2, info.image_px // 2
+    scaled = blocks_of(Workload(name, size[0], half[2], 2, "eager"))
+    real = [tensor.nbytes for tensor in boundary_shapes(name, *half)]
+    assert sum(scaled.nbytes) == pytest.approx(sum(real), rel=0.15)
+    assert sum(scaled.flops) == pytest.approx(sum(block_flops(name, *half)), rel=0.35)
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)

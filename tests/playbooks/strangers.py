@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -56,11 +57,12 @@ def stranger(testbed: On) -> Iterator[Callable[[Iterable[str]], dict[str, str]]]
 
 
 def key_of(testbed: On) -> tuple[str, ...]:
-    """Return the nodes' key in all its encodings."""
-    digits = testbed("server", "cat /etc/paretopipe/key").strip()
-    assert len(digits) == 64
-    encoded = base64.b64encode(bytes.fromhex(digits)).decode().rstrip("=")
-    return digits, digits.upper(), encoded
+    """Return the server's keys and those that command the nodes in all their encodings."""
+    files = testbed("server", "cat /etc/paretopipe/key /etc/paretopipe/orchestrator_keys")
+    keys = sorted(set(re.findall("[0-9a-f]{64}", files)))
+    assert len(keys) == 1 + 2 + 2
+    encoded = [base64.b64encode(bytes.fromhex(digits)).decode().rstrip("=") for digits in keys]
+    return *keys, *map(str.upper, keys), *encoded
 
 
 def holds(text: str, key: tuple[str, ...]) -> bool:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import paramiko
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Connects standard input and output with a host and port.
+RELAY = """
+import os, socket, sys, threading
+sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def forth():
+    while data := os.read(0, 65536):
+        sock.sendall(data)
+threading.Thread(target=forth, daemon=True).start()
+while data := sock.recv(65536):
+    os.write(1, data)
+"""
 QUOTES = "two  spaces, 'quotes', \"more\", $HOME, a;b|c&d > e, `f` and \\g"
 
 
@@ -27,130 +39,92 @@ def check(plugin: Callable[[str], ModuleType]) -> ModuleType:
     return plugin("roles/preflight/action_plugins/check_hosts.py")
 
 
-@pytest.fixture
-def server() -> Iterator[tuple[int, paramiko.PKey]]:
-    """An SSH server on loopback that shows its key and refuses logins."""
-    key = paramiko.ECDSAKey.generate()
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        transport = paramiko.Transport(connection)
-        transport.add_server_key(key)
-        # With an event it does not raise when our client hangs up.
-        transport.start_server(threading.Event(), paramiko.ServerInterface())
-        transport.join(20)
-        transport.close()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    yield listener.getsockname()[1], key
-    thread.join(20)
-    listener.close()
-
-
-def host(port: int, known_hosts: Path) -> dict[str, Any]:
-    arguments = f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
-    return {
-        "ansible_host": "127.0.0.1",
-        "ansible_port": port,
-        "ansible_ssh_common_args": arguments,
-    }
-
-
-def remember(path: Path, port: int, key: paramiko.PKey) -> Path:
-    path.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
-    return path
-
-
-def test_a_host_with_its_known_key_is_fine(
-    check: ModuleType, server: tuple[int, paramiko.PKey], tmp_path: Path
-) -> None:
-    port, key = server
-    assert check.ask("pi1", host(port, remember(tmp_path / "k", port, key)), 10) == ""
-
-
-def test_an_unknown_key_is_told(
-    check: ModuleType, server: tuple[int, paramiko.PKey], tmp_path: Path
-) -> None:
-    problem = check.ask("pi1", host(server[0], tmp_path / "none"), 10)
-    assert "is not in known_hosts yet: compare its key's fingerprint" in problem
-
-
-def test_another_key_is_told(
-    check: ModuleType, server: tuple[int, paramiko.PKey], tmp_path: Path
-) -> None:
-    known = remember(tmp_path / "k", server[0], paramiko.ECDSAKey.generate())
-    problem = check.ask("pi1", host(server[0], known), 10)
-    assert "shows another host key than known_hosts has" in problem
-
-
-def test_a_host_without_sshd_is_told(check: ModuleType, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """The port of an sshd on loopback, and a known_hosts that has its key."""
+    program = shutil.which("sshd") or "/usr/sbin/sshd"
+    if not Path(program).exists():
+        pytest.skip("sshd is missing: apt install openssh-server")
+    folder = tmp_path_factory.mktemp("lab")
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    problem = check.ask("pi1", host(port, tmp_path / "none"), 5)
-    assert problem.startswith(f"pi1 (127.0.0.1:{port}) is up and refuses SSH at this port")
-    assert "\n" not in problem
+    Path("/run/sshd").mkdir(exist_ok=True)
+    words = (f"HostKey={key}", "ListenAddress=127.0.0.1", f"Port={port}", "PidFile=none")
+    options = [word for each in words for word in ("-o", each)]
+    sshd = subprocess.Popen([program, "-D", "-f", "/dev/null", *options], stderr=subprocess.DEVNULL)
+    known = folder / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{port} {key.with_suffix('.pub').read_text()}")
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.05)
+    yield port, known
+    sshd.terminate()
+    sshd.wait(10)
 
 
-def test_a_dead_host_is_told(check: ModuleType, tmp_path: Path) -> None:
-    # A full queue makes the kernel drop packets, like an absent host.
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        address = listener.getsockname()
-        with socket.create_connection(address):
-            problem = check.ask("pi1", host(address[1], tmp_path / "none"), 0.5)
-    assert problem.startswith(f"pi1 (127.0.0.1:{address[1]}) does not answer within 0.5 s")
+def options(config: str = "none", known: Path | str = "none", **changes: Any) -> dict[str, Any]:
+    arguments = ["-F", config, "-o", f'UserKnownHostsFile="{known}"']
+    return {"host": "127.0.0.1", "ssh_common_args": shlex.join(arguments), **changes}
 
 
-def test_a_name_nobody_knows_is_told(check: ModuleType, tmp_path: Path) -> None:
-    unknown = {**host(22, tmp_path / "none"), "ansible_host": "pi1.invalid"}
-    assert "has a name that this machine cannot look up" in check.ask("pi1", unknown, 5)
-
-
-def test_a_port_that_speaks_something_else_is_told(check: ModuleType, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        problem = check.ask("pi1", host(listener.getsockname()[1], tmp_path / "none"), 0.5)
-    assert "answers, but not as an SSH server (it says nothing)" in problem
-
-
-def test_ssh_options_are_read_in_both_spellings(check: ModuleType) -> None:
-    text = "-F /dev/null -o UserKnownHostsFile=/k -oStrictHostKeyChecking=accept-new -J jump"
-    options = check.configured("127.0.0.1", {"ansible_ssh_common_args": text})
-    assert options["userknownhostsfile"] == "/k"
-    assert options["stricthostkeychecking"] == "accept-new"
-    assert "proxyjump" in options
-
-
-def test_ones_own_ssh_config_counts_unless_another_is_named(
-    check: ModuleType,
-    server: tuple[int, paramiko.PKey],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("config", "entry"),
+    [
+        ("Port {port}", "[127.0.0.1]:{port}"),
+        ('Match originalhost="127*"\n  Port {port}', "[127.0.0.1]:{port}"),
+        ("Include {folder}/more", "[127.0.0.1]:{port}"),
+        ("Host 127.0.0.1\n  Hostname localhost\n  Port {port}", "[localhost]:{port}"),
+        ("Port {port}\nHostKeyAlias one-of-ours", "one-of-ours"),
+        ("Port {port}", "[127.0.*]:{port}"),
+        ("Port {port}\nProxyCommand {python} {folder}/relay %h %p", "[127.0.0.1]:{port}"),
+    ],
+    ids=["port", "match", "include", "name", "alias", "wildcard", "proxy"],
+)
+def test_a_known_host_is_fine_however_openssh_gets_there(
+    check: ModuleType, lab: tuple[int, Path], tmp_path: Path, config: str, entry: str
 ) -> None:
-    port, key = server
-    own = tmp_path / "config"
-    own.write_text(
-        f"Host 127.0.0.1\n  ProxyJump jump\nHost pi1\n  Hostname 127.0.0.1\n  Port {port}\n"
-    )
-    # OpenSSH looks for one's own configuration in the home that the system knows, not in HOME.
-    ssh = tmp_path / "bin/ssh"
-    ssh.parent.mkdir()
-    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {own} "$@"\n')
-    ssh.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
-    there = {**host(1, remember(tmp_path / "k", port, key)), "ansible_port": 1}
-    assert check.ask("pi1", there, 1) == "", "it is behind another"
-    for flag in ("-F /dev/null", "-F none", "-F/dev/null"):
-        alone = {**there, "ansible_ssh_common_args": f"{flag} {there['ansible_ssh_common_args']}"}
-        assert "refuses SSH at this port" in check.ask("pi1", alone, 5)
-    del there["ansible_host"], there["ansible_port"]
-    assert check.ask("pi1", there, 10) == "", "its address and port are in the configuration"
+    port, key = lab
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    words = {"port": port, "folder": tmp_path, "python": sys.executable}
+    (tmp_path / "more").write_text(f"Port {port}\n")
+    (tmp_path / "relay").write_text(RELAY)
+    (folder / "config").write_text(config.format(**words) + "\n")
+    known = folder / "known hosts"
+    asked = options(str(folder / "config"), known)
+    known.write_text(f"{entry.format(**words)} {key.read_text().split(' ', 1)[1]}")
+    assert check.ask("pi1", asked, 5) == ""
+    known.write_text("")
+    assert "is not in known_hosts yet" in check.ask("pi1", asked, 5)
 
 
-def test_a_host_behind_another_is_left_to_openssh(check: ModuleType) -> None:
-    behind = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-J jump"}
-    assert check.ask("pi1", behind, 1) == ""
-    assert check.ask("here", {"ansible_connection": "local"}, 1) == ""
+def test_a_host_behind_another_is_asked_through_it(check: ModuleType, lab: Any) -> None:
+    behind = options(known=lab[1], port=lab[0])
+    behind["ssh_common_args"] += " -J 127.0.0.1:1"
+    problem = check.ask("pi1", behind, 5)
+    assert f"pi1 (127.0.0.1:{lab[0]}) is not reached through [127.0.0.1]:1 (ssh: con" in problem
+    assert "Connection refused): mend that way, until `ssh -p" in problem
+
+
+def test_what_openssh_refuses_is_told_with_its_place(check: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("Host pi1\n  Prot 22\n")
+    problem = check.ask("pi1", options(str(tmp_path / "config")), 5)
+    assert f"({tmp_path}/config: line 2: Bad configuration option: prot): mend them" in problem
+
+
+def test_the_arguments_of_ansible_s_connection_come_in_its_order(check: ModuleType) -> None:
+    given = {
+        **{"ssh_args": "-F none -o Port=1", "port": 2, "remote_user": "pi"},
+        **{"ssh_common_args": "-o User=other -oStrictHostKeyChecking=accept-new"},
+        **{"ssh_extra_args": "-o HostName=::1", "host_key_checking": True},
+    }
+    there = check.openssh.way("pi1", given)
+    assert (there.where, there.known_as) == ("pi1 (::1:1)", "[::1]:1")
+    assert there.settings["user"] == "pi"
+    assert there.settings["stricthostkeychecking"] == "accept-new"
 
 
 def ask(folder: Path, *tasks: dict[str, Any], check: bool = False) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def test_a_part_of_another_is_brief_and_check_mode_says_what_would_change(
         "in brief",
         "would change pi1, pi2: Change ... here",
         "Look at nobody",
-        "Left out: the inventory has no such host.",
+        "Left out: no such host in the inventory, or within --limit.",
     ]
     assert lines[-1].startswith("Done after ")
 

@@ -6,18 +6,22 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+
+from tests import namespaces
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., Any]
@@ -46,11 +50,13 @@ def sshd(tmp_path: Path) -> Iterator[int]:
 
 
 def inventory(folder: Path, port: int) -> Path:
-    """Write an inventory with that sshd as every host."""
-    known = {"ansible_host": "127.0.0.1", "ansible_port": port, "experiment_ip": "127.0.0.1"}
-    hosts = {"hosts": {"pi1": known}}
+    """Write an inventory with that sshd as pi1, and a pi2 that refuses."""
+    words = f"-F none -o UserKnownHostsFile={folder}/.ssh/known_hosts"
+    here = {"ansible_host": "127.0.0.1", "ansible_ssh_common_args": words}
+    hosts = {"hosts": {"pi1": {**here, "ansible_port": port}}}
+    away = {"hosts": {"pi1": {}, "pi2": {**here, "ansible_port": 1}}}
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    groups = {name: hosts for name in ("orchestrator", "workers", "netem_hosts")}
+    groups = {"orchestrator": hosts, "workers": away, "netem_hosts": hosts}
     document = {**groups, "controller": {"hosts": {"localhost": local}}}
     path = folder / "hosts.yml"
     path.write_text(json.dumps(document))
@@ -58,9 +64,8 @@ def inventory(folder: Path, port: int) -> Path:
 
 
 def test_a_host_is_shown_remembered_and_then_known(
-    playbook: Run, sshd: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    playbook: Run, sshd: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
     asked = ("-i", str(inventory(tmp_path, sshd)), "-e", "fingerprints_checked=true")
     public = tmp_path / "ssh_host_ed25519_key.pub"
     print_ = subprocess.run(
@@ -68,23 +73,81 @@ def test_a_host_is_shown_remembered_and_then_known(
     ).stdout.split()[1]
 
     first = playbook("bootstrap", *asked)
-    assert first.status == 0, first.output
     assert print_ in first.output
     remembered = (tmp_path / ".ssh/known_hosts").read_text()
-    assert f"[127.0.0.1]:{sshd} ssh-ed25519 {public.read_text().split()[1]}" in remembered
+    assert remembered == f"[127.0.0.1]:{sshd} ssh-ed25519 {public.read_text().split()[1]}\n"
+    refuses = "pi2 (127.0.0.1:1) is up and refuses SSH at this port: start sshd there"
+    assert (first.status, first.changed) == (2, 1), first.output
+    assert first.errors[0].startswith(refuses)
     second = playbook("bootstrap", *asked)
-    assert (second.status, second.changed) == (0, 0), second.output
-    assert "every host is in" in second.output
+    assert (second.status, second.changed) == (2, 0), second.output
 
 
-def test_without_a_yes_nothing_is_remembered(
-    playbook: Run, sshd: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_without_a_yes_nothing_is_remembered(playbook: Run, sshd: int, tmp_path: Path) -> None:
     done = playbook("bootstrap", "-i", str(inventory(tmp_path, sshd)))
     assert done.status != 0
     assert "nothing was remembered" in done.errors[0]
     assert not (tmp_path / ".ssh/known_hosts").exists()
+
+
+def test_a_file_that_cannot_be_written_is_told(
+    plugin: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    meet = plugin("roles/preflight/action_plugins/meet_hosts.py")
+    stranger = {"keys": "pi1 ssh-ed25519 AAAA\n", "file": str(tmp_path / "known_hosts")}
+    (tmp_path / "known_hosts").write_text("pi2 ssh-ed25519 BBBB")
+    for _ in range(2):
+        meet.remember(stranger)
+    known = "pi2 ssh-ed25519 BBBB\npi1 ssh-ed25519 AAAA\n"
+    assert (tmp_path / "known_hosts").read_text() == known
+    with pytest.raises(
+        Exception, match=r"cannot be written \(Is a directory\), so the keys are not"
+    ):
+        meet.remember({**stranger, "file": str(tmp_path)})
+
+
+GUARDED = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: worker, tasks_from: guarded}
+      vars: {worker_node: pi1, worker_address: 127.0.0.1, worker_port: "{{ at }}"}
+      loop: [1, 2]
+"""
+
+
+@namespaces.needed("nft")
+def test_rules_that_a_reload_dropped_are_there_again(tmp_path: Path) -> None:
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.parent.mkdir()
+    rules = "table inet paretopipe_worker { chain strangers { ip saddr 192.0.2.1 reject; }; }"
+    systemctl.write_text(
+        f'#!/bin/sh\ncase "$*" in restart*) echo "$*" >> {tmp_path}/asked; nft "{rules}";; esac\n'
+        "echo LoadState=loaded; echo ActiveState=active\n"
+    )
+    systemctl.chmod(0o755)
+    (tmp_path / "play.yml").write_text(GUARDED)
+    with namespaces.own_network(), socket.create_server(("127.0.0.1", 0)) as agent:
+        said = f"at={agent.getsockname()[1]} ansible_python_interpreter={sys.executable}"
+        done = subprocess.run(
+            [
+                Path(sys.executable).with_name("ansible-playbook"),
+                "-i",
+                "localhost,",
+                "-c",
+                "local",
+                str(tmp_path / "play.yml"),
+                "-e",
+                said,
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PATH": f"{systemctl.parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "asked").read_text() == "restart paretopipe-worker.service\n", "once"
 
 
 def governor_unit(**variables: Any) -> dict[str, str]:
@@ -95,27 +158,73 @@ def governor_unit(**variables: Any) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def test_the_governor_is_set_and_given_back(tmp_path: Path) -> None:
-    cpufreq, kept = tmp_path / "cpufreq", tmp_path / "kept"
-    kept.mkdir()
-    before = {"policy0": "ondemand", "policy4": "powersave"}
-    for name, governor in before.items():
-        (cpufreq / name).mkdir(parents=True)
-        (cpufreq / name / "scaling_governor").write_text(f"{governor}\n")
-    unit = governor_unit(cpufreq=str(cpufreq), worker_governor="performance")
+class Cpufreq:
+    """A host's frequency policies, on which the governor's unit runs."""
 
-    def run(line: str) -> dict[str, str]:
-        _, words = line.split(" -ec ", 1)
+    def __init__(self, folder: Path, *before: str) -> None:
+        self.folder, self._kept = folder / "cpufreq", folder / "kept"
+        self._names = [f"policy{4 * number}" for number in range(len(before))]
+        for name in self._names:
+            (self.folder / name).mkdir(parents=True)
+        self.write(*before)
+
+    def write(self, *governors: str) -> None:
+        for name, governor in zip(self._names, governors, strict=True):
+            (self.folder / name / "scaling_governor").write_text(f"{governor}\n")
+
+    def seen(self) -> list[str]:
+        return [
+            (self.folder / name / "scaling_governor").read_text().strip() for name in self._names
+        ]
+
+    def start(self, governor: str) -> None:
+        self._kept.mkdir()
+        self._run("ExecStart", governor)
+
+    def stop(self, governor: str) -> None:
+        self._run("ExecStopPost", governor)
+        shutil.rmtree(self._kept)
+
+    def _run(self, key: str, governor: str) -> None:
+        unit = governor_unit(cpufreq=str(self.folder), worker_governor=governor)
+        assert unit["ConditionPathIsDirectory"] == str(self.folder)
+        assert "raspi-config.service" in unit["After"].split()
+        _, words = unit[key].split(" -ec ", 1)
         subprocess.run(
             ["/bin/sh", "-ec", words.strip("'").replace("$$", "$")],
-            env={"RUNTIME_DIRECTORY": str(kept), "PATH": os.environ["PATH"]},
+            env={"RUNTIME_DIRECTORY": str(self._kept), "PATH": os.environ["PATH"]},
             check=True,
         )
-        return {name: (cpufreq / name / "scaling_governor").read_text().strip() for name in before}
 
-    assert unit["ConditionPathIsDirectory"] == str(cpufreq)
-    assert run(unit["ExecStart"]) == dict.fromkeys(before, "performance")
-    assert run(unit["ExecStop"]) == before
+
+def test_the_governor_is_set_and_given_back(tmp_path: Path) -> None:
+    host = Cpufreq(tmp_path, "ondemand", "powersave")
+    host.start("performance")
+    assert host.seen() == ["performance", "performance"]
+    host.stop("performance")
+    assert host.seen() == ["ondemand", "powersave"]
+
+
+def test_a_governor_that_came_after_ours_is_the_host_s_own(tmp_path: Path) -> None:
+    """Raspi-config's script wrote ondemand after us, over the kernel's own powersave."""
+    host = Cpufreq(tmp_path, "powersave", "powersave")
+    host.start("performance")
+    host.write("ondemand", "performance")
+    host.stop("performance")
+    assert host.seen() == ["ondemand", "powersave"]
+    host.start("performance")
+    host.stop("performance")
+    assert host.seen() == ["ondemand", "powersave"], "never our own value"
+
+
+def test_another_governor_asked_for_gives_back_what_was_before_the_first(tmp_path: Path) -> None:
+    host = Cpufreq(tmp_path, "ondemand")
+    host.start("performance")
+    host.stop("schedutil")  # by the unit as it is now
+    host.start("schedutil")
+    assert host.seen() == ["schedutil"]
+    host.stop("schedutil")
+    assert host.seen() == ["ondemand"]
 
 
 def wheel(folder: Path, name: str, version: str, tag: str) -> None:

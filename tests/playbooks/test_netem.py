@@ -220,6 +220,12 @@ def test_someone_else_s_qdisc_is_left_alone(
     assert host.log == []
 
 
+@pytest.mark.parametrize("kind", ["cake", "mqprio"])
+def test_a_default_of_any_kind_is_replaced(module: Any, host: FakeHost, kind: str) -> None:
+    host.set(qdiscs={INTERFACE: [{**PFIFO, "kind": kind}]})
+    assert module(**WAN)["found"] == kind
+
+
 def test_the_lease_takes_away_what_is_ours_and_nothing_else(module: Any, host: FakeHost) -> None:
     before = host.state
     module(**WAN, direction="symmetric", peers=PEERS)
@@ -352,6 +358,12 @@ def test_units_become_numbers() -> None:
     assert [conditions.lease_seconds(text) for text in ("90s", "30min", "2h")] == [90, 1800, 7200]
 
 
+NOTHING = (
+    "nothing is asked of the network: give a delay, a rate or a loss above 0, or choose the "
+    "scenario baseline, which leaves it as it is"
+)
+
+
 @pytest.mark.parametrize(
     ("said", "sentences"),
     [
@@ -366,9 +378,26 @@ def test_units_become_numbers() -> None:
         (
             {"delay": "40", "rate": "5Mbit", "loss": "90%"},
             [
-                "delay=40 is not understood: write e.g. delay=200ms",
+                "delay=40 has no unit: write delay=40ms",
                 "rate=5Mbit is not understood: write e.g. rate=5mbit",
             ],
+        ),
+        ({"delay": 200, "rate": 0}, ["delay=200 has no unit: write delay=200ms"]),
+        ({"loss": 0.01}, ["loss=0.01 is not understood: write e.g. loss=1%"]),
+        ({"delay": "0ms", "direction": "symmetric"}, [NOTHING]),
+        ({"loss": 0}, [NOTHING]),
+        ({"rate": "0mbit"}, ["rate=0mbit lets nothing through: leave it out for no limit"]),
+        (
+            {"rate": "12kbit"},
+            ["rate=12kbit takes over a second for a full packet: use at least 13kbit"],
+        ),
+        (
+            {"rate": "2000gbit"},
+            ["rate=2000gbit is more than any link has: leave it out for no limit"],
+        ),
+        (
+            {"delay": "5ms", "loss": "0.0000001%"},
+            ["loss=0.0000001% is less than netem can do: leave it out, or use more"],
         ),
         ({"netem_lease": "2"}, ["netem_lease=2 is not understood: write e.g. netem_lease=30min"]),
         ({"netem_lease": "5s"}, ["netem_lease=5s is not from 10s to 24h"]),
@@ -400,13 +429,13 @@ def test_units_become_numbers() -> None:
         ),
     ],
 )
-def test_what_cannot_be_meant_is_told(said: dict[str, str], sentences: list[str]) -> None:
+def test_what_cannot_be_meant_is_told(said: dict[str, Any], sentences: list[str]) -> None:
     asked = {"jitter": "", **said}
     assert conditions.mistakes(asked, asked.pop("netem_lease", "2h")) == sentences
 
 
-@pytest.mark.parametrize("text", ["200", "ms", "200 minutes", "-1ms", "1e3ms"])
-def test_a_number_without_a_known_unit_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["nanms", "ms", "200 minutes", "-1ms", "1e3ms", True])
+def test_a_number_without_a_known_unit_is_refused(text: object) -> None:
     said = f"delay={text} is not understood: write e.g. delay=200ms"
     assert conditions.mistakes({"delay": text}, "2h") == [said]
 

@@ -115,7 +115,7 @@ def test_a_held_lease_is_renewed_until_the_controller_is_killed(
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({"delay": "40"}, "delay=40 is not understood: write e.g. delay=200ms"),
+        ({"delay": "40"}, "delay=40 has no unit: write delay=40ms"),
         ({"direction": "both"}, "direction=both is not understood: choose from egress, symmetric"),
         ({"rate": "5mbit", "direction": "symmetric"}, "set netem_peer_addresses"),
         ({"delay": "40ms", "delay_correlation": "9%"}, "delay_correlation is no option any more"),

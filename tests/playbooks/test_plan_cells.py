@@ -84,21 +84,23 @@ def test_the_paper_s_job_is_four_cells_grouped_by_scenario(plan: Any) -> None:
 def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
     cells: ModuleType, experiments: dict[str, Any]
 ) -> None:
-    def netem(**said: str) -> Any:
+    def netem(**said: Any) -> Any:
         scenarios = {"mine": said}
         options = {"model": "vgg16", "scenarios": "mine"}
         known = (experiments["full"], scenarios, HOSTS, {})
         return plans(cells.plan_cells(options, *known))[0]["scenario"]["netem"]
 
-    assert netem(delay="9ms", distribution="normal") == {
-        **{"delay": "9ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"},
+    assert netem(delay="9ms", jitter="1ms", distribution="normal") == {
+        **{"delay": "9ms", "rate": "", "jitter": "1ms", "loss": "0%", "direction": "egress"},
         "distribution": "normal",
     }
+    assert netem(delay="9 ms")["delay"] == "9ms", "as the runtime reads it"
     assert "distribution" not in netem(delay="9ms"), "a key more is another run"
     for said, sentence in (
         ({"dealy": "9ms"}, "scenario mine says 'dealy', which is nothing netem does: choose from"),
         ({"direction": "both"}, "unknown direction in scenario mine 'both': choose from egress"),
         ({"distribution": "flat"}, "unknown distribution in scenario mine 'flat': choose from"),
+        ({"rate": 5}, "scenario mine: rate=5 has no unit: write rate=5mbit"),
     ):
         with pytest.raises(cells.OptionError, match=sentence):
             netem(**said)
@@ -472,14 +474,108 @@ def test_a_mistake_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_pairing_needs_its_hosts(cells: ModuleType, experiments: dict[str, Any]) -> None:
-    with pytest.raises(cells.OptionError, match="needs host 'pi2', which is no worker"):
+def paired(
+    cells: ModuleType,
+    experiment: dict[str, Any],
+    inventory: dict[str, str],
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Plan for an inventory: space-separated hosts by group, the first worker shaped."""
+    groups = {name: hosts.split() for name, hosts in inventory.items()}
+    workers = groups["workers"]
+    hosts = {host: {**HOSTS["pi1"], "address": f"192.0.2.{n}"} for n, host in enumerate(workers)}
+    told = {"model": "alexnet", "scenarios": "baseline", **options}
+    found: dict[str, Any] = cells.plan_cells(
+        *(told, experiment, {"baseline": None, "wan": {"rate": "5mbit"}}, hosts, {}),
+        *(groups["orchestrator"][0], {}, ""),
+        cells.Places(groups, {}, groups.get("netem_hosts", workers)[0]),
+    )
+    return found
+
+
+LAB = {"workers": "pi1 pi2 server", "orchestrator": "server", "pis": "pi1 pi2"}
+NUCS = {"workers": "nuc-a nuc-b", "orchestrator": "nuc-a"}
+ONE = {"workers": "pi1 server", "orchestrator": "server", "pis": "pi1"}
+THREE = {"workers": "pi1 pi2 pi3", "orchestrator": "pi3", "pis": "pi1 pi2 pi3"}
+FOUR = {"workers": "a b c d", "orchestrator": "d", "pis": "a b c"}
+NEEDS_A_PI = "pairing pi_to_pi needs pis[1], host 2 of group pis, which has only"
+
+
+@pytest.mark.parametrize(
+    ("inventory", "options", "chains", "note"),
+    [
+        (LAB, {}, "pi_to_pi pi1 pi2, pi_to_gpu pi1 server", ""),
+        ({**LAB, "pis": "pi2 pi1"}, {}, "pi_to_pi pi2 pi1, pi_to_gpu pi2 server", ""),
+        (ONE, {}, "pi_to_gpu pi1 server", f"left out: {NEEDS_A_PI} pi1"),
+        (THREE, {}, "pi_to_pi pi1 pi2", "left out: pairing pi_to_gpu needs servers[0], host 1 of"),
+        (NUCS, {}, "pi_to_pi nuc-a nuc-b", "left out: pairing pi_to_gpu"),
+        ({**NUCS, "orchestrator": "laptop"}, {}, "pi_to_pi nuc-a nuc-b", "left out"),
+        (FOUR, {}, "pi_to_pi a b, pi_to_gpu a d", "nothing runs on c: name a pairing, as in -e"),
+        (FOUR, {"pairings": {"c_to_b": ["c", "b"]}}, "c_to_b c b", ""),
+        (FOUR, {"pairings": {"all_three": "pis[0], pis[2], d"}}, "all_three a c d", ""),
+        (
+            {"workers": "big tiny rpi5", "orchestrator": "big", "pis": "rpi5 tiny"},
+            *({}, "pi_to_pi rpi5 tiny, pi_to_gpu rpi5 big", ""),
+        ),
+        (
+            {"workers": "rpi5 nuc big", "orchestrator": "big", "pis": "rpi5", "servers": "nuc big"},
+            *({}, "pi_to_gpu rpi5 nuc", f"left out: {NEEDS_A_PI} rpi5"),
+        ),
+    ],
+)
+def test_pairings_follow_from_the_inventory_s_groups(
+    cells: ModuleType,
+    experiments: dict[str, Any],
+    inventory: dict[str, str],
+    options: dict[str, Any],
+    chains: str,
+    note: str,
+) -> None:
+    planned = paired(cells, experiments["full"], inventory, options)
+    found = [
+        " ".join([plan["pairing"], *(worker["host"] for worker in plan["workers"])])
+        for plan in plans(planned)
+    ]
+    assert ", ".join(found) == chains
+    assert (planned["notes"] or [""])[0].startswith(note)
+    assert bool(planned["notes"]) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("inventory", "options", "sentence"),
+    [
+        ({"workers": "pi1", "orchestrator": "pi1"}, {}, "only pi1 is a worker in this inventory"),
+        (ONE, {"pairings": "pi_to_pi"}, f"{NEEDS_A_PI} pi1: list one more below workers and pis"),
+        (THREE, {"pairings": "pi_to_gpu"}, "servers[0], host 1 of group servers, which has no wor"),
+        (FOUR, {"pairings": {"a_to_x": ["a", "x"]}}, "needs host 'x', which is no worker in this"),
+        (FOUR, {"pairings": {"mine": ["a", "a"]}}, "pairing mine has a twice: each stage needs"),
+        (FOUR, {"pairings": {"mine": ["a"]}}, "pairing mine is ['a']: name two hosts or more"),
+        (FOUR, {"pairings": {"a/b": ["a", "b"]}}, "pairing 'a/b' cannot be in a file's name"),
+        (
+            *(FOUR, {"pairings": {"b_to_a": "b, a"}, "scenarios": "wan"}),
+            "pairing b_to_a begins on b, and scenario wan shapes what a sends: put b into the",
+        ),
+    ],
+)
+def test_a_pairing_that_cannot_be_is_one_sentence(
+    cells: ModuleType,
+    experiments: dict[str, Any],
+    inventory: dict[str, str],
+    options: dict[str, Any],
+    sentence: str,
+) -> None:
+    with pytest.raises(cells.OptionError) as caught:
+        paired(cells, experiments["full"], inventory, options)
+    assert sentence in str(caught.value)
+
+
+def test_a_host_without_an_address_is_one_sentence(
+    cells: ModuleType, experiments: dict[str, Any]
+) -> None:
+    hosts = {**HOSTS, "nuc": {**HOSTS["pi1"], "address": ""}}
+    with pytest.raises(cells.OptionError, match="experiment_ip of nuc: '' is not set, expected"):
         cells.plan_cells(
-            {"model": "vgg16"},
-            experiments["full"],
-            experiments["scenarios"],
-            {host: HOSTS[host] for host in ("pi1", "server")},
-            {},
+            {"model": "vgg16"}, experiments["full"], experiments["scenarios"], hosts, {}
         )
 
 
@@ -488,10 +584,3 @@ def test_three_stages_take_two_cut_points(cells: ModuleType) -> None:
     assert values.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
     with pytest.raises(cells.OptionError, match="out of range"):
         values.cut_points("9-3", "vgg16", 39, 3)
-
-
-def test_an_option_that_is_nearly_ours_is_refused(cells: ModuleType) -> None:
-    cells.mistyped(["model", "repeats", "testbed_id", "runtime_versions", "netem_delay"])
-    for name, meant in (("repeat", "repeats"), ("scenario", "scenarios"), ("split", "splits")):
-        with pytest.raises(cells.OptionError, match=f"did you mean {meant}"):
-            cells.mistyped([name])

@@ -29,7 +29,8 @@ HOSTS = {
 
 @pytest.fixture(scope="module")
 def trainings(plugin: Callable[[str], ModuleType]) -> ModuleType:
-    return plugin("roles/plan/action_plugins/plan_trainings.py")
+    module: ModuleType = plugin("roles/plan/action_plugins/plan_options.py").training
+    return module
 
 
 @pytest.fixture
@@ -121,13 +122,6 @@ def test_a_mistake_is_one_sentence(
     with pytest.raises(trainings.OptionError) as raised:
         plan(**{**model, **options})
     assert sentence in str(raised.value)
-
-
-def test_the_playbook_refuses_what_is_mistyped(playbook: Callable[..., Any]) -> None:
-    done = playbook("finetune", "-e", "model=vgg16 epoch=5")
-    assert done.status != 0
-    assert "unknown option 'epoch': did you mean epochs=…?" in done.errors[0]
-    assert "Bring the virtual testbed" not in done.output
 
 
 def test_a_plan_carries_the_weights_that_it_names(cells: Any, tmp_path: Path) -> None:

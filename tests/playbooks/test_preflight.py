@@ -22,7 +22,7 @@ from tests.preflight import real
 ROOT = Path(__file__).resolve().parents[2]
 SWEEP = "pytest-preflight"
 KEPT = ROOT / f"experiments/results/{SWEEP}"
-OURS, THEIRS = "10.99.77.1", "10.99.77.11"
+OURS, THEIRS, ALSO_THEIRS = "10.99.77.1", "10.99.77.11", "10.99.77.12"
 OTHER_PORT = 2222  # or both hosts would share one connection
 ASKED = f"model=alexnet pairings=pi_to_pi sweep={SWEEP}"
 Run = Callable[..., Any]
@@ -67,7 +67,8 @@ def server(keys: Path) -> Iterator[int]:
         do("ip", "link", "add", "ppfa", "type", "veth", "peer", "name", "ppfb", "netns", "ppf0")
         do("ip", "address", "add", f"{OURS}/24", "dev", "ppfa")
         do("ip", "link", "set", "ppfa", "up")
-        do(*inside, "ip", "address", "add", f"{THEIRS}/24", "dev", "ppfb")
+        for address in (THEIRS, ALSO_THEIRS):
+            do(*inside, "ip", "address", "add", f"{address}/24", "dev", "ppfb")
         do(*inside, "ip", "link", "set", "ppfb", "up")
         with (keys / "sshd.log").open("wb") as log:
             daemon = subprocess.Popen(
@@ -117,10 +118,12 @@ def inventory(keys: Path, folder: Path, **pi2: Any) -> Path:
         "ansible_python_interpreter": "/usr/bin/python3",
         "experiment_ip": THEIRS,
         "experiment_interface": "ppfb",
+        "emulation": "processes",  # or one host with two names would stop it
         "runtime_state_dir": f"{folder}/state",
         "runtime_home": f"{folder}/home",
     }
-    local, other = {"ansible_connection": "local"}, {"ansible_port": OTHER_PORT}
+    local = {"ansible_connection": "local"}
+    other = {"ansible_port": OTHER_PORT, "experiment_ip": ALSO_THEIRS}
     groups = {
         "controller": {"hosts": {"localhost": local}},
         "orchestrator": {"hosts": {"pi2": None}},

@@ -82,7 +82,7 @@ class Host:
             "/proc/cpuinfo": "flags : fpu aes sse\n",
             "/proc/sys/net/ipv4/tcp_slow_start_after_idle": "0\n",
             "/proc/sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
-            "/usr/sbin/nft": "",
+            **dict.fromkeys(("/usr/sbin/nft", "/usr/sbin/needrestart"), ""),
             f"{HOME}/venv/pyvenv.cfg": "home = /usr/bin\n",
             f"{HOME}/venv/bin/python": "",
             f"{PACKAGES}/torch-2.13.0.dist-info/METADATA": "Name: torch\n",
@@ -216,10 +216,11 @@ HAPPENINGS: dict[str, dict[str, Callable[[Host], None]]] = {
     **{
         path: changes(path)
         for path in (
-            *(f"{CONFIG}/{name}" for name in ("key", "certificate.pem", "authority.pem")),
+            *(f"{CONFIG}/{name}" for name in ("key", "orchestrator_keys")),
+            *(f"{CONFIG}/{name}" for name in ("certificate.pem", "authority.pem")),
             *(f"{CONFIG}/openssl.cnf", f"{VENV}/bin/paretopipe", f"{VENV}/.tried-torch-2.13.0"),
             *(f"{UNITS}/{WORKER_UNIT}", f"{UNITS}/{GOVERNOR_UNIT}"),
-            "/etc/sysctl.d/60-paretopipe.conf",
+            *("/etc/sysctl.d/60-paretopipe.conf", "/etc/needrestart/conf.d/paretopipe.conf"),
         )
     },
     f"interpreter of {VENV}": {
@@ -262,7 +263,10 @@ HAPPENINGS: dict[str, dict[str, Callable[[Host], None]]] = {
     "AES": {"the card is in another Pi": write("/proc/cpuinfo", "Features : fp asimd crc32\n")},
     SLOW_START: {"TCP is told otherwise": write(SLOW_START, "1\n")},
     PORT_RANGE: {"the kernel hands out other ports": write(PORT_RANGE, "1024\t60999\n")},
-    "/usr/sbin/nft": {"nft is gone": lambda host: host.path("/usr/sbin/nft").unlink()},
+    **{
+        path: {f"{path} is gone": lambda host, path=path: host.path(path).unlink()}
+        for path in ("/usr/sbin/nft", "/usr/sbin/needrestart")
+    },
     f"unit {WORKER_UNIT}": {
         "the agent has stopped": lambda host: host.unit_says(WORKER_UNIT, ActiveState="inactive"),
         "the agent has failed": lambda host: host.unit_says(WORKER_UNIT, ActiveState="failed"),
@@ -326,7 +330,10 @@ def test_what_must_be_is_not_believed_because_it_was_noted(
 @pytest.mark.parametrize(
     ("variables", "must"),
     [
-        ({"worker_governor": "performance"}, {f"unit {GOVERNOR_UNIT}": "active enabled no"}),
+        (
+            {"worker_governor": "performance"},
+            {f"unit {GOVERNOR_UNIT}": "active enabled no", "governor": "performance"},
+        ),
         ({"worker_allow_insecure_rpc": True}, {"nftables inet paretopipe_worker": "there"}),
         ({"worker_slow_start_after_idle": True}, {SLOW_START: "1"}),
     ],
@@ -338,6 +345,18 @@ def test_what_must_be_follows_what_is_asked(
     assert told.items() >= must.items()
     assert told.items() >= {f"unit {WORKER_UNIT}": "active enabled no"}.items()
     assert not laid()["must"].items() & must.items()
+
+
+def test_the_governor_is_looked_at_where_the_kernel_has_it(
+    look: ModuleType, tmp_path: Path
+) -> None:
+    told = {"governor": "performance", "cpufreq": str(tmp_path)}
+    assert look.governor(told) == {"governor": "performance"}, "no frequencies here"
+    for number, governor in enumerate(["performance", "ondemand"]):
+        (tmp_path / f"policy{number}").mkdir()
+        (tmp_path / f"policy{number}/scaling_governor").write_text(f"{governor}\n")
+    assert look.governor(told) == {"governor": "ondemand and performance"}
+    assert look.governor({**told, "governor": ""}) == {}
 
 
 def test_a_note_is_nobody_else_s_and_survives_a_look(

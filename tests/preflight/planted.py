@@ -19,6 +19,23 @@ from tests.preflight.good import ASKED, FACTS, GIB, MIB, host
 
 #: Every worker is to load stages of engine xnnpack.
 XNNPACK = replace(ASKED, loads={"pi1": (Load("alexnet", 8, 224, "xnnpack", "tuned"),)})
+#: What ends a look, whatever language the host speaks.
+TROUBLES = (
+    (
+        "a key that the host does not know",
+        *("login", "pi@192.0.2.11: Permission denied (publickey)."),
+    ),
+    ("a host that is gone again", "login", "ssh: connect to host 192.0.2.11: No route to host"),
+    ("sudo asks for a password", "look", "Missing sudo password"),
+    ("sudo asks in German", "look", "sudo: Ein Passwort ist notwendig"),
+    ("a user without sudo", "look", "pi is not in the sudoers file."),
+    ("another sudo password", "look", "sudo: 1 incorrect password attempt"),
+    ("no sudo on the host", "look", "/bin/sh: 1: sudo: not found"),
+    ("no Python on the host", "look", "/bin/sh: 1: /usr/bin/python3: not found"),
+    ("Python 3.6 on the host", "look", "SyntaxError: future feature annotations is not defined"),
+    ("a full disk", "look", "mkdir: cannot create directory: No space left on device"),
+    ("a Python that dies", "look", "Segmentation fault"),
+)
 Plant = Callable[[Path], list[Finding]]
 
 
@@ -87,11 +104,8 @@ def _reachability() -> Iterator[Fault]:
         yield Fault("reachable", planted, asking(sentence), real=True)
     yield Fault("host key", "no key in known_hosts", asking(real.unknown_key), real=True)
     yield Fault("host key", "another key in known_hosts", asking(real.other_key), real=True)
-    denied = "pi@192.0.2.11: Permission denied (publickey)."
-    yield Fault("login", "a key that the host does not know", _troubled("login", denied))
-    yield Fault("login", "sudo asks for a password", _troubled("sudo", "Missing sudo password"))
-    absent = "The module interpreter '/usr/bin/python3' was not found."
-    yield Fault("login", "no Python on the host", _troubled("look", absent))
+    for planted, kind, words in TROUBLES:
+        yield Fault("login", planted, _troubled(kind, words))
     yield Fault("login", "20 s until the shell is there", said(login_s=20.3))
     yield Fault("clock", "90 s slow", said(clock_offset_s=-90.2))
     yield Fault("clock", "forty days slow", said(clock_offset_s=-40 * 86400.0))
@@ -166,6 +180,9 @@ def _gpus(duty: dict[str, Any], facts: dict[str, Any]) -> Iterator[Fault]:
 def _hardware() -> Iterator[Fault]:
     small = {"total_bytes": 925 * MIB, "available_bytes": 700 * MIB}
     yield Fault("memory", "VGG16 on a Pi with 1 GB", said(memory=small))
+    yield Fault("memory limit", "a Pi as it is delivered", seen(real.pi), real=True)
+    zram = functools.partial(real.pi, limits=True, swap="/dev/zram0 partition 2097148 0 100")
+    yield Fault("swap", "a Pi that packs memory", seen(zram), real=True)
     full = {"total_bytes": 3792 * MIB, "available_bytes": 800 * MIB}
     yield Fault("memory", "a desktop that takes 3 GB of 4", said(memory=full))
     yield Fault("disk", "a full file system for the state", seen(real.full_disk), real=True)
@@ -179,18 +196,33 @@ def _hardware() -> Iterator[Fault]:
     )
     yield Fault("governor", "ondemand in /sys", seen(real.ondemand, governor=""), real=True)
     yield Fault("governor", "the same, and worker_governor set", seen(real.ondemand), real=True)
-    for planted, bits, made in (
-        ("vcgencmd: short of voltage now", "0x50005", real.vcgencmd_bits),
-        ("in /sys: at the soft temperature limit now", "e0008", real.kernel_bits),
-        ("in /sys: short of voltage once since it booted", "50000", real.kernel_bits),
-        ("nothing in /sys, only a vcgencmd", "0x0", real.vcgencmd_bits),
+    yield Fault("upgrades", "apt's timers", seen(real.apt_timers), real=True)
+    yield Fault("upgrades", "unattended-upgrades at work", seen(real.apt_at_work), real=True)
+    fine = {"limits": True}
+    for planted, shown in (
+        ("in /sys: at the soft temperature limit now", {**fine, "bits": 0xE0008}),
+        ("in /sys: short of voltage in the last seconds", {**fine, "bits": 0x50000}),
+        ("no get_throttled in /sys, only the alarm", {**fine, "get_throttled": False}),
     ):
-        yield Fault("throttling", planted, seen(functools.partial(made, bits=bits)), real=True)
+        yield Fault("throttling", planted, seen(functools.partial(real.pi, **shown)), real=True)
+    for planted, bits in (
+        ("vcgencmd: short of voltage now", "0x50005"),
+        ("vcgencmd: short of voltage once since it booted", "0x50000"),
+        ("nothing in /sys, only a vcgencmd", "0x0"),
+    ):
+        asked = functools.partial(real.vcgencmd_bits, bits=bits)
+        yield Fault("throttling", planted, seen(asked), real=True)
     yield Fault("throttling", "a Pi that tells nothing", said(throttling=real.NOTHING))
+    burnt = {"seconds": 60, "before_c": 51.6, "after_c": 84.2, "throttled_live": None}
+    yield Fault("burn-in", "a Pi without a fan", said(burn_in={**burnt, "throttled_live": "0xa"}))
+    yield Fault("burn-in", "one that nobody watches", said(burn_in=burnt))
+    yield Fault("burn-in", "asked for before anything is installed", said(burn_in={}))
     yield Fault("noise", "the same work scatters by 3.1 %", said(noise={"scatter": 0.031}))
 
 
 def _network() -> Iterator[Fault]:
+    broken = "`tc -j qdisc show` prints no JSON: Expecting value: line 1 column 1 (char 0): oops"
+    yield Fault("interface", "a tc that prints no JSON", said(unseen=broken))
     others = {"lo": ["127.0.0.1"], "eth0": ["192.0.2.30"]}
     yield Fault("interface", "another address", said(experiment=None, addresses=others))
     yield Fault(
@@ -202,7 +234,23 @@ def _network() -> Iterator[Fault]:
         meant({"interface": "wlan0"}, shaped="wlan0"),
     )
     yield Fault("interface", "one port for SSH and tensors", said(ssh="eth0"))
-    duty = {"address": real.ADDRESS, "interface": "ppfb"}
+    elsewhere = {"dev": "wlan0", "source": "198.51.100.11", "said": ""}
+    nowhere = {"dev": None, "source": None, "said": "RTNETLINK answers: Network is unreachable"}
+    for planted, way in (
+        ("the way to a peer by Wi-Fi", elsewhere),
+        ("no way to a peer", nowhere),
+        ("a peer's address on this host", {**nowhere, "dev": "lo"}),
+    ):
+        yield Fault("route", planted, said(ways={"192.0.2.12": way}))
+    yield Fault("route", "Ethernet and Wi-Fi in one network", seen(real.two_ways), real=True)
+    yield Fault(
+        "machine",
+        "one machine as pi1 and as pi2",
+        lambda _: found(
+            host(identity="4f1c net:[4026531840]"), host("pi2", identity="4f1c net:[4026531840]")
+        ),
+    )
+    duty = {"address": real.ADDRESS, "interface": "ppfb", "peers": {}}
     yield Fault("qdisc", "a token bucket", seen(real.foreign_qdisc, **duty), real=True)
     yield Fault(
         "qdisc",

@@ -7,6 +7,7 @@ folders) put in the words of an ordinary host.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import importlib.util
 import json
@@ -25,11 +26,13 @@ from unittest import mock
 
 import paramiko
 
+from tests.made.raspberry import PI5, Raspberry
+
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = ROOT / "roles/preflight/library/look_at_host.py"
 CHECK_HOSTS = ROOT / "roles/preflight/action_plugins/check_hosts.py"
 ADDRESS = "10.99.0.1"  # in a namespace of its own
-NOTHING = {"bits": None, "sampled": False}
+NOTHING = {"bits": None, "since_boot": None, "watched": "nothing"}
 Facts = dict[str, Any]
 
 
@@ -54,13 +57,11 @@ def look() -> ModuleType:
 
 def ask(known_hosts: Path, port: int, timeout_s: float = 10.0, **changes: Any) -> str:
     """Return what check_hosts says of a port on loopback, as if it were a host's port 22."""
-    arguments = f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
-    host = {
-        **{"ansible_host": "127.0.0.1", "ansible_port": port},
-        **{"ansible_ssh_common_args": arguments, **changes},
-    }
+    arguments = f"-F none -o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes"
+    host = {"host": "127.0.0.1", "port": port, "ssh_common_args": arguments, **changes}
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     said = str(load(CHECK_HOSTS).ask("pi1", host, timeout_s))
+    said = said.replace(f"'[127.0.0.1]:{port}'", "192.0.2.11")
     return said.replace(f"127.0.0.1:{port}", "192.0.2.11:22").replace("127.0.0.1", "192.0.2.11")
 
 
@@ -79,7 +80,7 @@ def dropped(folder: Path) -> str:
 
 
 def unnamed(folder: Path) -> str:
-    return ask(folder / "none", 22, ansible_host="pi1.invalid")
+    return ask(folder / "none", 22, host="pi1.invalid")
 
 
 def silent(folder: Path) -> str:
@@ -89,22 +90,20 @@ def silent(folder: Path) -> str:
 
 @contextlib.contextmanager
 def ssh_server() -> Iterator[int]:
-    """Serve SSH on loopback with a new key, for one that comes; nobody is let in."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    """Serve SSH on loopback with a new key, to all that come; nobody is let in."""
+    listener, key = socket.create_server(("127.0.0.1", 0)), paramiko.ECDSAKey.generate()
 
     def serve() -> None:
-        connection, _ = listener.accept()
-        transport = paramiko.Transport(connection)
-        transport.add_server_key(paramiko.ECDSAKey.generate())
-        # With an event it does not raise when the client hangs up, as ours does.
-        transport.start_server(threading.Event(), paramiko.ServerInterface())
-        transport.join(20)
-        transport.close()
+        with contextlib.suppress(OSError):  # once it is closed
+            while True:
+                transport = paramiko.Transport(listener.accept()[0])
+                transport.add_server_key(key)
+                # With an event it does not raise when the client hangs up, as ours does.
+                transport.start_server(threading.Event(), paramiko.ServerInterface())
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
+    threading.Thread(target=serve, daemon=True).start()
     yield listener.getsockname()[1]
-    thread.join(20)
+    listener.shutdown(socket.SHUT_RDWR)
     listener.close()
 
 
@@ -195,11 +194,39 @@ def ondemand(folder: Path) -> Facts:
     return {"governors": look().governors(str(folder))}
 
 
-def kernel_bits(folder: Path, bits: str) -> Facts:
-    """Show what a Pi 5's kernel does, with the driver that asks the firmware."""
-    file(folder, "sys/devices/platform/soc@1/soc@1:firmware/get_throttled", f"{bits}\n")
-    file(folder, "sys/class/hwmon/hwmon1/name", f"{look().THROTTLE_DRIVER}\n")
-    return {"throttling": look().throttling(str(folder))}
+def apt_timers(folder: Path) -> Facts:
+    """Look with a systemctl that says of every timer that it is active."""
+    blocks = "\\n\\n".join(f"Id={name}\\nActiveState=active" for name in look().UPGRADERS)
+    program(folder / "systemctl", f"printf '{blocks}\\n'")
+    with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
+        return {"upgrades": look().upgrades(str(folder))}
+
+
+def apt_at_work(folder: Path) -> Facts:
+    """Look while a process holds dpkg's lock as apt does."""
+    file(folder, "var/lib/dpkg/lock-frontend", "")
+    with (folder / "var/lib/dpkg/lock-frontend").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        locks = Path("/proc/locks").read_text().replace(f" {os.getpid()} ", " 812 ")
+        file(folder, "proc/locks", locks)
+        file(folder, "proc/812/comm", "unattended-upgr\n")
+        return {"upgrades": look().upgrades(str(folder))}
+
+
+def look_at(root: Path) -> Facts:
+    """Return what is read of a host below this folder instead of below /."""
+    parts = ("throttling", "controllers", "swap", "governors", "processor")
+    seen = {part: getattr(look(), part)(str(root)) for part in parts}
+    return {**seen.pop("processor"), **seen}
+
+
+def pi(folder: Path, bits: int = 0, **made: Any) -> Facts:
+    """Look at a Raspberry Pi as its kernel shows it, whose firmware says these bits."""
+    shown = Raspberry(folder, PI5, governor="performance", **made)
+    shown.hold_back(bits >> 16)
+    shown.hold_back(bits & 0xF)
+    shown.poll()
+    return look_at(folder)
 
 
 def vcgencmd_bits(folder: Path, bits: str) -> Facts:
@@ -221,26 +248,43 @@ def without_ifb(folder: Path) -> Facts:
         return {"netem": look().netem(shared=True, symmetric=True)}
 
 
-def foreign_qdisc(folder: Path) -> Facts:
-    """Shape an interface in a network namespace that ends with the look at it."""
-    shaped = (
-        "ip link add ppfa type veth peer name ppfb",
-        f"ip address add {ADDRESS}/24 dev ppfb",
-        "ip link set ppfb up",
-        "tc qdisc add dev ppfb root handle 1: tbf rate 1mbit burst 32kb latency 50ms",
-        f"exec {shlex.quote(sys.executable)} {shlex.quote(str(LOOK))}",
-    )
-    arguments = {
-        **{"address": ADDRESS, "interface": "ppfb", "python": sys.executable},
-        **{"home": str(folder), "state_dir": str(folder)},
-    }
+def in_a_namespace(folder: Path, *lines: str, **arguments: Any) -> Facts:
+    """Return what is seen of the network in a namespace that ends with the look at it."""
+    steps = [*lines, f"exec {shlex.quote(sys.executable)} {shlex.quote(str(LOOK))}"]
+    given = {"python": sys.executable, "home": str(folder), "state_dir": str(folder), **arguments}
     done = subprocess.run(
-        ["unshare", "--net", "sh", "-ec", "\n".join(shaped)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        ["unshare", "--net", "sh", "-ec", "\n".join(steps)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    facts = json.loads(done.stdout)["facts"]
+    return dict(json.loads(done.stdout)["facts"])
+
+
+def foreign_qdisc(folder: Path) -> Facts:
+    """Shape an interface."""
+    shaped = (
+        "ip link add ppfa type veth peer name ppfb",
+        f"ip address add {ADDRESS}/24 dev ppfb",
+        "ip link set ppfb up",
+        "tc qdisc add dev ppfb root handle 1: tbf rate 1mbit burst 32kb latency 50ms",
+    )
+    facts = in_a_namespace(folder, *shaped, address=ADDRESS, interface="ppfb")
     return {key: facts[key] for key in ("addresses", "experiment", "shaped", "qdiscs")}
+
+
+def two_ways(folder: Path) -> Facts:
+    """Give two interfaces an address in one network, and a third that is down."""
+    steps = [
+        line.format(name=name, number=number)
+        for number, name in enumerate(("eth0", "wlan0", "usb0"), 11)
+        for line in (
+            "ip link add {name} type veth peer name peer{number}",
+            "ip address add 192.0.2.{number}/24 dev {name}",
+            "ip link set {name} up",
+        )
+    ]
+    facts = in_a_namespace(folder, *steps[:-1], address="192.0.2.11", peers=["192.0.2.12"])
+    return {"beside": facts["beside"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from roles.preflight.judging import hardware, network, sizes
 from roles.preflight.judging.findings import Asked, Load
 from roles.preflight.judging.judge import judge, lines, stops
 from roles.preflight.judging.sizes import asked_of
+from tests.preflight import real
 from tests.preflight.good import ASKED, LOADS, MIB, host
 from tests.preflight.planted import found
 
@@ -21,13 +23,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_combination_of_throttle_bits_is_told_apart() -> None:
-    for live in range(16):
-        for sticky in range(16):
-            bits = sticky << 16 | live
-            finding = hardware.throttling(host(throttling={"bits": bits, "sampled": True}), ASKED)
-            expected = "stop" if live else "note" if sticky else "ok"
-            assert finding.level == expected, hex(bits)
-            assert ("short of voltage" in finding.text) is bool((live or sticky) & 1), hex(bits)
+    """The kernel's sticky bits are of the last seconds, vcgencmd's of any time since the boot."""
+    for live, sticky in itertools.product(range(16), range(16)):
+        bits = sticky << 16 | live
+        for watched, spoils in (("all", live | sticky), ("nothing", live)):
+            told = {"bits": bits, "since_boot": bits, "watched": watched}
+            finding = hardware.throttling(host(throttling=told), ASKED)
+            fine = "ok" if watched == "all" else "note"
+            assert finding.level == ("stop" if spoils else "note" if sticky else fine), hex(bits)
+            assert (
+                "was short of voltage" in finding.text or "is short of" in finding.text
+            ) is bool((spoils or sticky) & 1), hex(bits)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +78,30 @@ def test_a_host_that_cannot_be_looked_at_keeps_no_other_from_it() -> None:
     lost = replace(host("pi1"), facts={}, trouble={"kind": "login", "said": "Connection closed"})
     findings = judge([lost, host("pi2")], ASKED)
     assert stops(findings) == [
-        "pi1: logging in failed (Connection closed): log in there by hand with ssh first, as the "
-        "inventory's ansible_user, and put your key there with ssh-copy-id"
+        "pi1: logging in failed (Connection closed): log in there by hand with ssh first, with -v "
+        "to see where"
     ]
     assert {finding.host for finding in findings if finding.level == "ok"} == {"pi2"}
+
+
+UNREAD = "Module result deserialization failed: No start of json char found"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"module_stderr": "a\nsudo: b\nShared connection to pi1 closed.\n"}, "sudo: b"),
+        ({"module_stderr": "", "module_stdout": "a minimum of Python 3.8\n"}, "a minimum of Pyth"),
+        ({"module_stderr": "", "rc": 139}, UNREAD),
+        ({"_ansible_parsed": True, "module_stderr": "a warning", "msg": "no such unit"}, "no such"),
+        ({"msg": None, "rc": 137}, "exit status 137"),
+        ({"msg": None}, "no reason given"),
+    ],
+)
+def test_what_failed_is_said_in_its_own_words(answer: dict[str, Any], said: str) -> None:
+    action = real.load(ROOT / "roles/preflight/action_plugins/look_at_host.py")
+    looked = {"_ansible_parsed": False, "msg": UNREAD, **answer}
+    assert action.complaint(looked).startswith(said)
 
 
 def test_people_read_a_line_a_host_and_what_is_wrong_below() -> None:
@@ -97,12 +123,12 @@ def test_what_is_asked_comes_from_the_plans() -> None:
     }
     hosts = {
         name: {
-            "address": "192.0.2.1",
+            "address": f"192.0.2.{number}",
             "allocator": "tuned",
             "allow_insecure_rpc": False,
             "device": "cpu",
         }
-        for name in ("pi1", "pi2", "server")
+        for number, name in enumerate(("pi1", "pi2", "server"), 1)
     }
     options = {"model": "alexnet", "engine": "eager,onnxruntime", "batch": "4"}
     planned = cells.plan_cells(options, files["full"], files["scenarios"], hosts, {}, "server")
@@ -180,17 +206,14 @@ def test_a_host_that_only_shapes_needs_no_more() -> None:
 
 
 @pytest.mark.parametrize(("handle", "level"), [("0:", "ok"), ("8001:", "stop"), ("5a5a:", "note")])
-def test_a_qdisc_of_the_kernel_s_kind_is_somebody_s_if_it_has_a_handle(
-    handle: str, level: str
-) -> None:
-    found = network.qdisc(host(qdiscs={"eth0": {"kind": "fq", "handle": handle}}), ASKED)
-    assert found.level == level
+def test_a_qdisc_of_any_kind_is_somebody_s_if_it_has_a_handle(handle: str, level: str) -> None:
+    for kind in ("fq", "cake", "mqprio"):
+        found = network.qdisc(host(qdiscs={"eth0": {"kind": kind, "handle": handle}}), ASKED)
+        assert found.level == level
 
 
 def test_whose_qdisc_it_is_agrees_with_those_who_set_them() -> None:
     netem = "".join(path.read_text() for path in (ROOT / "roles/netem").rglob("*.py"))
     bench = (ROOT / "roles/bench/vars/main.yml").read_text()
-    quoted = ", ".join(f'"{kind}"' for kind in network.DEFAULTS)
-    assert f"DEFAULTS = ({quoted})" in netem
     assert f'HANDLE = "{network.OURS[0]}"' in netem
     assert f'__bench_handle: "{network.OURS[1]}"' in bench

@@ -17,6 +17,7 @@ import pytest
 from paretopipe_runtime import try_torch
 from paretopipe_runtime.worker.usage import throttling
 from tests import namespaces
+from tests.made.raspberry import SOCS, Raspberry
 from tests.preflight import real
 from tests.preflight.good import FACTS
 from tests.preflight.real import LOOK, file, look, program, torch_package
@@ -132,13 +133,17 @@ def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -
     assert look().torch(str(tmp_path), True)["convolution"]["said"] == "ImportError: tried"
 
 
-def test_noise_is_looked_at_where_it_is_asked_for_and_the_runtime_has_it(tmp_path: Path) -> None:
-    assert look().noise(str(tmp_path), 1) is None
-    assert importlib.util.find_spec("paretopipe_runtime.worker.noise")
-    asked = "-IB -m paretopipe_runtime.worker.noise 1"
-    program(tmp_path / "venv/bin/python", f'test "$*" = "{asked}" && echo \'{{"scatter": 0.02}}\'')
-    assert look().noise(str(tmp_path), 1) == {"scatter": 0.02}
-    assert look().noise(str(tmp_path), 0) is None
+@pytest.mark.parametrize("what", ["noise", "burn_in"])
+def test_what_takes_seconds_is_measured_where_asked_for_and_installed(
+    tmp_path: Path, what: str
+) -> None:
+    assert look().measured(str(tmp_path), what, 1) == {}
+    module = f"paretopipe_runtime.worker.{what}"
+    assert importlib.util.find_spec(module)
+    said = f"test \"$*\" = '-IB -m {module} 1' && echo '{{\"seconds\": 1}}'"
+    program(tmp_path / "venv/bin/python", said)
+    assert look().measured(str(tmp_path), what, 1) == {"seconds": 1}
+    assert look().measured(str(tmp_path), what, 0) is None
 
 
 def test_the_convolution_is_the_one_that_provisioning_tries() -> None:
@@ -152,24 +157,35 @@ def test_the_mark_is_the_one_that_provisioning_leaves() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("said", "bits"), [("50005", 0x50005), ("0", 0), ("nonsense", None), ("", None)]
-)
-def test_the_kernel_s_throttle_bits_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, bits: int | None
+@pytest.mark.parametrize("model", SOCS)
+def test_a_pi_is_read_as_its_kernel_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert real.kernel_bits(tmp_path, said)["throttling"] == {
-        "bits": bits,
-        "sampled": bits is not None,
-    }
-    (tmp_path / "sys/class/hwmon/hwmon1/name").write_text("cpu_thermal\n")
-    assert look().throttling(str(tmp_path)) == {"bits": None, "sampled": False}
+    root, pi = str(tmp_path), Raspberry(tmp_path, model, swap="/dev/zram0 partition 2097148 0 100")
+    pi.hold_back(5)
+    pi.poll()
+    told = {"bits": 0x50005, "since_boot": None, "watched": "all"}
+    assert look().throttling(root) == told
+    assert look().processor(root)["cpu"] == f"Raspberry Pi {model}"
+    assert look().controllers(root) == ["cpuset", "cpu", "io", "pids"]
+    assert look().swap(root) == ["/dev/zram0"]
+    assert look().governors(root) == ["ondemand"]
+    next(tmp_path.glob(look().GET_THROTTLED)).unlink()
+    assert look().throttling(root) == {**told, "bits": 1, "watched": "voltage"}
+    (tmp_path / "sys/class/hwmon/hwmon1/in0_lcrit_alarm").write_text("nonsense")
+    assert look().throttling(root) == real.NOTHING
+
+
+def test_text_that_is_no_utf_8_is_read(tmp_path: Path) -> None:
+    Raspberry(tmp_path).write("proc/device-tree/model", "Café Pi\0".encode("latin-1"))
+    assert look().processor(str(tmp_path))["cpu"] == "Caf\ufffd Pi"
+    assert look().run("printf", r"\344") == (0, "\ufffd")
 
 
 def test_the_agent_s_watch_is_looked_for_where_the_agent_looks() -> None:
-    assert look().GET_THROTTLED == throttling.GET_THROTTLED
-    assert look().THROTTLE_DRIVER == throttling.DRIVER
+    for name in ("GET_THROTTLED", "HWMON", "DRIVER", "ALARM"):
+        assert getattr(look(), name) == getattr(throttling, name)
 
 
 def test_a_vcgencmd_that_fails_tells_nothing(
@@ -177,12 +193,38 @@ def test_a_vcgencmd_that_fails_tells_nothing(
 ) -> None:
     program(tmp_path / "vcgencmd", "echo VCHI initialization failed", "exit 255")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert look().throttling() == {"bits": None, "sampled": False}
+    assert look().throttling(str(tmp_path)) == real.NOTHING
 
 
 def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
     status, said = look().run(str(program(tmp_path / "hangs", "exec sleep 20")), timeout_s=0.2)
     assert (status, said) == (124, f"{tmp_path}/hangs took longer than 0 s")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "echo oops",
+            "`ip -j address show` prints no JSON: Expecting value: line 1 column 1 (char 0)",
+        ),
+        (
+            "echo 'Option \"-j\" is unknown' >&2; exit 255",
+            '`ip -j address show` fails: Option "-j"',
+        ),
+        ("exit 3", "`ip -j address show` fails: exit status 3"),
+    ],
+)
+def test_what_iproute2_says_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    program(tmp_path / "ip", line)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = look().network("192.0.2.11", "eth0", "", ["192.0.2.12"])
+    assert seen["unseen"].startswith(said)
+    assert seen["ways"]["192.0.2.12"]["said"].startswith(
+        said.replace("address show", "route get 192.0.2.12")
+    )
 
 
 def fake_kernel(folder: Path, knows: str) -> None:

@@ -17,8 +17,8 @@ from paretopipe_runtime.orchestrator import profile_blocks, profile_link
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.loop import SweepFiles, measure
 from paretopipe_runtime.orchestrator.runs import expand
-from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker.order import StageOrder
 from tests.relay.conftest import started
 from tests.runtime.cluster import ADDRESSES, Cluster

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from paretopipe_runtime.contract.measures import VOLTAGE_ALONE
 from reports import console
 from reports.page.sections import provenance
 from reports.page.sections.verdict import decision
@@ -132,19 +133,22 @@ def test_doubts_are_sentences_too(tmp_path: Path) -> None:
 def test_a_pi_that_nobody_watched_is_named(tmp_path: Path) -> None:
     lines = [*synthetic.cell(random.Random(1), splits=[[3]])]
     for line in lines[1:]:
-        for host, watch in (("pi1", "the kernel"), ("pi2", None)):  # an older record has none
+        watches = {"pi1": "the kernel", "pi2": None, "server": VOLTAGE_ALONE}
+        for host, watch in watches.items():  # an older record has none
+            line["hosts"].setdefault(host, {})
             watched = {"throttle_watch": watch} if watch else {}
             line["hosts"][host] |= {"cpu_model": "Raspberry Pi 4", **watched}
             line["hosts"][host]["throttled_live"] = "0x0"
     synthetic.write_cell(tmp_path, lines)
     sheet = known.sheet(tmp_path)
-    (told,) = (n for n in notes(sheet.records, sheet.cells, sheet.frame) if "throttl" in n)
-    assert told.startswith("pi2: not watched for throttling")
+    told = [n for n in notes(sheet.records, sheet.cells, sheet.frame) if "watched" in n]
+    assert told[0].startswith("pi2: not watched for throttling")
+    assert told[1].startswith("server: watched for low voltage alone")
     names, rows = provenance.hosts(sheet.records.runs)
     assert dict(zip(names, rows["Throttled while measured"], strict=True)) == {
         "pi1": "0x0, says the kernel",
         "pi2": "not watched",
-        "server": "not watched",
+        "server": "0x0, says the kernel, of voltage alone",
     }
 
 

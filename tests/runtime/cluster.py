@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
 from tests.made.plans import document
@@ -72,7 +72,7 @@ class Cluster:
     @property
     def keys(self) -> Keys:
         """What the orchestrator proves itself with."""
-        return Keys(self.key, self.identities.get("orchestrator"))
+        return Keys.read(self.key_file, self.identities.get("orchestrator"))
 
     def arguments(self, name: str) -> list[str]:
         """What a command is told of its certificate."""
@@ -83,7 +83,9 @@ class Cluster:
 
     @property
     def key_file(self) -> Path:
-        return self.folder / "key"
+        """The orchestrator's: one key for all, unless each node has a file ``key-NAME``."""
+        own = self.folder / "commands"
+        return own if own.exists() else self.folder / "key"
 
     @property
     def state_dir(self) -> Path:
@@ -91,6 +93,7 @@ class Cluster:
         return self.folder / "orchestrator"
 
     def start(self, name: str) -> None:
+        own = self.folder / f"key-{name}"
         command = [
             *("taskset", "--cpu-list", str(self._processor(name))),
             str(self.pythons.get(name, sys.executable)),
@@ -104,7 +107,7 @@ class Cluster:
             "--port",
             str(self.port),
             "--key-file",
-            str(self.key_file),
+            str(own if own.exists() else self.key_file),
             "--state-dir",
             str(self.folder / name),
             *self.arguments(name),

@@ -16,7 +16,7 @@ from paretopipe_runtime.orchestrator import adaptive, loop
 from paretopipe_runtime.orchestrator import cell as cell_work
 from paretopipe_runtime.orchestrator.runs import More, Run, Work, expand
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from reports.data.cells import build
 from reports.data.records import read
 from reports.data.tidy import tidy

@@ -21,8 +21,8 @@ from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import DTYPE_CODES, FrameType, Header, Tensor
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker import stage
 from paretopipe_runtime.worker.backends import socket as socket_backend
 from paretopipe_runtime.worker.devices import memory

@@ -234,7 +234,7 @@ def test_a_dead_agent_gives_a_sentence_and_the_rest_waits(
 ) -> None:
     cluster.stop("pi2")
     try:
-        done = sweep(cluster, tmp_path, plan)
+        done = sweep(cluster, tmp_path, plan, "--agent-wait", "0")
     finally:
         cluster.start("pi2")
     assert done.returncode == 1

@@ -79,11 +79,10 @@ def command(cluster: Cluster, folder: Path, document: dict[str, Any]) -> list[st
 
 
 def profile(
-    cluster: Cluster, folder: Path, document: dict[str, Any]
+    cluster: Cluster, folder: Path, document: dict[str, Any], *more: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(cluster, folder, document), capture_output=True, text=True, timeout=120, check=False
-    )
+    given = [*command(cluster, folder, document), *more]
+    return subprocess.run(given, capture_output=True, text=True, timeout=120, check=False)
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -216,7 +215,7 @@ def test_a_worker_that_is_gone_is_told_and_the_other_is_profiled(
 ) -> None:
     cluster.stop("pi2")
     try:
-        done = profile(cluster, tmp_path, {**plan, "repeats": 1})
+        done = profile(cluster, tmp_path, {**plan, "repeats": 1}, "--agent-wait", "0")
     finally:
         cluster.start("pi2")
     assert done.returncode == 1

@@ -16,8 +16,8 @@ import torch
 from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker.backends import rpc
 from paretopipe_runtime.worker.backends.backend import Batch, Context, TensorSink

@@ -21,7 +21,7 @@ from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.orchestrator.runs import expand
 from paretopipe_runtime.wire import connect, handshake
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from tests.certificates import Authority
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import no_stage_left, runs, sweep, wait_until

@@ -60,6 +60,7 @@ def seen() -> dict[str, Any]:
         "latency": {"batch_s": [0.03, 0.03]},
         "throughput": {"start_s": [0.0, 0.0], "completion_s": [0.03, 0.05], "window": 4},
         "phases_s": {},
+        "swapped": {},
         "wall_s": 0.2,
     }
 
@@ -82,6 +83,10 @@ def seen() -> dict[str, Any]:
         ),
         ({("proof", "payload_received"): 320}, "bytes_mismatch"),
         ({("reports", 1, "host", "throttled_live"): "0x8"}, "throttled"),
+        ({("reports", 0, "host", "swapped_in_pages"): 1}, "swapped"),
+        ({("reports", 1, "host", "swapped_out_pages"): 1}, "swapped"),
+        ({("reports", 1, "host", "swapped_out_pages"): 0}, ""),
+        ({("swapped", "swapped_in_pages"): 1}, "swapped"),
         ({("reports", 1, "host", "boot_id"): "another"}, "node_rebooted"),
     ],
     ids=str,

@@ -19,7 +19,7 @@ from paretopipe_runtime.orchestrator import drive as driving
 from paretopipe_runtime.orchestrator.pipeline import Pipeline
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker import stage
 from paretopipe_runtime.worker.backends import socket as socket_backend
 from paretopipe_runtime.worker.devices.cuda import Cuda

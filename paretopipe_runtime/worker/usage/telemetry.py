@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from paretopipe_runtime import environment
-from paretopipe_runtime.worker.usage import throttling
+from paretopipe_runtime.worker.usage import temperature, throttling
 
 
 class Telemetry:
@@ -26,12 +26,14 @@ class Telemetry:
         self._began = 0.0
         self._cpu_s = 0.0
         self._network = psutil.net_io_counters()
-        self._throttling = throttling.Throttling(throttling.find())
+        self._swapped = environment.swapped_pages()
+        self._throttling = throttling.Throttling(throttling.source())
 
     def start(self) -> None:
         self._throttling.start()
         psutil.cpu_percent()  # the next call reports the time since this one
         self._network = psutil.net_io_counters()
+        self._swapped = environment.swapped_pages()
         self._cpu_s = time.process_time()
         self._began = time.perf_counter()
 
@@ -41,6 +43,7 @@ class Telemetry:
         cpu_s = time.process_time() - self._cpu_s
         network = psutil.net_io_counters()
         throttled = self._throttling.stop()
+        swapped = environment.swapped_since(self._swapped)
         return {
             "cpu_s": cpu_s,
             "wall_s": wall_s,
@@ -54,7 +57,8 @@ class Telemetry:
                 "bytes_sent": network.bytes_sent - self._network.bytes_sent,
                 "bytes_received": network.bytes_recv - self._network.bytes_recv,
                 "boot_id": environment.boot_id(),
-                "temperature_c": environment.temperature_c(),
+                "temperature_c": temperature.celsius(),
+                **swapped,
                 **throttled,
             },
         }

@@ -1,12 +1,15 @@
 """Throttling of a Raspberry Pi, sampled while a run is measured.
 
-Two can tell:
+Three can tell:
 
 - the kernel, while its driver raspberrypi-hwmon (`rpi_volt`) is loaded. Every 2 s it asks the
-  firmware and clears the sticky bits, so that those in `get_throttled` are of the last seconds.
-  Without the driver that file is as old as the boot (drivers/firmware and drivers/hwmon of
+  firmware and has it clear the sticky bits, so that those in `get_throttled` are of the last
+  seconds. Without the driver that file is as old as the boot (drivers/firmware and drivers/hwmon of
   https://github.com/raspberrypi/linux);
-- vcgencmd, which asks the firmware at each call, through a device that our units cannot see.
+- vcgencmd, which asks the firmware at each call, through a device that our units cannot see. Its
+  sticky bits are others, and last until the next boot;
+- the same driver's alarm, of low voltage alone, where the kernel has no such file: a mainline one,
+  and some of Ubuntu's.
 """
 
 from __future__ import annotations
@@ -20,14 +23,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paretopipe_runtime.contract.measures import NOT_WATCHED
+from paretopipe_runtime.contract.measures import NOT_WATCHED, VOLTAGE_ALONE
+from paretopipe_runtime.environment import find, read
 
 EVERY_S = 0.4
 FLAGS = 0xF  # under-voltage, frequency capped, throttled, soft temperature limit: now
 STICKY_SHIFT = 16  # the same, since they were last cleared
-SYS = Path("/sys")
-GET_THROTTLED = "devices/platform/soc*/soc*:firmware/get_throttled"  # a Pi 5's soc has an address
+GET_THROTTLED = "sys/devices/platform/*/*firmware/get_throttled"  # below soc, or soc@107c000000
+HWMON = "sys/class/hwmon/hwmon*/name"
 DRIVER = "rpi_volt"
+ALARM = "in0_lcrit_alarm"  # low voltage within the last seconds
 _PATIENCE_S = 2.0
 
 
@@ -90,19 +95,22 @@ class Throttling:
         self._samples += 1
 
 
-def find() -> Source | None:
+def source() -> Source | None:
     """Return who tells of this host, None where nobody does."""
-    path = next(SYS.glob(GET_THROTTLED), None)
-    if path and any(_read(name) == DRIVER for name in SYS.glob("class/hwmon/hwmon*/name")):
+    driver = next((name.parent for name in find(HWMON) if read(name) == DRIVER), None)
+    path = next(iter(find(GET_THROTTLED)), None)
+    if driver and path:
         return Source("the kernel", functools.partial(_of_kernel, path), recent=True)
     program = shutil.which("vcgencmd")
     if program and _of_firmware(program) is not None:
         return Source("vcgencmd", functools.partial(_of_firmware, program))
+    if driver and (driver / ALARM).exists():
+        return Source(VOLTAGE_ALONE, functools.partial(_of_kernel, driver / ALARM))
     return None
 
 
 def _of_kernel(path: Path) -> int | None:
-    return _bits(_read(path))
+    return _bits(read(path))
 
 
 def _of_firmware(program: str) -> int | None:
@@ -116,14 +124,7 @@ def _bits(said: str | None) -> int | None:
 
 def _output(*command: str) -> str | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=2, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None

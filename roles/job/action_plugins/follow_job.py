@@ -61,12 +61,12 @@ class Snapshot:
 def poll_command(unit: str, lease: str, progress: str, folder: str = "") -> str:
     """Return a poll's shell line: unit before files, lest its last line be missed.
 
-    `folder` is our own unit's; without it systemd is asked.
+    `folder` is our own unit's; without it systemd is asked. Without `lease` none is renewed.
     """
     ask, last_word = _ours(folder, unit) if folder else _systemd(unit)
     lease, progress = map(shlex.quote, (lease, progress))
     steps = (
-        f"touch {lease}",
+        f"touch {lease}" if lease != "''" else "true",
         ask,
         f"echo {MARK}",
         f"cat {progress} 2>/dev/null",
@@ -233,8 +233,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     break
             elif time.monotonic() - heard > patience:
                 raise AnsibleActionFail(
-                    f"the orchestrator did not answer for {duration(patience)}; its job stops by "
-                    "itself — mend the connection and run the same command again"
+                    f"the orchestrator did not answer for {duration(patience)} ({self._silent}); "
+                    "its job stops by itself — mend the connection and run the same command again"
                 )
             time.sleep(max(0.1, POLL_S - (time.monotonic() - started)))
         if problem := problem or guards.confirm():
@@ -254,7 +254,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _poll(self, command: str) -> Snapshot | None:
         try:
             done = self._low_level_execute_command(command, sudoable=True)
-        except AnsibleConnectionFailure:
+        except AnsibleConnectionFailure as error:
+            self._silent = " ".join(str(error).split())
             return None
         snapshot = parse(done["stdout"])
+        self._silent = " ".join(done["stderr"].split()) or "it said nothing"
         return snapshot if snapshot.unit else None

@@ -165,7 +165,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         super().v2_playbook_on_handler_task_start(task)
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        self._say("Left out: the inventory has no such host.")
+        self._say("Left out: no such host in the inventory, or within --limit.")
         super().v2_playbook_on_no_hosts_matched()
 
     def v2_runner_on_ok(self, result: Any) -> None:

@@ -29,26 +29,39 @@ class Host:
 
     def __init__(self, interface: str, tools: Tools, run: Run) -> None:
         self.interface, self.tools, self._run = interface, tools, run
-        status, said = self.ask(tools.ip, "-j", "link", "show", "dev", interface)
+        status, said = self.ask(tools.ip, "link", "show", "dev", interface)
         if status:
             raise NetemError(
-                f"this host has no interface '{interface}': set netem_interface to one of `ip link`"
+                f"this host has no interface '{interface}' ({' '.join(said.split())}): set "
+                "netem_interface to one of `ip link`"
             )
-        self.mirror = f"ppifb{json.loads(said)[0]['ifindex']}"  # a name has at most 15 letters
+        (link,) = self.listed(tools.ip, "-j", "link", "show", "dev", interface)
+        self.mirror = f"ppifb{link['ifindex']}"  # a name has at most 15 letters
         self.lease = Lease(tools, interface, self.mirror)
 
     def ask(self, *words: str) -> tuple[int, str]:
         status, out, error = self._run([*words])
         return status, out if status == 0 else error or out
 
+    def listed(self, *words: str) -> list[Any]:
+        """Return a program's JSON; older ones print nothing for none."""
+        status, said = self.ask(*words)
+        words_said, line = " ".join(said.split()), " ".join([Path(words[0]).name, *words[1:]])
+        if status:
+            raise NetemError(f"`{line}` refused: {words_said or 'no reason given'}")
+        try:
+            return list(json.loads(said or "[]"))
+        except ValueError as error:
+            raise NetemError(
+                f"`{line}` prints no JSON ({error}): {words_said[:200]} — install iproute2 there "
+                "again (sudo apt install --reinstall iproute2)"
+            ) from None
+
     def has(self, device: str) -> bool:
         return self.ask(self.tools.ip, "link", "show", "dev", device)[0] == 0
 
     def qdiscs(self, device: str) -> list[dict[str, Any]]:
-        status, said = self.ask(self.tools.tc, "-j", "qdisc", "show", "dev", device)
-        if status:
-            raise NetemError(f"tc refused: {' '.join(said.split()) or 'no reason given'}")
-        return list(json.loads(said or "[]"))  # older ones print nothing for none
+        return self.listed(self.tools.tc, "-j", "qdisc", "show", "dev", device)
 
     def filters(self, parent: str) -> list[Any]:
         """Return filters' keys below one of the interface's qdiscs."""
@@ -69,13 +82,13 @@ class Host:
             return []
         device = caller.device
         if not device:
-            status, said = self.ask(self.tools.ip, "-j", "route", "get", caller.address)
-            if status:
+            try:
+                device = self.listed(self.tools.ip, "-j", "route", "get", caller.address)[0]["dev"]
+            except (NetemError, LookupError) as error:
                 raise NetemError(
                     f"SSH comes from {caller.address}, and `ip route get` does not say through "
-                    f"which interface, so none can be shaped safely: {' '.join(said.split())}"
-                )
-            device = json.loads(said)[0]["dev"]
+                    f"which interface, so none can be shaped safely: {error}"
+                ) from None
         if not carries(self.interface, device):
             return []
         return sorted({SSH_PORT, caller.port})
@@ -97,7 +110,7 @@ def ssh_client(proc: Path = Path("/proc")) -> SshClient | None:
     while pid > 1:
         try:
             environment = (proc / str(pid) / "environ").read_bytes().split(b"\0")
-            status = (proc / str(pid) / "status").read_text()
+            status = (proc / str(pid) / "status").read_text(errors="replace")
         except OSError:
             return None
         for variable in environment:

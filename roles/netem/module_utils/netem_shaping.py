@@ -14,8 +14,6 @@ from ansible.module_utils.netem_layout import CHILD, HANDLE, INGRESS, Layout
 PACKET_BITS = 1514 * 8
 # Assumed rate of an unlimited link, to size the queue.
 FREE_RATE_BIT = 1e9
-# The kernel's own qdiscs have handle 0: and one of these kinds.
-DEFAULTS = ("noqueue", "pfifo_fast", "fq_codel", "fq", "mq")
 # tc's rounding: time in ticks, shares in 32-bit steps.
 SLACK = {"delay_s": 1e-5, "jitter_s": 1e-5, "loss": 1e-4, "rate_bit": 8.0, "limit": 0.0}
 
@@ -169,8 +167,8 @@ def root_of(shown: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def is_default(qdisc: dict[str, Any]) -> bool:
-    """Tell whether the kernel added it by default."""
-    return qdisc["kind"] in DEFAULTS and qdisc.get("handle", "0:") == "0:"
+    """Tell whether the kernel added it by default: whatever is added by hand has a handle."""
+    return str(qdisc.get("handle", "0:")) == "0:"
 
 
 def _time(seconds: float) -> str:

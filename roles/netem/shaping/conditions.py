@@ -6,6 +6,7 @@ playbooks/netem.yml, its effect on round trips in filter_plugins/netem_probes.py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,11 @@ NUMBERS: dict[str, tuple[str, dict[str, float], str]] = {
     "loss": ("loss", units.SHARE, "1%"),
     "rate": ("rate_bit", RATE, "5mbit"),
 }
+#: netem's steps.
+LEAST = {"delay_s": 1e-6, "jitter_s": 1e-6, "loss": 1e-8}
+#: A full packet in a second, and more than any link has.
+LEAST_BIT, MOST_BIT = 8 * units.FRAME_BYTES, 1e12
+BARE = r"[0-9]+(\.[0-9]+)?"
 #: Options that are words: the first is the default.
 WORDS: dict[str, tuple[str, ...]] = {
     "distribution": ("", "normal", "pareto", "paretonormal"),
@@ -60,21 +66,50 @@ def mistakes(asked: Mapping[str, str], lease: str, relayed: bool = False) -> lis
 
     `relayed`: a relay has to do it.
     """
-    said = {option: str(value).strip() for option, value in asked.items() if value}
+    said = {
+        option: str(value).strip() for option, value in asked.items() if value not in ("", None)
+    }
     unknown = [sentence for option in said if (sentence := refused(option))]
     written = {**NUMBERS, "netem_lease": ("lease_s", units.LEASE, "30min")}
     for option, (_, known, example) in written.items():
         text = {**said, "netem_lease": lease}.get(option, "")
         if _number(text, known) is None:
-            unknown.append(f"{option}={text} is not understood: write e.g. {option}={example}")
+            # A share without its sign may be meant either way.
+            bare = option in ("delay", "jitter", "rate") and re.fullmatch(BARE, str(text))
+            meant = f"{text}{example.lstrip('0123456789')}" if bare else example
+            says = "has no unit: write" if bare else "is not understood: write e.g."
+            unknown.append(f"{option}={text} {says} {option}={meant}")
     for option, choices in WORDS.items():
         if option in said and said[option] not in choices:
             named = ", ".join(filter(None, choices))
             unknown.append(f"{option}={said[option]} is not understood: choose from {named}")
     if unknown:
         return unknown
-    value, lease_s = numbers(said), lease_seconds(lease)
+    value, lease_s = numbers(said), _number(lease, units.LEASE) or 0.0
+    least = [name for name, (key, _, _) in NUMBERS.items() if 0 < value[key] < LEAST.get(key, 0)]
     checks = (
+        *(
+            (True, f"{name}={{{name}}} is less than netem can do: leave it out, or use more")
+            for name in least
+        ),
+        # netem takes it for no limit.
+        (
+            said.get("rate") and not value["rate_bit"],
+            "rate={rate} lets nothing through: leave it out for no limit",
+        ),
+        (
+            0 < value["rate_bit"] < LEAST_BIT,
+            "rate={rate} takes over a second for a full packet: use at least 13kbit",
+        ),
+        (
+            value["rate_bit"] > MOST_BIT,
+            "rate={rate} is more than any link has: leave it out for no limit",
+        ),
+        (
+            said and not said.get("rate") and not any(value[key] for key in LEAST),
+            "nothing is asked of the network: give a delay, a rate or a loss above 0, or choose "
+            "the scenario baseline, which leaves it as it is",
+        ),
         # With most packets lost, the host cannot be reached to undo it.
         (value["loss"] > 0.5, "loss={loss} would cut the host off: use at most loss=50%"),
         (
@@ -106,6 +141,6 @@ def relayable(option: str, value: str) -> bool:
 
 
 def _number(text: Any, known: dict[str, float]) -> float | None:
-    """Return a number in its base unit: 0 if absent, None if unparsable."""
-    words = str(text or "").strip()
-    return units.number(words.replace(" ", ""), known) if words else 0.0
+    """Return a number in its base unit: 0 if absent, None if unparsable; 0 needs no unit."""
+    words = str(text).strip() if text is not None else ""
+    return units.number(words.replace(" ", ""), known) if words not in ("", "0") else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,21 @@ from ansible import __version__ as ansible_version
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.utils.vars import load_extra_vars
 
 # Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.cells import plan_cells
+from roles.plan.planning.earlier import profiles
+from roles.plan.planning.foretelling import foretell, split_seconds
+from roles.plan.planning.places import BOARDS, EMULATED, Places
 from roles.plan.planning.sets import read_sets, set_name
-from roles.plan.planning.values import OPTIONS, OptionError, known, mistyped
+from roles.plan.planning.shorter import refuse_long, said
+from roles.plan.planning.speeds import Speeds
+from roles.plan.planning.values import OPTIONS, OptionError, flag, known, text
+
+#: Plan a sweep with some options changed.
+Plan = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def provenance_of(root: Path) -> dict[str, Any]:
@@ -29,7 +37,10 @@ def provenance_of(root: Path) -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(  # nosec B607 # wherever the user's git is
-                ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30
+                ["git", "-C", str(root), *arguments],
+                capture_output=True,
+                errors="replace",
+                timeout=30,
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
@@ -61,34 +72,62 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
-        folder = Path(args["folder"])
         typed = task_vars or {}
         options = dict(args["defaults"])
         options |= {name: self._templar.template(typed[name]) for name in OPTIONS if name in typed}
         options.pop("preflight", None)  # decides nothing about the cells
         try:
-            mistyped(list(load_extra_vars(self._loader)))
-            name = str(options.pop("experiment", "full"))
-            experiment, scenarios = read_experiment(folder, name)
-            weights = set_name({**experiment, **options})
-            plan = plan_cells(
-                options,
-                experiment,
-                scenarios,
-                {
-                    host: {
-                        "address": address,
-                        "allocator": args["allocators"][host],
-                        "device": args["devices"][host],
-                        "allow_insecure_rpc": boolean(args["rpc_allowed"][host]),
-                    }
-                    for host, address in args["addresses"].items()
-                },
-                {**provenance_of(folder.parent), "experiment": name},
-                args["orchestrator"],
-                read_sets(folder / "weights", weights),
-                str(args.get("emulation", "")),
-            )
+            long = flag("long", options.pop("long", False))
+            detach = flag("detach", options.pop("detach", False))
+            plan = self._planner(options)
+            planned = plan({})
+            if boolean(args["foretell"]):
+                planned["said"] = self._foretell(planned, plan, long)
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
-        return {**result, **plan, "changed": False}
+        return {**result, **planned, "detach": detach, "changed": False}
+
+    def _planner(self, options: dict[str, Any]) -> Plan:
+        """Return what plans the sweep of these options and of what is put over them."""
+        args = self._task.args
+        folder = Path(args["folder"])
+        name = text("experiment", options.pop("experiment", "full"))
+        experiment, scenarios = read_experiment(folder, name)
+        weights = set_name({**experiment, **options})
+        hosts = {
+            host: {
+                "address": address,
+                "allocator": args["allocators"][host],
+                "device": args["devices"][host],
+                "allow_insecure_rpc": boolean(args["rpc_allowed"][host]),
+            }
+            for host, address in args["addresses"].items()
+        }
+        told = (
+            {**provenance_of(folder.parent), "experiment": name},
+            args["orchestrator"],
+            read_sets(folder / "weights", weights),
+            str(args.get("emulation", "")),
+            Places(args["inventory"], args["pairings"], args["shaped"]),
+        )
+        return lambda more: plan_cells({**options, **more}, experiment, scenarios, hosts, *told)
+
+    def _foretell(self, planned: dict[str, Any], plan: Plan, long: bool) -> str:
+        """Return what was left out and how long the rest takes, a line each, or refuse the rest."""
+        args = self._task.args
+        results = Path(args["folder"]) / "results"
+        places, workers = Places(args["inventory"]), [*args["addresses"]]
+        real = not any(places.groups.get(name) for name in EMULATED)
+        boards = places.members(workers, args["orchestrator"])[BOARDS]
+        speeds = Speeds(profiles(results), boards if real else None)
+        told = foretell(planned, speeds, results)
+        if told and not long:
+            first = planned["scenarios"][0]["cells"][0]["plan"]
+            refuse_long(
+                planned["sweep"],
+                told,
+                planned["options"],
+                split_seconds(first, speeds),
+                lambda more: foretell(plan(more), speeds, results),
+            )
+        return "\n".join([*planned["notes"], *([said(told)] if told else [])])

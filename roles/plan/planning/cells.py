@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.addresses import problems
 from paretopipe_runtime.contract.factors import (
     BACKEND,
     BY_HOSTS,
@@ -20,7 +21,8 @@ from paretopipe_runtime.contract.factors import (
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
 
 from .choice import Choice, Model, choose
-from .network import conditions, refuse_relayed
+from .network import conditions, refuse_elsewhere, refuse_relayed
+from .places import Places
 from .sets import Weights
 from .values import OptionError, cut_points, known
 
@@ -42,8 +44,9 @@ def plan_cells(
     orchestrator: str = "",
     sets: Mapping[str, Weights] | None = None,
     emulation: str = "",
+    places: Places | None = None,
 ) -> dict[str, Any]:
-    """Return the sweep: name, options, cells by scenario, profiles, links, and their order.
+    """Return the sweep: name, options, cells by scenario, profiles, links, their order, and notes.
 
     Parameters
     ----------
@@ -61,14 +64,21 @@ def plan_cells(
         Weights by model, of the published set in `options`.
     emulation : str
         ``processes`` if the hosts are processes of one machine.
+    places : Places, optional
+        The inventory's groups, its own pairings, and where the network is shaped.
 
     Raises
     ------
     OptionError
-        For an unknown name, or a number out of range.
+        For an unknown name, a number out of range, or an address that cannot be used.
     """
-    choice = choose(options, experiment, scenarios, hosts, sets or {})
-    plans = _Plans(choice, scenarios, hosts, provenance, orchestrator, emulation)
+    if wrong := problems({host: facts["address"] for host, facts in hosts.items()}):
+        raise OptionError("; ".join(wrong))
+    places = places or Places()
+    choice = choose(options, experiment, scenarios, hosts, sets or {}, orchestrator, places)
+    netem = {name: conditions(name, scenarios[name]) for name in choice.scenarios}
+    refuse_elsewhere(netem, choice.pairings, places.shaped)
+    plans = _Plans(choice, netem, hosts, provenance, orchestrator, emulation)
     planned: dict[str, Any] = {
         "scenarios": plans.by_scenario(),
         "profiles": list(plans.profiles()) if choice.profile else [],
@@ -80,6 +90,8 @@ def plan_cells(
         "options": choice.options(*choice.models),
         "first_report": first,
         "noise": choice.noise,
+        "shaped": places.shaped,
+        "notes": list(choice.left_out),
         **planned,
         **rounds_of(first, **planned),
     }
@@ -116,14 +128,14 @@ class _Plans:
     def __init__(
         self,
         choice: Choice,
-        scenarios: Mapping[str, Any],
+        netem: Mapping[str, dict[str, str] | None],
         hosts: Mapping[str, Mapping[str, Any]],
         provenance: Mapping[str, Any],
         orchestrator: str,
         emulation: str,
     ) -> None:
         self._choice = choice
-        self._netem = {name: conditions(name, scenarios[name]) for name in choice.scenarios}
+        self._netem = netem
         self._hosts = hosts
         self._provenance = provenance
         self._orchestrator = orchestrator

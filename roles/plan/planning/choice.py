@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,9 @@ from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED,
 from paretopipe_runtime.contract.goals import GoalError, parse
 from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
+from .places import Places, idle, pairings_of
 from .sets import Weights, of_model, set_name
-from .values import OptionError, flag, fraction, known, listed, whole
+from .values import OptionError, flag, folder, fraction, known, listed, text, whole
 
 CLASSES = (10, 1000)
 #: Warm batches in each process of a profile.
@@ -69,6 +69,7 @@ class Choice:
     noise: int
     profile_batches: int
     goal: str
+    left_out: tuple[str, ...]
 
     def options(self, *models: Model) -> dict[str, Any]:
         def one_or_all(key: str) -> Any:
@@ -117,33 +118,38 @@ def choose(
     scenarios: Mapping[str, Any],
     hosts: Mapping[str, Mapping[str, Any]],
     sets: Mapping[str, Weights],
+    orchestrator: str,
+    places: Places,
 ) -> Choice:
     """Check `options` over `experiment`, as `planning.cells.plan_cells` takes them."""
-    chosen = {**experiment, **options}
+    options, own = _texts(options), _texts(experiment)
+    chosen = {**own, **options}
     for key in _KEYS:
         if key not in chosen:
             raise OptionError(
                 f"the experiment has no {key}: copy the key from experiments/full.yml"
             )
     wanted_models = tuple(
-        _model(model_info(name), options, experiment, of_model(name, chosen, sets))
+        _model(model_info(name), options, own, of_model(name, chosen, sets))
         for name in model_names(chosen)
     )
-    pairings: Mapping[str, list[str]] = experiment["pairings"]
+    pairings, left_out = pairings_of(
+        options.get("pairings"),
+        {**experiment["pairings"], **places.pairings},
+        [*hosts],
+        places.members([*hosts], orchestrator),
+    )
     choice = Choice(
-        sweep=_sweep(chosen, [model.name for model in wanted_models]),
+        sweep=sweep_name(chosen),
         models=wanted_models,
-        pairings={
-            name: tuple(pairings[name])
-            for name in known("pairing", listed(chosen["pairings"]), list(pairings))
-        },
+        pairings=pairings,
         scenarios=tuple(known("scenario", listed(chosen["scenarios"]), list(scenarios))),
         varied={factor.option: _varied(factor, chosen) for factor in VARIED},
         workers={host: _own(host, facts, options) for host, facts in hosts.items()},
         weights=set_name(chosen),
         batch=whole("batch", chosen["batch"]),
         counts={name: whole(name, chosen[name]) for name in _COUNTS},
-        seeds={name: int(chosen[name]) for name in ("seed", "weights_seed")},
+        seeds={name: whole(name, chosen[name], least=0) for name in ("seed", "weights_seed")},
         splits=chosen["splits"],
         drift_limit=fraction("drift_limit", chosen["drift_limit"]),
         dominance=fraction("dominance", chosen["dominance"]),
@@ -155,7 +161,9 @@ def choose(
         first_report=whole("first_report", chosen.get("first_report", 0), least=0),
         noise=whole("noise", chosen.get("noise", NOISE_S), least=0),
         profile_batches=whole("profile_batches", chosen.get("profile_batches", PROFILE_BATCHES)),
-        goal=_goal(str(chosen.get("goal", ""))),
+        goal=checked_goal(chosen.get("goal", "")),
+        left_out=left_out
+        + (() if "pairings" in options else idle(pairings, [*hosts], orchestrator)),
     )
     for backend in choice.varied["backend"]:
         if backend != "socket" and "tls" in choice.varied["transport"]:
@@ -167,16 +175,17 @@ def choose(
     if any(backend.startswith("rpc") for backend in choice.varied["backend"]):
         for host, facts in hosts.items():
             _refuse_without_leave(host, bool(facts["allow_insecure_rpc"]))
-    for name, chain in choice.pairings.items():
-        for host in chain:
-            if host not in hosts:
-                raise OptionError(
-                    f"pairing {name} needs host '{host}', which is no worker in this inventory: "
-                    f"workers are {', '.join(hosts)}"
-                )
-            for engine in choice.varied["engine"]:
-                _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
+    for host in dict.fromkeys(host for chain in choice.pairings.values() for host in chain):
+        for engine in choice.varied["engine"]:
+            _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
     return choice
+
+
+def _texts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed as text, but for pairings, which may be a mapping."""
+    return {
+        name: value if name == "pairings" else text(name, value) for name, value in options.items()
+    }
 
 
 def model_names(chosen: Mapping[str, Any]) -> list[str]:
@@ -209,20 +218,20 @@ def _model(
     return Model(info.name, info.blocks, classes, image, weights)
 
 
-def _goal(text: str) -> str:
+def checked_goal(said: str) -> str:
     try:
-        parse(text)
+        parse(said)
     except GoalError as error:
         raise OptionError(str(error)) from None
-    return text
+    return said
 
 
-def _sweep(chosen: Mapping[str, Any], names: list[str]) -> str:
-    default = "all" if len(names) > 1 and set(names) == set(MODEL_NAMES) else "-".join(names)
-    sweep = str(chosen.get("sweep", default))
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", sweep):
-        raise OptionError(f"sweep={sweep} cannot name a folder: use letters, digits, '-' and '_'")
-    return sweep
+def sweep_name(chosen: Mapping[str, Any]) -> str:
+    """Return what `sweep` or, without it, `model` calls the results' folder."""
+    if "sweep" in chosen:
+        return folder("sweep", chosen["sweep"])
+    names = model_names(chosen)
+    return "all" if len(names) > 1 and set(names) == set(MODEL_NAMES) else "-".join(names)
 
 
 def _varied(factor: Factor, chosen: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from roles.netem.shaping.conditions import GONE, OPTIONS, WORDS, refused, relayable
+from roles.netem.shaping.conditions import GONE, OPTIONS, WORDS, mistakes, refused, relayable
 
 from .values import OptionError, known
 
@@ -16,12 +16,10 @@ DEFAULTS = {"delay": "0ms", "rate": "", "jitter": "0ms", "loss": "0%", "directio
 def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | None:
     """Return netem values with defaults filled in; None is no shaping.
 
-    The netem role checks numbers and units.
-
     Raises
     ------
     OptionError
-        For an unknown key or word.
+        For an unknown key or word, or a number that netem cannot do.
     """
     if netem is None:
         return None
@@ -33,10 +31,35 @@ def conditions(name: str, netem: Mapping[str, str] | None) -> dict[str, str] | N
                 f"scenario {name} says '{key}', which is nothing netem does: choose from "
                 f"{', '.join(OPTIONS)}"
             )
-    spelled = {**DEFAULTS, **netem}
+    # As the runtime reads numbers.
+    spelled = {**DEFAULTS, **{key: "".join(str(value).split()) for key, value in netem.items()}}
     for word in WORDS.keys() & spelled:
         known(f"{word} in scenario {name}", [spelled[word]], [*filter(None, WORDS[word])])
+    if wrong := mistakes(spelled, "2h"):
+        raise OptionError(f"scenario {name}: {'; '.join(wrong)}")
     return spelled
+
+
+def refuse_elsewhere(
+    scenarios: Mapping[str, Mapping[str, str] | None],
+    pairings: Mapping[str, Sequence[str]],
+    shaped: str,
+) -> None:
+    """Refuse a shaped scenario for a chain that does not begin where the network is shaped.
+
+    Raises
+    ------
+    OptionError
+        For the first such scenario and pairing, unless `shaped` is empty.
+    """
+    for scenario, netem in scenarios.items():
+        for pairing, chain in pairings.items():
+            if netem and shaped and chain[0] != shaped:
+                raise OptionError(
+                    f"pairing {pairing} begins on {chain[0]}, and scenario {scenario} shapes what "
+                    f"{shaped} sends: put {chain[0]} into the inventory's group netem_hosts in its "
+                    f"place, or choose a pairing that begins on {shaped}, or scenarios=baseline"
+                )
 
 
 def refuse_relayed(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .values import OptionError
+from .values import OptionError, text
 
 SEEDED, DEFAULT = "seeded", "finetuned"
 _PARTS = ("weights", "weights_digest", "weights_manifest")
@@ -26,7 +26,7 @@ class Weights:
 
 def set_name(options: Mapping[str, Any]) -> str:
     """Return the requested set's name; ``seeded`` means none."""
-    name = str(options.get("weights", SEEDED))
+    name = text("weights", options.get("weights", SEEDED))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise OptionError(f"weights={name} cannot name a set: use letters, digits, '-' and '_'")
     return name

@@ -8,7 +8,7 @@ from typing import Any
 
 from .choice import model_names
 from .sets import DEFAULT, SEEDED, set_name
-from .values import OptionError, known, whole
+from .values import OptionError, known, text, whole
 
 OPTIONS = (
     *("model", "weights", "dataset", "pretrained", "epochs", "patience", "batch", "lr"),
@@ -49,20 +49,22 @@ def plan_trainings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(key: str, value: Any) -> str:
-    text = str(value)
+    said = text(key, value)
     # systemd would expand $NAME.
-    path = text.startswith("/") and "$" not in text and text.isprintable()
-    if key in _NAMES and text not in _NAMES[key] and not path:
+    path = said.startswith("/") and "$" not in said and said.isprintable()
+    if key in _NAMES and said not in _NAMES[key] and not path:
         raise OptionError(
-            f"{key}={text} is unknown: choose from {', '.join(_NAMES[key])}, or give the absolute "
+            f"{key}={said} is unknown: choose from {', '.join(_NAMES[key])}, or give the absolute "
             "path of one on the orchestrator, without a $ in it"
         )
     if key in _POSITIVE:
-        whole(key, text)
-    if key in ("epochs", "seed") and not re.fullmatch(r"[0-9]{1,9}", text):
-        raise OptionError(f"{key}={text} is not a whole number: write e.g. {key}=5")
-    if key == "lr" and not (re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]+)?", text) and float(text) > 0):
-        raise OptionError(f"lr={text} is not a number above 0: write e.g. lr=0.01")
+        whole(key, said)
+    if key in ("epochs", "seed") and not re.fullmatch(r"[0-9]{1,9}", said):
+        raise OptionError(f"{key}={said} is not a whole number: write e.g. {key}=5")
+    if key == "lr" and not (
+        re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,2})?", said) and float(said) > 0
+    ):
+        raise OptionError(f"lr={said} is not a number above 0: write e.g. lr=0.01")
     if key == "device":
-        known("device", [text], DEVICES)
-    return text
+        known("device", [said], DEVICES)
+    return said

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -30,8 +31,11 @@ OPTIONS = (
     "goal",
     "profile",
     "preflight",
+    "detach",
     "first_report",
     "noise",
+    "burn_in",
+    "long",
     "sweep",
     "experiment",
 )
@@ -41,10 +45,38 @@ class OptionError(ValueError):
     """Invalid option; the message is one sentence with valid choices."""
 
 
+def text(name: str, value: Any) -> str:
+    """Return what YAML or JSON made of a value as people type it; a list with commas.
+
+    >>> text("drift_limit", 5e-05), text("repeats", 3.0), text("splits", [1, 14])
+    ('0.00005', '3', '1,14')
+    """
+    if isinstance(value, Mapping) or (
+        isinstance(value, list | tuple)
+        and any(isinstance(part, list | tuple | Mapping) for part in value)
+    ):
+        raise OptionError(f"{name}={value} is nested: write {name}=a or {name}=a,b")
+    if isinstance(value, list | tuple):
+        return ",".join(text(name, part) for part in value)
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    if isinstance(value, float):
+        return format(Decimal(repr(float(value))).normalize(), "f")
+    return str(value).strip()
+
+
 def listed(value: Any) -> list[str]:
     """Return ``"a,b"`` or ``["a", "b"]`` as ``["a", "b"]``, without duplicates."""
-    words = value.split(",") if isinstance(value, str) else list(value)
-    return list(dict.fromkeys(str(word).strip() for word in words if str(word).strip()))
+    words = (word.strip() for word in text("option", value).split(","))
+    return list(dict.fromkeys(filter(None, words)))
+
+
+def folder(name: str, value: Any) -> str:
+    """Return a value that can name a folder among others."""
+    said = text(name, value)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", said):
+        raise OptionError(f"{name}={said} cannot name a folder: use letters, digits, '-' and '_'")
+    return said
 
 
 def known(kind: str, names: Sequence[str], choices: Sequence[str]) -> list[str]:
@@ -60,26 +92,29 @@ def known(kind: str, names: Sequence[str], choices: Sequence[str]) -> list[str]:
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", str(value)) or int(value) < least:
+    said = text(name, value)
+    if not re.fullmatch(r"[0-9]{1,9}", said) or int(said) < least:
         kind = "positive " if least else ""
-        raise OptionError(f"{name}={value} is not a {kind}whole number: write e.g. {name}=5")
-    return int(value)
+        raise OptionError(f"{name}={said} is not a {kind}whole number: write e.g. {name}=5")
+    return int(said)
 
 
 def fraction(name: str, value: Any) -> float:
     """Return `value` as a number in [0, 1)."""
-    if not re.fullmatch(r"0?\.[0-9]{1,9}|0", str(value)):
+    said = text(name, value)
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", said) or float(said) >= 1:
         raise OptionError(
-            f"{name}={value} is not a fraction from 0 up to 1: write e.g. {name}=0.05 for 5 %"
+            f"{name}={said} is not a fraction from 0 up to 1: write e.g. {name}=0.05 for 5 %"
         )
-    return float(value)
+    return float(said)
 
 
 def flag(name: str, value: Any) -> bool:
+    said = text(name, value)
     try:
-        return bool(boolean(value))
+        return bool(boolean(said))
     except TypeError:
-        raise OptionError(f"{name}={value} says neither yes nor no: write {name}=true") from None
+        raise OptionError(f"{name}={said} says neither yes nor no: write {name}=true") from None
 
 
 def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[list[int]]:
@@ -89,7 +124,7 @@ def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[
         return "all"
     cuts = []
     for word in words:
-        if not re.fullmatch(r"[0-9]+(-[0-9]+)*", word):
+        if not re.fullmatch(r"[0-9]{1,9}(-[0-9]{1,9})*", word):
             raise OptionError(f"splits={word} is not a split: write splits=all or splits=1,14,29")
         cut = [int(part) for part in word.split("-")]
         if len(cut) != stages - 1:
@@ -106,11 +141,3 @@ def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[
     if not cuts:
         raise OptionError("splits is empty: write splits=all or splits=1,14,29")
     return cuts
-
-
-def mistyped(names: Sequence[str], options: Sequence[str] = OPTIONS) -> None:
-    """Refuse an ``-e`` name close to one of ours: Ansible would ignore it."""
-    for name in names:
-        close = difflib.get_close_matches(name, options, n=1, cutoff=0.8)
-        if name not in options and close:
-            raise OptionError(f"unknown option '{name}': did you mean {close[0]}=…?")

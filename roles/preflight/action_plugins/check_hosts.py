@@ -1,19 +1,15 @@
 """Check all hosts' reachability and host keys in parallel, before anything slow starts.
 
-paramiko connects without logging in. Local hosts and those behind a jump host are left to
-Ansible's OpenSSH connection, which does the rest of the work.
+paramiko connects without logging in, where OpenSSH would. What it cannot do or finds wrong is asked
+of OpenSSH, which does the rest of the work; hosts of other connections are left to Ansible.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import shlex
-import socket
-import subprocess
+import sys
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +17,44 @@ import paramiko
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-SSH_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
+# Ansible loads plugins by path, without the checkout on the import path.
+sys.path.append(str(Path(__file__).resolve().parents[3]))
+
+from paretopipe_runtime.contract import addresses as contract
+from roles.preflight import openssh
 
 
-def configured(address: str, host: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings that OpenSSH has for a host, from its arguments and files."""
-    words = shlex.split(" ".join(str(host.get(key, "")) for key in SSH_ARGUMENTS))
-    asked = ["ssh", *words, "-G", address]
-    done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+def ask(name: str, options: Mapping[str, Any], timeout_s: float) -> str:
+    """Return why a host cannot be used, in a sentence, or ``""``.
+
+    `options` are those of Ansible's connection plugin `ssh`.
+    """
+    there = openssh.way(name, options)
+    try:
+        if not there.trouble and not there.proxy and greets(there, timeout_s):
+            return ""
+    except TimeoutError:
+        return f"{there.where} {openssh.reason(['timed out'], there, timeout_s)}"
+    return openssh.attempt(there, timeout_s)
 
 
-def named(words: str) -> list[Path]:
-    """Return the files that a line names; `ssh -G` puts no quotes around their spaces."""
-    parts = words.split(" ")
-    ends = itertools.combinations(range(len(parts) + 1), 2)
-    files = [Path(" ".join(parts[start:end])).expanduser() for start, end in ends]
-    return [file for file in files if file.is_file()]
+def greets(there: openssh.Way, timeout_s: float) -> bool:
+    """Tell whether a host surely shows a key that is known.
 
-
-def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
-    """Return why `host` cannot be used, in a sentence, or ``""``."""
-    if host.get("ansible_connection") == "local":
-        return ""
-    address = str(host.get("ansible_host", name))
-    settings = configured(address, host)
-    port = int(host.get("ansible_port", settings.get("port", 22)))
-    if {"proxyjump", "proxycommand"} & settings.keys():
-        return ""
+    Raises
+    ------
+    TimeoutError
+        If nothing answers.
+    """
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    if settings.get("stricthostkeychecking") in {"accept-new", "false", "no"}:
-        client.set_missing_host_key_policy(paramiko.MissingHostKeyPolicy())
-    for file in named(settings.get("userknownhostsfile", "~/.ssh/known_hosts")):
-        client.load_host_keys(str(file))
-    where = f"{name} ({address}:{port})"
+    for path in there.known_hosts:
+        if path.is_file():
+            client.load_host_keys(str(path))
     try:
         client.connect(
-            settings.get("hostname", address),
-            port,
+            there.hostname,
+            there.port,
             username="-",
             timeout=timeout_s,
             banner_timeout=timeout_s,
@@ -67,43 +62,29 @@ def ask(name: str, host: Mapping[str, Any], timeout_s: float) -> str:
             look_for_keys=False,
         )
     except paramiko.BadHostKeyException:
-        return (
-            f"{where} shows another host key than known_hosts has: if the host was reinstalled, "
-            f"forget the old key with ssh-keygen -R {address}; otherwise do not connect"
-        )
+        return False
     except paramiko.SSHException as error:
-        if "not found in known_hosts" in str(error):
-            return (
-                f"{where} is not in known_hosts yet: compare its key's fingerprint and remember "
-                "it, with playbooks/bootstrap.yml"
-            )
         # A failure after the key exchange, such as our missing login, shows that the host is fine.
-        return "" if "authentication" in str(error).lower() else f"{where} {speechless(error)}"
-    except (OSError, EOFError) as error:
-        return f"{where} {unreached(error, timeout_s)}"
+        return "authentication" in str(error).lower()
+    except TimeoutError:
+        raise
+    except (OSError, EOFError):
+        return False
     finally:
         client.close()
-    return ""
+    return True
 
 
-def unreached(error: Exception, timeout_s: float) -> str:
-    errors = list(getattr(error, "errors", {}).values()) or [error]  # paramiko: one per address
-    if any(isinstance(each, ConnectionRefusedError) for each in errors):
-        return (
-            "is up and refuses SSH at this port: start sshd there (sudo systemctl enable --now "
-            "ssh), or set ansible_port"
-        )
-    if isinstance(error, socket.gaierror):
-        return "has a name that this machine cannot look up: set ansible_host to its address"
-    if isinstance(error, TimeoutError):
-        return f"does not answer within {timeout_s:g} s: is it powered and on the network?"
-    return f"does not answer ({errors[0]}): is it powered and on the network?"
-
-
-def speechless(error: paramiko.SSHException) -> str:
-    silent = any(words in str(error) for words in ("protocol banner", "No existing session"))
-    why = "it says nothing" if silent else str(error)
-    return f"answers, but not as an SSH server ({why}): set ansible_port to the port of its sshd"
+def addresses(names: Iterable[str], task_vars: Any, templar: Any) -> dict[str, str]:
+    """Return `experiment_ip` of the hosts that have one or need one."""
+    groups = task_vars["groups"]
+    needed = [*groups.get("orchestrator", []), *groups.get("workers", [])]
+    said = {name: task_vars["hostvars"][name].get("experiment_ip", "") for name in names}
+    return {
+        name: str(templar.template(address))
+        for name, address in said.items()
+        if address or name in needed
+    }
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -115,28 +96,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         """Return `answer_s` by host, or fail with a sentence for each unusable host."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        names = list(dict.fromkeys(self._task.args["hosts"]))
+        names = self._task.args["hosts"]
         timeout_s = float(self._task.args.get("timeout_s", 10))
-        keys = ("ansible_host", "ansible_port", "ansible_connection", *SSH_ARGUMENTS)
-        hostvars = (task_vars or {}).get("hostvars", {})
-        hosts = {
-            name: {
-                key: self._templar.template(hostvars[name][key])
-                for key in keys
-                if key in hostvars[name]
-            }
-            for name in names
-        }
+        hosts = openssh.connections(names, (task_vars or {})["hostvars"], self._templar)
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
         def timed(name: str) -> tuple[str, float]:
             began = time.monotonic()
             return ask(name, hosts[name], timeout_s), time.monotonic() - began
 
-        with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-            answers = dict(zip(names, pool.map(timed, names), strict=True))
-        if problems := [problem for problem, _ in answers.values() if problem]:
+        answers = openssh.together(timed, hosts)
+        said = addresses(names, task_vars, self._templar)
+        problems = contract.problems(said, away=hosts)
+        problems += [problem for problem, _ in answers.values() if problem]
+        if problems:
             hint = str(self._task.args.get("hint", ""))
             raise AnsibleActionFail("; ".join(problems) + (f" — {hint}" if hint else ""))
-        answer_s = {name: seconds for name, (_, seconds) in answers.items()}
+        local = dict.fromkeys(set(names) - set(hosts), 0.0)
+        answer_s = {**local, **{name: seconds for name, (_, seconds) in answers.items()}}
         return {**result, "changed": False, "answer_s": answer_s}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
@@ -19,9 +19,21 @@ Run = Callable[[str], dict[str, Any]]
 
 
 def words(error: object) -> str:
-    """Return the last line of ssh's or sudo's output."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+    """Return the last line of ssh's or sudo's output, but for ssh's farewell."""
+    lines = [line.strip() for line in str(error or "").splitlines()]
+    said = [line for line in lines if line and not line.startswith("Shared connection to")]
+    return said[-1] if said else "no reason given"
+
+
+def complaint(looked: Mapping[str, Any]) -> str:
+    """Return why a module gave no facts.
+
+    Where Ansible could not read its answer, Ansible's message is about JSON, whatever happened.
+    """
+    unread = not looked.get("_ansible_parsed", True)
+    own = [looked.get(name) for name in ("module_stderr", "module_stdout") if unread]
+    status = f"exit status {looked['rc']}" if looked.get("rc") else ""
+    return words(next(filter(None, [*own, looked.get("msg"), status]), ""))
 
 
 def log_in(run: Run) -> dict[str, Any]:
@@ -73,8 +85,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 task_vars=task_vars,
             )
         except AnsibleError as error:
-            return {**seen, "trouble": {"kind": "sudo", "said": words(error)}}
+            return {**seen, "trouble": {"kind": "look", "said": words(error)}}
         if "facts" not in looked:
-            said = looked.get("msg") or looked.get("module_stderr")
-            return {**seen, "trouble": {"kind": "look", "said": words(said)}}
+            return {**seen, "trouble": {"kind": "look", "said": complaint(looked)}}
         return {**seen, "facts": {**looked["facts"], **login}}

@@ -14,6 +14,7 @@ _UNWATCHED = (
     "driver with `sudo modprobe raspberrypi-hwmon`, which the kernel of Raspberry Pi OS has"
 )
 UNDER_VOLTAGE, ALL_LIVE, STICKY_SHIFT = 0b0001, 0b1111, 16
+HOT_C = 80  # a Raspberry Pi's soft limit
 #: Of the same work timed again, as a log standard deviation: more hides differences that matter.
 MOST_SCATTER = 0.03
 
@@ -94,36 +95,79 @@ def governor(host: Host, _: Asked) -> Verdict:
     )
 
 
+def limit(host: Host, _: Asked) -> Verdict | None:
+    """Judge whether the agent's memory limit has an effect."""
+    most, total = host.duty["memory_max"], host.facts["memory"]["total_bytes"]
+    known = host.facts["controllers"]
+    unlimited = not host.duty["worker"] or memory_limit(str(most), total) >= total
+    if unlimited or known is None or "memory" in known:
+        return None
+    return note(
+        f"its kernel limits no unit's memory (cgroup.controllers: {' '.join(known) or 'none'}), so "
+        f"MemoryMax, worker_memory_max ({most}), does nothing and a large stage makes it swap: "
+        f"append cgroup_enable=memory to {_command_line(host)}, and reboot it"
+    )
+
+
+def _command_line(host: Host) -> str:
+    if _is_a_pi(host):
+        return "the one line of /boot/firmware/cmdline.txt there"
+    return "its kernel's command line"
+
+
+def swap(host: Host, _: Asked) -> Verdict | None:
+    """Judge whether memory may be swapped while a run is measured."""
+    places = host.facts["swap"]
+    if not places:
+        return None
+    return note(
+        f"its memory may be swapped to {', '.join(places)}, and a run during which any is does not "
+        "count: `sudo swapoff -a` turns it off until the next boot"
+    )
+
+
 def throttling(host: Host, _: Asked) -> Verdict:
-    """Judge throttling of a Raspberry Pi, now and since boot."""
-    bits, sampled = host.facts["throttling"]["bits"], host.facts["throttling"]["sampled"]
+    """Judge throttling of a Raspberry Pi: now, since boot, and whether runs are watched for it."""
+    seen = host.facts["throttling"]
+    bits, watched = seen["bits"], seen["watched"]
     if bits is None:
-        if "Raspberry Pi" in (host.facts["cpu"] or ""):
+        if _is_a_pi(host):
             return note(f"it cannot be asked whether it is throttled, and {_UNWATCHED}")
         return ok("no throttle bits")
-    seen = f"get_throttled {bits:#x}"
-    if bits & ALL_LIVE:
+    # The kernel's sticky bits are of the last seconds.
+    recent = bits >> STICKY_SHIFT if watched == "all" else 0
+    if now := (bits | recent) & ALL_LIVE:
+        live = bits & ALL_LIVE
         return stop(
-            f"it is {_held_back(bits)} now ({seen}), expected 0x0, and no run would count: "
-            f"{_cure(bits)}"
+            f"it {'is' if live else 'was'} {_held_back(now)} "
+            f"{'now' if live else 'within the last seconds'} (get_throttled {bits:#x}), expected "
+            f"0x0, and no run would count: {_cure(now)}"
         )
-    if bits >> STICKY_SHIFT & ALL_LIVE:
-        earlier = bits >> STICKY_SHIFT
-        watched = (
-            "each run is watched, and one during which it happens again does not count"
-            if sampled
-            else _UNWATCHED
-        )
+    since_boot = seen["since_boot"] or 0
+    if earlier := since_boot >> STICKY_SHIFT & ALL_LIVE:
+        again = "each run is watched, and one during which it happens again does not count"
+        watching = _UNWATCHED if watched == "nothing" else again
         return note(
-            f"it was {_held_back(earlier)} at some time since it booted ({seen}), expected 0x0: "
-            f"{watched}; {_cure(earlier)}, and reboot it"
+            f"it was {_held_back(earlier)} at some time since it booted (vcgencmd get_throttled "
+            f"{since_boot:#x}), expected 0x0: {watching}; "
+            f"{_cure(earlier)}, and reboot it"
         )
-    if not sampled:
+    if watched == "voltage":
         return note(
-            f"its kernel does not tell whether it is throttled, only vcgencmd does ({seen}), which "
-            f"the agent's sandbox hides: {_UNWATCHED}"
+            "its kernel tells whether it is short of voltage (in0_lcrit_alarm) and not whether it "
+            f"is hot: a run that heat slows down will count; {_cure(0)}, or the kernel of "
+            "Raspberry Pi OS"
+        )
+    if watched == "nothing":
+        return note(
+            f"its kernel does not tell whether it is throttled, only vcgencmd does (get_throttled "
+            f"{bits:#x}), which the agent's sandbox hides: {_UNWATCHED}"
         )
     return ok("not throttled")
+
+
+def _is_a_pi(host: Host) -> bool:
+    return "Raspberry Pi" in (host.facts["cpu"] or "")
 
 
 def noise(host: Host, _: Asked) -> Verdict | None:
@@ -141,6 +185,28 @@ def scattering(scatter: float) -> Verdict:
         f"{100 * MOST_SCATTER:.0f} %: let nothing else run on it, see its governor and its "
         "temperature; in a virtual machine it may be the host below"
     )
+
+
+def burn_in(host: Host, _: Asked) -> Verdict | None:
+    """Judge cooling and supply by some time with all processors busy, if it was asked for."""
+    seen = host.facts["burn_in"]
+    if seen is None:
+        return None
+    if not seen:
+        return note("its burn-in needs the runtime there: run playbooks/provision.yml first")
+    before, after = ("?" if c is None else f"{c:.0f}" for c in (seen["before_c"], seen["after_c"]))
+    said = (
+        f"{before} °C before and {after} °C after {seen['seconds']:.0f} s with all processors busy"
+    )
+    if bits := int(seen["throttled_live"] or "0", 16):
+        return stop(
+            f"it was {_held_back(bits)} ({bits:#x}) in {seen['seconds']:.0f} s with all processors "
+            f"busy ({before} °C before, {after} °C after), expected 0x0, and runs like that would "
+            f"not count: {_cure(bits)}"
+        )
+    if (seen["after_c"] or 0) >= HOT_C:
+        return note(f"{said}, expected less than {HOT_C}, where a Pi slows down: {_cure(0)}")
+    return ok(said)
 
 
 def _held_back(bits: int) -> str:

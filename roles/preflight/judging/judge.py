@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from . import engines, gpu, hardware, login, network, pytorch
+from . import engines, gpu, hardware, login, network, pytorch, upgrades
 from .findings import Asked, Finding, Host, Verdict
 
 WIDTH = 100
@@ -18,11 +18,16 @@ PER_HOST: dict[str, Callable[[Host, Asked], Verdict | None]] = {
     "GPU": gpu.gpu,
     "engine": engines.engine,
     "memory": hardware.memory,
+    "memory limit": hardware.limit,
+    "swap": hardware.swap,
     "disk": hardware.disk,
     "governor": hardware.governor,
     "throttling": hardware.throttling,
+    "upgrades": upgrades.upgrades,
     "noise": hardware.noise,
+    "burn-in": hardware.burn_in,
     "interface": network.interface,
+    "route": network.route,
     "qdisc": network.qdisc,
     "netem": network.netem,
 }
@@ -34,12 +39,14 @@ OF_THE_RUNTIME = {
     "GPU",
     "engine",
     "memory",
+    "swap",
     "disk",
     "noise",
 }
 TOGETHER: dict[str, Callable[[Sequence[Host], Asked], Verdict | None]] = {
     "versions": pytorch.together,
     "congestion control": network.congestion,
+    "machine": network.machines,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from .findings import Asked, Host, Verdict, note, ok, stop
@@ -10,18 +11,52 @@ SLOW_LOGIN_S = 5.0
 CLOCK_NOTE_S = 2.0
 DAY_S = 86400.0
 PYTHON = (3, 11)
-_TROUBLE = {
-    "login": "logging in failed ({}): log in there by hand with ssh first, as the inventory's "
-    "ansible_user, and put your key there with ssh-copy-id",
-    "sudo": "its user cannot become root ({}): let that user run sudo without a password, or add "
-    "--ask-become-pass",
-    "look": "cannot be looked at ({}): install python3 there (sudo apt install python3), or set "
-    "ansible_python_interpreter",
+#: Words of a failure, in any language, and what to say: the first that matches. A cure only where
+#: the words tell the cause.
+_CAUSES = {
+    "login": (
+        (
+            "Permission denied|authentication|no such identity|passphrase",
+            "logging in failed ({}): log in there by hand with ssh first, as the inventory's "
+            "ansible_user, and put your key there with ssh-copy-id",
+        ),
+        ("", "logging in failed ({}): log in there by hand with ssh first, with -v to see where"),
+    ),
+    "look": (
+        ("sudoers", "its user may not use sudo ({}): have root add it to the group sudo there"),
+        ("sudo[^ ]*: .*not found", "it has no sudo ({}): install it, or set ansible_become_method"),
+        (
+            "^sudo[^ ]*: .*incorrect|Incorrect sudo password|try again",
+            "its sudo takes another password ({}): --ask-become-pass asks for one for all hosts, "
+            "ansible_become_password in the inventory is each host's own",
+        ),
+        (
+            "^sudo[^ ]*: |sudo password|privilege escalation",
+            "its user cannot become root ({}): let that user run sudo without a password, or add "
+            "--ask-become-pass",
+        ),
+        (
+            "python[^ ]*'? (was )?not found|python[^ ]*: not found|python.*No such file",
+            "Ansible finds no Python there ({}): install python3 there (sudo apt install python3), "
+            "or set ansible_python_interpreter",
+        ),
+        (
+            "minimum of Python|SyntaxError|future feature",
+            "its Python is too old for Ansible ({}): set ansible_python_interpreter to a newer one",
+        ),
+        (
+            "No space left|quota|Read-only file system",
+            "nothing can be written there ({}): free some space on it, or repair its file system",
+        ),
+        ("", "cannot be looked at ({}): see more with -vvv, and what its own log says"),
+    ),
 }
 
 
 def trouble(seen: Mapping[str, str]) -> Verdict:
-    return stop(_TROUBLE[seen["kind"]].format(seen["said"]))
+    said = seen["said"]
+    causes = _CAUSES[seen["kind"]]
+    return stop(next(text for words, text in causes if re.search(words, said)).format(said))
 
 
 def login(host: Host, _: Asked) -> Verdict:

@@ -7,13 +7,19 @@ from collections.abc import Sequence
 from .findings import Asked, Host, Verdict, grouped, listed, note, ok, stop
 
 OURS = ("5a5a:", "5a5b:")  # the netem role's handle, and the benchmark's
-# The kernel's own have the handle 0: and one of these kinds.
-DEFAULTS = ("noqueue", "pfifo_fast", "fq_codel", "fq", "mq")
+# The kernel's own, of whatever kind; what is added by hand has another.
+DEFAULTS = ("", "0:")
 
 
 def interface(host: Host, asked: Asked) -> Verdict:
     address, named = host.duty["address"], host.duty["interface"]
     carrying = host.facts["experiment"]
+    needed = (address and carrying is None) or (host.duty["shaped"] and asked.shaped)
+    if host.facts["unseen"] and needed:
+        return stop(
+            f"its network cannot be looked at ({host.facts['unseen']}), expected iproute2 that "
+            "knows -j: install it there again (sudo apt install --reinstall iproute2)"
+        )
     if address and carrying is None:
         return stop(
             f"it has no address {address}, only {_addresses(host)}: set experiment_ip to the one "
@@ -39,6 +45,37 @@ def interface(host: Host, asked: Asked) -> Verdict:
     return ok(f"{used}, SSH too")
 
 
+def route(host: Host, _: Asked) -> Verdict | None:
+    """Judge the ways to the peers, which refuse other senders and may not pass what is shaped."""
+    address, used = host.duty["address"], host.facts["experiment"]
+    for name, peer in host.duty["peers"].items() if used else ():
+        way = host.facts["ways"][peer]
+        if way["dev"] is None:
+            return stop(
+                f"it has no way to {name}'s experiment_ip {peer} ({way['said']}): have both on one "
+                "network, or correct the address"
+            )
+        if way["dev"] == "lo":
+            return stop(
+                f"it has {name}'s experiment_ip {peer} itself, expected on {name} only: correct "
+                "the inventory, or take the address off one of them"
+            )
+        if (way["source"], way["dev"]) != (address, used):
+            return stop(
+                f"its packets to {name} ({peer}) leave from {way['source']} by {way['dev']}, "
+                f"expected from its experiment_ip {address} by {used}: correct these two, or turn "
+                f"the way with `sudo ip route replace {peer} dev {used} src {address}`"
+            )
+    if host.facts["beside"]:
+        others = ", ".join(host.facts["beside"])
+        return note(
+            f"{others} has an address in the network of its experiment_ip too, expected on {used} "
+            f"only: tensors may arrive by either; take it off with `sudo ip link set "
+            f"{host.facts['beside'][0]} down`, or give it another network"
+        )
+    return None
+
+
 def qdisc(host: Host, asked: Asked) -> Verdict:
     """Judge existing shaping of the experiment's interface."""
     used = host.duty["interface"] or host.facts["experiment"]
@@ -49,7 +86,7 @@ def qdisc(host: Host, asked: Asked) -> Verdict:
             "a sweep that was interrupted: a sweep takes it away first, and so does "
             "playbooks/reset.yml"
         )
-    if seen["kind"] in DEFAULTS and seen["handle"] in ("", "0:"):
+    if seen["handle"] in DEFAULTS:
         return ok(f"{seen['kind']} on it" if used else "nothing shaped")
     text = (
         f"{used} has a {seen['kind']} qdisc ({seen['handle']}) that is not ParetoPipe's, expected "
@@ -76,6 +113,19 @@ def netem(host: Host, asked: Asked) -> Verdict | None:
         f"its kernel lacks {tried['lacks']} ({tried['said']}), which the scenarios need: on Debian "
         "and Raspberry Pi OS the stock kernel has it, elsewhere install linux-modules-extra-… and "
         "reboot; or measure with -e scenarios=baseline"
+    )
+
+
+def machines(hosts: Sequence[Host], _: Asked) -> Verdict | None:
+    """Stop at two names of one machine, which would measure itself; containers are not one."""
+    seen = [host for host in hosts if host.facts["identity"] and not host.duty["emulated"]]
+    alike = grouped(seen, lambda host: str(host.facts["identity"])).values()
+    same = [" and ".join(names) for names in alike if len(names) > 1]
+    if not same:
+        return None
+    return stop(
+        f"{'; '.join(same)} are one machine (the same boot and the same network), expected one "
+        "each: correct ansible_host, or use one name in all groups of the inventory"
     )
 
 

@@ -7,6 +7,7 @@ reason where there is one.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import platform
@@ -18,30 +19,88 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+DOCUMENTATION = """
+module: look_at_host
+short_description: Gather what decides whether a host is fit for a sweep
+description: Looks, without judgement or lasting changes; unknown facts are null, with the reason.
+author: ParetoPipe
+options:
+  address:
+    description: Its address on the experiment network.
+    type: str
+    default: ""
+  interface:
+    description: The interface whose traffic is to be shaped.
+    type: str
+    default: ""
+  peers:
+    description: Experiment addresses of the other hosts.
+    type: list
+    elements: str
+    default: []
+  ssh_client:
+    description: The address SSH came from.
+    type: str
+    default: ""
+  python:
+    description: The interpreter to install with.
+    type: path
+    required: true
+  home:
+    description: The folder of the virtual environment.
+    type: path
+    required: true
+  state_dir:
+    description: The folder of weights and records.
+    type: path
+    required: true
+  netem:
+    description: What the kernel will have to shape, and is to be tried.
+    type: str
+    choices: [none, egress, symmetric]
+    default: none
+  gpu:
+    description: Whether it has an NVIDIA GPU is to be asked.
+    type: bool
+    default: false
+  convolution:
+    description: Whether to try torch once more.
+    type: bool
+    default: false
+  noise:
+    description: Seconds of the same work, to see what it scatters by; 0 for none.
+    type: int
+    default: 0
+  burn_in:
+    description: Seconds with all processors busy, to see what cooling and supply bear; 0 for none.
+    type: int
+    default: 0
+"""
 ARGUMENTS = {
-    # Its address on the experiment network, and the interface whose traffic is to be shaped.
     "address": {"type": "str", "default": ""},
     "interface": {"type": "str", "default": ""},
-    # The address SSH came from.
+    "peers": {"type": "list", "elements": "str", "default": []},
     "ssh_client": {"type": "str", "default": ""},
-    # The interpreter to install with.
     "python": {"type": "path", "required": True},
-    # The folders of the virtual environment, and of weights and records.
     "home": {"type": "path", "required": True},
     "state_dir": {"type": "path", "required": True},
-    # What the kernel will have to shape, and is to be tried.
     "netem": {"type": "str", "default": "none", "choices": ["none", "egress", "symmetric"]},
-    # Whether it has an NVIDIA GPU is to be asked.
     "gpu": {"type": "bool", "default": False},
-    # Whether to try torch once more.
     "convolution": {"type": "bool", "default": False},
-    # Seconds of the same work, to see what it scatters by; 0 for none.
     "noise": {"type": "int", "default": 0},
+    "burn_in": {"type": "int", "default": 0},
 }
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
+UPGRADERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
+PACKAGE_LOCKS = (
+    *("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"),
+    *("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"),
+)
 # As the agent looks: worker/usage/throttling.py says why.
-GET_THROTTLED = "devices/platform/soc*/soc*:firmware/get_throttled"
-THROTTLE_DRIVER = "rpi_volt"
+GET_THROTTLED = "sys/devices/platform/*/*firmware/get_throttled"
+HWMON = "sys/class/hwmon/hwmon*/name"
+DRIVER = "rpi_volt"
+ALARM = "in0_lcrit_alarm"
 WHICH_PYTHON = "import struct, sys; print(*sys.version_info[:3], 8 * struct.calcsize('P'))"
 WHICH_TORCH = "import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))"
 CONVOLUTION = "import torch; torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32)).sum().item()"
@@ -58,7 +117,9 @@ Facts = dict  # of JSON
 def read(path: str, root: str = "") -> str | None:
     """Return a file's text; None if missing or empty."""
     try:
-        return Path(root + path).read_text(errors="replace").strip("\0\n ") or None
+        return (
+            Path(root + path).read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
+        )
     except OSError:
         return None
 
@@ -72,7 +133,8 @@ def run(*command: str, timeout_s: float = 20.0) -> tuple[int, str]:
             env={**os.environ, "PATH": path, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout_s,
             cwd="/",
         )
@@ -97,7 +159,8 @@ def processor(root: str = "") -> Facts:
 
 def python(path: str) -> Facts:
     status, said = run(path, "-c", WHICH_PYTHON)
-    numbers = said.split() if status == 0 else []
+    told = re.search(r"(?:^|\n)(\d+) (\d+) (\d+) (\d+)$", said) if status == 0 else None
+    numbers = told.groups() if told else ()
     return {
         "path": path,
         "version": ".".join(numbers[:3]) or None,
@@ -113,9 +176,9 @@ def torch(home: str, again: bool) -> Facts:
     """
     program = f"{home}/venv/bin/python"
     status, said = run(program, "-c", WHICH_TORCH)
-    if status != 0:
+    if status != 0 or len(said.split()) < 2:
         return {"torch": None, "torchvision": None, "convolution": None}
-    release, torchvision = said.split()
+    release, torchvision = said.split()[-2:]
     found: Facts = {"torch": release, "torchvision": torchvision}
     marks = (f"{home}/venv/.tried-torch-{name}" for name in (release, release.split("+")[0]))
     if any(Path(mark).exists() for mark in marks) and not again:
@@ -125,13 +188,13 @@ def torch(home: str, again: bool) -> Facts:
     return {**found, "convolution": {"status": status, "said": last, "now": True}}
 
 
-def noise(home: str, seconds: int) -> Facts | None:
-    """Return the host's own scatter as the installed runtime measures it; None without one."""
-    program = (f"{home}/venv/bin/python", "-IB", "-m", "paretopipe_runtime.worker.noise")
+def measured(home: str, what: str, seconds: int) -> Facts | None:
+    """Return the host's own scatter (noise) or heat (burn_in) by the runtime; empty without one."""
+    program = (f"{home}/venv/bin/python", "-IB", "-m", f"paretopipe_runtime.worker.{what}")
     if not seconds:
         return None
     status, said = run(*program, str(seconds), timeout_s=60 + 3 * seconds)
-    return json.loads(said) if status == 0 else None
+    return json.loads(said) if status == 0 else {}
 
 
 def memory(root: str = "") -> Facts:
@@ -169,21 +232,71 @@ def governors(root: str = "") -> list[str]:
     return sorted({text for text in (read(str(path)) for path in paths) if text})
 
 
-def throttling(root: str = "") -> Facts:
-    """Return a Raspberry Pi's throttle bits, and whether the agent can sample them.
+def upgrades(root: str = "") -> Facts:
+    """Return the active timers that upgrade packages, and who holds a package manager's lock.
 
-    The kernel's file is public, and old without the driver that renews it; the unit's sandbox hides
-    the device that vcgencmd needs.
+    The lock is looked up, not tried: a try would be in the way of who wants it.
     """
-    places = Path(root + "/sys")
-    path = next(places.glob(GET_THROTTLED), None)
-    drivers = [read(str(name)) for name in places.glob("class/hwmon/hwmon*/name")]
-    sampled = path is not None and THROTTLE_DRIVER in drivers
-    said = read(str(path)) if sampled else None
-    if not sampled and shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":" + SBIN):
-        said = run("vcgencmd", "get_throttled")[1]
+    said = run("systemctl", "show", "--property=Id,ActiveState", *UPGRADERS)[1]
+    units = [dict(re.findall(r"(?m)^(\w+)=(.*)$", block)) for block in said.split("\n\n")]
+    held = re.findall(r"(?m) WRITE (\d+) \w+:\w+:(\d+) ", read("/proc/locks", root) or "")
+    holders = {int(inode): pid for pid, inode in held}
+    busy = ""
+    for path in PACKAGE_LOCKS:
+        try:
+            pid = holders.get(Path(root + path).stat().st_ino)
+        except OSError:
+            continue
+        if pid:
+            name = read(f"/proc/{pid}/comm", root) or "a process"
+            busy = f"{name}, process {pid}, holds {path}"
+            break
+    return {
+        "timers": [unit["Id"] for unit in units if unit.get("ActiveState") == "active"],
+        "busy": busy,
+    }
+
+
+def throttling(root: str = "") -> Facts:
+    """Return a Raspberry Pi's throttle bits, and of what the agent can sample them.
+
+    `bits` are the kernel's, with those that the firmware says are live; `since_boot` the firmware's
+    own. The unit's sandbox hides the device that vcgencmd asks.
+    """
+    places = Path(root or "/")
+    named = (name.parent for name in places.glob(HWMON) if read(str(name)) == DRIVER)
+    driver, path = next(named, None), next(places.glob(GET_THROTTLED), None)
+    watched, said = "nothing", None
+    if driver and path:
+        watched, said = "all", _bits(read(str(path)))
+    elif driver and (driver / ALARM).exists():
+        watched, said = "voltage", _bits(read(str(driver / ALARM)))
+    asked = None
+    if shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":" + SBIN):
+        asked = _bits(run("vcgencmd", "get_throttled")[1])
+    live = (asked or 0) & 0xF
+    return {
+        "bits": asked if said is None else said | live,
+        "since_boot": asked,
+        "watched": "nothing" if said is None else watched,
+    }
+
+
+def _bits(said: str | None) -> int | None:
     found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", said or "")
-    return {"bits": int(found.group(1), 16) if found else None, "sampled": bool(found) and sampled}
+    return int(found.group(1), 16) if found else None
+
+
+def controllers(root: str = "") -> list[str] | None:
+    """Return what systemd can limit, None where that is not known."""
+    path = Path(root + "/sys/fs/cgroup/cgroup.controllers")
+    return (read(str(path)) or "").split() if path.exists() else None
+
+
+def swap(root: str = "") -> list[str]:
+    """Return the files and devices that memory is swapped to, packed memory (zram) included."""
+    lines = (read("/proc/swaps", root) or "").splitlines()[1:]
+    return [line.split()[0] for line in lines if line.strip()]
 
 
 def gpus(wanted: bool) -> Facts:
@@ -197,10 +310,16 @@ def gpus(wanted: bool) -> Facts:
     return {"gpus": found, "said": "" if found else " ".join(said.split()) or "it says nothing"}
 
 
-def listed(*command: str) -> list[Facts]:
-    """Return JSON output of `ip` or `tc`; empty on failure."""
+def listed(*command: str) -> tuple[list[Facts], str]:
+    """Return JSON output of `ip` or `tc`; on failure nothing, and what they said."""
     status, said = run(*command)
-    return json.loads(said or "[]") if status == 0 else []
+    words, line = " ".join(said.split())[:200], " ".join(command)
+    if status:
+        return [], f"`{line}` fails: {words or f'exit status {status}'}"
+    try:
+        return json.loads(said or "[]"), ""
+    except ValueError as error:
+        return [], f"`{line}` prints no JSON: {error}: {words}"
 
 
 def is_ours(address: str) -> bool:
@@ -212,24 +331,55 @@ def is_ours(address: str) -> bool:
     return True
 
 
-def network(address: str, interface: str, ssh_client: str) -> Facts:
+def identity() -> str | None:
+    """Return what two names of one host have in common, and containers on one kernel have not."""
+    boot = read("/proc/sys/kernel/random/boot_id")
+    return f"{boot} {Path('/proc/self/ns/net').readlink()}" if boot else None
+
+
+def way(peer: str) -> Facts:
+    """Return how packets leave for a peer: interface and source address, or why they do not."""
+    routes, said = listed("ip", "-j", "route", "get", peer)
+    route = routes[0] if routes else {}
+    return {"dev": route.get("dev"), "source": route.get("prefsrc"), "said": said}
+
+
+def beside(address: str, links: list[Facts]) -> list[str]:
+    """Return the running interfaces with an address in the network of `address`, but its own."""
+    entries = [
+        (link["ifname"], ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}"))
+        for link in links
+        for entry in link.get("addr_info", [])
+        if "local" in entry and "UP" in link.get("flags", ["UP"])
+    ]
+    own = next(((name, each) for name, each in entries if str(each.ip) == address), None)
+    if own is None:
+        return []
+    return sorted({name for name, each in entries if name != own[0] and each.ip in own[1].network})
+
+
+def network(address: str, interface: str, ssh_client: str, peers: list[str]) -> Facts:
+    links, unseen = listed("ip", "-j", "address", "show")
+    shown, hidden = listed("tc", "-j", "qdisc", "show")
     addresses = {
         link["ifname"]: [entry["local"] for entry in link.get("addr_info", []) if "local" in entry]
-        for link in listed("ip", "-j", "address", "show")
+        for link in links
     }
-    route = listed("ip", "-j", "route", "get", ssh_client) if ssh_client else []
-    roots = [entry for entry in listed("tc", "-j", "qdisc", "show") if entry.get("root")]
     carrying = [name for name, local in addresses.items() if address in local]
     if not carrying and address.startswith("127.") and is_ours(address):
         carrying, addresses = ["lo"], {"lo": [], **addresses}  # Linux owns all of 127.0.0.0/8
     return {
         "addresses": addresses,
+        "unseen": unseen or hidden,
+        "beside": beside(address, links),
+        "ways": {peer: way(peer) for peer in peers},
         "experiment": next(iter(carrying), None) if address else None,
         "shaped": interface if interface in addresses else None,
-        "ssh": route[0].get("dev") if route else None,
+        "ssh": way(ssh_client)["dev"] if ssh_client else None,
         "qdiscs": {
             entry["dev"]: {"kind": entry["kind"], "handle": entry.get("handle", "")}
-            for entry in roots
+            for entry in shown
+            if entry.get("root")
         },
         "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
     }
@@ -272,7 +422,7 @@ def netem(shared: bool, symmetric: bool) -> Facts:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     asked = module.params
-    ways = network(asked["address"], asked["interface"], asked["ssh_client"])
+    ways = network(asked["address"], asked["interface"], asked["ssh_client"], asked["peers"])
     tried: Facts | None = None
     if asked["netem"] != "none" and module.check_mode:
         tried = {"works": None, "lacks": None, "said": "not tried in check mode"}
@@ -284,6 +434,7 @@ def main() -> None:
         facts={
             **processor(),
             "kernel": platform.release(),
+            "identity": identity(),
             "python": python(asked["python"]),
             **torch(asked["home"], asked["convolution"]),
             "memory": memory(),
@@ -293,11 +444,14 @@ def main() -> None:
                 size_of(f"{asked['state_dir']}/{folder}") for folder in ("weights", "engines")
             ),
             "governors": governors(),
+            "upgrades": upgrades(),
             "throttling": throttling(),
+            "controllers": controllers(),
+            "swap": swap(),
             "gpus": gpus(asked["gpu"]),
             **ways,
             "netem": tried,
-            "noise": noise(asked["home"], asked["noise"]),
+            **{what: measured(asked["home"], what, asked[what]) for what in ("noise", "burn_in")},
         },
     )
 

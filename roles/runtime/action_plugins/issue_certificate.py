@@ -39,8 +39,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def refused(error: OSError, folder: Path) -> str:
-    """Return a sentence with the owner and a remedy."""
+    """Return a sentence with the cause and, where it is the owner, a remedy."""
     where = Path(error.filename or folder)
+    if not isinstance(error, PermissionError):
+        return f"{where} cannot be read or written ({error.strerror}): mend that on this machine"
     shown, whose = where, "nobody"
     for shown in (where, *where.parents):
         try:

@@ -34,7 +34,7 @@ def packages(told: Told) -> Values:
 def user(told: Told) -> Values:
     """Return the service user's account, and whether its password is locked."""
     name = told["user"]
-    shadow = Path(told["shadow"]).read_text().splitlines()
+    shadow = Path(told["shadow"]).read_text(errors="replace").splitlines()
     locked = any(line.startswith(f"{name}:!") for line in shadow)
     return {
         f"user {name}": _ask("getent", "passwd", name) or MISSING,
@@ -98,6 +98,14 @@ def kernel(told: Told) -> Values:
     return {path: Path(path).read_text().strip() for path in told.get("kernel", ())}
 
 
+def governor(told: Told) -> Values:
+    """Return the frequency governor asked for, or what the processors have instead."""
+    wanted = str(told.get("governor") or "")
+    paths = Path(told["cpufreq"]).glob("policy*/scaling_governor") if wanted else ()
+    seen = {path.read_text().strip() for path in paths} or {wanted}
+    return {"governor": " and ".join(sorted(seen))} if wanted else {}
+
+
 def programs(told: Told) -> Values:
     return {path: _status(Path(path)) for path in told.get("programs", ())}
 
@@ -135,7 +143,7 @@ def rules(told: Told) -> Values:
 
 FACTS: tuple[Callable[[Told], Values], ...] = (
     *(packages, user, folders, files, environment, code, wheels),
-    *(processor, kernel, programs, units, port, rules),
+    *(processor, kernel, governor, programs, units, port, rules),
 )
 
 
@@ -175,10 +183,10 @@ def answer(told: Told) -> dict[str, Any]:
 def _ask(*words: str) -> str:
     environment = {**os.environ, "LC_ALL": "C", "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     try:
-        done = subprocess.run(words, env=environment, stdout=-1, stderr=-3, text=True, check=False)
+        done = subprocess.run(words, env=environment, stdout=-1, stderr=-3, check=False)
     except OSError:
         return ""
-    return done.stdout.strip()
+    return done.stdout.decode(errors="replace").strip()
 
 
 def _site_packages(told: Told) -> list[Path]:

@@ -8,7 +8,7 @@ from itertools import product
 import pandas as pd
 
 from paretopipe_runtime.contract.factors import BACKEND, OF_CELL, Factor
-from paretopipe_runtime.contract.measures import NOT_WATCHED
+from paretopipe_runtime.contract.measures import NOT_WATCHED, VOLTAGE_ALONE
 from reports import paper
 from reports.data.cells import Cell
 from reports.data.factors import Naming
@@ -94,24 +94,23 @@ def _unproven(frame: pd.DataFrame) -> list[str]:
     ]
 
 
+_WATCHED = {
+    NOT_WATCHED: f"{NOT_WATCHED} for throttling in some runs or all, so that what heat or a weak "
+    "supply slowed down counts. Before the next sweep: sudo modprobe raspberrypi-hwmon there.",
+    VOLTAGE_ALONE: "watched for low voltage alone, so that what heat slowed down counts. Before "
+    "the next sweep: a heat sink and a fan there, or the kernel of Raspberry Pi OS.",
+}
+
+
 def _unwatched(records: Records) -> list[str]:
-    """Name the Raspberry Pis that nobody watched for throttling."""
-    names = sorted(
-        str(name)
-        for name, answers in host_facts(records.runs).items()
-        if any(
-            "Raspberry Pi" in str(facts.get("cpu_model"))
-            and facts.get("throttle_watch", NOT_WATCHED) == NOT_WATCHED
-            for facts in answers
-        )
-    )
-    if not names:
-        return []
-    return [
-        f"{listing(names)}: {NOT_WATCHED} for throttling in some runs or all, so that what heat or "
-        "a weak supply slowed down counts. Before the next sweep: sudo modprobe raspberrypi-hwmon "
-        "there."
-    ]
+    """Name the Raspberry Pis that nobody watched for throttling, or for one cause of it alone."""
+    names: dict[str, set[str]] = {watch: set() for watch in _WATCHED}
+    for name, answers in host_facts(records.runs).items():
+        for facts in answers:
+            watch = facts.get("throttle_watch", NOT_WATCHED)
+            if "Raspberry Pi" in str(facts.get("cpu_model")) and watch in names:
+                names[watch].add(str(name))
+    return [f"{listing(sorted(who))}: {_WATCHED[watch]}" for watch, who in names.items() if who]
 
 
 def _changed(cells: Sequence[Cell], frame: pd.DataFrame, naming: Naming) -> list[str]:

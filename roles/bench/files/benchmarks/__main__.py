@@ -24,31 +24,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _node(options: argparse.Namespace) -> int:
     from benchmarks import node
-    from paretopipe_runtime.wire.connect import Keys
-    from paretopipe_runtime.wire.handshake import read_key
+    from paretopipe_runtime.wire.keys import Keys
     from paretopipe_runtime.wire.tls import Identity
 
     identity = Identity.from_options(options.certificate, options.authority)
-    keys = Keys(read_key(options.key_file), identity)
+    keys = Keys.read(options.key_file, identity)
     node.serve(options.node, options.address, options.port, keys, options.state_dir)
     return 0
 
 
 def _prepare(options: argparse.Namespace) -> int:
     from benchmarks import runner
-    from paretopipe_runtime.wire.handshake import read_key
+    from paretopipe_runtime.wire.keys import Keys
 
     for path in options.documents:
-        runner.prepare(runner.read(path), options.state_dir, read_key(options.key_file))
+        runner.prepare(runner.read(path), options.state_dir, Keys.read(options.key_file))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
     from benchmarks import runner
-    from paretopipe_runtime.wire.handshake import read_key
+    from paretopipe_runtime.wire.keys import Keys
 
     document = runner.read(options.document)
-    code, sentence = runner.run(document, options.state_dir, read_key(options.key_file))
+    code, sentence = runner.run(document, options.state_dir, Keys.read(options.key_file))
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
 
@@ -65,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--key-file", type=Path, required=True, help="the nodes' shared key")
+    common.add_argument(
+        "--key-file",
+        type=Path,
+        required=True,
+        help="this host's keys, as provisioning lays them down",
+    )
     common.add_argument("--state-dir", type=Path, default=Path("/var/lib/paretopipe"))
 
     node = commands.add_parser(

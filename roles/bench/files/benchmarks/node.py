@@ -6,8 +6,8 @@ import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from paretopipe_runtime.wire.connect import Keys
 from paretopipe_runtime.wire.frames import Tensor
+from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker.agent import Agent
 from paretopipe_runtime.worker.node import BACKENDS, Node
 

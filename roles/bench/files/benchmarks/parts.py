@@ -20,6 +20,7 @@ from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
+from paretopipe_runtime.wire.keys import Keys
 
 MOST_FAILURES = 2
 Item = TypeVar("Item")
@@ -116,7 +117,7 @@ def measure_cases(
 
 
 def measure_transport(
-    document: dict[str, Any], key: bytes, step: Step
+    document: dict[str, Any], keys: Keys, step: Step
 ) -> tuple[list[Row], list[str]]:
     """Measure the transport methods between the two workers."""
     settings = document["transport"]
@@ -129,7 +130,7 @@ def measure_transport(
             for method in settings["methods"]:
                 form = Form(backend_of(method), allocator_of(method), **size)
                 try:
-                    channel = _open(document["workers"], form, key, stack)
+                    channel = _open(document["workers"], form, keys, stack)
                 except ParetoPipeError as error:
                     notes.append(f"transport: {method}, {form.nbytes} B: {error}")
                     continue
@@ -160,7 +161,7 @@ def measure_transport(
 
 
 def _open(
-    workers: list[dict[str, Any]], form: Form, key: bytes, stack: contextlib.ExitStack
+    workers: list[dict[str, Any]], form: Form, keys: Keys, stack: contextlib.ExitStack
 ) -> Channel:
     """Connect to the sender until `stack` ends, and wait until it has reached the receiver."""
     sender, receiver = workers
@@ -170,7 +171,7 @@ def _open(
         "to": [receiver["host"], receiver["address"], peer_port(receiver["port"])],
     }
     address = (sender["address"], peer_port(sender["port"]))
-    sock, _ = handshake.connect(address, key, hello, timeout=TIMEOUT_S)
+    sock, _ = handshake.connect(address, keys.towards(sender["host"]), hello, timeout=TIMEOUT_S)
     channel = Channel(sock, sender["host"])
     stack.callback(channel.close)
     channel.receive_message(TIMEOUT_S)

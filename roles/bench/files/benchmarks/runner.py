@@ -21,6 +21,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import offer_json, write_json
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease
 from paretopipe_runtime.version import version
+from paretopipe_runtime.wire.keys import Keys
 
 SCHEMA_VERSION = 1
 LEASE_S = 60.0
@@ -74,7 +75,7 @@ class Progress:
         offer_json(self.path, state)
 
 
-def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str]:
+def run(document: dict[str, Any], state_dir: Path, keys: Keys) -> tuple[int, str]:
     """Measure a document's parts; return an exit status and a closing sentence.
 
     Raises `ParetoPipeError` for an unreachable node, a wrong key or a full disk.
@@ -86,7 +87,7 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
         {part: float(document[part]["budget_s"]) for part in wanted},
         sum(parts.steps(part, document[part]) for part in wanted),
     )
-    laboratory = Laboratory(document, key, state_dir)
+    laboratory = Laboratory(document, keys, state_dir)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for model in models(document):
@@ -97,7 +98,7 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
             break
         progress.begin(part)
         if part == "transport":
-            found = parts.measure_transport(document, key, progress.step)
+            found = parts.measure_transport(document, keys, progress.step)
         else:
             found = parts.measure_cases(laboratory, part, document[part], progress.step)
         rows += found[0]
@@ -118,9 +119,9 @@ def run(document: dict[str, Any], state_dir: Path, key: bytes) -> tuple[int, str
     return COMPLETE, f"{len(rows)} rows measured, {len(notes)} notes"
 
 
-def prepare(document: dict[str, Any], state_dir: Path, key: bytes) -> None:
+def prepare(document: dict[str, Any], state_dir: Path, keys: Keys) -> None:
     """Create and deploy all weights and programs, before shaping makes the link slow."""
-    laboratory = Laboratory(document, key, state_dir)
+    laboratory = Laboratory(document, keys, state_dir)
     for model in models(document):
         print(f"preparing {model}", flush=True)
         laboratory.prepare(Case("", model, 1, "socket"))

@@ -24,7 +24,7 @@ from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.runs import expand, stages_of
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.wire.connect import Keys
+from paretopipe_runtime.wire.keys import Keys
 
 #: Accepted in an `alone` run, whose payload does not cross the link.
 _ALONE = {"bytes_mismatch", "exceeds_wire"}
@@ -59,8 +59,8 @@ class Case:
 class Laboratory:
     """The nodes under one network condition."""
 
-    def __init__(self, document: dict[str, Any], key: bytes, state_dir: Path) -> None:
-        self._document, self._keys, self._state_dir = document, Keys(key), state_dir
+    def __init__(self, document: dict[str, Any], keys: Keys, state_dir: Path) -> None:
+        self._document, self._keys, self._state_dir = document, keys, state_dir
         self._records = Records(Path(document["records"]))
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
         self.hosts: dict[str, Any] = {}

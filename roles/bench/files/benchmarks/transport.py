@@ -71,7 +71,7 @@ def serve(node: Node, port: int) -> None:
 def _child(node: Node, sock: socket.socket, greeting: dict[str, Any]) -> None:
     status = 1
     try:
-        hello = handshake.accept(sock, node.keys.shared, greeting)
+        hello = handshake.accept(sock, node.keys.own, greeting, links=node.keys.links)
         torch.set_num_threads(1)
         (_send if hello["role"] == "send" else _receive)(node, sock, hello)
         status = 0
@@ -102,7 +102,7 @@ def _send(node: Node, sock: socket.socket, hello: dict[str, Any]) -> None:
 
 def _receive(node: Node, sock: socket.socket, hello: dict[str, Any]) -> None:
     # The RPC classes connect as stages do, and carry nothing of ours but the run's name.
-    form = Form.parse(str(hello["run_id"])) if hello["role"] == "link" else Form(**hello["form"])
+    form = Form(**hello["form"]) if "form" in hello else Form.parse(str(hello["run_id"]))
     allocator.apply(form.allocator)
     end = _receiving_end(form, node, sock, client_certificate(hello))
     while True:
@@ -117,7 +117,7 @@ def _sending_end(
         from benchmarks import rpc_transport  # a torch without RPC lacks what it needs
 
         return rpc_transport.sending_end(form, node, to, control)
-    hello = {"role": "receive", "form": asdict(form)}
+    hello = {"role": "link", "form": asdict(form)}
     # Blocking, bounded by the unit: a timeout would cost the raw socket a poll per call.
     channel, _ = open_channel(
         *(to[0], to[1:], node.keys, hello), transport=form.transport, timeout=TIMEOUT_S

@@ -1,4 +1,4 @@
-"""Refuse a misspelt ``-e`` name, which Ansible would ignore."""
+"""Turn the options of finetune.yml or report.yml into a plan, or fail with a sentence."""
 
 from __future__ import annotations
 
@@ -8,24 +8,32 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.vars import load_extra_vars
 
 # Ansible loads plugins by path, without the checkout on the import path.
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
-from roles.plan.planning.values import OptionError, mistyped
+from roles.plan.planning import report, training
+from roles.plan.planning.values import OptionError
+
+PLANNERS = {
+    "report": (report.OPTIONS, report.plan_report),
+    "trainings": (training.OPTIONS, training.plan_trainings),
+}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``check_typed: {options: names that the playbook takes}``."""
+    """``plan_options: {of: report or trainings}``."""
 
     _requires_connection = False
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        typed = task_vars or {}
+        names, planner = PLANNERS[self._task.args["of"]]
+        options = {name: self._templar.template(typed[name]) for name in names if name in typed}
         try:
-            mistyped(list(load_extra_vars(self._loader)), self._task.args["options"])
+            planned = planner(options)
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
-        return {**result, "changed": False}
+        return {**result, **planned, "changed": False}

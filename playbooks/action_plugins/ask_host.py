@@ -1,0 +1,1 @@
+../../roles/runtime/action_plugins/ask_host.py

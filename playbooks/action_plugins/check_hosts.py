@@ -1,0 +1,1 @@
+../../roles/preflight/action_plugins/check_hosts.py

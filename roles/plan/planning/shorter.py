@@ -1,0 +1,147 @@
+"""Say how long a sweep takes, and which questions take less."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.units import duration
+
+from .foretelling import Foretold
+from .values import OptionError
+
+#: Beyond this a sweep must be asked for once more.
+DAY_S = 86400.0
+
+Options = Mapping[str, Any]
+#: Of what is asked and each split's seconds, the options of smaller questions; the quickest counts.
+Question = Callable[[Options, Mapping[tuple[int, ...], float]], Iterable[Options]]
+#: Return what is left of a sweep with these options changed.
+Foretell = Callable[[Options], Foretold | None]
+
+
+def _fewer_repeats(asked: Options, _: Any) -> Iterable[Options]:
+    if asked["repeats"] > 3:
+        yield {"repeats": 3}
+
+
+def _only_the_doubtful_again(asked: Options, _: Any) -> Iterable[Options]:
+    if asked["repeats"] > 2 and not asked["refine"]:
+        yield {"repeats": 2, "refine": "true"}
+
+
+def _one_of(option: str) -> Question:
+    def question(asked: Options, _: Any) -> Iterable[Options]:
+        values = asked.get(option)
+        if isinstance(values, list) and len(values) > 1:
+            yield from ({option: value} for value in values)
+
+    return question
+
+
+def _a_band(asked: Options, split_s: Mapping[tuple[int, ...], float]) -> Iterable[Options]:
+    """Yield the quarter of all splits, side by side, that runs the quickest."""
+    cuts = sorted(cut for cut in split_s if len(cut) == 1)
+    wide = len(cuts) // 4
+    if isinstance(asked["model"], str) and asked["splits"] == "all" and wide > 1:
+        bands = [cuts[first : first + wide] for first in range(len(cuts) - wide + 1)]
+        best = min(bands, key=lambda band: sum(split_s[cut] for cut in band))
+        yield {"splits": ",".join(str(cut) for (cut,) in best)}
+
+
+def _smaller_images(asked: Options, _: Any) -> Iterable[Options]:
+    images = asked["image"] if isinstance(asked["image"], list) else [asked["image"]]
+    names = asked["model"] if isinstance(asked["model"], list) else [asked["model"]]
+    half = max(model_info(name).image_px for name in names) // 2
+    if half < min(images):
+        yield {"image": half}
+
+
+#: A further kind of shorter question is a row here.
+QUESTIONS: tuple[Question, ...] = (
+    *map(_one_of, ("model", "scenarios", "pairings", "backend", "transport", "engine")),
+    _fewer_repeats,
+    _only_the_doubtful_again,
+    _a_band,
+    _smaller_images,
+)
+
+
+def said(told: Foretold) -> str:
+    """Return how much is left of a sweep and what that rests on, in a line."""
+    if not told.runs:
+        return "nothing is left to measure"
+    return f"{told.runs} runs, {_about(told)} once all is installed: from {'; '.join(told.sources)}"
+
+
+def refuse_long(
+    sweep: str,
+    told: Foretold,
+    asked: Options,
+    split_s: Mapping[tuple[int, ...], float],
+    foretell: Foretell,
+) -> None:
+    """Refuse a sweep of over a day, with shorter questions and their times.
+
+    Parameters
+    ----------
+    asked : mapping
+        The sweep's options in effect.
+    split_s : mapping
+        Seconds of a run of each split, of one of its cells.
+
+    Raises
+    ------
+    OptionError
+    """
+    if told.seconds <= DAY_S:
+        return
+    found = (_quickest([*question(asked, split_s)], foretell) for question in QUESTIONS)
+    rows = [row for row in found if row]
+    if all(one.seconds > DAY_S for _, one in rows):
+        rows += _together([options for options, _ in rows], foretell)
+    written = [(_written(options), _about(one) + _more(options)) for options, one in rows]
+    width = max((len(words) for words, _ in written), default=0)
+    lines = [f"  {words:<{width}}  {takes}" for words, takes in written]
+    shorter = ["shorter questions:", *lines] if lines else []
+    raise OptionError(
+        "\n".join(
+            [
+                f"{sweep}: {said(told)}. That is over a day: add -e long=true to measure it all "
+                "the same, or ask for less",
+                *shorter,
+            ]
+        )
+    )
+
+
+def _quickest(options: Sequence[Options], foretell: Foretell) -> tuple[Options, Foretold] | None:
+    found = [(one, told) for one in options if (told := foretell(one))]
+    return min(found, key=lambda row: row[1].seconds) if found else None
+
+
+def _together(parts: Sequence[Options], foretell: Foretell) -> Iterable[tuple[Options, Foretold]]:
+    """Yield the first of ever more parts together that take no more than a day."""
+    for options in itertools.accumulate(parts, lambda one, more: {**more, **one}):
+        told = foretell(options)
+        if told and told.seconds <= DAY_S:
+            yield options, told
+            return
+
+
+def _about(told: Foretold) -> str:
+    hours = told.seconds / 3600
+    if hours < 10:
+        return f"about {duration(told.seconds)}"
+    days = f" ({hours / 24:.1f} days)" if hours > 48 else ""
+    return f"about {hours:.0f} h{days}"
+
+
+def _more(options: Options) -> str:
+    return ", and more for what is then in doubt" if "refine" in options else ""
+
+
+def _written(options: Options) -> str:
+    return " ".join(f"-e {name}={value}" for name, value in options.items())
