@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _agent(subparsers)
     _prepare(subparsers)
     _measure(subparsers)
+    _night(subparsers)
     _withdraw(subparsers)
     _finetune(subparsers)
     unit = subparsers.add_parser(
@@ -137,6 +138,21 @@ def _measure(subparsers: Subparsers) -> None:
                 type=int,
                 help="only so many of the plan's rounds, for a first look; without it, the rest",
             )
+
+
+def _night(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "night",
+        help="measure every cell of a detached sweep, with no controller",
+        description="Exit status: 0 complete, 1 some cells are not, 2 wrong input, 75 stopped, or "
+        "the host is measuring already: the same command goes on.",
+    )
+    parser.add_argument("list", type=Path, metavar="LIST", help="JSON, by playbooks/full_sweep.yml")
+    parser.add_argument(
+        "--told", type=Path, required=True, help="JSON file that tells how far it is"
+    )
+    _common(parser)
+    parser.set_defaults(run=commands.night)
 
 
 def _withdraw(subparsers: Subparsers) -> None:

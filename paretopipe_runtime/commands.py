@@ -89,6 +89,18 @@ def measure(options: Namespace) -> int:
     return code
 
 
+def night(options: Namespace) -> int:
+    from paretopipe_runtime import job
+    from paretopipe_runtime.orchestrator import night as sweeping
+
+    (document,), keys = _read_plans(options.list), _keys(options)
+    todo = sweeping.Night.of(document)
+    with job.hold(options.state_dir, f"paretopipe night {todo.sweep}"):
+        code, sentence = sweeping.measure(todo, options.state_dir, keys, options.told)
+    print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
+    return code
+
+
 def withdraw(options: Namespace) -> int:
     from paretopipe_runtime.records import Records
 

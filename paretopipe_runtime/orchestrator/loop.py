@@ -37,6 +37,7 @@ from paretopipe_runtime.orchestrator.rounds import (
     steps,
 )
 from paretopipe_runtime.orchestrator.runs import Run, Work
+from paretopipe_runtime.orchestrator.shaping import Network
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.keys import Keys
 
@@ -54,14 +55,20 @@ class SweepFiles:
     lease: Lease
     state_dir: Path
     agent_wait_s: float = absence.LIMIT_S
+    network: Network | None = None  # of a detached sweep; else the controller sees to it
 
 
 def measure(
-    document: dict[str, Any], files: SweepFiles, keys: Keys, first: int | None = None
+    document: dict[str, Any],
+    files: SweepFiles,
+    keys: Keys,
+    first: int | None = None,
+    stopping: list[int] | None = None,
 ) -> tuple[int, str]:
     """Measure what the records lack of a plan; return the exit code and a closing sentence.
 
     With `first`, only so many rounds: drifted and further rounds are left to a later call.
+    `stopping` has the stop signals that a caller collects.
 
     Raises
     ------
@@ -75,7 +82,8 @@ def measure(
         work = profile_of(document, files.state_dir)
     else:
         work = cell.work_of(document, records, files.state_dir)
-    loop = _Loop(work, keys, records, files, first)
+    stopping = stop_on_signal() if stopping is None else stopping
+    loop = _Loop(work, keys, records, files, first, stopping)
     try:
         loop.complete()
     except _Ended as ended:
@@ -122,9 +130,16 @@ class _Ended(Exception):
 
 class _Loop:
     def __init__(
-        self, work: Work, keys: Keys, records: Records, files: SweepFiles, first: int | None
+        self,
+        work: Work,
+        keys: Keys,
+        records: Records,
+        files: SweepFiles,
+        first: int | None,
+        stopping: list[int],
     ) -> None:
         self._work, self._keys, self._records, self._lease = work, keys, records, files.lease
+        self._network, self._stopping = files.network, stopping
         self._whole = first is None
         self._log = log = Log(records.runs)
         self._rounds = rounds_of(work.runs)[:first]
@@ -141,7 +156,6 @@ class _Loop:
             scatter=noise.worst(self._noise),
         )
         self._foresee()
-        self._stopping = stop_on_signal()
         self._boots = postmortem.Known()
         self._patience = absence.Patience(
             files.agent_wait_s, keys, self.progress.wait, self._stop_if_told
@@ -186,10 +200,10 @@ class _Loop:
             self._records.append_plan(self._work.document)
             self._records.append_noise(self._work.document["cell_id"], self._noise)
             self.progress.begin(step.run, step.again)
-            row = _measure(self._work, step.run, self._keys)
-            if self._stopping and row["status"].startswith("failed"):
-                continue  # cut short by the same signal
+            row = _measure(self._work, step.run, self._keys, self._network)
             row |= self._unheld(row["status"])
+            if self._stopping and row["status"].startswith(("failed", "invalid:shaping_lost")):
+                continue  # cut short by the same signal
             row |= self._boots.note(row)
             row["attempt"] = self._records.attempts.get(step.run.key, 0) + 1
             if self._work.kind == "run":
@@ -216,8 +230,12 @@ class _Loop:
     def _unheld(self, status: str) -> dict[str, str]:
         """Return an invalid status if the network shaping may have expired during the run.
 
-        The controller renews both it and this lease, and the lease ends first.
+        The controller renews both it and this lease, and the lease ends first. A detached sweep
+        has it renewed after each run.
         """
+        lost = self._network.lost() if self._network else ""  # after a failed run, too
+        if status == "ok" and lost:
+            return {"status": "invalid:shaping_lost", "message": lost}
         if status != "ok" or not self._work.shaped or not self._lease.is_old():
             return {}
         message = "the controller was gone when it ended, and the shaping may have been as well"
@@ -256,7 +274,7 @@ def _unanswered(status: str) -> bool:
     return status.startswith("failed") or status == postmortem.NODE_REBOOTED
 
 
-def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
+def _measure(work: Work, run: Run, keys: Keys, network: Network | None) -> dict[str, Any]:
     """Measure one run in a fresh process; return its record even of a failure."""
     row = {
         "kind": work.kind,
@@ -269,6 +287,8 @@ def _measure(work: Work, run: Run, keys: Keys) -> dict[str, Any]:
     }
     run_id = f"{run.key}-{secrets.token_hex(4)}"
     try:
+        if network:
+            network.begin()
         return {**row, **forked.call(lambda: work.measure(run, keys, run_id))}
     except ParetoPipeError as error:
         return {**row, "status": postmortem.status(error), "message": error.message}

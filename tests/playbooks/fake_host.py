@@ -192,6 +192,8 @@ class Tools:
             if "--value" in words:
                 return "" if self.state.get("late") else f"{description}\n"
             return f"ActiveState={'active' if timer else 'inactive'}\nDescription={description}\n"
+        if words[-1].endswith(".service"):
+            sys.exit(5)
         if timer is None:
             sys.exit(f"Unit {words[-1]} not loaded.")
         if words[0] == "stop":
@@ -200,6 +202,9 @@ class Tools:
 
     def systemd_run(self, words: list[str]) -> str:
         self.need("systemd", "unit")
+        if not any(word.startswith("--on-active") for word in words):  # a service: not started
+            self.state["service"] = [word for word in words if not word.startswith("--")]
+            return self.changed("systemd-run", words)
         options = dict(word[2:].split("=", 1) for word in words if re.match(r"--[a-z-]+=", word))
         if options["unit"] in self.state["timers"]:
             sys.exit(f"Unit {options['unit']}.timer was already loaded")

@@ -101,12 +101,14 @@ def test_a_value_is_what_was_typed_however_it_comes(
 ) -> None:
     cells = load("roles/plan/action_plugins/plan_cells.py")
     hosts = {
-        host: {"address": "192.0.2.1", "allow_insecure_rpc": False} for host in ("pi1", "server")
+        host: {"address": f"192.0.2.{last}", "allow_insecure_rpc": False}
+        for last, host in enumerate(("pi1", "server"), 1)
     }
     typed = {"model": ["mobilenetv2"], "pairings": "pi_to_gpu", name: value}
 
     def plan() -> Any:
-        planned = cells.plan_cells(typed, experiments["full"], experiments["scenarios"], hosts, {})
+        given = (typed, experiments["full"], experiments["scenarios"], hosts, {}, "server")
+        planned = cells.plan_cells(*given)
         return planned["scenarios"][0]["cells"][0]["plan"][
             "batch_size" if name == "batch" else name
         ]

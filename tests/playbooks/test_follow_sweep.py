@@ -250,3 +250,42 @@ def test_the_file_is_replaced_whole(collect: ModuleType, tmp_path: Path) -> None
     collect.replace(target, b"2\n")
     assert target.read_bytes() == b"2\n"
     assert [path.name for path in target.parent.iterdir()] == ["cell.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("told", "unit", "line", "problem"),
+    [
+        ({}, {"ActiveState": "active"}, "3/8 runs", ""),
+        ({"failures": {"a": "gone"}}, {"ActiveState": "active"}, "failed so far: a: gone", ""),
+        ({"finished": True, "done": 2}, {}, "2 of 2 cells and profiles done, it is over", ""),
+        ({"finished": True, "failures": {"a": "gone"}}, {}, "it is over", "a: gone"),
+        (
+            {},
+            {"ActiveState": "inactive"},
+            "it is not running any more",
+            "it ended before it was done",
+        ),
+        (
+            {"failures": {"a": "gone"}},
+            {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "9"},
+            "it is not running any more",
+            "a: gone; the sweep ended without a word (signal, status 9)",
+        ),
+    ],
+)
+def test_a_detached_sweep_says_how_far_it_is(
+    plugin: Callable[[str], ModuleType],
+    told: dict[str, Any],
+    unit: dict[str, str],
+    line: str,
+    problem: str,
+) -> None:
+    see = plugin("roles/sweep/action_plugins/see_sweep.py")
+    file = {"sweep": "x", "began": 0, "visits": 2, "done": 1, "now": "b", "later_s": 0.0}
+    file |= {"failures": {}, "finished": False, **told}
+    progress = {"runs_done": 3, "runs_total": 8, "finished": file["finished"]}
+    ended = {"finished": True} if unit.get("ActiveState") == "inactive" else {}
+    lines, why = see.said(file, see.Snapshot({**progress, **ended}, unit))
+    assert line in "\n".join(lines)
+    assert why.startswith(problem)
+    assert bool(why) == bool(problem)

@@ -242,15 +242,15 @@ def wheel(folder: Path, name: str, version: str, tag: str) -> None:
     (folder / f"{stem}-{tag}.whl").write_bytes(content.getvalue())
 
 
-@pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
-def test_a_wheelhouse_has_the_wheels_of_the_host(tmp_path: Path, machine: str) -> None:
+@pytest.mark.parametrize(("machine", "glibc"), [("aarch64", "2_28"), ("x86_64", "2_18")])
+def test_a_wheelhouse_has_the_wheels_of_the_host(tmp_path: Path, machine: str, glibc: str) -> None:
     shop, house = tmp_path / "shop", tmp_path / "house"
     shop.mkdir()
     for arch in ("aarch64", "x86_64"):
-        wheel(shop, "torch", "2.9.1", f"cp311-cp311-manylinux_2_28_{arch}")
+        wheel(shop, "torch", "2.9.1", f"cp311-cp311-manylinux_{glibc}_{arch}")
     # A host that claims to be one of these.
     interpreter = tmp_path / "python"
-    kind = json.dumps({"machine": machine, "python": "3.11"})
+    kind = json.dumps({"machine": machine, "python": "3.11", "libc": "2.36"})
     interpreter.write_text(f"#!/bin/sh\necho '{kind}'\n")
     interpreter.chmod(0o755)
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
@@ -286,4 +286,4 @@ def test_a_wheelhouse_has_the_wheels_of_the_host(tmp_path: Path, machine: str) -
     )
     assert done.returncode == 0, done.stdout + done.stderr
     names = [file.name for file in house.iterdir()]
-    assert names == [f"torch-2.9.1-cp311-cp311-manylinux_2_28_{machine}.whl"]
+    assert names == [f"torch-2.9.1-cp311-cp311-manylinux_{glibc}_{machine}.whl"]

@@ -309,6 +309,51 @@ def test_a_sweep_whose_shaping_is_taken_away_fails_and_what_lacks_it_is_measured
 
 
 @pytest.mark.thorough
+def test_a_detached_sweep_outlives_its_controller_and_leaves_the_network_clean(
+    provisioned: On, playbook: Run, starting: Callable[..., subprocess.Popen[str]], results: Path
+) -> None:
+    shutil.rmtree(results, ignore_errors=True)
+    provisioned("server", f"rm -rf /var/lib/paretopipe/sweeps/{SWEEP}*")
+    asked = CELL.replace("scenarios=metro", "scenarios=baseline,metro")
+    process = starting("measure", "-e", f"{asked} repeats=3 detach=true")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert "goes on without this controller" in output
+    todo = json.loads(provisioned("server", "cat /var/lib/paretopipe/detached.list.json"))
+    secret = todo["keepers"][0]["key"]
+    assert secret not in output
+    assert "400 root" in provisioned("wan", "stat -c '%a %U' /run/paretopipe-netem/orders.json")
+    for host in ("server", "wan"):
+        assert secret not in provisioned(host, "ps -eo args")
+
+    deadline, interrupted = time.monotonic() + 300, False
+    while provisioned("server", "systemctl is-active paretopipe-sweep; true") == "active":
+        assert time.monotonic() < deadline
+        if not interrupted and "netem 5a5a:" in provisioned("wan", QDISC):
+            provisioned("wan", "tc qdisc del dev up0 root")
+            interrupted = True
+        time.sleep(1)
+    assert interrupted, "the keeper shapes it"
+    assert "netem" not in provisioned("wan", QDISC)
+    assert provisioned("wan", TIMER) == ""
+    assert provisioned("wan", "systemctl is-active paretopipe-netem-keeper; true") == "inactive"
+    assert provisioned("wan", "ls /run/paretopipe-netem 2>&1; true").startswith("ls: cannot")
+    assert rows(results) == [], "nobody has fetched them"
+
+    done = playbook("status")
+    assert done.status == 0, done.output
+    assert "2 of 2 cells and profiles done, it is over" in done.output
+    found = rows(results)
+    assert len([row for row in found if row["status"] == "ok"]) == 2 * 2 * 3
+    lost = {row["status"] for row in found if row["status"] != "ok"}
+    assert lost <= {"invalid:shaping_lost", "invalid:exceeds_wire"}, lost
+    assert lost, "the run whose network was interrupted does not count"
+    for row in found:
+        if row["status"] == "ok" and row["factors"]["scenario"] == "metro":
+            assert min(row["network_s"]["latency"]) > 0.0195
+            assert row["network"]["measured"]["rtt_ms"] == pytest.approx(20, abs=2)
+
+
 def test_rpc_comes_and_goes_and_provisioning_shows_the_key_to_nobody(
     provisioned: On, playbook: Run
 ) -> None:

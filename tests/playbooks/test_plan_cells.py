@@ -573,7 +573,7 @@ def test_a_host_without_an_address_is_one_sentence(
     cells: ModuleType, experiments: dict[str, Any]
 ) -> None:
     hosts = {**HOSTS, "nuc": {**HOSTS["pi1"], "address": ""}}
-    with pytest.raises(cells.OptionError, match="nuc: the inventory has no experiment_ip for it"):
+    with pytest.raises(cells.OptionError, match="experiment_ip of nuc: '' is not set, expected"):
         cells.plan_cells(
             {"model": "vgg16"}, experiments["full"], experiments["scenarios"], hosts, {}
         )

@@ -128,6 +128,7 @@ def inventory(keys: Path, folder: Path, **pi2: Any) -> Path:
         "controller": {"hosts": {"localhost": local}},
         "orchestrator": {"hosts": {"pi2": None}},
         "workers": {"hosts": {"pi1": common, "pi2": {**common, **other, **pi2}}},
+        "pis": {"hosts": {"pi1": None, "pi2": None}},
         "netem_hosts": {"hosts": {"pi1": None}},
     }
     path = folder / "hosts.yml"

@@ -10,6 +10,7 @@ import re
 import runpy
 import stat
 import sys
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,8 +75,10 @@ def provision(tmp_path: Path, home: Path) -> Callable[..., Play]:
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
     (tmp_path / "the shop").mkdir()
     lock(tmp_path / "locks", wheel(tmp_path / "the shop"))
+    # Ansible's modules find what minimal Debian has: no pip, packaging or pkg_resources.
+    venv.create(tmp_path / "bare")
     values = {
-        "ansible_python_interpreter": sys.executable,
+        "ansible_python_interpreter": str(tmp_path / "bare/bin/python"),
         "runtime_source": str(ROOT),
         "runtime_home": str(home),
         "runtime_python": sys.executable,

@@ -235,6 +235,8 @@ def fake_kernel(folder: Path, knows: str) -> None:
         program(
             folder / name,
             f'echo "{name} $*" >> {folder}/asked',
+            # As every kernel: the default priomap has three bands.
+            'case "$*" in *"prio bands 2") echo "Error: Invalid argument." >&2; exit 2;; esac',
             f'case "$*" in {knows}) exit 0;; esac',
             f"echo {words} >&2; exit 2",
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime import job
 from tests.processes.conftest import HOSTS, Processes, kill, until
 
 SWEEP = "pytest-processes"
@@ -88,6 +89,38 @@ def test_a_sweep_is_measured_marked_and_measured_once(
     again = processes.play("measure", "-e", f"{SMALL} scenarios=metro pairings=pi_to_pi")
     assert again.status == 0, again.output
     assert {path.name: path.read_bytes() for path in home.glob("*.jsonl")} == kept
+
+
+def test_a_detached_sweep_outlives_its_controller(
+    processes: Processes, results: Callable[[str], Path]
+) -> None:
+    home = results(f"{SWEEP}-night")
+    asked = SMALL.replace(f"sweep={SWEEP} ", f"sweep={home.name} ").replace(
+        "repeats=1", "repeats=2"
+    )
+    asked += " scenarios=baseline,metro pairings=pi_to_pi detach=true"
+    with job.hold(processes.folder / "server", "paretopipe night another"):
+        other = processes.play("measure", "-e", asked)
+    assert other.status != 0
+    assert "a detached sweep is running here" in other.errors[0]
+    assert "playbooks/reset.yml stops it" in other.errors[0]
+
+    started = processes.play("measure", "-e", asked)
+    assert started.status == 0, started.output
+    assert "goes on without this controller" in started.output
+    assert rows(home) == []
+    until(lambda: not processes.unit("sweep").running())
+    assert not processes.unit("relay").running()
+    over = processes.play("status")
+    assert over.status == 0, over.output
+    assert "cells and profiles done, it is over" in over.output
+    assert {row["status"] for row in rows(home)} == {"ok"}
+    shaped = [row for row in rows(home) if row["factors"]["scenario"] == "metro"]
+    assert len(shaped) == 2 * 2
+    for row in shaped:
+        assert min(row["network_s"]["latency"]) > 0.0195
+        assert row["network"]["measured"]["rtt_ms"] > 19.5
+    assert (Path("reports/html") / home.name / "index.html").exists()
 
 
 @pytest.fixture(scope="module")

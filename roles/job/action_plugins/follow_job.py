@@ -61,12 +61,12 @@ class Snapshot:
 def poll_command(unit: str, lease: str, progress: str, folder: str = "") -> str:
     """Return a poll's shell line: unit before files, lest its last line be missed.
 
-    `folder` is our own unit's; without it systemd is asked.
+    `folder` is our own unit's; without it systemd is asked. Without `lease` none is renewed.
     """
     ask, last_word = _ours(folder, unit) if folder else _systemd(unit)
     lease, progress = map(shlex.quote, (lease, progress))
     steps = (
-        f"touch {lease}",
+        f"touch {lease}" if lease != "''" else "true",
         ask,
         f"echo {MARK}",
         f"cat {progress} 2>/dev/null",

@@ -78,13 +78,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         options.pop("preflight", None)  # decides nothing about the cells
         try:
             long = flag("long", options.pop("long", False))
+            detach = flag("detach", options.pop("detach", False))
             plan = self._planner(options)
             planned = plan({})
             if boolean(args["foretell"]):
                 planned["said"] = self._foretell(planned, plan, long)
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
-        return {**result, **planned, "changed": False}
+        return {**result, **planned, "detach": detach, "changed": False}
 
     def _planner(self, options: dict[str, Any]) -> Plan:
         """Return what plans the sweep of these options and of what is put over them."""

@@ -122,10 +122,8 @@ def choose(
     places: Places,
 ) -> Choice:
     """Check `options` over `experiment`, as `planning.cells.plan_cells` takes them."""
-    pairings: Mapping[str, list[str]] = experiment.get("pairings", {})
-    options = {name: text(name, value) for name, value in options.items()}
-    own = {name: text(name, value) for name, value in experiment.items() if name != "pairings"}
-    chosen = {**own, **({"pairings": ",".join(pairings)} if pairings else {}), **options}
+    options, own = _texts(options), _texts(experiment)
+    chosen = {**own, **options}
     for key in _KEYS:
         if key not in chosen:
             raise OptionError(
@@ -181,6 +179,13 @@ def choose(
         for engine in choice.varied["engine"]:
             _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
     return choice
+
+
+def _texts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed as text, but for pairings, which may be a mapping."""
+    return {
+        name: value if name == "pairings" else text(name, value) for name, value in options.items()
+    }
 
 
 def model_names(chosen: Mapping[str, Any]) -> list[str]:

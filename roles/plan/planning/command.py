@@ -48,6 +48,7 @@ PLAYBOOKS = {
     "report": Playbook(report.OPTIONS, (), "it asks no host, so leave it out"),
     "reset": Playbook(whole=""),
     "rotate": Playbook(_PROVISION),
+    "status": Playbook((), ("orchestrator",)),
     "testbed": Playbook(groups=("testbed",)),
     "wheelhouse": Playbook(groups=("orchestrator", "workers"), whole=""),
 }

@@ -31,6 +31,7 @@ OPTIONS = (
     "goal",
     "profile",
     "preflight",
+    "detach",
     "first_report",
     "noise",
     "burn_in",

@@ -107,7 +107,8 @@ def netem(shared: bool, symmetric: bool) -> Facts:
     steps = [("sch_netem", f"{add} root netem delay 1ms")]
     if shared:
         steps = [
-            ("sch_prio", f"{add} root handle 1: prio bands 2"),
+            # Its default priomap names a third band, which the kernel refuses.
+            ("sch_prio", f"{add} root handle 1: prio bands 2 priomap {'0 ' * 16}"),
             ("sch_netem", f"{add} parent 1:2 netem delay 1ms"),
             ("cls_u32", f"tc filter add dev lo parent 1: {match} flowid 1:2"),
         ]
