@@ -17,6 +17,7 @@ from typing import Any
 TOOLS = ("tc", "ip", "systemctl", "systemd-run")
 PFIFO = {"kind": "pfifo_fast", "handle": "0:", "root": True, "refcnt": 2}
 INTERFACE = "eth9"
+ROLE = Path(__file__).resolve().parents[2] / "roles/netem"
 # Started often: few imports.
 PROGRAM = f"""#!{sys.executable} -IS
 import sys

@@ -14,9 +14,8 @@ import pytest
 
 from roles.netem.shaping import conditions
 from tests.as_ansible import part, program
-from tests.playbooks.fake_host import INTERFACE, PFIFO, TOOLS, FakeHost
+from tests.playbooks.fake_host import INTERFACE, PFIFO, ROLE, TOOLS, FakeHost
 
-ROLE = Path(__file__).resolve().parents[2] / "roles/netem"
 WAN = {"delay_s": 0.2, "rate_bit": 5e6}
 WAN_WORDS = "limit 1000 delay 200000us rate 5000000bit"
 TIMER = f"paretopipe-netem-revert-{INTERFACE}"
