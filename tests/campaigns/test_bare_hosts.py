@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ TRACES = r"""
 export LC_ALL=C
 cd /
 dpkg-query --show --showformat '${binary:Package}\n' | xargs dpkg-query --listfiles |
-  sort -u >/run/packaged
+  sed -E 'p; s#^/(bin|sbin|lib)#/usr/&#; s#/usr//#/usr/#' | sort -u >/run/packaged
 find / -xdev '(' -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt \
   -o -path /var/lib/systemd -o -name __pycache__ ')' -prune -o -print | sort |
   comm -23 - /run/packaged | xargs -d '\n' stat -c 'file %A %U %n'
@@ -67,6 +68,11 @@ ip -o link | awk '{print "link", $2}'
 ss -Hltun | awk '{print "listens", $5}'
 if command -v nft >/dev/null; then nft list ruleset | sed 's/^/nft /'; fi
 """
+# Ansible's own, what packages make when they are installed, and what a running system changes.
+THEIRS = re.compile(
+    r"/\.ansible|/etc/alternatives/|/etc/ld\.so\.cache|systemd-private-|/tcp_mem |"
+    r"^unit (systemd-|ldconfig)"
+)
 
 
 class Walk:
@@ -87,7 +93,12 @@ class Walk:
         return done
 
     def traces(self) -> dict[str, set[str]]:
-        return {name: set(self.lab.ssh(name, TRACES).splitlines()) for name in self.lab.machines}
+        return {
+            name: {
+                line for line in self.lab.ssh(name, TRACES).splitlines() if not THEIRS.search(line)
+            }
+            for name in self.lab.machines
+        }
 
 
 @pytest.fixture
