@@ -12,10 +12,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from typing import Any
 
 TOOLS = ("tc", "ip", "systemctl", "systemd-run")
 PFIFO = {"kind": "pfifo_fast", "handle": "0:", "root": True, "refcnt": 2}
@@ -34,17 +31,6 @@ UNKNOWN = {
     "link": "Error: Unknown device type.",
     "unit": "Failed to start transient timer unit: Connection timed out",
 }
-
-
-def part(name: str) -> ModuleType:
-    """Import one of the role's module_utils by its name on a host."""
-    import importlib
-
-    utils = importlib.import_module("ansible.module_utils")
-    folder = str(ROLE / "module_utils")
-    if folder not in utils.__path__:
-        utils.__path__.append(folder)
-    return importlib.import_module(f"ansible.module_utils.{name}")
 
 
 class FakeHost:

@@ -13,15 +13,9 @@ from typing import Any
 import pytest
 
 from roles.netem.shaping import conditions
-from tests.playbooks.fake_host import INTERFACE, PFIFO, TOOLS, FakeHost, part
+from tests.as_ansible import part, program
+from tests.playbooks.fake_host import INTERFACE, PFIFO, ROLE, TOOLS, FakeHost
 
-ROLE = Path(__file__).resolve().parents[2] / "roles/netem"
-# As Ansible does: a role's module_utils are imported as ansible.module_utils.
-AS_A_MODULE = f"""
-import runpy, ansible.module_utils
-ansible.module_utils.__path__.append({str(ROLE / "module_utils")!r})
-runpy.run_path({str(ROLE / "library/tc_netem.py")!r}, run_name="__main__")
-"""
 WAN = {"delay_s": 0.2, "rate_bit": 5e6}
 WAN_WORDS = "limit 1000 delay 200000us rate 5000000bit"
 TIMER = f"paretopipe-netem-revert-{INTERFACE}"
@@ -67,7 +61,7 @@ def module(
 
 def as_ansible_does(host: FakeHost, **arguments: Any) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", AS_A_MODULE],
+        [sys.executable, "-c", program(ROLE / "library/tc_netem.py")],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {"interface": INTERFACE, **arguments}}),
         env=host.environment,
         capture_output=True,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.playbooks.fake_host import part
+from tests.as_ansible import part
 
 QUIET = {"delay_s": 0.2, "jitter_s": 0.0, "loss": 0.0, "direction": "egress", "distribution": ""}
 QUIET |= {"rate_bit": 0.0}

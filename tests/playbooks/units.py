@@ -13,7 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import add_all_plugin_dirs
 from ansible.template import Templar, trust_as_template
 
-from tests.playbooks.fake_host import part
+from tests.as_ansible import part
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 

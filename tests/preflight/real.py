@@ -26,6 +26,7 @@ from unittest import mock
 
 import paramiko
 
+from tests import as_ansible
 from tests.made.raspberry import PI5, Raspberry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,9 +51,14 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def look() -> ModuleType:
-    """Return the module that looks at a host."""
-    return load(LOOK)
+def machine() -> ModuleType:
+    """Return what looks at the machine."""
+    return as_ansible.part("look_machine")
+
+
+def network() -> ModuleType:
+    """Return what looks at the network."""
+    return as_ansible.part("look_network")
 
 
 def ask(known_hosts: Path, port: int, timeout_s: float = 10.0, **changes: Any) -> str:
@@ -129,12 +135,12 @@ def program(path: Path, *lines: str) -> Path:
 
 
 def old_python(folder: Path) -> Facts:
-    seen = look().python(str(program(folder / "python3", "echo 3 9 2 64")))
+    seen = machine().python(str(program(folder / "python3", "echo 3 9 2 64")))
     return {"python": {**seen, "path": "/usr/bin/python3"}}
 
 
 def no_python(_: Path) -> Facts:
-    return {"python": look().python("/usr/local/bin/python3.99")}
+    return {"python": machine().python("/usr/local/bin/python3.99")}
 
 
 def torch_package(folder: Path, torch: str, torchvision: str, *lines: str) -> Facts:
@@ -147,7 +153,7 @@ def torch_package(folder: Path, torch: str, torchvision: str, *lines: str) -> Fa
     (packages / "torch.py").write_text("\n".join([*lines, ""]))
     start = f'PYTHONPATH={shlex.quote(str(packages))} exec {shlex.quote(sys.executable)} "$@"'
     program(folder / "venv/bin/python", start)
-    return dict(look().torch(str(folder), False))
+    return dict(machine().torch(str(folder), False))
 
 
 def sigill(folder: Path) -> Facts:
@@ -166,7 +172,7 @@ def gpus(folder: Path, script: str) -> Facts:
     if script:
         program(folder / "nvidia-smi", script)
     with mock.patch.dict(os.environ, PATH=str(folder)):
-        return {"gpus": look().gpus(True)}
+        return {"gpus": machine().gpus(True)}
 
 
 def full_disk(folder: Path) -> Facts:
@@ -175,7 +181,7 @@ def full_disk(folder: Path) -> Facts:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "ppf", str(state)], check=True)
     try:
         (state / "filler").write_bytes(bytes(2**20))
-        seen = look().disk(str(state / "paretopipe"))
+        seen = machine().disk(str(state / "paretopipe"))
     finally:
         subprocess.run(["umount", str(state)], check=True)
     return {"state": {**seen, "path": "/var/lib/paretopipe"}}
@@ -191,15 +197,15 @@ def ondemand(folder: Path) -> Facts:
     for number, governor in enumerate(["ondemand", "ondemand", "performance"]):
         path = f"sys/devices/system/cpu/cpu{number}/cpufreq/scaling_governor"
         file(folder, path, f"{governor}\n")
-    return {"governors": look().governors(str(folder))}
+    return {"governors": machine().governors(str(folder))}
 
 
 def apt_timers(folder: Path) -> Facts:
     """Look with a systemctl that says of every timer that it is active."""
-    blocks = "\\n\\n".join(f"Id={name}\\nActiveState=active" for name in look().UPGRADERS)
+    blocks = "\\n\\n".join(f"Id={name}\\nActiveState=active" for name in machine().UPGRADERS)
     program(folder / "systemctl", f"printf '{blocks}\\n'")
     with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
-        return {"upgrades": look().upgrades(str(folder))}
+        return {"upgrades": machine().upgrades(str(folder))}
 
 
 def apt_at_work(folder: Path) -> Facts:
@@ -210,13 +216,13 @@ def apt_at_work(folder: Path) -> Facts:
         locks = Path("/proc/locks").read_text().replace(f" {os.getpid()} ", " 812 ")
         file(folder, "proc/locks", locks)
         file(folder, "proc/812/comm", "unattended-upgr\n")
-        return {"upgrades": look().upgrades(str(folder))}
+        return {"upgrades": machine().upgrades(str(folder))}
 
 
 def look_at(root: Path) -> Facts:
     """Return what is read of a host below this folder instead of below /."""
     parts = ("throttling", "controllers", "swap", "governors", "processor")
-    seen = {part: getattr(look(), part)(str(root)) for part in parts}
+    seen = {part: getattr(machine(), part)(str(root)) for part in parts}
     return {**seen.pop("processor"), **seen}
 
 
@@ -232,25 +238,25 @@ def pi(folder: Path, bits: int = 0, **made: Any) -> Facts:
 def vcgencmd_bits(folder: Path, bits: str) -> Facts:
     program(folder / "vcgencmd", f"echo throttled={bits}")
     with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
-        return {"throttling": look().throttling(str(folder))}
+        return {"throttling": machine().throttling(str(folder))}
 
 
 def without_netem(folder: Path) -> Facts:
     program(folder / "tc", "echo 'Error: Specified qdisc kind is unknown.' >&2", "exit 2")
     with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
-        return {"netem": look().netem(shared=False, symmetric=False)}
+        return {"netem": network().netem(shared=False, symmetric=False)}
 
 
 def without_ifb(folder: Path) -> Facts:
     program(folder / "tc", "exit 0")
     program(folder / "ip", "echo 'Error: Unknown device type.' >&2", "exit 2")
     with mock.patch.dict(os.environ, {"PATH": f"{folder}:{os.environ['PATH']}"}):
-        return {"netem": look().netem(shared=True, symmetric=True)}
+        return {"netem": network().netem(shared=True, symmetric=True)}
 
 
 def in_a_namespace(folder: Path, *lines: str, **arguments: Any) -> Facts:
     """Return what is seen of the network in a namespace that ends with the look at it."""
-    steps = [*lines, f"exec {shlex.quote(sys.executable)} {shlex.quote(str(LOOK))}"]
+    steps = [*lines, shlex.join(["exec", sys.executable, "-c", as_ansible.program(LOOK)])]
     given = {"python": sys.executable, "home": str(folder), "state_dir": str(folder), **arguments}
     done = subprocess.run(
         ["unshare", "--net", "sh", "-ec", "\n".join(steps)],

@@ -16,11 +16,11 @@ import pytest
 
 from paretopipe_runtime import try_torch
 from paretopipe_runtime.worker.usage import throttling
-from tests import namespaces
+from tests import as_ansible, namespaces
 from tests.made.raspberry import SOCS, Raspberry
 from tests.preflight import real
 from tests.preflight.good import FACTS
-from tests.preflight.real import LOOK, file, look, program, torch_package
+from tests.preflight.real import LOOK, file, machine, network, program, torch_package
 
 PI_CPUINFO = """\
 processor\t: 0
@@ -39,7 +39,7 @@ def module(check_mode: bool = False, **arguments: object) -> dict[str, object]:
     """Run the module as Ansible does."""
     given = {"python": sys.executable, "home": "/nonexistent", "state_dir": "/var", **arguments}
     done = subprocess.run(
-        [sys.executable, str(LOOK)],
+        [sys.executable, "-c", as_ansible.program(LOOK)],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {**given, "_ansible_check_mode": check_mode}}),
         capture_output=True,
         text=True,
@@ -71,20 +71,21 @@ def test_nothing_is_tried_in_check_mode() -> None:
 
 
 def test_it_asks_for_no_newer_python_than_ansible_does() -> None:
-    ast.parse(LOOK.read_text(), feature_version=(3, 8))
+    for path in (LOOK, *LOOK.parents[1].glob("module_utils/*.py")):
+        ast.parse(path.read_text(), feature_version=(3, 8))
 
 
 def test_a_pi_s_processor_is_read(tmp_path: Path) -> None:
     file(tmp_path, "proc/cpuinfo", PI_CPUINFO)
     file(tmp_path, "proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
-    seen = look().processor(str(tmp_path))
+    seen = machine().processor(str(tmp_path))
     assert seen["cpu"] == "Raspberry Pi 4 Model B Rev 1.4"
     assert seen["cpu_features"] == ["fp", "asimd", "evtstrm", "crc32", "cpuid"]
 
 
 def test_a_pc_s_processor_is_read(tmp_path: Path) -> None:
     file(tmp_path, "proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t: a b\n")
-    seen = look().processor(str(tmp_path))
+    seen = machine().processor(str(tmp_path))
     assert (seen["cpu"], seen["cpu_features"]) == ("Some CPU @ 2 GHz", None)
 
 
@@ -102,12 +103,12 @@ def test_a_container_s_memory_is_its_limit(
 ) -> None:
     file(tmp_path, "proc/meminfo", "MemTotal:  4000 kB\nMemFree: 9 kB\nMemAvailable:  3000 kB\n")
     file(tmp_path, path, f"{limit}\n")
-    seen = look().memory(str(tmp_path))
+    seen = machine().memory(str(tmp_path))
     assert seen == {"total_bytes": total * 1024, "available_bytes": 3000 * 1024}
 
 
 def test_free_disk_is_that_of_the_nearest_folder_there_is(tmp_path: Path) -> None:
-    seen = look().disk(str(tmp_path / "not" / "yet"))
+    seen = machine().disk(str(tmp_path / "not" / "yet"))
     assert seen["path"] == str(tmp_path / "not" / "yet")
     assert seen["device"] == tmp_path.stat().st_dev
     assert seen["free_bytes"] > 0
@@ -116,38 +117,38 @@ def test_free_disk_is_that_of_the_nearest_folder_there_is(tmp_path: Path) -> Non
 def test_files_that_are_there_are_counted(tmp_path: Path) -> None:
     file(tmp_path, "weights/a", "12345")
     file(tmp_path, "weights/below/b", "678")
-    assert look().size_of(str(tmp_path / "weights")) == 8
-    assert look().size_of(str(tmp_path / "none")) == 0
+    assert machine().size_of(str(tmp_path / "weights")) == 8
+    assert machine().size_of(str(tmp_path / "none")) == 0
 
 
 def test_a_torch_that_was_tried_is_tried_again_only_when_asked(tmp_path: Path) -> None:
     torch_package(tmp_path, "2.9.1+cpu", "0.24.1", "raise ImportError('tried')")
-    seen = look().torch(str(tmp_path), False)
+    seen = machine().torch(str(tmp_path), False)
     assert (seen["torch"], seen["convolution"]["status"]) == ("2.9.1+cpu", 1)
     (tmp_path / "venv/.tried-torch-2.9.1").touch()
-    assert look().torch(str(tmp_path), False)["convolution"] == {
+    assert machine().torch(str(tmp_path), False)["convolution"] == {
         "status": 0,
         "said": "",
         "now": False,
     }
-    assert look().torch(str(tmp_path), True)["convolution"]["said"] == "ImportError: tried"
+    assert machine().torch(str(tmp_path), True)["convolution"]["said"] == "ImportError: tried"
 
 
 @pytest.mark.parametrize("what", ["noise", "burn_in"])
 def test_what_takes_seconds_is_measured_where_asked_for_and_installed(
     tmp_path: Path, what: str
 ) -> None:
-    assert look().measured(str(tmp_path), what, 1) == {}
+    assert machine().measured(str(tmp_path), what, 1) == {}
     module = f"paretopipe_runtime.worker.{what}"
     assert importlib.util.find_spec(module)
     said = f"test \"$*\" = '-IB -m {module} 1' && echo '{{\"seconds\": 1}}'"
     program(tmp_path / "venv/bin/python", said)
-    assert look().measured(str(tmp_path), what, 1) == {"seconds": 1}
-    assert look().measured(str(tmp_path), what, 0) is None
+    assert machine().measured(str(tmp_path), what, 1) == {"seconds": 1}
+    assert machine().measured(str(tmp_path), what, 0) is None
 
 
 def test_the_convolution_is_the_one_that_provisioning_tries() -> None:
-    assert look().CONVOLUTION == try_torch.CONVOLUTION
+    assert machine().CONVOLUTION == try_torch.CONVOLUTION
 
 
 def test_the_mark_is_the_one_that_provisioning_leaves() -> None:
@@ -166,26 +167,26 @@ def test_a_pi_is_read_as_its_kernel_shows_it(
     pi.hold_back(5)
     pi.poll()
     told = {"bits": 0x50005, "since_boot": None, "watched": "all"}
-    assert look().throttling(root) == told
-    assert look().processor(root)["cpu"] == f"Raspberry Pi {model}"
-    assert look().controllers(root) == ["cpuset", "cpu", "io", "pids"]
-    assert look().swap(root) == ["/dev/zram0"]
-    assert look().governors(root) == ["ondemand"]
-    next(tmp_path.glob(look().GET_THROTTLED)).unlink()
-    assert look().throttling(root) == {**told, "bits": 1, "watched": "voltage"}
+    assert machine().throttling(root) == told
+    assert machine().processor(root)["cpu"] == f"Raspberry Pi {model}"
+    assert machine().controllers(root) == ["cpuset", "cpu", "io", "pids"]
+    assert machine().swap(root) == ["/dev/zram0"]
+    assert machine().governors(root) == ["ondemand"]
+    next(tmp_path.glob(machine().GET_THROTTLED)).unlink()
+    assert machine().throttling(root) == {**told, "bits": 1, "watched": "voltage"}
     (tmp_path / "sys/class/hwmon/hwmon1/in0_lcrit_alarm").write_text("nonsense")
-    assert look().throttling(root) == real.NOTHING
+    assert machine().throttling(root) == real.NOTHING
 
 
 def test_text_that_is_no_utf_8_is_read(tmp_path: Path) -> None:
     Raspberry(tmp_path).write("proc/device-tree/model", "Café Pi\0".encode("latin-1"))
-    assert look().processor(str(tmp_path))["cpu"] == "Caf\ufffd Pi"
-    assert look().run("printf", r"\344") == (0, "\ufffd")
+    assert machine().processor(str(tmp_path))["cpu"] == "Caf\ufffd Pi"
+    assert machine().run("printf", r"\344") == (0, "\ufffd")
 
 
 def test_the_agent_s_watch_is_looked_for_where_the_agent_looks() -> None:
     for name in ("GET_THROTTLED", "HWMON", "DRIVER", "ALARM"):
-        assert getattr(look(), name) == getattr(throttling, name)
+        assert getattr(machine(), name) == getattr(throttling, name)
 
 
 def test_a_vcgencmd_that_fails_tells_nothing(
@@ -193,11 +194,11 @@ def test_a_vcgencmd_that_fails_tells_nothing(
 ) -> None:
     program(tmp_path / "vcgencmd", "echo VCHI initialization failed", "exit 255")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert look().throttling(str(tmp_path)) == real.NOTHING
+    assert machine().throttling(str(tmp_path)) == real.NOTHING
 
 
 def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
-    status, said = look().run(str(program(tmp_path / "hangs", "exec sleep 20")), timeout_s=0.2)
+    status, said = machine().run(str(program(tmp_path / "hangs", "exec sleep 20")), timeout_s=0.2)
     assert (status, said) == (124, f"{tmp_path}/hangs took longer than 0 s")
 
 
@@ -220,7 +221,7 @@ def test_what_iproute2_says_is_kept(
 ) -> None:
     program(tmp_path / "ip", line)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    seen = look().network("192.0.2.11", "eth0", "", ["192.0.2.12"])
+    seen = network().network("192.0.2.11", "eth0", "", ["192.0.2.12"])
     assert seen["unseen"].startswith(said)
     assert seen["ways"]["192.0.2.12"]["said"].startswith(
         said.replace("address show", "route get 192.0.2.12")
@@ -267,7 +268,7 @@ def test_the_part_of_the_kernel_that_lacks_is_named(
 ) -> None:
     fake_kernel(tmp_path, knows)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    seen = look().netem(shared, symmetric)
+    seen = network().netem(shared, symmetric)
     assert (seen["works"], seen["lacks"]) == (lacks is None, lacks)
 
 
@@ -277,7 +278,7 @@ def test_it_is_told_apart_from_a_program_that_is_not_there(
 ) -> None:
     program(tmp_path / "tc", "exec no-such-program")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    seen = look().netem(False, False)
+    seen = network().netem(False, False)
     assert (seen["works"], seen["lacks"]) == (None, None)
     assert "not found" in seen["said"]
 
@@ -287,7 +288,8 @@ def test_what_is_tried_is_what_the_netem_role_needs() -> None:
     if not path.exists():
         pytest.skip("this netem role builds no more than netem itself")
     needed = set(re.findall(r'"((?:sch|cls|act)_\w+|ifb)"', path.read_text()))
-    tried = set(re.findall(r'\("((?:sch|cls|act)_\w+|ifb)"', LOOK.read_text()))
+    shown = Path(str(network().__file__)).read_text()
+    tried = set(re.findall(r'\("((?:sch|cls|act)_\w+|ifb)"', shown))
     assert tried == needed
 
 
@@ -301,5 +303,5 @@ def test_nothing_is_left_of_the_attempt() -> None:
         )
 
     before = shown()
-    assert look().netem(False, False)["works"] in (True, False)
+    assert network().netem(False, False)["works"] in (True, False)
     assert shown() == before

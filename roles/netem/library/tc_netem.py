@@ -3,58 +3,37 @@
 
 from __future__ import annotations
 
+import json
+
 from ansible.module_utils import netem_lease
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.netem_changes import absent, present
 from ansible.module_utils.netem_host import Host, NetemError
 
-DOCUMENTATION = """
-module: tc_netem
-short_description: Shape an interface by netem under a lease
-description: Replaces the kernel's default qdisc only; the shaping ends with its lease.
-author: ParetoPipe
-options:
-  interface:
-    description: Interface whose traffic is shaped.
-    type: str
-    required: true
-  state:
-    description: Whether it is to be shaped.
-    type: str
-    choices: [present, absent]
-    default: present
-  lease_s:
-    description: Seconds until the shaping ends by itself.
-    type: int
-    default: 7200
-  peers:
-    description: Addresses of the other hosts, where the interface carries SSH or for symmetric.
-    type: list
-    elements: str
-    default: []
-  asked:
-    description: What netem is to do, as plain numbers (shaping/conditions.py of the role).
-    type: dict
-    default: {}
-  limit:
-    description: Packets in flight; 0 sizes it for delay and rate.
-    type: int
-    default: 0
-  sandbox:
-    description: Lines of the unit that ends the shaping.
-    type: list
-    elements: str
-    default: []
-"""
-ARGUMENTS = {
-    "interface": {"type": "str", "required": True},
-    "state": {"default": "present", "choices": ["present", "absent"]},
-    "lease_s": {"type": "int", "default": 7200},
-    "peers": {"type": "list", "elements": "str", "default": []},
-    "asked": {"type": "dict", "default": {}},
-    "limit": {"type": "int", "default": 0},
-    "sandbox": {"type": "list", "elements": "str", "default": []},
-}
+DOCUMENTATION = """{
+"module": "tc_netem",
+"short_description": "Shape an interface by netem under a lease",
+"description": "Replaces the kernel's default qdisc only; the shaping ends with its lease.",
+"author": "ParetoPipe",
+"options": {
+  "interface": {"type": "str", "required": true,
+    "description": "Interface whose traffic is shaped."},
+  "state": {"type": "str", "choices": ["present", "absent"], "default": "present",
+    "description": "Whether it is to be shaped."},
+  "lease_s": {"type": "int", "default": 7200,
+    "description": "Seconds until the shaping ends by itself."},
+  "peers": {"type": "list", "elements": "str", "default": [],
+    "description":
+      "Addresses of the other hosts, where the interface carries SSH or for symmetric."},
+  "asked": {"type": "dict", "default": {},
+    "description": "What netem is to do, as plain numbers (shaping/conditions.py of the role)."},
+  "limit": {"type": "int", "default": 0,
+    "description": "Packets in flight; 0 sizes it for delay and rate."},
+  "sandbox": {"type": "list", "elements": "str", "default": [],
+    "description": "Lines of the unit that ends the shaping."}
+}}"""
+# JSON is YAML too, which ansible-doc reads; a host may have no reader of YAML.
+ARGUMENTS = json.loads(DOCUMENTATION)["options"]
 
 
 def main() -> None:
