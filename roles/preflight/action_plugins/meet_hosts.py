@@ -36,7 +36,7 @@ def meet(there: openssh.Way, timeout_s: float) -> tuple[Stranger, str]:
         problem = openssh.attempt(there, timeout_s, *asked, "HashKnownHosts=no")
         if problem or not shown.exists():
             return {}, problem or f"{there.where} shows no key: try `{there.by_hand}`"
-        fingerprints = subprocess.run(
+        fingerprints = subprocess.run(  # nosec B607 # wherever OpenSSH is
             ["ssh-keygen", "-lf", str(shown)], capture_output=True, text=True, check=True
         )
         prints = [f"{there.name}: {line}" for line in fingerprints.stdout.splitlines()]
