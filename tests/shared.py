@@ -24,10 +24,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, as a stage does."""
-    threads = torch.get_num_threads()
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Let torch compute with one thread in the tests' own process, as a stage does.
+
+    Some tests fork from it, and OpenMP's threads do not come along: a child that then computes with
+    several waits for ever. The runtime itself never forks from a process that has computed.
+    """
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

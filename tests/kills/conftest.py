@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kills.trial import Bench
+from tests.shared import one_thread as one_thread
 
 
 @pytest.fixture(scope="session")

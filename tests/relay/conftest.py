@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.shared import one_thread as one_thread
+
 Address = tuple[str, int]
 SHAPED, OTHER, HOP = "127.0.76.11", "127.0.76.12", "127.0.76.101"
 

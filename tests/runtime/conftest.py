@@ -9,6 +9,7 @@ import pytest
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
 from tests.runtime.cluster import Cluster
+from tests.shared import one_thread as one_thread
 
 
 @pytest.fixture(scope="session")
@@ -20,15 +21,3 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
     return Authority.made(tmp_path_factory.mktemp("authority")).identity("node", "127.0.0.1")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Let torch compute with one thread in the tests' own process.
-
-    Some tests fork from it, and OpenMP's threads do not come along: a child that then computes with
-    several waits for ever. The runtime itself never forks from a process that has computed.
-    """
-    import torch
-
-    torch.set_num_threads(1)

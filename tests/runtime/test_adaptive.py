@@ -159,7 +159,7 @@ def sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tupl
     left = [0]
     stopping: list[int] = []
 
-    def measure(_work: Work, run: Run, _keys: Keys) -> dict[str, Any]:
+    def measure(_work: Work, run: Run, _keys: Keys, _network: None) -> dict[str, Any]:
         left[0] -= 1
         if not left[0]:
             stopping.append(15)

@@ -18,6 +18,7 @@ from paretopipe_runtime.orchestrator.runs import Run
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
 from tests.runtime.cluster import Cluster
+from tests.shared import one_thread as one_thread
 
 
 @dataclass
