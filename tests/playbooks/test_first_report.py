@@ -89,7 +89,7 @@ def run(
         {"name": "metro", "netem": {"delay": "20ms"}, "cells": [cell("c")]},
     ]
     planned = {
-        **{"sweep": "demo", "first_report": first, "scenarios": scenarios},
+        **{"sweep": "demo", "first_report": first, "scenarios": scenarios, "detach": False},
         "options": {"profile": True, "dominance": 0.02, "repeats": 3},
         **rounds_of(first, scenarios, [cell("p")], []),
     }
