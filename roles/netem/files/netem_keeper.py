@@ -107,7 +107,7 @@ def _asked(sock: socket.socket, key: bytes, keeper: Keeper) -> str | bool | None
     scenario: str | None = json.loads(body)["scenario"]
     if scenario is None:
         keeper.restore()
-    ended = {"token": "ended"}
+    ended = {"token": "ended"}  # nosec B105 # no password
     answer = json.dumps(ended if scenario is None else keeper.have(scenario)).encode()
     sock.sendall(_proof(key, b"held|", challenge, answer) + answer)
     return scenario
