@@ -1,4 +1,4 @@
-"""Which addresses tensors can go to: each host's own IPv4 address, for nothing here speaks IPv6."""
+"""Check addresses that tensors go to: each host's own, IPv4, for nothing here speaks IPv6."""
 
 from __future__ import annotations
 

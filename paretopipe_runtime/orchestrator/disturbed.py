@@ -1,4 +1,4 @@
-"""What a run's hosts were disturbed by while it was measured, so that it does not count."""
+"""Disturbances of a run's hosts while it was measured, for which it does not count."""
 
 from __future__ import annotations
 

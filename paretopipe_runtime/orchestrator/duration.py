@@ -1,4 +1,4 @@
-"""How long a run should take, from the seconds of a whole model on each of its hosts.
+"""Estimate a run's length from the seconds of a whole model on each of its hosts.
 
 Also for a controller, before any host is touched: it needs Python's own library only.
 """

@@ -24,7 +24,7 @@ NOBODY = Lease(None, 0.0)
 
 @dataclass(frozen=True)
 class Night:
-    """What the controller left: `visits` as the plan role names them, plans, how long each takes.
+    """Orders of the controller: `visits` as the plan role names them, plans, how long each takes.
 
     `first` is the number of rounds of a visit for a first look; `report` is what
     the controller wants to be reminded of; `held` have the network.

@@ -107,7 +107,7 @@ class Relay:
 
 
 class Network:
-    """All that hold it, for one scenario."""
+    """Network of one scenario, at all that hold it."""
 
     def __init__(self, held: Sequence[Held], scenario: str) -> None:
         self._held, self._scenario = held, scenario

@@ -65,7 +65,7 @@ _ECHOES = ("kex_exchange_identification:", "Connection closed by UNKNOWN")
 
 @dataclass(frozen=True)
 class Way:
-    """How Ansible's connection reaches a host; `trouble` is why that cannot be told."""
+    """Way of Ansible's connection to a host; `trouble` is why that cannot be told."""
 
     name: str
     address: str

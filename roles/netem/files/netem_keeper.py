@@ -34,7 +34,7 @@ ASK_S, CHALLENGE, PROOF, MOST = 25.0, 32, 32, 4096
 
 
 class Keeper:
-    """What one interface is shaped as, and for whom."""
+    """Shaping of one interface, as the orders allow."""
 
     def __init__(self, host: Host, orders: Mapping[str, Any]) -> None:
         self._host, self._orders = host, orders

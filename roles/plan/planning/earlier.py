@@ -1,4 +1,4 @@
-"""What earlier sweeps measured, as far as it tells how long the next one takes.
+"""Measurements of earlier sweeps, as far as they tell how long the next one takes.
 
 Reads records without checking or mending them: an estimate survives a lost line.
 """

@@ -24,7 +24,7 @@ _LAUNCH_S = 1.0
 
 @dataclass(frozen=True)
 class Foretold:
-    """What is left of a sweep: runs, seconds, and what the seconds rest on."""
+    """Rest of a sweep: runs, seconds, and what the seconds rest on."""
 
     runs: int
     seconds: float

@@ -28,7 +28,7 @@ class Lacking(OptionError):
 
 @dataclass(frozen=True)
 class Places:
-    """What the inventory says of its hosts.
+    """Places of the inventory's hosts.
 
     `groups` has their members in order, `pairings` chains of the inventory's own; `shaped` is the
     worker whose outgoing traffic is shaped and measured, empty for any.

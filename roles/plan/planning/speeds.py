@@ -48,7 +48,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Speeds:
-    """All that is known of hosts' speeds.
+    """Known speeds of hosts.
 
     `boards` are the hosts that are as Raspberry Pis, all others as servers; None for emulated
     hosts, of which only profiles tell anything.

@@ -12,7 +12,7 @@ _NO_GPU = "or set worker_device: cpu"
 
 @dataclass(frozen=True)
 class Build:
-    """What a build of PyTorch for a CUDA release needs: driver, and compute capability."""
+    """Needs of a PyTorch build for a CUDA release: driver, and compute capability."""
 
     cuda: tuple[int, int]
     driver: int

@@ -1,4 +1,4 @@
-"""What a host is made of: processor, memory, disks, cooling, GPUs and what is installed.
+"""Read a host's parts: processor, memory, disks, cooling, GPUs and what is installed.
 
 Standard library of Python 3.8 only. Unknown facts are None; `root` stands for / in tests.
 """
