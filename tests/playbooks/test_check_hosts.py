@@ -96,9 +96,9 @@ def test_a_known_host_is_fine_however_openssh_gets_there(
     known = folder / "known hosts"
     asked = options(str(folder / "config"), known)
     known.write_text(f"{entry.format(**words)} {key.read_text().split(' ', 1)[1]}")
-    assert check.ask("pi1", asked, 5) == ""
+    assert check.ask("pi1", asked, 60) == ""
     known.write_text("")
-    assert "is not in known_hosts yet" in check.ask("pi1", asked, 5)
+    assert "is not in known_hosts yet" in check.ask("pi1", asked, 60)
 
 
 def test_a_host_behind_another_is_asked_through_it(check: ModuleType, lab: Any) -> None:
