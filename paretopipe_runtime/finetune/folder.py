@@ -18,6 +18,8 @@ from paretopipe_runtime.finetune.layout import Listing, parts
 _LARGEST = 2**26  # pixels of an image, against decompression bombs
 # Explicit, because Pillow goes by content, not by suffix, and would start Ghostscript for EPS.
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+#: What Pillow, and `_eight_bits`, raise for a file that is no image.
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _NAMED = 3  # broken images in one sentence
 
 
@@ -54,7 +56,7 @@ def _checked(root: Path, files: list[Path]) -> str:
                 _eight_bits(image)
         except UnidentifiedImageError:
             return b"", f"{path}: not one of {', '.join(_FORMATS)}"
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except _UNREADABLE as error:
             return b"", f"{path}: {error}"
         return hashlib.sha256(content).digest(), ""
 
@@ -86,7 +88,7 @@ def _decode(path: Path, px: int) -> np.ndarray:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             square = ImageOps.fit(_eight_bits(image), (px, px), Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise ParetoPipeError(
             "E_DATA", f"cannot read {path}: {error} — it was fine when training began"
         ) from error

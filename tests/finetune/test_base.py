@@ -1,4 +1,4 @@
-"""What a training starts from: torchvision's files as they are, and files that are no weights."""
+"""Starting points of a training: torchvision's files as they are, and what is no weights."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def serve(listener: socket.socket, key: bytes | None) -> None:
 def test_an_agent_that_comes_back_as_another_ends_the_sweep(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, sentence: str
 ) -> None:
-    """What it would measure could not be compared, and no wait mends that."""
+    """Its measurements could not be compared, and no wait mends that."""
     keys = {"key": secrets.token_bytes(32), "code": bench.cluster.key, "program": None}
     if what == "code":
         monkeypatch.setattr(handshake, "version", lambda: "0.0.9+other")

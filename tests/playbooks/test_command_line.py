@@ -1,4 +1,4 @@
-"""What people type at every playbook does what it says, or is answered with a sentence."""
+"""Words typed at every playbook: they do what they say, or are answered with a sentence."""
 
 from __future__ import annotations
 

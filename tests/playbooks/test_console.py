@@ -1,4 +1,4 @@
-"""What people see of a playbook, and that the log has the rest."""
+"""Sight of a playbook: lines on the console, and the rest in the log."""
 
 from __future__ import annotations
 

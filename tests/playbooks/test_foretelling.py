@@ -1,4 +1,4 @@
-"""How long a sweep takes, said before anything is touched."""
+"""Length of a sweep, said before anything is touched."""
 
 from __future__ import annotations
 

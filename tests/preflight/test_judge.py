@@ -1,4 +1,4 @@
-"""What the checks hold against a host, at the edges; what people read of it."""
+"""Verdicts of the checks, at the edges, and the lines that people read of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is looked at on a host: every fact from where it is, and nothing that would not be there."""
+"""Looks at a host: every fact from where it is, and nothing that would not be there."""
 
 from __future__ import annotations
 

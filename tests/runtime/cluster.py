@@ -71,7 +71,7 @@ class Cluster:
 
     @property
     def keys(self) -> Keys:
-        """What the orchestrator proves itself with."""
+        """Proofs of the orchestrator."""
         return Keys.read(self.key_file, self.identities.get("orchestrator"))
 
     def arguments(self, name: str) -> list[str]:
