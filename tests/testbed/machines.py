@@ -136,9 +136,15 @@ def traces(testbed: Testbed) -> dict[str, list[str]]:
 def shared() -> tuple[Testbed, dict[str, list[str]] | None]:
     """Return testbed 0, brought up for all tests, and the machine's traces from before.
 
-    None where it was up already: then it is somebody's, and stays.
+    None where it was up already: then it is somebody's, and stays. What a killed testbed 0 of
+    another checkout has left is not counted as the machine's: it goes with ours.
     """
     testbed = Testbed(0)
-    before = None if testbed.folder.exists() else traces(testbed)
+    before = None
+    if not testbed.folder.exists():
+        before = {
+            kind: [line for line in lines if not re.search(rf"pptb{testbed.id}\b", line)]
+            for kind, lines in traces(testbed).items()
+        }
     testbed.play()
     return testbed, before
