@@ -1,9 +1,9 @@
 """Records of measured runs in, self-contained HTML files out.
 
 ``data`` gathers records into cells, ``statistics`` judges them, ``prediction`` estimates, ``page``
-writes, ``latex`` too. Each imports only those before it; of the runtime only ``contract`` and
-``judging``, never torch. A new objective is a row of ``objectives``. The runtime decides which runs
-are valid.
+writes, ``latex`` too. Each imports only those before it; of the runtime only ``contract``,
+``judging`` and ``prediction``, never torch. A new objective is a row of ``objectives``. The runtime
+decides which runs are valid.
 """
 
 from __future__ import annotations

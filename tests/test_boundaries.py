@@ -21,7 +21,8 @@ TRAINING = {"paretopipe_runtime.finetune"}  # it may start CUDA and reads foreig
 # runs there are and how long they take, too, before any host is touched.
 ERRORS = "paretopipe_runtime.errors"
 SCHEDULE = tuple(f"paretopipe_runtime.orchestrator.{m}" for m in ("runs", "duration", "pace"))
-OPEN = ("paretopipe_runtime.contract", "paretopipe_runtime.judging", ERRORS)
+SHARED = tuple(f"paretopipe_runtime.{name}" for name in ("judging", "prediction"))
+OPEN = ("paretopipe_runtime.contract", *SHARED, ERRORS)
 # The one file that reads a state dict as PyTorch writes them; see what is asked of its call below.
 STATE_DICT = ROOT / "paretopipe_runtime/finetune/state_dict.py"
 SOURCES = sorted(
@@ -93,12 +94,19 @@ def within(module: str, name: str) -> bool:
     return f"{name}.".startswith(f"{module}.")
 
 
-def test_judging_needs_numpy_and_itself() -> None:
-    for path in (ROOT / "paretopipe_runtime/judging").glob("*.py"):
+@pytest.mark.parametrize(
+    ("package", "needed"),
+    [
+        ("judging", ("numpy",)),
+        ("prediction", ("paretopipe_runtime.contract", "paretopipe_runtime.records", ERRORS)),
+    ],
+)
+def test_what_schedule_and_report_share_needs_little(package: str, needed: tuple[str, ...]) -> None:
+    known = (f"paretopipe_runtime.{package}", *needed)
+    for path in (ROOT / "paretopipe_runtime" / package).glob("*.py"):
         for name in imports_of(path):
-            ours = within("paretopipe_runtime.judging", name)
-            known = {"numpy", *sys.stdlib_module_names}
-            assert ours or name.split(".")[0] in known, f"{path.name}: {name}"
+            ours = any(within(each, name) for each in known)
+            assert ours or name.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {name}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -131,7 +139,7 @@ LAYERS = (
     ("paretopipe_runtime.contract", "paretopipe_runtime.environment", "paretopipe_runtime.forked"),
     ("paretopipe_runtime.job", "paretopipe_runtime.wire", "paretopipe_runtime.records"),
     ("paretopipe_runtime.relay", "paretopipe_runtime.supervisor", "paretopipe_runtime.unit"),
-    ("paretopipe_runtime.models",),
+    ("paretopipe_runtime.models", "paretopipe_runtime.prediction"),
     ("paretopipe_runtime.weights", "paretopipe_runtime.worker.usage"),
     ("paretopipe_runtime.engines", "paretopipe_runtime.golden"),
     ("paretopipe_runtime.worker.devices", "paretopipe_runtime.finetune"),

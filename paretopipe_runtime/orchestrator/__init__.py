@@ -3,5 +3,6 @@
 `loop` measures a plan's `Work`; a new kind of measurement is a module like `cell` or
 `profile_link`. `rounds` and `adaptive` choose the next run; `forecast`, `pace` and `progress`
 estimate time.
-May import contract, judging, wire and a worker's `order`; torch only in forked children.
+May import contract, judging, prediction, wire and a worker's `order`; torch only in forked
+children.
 """

@@ -14,10 +14,10 @@ from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
 from paretopipe_runtime.contract.splits import dashed, undashed
+from paretopipe_runtime.prediction.spread import Spread as Spread
 from reports.data import plans
 from reports.data.groups import OF_RUN, Groups, Key, drifts
 from reports.data.groups import Drift as Drift
-from reports.data.groups import Spread as Spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name

@@ -9,14 +9,6 @@ from paretopipe_runtime.contract.factors import BACKEND, FACTORS, Factor
 from reports.data.cells import Cell
 
 
-def at_stage(cell: Cell, factor: Factor, stage: int) -> str:
-    """Return a factor's value at one stage."""
-    value = cell.variant[factor.key]
-    if not factor.per_host:
-        return str(value)
-    return str(value[stage]) if stage < len(value) else factor.default
-
-
 def phrase(factor: Factor, cell: Cell) -> str:
     """Return a factor's value in words, with hosts where they differ."""
     value = cell.variant[factor.key]

@@ -7,40 +7,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import pandas as pd
 
 from paretopipe_runtime.contract import measures
+from paretopipe_runtime.prediction.spread import Spread
 from reports.data.reduce import SENTINEL
 from reports.data.selection import PHASES
 from reports.objectives import OBJECTIVES
 
 Key = tuple[str, str, str]  # cell id, role, cut points joined by dashes
 _KEYS = ["cell_id", "role", "cuts"]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median and range of n runs."""
-
-    median: float
-    low: float
-    high: float
-    n: int
-
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> Spread | None:
-        """Return the spread of what is known; None without a value."""
-        known = [float(value) for value in values if value is not None and value == value]
-        return cls(float(median(known)), min(known), max(known), len(known)) if known else None
-
-    def scaled(self, factor: float) -> Spread:
-        """Return the same in another unit."""
-        return Spread(self.median * factor, self.low * factor, self.high * factor, self.n)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from typing import BinaryIO
 import orjson
 
 from paretopipe_runtime.contract.lines import MEASURED, PLAN, SCHEMA_VERSION, Record, intact
+from paretopipe_runtime.contract.values import clean
+from paretopipe_runtime.prediction.profiles import usable
 from reports.data import shape
 from reports.data.reduce import Reducer
-from reports.data.shape import clean
 from reports.errors import ReportError
 from reports.parallel import map_forked
 from reports.words import listing
@@ -188,11 +189,6 @@ class _Found:
         return kind
 
 
-def _attempt(record: Record) -> bool:
-    """Tell whether a profile or a link is usable."""
-    return shape.attempt(record) and shape.settings(record["factors"])
-
-
 def _withdraws(record: Record) -> bool:
     """Tell whether a line withdraws an attempt of its file, whatever that one's own line says."""
     status = record.get("status")
@@ -202,8 +198,8 @@ def _withdraws(record: Record) -> bool:
 _USABLE: dict[str, Callable[[Record], bool]] = {
     PLAN: lambda record: shape.plan(record.get("plan")),
     "run": shape.run,
-    "profile": _attempt,
-    "link": _attempt,
+    "profile": usable,
+    "link": usable,
     "withdrawal": _withdraws,
     "drift": shape.drift,
     "noise": shape.noise,

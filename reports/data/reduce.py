@@ -10,8 +10,9 @@ import orjson
 
 from paretopipe_runtime.contract import measures
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.values import amount, clean, flat, is_number, number
 from reports.data import shape
-from reports.data.shape import MESSAGE, amount, clean, is_number, number
+from reports.data.shape import MESSAGE
 
 MEASURED = tuple(figure.name for figure in measures.of("run"))
 SPLIT, END_POINT, SENTINEL = "split", "end_point", "sentinel"  # roles of runs
@@ -160,11 +161,11 @@ def _factors(factors: Record) -> Record | None:
 
 
 def _asked(asked: Any) -> Record | None:
-    return {"asked": asked} if shape.flat(asked) else None
+    return {"asked": asked} if flat(asked) else None
 
 
 def _weights(stated: Any) -> Record:
-    return stated if isinstance(stated, dict) and shape.flat(stated) else {}
+    return stated if isinstance(stated, dict) and flat(stated) else {}
 
 
 def _cleaned(value: Any) -> Any:

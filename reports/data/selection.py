@@ -8,9 +8,9 @@ from typing import Any
 
 from paretopipe_runtime.contract.factors import OF_WORKER
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.values import clean
 from paretopipe_runtime.judging.passes import whole
 from reports.data.reduce import END_POINT, SENTINEL, SPLIT
-from reports.data.shape import clean
 
 # Factors that vary within a cell; runs that differ in others are incomparable.
 _PER_RUN = {"cuts", "split", "repeat", "role", "sentinel"}

@@ -12,9 +12,9 @@ from paretopipe_runtime.contract import splits
 from paretopipe_runtime.contract.factors import FACTORS, OF_CELL, OF_WORKER, Factor
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.splits import dashed
+from paretopipe_runtime.contract.values import clean
 from reports.data.reduce import MEASURED
 from reports.data.selection import PHASES, exclusions
-from reports.data.shape import clean
 from reports.objectives import OBJECTIVES
 
 COLUMNS_OF_FACTORS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract.lines import Record
-from reports.data.shape import clean, is_count, is_name, is_number
+from paretopipe_runtime.contract.values import clean, is_count, is_name, is_number
 
 _DATASETS = {
     "cifar10": "CIFAR-10",

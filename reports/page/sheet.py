@@ -14,15 +14,16 @@ import pandas as pd
 from paretopipe_runtime.contract.factors import Variant
 from paretopipe_runtime.contract.goals import Goal, parse
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.prediction.predictor import Predictor
+from paretopipe_runtime.prediction.profiles import Link, Profile, links, profiles
 from reports import paper
 from reports.data.cells import Cell, build
 from reports.data.factors import Naming
-from reports.data.profiles import Link, Profile, links, profiles
 from reports.data.records import Records
 from reports.data.tidy import tidy
 from reports.objectives import DELTA, OBJECTIVES, Objective
 from reports.parallel import map_forked
-from reports.prediction.predictor import Predictor
+from reports.prediction.cells import predictor_of
 from reports.statistics.decision import Decision, decided
 from reports.statistics.difference import Contest
 from reports.statistics.judge import Judgement, judge
@@ -81,7 +82,7 @@ class Sheet:
         cells = build(records.plans, records.runs, frame)
         judged = map_forked(partial(_judged, delta=delta), cells, processes)
         said = {cell.id: found for cell, found in zip(cells, judged, strict=True)}
-        blocks, moved = profiles(records), links(records)
+        blocks, moved = profiles(records.profiles), links(records.links)
         models = dict.fromkeys([*(cell.model for cell in cells), *(p.model for p in blocks)])
         found = []
         for model in models:
@@ -203,7 +204,7 @@ def _predictors(
     found: dict[str, Predictor | str] = {}
     for group in _groups(cells):
         slow = _slow_start(group[0], runs)
-        predictor = Predictor.of(group[0], blocks, moved, slow_start=slow)
+        predictor = predictor_of(group[0], blocks, moved, slow_start=slow)
         found |= {cell.id: predictor for cell in group}
     return found
 

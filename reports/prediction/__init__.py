@@ -1,6 +1,5 @@
-"""Predictions of unmeasured splits and networks, from profiles of blocks and links.
+"""What a report makes of predictions; they themselves are ``paretopipe_runtime/prediction``.
 
-``predictor`` combines the others for one cell; ``errors`` compares it with measurements, ``best``
-searches it. No words: those are in ``page/sections/whatif.py``, and ``page/sections/whatif.js``
-repeats the arithmetic. See docs/prediction.md.
+``cells`` has a cell's predictor, or why there is none; ``errors`` compares it with measurements,
+``best`` searches it. ``page/sections/whatif.js`` repeats its arithmetic. See docs/prediction.md.
 """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
+from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.cells import Cuts
 from reports.objectives import LATENCY, THROUGHPUT, Objective
-from reports.prediction.predictor import Predictor
 
 PREDICTED = (LATENCY, THROUGHPUT)
 Range = tuple[float, float, Cuts]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
+from paretopipe_runtime.prediction.predictor import Network, Prediction, Predictor
 from reports.data.cells import Cell, Cuts, Split
-from reports.data.shape import amount
 from reports.objectives import LATENCY, THROUGHPUT
-from reports.prediction.predictor import Network, Prediction, Predictor
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,7 @@ def errors(cell: Cell, predictor: Predictor) -> Errors:
 
 
 def measured_network(cell: Cell, predictor: Predictor) -> Network:
-    """Return the network as measured before the cell, else with its link."""
-    scenario: Any = cell.plan.get("scenario")
-    found: Any = scenario.get("measured") if isinstance(scenario, dict) else None
-    seen = found if isinstance(found, dict) else {}
-    usual = predictor.networks[0]
-    return Network(
-        amount(seen.get("rtt_ms")) or usual.rtt_ms, amount(seen.get("rate_mbit")) or usual.rate_mbit
-    )
+    return predictor.network(cell.plan)
 
 
 def _error(split: Split, predictor: Predictor, network: Network) -> Error:

@@ -13,8 +13,8 @@ from math import expm1, log1p, sqrt
 from statistics import NormalDist, median
 
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.values import clean
 from reports.data.cells import Cell
-from reports.data.shape import clean
 from reports.words import count, percent
 
 _MEDIAN = NormalDist().inv_cdf(0.75) * sqrt(2)

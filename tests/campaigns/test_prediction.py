@@ -13,12 +13,12 @@ from statistics import median
 
 import pytest
 
+from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.cells import Cell
 from reports.data.records import read
 from reports.objectives import LATENCY, THROUGHPUT
 from reports.page.sheet import Sheet
 from reports.prediction.errors import errors
-from reports.prediction.predictor import Predictor
 from reports.words import pairing_name
 from tests.campaigns.conftest import Findings
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.factors import Variant
-from reports.data.cells import Cell, Cuts, Split, Spread
+from paretopipe_runtime.prediction.predictor import Predictor
+from paretopipe_runtime.prediction.profiles import Block, Link, Profile, Transfer
+from paretopipe_runtime.prediction.spread import Spread
+from reports.data.cells import Cell, Cuts, Split
 from reports.data.plans import variant
-from reports.data.profiles import Block, Link, Profile, Transfer
-from reports.prediction.predictor import Predictor
+from reports.prediction.cells import predictor_of
 
 MILLISECOND = 1e-3
 
@@ -110,7 +112,7 @@ def predictor(**changed: Any) -> Predictor:
         profile("pi1", [0.03, 0.05, 0.02], [2_000_000, 250_000, 320], whole_s=0.1),
         profile("pi2", [0.015, 0.025, 0.01], [2_000_000, 250_000, 320], whole_s=0.05),
     ]
-    found = Predictor.of(cell(**changed), profiles, [link()])
+    found = predictor_of(cell(**changed), profiles, [link()])
     assert isinstance(found, Predictor)
     return found
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.prediction.predictor import Predictor
+from paretopipe_runtime.prediction.transport import Transport
 from reports.objectives import LATENCY, THROUGHPUT
 from reports.prediction.best import best, best_by_rate, best_by_rtt
-from reports.prediction.predictor import Predictor
-from reports.prediction.transport import Transport
 from tests.made import figures as made
 
 GRID = [0.1 * 1.1**step for step in range(100)]

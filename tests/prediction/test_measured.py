@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.contract.factors import Variant
-from reports.data.profiles import Link, Transfer
-from reports.prediction.predictor import Network, Prediction, Predictor
-from reports.prediction.transport import Transport
+from paretopipe_runtime.prediction.predictor import Network, Prediction, Predictor
+from paretopipe_runtime.prediction.profiles import Link, Transfer
+from paretopipe_runtime.prediction.transport import Transport
 from tests.made import figures as made
 
 RESULTS = json.loads(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from reports.data.profiles import Transfer, links, profiles
-from reports.data.records import Records
-from reports.prediction.matching import links_of, notes
-from reports.prediction.predictor import Predictor
+from paretopipe_runtime.prediction.matching import links_of
+from paretopipe_runtime.prediction.predictor import Predictor
+from paretopipe_runtime.prediction.profiles import Transfer, links, profiles
+from reports.prediction.cells import conditions, notes, predictor_of
 from tests.made import figures as made
 
 SETTINGS = {"model": "mobilenetv2", "classes": 10, "image_px": 224, "batch_size": 8}
@@ -44,7 +44,7 @@ def linked(*cpu_s: Any) -> tuple[Transfer, ...]:
         sample("link", f"repeat{n}", transfers=[{**transfer, "cpu_s": seen}])
         for n, seen in enumerate(cpu_s)
     ]
-    [link] = links(Records((), (), (), links=tuple(rows)))
+    [link] = links(rows)
     return link.transfers
 
 
@@ -53,12 +53,12 @@ def test_pauses_that_a_median_of_a_short_block_hides_are_spread_where_they_fell(
     # does not show. The long one pauses in every batch.
     paused = [[0.01] * 6 + [0.05] * 2 for _ in range(4)]
     rows = [profiled(host, [*paused, [0.08] * 8], [0.16] * 8) for host in ("pi1", "pi2")]
-    found = profiles(Records((), (), (), profiles=tuple(rows)))
+    found = profiles(rows)
     first = found[0].blocks[0]
     assert (first.compute_s.median, first.mean_s.median) == pytest.approx((0.01, 0.02))
     assert found[0].cpu_percent is not None
     assert found[0].cpu_percent.median == 50
-    predictor = Predictor.of(made.cell(), found, [])
+    predictor = predictor_of(made.cell(), found, [])
     assert isinstance(predictor, Predictor)
     # Medians would have said 4 x 10 of 120 ms, a third of the model, where it is half.
     assert predictor.compute_s[0] == pytest.approx((0, 0.02, 0.04, 0.06, 0.08, 0.16))
@@ -75,18 +75,18 @@ def test_a_link_over_tls_is_a_link_of_its_own() -> None:
     plain = sample("link", "plain", transfers=transfers)
     slower = sample("link", "tls", transfers=[{**transfers[0], "latency_s": [0.003]}])
     slower["factors"]["transport"] = "tls"
-    found = links(Records((), (), (), links=(slower, plain)))
+    found = links([slower, plain])
     assert {link.variant["transport"]: link.transfers[0].latency_s.median for link in found} == {
         "plain": 0.001,
         "tls": 0.003,
     }
     for transport in ("plain", "tls"):
-        (chosen,) = links_of(made.cell(transport=transport), found)
+        (chosen,) = links_of(conditions(made.cell(transport=transport)), found)
         assert chosen is not None
         assert chosen.variant["transport"] == transport
     tls = made.cell(transport="tls")
     [plain_link] = [link for link in found if link.variant["transport"] == "plain"]
-    assert links_of(tls, [plain_link]) == (None,)
+    assert links_of(conditions(tls), [plain_link]) == (None,)
     (said,) = notes(tls, [], [None])
     assert "over TCP sockets with TLS 1.3 was not measured" in said
 

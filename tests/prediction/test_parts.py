@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from reports.prediction.pipeline import (
+from paretopipe_runtime.prediction.pipeline import (
     Station,
     corrected,
     latency_s,
     pace_s,
     running_total,
 )
-from reports.prediction.transport import Transport, fit
+from paretopipe_runtime.prediction.transport import Transport, fit
 from tests.made import figures as made
 
 

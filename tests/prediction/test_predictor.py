@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from reports.data.profiles import Link, Profile
+from paretopipe_runtime.prediction.predictor import Predictor
+from paretopipe_runtime.prediction.profiles import Link, Profile
+from reports.prediction.cells import predictor_of
 from reports.prediction.errors import errors
-from reports.prediction.predictor import Predictor
 from tests.made import figures as made
 
 WIRE = 1514 / 1448 * 8e-6  # seconds a byte at 1 Mbit/s
@@ -59,7 +60,7 @@ def test_processor_seconds_are_taken_from_each_stage_s_own_host() -> None:
         made.profile("pi2", [0.03, 0.05, 0.02], sizes, cpu_percent=made.spread(50)),
     ]
     link = made.link(cpu=[(0.001, 1e-9), (0.002, 4e-9)])
-    predictor = Predictor.of(made.cell(), profiles, [link])
+    predictor = predictor_of(made.cell(), profiles, [link])
     assert isinstance(predictor, Predictor)
 
     def pace_s(cuts: tuple[int, ...]) -> float:
@@ -70,7 +71,7 @@ def test_processor_seconds_are_taken_from_each_stage_s_own_host() -> None:
     assert pace_s((2,)) == pytest.approx(0.08 + 0.001 + 250_000 * 1e-9, rel=1e-4)
     assert pace_s(()) == pytest.approx(0.1 + 0.001 + 320 * 1e-9, rel=1e-4)
     # One batch alone waits for nothing else: what moving it costs is in the transport's own time.
-    alone = Predictor.of(made.cell(), profiles, [made.link()])
+    alone = predictor_of(made.cell(), profiles, [made.link()])
     assert isinstance(alone, Predictor)
     assert predictor.latency_s((1,), 0, None) == alone.latency_s((1,), 0, None)
 
@@ -79,7 +80,7 @@ def test_a_stage_between_two_hops_receives_and_sends() -> None:
     hosts = ("pi1", "pi2", "server")
     profiles = [made.profile(host, [0.01, 0.05, 0.02], [2_000_000, 250_000, 320]) for host in hosts]
     links = [made.link(hop, cpu=[(0.001, 1e-9), (0.002, 4e-9)]) for hop in pairwise(hosts)]
-    predictor = Predictor.of(made.cell(hosts=hosts, allocators=("tuned",) * 3), profiles, links)
+    predictor = predictor_of(made.cell(hosts=hosts, allocators=("tuned",) * 3), profiles, links)
     assert isinstance(predictor, Predictor)
     between = predictor.stations((1, 2), 0, None)[2]
     assert between.through_s == pytest.approx(0.05)
@@ -130,7 +131,7 @@ def test_three_stages_pass_two_hops_of_which_the_first_is_shaped() -> None:
     profiles = [made.profile(host, [0.03, 0.05, 0.02], sizes) for host in hosts]
     links = [made.link(), made.link(("pi2", "server"), rtt_ms=0.4, rate_mbit=100)]
     cell = made.cell(hosts=hosts, allocators=("tuned",) * 3)
-    predictor = Predictor.of(cell, profiles, links)
+    predictor = predictor_of(cell, profiles, links)
     assert isinstance(predictor, Predictor)
     assert predictor.splits == ((1, 2),)
     assert predictor.end_points == ((), (0, 0))
@@ -149,7 +150,7 @@ def test_errors_are_none_where_the_cell_agrees_with_its_profile() -> None:
         made.profile("pi1", [0.03, 0.05, 0.02], [2_000_000, 250_000, 320]),
         made.profile("pi2", [0.015, 0.025, 0.01], [2_000_000, 250_000, 320]),
     ]
-    predictor = Predictor.of(cell, profiles, [])
+    predictor = predictor_of(cell, profiles, [])
     assert isinstance(predictor, Predictor)
     found = errors(cell, predictor)
     assert found.latency is not None
@@ -180,7 +181,7 @@ def test_errors_name_the_worst_with_its_sign() -> None:
 
 def test_a_missing_profile_is_a_sentence_that_says_what_to_run() -> None:
     only_one = [made.profile("pi1", [0.1], [320])]
-    assert Predictor.of(made.cell(), only_one, []) == (
+    assert predictor_of(made.cell(), only_one, []) == (
         "Nothing can be predicted here: the blocks of MobileNetV2 were not profiled on pi2 "
         "(PyTorch eager, tuned malloc). "
         "Run `ansible-playbook playbooks/profile.yml -e model=mobilenetv2`."
@@ -189,20 +190,20 @@ def test_a_missing_profile_is_a_sentence_that_says_what_to_run() -> None:
 
 def test_hosts_profiled_with_different_blocks_are_not_mixed() -> None:
     profiles = [made.profile("pi1", [0.1, 0.1], [9, 3]), made.profile("pi2", [0.1], [3])]
-    found = Predictor.of(made.cell(), profiles, [])
+    found = predictor_of(made.cell(), profiles, [])
     assert isinstance(found, str)
     assert "pi1 and pi2 were profiled with different blocks" in found
 
 
 def test_a_model_of_one_block_has_no_split() -> None:
     profiles = [made.profile(host, [0.1], [320]) for host in ("pi1", "pi2")]
-    found = Predictor.of(made.cell(), profiles, [])
+    found = predictor_of(made.cell(), profiles, [])
     assert found == "MobileNetV2 has too few blocks to give each host one."
 
 
 def test_blocks_that_take_no_time_are_no_division_by_zero() -> None:
     profiles = [made.profile(host, [0.0, 0.0], [0, 0]) for host in ("pi1", "pi2")]
-    predictor = Predictor.of(made.cell(), profiles, [])
+    predictor = predictor_of(made.cell(), profiles, [])
     assert isinstance(predictor, Predictor)
     found = predictor.predict((1,), 0, None)
     assert found.latency_s > 0
@@ -217,12 +218,12 @@ def test_a_profile_of_other_settings_is_no_profile(setting: str, value: object) 
     profiles: list[Profile] = [
         made.profile(host, [0.1], [320], **{setting: value}) for host in ("pi1", "pi2")
     ]
-    assert isinstance(Predictor.of(made.cell(), profiles, []), str)
+    assert isinstance(predictor_of(made.cell(), profiles, []), str)
 
 
 def test_a_missing_link_costs_nothing_and_says_so() -> None:
     profiles = [made.profile(host, [0.1, 0.1], [1000, 320], 0.2) for host in ("pi1", "pi2")]
-    predictor = Predictor.of(made.cell(), profiles, [made.link(("pi1", "server"))])
+    predictor = predictor_of(made.cell(), profiles, [made.link(("pi1", "server"))])
     assert isinstance(predictor, Predictor)
     assert predictor.notes == (
         "The transport from pi1 to pi2 over TCP sockets was not measured: beside the wire it "
@@ -235,7 +236,7 @@ def test_of_two_measurements_of_a_link_the_less_disturbed_counts() -> None:
     shaped = made.link(byte_s=1.7e-6, rtt_ms=200, rate_mbit=5)
     profiles = [made.profile(host, [0.1, 0.1], [1000, 320]) for host in ("pi1", "pi2")]
     links: list[Link] = [shaped, made.link()]
-    predictor = Predictor.of(made.cell(), profiles, links)
+    predictor = predictor_of(made.cell(), profiles, links)
     assert isinstance(predictor, Predictor)
     assert predictor.transports[0].byte_s == pytest.approx(1e-9, rel=1e-3)
     assert "not timed on pi1 and pi2" in predictor.notes[0]

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.records import read
 from reports.objectives import LATENCY
 from reports.page.render import environment
 from reports.page.sections import whatif
 from reports.page.sheet import Section, Sheet
-from reports.prediction.predictor import Predictor
+from reports.prediction.cells import predictor_of
 from reports.statistics.regret import balanced
 from tests.made import figures as made
 from tests.made import sweep as synthetic
@@ -89,7 +90,7 @@ def predictors() -> list[Predictor]:
     slow_link = made.link(("pi2", "server"), byte_s=8.5e-9, rtt_ms=0.4, rate_mbit=940, cpu=cpu)
     links = [made.link(cpu=cpu), slow_link]
     cell = made.cell(hosts=("pi1", "pi2", "server"), allocators=("tuned",) * 3)
-    three = Predictor.of(cell, profiles, links)
+    three = predictor_of(cell, profiles, links)
     assert isinstance(three, Predictor)
     return [plain, slow, three, replace(three, slow_start=True, window=1, saturate=True)]
 

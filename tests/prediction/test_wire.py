@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paretopipe_runtime.contract.units import transfer_s
-from reports.prediction import transport
+from paretopipe_runtime.prediction import transport
 
 
 def test_a_payload_takes_its_frames_at_the_rate() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from paretopipe_runtime.contract.factors import ALLOCATOR, BACKEND, DEVICE, ENGINE
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.prediction.matching import links_of, profiles_of
+from paretopipe_runtime.prediction.profiles import links, profiles
 from reports.data.factors import phrase
-from reports.data.profiles import links, profiles
 from reports.data.records import read
 from reports.page.render import pages
 from reports.page.sections import provenance
@@ -19,8 +20,7 @@ from reports.page.sections.comparisons import build as comparisons
 from reports.page.sections.comparisons import compare, contrast
 from reports.page.sections.resources import build as resources
 from reports.page.sheet import Sheet
-from reports.prediction import matching
-from reports.prediction.matching import links_of, profiles_of
+from reports.prediction.cells import conditions, notes, predictor_of
 from tests.made import figures as made
 from tests.made import samples
 from tests.made import sweep as synthetic
@@ -142,12 +142,12 @@ def test_only_the_profile_of_the_same_device_predicts() -> None:
     gpu = made.profile("server", [0.001, 0.001], [2_000_000, 320], device="cuda")
     plain = made.cell(hosts=("pi1", "server"))
     on_gpu = made.cell(hosts=("pi1", "server"), devices=("cpu", "cuda"))
-    assert matching.profiles_of(plain, [gpu, pi, processor]) == (pi, processor)
-    assert matching.profiles_of(on_gpu, [processor, pi, gpu]) == (pi, gpu)
-    lacking = matching.profiles_of(on_gpu, [pi, processor])
+    assert profiles_of(conditions(plain), [gpu, pi, processor]) == (pi, processor)
+    assert profiles_of(conditions(on_gpu), [processor, pi, gpu]) == (pi, gpu)
+    lacking = predictor_of(on_gpu, [pi, processor], [])
     assert isinstance(lacking, str)
     assert "not profiled on server (PyTorch eager, tuned malloc, GPU on server)" in lacking
-    told = " ".join(matching.notes(on_gpu, [pi, gpu], [None]))
+    told = " ".join(notes(on_gpu, [pi, gpu], [None]))
     assert "A batch's way to the GPU of server and back is no part of a block's time" in told
 
 
@@ -225,11 +225,11 @@ def test_a_profile_of_processes_predicts_processes_only(tmp_path: Path) -> None:
             line["factors"] |= EMULATED
         synthetic.write_cell(tmp_path, [plan, *measured])
     records = read(tmp_path)
-    blocks, moved = profiles(records), links(records)
+    blocks, moved = profiles(records.profiles), links(records.links)
     hosts, processes = Sheet.of(records).cells
-    assert isinstance(profiles_of(hosts, blocks), str)
-    assert profiles_of(processes, blocks) == blocks[:2]
-    assert links_of(hosts, moved) == (None,)
-    assert links_of(processes, moved) == moved
+    assert isinstance(predictor_of(hosts, blocks, []), str)
+    assert profiles_of(conditions(processes), blocks) == blocks[:2]
+    assert links_of(conditions(hosts), moved) == (None,)
+    assert links_of(conditions(processes), moved) == moved
     assert {known.variant["emulation"] for known in (*blocks, *moved)} == {"processes"}
     assert "pi1 (processes)" in pages(records)[MODEL].partition('id="blocks"')[2]

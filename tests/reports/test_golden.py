@@ -16,7 +16,8 @@ from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.orchestrator import profile_blocks, profile_link
 from paretopipe_runtime.orchestrator.runs import More, expand
-from reports.data import cells, factors, profiles, tidy
+from paretopipe_runtime.prediction import profiles
+from reports.data import cells, factors, tidy
 from reports.data.records import Records, read
 from reports.objectives import OBJECTIVES
 from reports.statistics.judge import judge
@@ -71,7 +72,7 @@ def test_runs_lead_to_the_values_they_led_to(records: Records) -> None:
 
 @pytest.mark.parametrize("kind", ["profiles", "links"])
 def test_profiles_and_links_lead_to_the_values_they_led_to(records: Records, kind: str) -> None:
-    found = plain(getattr(profiles, kind)(records))
+    found = plain(getattr(profiles, kind)(getattr(records, kind)))
     expected = json.loads(EXPECTED[f"{kind}.json"])
     assert len(found) == len(expected)
     for known in expected:

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from paretopipe_runtime.contract import lines as contract
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.values import LARGEST, NAME
+from paretopipe_runtime.prediction.profiles import links, profiles
 from reports.cli import main
 from reports.data import records as reading
 from reports.data.cells import Cell, build
-from reports.data.profiles import links, profiles
 from reports.data.records import Records, read
-from reports.data.shape import LARGEST, MESSAGE, NAME
+from reports.data.shape import MESSAGE
 from reports.data.tidy import csv, tidy
 from reports.errors import ReportError
 from tests.made import samples
@@ -56,7 +57,7 @@ def everything(records: Records) -> tuple[list[Cell], Sequence[str]]:
     """Read cells, profiles and the CSV; return cells and reasons of omissions."""
     frame = tidy(records.runs)
     cells = build(records.plans, records.runs, frame)
-    profiles(records), links(records)
+    profiles(records.profiles), links(records.links)
     assert csv(frame).count("\n") >= len(frame)
     return cells, frame["excluded"].tolist()
 

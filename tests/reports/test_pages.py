@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from paretopipe_runtime.contract.commands import command as command_line
 from reports import cli
 from reports.data import repeat
 from reports.data.records import read
@@ -294,7 +295,7 @@ def test_ansible_reads_the_command_as_it_was_meant() -> None:
     ansible = Path(sys.executable).with_name("ansible")
     if not ansible.exists():
         pytest.skip("no ansible beside this Python: make setup installs it")
-    words = shlex.split(repeat.command({"model": "vgg16", "sweep": 'it\'s a "b" c=d'}))
+    words = shlex.split(command_line({"model": "vgg16", "sweep": 'it\'s a "b" c=d'}))
     typed = words[2:]
     shown = subprocess.run(
         [ansible, "localhost", "-m", "debug", "-a", "msg={{ [model, sweep] | to_json }}", *typed],

@@ -94,7 +94,9 @@ def test_the_report_never_imports_torch_or_what_runs(again: tuple[list[Path], se
     loaded = {".".join(name.split(".")[:2]) for name in again[1]}
     assert not loaded & {"torch", "torchvision"}
     ours = {name for name in loaded if name.startswith("paretopipe_runtime.")}
-    assert ours <= {f"paretopipe_runtime.{name}" for name in ("contract", "errors", "judging")}
+    assert ours <= {
+        f"paretopipe_runtime.{name}" for name in ("contract", "errors", "judging", "prediction")
+    }
 
 
 def test_user_errors_are_one_line_and_status_2(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from paretopipe_runtime.contract.lines import Record, checksum
-from reports.data.cells import Drift, Spread, build
-from reports.data.profiles import links, profiles
+from paretopipe_runtime.prediction.profiles import links, profiles
+from paretopipe_runtime.prediction.spread import Spread
+from reports.data.cells import Drift, build
 from reports.data.records import Records, read
 from reports.data.tidy import tidy
 from reports.errors import ReportError
@@ -281,7 +282,7 @@ def test_profiles_are_medians_of_medians_over_fresh_processes(tmp_path: Path) ->
         line["blocks"][0]["compute_s"] = [seconds, seconds, 9.0]
     failed = {**lines[1], "run_key": "another", "status": "failed:E_TIMEOUT"}
     synthetic.write_cell(tmp_path, [*lines, failed])
-    [profile] = profiles(read(tmp_path))
+    [profile] = profiles(read(tmp_path).profiles)
     assert (profile.model, profile.host, profile.runs, profile.attempts) == (
         *("mobilenetv2", "pi1", 3, 4),
     )
@@ -293,7 +294,7 @@ def test_links_are_by_hosts_backend_and_network(tmp_path: Path) -> None:
     for workers in (["pi1", "pi2"], ["pi1", "server"]):
         synthetic.write_cell(tmp_path, [*samples.link(random.Random(1), workers)])
     records = read(tmp_path)
-    found = links(records)
+    found = links(records.links)
     assert [(link.hosts, link.runs) for link in found] == [
         (("pi1", "pi2"), 5),
         (("pi1", "server"), 5),

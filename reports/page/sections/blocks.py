@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from paretopipe_runtime.contract.factors import FACTORS
+from paretopipe_runtime.prediction.profiles import Block, Profile
 from reports import paper
-from reports.data.profiles import Block, Profile
 from reports.data.repeat import to_profile
 from reports.page.draw import bars
 from reports.page.figures import mebibytes, spread

@@ -11,11 +11,11 @@ import pandas as pd
 from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
+from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.cells import Cell, Drift
 from reports.data.shape import limits as each_round
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
-from reports.prediction.predictor import Predictor
 from reports.statistics.difference import coverage_percent
 from reports.statistics.judge import INVALID_SHARE, OUTLYING
 from reports.words import count, listing, percent

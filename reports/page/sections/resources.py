@@ -13,8 +13,7 @@ from markupsafe import Markup
 
 from paretopipe_runtime.contract.factors import DEVICE
 from reports import paper
-from reports.data.cells import Cell, Split, Stage
-from reports.data.groups import Spread
+from reports.data.cells import Cell, Split, Spread, Stage
 from reports.objectives import LATENCY, THROUGHPUT, Objective
 from reports.page.figures import ahead, link, links, mebibytes
 from reports.page.sheet import Section, Sheet

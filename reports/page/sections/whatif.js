@@ -1,5 +1,5 @@
 // The predicted front at any round-trip time and rate. The arithmetic is that of
-// reports/prediction, function by function; a test holds the two together.
+// paretopipe_runtime/prediction, function by function; a test holds the two together.
 const whatif = (() => {
   "use strict";
   const source = document.getElementById("whatif-data"), data = source ? JSON.parse(source.textContent) : {};

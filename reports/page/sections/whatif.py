@@ -9,12 +9,12 @@ from typing import Any
 from paretopipe_runtime.contract.chain import INPUT_BATCHES, LEAST_PACE_S
 from paretopipe_runtime.contract.splits import split_name
 from paretopipe_runtime.contract.units import SEGMENT_BYTES, WIRE_PER_PAYLOAD
+from paretopipe_runtime.prediction import transport
+from paretopipe_runtime.prediction.predictor import Network, Prediction, Predictor
 from reports.data.cells import Cell, Cuts
 from reports.page.sheet import Section, Sheet
-from reports.prediction import transport
 from reports.prediction.best import PREDICTED, Range, best_by_rate, best_by_rtt
 from reports.prediction.errors import Error, Errors, Summary, errors, measured_network
-from reports.prediction.predictor import Network, Prediction, Predictor
 from reports.statistics.regret import balanced
 from reports.words import count, number, percent, slug
 

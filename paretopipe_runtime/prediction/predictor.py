@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from itertools import combinations, pairwise
+from itertools import pairwise
+from typing import Any
 
 from paretopipe_runtime.contract.chain import filling_window
+from paretopipe_runtime.contract.splits import Cuts, all_splits
 from paretopipe_runtime.contract.units import transfer_s
-from reports.data.cells import Cell, Cuts
-from reports.data.profiles import Link, Profile
-from reports.prediction import matching
-from reports.prediction.pipeline import (
+from paretopipe_runtime.contract.values import amount
+from paretopipe_runtime.prediction.matching import Conditions
+from paretopipe_runtime.prediction.pipeline import (
     Station,
     corrected,
     latency_s,
     pace_s,
     running_total,
 )
-from reports.prediction.transport import (
+from paretopipe_runtime.prediction.profiles import Link, Profile
+from paretopipe_runtime.prediction.transport import (
     MESSAGE,
     Transport,
     slow_start_s,
@@ -55,7 +57,7 @@ class Predictor:
     ``compute_s``: by host, seconds of the first 0, 1, … all blocks. ``boundary_bytes``: of a batch
     before the first block and after each. ``networks``: as measured; a scenario shapes the first
     hop only. ``window``: batches in flight at least, with ``saturate`` as many as fill that hop.
-    ``notes``: assumptions.
+    ``notes``: assumptions, in a report's words.
     """
 
     hosts: tuple[str, ...]
@@ -72,51 +74,59 @@ class Predictor:
     @classmethod
     def of(
         cls,
-        cell: Cell,
+        cell: Conditions,
         profiles: Sequence[Profile],
-        links: Sequence[Link],
+        links: Sequence[Link | None],
         slow_start: bool = False,
-    ) -> Predictor | str:
-        """Return a cell's predictor, or a sentence on what it lacks.
+    ) -> Predictor:
+        """Return a cell's predictor.
 
         Parameters
         ----------
+        profiles, links
+            Of its stages and hops, as `matching` finds them.
         slow_start
             TCP restarts slowly after a pause (``net.ipv4.tcp_slow_start_after_idle``); ParetoPipe's
             workers disable it.
         """
-        found = matching.profiles_of(cell, profiles)
-        if isinstance(found, str):
-            return found
-        hops = matching.links_of(cell, links)
-        first = found[0]
+        first = profiles[0]
         return cls(
             hosts=cell.hosts,
-            compute_s=tuple(map(_compute, found)),
+            compute_s=tuple(map(_compute, profiles)),
             boundary_bytes=(first.input_bytes, *(block.output_bytes for block in first.blocks)),
             transports=tuple(
                 _transport(link, (_processors(one), _processors(other)))
-                for link, one, other in zip(hops, found, found[1:], strict=False)
+                for link, one, other in zip(links, profiles, profiles[1:], strict=False)
             ),
             networks=tuple(
                 Network(link.rtt_ms or 0.0, link.rate_mbit) if link else Network(0.0, None)
-                for link in hops
+                for link in links
             ),
             batch_size=first.batch_size,
-            window=matching.setting(cell, "window", 4),
-            saturate=bool(cell.plan.get("saturate")),
+            window=cell.window,
+            saturate=cell.saturate,
             slow_start=slow_start,
-            notes=matching.notes(cell, found, hops),
         )
 
     @property
     def splits(self) -> tuple[Cuts, ...]:
-        return tuple(combinations(range(1, len(self.boundary_bytes) - 1), len(self.hosts) - 1))
+        return tuple(all_splits(len(self.boundary_bytes) - 1, len(self.hosts)))
 
     @property
     def end_points(self) -> tuple[Cuts, Cuts]:
         """The whole model on the first host, and on the last."""
         return ON_FIRST, (0,) * (len(self.hosts) - 1)
+
+    def network(self, plan: Mapping[str, Any]) -> Network:
+        """Return the network as measured before a cell, by its plan, else with its link."""
+        scenario = plan.get("scenario")
+        found = scenario.get("measured") if isinstance(scenario, dict) else None
+        seen = found if isinstance(found, dict) else {}
+        usual = self.networks[0]
+        return Network(
+            amount(seen.get("rtt_ms")) or usual.rtt_ms,
+            amount(seen.get("rate_mbit")) or usual.rate_mbit,
+        )
 
     def predict(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> Prediction:
         """Predict a split or an end point.
@@ -145,11 +155,15 @@ class Predictor:
     def throughput_img_s(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> float:
         """Return images per second of a full pipeline."""
         stations = self.stations(cuts, rtt_ms / 1e3, rate_mbit)
-        window = self.window
-        if self.saturate:
-            sent_s = transfer_s(self.boundary_bytes[cuts[0]], rate_mbit) if cuts else 0.0
-            window = filling_window(window, len(cuts) + 1, sent_s, rtt_ms / 1e3)
+        window = self.in_flight(cuts, rtt_ms / 1e3, rate_mbit)
         return self.batch_size / max(pace_s(stations, window), TICK_S)
+
+    def in_flight(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> int:
+        """Return the batches in flight of a full pipeline."""
+        if not self.saturate:
+            return self.window
+        sent_s = transfer_s(self.boundary_bytes[cuts[0]], rate_mbit) if cuts else 0.0
+        return filling_window(self.window, len(cuts) + 1, sent_s, rtt_s)
 
     def stations(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> list[Station]:
         """Return stage, hop, stage, …, and the hop that returns the predictions.

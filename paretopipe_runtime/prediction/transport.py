@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paretopipe_runtime.contract.units import SEGMENT_BYTES, transfer_s
-from reports.data.profiles import Link
+from paretopipe_runtime.prediction.profiles import Link
 
 #: Share of one of a batch's three messages: request, tensor, predictions.
 MESSAGE = 1 / 3

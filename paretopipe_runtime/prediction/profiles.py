@@ -9,10 +9,20 @@ from typing import Any
 
 from paretopipe_runtime.contract.factors import DEVICE, FACTORS, Factor, Variant
 from paretopipe_runtime.contract.lines import Record
-from reports.data import shape
-from reports.data.groups import Spread
-from reports.data.records import Records
-from reports.data.shape import amount, clean, is_count, is_name, is_number
+from paretopipe_runtime.contract.values import (
+    amount,
+    attempt,
+    clean,
+    fits,
+    flat,
+    is_count,
+    is_name,
+    is_number,
+)
+from paretopipe_runtime.prediction.spread import Spread
+
+#: What a block's time depends on beside the factors.
+SIZES = ("classes", "image_px", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -74,27 +84,28 @@ class Link:
     runs: int
 
 
-def profiles(records: Records) -> tuple[Profile, ...]:
-    """Return every valid profile, by all that computation depends on."""
+def usable(record: Record) -> bool:
+    """Tell whether a line is a profile's or a link's, valid or not."""
+    return attempt(record) and fits(record["factors"], {})
+
+
+def profiles(records: Sequence[Record]) -> tuple[Profile, ...]:
+    """Return every valid profile of usable records, by all that computation depends on."""
     return tuple(
-        _profile(runs, attempts)
-        for runs, attempts in _latest(records.profiles, _setting, _whole_profile)
+        _profile(runs, attempts) for runs, attempts in _latest(records, _setting, _whole_profile)
     )
 
 
-def links(records: Records) -> tuple[Link, ...]:
-    """Return every valid link, by hosts, variant and network."""
-    return tuple(_link(runs) for runs, _ in _latest(records.links, _place, _whole_link))
-
-
-_SIZES = ("classes", "image_px", "batch_size")
+def links(records: Sequence[Record]) -> tuple[Link, ...]:
+    """Return every valid link of usable records, by hosts, variant and network."""
+    return tuple(_link(runs) for runs, _ in _latest(records, _place, _whole_link))
 
 
 def _setting(record: Record) -> tuple[Any, ...]:
     """Return all that a block's time depends on, the sizes last."""
     factors = record["factors"]
     places = (factors.get("model") or "", factors.get("host") or "")
-    return (*places, *_computed(record).values(), *(factors.get(size) or 0 for size in _SIZES))
+    return (*places, *_computed(record).values(), *(factors.get(size) or 0 for size in SIZES))
 
 
 def _place(record: Record) -> tuple[Any, ...]:
@@ -228,7 +239,7 @@ def _whole_profile(record: Record) -> bool:
     blocks = record.get("blocks")
     return (
         all(map(is_name, _setting(record)[:2]))
-        and all(map(is_count, _setting(record)[-len(_SIZES) :]))
+        and all(map(is_count, _setting(record)[-len(SIZES) :]))
         and isinstance(blocks, list)
         and bool(blocks)
         and is_count(record.get("input_bytes"))
@@ -258,7 +269,7 @@ def _whole_link(record: Record) -> bool:
         and isinstance(transfers, list)
         and bool(transfers)
         and isinstance(network, dict)
-        and shape.flat(network.get("measured"))
+        and flat(network.get("measured"))
         and all(
             isinstance(transfer, dict)
             and is_count(transfer.get("payload_bytes"))

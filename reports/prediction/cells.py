@@ -1,0 +1,94 @@
+"""Predictors of a report's cells, and in words what they lack or assume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from paretopipe_runtime.contract.factors import BACKEND, DEVICE, FACTORS, TRANSPORT
+from paretopipe_runtime.contract.values import is_count
+from paretopipe_runtime.prediction.matching import Conditions, Lack, links_of, profiles_of
+from paretopipe_runtime.prediction.predictor import Predictor
+from paretopipe_runtime.prediction.profiles import Link, Profile
+from reports import paper
+from reports.data.cells import Cell
+from reports.data.factors import phrase
+from reports.data.repeat import to_profile
+from reports.words import listing
+
+_WINDOW = 4  # of plans that state none
+
+
+def predictor_of(
+    cell: Cell, profiles: Sequence[Profile], links: Sequence[Link], slow_start: bool = False
+) -> Predictor | str:
+    """Return a cell's predictor, or a sentence on what it lacks; `slow_start` as `Predictor.of`."""
+    asked = conditions(cell)
+    stages = profiles_of(asked, profiles)
+    if isinstance(stages, Lack):
+        return lacking(cell, stages)
+    hops = links_of(asked, links)
+    found = Predictor.of(asked, stages, hops, slow_start)
+    return replace(found, notes=notes(cell, stages, hops))
+
+
+def conditions(cell: Cell) -> Conditions:
+    window: Any = cell.plan.get("window", cell.settings.get("window"))
+    return Conditions(
+        *(cell.model, cell.hosts, cell.variant, {**cell.plan, **cell.settings}),
+        window=window if is_count(window, 1) else _WINDOW,
+        saturate=bool(cell.plan.get("saturate")),
+    )
+
+
+def lacking(cell: Cell, lack: Lack) -> str:
+    """Return what a cell's predictions lack, and how to have it."""
+    if lack.of == "split":
+        return "One host alone has no split to predict."
+    model, hosts, run = paper.model_name(cell.model), listing(lack.hosts), to_profile(cell)
+    if lack.of == "few":
+        return f"{model} has too few blocks to give each host one."
+    if lack.of == "blocks":
+        return (
+            f"Nothing can be predicted here: {hosts} were profiled with different blocks. "
+            f"Run `{run}` again."
+        )
+    settings = [
+        phrase(factor, cell)
+        for factor in FACTORS
+        if factor.computes and not factor.of_hosts and cell.variant[factor.key]
+    ]
+    return (
+        f"Nothing can be predicted here: the blocks of {model} were not profiled on {hosts} "
+        f"({', '.join(settings)}). Run `{run}`."
+    )
+
+
+def notes(cell: Cell, profiles: Sequence[Profile], links: Sequence[Link | None]) -> tuple[str, ...]:
+    """Return the assumptions of a cell's predictions."""
+    said = []
+    how = f"over {BACKEND.word(cell.variant['backend'])}"
+    if cell.variant["transport"] != TRANSPORT.default:
+        how += f" with {TRANSPORT.word(cell.variant['transport'])}"
+    hops = zip(cell.hosts, cell.hosts[1:], links, strict=False)
+    if silent := [f"{one} to {other}" for one, other, link in hops if link is None]:
+        said.append(
+            f"The transport from {listing(silent)} {how} was not "
+            "measured: beside the wire it counts as free."
+        )
+    if bare := [profile.host for profile in profiles if profile.whole_s is None]:
+        said.append(
+            f"The model in one piece was not timed on {listing(bare)}: block times are added as "
+            "they are, each with the overhead of its own call."
+        )
+    if copying := [
+        profile.host
+        for profile in profiles
+        if profile.variant["device"] not in ("", DEVICE.default)
+    ]:
+        said.append(
+            f"A batch's way to the GPU of {listing(copying)} and back is no part of a block's "
+            "time: it is not predicted."
+        )
+    return tuple(said)
