@@ -42,14 +42,14 @@ class Records:
             _mend(path)
         except OSError as error:
             raise _disk(f"cannot open the records {path}", path, error) from error
-        self._lines = set(_lines(path))
+        self._lines = set(lines(path))
         self.plan: Record | None = None  # the latest
         self._said: dict[str, Record] = {}  # the latest drift verdict, and noise
         self.runs: list[Record] = []  # in order of measurement
         self.attempts: dict[str, int] = {}
         self.done: dict[str, Record] = {}
-        for line in _lines(path):
-            self._note(_parse(line, path))
+        for line in lines(path):
+            self._note(parse(line, path))
 
     def append(self, record: Record) -> None:
         body, line = sealed(record)
@@ -78,10 +78,10 @@ class Records:
     def merge(self, other: Path) -> int:
         """Append the lines of `other` that this file lacks; return their number."""
         added = 0
-        for line in _lines(other) if other.exists() else ():
+        for line in lines(other) if other.exists() else ():
             if line not in self._lines:
                 self._write(line)
-                self._note(_parse(line, other))
+                self._note(parse(line, other))
                 added += 1
         return added
 
@@ -167,7 +167,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def lines(path: Path) -> Iterator[bytes]:
+    """Yield a file's complete lines; none if there is no file."""
     if path.exists():
         with path.open("rb") as file:
             yield from (line for line in file if line.endswith(b"\n"))
@@ -197,8 +198,8 @@ def _mend(path: Path) -> None:
         os.truncate(path, whole)
 
 
-def _parse(line: bytes, path: Path) -> Record | None:
-    """Return the record on `line`, None if its checksum is wrong."""
+def parse(line: bytes, path: Path) -> Record | None:
+    """Return the record on `line`, None if its checksum is wrong; raises ``E_SCHEMA`` as above."""
     try:
         record = json.loads(line)
     except ValueError:

@@ -1,0 +1,113 @@
+"""A plan's splits as candidates for measuring, predicted from profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from paretopipe_runtime.contract.candidates import WINDOW, Candidate
+from paretopipe_runtime.contract.commands import to_profile
+from paretopipe_runtime.contract.factors import FACTORS
+from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.splits import Cuts, split_name
+from paretopipe_runtime.contract.values import amount
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.prediction.matching import Conditions, Lack, links_of, profiles_of
+from paretopipe_runtime.prediction.pipeline import Station, latency_s
+from paretopipe_runtime.prediction.predictor import Network, Predictor
+from paretopipe_runtime.prediction.profiles import Link, Profile
+
+
+def candidates(
+    plan: Plan, profiles: Sequence[Profile], links: Sequence[Link], run_s: Mapping[str, float]
+) -> tuple[Candidate, ...]:
+    """Return a candidate for every split of a plan, at its measured network.
+
+    Parameters
+    ----------
+    links
+        A hop without one costs nothing beside the wire.
+    run_s
+        Estimated seconds of a run by split; those lacking are from the prediction, without launch.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_PROFILE`` where a host's blocks were not profiled.
+    """
+    asked = Conditions.of(plan)
+    blocks = model_info(plan.workload.model).blocks
+    # Of another version's blocks none says anything of this one's.
+    stages = profiles_of(asked, [one for one in profiles if len(one.blocks) == blocks])
+    if isinstance(stages, Lack):
+        raise _lacking(plan, asked, stages)
+    predictor = Predictor.of(asked, stages, links_of(asked, links))
+    network = predictor.network(plan.document)
+    return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in plan.splits)
+
+
+def _candidate(
+    plan: Plan, predictor: Predictor, network: Network, cuts: Cuts, run_s: Mapping[str, float]
+) -> Candidate:
+    predicted = predictor.predict(cuts, network.rtt_ms, network.rate_mbit)
+    pace_s = predictor.batch_size / predicted.throughput_img_s
+    # As in `orchestrator.duration`.
+    alone = plan.phases.warmup + plan.phases.latency + 1
+    about_s = alone * predicted.latency_s + (plan.phases.throughput - 1) * pace_s
+    where = (cuts, network.rtt_ms / 1e3, network.rate_mbit)
+    latency_parts, pace_parts = _parts(predictor.hosts, predictor.stations(*where))
+    shared_s = sum(latency_parts.values()) / predictor.in_flight(*where)
+    if shared_s > max(pace_parts.values()):
+        pace_parts[WINDOW] = shared_s
+    return Candidate(
+        cuts,
+        predicted.latency_s,
+        predicted.throughput_img_s,
+        amount(run_s.get(split_name(cuts))) or about_s,
+        latency_parts,
+        pace_parts,
+    )
+
+
+def _parts(
+    hosts: Sequence[str], stations: Sequence[Station]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return each host's and hop's latency and pace; predictions return by way of the last hop.
+
+    A host computes one stage after another, and so has the sum of their paces. A link has both
+    directions at once.
+    """
+    hops = [f"{one}>{other}" for one, other in pairwise(hosts)]
+    places = [place for pair in zip(hosts, [*hops, hops[-1]], strict=True) for place in pair]
+    latency: dict[str, float] = {}
+    pace: dict[str, float] = {}
+    for place, station in zip(places, stations, strict=True):
+        latency[place] = latency.get(place, 0.0) + latency_s([station])
+        before = pace.get(place, 0.0)
+        pace[place] = before + station.busy_s if place in hosts else max(before, station.busy_s)
+    return latency, pace
+
+
+def _lacking(plan: Plan, asked: Conditions, lack: Lack) -> ParetoPipeError:
+    model, variant = plan.workload.model, plan.chain.variant
+    if lack.of == "split":
+        return ParetoPipeError(
+            "E_PROFILE",
+            f"pairing {plan.pairing} has {len(lack.hosts)} host, and so no split to predict, "
+            "expected 2 or more — measure all of it with -e strategy=exhaustive",
+        )
+    seen = f"{' and '.join(lack.hosts)} were profiled with different blocks of {model}"
+    if lack.of == "profile":
+        computed = [f for f in FACTORS if f.computes and not f.of_hosts]
+        settings = [
+            f"{host} ({', '.join(f'{f.option} {asked.at(stage, f)}' for f in computed)})"
+            for stage, host in enumerate(asked.hosts)
+            if host in lack.hosts
+        ]
+        seen = f"the blocks of {model} were not profiled on {' and '.join(settings)}"
+    return ParetoPipeError(
+        "E_PROFILE",
+        f"{seen}, expected a profile of the same blocks for each host — run "
+        f"`{to_profile(plan.document, model, variant)}`, then give the same command again",
+    )
