@@ -22,8 +22,10 @@ _NOT_TYPED = {factor.option for factor in OF_WORKER}
 # Without effect on profiles.
 _NOT_PROFILED = {
     *("scenarios", "splits", "repeats", "end_points", "sentinel", "drift_limit"),
-    *("refine", "profile", "dominance", "goal"),
+    *("refine", "profile", "dominance", "goal", "strategy", "budget", "audit", "within"),
 }
+#: Of a sweep of what is in doubt: one split alone is none.
+_DOUBTFUL = {"strategy", "budget", "audit", "within", "sentinel", "drift_limit"}
 
 
 def commands(cells: Sequence[Cell]) -> list[str]:
@@ -39,6 +41,8 @@ def commands(cells: Sequence[Cell]) -> list[str]:
 def of_split(cell: Cell, name: str, cuts: Cuts) -> str:
     """Return the command that measures one split of a cell again, as a sweep of its own."""
     stated = _stated(cell) or {"model": cell.model}
+    if stated.get("strategy") == "doubtful":
+        stated = {key: value for key, value in stated.items() if key not in _DOUBTFUL}
     options = {**stated, "scenarios": cell.scenario, "pairings": cell.pairing}
     sweep = f"{stated.get('sweep') or cell.model}-{name}"
     return command(
