@@ -16,7 +16,7 @@ EXHAUSTIVE, DOUBTFUL = "exhaustive", "doubtful"
 BUDGET, AUDIT = "0.2", "0.1"
 #: Options that only a doubtful sweep has.
 OWN = ("budget", "audit", "within")
-#: Seconds from ten to thirty days.
+#: Seconds that `within` may be: ten to thirty days'.
 _LEAST_S, _MOST_S = 10, 30 * 86400
 #: Options of rounds of every split, and what is there instead.
 IDLE = {
