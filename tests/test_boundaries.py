@@ -20,7 +20,9 @@ TRAINING = {"paretopipe_runtime.finetune"}  # it may start CUDA and reads foreig
 # What reports and planning may import of the runtime; errors has one class. Planning says which
 # runs there are and how long they take, too, before any host is touched.
 ERRORS = "paretopipe_runtime.errors"
-SCHEDULE = tuple(f"paretopipe_runtime.orchestrator.{m}" for m in ("runs", "duration", "pace"))
+SCHEDULE = tuple(
+    f"paretopipe_runtime.orchestrator.{m}" for m in ("runs", "foreseen", "duration", "pace")
+)
 SHARED = tuple(f"paretopipe_runtime.{name}" for name in ("judging", "prediction"))
 OPEN = ("paretopipe_runtime.contract", *SHARED, ERRORS)
 # The one file that reads a state dict as PyTorch writes them; see what is asked of its call below.

@@ -59,13 +59,40 @@ class Phases:
 
 
 @dataclass(frozen=True)
+class Doubtful:
+    """What a plan that measures only the doubtful splits may take.
+
+    `budget`: share of the exhaustive sweep's runs, in (0, 1]. `audit`: share of that for random
+    splits that are off the front by prediction alone, in [0, 0.5]. `delta`: differences below this
+    ratio decide nothing. `within_s`: seconds of measuring this cell; None for no such limit.
+    """
+
+    budget: float
+    audit: float
+    delta: float
+    within_s: float | None = None
+
+    def __post_init__(self) -> None:
+        in_time = self.within_s is None or 0 < self.within_s < math.inf
+        for name, fits, expected in (
+            ("budget", 0 < self.budget <= 1, "a share above 0 and up to 1"),
+            ("audit", 0 <= self.audit <= 0.5, "a share from 0 to 0.5"),
+            ("delta", 0 <= self.delta < 1, "a ratio from 0 to below 1"),
+            ("within_s", in_time, "seconds above 0"),
+        ):
+            if not fits:
+                raise ValueError(f"{name} {getattr(self, name)}, expected {expected}")
+
+
+@dataclass(frozen=True)
 class Plan:
     """One cell's plan.
 
     `end_points`: each round has the whole model on the first and on the last host, too. `sentinel`:
     one split opens and closes each round. `drift_limit`: its shift, as a ratio less 1, beyond which
     a round is repeated; 0 for never. `refine`: ratio within which splits count as equal in further
-    rounds; None for no such rounds.
+    rounds; None for no such rounds. `doubtful`: only splits in doubt are measured, and `repeats` is
+    the exhaustive sweep's that this is compared with; None for every split, as often.
     """
 
     document: dict[str, Any]
@@ -81,6 +108,22 @@ class Plan:
     drift_limit: float
     refine: float | None
     seed: int
+    doubtful: Doubtful | None = None
+
+
+#: Fewer runs than this tell nothing about a cell.
+FEWEST = 4
+
+
+def cap(plan: Plan) -> int:
+    """Return the runs of splits that a plan takes at most; end points come on top.
+
+    `Doubtful.within_s` may end it sooner.
+    """
+    runs = plan.repeats * len(plan.splits)
+    if plan.doubtful is None:
+        return runs
+    return max(FEWEST, math.ceil(plan.doubtful.budget * runs - 1e-9))  # 0.07 * 100 is above 7
 
 
 def read_plan(document: dict[str, Any]) -> Plan:
@@ -141,6 +184,7 @@ def _read(document: dict[str, Any]) -> Plan:
         drift_limit=_drift_limit(document),
         refine=_refine(document),
         seed=int(document["seed"]),
+        doubtful=_doubtful(document),
     )
 
 
@@ -187,6 +231,16 @@ def _refine(document: dict[str, Any]) -> float | None:
     if margin is not None and not 0 <= float(margin) < 1:
         raise ValueError(f"refine {margin}, expected a ratio from 0 to below 1")
     return None if margin is None else float(margin)
+
+
+def _doubtful(document: dict[str, Any]) -> Doubtful | None:
+    fields = document.get("doubtful")
+    if fields is None:
+        return None
+    if document.get("refine") is not None or document.get("sentinel"):
+        raise ValueError("doubtful beside refine or a sentinel, expected neither: it has its own")
+    given = {name: float(value) for name, value in {**fields}.items() if value is not None}
+    return Doubtful(**given)
 
 
 def _drift_limit(document: dict[str, Any]) -> float:

@@ -22,11 +22,12 @@ from paretopipe_runtime.orchestrator.building import build
 from paretopipe_runtime.orchestrator.deployment import deploy, telling
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.duration import VISIT_S, run_seconds
+from paretopipe_runtime.orchestrator.foreseen import foreseen, in_time
 from paretopipe_runtime.orchestrator.loop import profile_of
 from paretopipe_runtime.orchestrator.pace import Pace, learned, save_estimate
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
 from paretopipe_runtime.orchestrator.rounds import Log, Round, needed, outstanding, rounds_of
-from paretopipe_runtime.orchestrator.runs import Run, expand, stages_of
+from paretopipe_runtime.orchestrator.runs import Run, end_points, expand, run_of, stages_of
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.keys import Keys
 
@@ -77,7 +78,10 @@ def prepare_cells(
         workload = plan.workload
         prepared = prepare(workload, state_dir, stages_of(plan))
         more = adaptive.begun(plan, prepared.hop_bytes, records) if records else ()
+        log = Log(records.runs if records else [])
         runs = expand(plan, prepared.hop_bytes, more)
+        if plan.doubtful:
+            runs = _with_stand_ins(plan, prepared.hop_bytes, runs, log, records)
         speeds: dict[str, float] = {}
         for worker in plan.chain.workers:
             load = _workload(plan, worker)
@@ -92,27 +96,44 @@ def prepare_cells(
                     f"takes {probed[load]:.3f} s a batch there with engine {workload.engine}"
                 )
             speeds[worker.host] = probed[load]
-        log = Log(records.runs if records else [])
-        todo.append((plan, prepared, rounds_of(runs), speeds, log))
+        spent_s = sum(row.get("wall_s", 0.0) for row in records.runs) if records else 0.0
+        todo.append((plan, prepared, rounds_of(runs), speeds, log, spent_s))
     measured: noise.Noise = {}
-    if noise_s and any(outstanding(rounds, log) for _, _, rounds, _, log in todo):
+    if noise_s and any(outstanding(rounds, log) for _, _, rounds, _, log, _ in todo):
         measured = noise.measure((plan.chain for plan in plans), noise_s, keys)
         each = (f"{host} {100 * one:.2g} %" for host, one in noise.scatters(measured).items())
         say(f"the same work, timed again, scatters by: {', '.join(each)}")
     noise.save(state_dir, measured)
     rows = []
-    for plan, prepared, rounds, speeds, log in todo:
+    for plan, prepared, rounds, speeds, log, spent_s in todo:
         cell = known.get(plan.cell_id)
         others = [found for found in known.values() if found is not cell]
         own = noise.load(state_dir, (worker.host for worker in plan.chain.workers))
         pace = Pace.of(others, cell, noise.worst(own))
-        row = _row(plan, prepared, rounds, speeds, state_dir, log, pace, first)
+        row = _row(plan, prepared, rounds, speeds, state_dir, log, spent_s, pace, first)
         rows.append({**row, "scatter": noise.scatters(own)})
     return rows + [
         _profile_row(document, state_dir, _records(document, records_dir))
         for document in documents
         if "kind" in document
     ]
+
+
+def _with_stand_ins(
+    plan: Plan,
+    hop_bytes: adaptive.HopBytes,
+    runs: list[Run],
+    log: Log,
+    records: Records | None,
+) -> list[Run]:
+    """Return a doubtful plan's `runs` chosen so far, and stand-ins for those to come."""
+    recorded = records.runs if records else []
+    measured = adaptive.counted(plan, hop_bytes, recorded)
+    begun = [run for run in outstanding(rounds_of(runs), log) if run.role == "split"]
+    have = sum(len(measured.get(cuts, ())) for cuts in plan.splits) + len(begun)
+    repeats = [*(row["factors"]["repeat"] for row in recorded), *(run.repeat for run in runs), 1]
+    ends = [run_of(plan, hop_bytes, cuts, 1, 0, "end_point") for cuts in end_points(plan)]
+    return [*(runs or ends), *foreseen(plan, hop_bytes, have, max(repeats))]
 
 
 def _workload(plan: Plan, worker: Worker) -> tuple[Any, ...]:
@@ -146,15 +167,18 @@ def _row(
     speeds: dict[str, float],
     state_dir: Path,
     log: Log,
+    spent_s: float,
     pace: Pace,
     first: int,
 ) -> dict[str, Any]:
     runs = [run for round_ in rounds for run in needed(round_, log)]
-    left = outstanding(rounds, log)
+    each = [run_of(plan, prepared.hop_bytes, cuts, 1) for cuts in plan.splits]
     seconds = {
         run.split: run_seconds(plan.chain, run, prepared.work, prepared.hop_bytes(run.cuts), speeds)
-        for run in runs
+        for run in (*each, *runs)
     }
+    wanted = outstanding(rounds, log)
+    left = in_time(plan, wanted, {name: pace.ratio * s for name, s in seconds.items()}, spent_s)
     save_estimate(state_dir, plan.cell_id, seconds)
     watched = plan.sentinel and plan.drift_limit > 0
     to_come = sum(not log.when(round_.closing, 1) for round_ in rounds) if watched else 0
@@ -168,7 +192,7 @@ def _row(
 
     return {
         "cell_id": plan.cell_id,
-        "runs": len(runs),
+        "runs": len(runs) - len(wanted) + len(left),
         "left": len(left),
         "left_s": left_s,
         "left_sd_s": left_sd_s,

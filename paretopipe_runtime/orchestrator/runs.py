@@ -104,7 +104,7 @@ def expand(
 
     Randomised complete blocks: each round has every split and end point once, shuffled, so that
     drift does not pass for a difference between splits. The same split opens and closes each round
-    as sentinel.
+    as sentinel. A doubtful plan has the rounds of `more` only, and the end points in the first.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def expand(
     hop_bytes : callable
         Payload bytes per batch and hop for given cut points.
     more : sequence of More
-        Further rounds, without end points.
+        Further rounds, without end points unless the plan is doubtful.
     """
     runs: list[Run] = []
 
@@ -120,7 +120,7 @@ def expand(
         runs.append(run_of(plan, hop_bytes, cuts, repeat, len(runs), role))
 
     for repeat, splits in enumerate(_rounds(plan, more), start=1):
-        ends = end_points(plan) if repeat <= plan.repeats else ()
+        ends = end_points(plan) if repeat <= (1 if plan.doubtful else plan.repeats) else ()
         if plan.sentinel:
             add(sentinel_cuts(plan), repeat, "open")
         for cuts in shuffled(plan.seed, plan.cell_id, repeat, [*splits, *ends]):
@@ -160,7 +160,7 @@ def sentinel_cuts(plan: Plan) -> Cuts:
 
 def _rounds(plan: Plan, more: Sequence[More]) -> list[list[Cuts]]:
     """Return the splits of each round; a further one holds all of its entry's, to be comparable."""
-    rounds = [list(plan.splits) for _ in range(plan.repeats)]
+    rounds = [] if plan.doubtful else [list(plan.splits) for _ in range(plan.repeats)]
     for further in more:
         have = Counter(cuts for splits in rounds for cuts in splits)
         lack = max(further.repeats - have[cuts] for cuts in further.splits)

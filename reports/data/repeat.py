@@ -8,6 +8,9 @@ from paretopipe_runtime.contract.commands import command, stated
 from paretopipe_runtime.contract.commands import to_profile as profiling
 from reports.data.cells import Cell, Cuts
 
+#: Of a sweep of what is in doubt: one split alone is none.
+_DOUBTFUL = {"strategy", "budget", "audit", "within", "sentinel", "drift_limit"}
+
 
 def commands(cells: Sequence[Cell]) -> list[str]:
     """Return the distinct commands of the plans, in order."""
@@ -22,6 +25,8 @@ def commands(cells: Sequence[Cell]) -> list[str]:
 def of_split(cell: Cell, name: str, cuts: Cuts) -> str:
     """Return the command that measures one split of a cell again, as a sweep of its own."""
     asked = stated(cell.plan, cell.model) or {"model": cell.model}
+    if asked.get("strategy") == "doubtful":
+        asked = {key: value for key, value in asked.items() if key not in _DOUBTFUL}
     options = {**asked, "scenarios": cell.scenario, "pairings": cell.pairing}
     sweep = f"{asked.get('sweep') or cell.model}-{name}"
     return command(

@@ -11,18 +11,24 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.contract.plan import read_plan
-from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.contract.plan import cap, read_plan
+from paretopipe_runtime.orchestrator.runs import More, expand
 from roles.plan.planning import earlier, speeds
 from roles.plan.planning.blocks import blocks_of
-from roles.plan.planning.foretelling import RECORDS, foretell, split_seconds
-from roles.plan.planning.shorter import refuse_long, said
+from roles.plan.planning.foretelling import (
+    NOWHERE,
+    RECORDS,
+    foretell,
+    profile_seconds,
+    split_seconds,
+)
+from roles.plan.planning.sharing import share_time
+from roles.plan.planning.shorter import QUESTIONS, refuse_long, said
 from roles.plan.planning.values import OptionError
 from tests.made import pi4b
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
 REAL = speeds.Speeds((), ("pi1", "pi2"))
-NOWHERE = Path("/nonexistent")
 Plan = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
@@ -78,7 +84,8 @@ def test_a_sweep_of_over_a_day_is_refused_with_shorter_questions(plan: Plan) -> 
     assert "add -e long=true" in first
     asked = [dict(word.split("=") for word in row.split() if "=" in word) for row in rows]
     kinds = [",".join(one) for one in asked]
-    assert kinds == ["scenarios", "pairings", "repeats", "repeats,refine", "splits", "image"]
+    assert asked[0] == {"strategy": "doubtful"}
+    assert kinds[1:] == ["scenarios", "pairings", "repeats", "repeats,refine", "splits", "image"]
     for one, row in zip(asked, rows, strict=True):  # as it would be if it were asked
         shorter = told(one)
         assert shorter.seconds < whole.seconds
@@ -96,8 +103,68 @@ def test_where_no_question_alone_is_a_day_s_some_together_are(plan: Plan) -> Non
     with pytest.raises(OptionError) as caught:
         refuse_long("vgg16", told({}), plan(asked)["options"], {}, told)
     *_, last = str(caught.value).splitlines()
-    assert last.split()[:6:2] == ["-e", "-e", "-e"]
+    assert last.split()[:4:2] == ["-e", "-e"]
     assert "days" not in last
+
+
+def test_the_only_what_is_in_doubt_question_fits_what_was_asked(plan: Plan) -> None:
+    asked = plan({"model": "vgg16", "refine": "true", "profile": "false"})["options"]
+    (shorter,) = QUESTIONS[0](asked, {})
+    assert shorter == {"strategy": "doubtful", "profile": "true", "refine": "false"}
+    (shorter,) = QUESTIONS[0](plan({"model": "vgg16", **shorter})["options"], {})
+    assert shorter == {"within": "12h"}
+    timed = plan({"model": "vgg16", "strategy": "doubtful", **shorter})["options"]
+    assert [*QUESTIONS[0](timed, {})] == []
+
+
+def test_a_doubtful_sweep_is_foretold_by_its_cap_and_by_what_is_left_of_it(
+    plan: Plan, tmp_path: Path
+) -> None:
+    options = {"model": "alexnet", "scenarios": "baseline", "strategy": "doubtful"}
+    planned = plan({**options, "pairings": "pi_to_pi"})
+    read = read_plan(cell(planned))
+    whole = foretell(planned, REAL, tmp_path)
+    assert whole
+    assert whole.runs == cap(read) + 2
+    assert said(whole).startswith(f"at most {whole.runs} runs, about ")
+    hop_bytes = blocks_of(read.workload).hop_bytes
+    # Whichever they are: not those that were foreseen, nor another sweep's.
+    best = expand(read, hop_bytes, [More(((3,), (4,)), 3)])
+    other = expand(read_plan({**cell(planned), "batch_size": 1}), hop_bytes, [More(((5,),), 9)])
+    records = tmp_path / "alexnet" / f"{read.cell_id}.jsonl"
+    records.parent.mkdir()
+    records.write_text(
+        "\n".join(
+            json.dumps(
+                {"kind": "run", "run_key": run.key, "attempt": 1, "status": "ok"}
+                | {"factors": run.factors, "wall_s": 10}
+            )
+            for run in [*best, *other]
+        )
+    )
+    rest = foretell(planned, REAL, tmp_path)
+    assert rest
+    assert rest.runs == cap(read) - 6
+
+
+def test_cells_share_a_sweep_s_time_by_what_their_runs_take(plan: Plan) -> None:
+    options = {"model": "vgg16,alexnet", "scenarios": "baseline", "strategy": "doubtful"}
+    planned = plan({**options, "within": "10h"})
+    share_time(planned, REAL, NOWHERE)
+    documents = [each["plan"] for each in planned["scenarios"][0]["cells"]]
+    seconds = [one["doubtful"]["within_s"] for one in documents]
+    profiles = [profile_seconds(one["plan"], REAL) or 0 for one in planned["profiles"]]
+    assert sum(seconds) == pytest.approx(36000 - sum(profiles), abs=1)
+    runs = [sum(split_seconds(one, REAL).values()) for one in documents]
+    assert seconds == pytest.approx([s / sum(runs) * sum(seconds) for s in runs], rel=1e-3)
+    told = foretell(planned, REAL, NOWHERE)
+    assert told
+    assert 0.9 * 36000 < told.seconds < 1.01 * 36000
+    share_time(planned, speeds.Speeds(()), NOWHERE)  # nothing tells how fast these hosts are
+    shares = [one["doubtful"]["within_s"] / 36000 for one in documents]
+    assert shares == pytest.approx([38 / 116] * 2 + [20 / 116] * 2, abs=1e-3)
+    with pytest.raises(OptionError, match=r"within=100s is too little: profiles and 4 quick runs"):
+        share_time(plan({**options, "within": "100s"}), REAL, NOWHERE)
 
 
 def test_what_a_host_took_before_counts_more_than_the_table(plan: Plan) -> None:

@@ -13,7 +13,7 @@ from paretopipe_runtime.contract import plan as runtime_plan
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.orchestrator.runs import More, expand
 
 ADDRESSES = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
 HOSTS = {
@@ -423,6 +423,9 @@ def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
     assert {cell["image_px"] for cell in plans(plan("demo", model="resnet18", image="64"))} == {64}
 
 
+IN_DOUBT = {"model": "vgg16", "strategy": "doubtful"}
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -463,6 +466,23 @@ def test_the_demo_s_image_is_for_its_own_model(plan: Any) -> None:
         ),
         ({"model": "vgg16", "refine": "maybe"}, "refine=maybe says neither yes nor no: write"),
         ({"model": "vgg16", "sweep": "../x"}, "sweep=../x cannot name a folder"),
+        ({"model": "vgg16", "strategy": "all"}, "unknown strategy 'all': choose from exhaustive"),
+        (
+            {"model": "vgg16", "budget": "0.2"},
+            "budget=0.2 is for a sweep of what is in doubt only: add -e strategy",
+        ),
+        (
+            {"model": "vgg16", "within": "2h", "strategy": "exhaustive"},
+            "within=2h is for a sweep of what is in",
+        ),
+        ({**IN_DOUBT, "profile": "no"}, "predicts from profiles, and profile=false"),
+        ({**IN_DOUBT, "refine": "yes"}, "again by itself: leave refine=true out"),
+        ({**IN_DOUBT, "budget": "0"}, "budget=0 leaves no run: write e.g. budget=0.2"),
+        ({**IN_DOUBT, "budget": "20"}, "budget=20 is not a fraction from 0 up to 1"),
+        ({**IN_DOUBT, "audit": "0.6"}, "audit=0.6 is not a fraction from 0 up to 0.5"),
+        ({**IN_DOUBT, "within": "45"}, "within=45 has no unit: write within=45min"),
+        ({**IN_DOUBT, "within": "1 day"}, "within=1day is not understood: write e.g."),
+        ({**IN_DOUBT, "within": "0min"}, "within=0min is not from 10s to 720h"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -472,6 +492,56 @@ def test_a_mistake_is_one_sentence(
         plan(**options)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        ({}, {"budget": 0.2, "audit": 0.1}),
+        ({"budget": "1", "audit": "0"}, {"budget": 1, "audit": 0}),
+        ({"within": "45min"}, {"budget": 1, "audit": 0.1, "within": "45min"}),
+        ({"within": "2 h", "budget": ".3"}, {"budget": 0.3, "audit": 0.1, "within": "2h"}),
+    ],
+)
+def test_a_doubtful_sweep_measures_profiles_first_and_has_limits(
+    plan: Any, options: dict[str, str], limits: dict[str, Any]
+) -> None:
+    planned = plan("demo", strategy="doubtful", dominance="0.05", **options)
+    said = planned["options"]
+    assert said["strategy"] == "doubtful"
+    assert {name: said[name] for name in ("budget", "audit", "within") if name in said} == limits
+    assert (said["sentinel"], said["drift_limit"]) == (False, 0)
+    assert planned["visits"][0] == "mobilenetv2.profile", "whatever first_report the demo has"
+    assert planned["first_report"] == 0
+    read = read_plan(plans(planned)[0])
+    assert read.doubtful
+    assert (read.doubtful.budget, read.doubtful.delta) == (limits["budget"], 0.05)
+    assert (read.sentinel, read.refine, read.drift_limit, read.repeats) == (False, None, 0, 3)
+    assert planned["notes"] == []
+    keys = [
+        {run.key for run in expand(read_plan(cell), lambda _: [1], rounds)}
+        for cell, rounds in (
+            (plans(planned)[0], [More(read.splits, 3)]),
+            (plans(plan("demo", sentinel="no"))[0], ()),
+        )
+    ]
+    assert keys[0] <= keys[1], "each is resumed as the other"
+
+
+def test_what_was_typed_and_a_doubtful_sweep_has_not_is_said(
+    plan: Any, cells: ModuleType, experiments: dict[str, Any]
+) -> None:
+    typed = {"sentinel": "true", "drift_limit": "0.05", "first_report": "1"}
+    notes = plan(model="vgg16", strategy="doubtful", **typed)["notes"]
+    assert [note.split(" changes nothing with strategy=doubtful: ")[0] for note in notes] == [
+        f"{name}={value}" for name, value in typed.items()
+    ]
+    own = {**experiments["full"], "strategy": "doubtful", "budget": 0.3}
+    known = (own, experiments["scenarios"], HOSTS, {})
+    planned = cells.plan_cells({"model": "vgg16"}, *known)
+    assert plans(planned)[0]["doubtful"]["budget"] == 0.3
+    planned = cells.plan_cells({"model": "vgg16", "strategy": "exhaustive"}, *known)
+    assert "doubtful" not in plans(planned)[0], "an experiment's budget is for its own strategy"
 
 
 def paired(

@@ -278,6 +278,21 @@ def test_provenance_says_how_to_measure_it_again(tmp_path: Path) -> None:
     assert "splits" not in page.split(f"<code>{profile}")[1].split("</code>")[0]
 
 
+def test_one_split_of_a_doubtful_sweep_is_measured_again_as_any_is(tmp_path: Path) -> None:
+    asked = {"strategy": "doubtful", "budget": 0.2, "audit": 0.1, "within": "45min"}
+    options = {"model": "mobilenetv2", "splits": "all", "repeats": 5, "sentinel": False, **asked}
+    source = {"commit": "abc", "dirty": False, "experiment": "demo", "options": options}
+    lines = synthetic.cell(random.Random(1), splits=[[3]], repeats=1, provenance=source)
+    synthetic.write_cell(tmp_path, [*lines])
+    [cell] = Sheet.of(read(tmp_path)).cells
+    [whole] = repeat.commands([cell])
+    for name, value in asked.items():
+        assert f" -e {name}={value}" in whole
+        assert f" -e {name}=" not in repeat.of_split(cell, "P3", (3,))
+        assert f" -e {name}=" not in repeat.to_profile(cell)
+    assert "sentinel" not in repeat.of_split(cell, "P3", (3,))
+
+
 def test_digests_and_parameters_come_from_the_runs(tmp_path: Path) -> None:
     lines = [*synthetic.cell(random.Random(1), splits=[[3]], repeats=2)]
     for line in lines[1:]:

@@ -58,6 +58,23 @@ def test_a_block_that_shifted_is_measured_again_and_resumes_amid_its_second_pass
     assert len(runs(tmp_path)) == 12, "a block is measured twice at most"
 
 
+def test_a_doubtful_cell_is_estimated_by_its_cap_and_its_time(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    limits = {"budget": 0.5, "audit": 0.1, "delta": 0.02}
+    told = []
+    for within_s in (None, 1e-3):
+        doubtful = {
+            "sentinel": False,
+            "drift_limit": 0,
+            "doubtful": {**limits, "within_s": within_s},
+        }
+        given = ([{**plan, **doubtful, "repeats": 5}], cluster.state_dir, cluster.keys)
+        told += prepare_cells(*given, lambda _: None, tmp_path)
+    assert [row["left"] for row in told] == [2 + 5, 0], "end points, and half of ten runs"
+    assert told[0]["left_s"] > 0 == told[1]["left_s"]
+
+
 def test_the_first_blocks_alone_then_the_rest_which_is_judged(
     cluster: Cluster, plan: dict[str, Any], tmp_path: Path
 ) -> None:

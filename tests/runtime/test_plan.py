@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.contract.plan import cap, read_plan
 from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.orchestrator.foreseen import foreseen, in_time
 from paretopipe_runtime.orchestrator.runs import More, Run, expand
 from tests.made.plans import document, hops
 from tests.made.weights import named, unwritten
@@ -182,6 +183,52 @@ def test_more_than_there_is_already_adds_nothing() -> None:
     assert len(expand(read_plan(document()), hops, [More(((3,),), 5)])) == 100
 
 
+DOUBTFUL = {"budget": 0.2, "audit": 0.1, "delta": 0.02, "within_s": None}
+
+
+@pytest.mark.parametrize(
+    ("budget", "splits", "repeats", "most"),
+    [
+        (0.2, "all", 5, 20),
+        (1, "all", 5, 100),
+        (0.07, "all", 5, 7),  # in floating point above 7
+        (0.21, "all", 3, 13),
+        (0.2, [[3], [9]], 5, 4),  # 2 would tell nothing
+    ],
+)
+def test_a_doubtful_plan_has_a_cap(budget: float, splits: Any, repeats: int, most: int) -> None:
+    asked = {"splits": splits, "repeats": repeats, "end_points": True}
+    plan = read_plan(document(**asked, doubtful={**DOUBTFUL, "budget": budget}))
+    assert cap(plan) == most
+    assert cap(read_plan(document(**asked))) == repeats * len(plan.splits)
+    to_come = foreseen(plan, hops, 0)
+    assert len(to_come) == len({run.key for run in to_come}) == most
+    times = Counter(run.cuts for run in to_come).values()
+    assert max(times) - min(times) <= 1
+    assert len(foreseen(plan, hops, most - 1, after=7)) == 1
+    assert foreseen(plan, hops, most + 5) == []
+
+
+def test_a_doubtful_plan_has_the_rounds_it_is_given_with_an_exhaustive_one_s_keys() -> None:
+    plan = read_plan(document(end_points=True, doubtful=DOUBTFUL))
+    assert expand(plan, hops) == []
+    runs = expand(plan, hops, [More(((3,), (9,)), 1), More(((3,), (4,)), 1)])
+    assert Counter((run.repeat, run.split) for run in runs) == Counter(
+        [*((1, name) for name in ("P3", "P9", "all on pi1", "all on pi2")), (2, "P3"), (2, "P4")]
+    )
+    exhaustive = expand(read_plan(document(end_points=True)), hops)
+    assert {run.key for run in runs} <= {run.key for run in exhaustive}
+
+
+def test_a_doubtful_plan_ends_in_time() -> None:
+    plan = read_plan(document(doubtful={**DOUBTFUL, "within_s": 35}))
+    runs = foreseen(plan, hops, 0)
+    seconds = {run.split: 10.0 for run in runs}
+    assert in_time(plan, runs, seconds, 12) == runs[:2]
+    assert in_time(plan, runs, seconds, 99) == []
+    assert in_time(read_plan(document(doubtful=DOUBTFUL)), runs, seconds, 99) == runs
+
+
 def test_both_ways_delay_a_round_trip_twice() -> None:
     netem = {"delay": "100ms", "jitter": "0ms", "direction": "symmetric"}
     plan = read_plan(document(scenario={"name": "far", "netem": netem, "measured": None}))
@@ -228,6 +275,17 @@ def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
         ({"splits": []}, r"E_PLAN.*names no split"),
         ({"refine": 1}, r"E_PLAN.*refine 1, expected a ratio"),
         ({"refine": "nan"}, r"E_PLAN.*refine nan"),
+        ({"doubtful": {**DOUBTFUL, "budget": 0}}, r"E_PLAN.*budget 0.0, expected a share above 0"),
+        ({"doubtful": {**DOUBTFUL, "budget": "nan"}}, r"E_PLAN.*budget nan"),
+        ({"doubtful": {**DOUBTFUL, "audit": 0.6}}, r"E_PLAN.*audit 0.6, expected a share from"),
+        ({"doubtful": {**DOUBTFUL, "delta": 1}}, r"E_PLAN.*delta 1.0, expected a ratio"),
+        ({"doubtful": {**DOUBTFUL, "within_s": 0}}, r"E_PLAN.*within_s 0.0, expected seconds"),
+        ({"doubtful": {**DOUBTFUL, "audit": None}}, r"E_PLAN.*malformed"),
+        ({"doubtful": {"budget": 0.2}}, r"E_PLAN.*malformed.*audit"),
+        ({"doubtful": {**DOUBTFUL, "hurry": 1}}, r"E_PLAN.*malformed.*hurry"),
+        ({"doubtful": 0.2}, r"E_PLAN.*malformed"),
+        ({"doubtful": DOUBTFUL, "refine": 0}, r"E_PLAN.*doubtful beside refine"),
+        ({"doubtful": DOUBTFUL, "sentinel": True}, r"E_PLAN.*doubtful beside .*sentinel"),
         ({"drift_limit": -0.1}, r"E_PLAN.*drift_limit -0\.1.*0 \(never"),
         ({"drift_limit": "nan"}, r"E_PLAN.*drift_limit nan"),
         ({"workers": [{"host": "pi1"}]}, r"E_PLAN.*malformed"),

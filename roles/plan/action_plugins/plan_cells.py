@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import platform
 import subprocess
 import sys
@@ -20,9 +22,10 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.cells import plan_cells
 from roles.plan.planning.earlier import profiles
-from roles.plan.planning.foretelling import foretell, split_seconds
+from roles.plan.planning.foretelling import Foretold, foretell, split_seconds
 from roles.plan.planning.places import BOARDS, EMULATED, Places
 from roles.plan.planning.sets import read_sets, set_name
+from roles.plan.planning.sharing import share_time
 from roles.plan.planning.shorter import refuse_long, said
 from roles.plan.planning.speeds import Speeds
 from roles.plan.planning.values import OPTIONS, OptionError, flag, known, text
@@ -79,15 +82,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             long = flag("long", options.pop("long", False))
             detach = flag("detach", options.pop("detach", False))
-            plan = self._planner(options)
+            speeds = functools.cache(self._speeds)
+            plan = self._planner(options, speeds)
             planned = plan({})
             if boolean(args["foretell"]):
-                planned["said"] = self._foretell(planned, plan, long)
+                planned["said"] = self._foretell(planned, plan, speeds(), long)
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
         return {**result, **planned, "detach": detach, "changed": False}
 
-    def _planner(self, options: dict[str, Any]) -> Plan:
+    def _planner(self, options: dict[str, Any], speeds: Callable[[], Speeds]) -> Plan:
         """Return what plans the sweep of these options and of what is put over them."""
         args = self._task.args
         folder = Path(args["folder"])
@@ -110,17 +114,33 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             str(args.get("emulation", "")),
             Places(args["inventory"], args["pairings"], args["shaped"]),
         )
-        return lambda more: plan_cells({**options, **more}, experiment, scenarios, hosts, *told)
 
-    def _foretell(self, planned: dict[str, Any], plan: Plan, long: bool) -> str:
-        """Return what was left out and how long the rest takes, a line each, or refuse the rest."""
+        def plan(more: Mapping[str, Any]) -> dict[str, Any]:
+            planned = plan_cells({**options, **more}, experiment, scenarios, hosts, *told)
+            if planned["within_s"] is not None:
+                share_time(planned, speeds(), folder / "results")
+            return planned
+
+        return plan
+
+    def _speeds(self) -> Speeds:
+        """Return what is known of the hosts' speeds before any of them is asked."""
         args = self._task.args
-        results = Path(args["folder"]) / "results"
         places, workers = Places(args["inventory"]), [*args["addresses"]]
         real = not any(places.groups.get(name) for name in EMULATED)
         boards = places.members(workers, args["orchestrator"])[BOARDS]
-        speeds = Speeds(profiles(results), boards if real else None)
+        return Speeds(profiles(Path(args["folder"]) / "results"), boards if real else None)
+
+    def _foretell(self, planned: dict[str, Any], plan: Plan, speeds: Speeds, long: bool) -> str:
+        """Return what was left out and how long the rest takes, a line each, or refuse the rest."""
+        results = Path(self._task.args["folder"]) / "results"
         told = foretell(planned, speeds, results)
+
+        def shorter(more: Mapping[str, Any]) -> Foretold | None:
+            with contextlib.suppress(OptionError):  # it contradicts what was typed
+                return foretell(plan(more), speeds, results)
+            return None
+
         if told and not long:
             first = planned["scenarios"][0]["cells"][0]["plan"]
             refuse_long(
@@ -128,6 +148,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 told,
                 planned["options"],
                 split_seconds(first, speeds),
-                lambda more: foretell(plan(more), speeds, results),
+                shorter,
             )
         return "\n".join([*planned["notes"], *([said(told)] if told else [])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from paretopipe_runtime.contract.addresses import problems
@@ -48,6 +49,8 @@ def plan_cells(
 ) -> dict[str, Any]:
     """Return the sweep: name, options, cells by scenario, profiles, links, their order, and notes.
 
+    `within_s` has the whole sweep's seconds, if limited; `sharing.share_time` shares them out.
+
     Parameters
     ----------
     options : mapping
@@ -90,6 +93,7 @@ def plan_cells(
         "options": choice.options(*choice.models),
         "first_report": first,
         "noise": choice.noise,
+        "within_s": choice.doubt.limits.within_s if choice.doubt else None,
         "shaped": places.shaped,
         "notes": list(choice.left_out),
         **planned,
@@ -229,6 +233,7 @@ class _Plans:
             "sentinel": choice.sentinel,
             "drift_limit": choice.drift_limit,
             **({"refine": choice.dominance} if choice.refine else {}),
+            **({"doubtful": asdict(choice.doubt.limits)} if choice.doubt else {}),
         }
 
     def _common(self, model: Model) -> Plan:

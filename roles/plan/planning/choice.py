@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
 from paretopipe_runtime.contract.goals import GoalError, parse
 from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
+from .doubt import DOUBTFUL, EXHAUSTIVE, IDLE, Doubt, doubt
 from .places import Places, idle, pairings_of
 from .sets import Weights, of_model, set_name
 from .values import OptionError, flag, folder, fraction, known, listed, text, whole
@@ -45,7 +46,8 @@ class Choice:
     `pairings` maps names to chains of hosts, `varied` cell factors to values, `workers` hosts to
     their own factors; `counts` and `seeds` have their plan keys. `drift_limit` and `dominance` are
     fractions. `first_report` is the number of rounds before a first report, `noise` the seconds in
-    which the hosts' own scatter is measured; 0: none.
+    which the hosts' own scatter is measured; 0: none. `doubt`: limits of a sweep that measures only
+    what is in doubt; None for all.
     """
 
     sweep: str
@@ -65,6 +67,7 @@ class Choice:
     dominance: float
     refine: bool
     profile: bool
+    doubt: Doubt | None
     first_report: int
     noise: int
     profile_batches: int
@@ -94,6 +97,8 @@ class Choice:
             "dominance": self.dominance,
             "refine": self.refine,
             "profile": self.profile,
+            "strategy": DOUBTFUL if self.doubt else EXHAUSTIVE,
+            **(self.doubt.options if self.doubt else {}),
             **({"goal": self.goal} if self.goal else {}),
         }
 
@@ -152,7 +157,8 @@ def choose(
         seeds={name: whole(name, chosen[name], least=0) for name in ("seed", "weights_seed")},
         splits=chosen["splits"],
         drift_limit=fraction("drift_limit", chosen["drift_limit"]),
-        dominance=fraction("dominance", chosen["dominance"]),
+        dominance=(dominance := fraction("dominance", chosen["dominance"])),
+        doubt=doubt(options, own, dominance),
         **{
             name: flag(name, chosen[name])
             for name in ("end_points", "sentinel", "refine", "profile")
@@ -178,7 +184,18 @@ def choose(
     for host in dict.fromkeys(host for chain in choice.pairings.values() for host in chain):
         for engine in choice.varied["engine"]:
             _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
-    return choice
+    return _without_rounds(choice, options) if choice.doubt else choice
+
+
+def _without_rounds(choice: Choice, typed: Mapping[str, str]) -> Choice:
+    """Return the choice without what goes with rounds of every split, and tell who typed it."""
+    notes = [
+        f"{name}={typed[name]} changes nothing with strategy={DOUBTFUL}: {why}"
+        for name, why in IDLE.items()
+        if name in typed and getattr(choice, name)
+    ]
+    off = replace(choice, sentinel=False, drift_limit=0.0, first_report=0)
+    return replace(off, left_out=(*choice.left_out, *notes))
 
 
 def _texts(options: Mapping[str, Any]) -> dict[str, Any]:

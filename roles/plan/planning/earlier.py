@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paretopipe_runtime.contract.lines import PLAN, WITHDRAWAL, Record
+from paretopipe_runtime.contract.splits import Cuts
 
 _PROFILES = "*/*.profile*.jsonl"
 
@@ -31,9 +32,19 @@ class Profile:
     at: str
 
 
-def done(path: Path) -> dict[str, tuple[str, float]]:
-    """Return split and seconds by run key, of a cell's valid records."""
-    found: dict[tuple[str, int], tuple[str, float]] = {}
+@dataclass(frozen=True)
+class Done:
+    """A valid run's split or host, seconds, and what tells a doubtful plan's from others."""
+
+    name: str
+    wall_s: float
+    cuts: Cuts
+    repeat: int
+
+
+def done(path: Path) -> dict[str, Done]:
+    """Return a cell's valid runs by key."""
+    found: dict[tuple[str, int], Done] = {}
     for record in _records(path):
         with contextlib.suppress(KeyError):
             which = record["run_key"], record["attempt"]
@@ -42,7 +53,8 @@ def done(path: Path) -> dict[str, tuple[str, float]]:
             elif record["status"] == "ok":
                 factors = record["factors"]
                 name = str(factors.get("split", factors.get("host", "")))
-                found[which] = name, float(record["wall_s"])
+                place = tuple(factors.get("cuts", ())), factors.get("repeat", 0)
+                found[which] = Done(name, float(record["wall_s"]), *place)
     return {key: seen for (key, _), seen in found.items()}
 
 

@@ -9,36 +9,45 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.contract.plan import Plan, read_plan, read_workload
+from paretopipe_runtime.contract.splits import split_name
 from paretopipe_runtime.orchestrator.duration import VISIT_S, run_seconds
+from paretopipe_runtime.orchestrator.foreseen import foreseen, in_time
 from paretopipe_runtime.orchestrator.pace import Pace
-from paretopipe_runtime.orchestrator.runs import Run, expand
+from paretopipe_runtime.orchestrator.runs import Run, end_points, expand, run_of
 
 from .blocks import blocks_of
 from .earlier import done
 from .speeds import Speed, Speeds
 
 RECORDS = "earlier runs of this sweep"
+#: A folder without records.
+NOWHERE = Path("/nonexistent")
 #: Seconds of a profile's launch on a host.
 _LAUNCH_S = 1.0
 
 
 @dataclass(frozen=True)
 class Foretold:
-    """Rest of a sweep: runs, seconds, and what the seconds rest on."""
+    """Rest of a sweep: runs, seconds, and what the seconds rest on; `at_most` if it may be less."""
 
     runs: int
     seconds: float
     sources: tuple[str, ...]
+    at_most: bool = False
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """A cell's missing runs, and the seconds of each split's, estimated and as far as measured."""
+    """A cell's missing runs, and the seconds of each split's, estimated and as far as measured.
+
+    `spent_s`: seconds of all that is measured, together.
+    """
 
     plan: Plan
-    left: list[Run]
+    missing: list[Run]
     estimate_s: Mapping[str, float]
     measured_s: Mapping[str, float]
+    spent_s: float
     speeds: list[Speed]
 
     @property
@@ -46,14 +55,14 @@ class _Cell:
         ratios = [s / self.estimate_s[name] for name, s in self.measured_s.items()]
         return statistics.median(ratios) if ratios else None
 
-    def seconds(self, ratio: float) -> float:
-        """Return the seconds left; some rounds will drift and be measured again."""
-        once_s = sum(
-            self.measured_s.get(run.split, ratio * self.estimate_s[run.split]) for run in self.left
-        )
+    def left(self, ratio: float) -> tuple[int, float]:
+        """Return runs and seconds left; some rounds will drift and be measured again."""
+        split_s = {name: ratio * s for name, s in self.estimate_s.items()} | self.measured_s
+        runs = in_time(self.plan, self.missing, split_s, self.spent_s)
         watched = self.plan.sentinel and self.plan.drift_limit > 0
-        closings = sum(run.role == "close" for run in self.left) if watched else 0
-        return Pace().foresee(once_s, closings)[0] + VISIT_S * bool(self.left)
+        closings = sum(run.role == "close" for run in runs) if watched else 0
+        once_s = sum(split_s[run.split] for run in runs)
+        return len(runs), Pace().foresee(once_s, closings)[0] + VISIT_S * bool(runs)
 
 
 def foretell(planned: Mapping[str, Any], speeds: Speeds, results: Path) -> Foretold | None:
@@ -70,26 +79,27 @@ def foretell(planned: Mapping[str, Any], speeds: Speeds, results: Path) -> Foret
     documents = [cell["plan"] for scenario in planned["scenarios"] for cell in scenario["cells"]]
     found = [_cell(document, speeds, folder) for document in documents]
     cells = [cell for cell in found if cell]
-    profiles = [_profile_s(one["plan"], speeds, folder) for one in planned["profiles"]]
+    profiles = [profile_seconds(one["plan"], speeds, folder) for one in planned["profiles"]]
     if len(cells) < len(found) or None in profiles:
         return None
     known = [cell.ratio for cell in cells if cell.ratio is not None]
     others = statistics.median(known) if known else 1.0
     rests = [source for cell in cells for speed in cell.speeds for source in speed.sources]
+    left = [cell.left(cell.ratio or others) for cell in cells]
     return Foretold(
-        sum(len(cell.left) for cell in cells),
-        sum(cell.seconds(cell.ratio or others) for cell in cells)
-        + sum(seconds for seconds in profiles if seconds),
+        sum(runs for runs, _ in left),
+        sum(seconds for _, seconds in left) + sum(seconds for seconds in profiles if seconds),
         (RECORDS,) if known else tuple(dict.fromkeys(rests)),
+        any(cell.plan.doubtful for cell in cells),
     )
 
 
 def split_seconds(document: Mapping[str, Any], speeds: Speeds) -> dict[tuple[int, ...], float]:
     """Return the seconds of one run of each split of a cell; empty if nothing tells them."""
-    cell = _cell(document, speeds, Path())
+    cell = _cell(document, speeds, NOWHERE)
     if cell is None:
         return {}
-    return {run.cuts: cell.estimate_s[run.split] for run in cell.left if run.role == "split"}
+    return {cuts: cell.estimate_s[split_name(cuts)] for cuts in cell.plan.splits}
 
 
 def _cell(document: Mapping[str, Any], speeds: Speeds, folder: Path) -> _Cell | None:
@@ -102,24 +112,37 @@ def _cell(document: Mapping[str, Any], speeds: Speeds, folder: Path) -> _Cell | 
     known = {host: speed for host, speed in own.items() if speed}
     if len(known) < len(own):
         return None
-    runs = expand(plan, blocks.hop_bytes)
+    ends = [run_of(plan, blocks.hop_bytes, cuts, 1, 0, "end_point") for cuts in end_points(plan)]
+    each = [run_of(plan, blocks.hop_bytes, cuts, 1) for cuts in plan.splits]
     whole_s = {host: speed.whole_s for host, speed in known.items()}
     estimate_s = {
         run.split: run_seconds(plan.chain, run, blocks.work, blocks.hop_bytes(run.cuts), whole_s)
-        for run in runs
-        if run.repeat == 1
+        for run in (*each, *ends)
     }
     records = done(folder / f"{plan.cell_id}.jsonl")
-    left = [run for run in runs if run.key not in records] if records else runs
+    if plan.doubtful:  # any run of a split counts, whichever it is
+        own = [
+            key == run_of(plan, blocks.hop_bytes, one.cuts, one.repeat).key
+            for key, one in records.items()
+            if one.cuts in plan.splits
+        ]
+        left = [run for run in ends if run.key not in records]
+        left += foreseen(plan, blocks.hop_bytes, sum(own))
+    else:
+        runs = expand(plan, blocks.hop_bytes)
+        left = [run for run in runs if run.key not in records] if records else runs
     taken: dict[str, list[float]] = {}
-    for name, seconds in records.values():
-        if name in estimate_s:
-            taken.setdefault(name, []).append(seconds)
+    for one in records.values():
+        if one.name in estimate_s:
+            taken.setdefault(one.name, []).append(one.wall_s)
     measured_s = {name: statistics.median(times) for name, times in taken.items()}
-    return _Cell(plan, left, estimate_s, measured_s, [*known.values()])
+    spent_s = sum(map(sum, taken.values()))
+    return _Cell(plan, left, estimate_s, measured_s, spent_s, [*known.values()])
 
 
-def _profile_s(document: Mapping[str, Any], speeds: Speeds, folder: Path) -> float | None:
+def profile_seconds(
+    document: Mapping[str, Any], speeds: Speeds, folder: Path = NOWHERE
+) -> float | None:
     """Return the seconds left of a profile: half of its batches go block by block, half whole."""
     workload = read_workload(dict(document))
     batches = 2 * (document["warmup_batches"] + document["batches"])
@@ -130,6 +153,6 @@ def _profile_s(document: Mapping[str, Any], speeds: Speeds, folder: Path) -> flo
         speed = speeds.of(workload, host, fields["address"], device)
         if speed is None:
             return None
-        left = document["repeats"] - sum(name == host for name, _ in records)
+        left = document["repeats"] - sum(one.name == host for one in records)
         total_s += max(0, left) * (batches * speed.whole_s + _LAUNCH_S)
     return total_s

@@ -27,8 +27,18 @@ def _fewer_repeats(asked: Options, _: Any) -> Iterable[Options]:
         yield {"repeats": 3}
 
 
+def _only_the_doubtful(asked: Options, _: Any) -> Iterable[Options]:
+    """Yield a sweep of what is in doubt, or half a day of one."""
+    needs = {"profile": "true", "refine": "false"}
+    if asked["strategy"] != "doubtful":
+        unlike = {key: value for key, value in needs.items() if asked[key] != (value == "true")}
+        yield {"strategy": "doubtful", **unlike}
+    elif "within" not in asked:
+        yield {"within": "12h"}
+
+
 def _only_the_doubtful_again(asked: Options, _: Any) -> Iterable[Options]:
-    if asked["repeats"] > 2 and not asked["refine"]:
+    if asked["repeats"] > 2 and not asked["refine"] and asked["strategy"] != "doubtful":
         yield {"repeats": 2, "refine": "true"}
 
 
@@ -61,6 +71,7 @@ def _smaller_images(asked: Options, _: Any) -> Iterable[Options]:
 
 #: A further kind of shorter question is a row here.
 QUESTIONS: tuple[Question, ...] = (
+    _only_the_doubtful,
     *map(_one_of, ("model", "scenarios", "pairings", "backend", "transport", "engine")),
     _fewer_repeats,
     _only_the_doubtful_again,
@@ -73,7 +84,8 @@ def said(told: Foretold) -> str:
     """Return how much is left of a sweep and what that rests on, in a line."""
     if not told.runs:
         return "nothing is left to measure"
-    return f"{told.runs} runs, {_about(told)} once all is installed: from {'; '.join(told.sources)}"
+    runs = f"{'at most ' * told.at_most}{told.runs} runs"
+    return f"{runs}, {_about(told)} once all is installed: from {'; '.join(told.sources)}"
 
 
 def refuse_long(
@@ -102,7 +114,10 @@ def refuse_long(
     rows = [row for row in found if row]
     if all(one.seconds > DAY_S for _, one in rows):
         rows += _together([options for options, _ in rows], foretell)
-    written = [(_written(options), _about(one) + _more(options)) for options, one in rows]
+    written = [
+        (_written(options), _about(one) + " at most" * one.at_most + _more(options))
+        for options, one in rows
+    ]
     width = max((len(words) for words, _ in written), default=0)
     lines = [f"  {words:<{width}}  {takes}" for words, takes in written]
     shorter = ["shorter questions:", *lines] if lines else []
@@ -124,11 +139,16 @@ def _quickest(options: Sequence[Options], foretell: Foretell) -> tuple[Options, 
 
 def _together(parts: Sequence[Options], foretell: Foretell) -> Iterable[tuple[Options, Foretold]]:
     """Yield the first of ever more parts together that take no more than a day."""
-    for options in itertools.accumulate(parts, lambda one, more: {**more, **one}):
+    for options in itertools.accumulate(parts, _both):
         told = foretell(options)
         if told and told.seconds <= DAY_S:
             yield options, told
             return
+
+
+def _both(one: Options, more: Options) -> Options:
+    """Return both, the first where they differ, or where each measures only what is in doubt."""
+    return one if "strategy" in one and "refine" in more else {**one, **more, **one}
 
 
 def _about(told: Foretold) -> str:

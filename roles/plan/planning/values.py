@@ -38,6 +38,10 @@ OPTIONS = (
     "long",
     "sweep",
     "experiment",
+    "strategy",
+    "budget",
+    "audit",
+    "within",
 )
 
 
@@ -99,12 +103,14 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     return int(said)
 
 
-def fraction(name: str, value: Any) -> float:
-    """Return `value` as a number in [0, 1)."""
+def fraction(name: str, value: Any, most: float | None = None) -> float:
+    """Return `value` as a number in [0, 1), or in [0, `most`]."""
     said = text(name, value)
-    if not re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", said) or float(said) >= 1:
+    known = re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", said)
+    if not known or (float(said) >= 1 if most is None else float(said) > most):
         raise OptionError(
-            f"{name}={said} is not a fraction from 0 up to 1: write e.g. {name}=0.05 for 5 %"
+            f"{name}={said} is not a fraction from 0 up to {most or 1}: write e.g. {name}=0.05 "
+            "for 5 %"
         )
     return float(said)
 
