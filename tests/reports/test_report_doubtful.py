@@ -16,6 +16,7 @@ from reports.objectives import LATENCY, THROUGHPUT
 from reports.page import tables
 from reports.page.draw import charts
 from reports.page.render import pages
+from reports.page.sections import methods
 from reports.page.sections.verdict import decision, notes
 from reports.page.sheet import Sheet
 from reports.prediction.errors import errors
@@ -122,6 +123,11 @@ def test_what_hosts_scatter_by_widens_what_is_believed(tmp_path: Path, cell: Cel
     assert said == "The same work timed again on pi1 differed by 10 %.", "no split has as many runs"
 
 
+def test_the_method_is_that_of_what_is_in_doubt(sheet: Sheet) -> None:
+    [method] = methods.build(sheet)
+    assert (method["believed"], method["exhaustive"], method["repeats"]) == (True, False, "")
+
+
 def test_a_contradicted_prediction_is_named(tmp_path: Path) -> None:
     sheet = sheet_of(tmp_path, far={17: 1.4})
     said = known.plain(decision.sentences(sheet.cells[0], sheet))
@@ -201,7 +207,7 @@ def test_whole_pages_stay_whole_beside_other_sweeps(files: dict[str, str | bytes
     )
     assert "no valid run for" not in page
     assert not re.search(r"\bnan\b|None", page)
-    for part in ("Backends compared", "Changes against old"):
+    for part in ("Backends compared", "Changes against old", "Sentinel."):
         assert part in page
     assert "never" in str(files["paper/paper.tex"])
     assert "14 instead of 120 (12 %)" in str(files["verdict.txt"])

@@ -34,6 +34,7 @@ def build(sheet: Sheet) -> list[Section]:
             "repeats": listing([f"{runs} ({coverage_percent(runs):g} %)" for runs in repeats])
             if repeats
             else "",
+            "exhaustive": not (cells and all(cell.standing for cell in cells)),
             "believed": any(cell.standing for cell in cells),
             "unseen": f"{UNSEEN:g}",
             "five": coverage_percent(5),

@@ -76,8 +76,10 @@ def _audited(cell: Cell) -> int:
 
 
 def further(cell: Cell) -> Markup:
-    """Return what decides more: twice the budget, in the end every split."""
+    """Return what decides more: more time, or twice the budget, in the end every split."""
     limits = cell.plan.get("doubtful") or {}
+    if limits.get("within_s"):
+        return Markup("more runs would tell: a longer <code>-e within=…</code>.")
     budget = 2 * float(limits.get("budget") or 1)
     option = f"budget={budget:g}" if budget < 1 else "strategy=exhaustive"
     return Markup("more runs would tell: <code>-e {}</code>.").format(option)
