@@ -16,9 +16,10 @@ from reports.words import count, percent
 
 def sentences(cell: Cell) -> list[Sentence]:
     """Return how many runs were made instead of how many, and what else verdicts rest on."""
-    if cell.standing is None:
+    standing = cell.standing
+    if standing is None:
         return []
-    made, whole = made_of(cell), whole_of(cell)
+    made, whole = _made(cell), _whole(cell)
     unseen = len(cell.known) - len(cell.measured)
     return [
         Sentence(
@@ -30,35 +31,36 @@ def sentences(cell: Cell) -> list[Sentence]:
         Sentence(
             "Rests on",
             Markup("predictions from block profiles, off by {} in the median of {} run. {}").format(
-                percent(off(cell.standing)), count(len(cell.measured), "split"), _checked(cell)
+                percent(_off(standing)),
+                count(len(cell.measured), "split"),
+                _checked(cell, standing),
             ),
         ),
     ]
 
 
-def made_of(cell: Cell) -> int:
+def _made(cell: Cell) -> int:
     return sum(split.runs for split in (*cell.splits, *cell.end_points))
 
 
-def whole_of(cell: Cell) -> int:
+def _whole(cell: Cell) -> int:
     """Return the runs of an exhaustive sweep: all splits, two sentinels and end points a round."""
     ends = 2 if cell.plan.get("end_points") else 0
     return int(cell.plan.get("repeats") or 1) * (len(cell.known) + 2 + ends)
 
 
-def off(standing: Standing) -> float:
+def _off(standing: Standing) -> float:
     """Return what predictions of splits with a run are off by in the median, as a ratio - 1."""
     beyond = np.abs(np.expm1(standing.believed.mean.ravel() - standing.believed.prior.mean))
     run = [standing.runs[cuts] > 0 for cuts in standing.splits]
     return float(np.median(beyond.reshape(2, -1)[:, run]))
 
 
-def _checked(cell: Cell) -> Markup:
+def _checked(cell: Cell, standing: Standing) -> Markup:
     """Say what runs, those of the audit among them, have against the predictions."""
-    assert cell.standing is not None
     audited = _audited(cell)
     known = {split.cuts: split for split in cell.splits}
-    if far := [known[cuts] for cuts in cell.standing.contrary]:
+    if far := [known[cuts] for cuts in standing.contrary]:
         return Markup("{} contradicted theirs, so that more was run.").format(links(far))
     if not audited:
         return Markup("None was audited: a random split that is off by prediction, run to check.")
