@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paretopipe_runtime.judging.model import Cuts, Fit, Floats
 
@@ -49,24 +50,29 @@ def decide(model: Fit | None, aims: Sequence[Aim], seed: int = 0) -> Decision:
     if model is None:
         return Decision("no split was measured", {}, {}, {}, {})
     reason = unspread(model)
-    sure: dict[Cuts, float] = {}
-    strongest: dict[Cuts, Cuts] = {}
     if len(model.splits) == 1:
-        sure = {model.splits[0]: 1.0}
-    elif not reason:
-        found = membership(model, aims, seed, DRAWS)
-        sure = {cuts: float(on) for cuts, on in zip(model.splits, found.on, strict=True)}
-        strongest = {
-            cuts: model.splits[int(row.argmax())]
-            for cuts, row in zip(model.splits, found.dominated, strict=True)
-            if row.any()
-        }
-    verdict: dict[Cuts, Verdict] = {cuts: _verdict(sure.get(cuts)) for cuts in model.splits}
+        return placed(model.splits, Membership(np.ones(1), np.zeros((1, 1))))
+    if reason:
+        return Decision(reason, {}, dict.fromkeys(model.splits, "undecided"), {}, {})
+    return placed(model.splits, membership(model, aims, seed, DRAWS))
+
+
+def placed(
+    splits: Sequence[Cuts], found: Membership, verdicts: Sequence[Verdict] | None = None
+) -> Decision:
+    """Return the decision on splits; without `verdicts`, what the probabilities alone say."""
+    sure = dict(zip(splits, map(float, found.on), strict=True))
+    said = dict(zip(splits, verdicts or map(verdict_at, sure.values()), strict=True))
+    strongest = {
+        cuts: splits[int(row.argmax())]
+        for cuts, row in zip(splits, found.dominated, strict=True)
+        if row.any()
+    }
 
     def who(wanted: Verdict) -> dict[Cuts, Cuts]:
-        return {c: strongest[c] for c, said in verdict.items() if said == wanted and c in strongest}
+        return {c: strongest[c] for c, verdict in said.items() if verdict == wanted and c in strongest}
 
-    return Decision(reason, sure, verdict, who("off"), who("undecided"))
+    return Decision("", sure, said, who("off"), who("undecided"))
 
 
 def unspread(model: Fit) -> str:
@@ -78,8 +84,9 @@ def unspread(model: Fit) -> str:
     return "no two splits share two rounds: how much runs differ is not known"
 
 
-def _verdict(sure: float | None) -> Verdict:
-    if sure is None or OFF_TO < sure < ON_FROM:
+def verdict_at(sure: float) -> Verdict:
+    """Return the verdict at a probability to be on the front."""
+    if OFF_TO < sure < ON_FROM:
         return "undecided"
     return "on" if sure >= ON_FROM else "off"
 
@@ -108,12 +115,20 @@ def errors(model: Fit, seed: int, draws: int) -> Floats:
 
 def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Membership:
     """Draw all splits' effects jointly; raise as `errors` does."""
-    count = len(model.splits)
+    return shares(errors(model, seed, draws) + model.effects.T[:, :, None], aims)[0]
+
+
+def shares(drawn: Floats, aims: Sequence[Aim]) -> tuple[Membership, NDArray[np.bool_]]:
+    """Return the shares of effects drawn, [variable, split, draw], and the front of each draw.
+
+    The latter is [split, draw]: nothing dominates the split.
+    """
     # Single precision suffices for margins of percents, and is twice as fast.
-    lost = (errors(model, seed, draws) + model.effects.T[:, :, None]).astype(np.float32)
+    lost = drawn.astype(np.float32)
     lost[[not aim.lower for aim in aims]] *= -1  # the less the better
     margins = np.log1p([aim.delta for aim in aims]).astype(np.float32)
-    on, dominated = np.empty(count), np.empty((count, count))
+    count, draws = lost.shape[1:]
+    on, dominated = np.empty((count, draws), bool), np.empty((count, count))
     for i in range(count):
         # One split against all, without a table of differences.
         better, as_good = np.zeros((count, draws), bool), np.ones((count, draws), bool)
@@ -121,6 +136,6 @@ def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Member
             better |= values < values[i] - margin
             as_good &= values <= values[i] + margin
         beaten = better & as_good
-        on[i] = 1 - np.count_nonzero(beaten.any(axis=0)) / draws
+        on[i] = ~beaten.any(axis=0)
         dominated[i] = np.count_nonzero(beaten, axis=1) / draws
-    return Membership(on, dominated)
+    return Membership(on.mean(axis=1), dominated), on

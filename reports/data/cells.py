@@ -14,6 +14,7 @@ from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
 from paretopipe_runtime.contract.splits import dashed, undashed
+from paretopipe_runtime.judging.doubtful import Standing
 from paretopipe_runtime.prediction.spread import Spread as Spread
 from reports.data import plans
 from reports.data.groups import OF_RUN, Groups, Key, drifts
@@ -52,16 +53,25 @@ class Split:
     invalid: int  # of the attempts: failed or invalid, even if a rerun succeeded
     # By figure, and ``repeat``: one value per counted run.
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    # Of a cell that measures what is in doubt, by figure: what stands for the runs' own.
+    believed: Mapping[str, Spread] = field(default_factory=dict)
 
     def __getitem__(self, figure: str) -> Spread | None:
         return self.figures[figure]
 
     @property
     def runs(self) -> int:
-        return max((value.n for one in OBJECTIVES if (value := self.of(one))), default=0)
+        return max(
+            (value.n for one in OBJECTIVES if (value := self.figures.get(one.figure))), default=0
+        )
 
     def of(self, objective: Objective) -> Spread | None:
-        return self.figures.get(objective.figure)
+        return self.believed.get(objective.figure) or self.figures.get(objective.figure)
+
+    @property
+    def own(self) -> Split:
+        """The same with its runs' medians and ranges, whatever is believed."""
+        return replace(self, believed={})
 
     def median(self, objective: Objective) -> float:
         """Return an objective's median.
@@ -69,9 +79,9 @@ class Split:
         Raises
         ------
         ValueError
-            If not measured.
+            If neither measured nor believed.
         """
-        value = self.figures[objective.figure]
+        value = self.of(objective)
         if value is None:
             raise ValueError(f"{self.name} has no counted run with its {objective.name}")
         return value.median
@@ -103,6 +113,7 @@ class Cell:
     planned: tuple[Cuts, ...]
     end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
     drifts: tuple[Drift, ...] = ()  # of every pass of every round that has sentinels
+    standing: Standing | None = None  # of one that measures what is in doubt, and has runs
 
     @property
     def over_hosts(self) -> str:
@@ -114,6 +125,16 @@ class Cell:
         return tuple(split for split in self.splits if split.runs)
 
     @property
+    def known(self) -> tuple[Split, ...]:
+        """Return what there are values of: measured splits, and of a standing all."""
+        return self.splits if self.standing else self.measured
+
+    @property
+    def doubtful(self) -> bool:
+        """Tell whether only what is in doubt is measured."""
+        return bool(self.plan.get("doubtful"))
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         """The required objectives, and those that are positive in every counted run."""
         done = [split for split in (*self.splits, *self.end_points) if split.runs]
@@ -122,7 +143,8 @@ class Cell:
             known = zip([split.of(objective) for split in done], done, strict=True)
             return bool(done) and all(v and v.n == s.runs and v.low > 0 for v, s in known)
 
-        return tuple(one for one in OBJECTIVES if one.required or whole(one))
+        predicted = self.standing is not None  # what is not required is not predicted
+        return tuple(one for one in OBJECTIVES if one.required or (not predicted and whole(one)))
 
     def ranked(self, splits: Iterable[Split]) -> tuple[Split, ...]:
         """Return splits, the best first by the first objective."""
@@ -143,6 +165,8 @@ class Cell:
 
     @property
     def missing(self) -> tuple[str, ...]:
+        if self.doubtful:
+            return ()
         return tuple(
             split.name for split in self.splits if split.cuts in self.planned and not split.runs
         )

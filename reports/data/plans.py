@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import comb
 
+from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.factors import FACTORS, Variant
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.splits import Cuts, all_splits
@@ -37,6 +38,8 @@ def _alike(plan: Record) -> list[str]:
 
 def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
     """Return the planned cut points; none if unknown."""
+    if predicted := candidates(plan):
+        return tuple(sorted({one.cuts for one in predicted}))
     splits = plan.get("splits")
     if isinstance(splits, list):
         return tuple(sorted({tuple(cuts) for cuts in splits}))
@@ -44,6 +47,12 @@ def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
     if splits == "all" and blocks and stages > 1 and comb(blocks - 1, stages - 1) <= _MOST:
         return tuple(all_splits(blocks, stages))
     return ()
+
+
+def candidates(plan: Record) -> tuple[Candidate, ...]:
+    """Return what a plan that measures what is in doubt chooses from; none of another."""
+    listed = plan.get("candidates") if plan.get("doubtful") else None
+    return tuple(map(Candidate.from_json, listed or ()))
 
 
 def hosts(plan: Record, factors: Record) -> tuple[str, ...]:

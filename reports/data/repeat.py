@@ -34,6 +34,13 @@ def of_split(cell: Cell, name: str, cuts: Cuts) -> str:
     )
 
 
+def of_all(cell: Cell) -> str:
+    """Return the command that measures every split of a doubtful sweep, its runs reused."""
+    asked = stated(cell.plan, cell.model) or {"model": cell.model}
+    left = {key: value for key, value in asked.items() if key not in ("budget", "audit", "within")}
+    return command({**left, "strategy": "exhaustive"}, emulation=cell.variant["emulation"])
+
+
 def to_profile(cell: Cell) -> str:
     """Return the command that profiles a cell's model and hosts."""
     return profiling(cell.plan, cell.model, cell.variant)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
 from paretopipe_runtime.contract.values import (
     LARGEST,
@@ -20,6 +21,7 @@ from paretopipe_runtime.contract.values import (
     is_number,
     setting,
 )
+from paretopipe_runtime.errors import ParetoPipeError
 
 MESSAGE = 400
 _STAGES = 16  # more than any pipeline of small devices
@@ -130,6 +132,28 @@ def _provenance(value: Any) -> bool:
     return all(part is None or isinstance(part, dict) for part in parts) and setting(value)
 
 
+def _doubtful(value: Any) -> bool:
+    return isinstance(value, dict) and all(one is None or is_number(one) for one in value.values())
+
+
+def _candidates(value: Any) -> bool:
+    try:
+        cuts = [Candidate.from_json(one).cuts for one in value] if isinstance(value, list) else []
+    except ParetoPipeError:
+        return False
+    return 0 < len(cuts) == len({*cuts}) and len(cuts) <= _BLOCKS
+
+
+def _more(value: Any) -> bool:
+    """Tell whether further rounds may say why they have a split: by its place, or by its name."""
+    return isinstance(value, list) and all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("why") or [], list | dict)
+        and setting(entry)
+        for entry in value
+    )
+
+
 def _positive(value: Any) -> bool:
     return is_count(value, 1)
 
@@ -165,5 +189,5 @@ _PLAN: dict[str, Check] = {
     **_NAMED,
     **{"hub": setting, "workers": _workers, "splits": _splits, "scenario": _scenario},
     **{"repeats": _positive, "provenance": _provenance, "drift_limit": _limit},
-    "cell_id": is_name,
+    **{"cell_id": is_name, "doubtful": _doubtful, "candidates": _candidates, "more": _more},
 }

@@ -47,7 +47,7 @@ def files(sheets: Sequence[Sheet]) -> dict[str, str | bytes]:
         found[f"resources-{name}.tex"] = tables.resources(place, where)
         found[f"fronts-{name}.pdf"] = fronts.draw(place)
         body += f"\\input{{resources-{name}}}\n"
-        caption = f"Splits and Pareto fronts: {where}. {fronts.CAPTION}"
+        caption = f"Splits and Pareto fronts: {where}. {escape(fronts.caption(place))}"
         body += _FIGURE % (f"fronts-{name}", caption)
     found["paper.tex"] = _DOCUMENT % body
     return found

@@ -16,18 +16,25 @@ from reports.data.cells import Cell
 from reports.page.draw.canvas import spread_out
 from reports.page.draw.charts import MEMBERS
 from reports.page.draw.labels import Label, place
+from reports.page.figures import apart
 from reports.page.sheet import Sheet
 from reports.statistics.judge import Judgement
 
-CAPTION = (
-    "Marks are medians, bars the range of the runs; the dashed line joins the strict front of the "
-    "medians."
-)
+_CAPTION = "Marks are medians, bars {}; the dashed line joins the strict front of the medians."
+_RANGES = "the range of the runs"
+_BELIEVED = "the posterior's 90 % where only what is in doubt was run (hollow: never), else "
 _MARKS = {"off": "o", "undecided": "^", "on": "D"}
 _WORDS = {"off": "off the front", "undecided": "undecided", "on": "on the front"}
+_UNSEEN = {"off": "off the front (predicted)"}
 # TrueType, as publishers ask for; the default, Type 3, is often refused.
 _STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "font.size": 8, "axes.linewidth": 0.6}
 _COLUMN, _PAGE = 3.5, 7.16  # inches wide, in two columns
+
+
+def caption(shown: Sequence[tuple[Sheet, Cell]]) -> str:
+    """Return what the marks and lines of a figure are."""
+    doubtful = any(cell.standing for _, cell in shown)
+    return _CAPTION.format(f"{_BELIEVED}{_RANGES}" if doubtful else _RANGES)
 
 
 def draw(shown: Sequence[tuple[Sheet, Cell]]) -> bytes:
@@ -48,7 +55,8 @@ def draw(shown: Sequence[tuple[Sheet, Cell]]) -> bytes:
             for axes, _ in panels
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=3)
+        columns = 3 if across > 1 or len(handles) < 4 else 2
+        figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=columns)
         figure.draw_without_rendering()  # names need final places
         for axes, (sheet, cell) in panels:
             _names(axes, cell, sheet.judgements[cell.id])
@@ -61,9 +69,9 @@ def draw(shown: Sequence[tuple[Sheet, Cell]]) -> bytes:
 def _points(axes: Axes, cell: Cell, judgement: Judgement) -> None:
     x, y, *_ = cell.objectives
     for verdict, colour in MEMBERS.items():
-        splits = [split for split in cell.measured if judgement.verdict[split.cuts] == verdict]
-        spreads = [(a, b) for split in splits if (a := split.of(x)) and (b := split.of(y))]
-        if spreads:
+        for splits in apart([s for s in cell.known if judgement.verdict[s.cuts] == verdict]):
+            spreads = [(a, b) for split in splits if (a := split.of(x)) and (b := split.of(y))]
+            run = splits[0].runs > 0
             axes.errorbar(
                 [a.median for a, _ in spreads],
                 [b.median for _, b in spreads],
@@ -76,15 +84,16 @@ def _points(axes: Axes, cell: Cell, judgement: Judgement) -> None:
                     [b.high - b.median for _, b in spreads],
                 ],
                 fmt=_MARKS[verdict],
-                label=_WORDS[verdict],
+                label=_WORDS[verdict] if run else _UNSEEN.get(verdict, f"{verdict}, never run"),
                 color=colour,
+                markerfacecolor=colour if run else "none",
                 markersize=4,
                 elinewidth=0.6,
             )
     axes.plot(*zip(*_front(cell, judgement), strict=True), "k--", linewidth=0.7, zorder=1)
     axes.margins(0.12, 0.12)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    scale = spread_out(axes, [split.median(x) for split in cell.measured])
+    scale = spread_out(axes, [split.median(x) for split in cell.known])
     axes.set(
         title=paper.model_name(cell.model),
         xlabel=f"{x.axis} ({x.unit}{scale})",
@@ -103,7 +112,7 @@ def _names(axes: Axes, cell: Cell, judgement: Judgement) -> None:
             split.name if split.cuts in judgement.strict else "",
             bold=False,
         )
-        for split in cell.measured
+        for split in cell.known
     ]
     place(axes, labels, _front(cell, judgement), size=7)
 

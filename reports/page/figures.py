@@ -14,14 +14,16 @@ from reports.words import count, decimals, number, percent, power
 
 VERDICTS = ("on", "undecided", "off")
 SIGNS = {"on": "◆", "undecided": "▲", "off": "●"}
+#: Of splits without a run: hollow.
+_UNSEEN = {"on": "◇", "undecided": "△", "off": "○"}
 
 
 def spread(value: Spread | None, unit: str = "") -> str:
-    """Return '1.82 s [1.79, 1.86]': median, lowest and highest run; of one run its value."""
+    """Return '1.82 s [1.79, 1.86]': median and range; of one run its value."""
     if value is None:
         return "–"
     measure = f"{number(value.median)}\N{NO-BREAK SPACE}{unit}" if unit else number(value.median)
-    if value.n == 1:
+    if value.n == 1 and value.low == value.high:
         return measure
     places = decimals(value.median)
     low, high = (f"{end:,.{places}f}" for end in (value.low, value.high))
@@ -29,7 +31,7 @@ def spread(value: Spread | None, unit: str = "") -> str:
 
 
 def say(split: Split, objective: Objective) -> str:
-    """Return an objective's measured value with range and unit."""
+    """Return an objective's value with range and unit."""
     return spread(split.of(objective), objective.unit)
 
 
@@ -88,14 +90,29 @@ def prose(parts: Sequence[Markup], word: str = "and") -> Markup:
 
 
 def judged(judgement: Judgement, verdict: str, cell: Cell) -> tuple[Split, ...]:
-    """Return measured splits with a verdict, by the first objective."""
-    return cell.ranked(s for s in cell.measured if judgement.verdict[s.cuts] == verdict)
+    """Return splits with a verdict, by the first objective."""
+    return cell.ranked(s for s in cell.known if judgement.verdict[s.cuts] == verdict)
+
+
+def apart(splits: Sequence[Split]) -> list[list[Split]]:
+    """Return what was run, then what was not, as far as there is any."""
+    both = ([s for s in splits if s.runs], [s for s in splits if not s.runs])
+    return [some for some in both if some]
+
+
+def sign(split: Split, verdict: str) -> str:
+    return (SIGNS if split.runs else _UNSEEN)[verdict]
+
+
+def word(split: Split, verdict: str) -> str:
+    """Return 'on', or of what was never run 'off (predicted)'."""
+    return "off (predicted)" if verdict == "off" and not split.runs else verdict
 
 
 def said(judgement: Judgement, split: Split) -> str:
     """Return 'on 0.97': verdict, and probability if known."""
     verdict, sure = judgement.verdict[split.cuts], judgement.membership.get(split.cuts)
-    return verdict if sure is None else f"{verdict} {sure:.2f}"
+    return word(split, verdict) + ("" if sure is None else f" {sure:.2f}")
 
 
 def against(judgement: Judgement, split: Split, splits: Sequence[Split]) -> str:

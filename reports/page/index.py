@@ -46,6 +46,7 @@ def page(templates: Environment, sheets: Sequence[Sheet], files: Mapping[str, st
         "emulated": provenance.emulated(cells),
         "when": provenance.when(frame) if frame is not None else "nothing yet",
         "summary": attempts(frame) if frame is not None else "No cell is planned yet",
+        "believed": any(cell.standing for cell in cells),
         "places": _places(sheets, files, naming) if len(sheets) > 1 else [],
         "legend": multiples.legend([paper.model_name(sheet.model) for sheet in sheets]),
     }
@@ -171,12 +172,12 @@ def _best(cell: Cell, objective: Objective, answer: Decision, file: str) -> tupl
     if objective not in cell.objectives:
         return NOTHING, NOTHING
     pick = answer.of(objective).pick
-    value = next(split for split in cell.measured if split.cuts == pick).median(objective)
+    value = next(split for split in cell.known if split.cuts == pick).median(objective)
     return _split(cell, pick, file), Entry(number(value), f"{value:.6g}")
 
 
 def _split(cell: Cell, cuts: Cuts, file: str) -> Entry:
-    split = next(split for split in cell.measured if split.cuts == cuts)
+    split = next(split for split in cell.known if split.cuts == cuts)
     text = Markup('<a href="{}#{}">{}</a>').format(file, split.row_id, split.name)
     return Entry(text, by_place(split.cuts))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -26,7 +26,9 @@ from reports.parallel import map_forked
 from reports.prediction.cells import predictor_of
 from reports.statistics.decision import Decision, decided
 from reports.statistics.difference import Contest
+from reports.statistics.doubt import Believed, believed
 from reports.statistics.judge import Judgement, judge
+from reports.statistics.noise import expected
 from reports.statistics.sweeps import Pair
 from reports.words import asked
 
@@ -80,13 +82,13 @@ class Sheet:
         """
         frame = tidy(records.runs) if frame is None else frame
         cells = build(records.plans, records.runs, frame)
-        judged = map_forked(partial(_judged, delta=delta), cells, processes)
-        said = {cell.id: found for cell, found in zip(cells, judged, strict=True)}
+        judging = partial(_judged, delta=delta, noises=records.noises)
+        said = {found.cell.id: found for found in map_forked(judging, cells, processes)}
         blocks, moved = profiles(records.profiles), links(records.links)
         models = dict.fromkeys([*(cell.model for cell in cells), *(p.model for p in blocks)])
         found = []
         for model in models:
-            own = [cell for cell in cells if cell.model == model]
+            own = [one.cell for one in said.values() if one.cell.model == model]
             mine = frame["cell_id"].isin({cell.id for cell in own})
             part = _part(records, model, models.keys() - {model}, mine)
             profiled = [profile for profile in blocks if profile.model == model]
@@ -99,9 +101,9 @@ class Sheet:
                     naming=Naming.of(own),
                     delta=delta,
                     goals=parse(goal),
-                    judgements={cell.id: said[cell.id][0] for cell in own},
-                    contests={cell.id: said[cell.id][1] for cell in own},
-                    decisions={cell.id: said[cell.id][2] for cell in own},
+                    judgements={cell.id: said[cell.id].judgement for cell in own},
+                    contests={cell.id: said[cell.id].contest for cell in own},
+                    decisions={cell.id: said[cell.id].decision for cell in own},
                     profiles=profiled,
                     links=moved,
                     predictors=_predictors(own, profiled, moved, part.runs),
@@ -170,8 +172,18 @@ class Sheet:
         }
 
 
-def _judged(cell: Cell, delta: float) -> tuple[Judgement, Contest, Decision | None]:
-    return judge(cell, delta), Contest.of(cell, delta), decided(cell, delta)
+class _Judged(NamedTuple):
+    cell: Cell  # with what is believed of it
+    judgement: Judgement
+    contest: Contest
+    decision: Decision | None
+
+
+def _judged(cell: Cell, delta: float, noises: Sequence[Record]) -> _Judged:
+    if cell.doubtful:
+        cell = believed(cell, delta, expected(cell, noises))
+    kind = Believed if cell.standing else Contest
+    return _Judged(cell, judge(cell, delta), kind.of(cell, delta), decided(cell, delta))
 
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from math import exp
 
 from paretopipe_runtime.contract.goals import Goal
 from paretopipe_runtime.contract.measures import FIGURES, Figure, named
@@ -11,7 +12,7 @@ from paretopipe_runtime.contract.splits import dashed
 from reports.data.cells import Cell, Cuts, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.objectives import Objective
-from reports.page.figures import SIGNS, VERDICTS, against, point_id, said, spread
+from reports.page.figures import VERDICTS, against, point_id, said, sign, spread
 from reports.statistics.decision import Decision
 from reports.statistics.difference import Contest, Outcome
 from reports.statistics.goals import ANSWERS, Answer, Intervals, answer, intervals
@@ -79,13 +80,13 @@ class Asked:
     goals: tuple[Goal, ...] = ()
 
     def known(self, split: Split) -> Intervals:
-        return intervals(self.contest, split.cuts) if split.runs else {}
+        return intervals(self.contest, split.cuts)
 
     def answer(self, split: Split) -> Answer:
         return answer(self.goals, self.known(split))
 
     def entry(self, split: Split) -> Entry:
-        if not (split.runs and self.goals):
+        if not (self.goals and (split.runs or split.believed)):
             return Entry("", "")
         found = self.answer(split)
         return Entry(found, str(ANSWERS.index(found)))
@@ -105,14 +106,17 @@ def build(
     drawn: Set[str] = frozenset(),
 ) -> Table:
     """Return what decides between a cell's splits, best first; `drawn` rows lead to points."""
+    seen = [Column("Runs", "")] if cell.standing else []
     columns = (
         Column("Split", ""),
-        *map(objective_column, cell.objectives),
+        *(objective_column(one, bool(seen)) for one in cell.objectives),
         _goal_column(asked),
         Column("Front", "probability", numeric=False),
-        Column("Behind the best", "%, worse goal"),
+        *seen,
+        behind := Column("Behind the best", "%, worse goal"),
         Column("Strict front", "", numeric=False, high=True),
         Column("Cut after", "", numeric=False),
+        *(_predicted_column(one) for one in cell.objectives if seen),
     )
     expected = decision.expected if decision else {}
     order = {cuts: place for place, cuts in enumerate(expected)}
@@ -123,7 +127,7 @@ def build(
         id=f"splits-{slug(cell.id)}",
         aims=_aims(asked),
         pairs=_pairs(ranked, asked.contest),
-        sorted_by=len(columns) - 3,
+        sorted_by=columns.index(behind),
     )
 
 
@@ -171,8 +175,14 @@ def end_points(cell: Cell, valid: Valid, asked: Asked, drawn: Set[str] = frozens
     return Table(columns, tuple(rows), id=f"ends-{slug(cell.id)}", aims=_aims(asked))
 
 
-def objective_column(objective: Objective) -> Column:
-    return Column(objective.heading, objective.unit, high=not objective.lower)
+def objective_column(objective: Objective, believed: bool = False) -> Column:
+    unit = f"{objective.unit}, believed" if believed else objective.unit
+    return Column(objective.heading, unit, high=not objective.lower)
+
+
+def _predicted_column(objective: Objective) -> Column:
+    heading = f"Predicted {objective.name}"
+    return Column(heading, objective.unit, high=not objective.lower)
 
 
 def _goal_column(asked: Asked) -> Column:
@@ -203,7 +213,7 @@ def _pairs(splits: Sequence[Split], contest: Contest) -> str:
     for place, one in enumerate(splits):
         for other in splits[place + 1 :]:
             code = 0
-            for objective in contest.objectives if one.runs and other.runs else ():
+            for objective in contest.objectives if contest.knows(one.cuts, other.cuts) else ():
                 outcome = contest.outcome(one.cuts, other.cuts, objective)
                 code = 4 * code + _OUTCOMES.index(outcome)
             found.append(f"{code:0{width}x}")
@@ -223,21 +233,31 @@ def _row(
     drawn: Set[str],
     asked: Asked,
 ) -> Row:
-    known = split.runs > 0
-    blocks = ", ".join(before for before, _ in split.cut_blocks if known)
+    known = split.cuts in judgement.verdict
+    blocks = ", ".join(before for before, _ in split.cut_blocks if before != "?")
     strict = split.cuts in judgement.strict
     loss = expected.get(split.cuts)
     entries = (
         *_measured(split, cell),
         asked.entry(split),
         _front(split, judgement, cell),
+        *([plain(f"{split.runs}")] if cell.standing else []),
         NOTHING if loss is None else plain(number(100 * loss, 2)),
         Entry(*["yes" if strict else "–"] * 2),
         Entry(blocks or "–", by_place(split.cuts)),
+        *_predicted(split, cell),
     )
     member = known and judgement.verdict[split.cuts] != "off"
     point, interval = _point(split, drawn), _interval(split, asked)
     return Row(split.row_id, split.name, entries, member, point, interval)
+
+
+def _predicted(split: Split, cell: Cell) -> list[Entry]:
+    if cell.standing is None:
+        return []
+    place = cell.standing.splits.index(split.cuts)
+    logs = cell.standing.believed.prior.mean.reshape(len(cell.objectives), -1)[:, place]
+    return [plain(number(exp(one))) for one in logs]
 
 
 def _point(split: Split, drawn: Set[str]) -> str:
@@ -258,11 +278,11 @@ def _parts(figure: Figure, split: Split) -> list[tuple[Column, Spread | None]]:
 
 
 def _front(split: Split, judgement: Judgement, cell: Cell) -> Entry:
-    if not split.runs:
+    if split.cuts not in judgement.verdict:
         return Entry("not measured", "")
     verdict = judgement.verdict[split.cuts]
-    other = against(judgement, split, cell.measured)
-    text = f"{SIGNS[verdict]} {said(judgement, split)}{', ' if other else ''}{other}"
+    other = against(judgement, split, cell.known)
+    text = f"{sign(split, verdict)} {said(judgement, split)}{', ' if other else ''}{other}"
     # On, then undecided, surest first.
     rank = VERDICTS.index(verdict) + 1 - judgement.membership.get(split.cuts, 0.0)
     return Entry(text, f"{rank:.4f}")

@@ -69,10 +69,11 @@ def measured_network(cell: Cell, predictor: Predictor) -> Network:
 
 def _error(split: Split, predictor: Predictor, network: Network) -> Error:
     predicted = predictor.predict(split.cuts, network.rtt_ms, network.rate_mbit)
+    own = split.own  # what is believed is drawn towards the prediction
     return Error(
         split.name,
         split.cuts,
         predicted,
-        predicted.latency_s / split.median(LATENCY) - 1,
-        predicted.throughput_img_s / split.median(THROUGHPUT) - 1,
+        predicted.latency_s / own.median(LATENCY) - 1,
+        predicted.throughput_img_s / own.median(THROUGHPUT) - 1,
     )

@@ -14,8 +14,9 @@ from math import ceil, log, log1p, sqrt
 
 import numpy as np
 
+from paretopipe_runtime.judging.doubtful import Standing
 from paretopipe_runtime.judging.membership import DRAWS, errors, unspread
-from paretopipe_runtime.judging.model import Cuts, Fit, Floats
+from paretopipe_runtime.judging.model import Cuts, Fit, Floats, Places
 from reports.data.cells import Cell
 from reports.objectives import DELTA, Objective
 from reports.statistics.judge import fit_splits
@@ -67,7 +68,8 @@ class Decision:
 class Drawn:
     """Losses of a cell's splits in each goal: [goal, split, draw]; a single draw if unspread."""
 
-    model: Fit
+    splits: Sequence[Cuts]
+    deviation: Floats  # of a run, by goal; unknown if unspread
     objectives: tuple[Objective, ...]
     losses: Floats
     behind: Floats  # the best estimate, by goal and split
@@ -77,7 +79,9 @@ class Drawn:
 
 
 def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
-    """Draw the losses of a cell's measured splits; None without a run."""
+    """Draw the losses of the splits that a cell has values of; None without a run."""
+    if cell.standing:
+        return _believed(cell.standing, cell.objectives)
     model = fit_splits(cell.measured, cell.objectives)
     if model is None:
         return None
@@ -88,7 +92,9 @@ def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
         few = "too few runs: how much they differ is not known" if len(model.splits) > 1 else ""
         reason = unspread(model) or few
         tied = (alone <= ALONE).tolist()
-        return Drawn(model, cell.objectives, losses, alone, tied, losses, reason)
+        return Drawn(
+            *(model.splits, model.deviation, cell.objectives, losses, alone, tied, losses, reason)
+        )
     noise = errors(model, seed, DRAWS)
     signed = _signed(noise, cell.objectives)
     # Subset selection (Gupta, 1965): if a split is the best, it seems worse than another by noise
@@ -99,7 +105,29 @@ def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
     likely = _signed(_shrunken(model, noise, seed), cell.objectives)
     again = _losses(likely + np.roll(signed, 1, axis=2))  # with the noise of another draw
     tied = (behind <= reach).tolist()
-    return Drawn(model, cell.objectives, _losses(likely), behind, tied, again, "")
+    return Drawn(
+        *(model.splits, model.deviation, cell.objectives, _losses(likely), behind, tied, again, "")
+    )
+
+
+def _believed(standing: Standing, objectives: tuple[Objective, ...]) -> Drawn:
+    """Return what is believed as it is: its prior has shrunken it already."""
+    signed = _signed(standing.drawn, objectives)
+    losses, middle = _losses(signed), signed.mean(axis=2)
+    behind = middle - middle.min(axis=1, keepdims=True)
+    tied = [_likeliest(row, len(behind[0])) for row in signed.argmin(axis=1)]
+    deviation = np.sqrt(np.diag(standing.believed.noise))
+    return Drawn(standing.splits, deviation, objectives, losses, behind, tied, losses, "")
+
+
+def _likeliest(best: Places, count: int) -> list[bool]:
+    """Mark the fewest splits that hold the best one in `SURE` of the draws."""
+    chance = np.bincount(best, minlength=count) / len(best)
+    order = np.argsort(-chance, kind="stable")
+    before = np.cumsum(chance[order]) - chance[order]
+    found = np.zeros(count, bool)
+    found[order[before < SURE]] = True
+    return found.tolist()
 
 
 def decided(cell: Cell, delta: float = DELTA, seed: int = 0) -> Decision | None:
@@ -107,7 +135,7 @@ def decided(cell: Cell, delta: float = DELTA, seed: int = 0) -> Decision | None:
     found = drawn(cell, seed)
     if found is None:
         return None
-    splits, model = found.model.splits, found.model
+    splits = found.splits
     both = found.losses.max(axis=0)
     known = both.shape[1] > 1
     if known:
@@ -116,7 +144,7 @@ def decided(cell: Cell, delta: float = DELTA, seed: int = 0) -> Decision | None:
         near = (chosen >= RARE).tolist()
     else:
         near = (both[:, 0] <= both.min() + ALONE).tolist()
-    deviation = model.deviation if known else np.zeros(len(found.objectives))
+    deviation = found.deviation if known else np.zeros(len(found.objectives))
     choice = choose(splits, both, near, float(deviation.max()), delta)
     means = found.losses[:, splits.index(choice.pick)].mean(axis=1)
     expected = both.mean(axis=1)
@@ -146,20 +174,20 @@ def whichever(cells: Sequence[Cell], objective: Objective, delta: float = DELTA)
     ]
     if len(known) < 2 or any(found.losses.shape[2] == 1 for found in known):
         return None
-    common = sorted(set.intersection(*(set(found.model.splits) for found in known)))
+    common = sorted(set.intersection(*(set(found.splits) for found in known)))
     if not common:
         return None
     worst = np.max(
         [
             found.losses[found.objectives.index(objective)][
-                [found.model.splits.index(cuts) for cuts in common]
+                [found.splits.index(cuts) for cuts in common]
             ]
             for found in known
         ],
         axis=0,
     )
     chosen = np.bincount(worst.argmin(axis=0), minlength=len(common)) / worst.shape[1]
-    spread = max(float(found.model.deviation[found.objectives.index(objective)]) for found in known)
+    spread = max(float(found.deviation[found.objectives.index(objective)]) for found in known)
     return choose(common, worst, (chosen >= RARE).tolist(), spread, objective.within(delta))
 
 

@@ -152,12 +152,15 @@ class Contest:
         splits = (*cell.measured, *cell.end_points)
         return cls(fit_splits(splits, cell.objectives), cell.objectives, delta)
 
+    def knows(self, *splits: Cuts) -> bool:
+        return self.model is not None and all(cuts in self.model.splits for cuts in splits)
+
     def interval(self, cuts: Cuts, objective: Objective) -> tuple[float, float] | None:
         """Return the 95 % interval of a split's typical value; None if the spread is unknown.
 
         Rounds differ, so it is that of a whole side in `ratios`, against a value known for sure.
         """
-        if self.model is None or cuts not in self.model.splits:
+        if self.model is None or not self.knows(cuts):
             return None
         level = _level(self.model, [cuts], self.objectives.index(objective))
         found = _difference(_Level(0.0, ((0.0, 1),)), level, 0.0, CONFIDENCE)
@@ -178,10 +181,15 @@ class Contest:
         variance = float(doubt[i, i] + doubt[j, j] - 2 * doubt[i, j])
         variance *= float(self.model.covariance[column, column])
         reach = float(stdtrit(self.model.degrees, (1 + CONFIDENCE) / 2)) * sqrt(variance)
-        verdict = _verdict(gain - reach, gain + reach, log1p(objective.within(self.delta)))
-        if verdict == "higher":
-            return "better"
-        return "worse" if verdict == "lower" else verdict
+        return verdict_of(gain - reach, gain + reach, objective.within(self.delta))
+
+
+def verdict_of(low: float, high: float, margin: float) -> Outcome:
+    """Judge the interval of a gain's logarithm by a margin, a ratio - 1."""
+    verdict = _verdict(low, high, log1p(margin))
+    if verdict == "higher":
+        return "better"
+    return "worse" if verdict == "lower" else verdict
 
 
 def coverage_percent(n: int) -> float:

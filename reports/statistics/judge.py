@@ -23,7 +23,7 @@ _POWER, _LEVEL = 0.8, 0.05
 
 @dataclass(frozen=True)
 class Judgement(Decision):
-    """Verdicts on a cell's measured splits, with supporting figures."""
+    """Verdicts on the splits that a cell has values of, with supporting figures."""
 
     delta: float
     strict: frozenset[Cuts]  # the front of medians
@@ -35,7 +35,7 @@ class Judgement(Decision):
 
     def front(self, cell: Cell) -> tuple[Split, ...]:
         """Return the splits of the strict front, best first by the first objective."""
-        return cell.ranked(split for split in cell.measured if split.cuts in self.strict)
+        return cell.ranked(split for split in cell.known if split.cuts in self.strict)
 
 
 def front(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -> list[bool]:
@@ -56,15 +56,16 @@ def front(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -> list[b
 
 
 def judge(cell: Cell, delta: float = DELTA, seed: int = 0) -> Judgement:
-    """Judge the measured splits of a cell, deterministically."""
-    splits, objectives = cell.measured, cell.objectives
+    """Judge the splits of a cell, deterministically."""
+    splits, objectives = cell.known, cell.objectives
     points = {split.cuts: tuple(map(split.median, objectives)) for split in splits}
     maximise = [not objective.lower for objective in objectives]
     marks = front([*points.values()], maximise)
-    model = fit_splits(splits, objectives)
+    # Runs that were chosen by what earlier ones showed are no sample: what is believed judges.
+    model = None if cell.standing else fit_splits(splits, objectives)
     aims = [Aim(objective.lower, objective.within(delta)) for objective in objectives]
     return Judgement(
-        **vars(decide(model, aims, seed)),
+        **vars(cell.standing.decision if cell.standing else decide(model, aims, seed)),
         delta=delta,
         strict=frozenset(cuts for cuts, mark in zip(points, marks, strict=True) if mark),
         detectable=_detectable(splits, model),
@@ -119,7 +120,13 @@ def _outliers(model: Fit | None) -> tuple[tuple[Cuts, int, float], ...]:
 
 def fit_splits(splits: Iterable[Split], objectives: Sequence[Objective]) -> Fit | None:
     """Fit the log objectives of splits; None without runs."""
-    runs = {
+    runs = runs_of(splits, objectives)
+    return fit(runs) if runs else None
+
+
+def runs_of(splits: Iterable[Split], objectives: Sequence[Objective]) -> dict[Cuts, list[Run]]:
+    """Return the runs of those splits that have any."""
+    return {
         split.cuts: [
             Run(int(number), tuple(map(log, logs)))
             for number, *logs in zip(
@@ -129,4 +136,3 @@ def fit_splits(splits: Iterable[Split], objectives: Sequence[Objective]) -> Fit 
         for split in splits
         if split.values
     }
-    return fit(runs) if runs else None

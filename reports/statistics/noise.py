@@ -22,6 +22,10 @@ _SURE = NormalDist().inv_cdf(0.975) * sqrt(2)
 _FEWEST = 3  # rounds with both sentinels
 
 
+#: What runs are expected to scatter by where nobody timed the same work again, and at least.
+USUAL, LEAST = 0.02, 0.002
+
+
 @dataclass(frozen=True)
 class Noise:
     """Log standard deviation of one timing: of `host`, or of a split where that is empty."""
@@ -45,12 +49,7 @@ def noise_of(cells: Iterable[Cell], noises: Iterable[Record]) -> Noise | None:
     """Return the larger of hosts' and sentinels' scatter; None where neither is known."""
     cells = [cell for cell in cells if cell.measured]
     runs = [split.runs for cell in cells for split in cell.measured]
-    latest = {record["cell_id"]: record["hosts"] for record in noises}
-    known = [
-        (float(figures["scatter"]), host)
-        for cell in cells
-        for host, figures in latest.get(cell.id, {}).items()
-    ]
+    known = _of_hosts(cells, noises)
     shifts = [drift.shifts for cell in cells for drift in cell.drifts if drift.shifts]
     if len(shifts) >= _FEWEST:
         of_each = (median(abs(log1p(shift)) for shift in one) for one in zip(*shifts, strict=True))
@@ -58,6 +57,21 @@ def noise_of(cells: Iterable[Cell], noises: Iterable[Record]) -> Noise | None:
     if not known:
         return None
     return Noise(*max(known), runs=round(median(runs)))
+
+
+def expected(cell: Cell, noises: Iterable[Record]) -> float:
+    """Return what a cell's runs are expected to scatter by, before there are any."""
+    known = _of_hosts([cell], noises)
+    return max(LEAST, max(known)[0]) if known else USUAL
+
+
+def _of_hosts(cells: Sequence[Cell], noises: Iterable[Record]) -> list[tuple[float, str]]:
+    latest = {record["cell_id"]: record["hosts"] for record in noises}
+    return [
+        (float(figures["scatter"]), host)
+        for cell in cells
+        for host, figures in latest.get(cell.id, {}).items()
+    ]
 
 
 def sentence(cells: Sequence[Cell], noises: Iterable[Record]) -> str:
@@ -68,6 +82,8 @@ def sentence(cells: Sequence[Cell], noises: Iterable[Record]) -> str:
     again = "The same split measured twice"
     if noise.host:
         again = f"The same work timed again on {clean(noise.host)}"
+    if any(cell.standing for cell in cells):  # no two splits have as many runs
+        return f"{again} differed by {percent(noise.differs)}."
     return (
         f"{again} differed by {percent(noise.differs)}: with {count(noise.runs, 'run')} of each "
         f"split, differences below about {percent(noise.nothing)} mean nothing here."

@@ -35,8 +35,9 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
     def at(split: Split) -> tuple[float, float]:
         return split.median(across), split.median(up)
 
-    splits, ends = cell.measured, near(cell)
-    verdicts = [judgement.verdict[split.cuts] for split in splits]
+    splits, ends = cell.known, near(cell)
+    run = [split for split in splits if split.runs]
+    verdicts = [judgement.verdict[split.cuts] for split in run]
     with mpl.rc_context(STYLE):
         figure, axes = empty(6.0, 4.5)
         for verdict, colour in MEMBERS.items():
@@ -50,8 +51,8 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
         # With labels set, seaborn does not draw the ticks to inspect them.
         axes.set(xlabel=across.axis, ylabel=f"{up.axis} ({up.unit})")
         sns.scatterplot(
-            x=[split.median(across) for split in splits],
-            y=[split.median(up) for split in splits],
+            x=[split.median(across) for split in run],
+            y=[split.median(up) for split in run],
             hue=verdicts,
             style=verdicts,
             size=verdicts,
@@ -63,7 +64,8 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
             zorder=4,
             ax=axes,
         )
-        axes.collections[-1].set_urls([f"#{split.row_id}" for split in splits])
+        axes.collections[-1].set_urls([f"#{split.row_id}" for split in run])
+        _hollow(axes, splits, judgement, at)
         if ends:
             squares = axes.scatter(
                 x=[split.median(across) for split in ends],
@@ -116,20 +118,37 @@ def _zoom(
     zoomed = inset.add(axes, part, where)
     inside = [split for split in splits if inset.within(spots[split.cuts], part)]
     for verdict, colour in MEMBERS.items():
-        group = [split for split in inside if judgement.verdict[split.cuts] == verdict]
+        group = [s for s in inside if s.runs and judgement.verdict[s.cuts] == verdict]
         if group:
             x, y = zip(*map(at, group), strict=True)
             marks = zoomed.scatter(
                 x, y, SIZES[verdict], colour, marker=MARKERS[verdict], linewidth=0
             )
             marks.set(urls=[f"#{split.row_id}" for split in group], zorder=4)
+    _hollow(zoomed, inside, judgement, at)
     on = [judgement.verdict[split.cuts] == "on" for split in inside]
     place(zoomed, [Label(*at(s), s.name, sure, sure) for s, sure in zip(inside, on, strict=True)])
     return frozenset(split.cuts for split in inside)
 
 
+def _hollow(
+    axes: Axes,
+    splits: Sequence[Split],
+    judgement: Judgement,
+    at: Callable[[Split], tuple[float, float]],
+) -> None:
+    """Mark splits without a run: the outline alone."""
+    for verdict, colour in MEMBERS.items():
+        group = [s for s in splits if not s.runs and judgement.verdict[s.cuts] == verdict]
+        if group:
+            x, y = zip(*map(at, group), strict=True)
+            marks = axes.scatter(x, y, SIZES[verdict], marker=MARKERS[verdict], linewidths=1.2)
+            marks.set(facecolor="none", edgecolor=colour)
+            marks.set(urls=[f"#{split.row_id}" for split in group], zorder=4)
+
+
 def drawn(cell: Cell) -> tuple[Split, ...]:
-    return (*cell.measured, *near(cell)) if cell.measured else ()
+    return (*cell.known, *near(cell)) if cell.known else ()
 
 
 def near(cell: Cell) -> tuple[Split, ...]:
@@ -137,7 +156,7 @@ def near(cell: Cell) -> tuple[Split, ...]:
 
     Close means nearer to them than they are to each other, in every objective.
     """
-    known = [(one, [split.median(one) for split in cell.measured]) for one in cell.objectives]
+    known = [(one, [split.median(one) for split in cell.known]) for one in cell.objectives]
     return tuple(
         end
         for end in cell.end_points
@@ -156,7 +175,7 @@ def _dots(axes: Axes, splits: Sequence[Split], colour: str, pair: Sequence[Objec
 
     Above `DOTS` runs a split shows only its range.
     """
-    shown = [split for split in splits if split.runs <= DOTS]
+    shown = [split for split in splits if 0 < split.runs <= DOTS]
     places = [
         [place for split in shown for run in split.values[one.figure] for place in (run, run, nan)]
         for one in pair
@@ -194,12 +213,14 @@ def _labels(
 
 
 def _spoken(split: Split, judgement: Judgement, cell: Cell) -> str:
-    measured = f"{figures(split, cell.objectives)}; {split.runs} of {split.attempts} runs count"
+    runs = f"{split.runs} of {split.attempts} runs count" if split.runs else "never run"
+    measured = f"{figures(split, cell.objectives)}; {runs}"
     if split.cuts not in judgement.verdict:
         return f"{split.name}, not a split: {measured}"
     verdict = judgement.verdict[split.cuts]
     place = "undecided" if verdict == "undecided" else f"{verdict} the front"
-    others = against(judgement, split, cell.measured)
+    place += "" if split.runs or verdict == "undecided" else " (predicted)"
+    others = against(judgement, split, cell.known)
     sure = judgement.membership.get(split.cuts)
     doubt = (
         ""

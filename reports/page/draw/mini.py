@@ -31,7 +31,7 @@ def front(
     """
     across, up = pair
     ends = near(cell)
-    shown = (*cell.measured, *ends)
+    shown = (*cell.known, *ends)
     x = _scale([split.median(across) for split in shown], _LEFT, WIDTH - _RIGHT)
     y = _scale([split.median(up) for split in shown], HEIGHT - _BOTTOM, _TOP)
 
@@ -44,24 +44,30 @@ def front(
     )
     parts.append(f'<path d="{line}" class="strict"/>')
     dots: dict[str, list[str]] = {"c0": [], "c4": []}
+    hollow: list[str] = []  # without a run
     for split in shown:
         a, b = at(split)
         kind = named.get(split.cuts, "")
         if split in ends:
             parts.append(f'<path d="M{a - 4} {b - 4}h8v8h-8z" class="hollow"/>')
         elif kind == "pick":
-            parts.append(f'<path d="{_DIAMOND.format(x=a, top=b - 6)}" class="c3"/>')
+            style = "c3" if split.runs else "hollow"
+            parts.append(f'<path d="{_DIAMOND.format(x=a, top=b - 6)}" class="{style}"/>')
+        elif not split.runs:
+            hollow.append(f"M{a - 3} {b}a3 3 0 1 0 6 0a3 3 0 1 0-6 0")
         else:
             dots["c4" if kind else "c0"].append(f"M{a} {b}h0")
     parts += [f'<path d="{"".join(d)}" class="dots {kind}"/>' for kind, d in dots.items() if d]
-    parts += _names([(*at(split), split.name) for split in cell.measured if split.cuts in named])
-    low, high = _ends(cell.measured, across)
+    if hollow:
+        parts.append(f'<path d="{"".join(hollow)}" class="hollow"/>')
+    parts += _names([(*at(split), split.name) for split in cell.known if split.cuts in named])
+    low, high = _ends(cell.known, across)
     foot = HEIGHT - 8
     parts += [
         f'<text x="{_LEFT - 6}" y="{foot}">{low}</text>',
         f'<text x="{WIDTH - 4}" y="{foot}" class="end">{high} {across.unit}</text>',
         f'<text x="{WIDTH / 2:g}" y="{foot}" class="mid">← {across.toward}</text>',
-        f'<text x="{_LEFT - 2}" y="11">↑ {up.toward}, to {_ends(cell.measured, up)[1]}</text>',
+        f'<text x="{_LEFT - 2}" y="11">↑ {up.toward}, to {_ends(cell.known, up)[1]}</text>',
     ]
     return Markup(  # nosec B704 # numbers, and names of splits and units of our own
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{"".join(parts)}</svg>'

@@ -235,7 +235,7 @@ def _table(sheet: Sheet, pair: Pair, found: _Found, against: Against) -> Table:
         for one in pair.objectives:
             difference = found[one].each[cuts]
             kind = verdict(difference, found[one].delta)
-            medians = (side.median(one) for side in (old, new))
+            medians = (side.own.median(one) for side in (old, new))
             entries += [Entry(number(value), f"{value:.6g}") for value in medians]
             entries.append(Entry(interval(difference), f"{difference.ratio:.6g}"))
             entries.append(Entry(kind, str(VERDICTS.index(kind))))

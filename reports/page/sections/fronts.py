@@ -7,7 +7,7 @@ from typing import Any
 
 from reports.data.cells import Cell
 from reports.page.draw import charts
-from reports.page.figures import SIGNS, judged, link, links, margin, say
+from reports.page.figures import apart, judged, link, links, margin, say, sign, word
 from reports.page.sheet import Section, Sheet
 from reports.statistics.judge import Judgement
 from reports.words import count, listing, percent, slug
@@ -25,6 +25,7 @@ def build(sheet: Sheet) -> list[Section]:
             "groups": groups,
             "delta": margin(sheet.delta),
             "ways": ", ".join(ways),
+            "believed": any(cell.standing for cell in sheet.cells),
         }
     ]
 
@@ -37,11 +38,14 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         "id": f"front-{slug(cell.id)}",
         "charts": [charts.pareto(cell, judgement, pair) for pair in pairs],
         "members": [
-            (SIGNS[verdict], verdict, links(splits, limit=12))
+            (sign(splits[0], verdict), verdict, links(splits, limit=12))
             for verdict in ("on", "undecided")
-            if (splits := judged(judgement, verdict, cell))
+            for splits in apart(judged(judgement, verdict, cell))
         ],
-        "off": count(len(judged(judgement, "off", cell)), "split"),
+        "off": [
+            (sign(splits[0], "off"), word(splits[0], "off"), count(len(splits), "split"))
+            for splits in apart(judged(judgement, "off", cell))
+        ],
         "strict": links(judgement.front(cell), limit=12),
         "worth": _worth(cell, judgement),
         "afar": [
@@ -54,9 +58,11 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
 
 def _worth(cell: Cell, judgement: Judgement) -> str:
     """State the smallest detectable difference and the hypervolume."""
-    counts = sorted({split.runs for split in cell.measured})
+    counts = sorted({split.runs for split in cell.known})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    if not judgement.detectable:
+    if cell.standing:
+        text = f"{runs} runs a split; values are the posterior's, bars its 90 %."
+    elif not judgement.detectable:
         text = f"Nothing can be decided: {judgement.reason}."
     else:
         seen = zip(judgement.detectable, cell.objectives, strict=True)

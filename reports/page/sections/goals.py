@@ -38,7 +38,7 @@ def _panel(cell: Cell, sheet: Sheet) -> dict[str, Any]:
     if not cell.measured:
         return {"table": ""}
     asked = Asked(sheet.contests[cell.id], sheet.goals)
-    found = [(split, asked.answer(split)) for split in cell.measured] if sheet.goals else []
+    found = [(split, asked.answer(split)) for split in cell.known] if sheet.goals else []
     passing = [split for split, said in found if said == "pass"]
     return {
         "table": f"splits-{slug(cell.id)}",

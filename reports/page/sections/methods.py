@@ -10,6 +10,7 @@ import pandas as pd
 
 from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.judging.doubtful import UNSEEN
 from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
 from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.cells import Cell, Drift
@@ -24,7 +25,7 @@ from reports.words import count, listing, percent
 def build(sheet: Sheet) -> list[Section]:
     cells, objectives = sheet.cells, sheet.objectives
     names = [objective.name for objective in objectives]
-    repeats = sorted({split.runs for cell in cells for split in cell.measured})
+    repeats = sorted({s.runs for cell in cells if not cell.standing for s in cell.measured})
     return [
         {
             "id": "methods",
@@ -33,6 +34,9 @@ def build(sheet: Sheet) -> list[Section]:
             "repeats": listing([f"{runs} ({coverage_percent(runs):g} %)" for runs in repeats])
             if repeats
             else "",
+            "exhaustive": not (cells and all(cell.standing for cell in cells)),
+            "believed": any(cell.standing for cell in cells),
+            "unseen": f"{UNSEEN:g}",
             "five": coverage_percent(5),
             "sentinel": _sentinel(cells, sheet.records.drifts),
             "delta": margin(sheet.delta),

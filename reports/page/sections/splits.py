@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from paretopipe_runtime.judging.doubtful import UNSEEN
 from reports.data.cells import Cell
 from reports.page import tables
 from reports.page.draw import charts
@@ -21,4 +22,12 @@ def build(sheet: Sheet) -> list[Section]:
             "ends": tables.end_points(cell, sheet.valid, asked, drawn),
         }
 
-    return [{"id": "splits", "title": "All splits", "groups": sheet.panels(panel)}]
+    return [
+        {
+            "id": "splits",
+            "title": "All splits",
+            "groups": sheet.panels(panel),
+            "believed": any(cell.standing for cell in sheet.cells),
+            "unseen": f"{UNSEEN:g}",
+        }
+    ]

@@ -100,7 +100,7 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
                 {
                     "scenario": cell.scenario,
                     "points": [
-                        [split.name, *(_short(split.median(one)) for one in PREDICTED)]
+                        [split.name, *(_short(split.own.median(one)) for one in PREDICTED)]
                         for split in (*cell.measured, *cell.end_points)
                         if split.runs
                     ],

@@ -13,6 +13,7 @@ from paretopipe_runtime.contract.measures import Figure
 from reports.data.cells import Cell, Split, Spread
 from reports.data.factors import phrase
 from reports.data.selection import said
+from reports.objectives import Objective
 from reports.words import listing
 
 
@@ -141,13 +142,17 @@ def _measures(factor: Factor, cell: Cell) -> Iterator[Measure]:
     for name in factor.compared:
         if name == OBJECTIVES:
             for one in cell.objectives:
-                yield Measure(one.figure, one.name, one.unit, partial(Split.of, objective=one))
+                yield Measure(one.figure, one.name, one.unit, partial(_own, one))
             continue
         figure = measures.named(name)
         for place, host in enumerate(cell.hosts):
             label = f"{figure.label} of stage {place + 1} ({host})"
             column = f"stage{place + 1}_{figure.name}"
             yield Measure(column, label, figure.shown_unit, partial(_of_stage, figure, place))
+
+
+def _own(objective: Objective, split: Split) -> Spread | None:
+    return split.own.of(objective)
 
 
 def _of_stage(figure: Figure, place: int, split: Split) -> Spread | None:

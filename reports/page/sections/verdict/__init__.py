@@ -39,6 +39,7 @@ def build(sheet: Sheet) -> list[Section]:
             "groups": groups,
             "unlocked": any(cell.unlocked for cell in sheet.cells),
             "delta": margin(sheet.delta),
+            "believed": any(cell.standing for cell in sheet.cells),
         }
     ]
 
@@ -58,5 +59,6 @@ def _panel(sheet: Sheet, cell: Cell) -> dict[str, Any]:
         "chart": f"front-{slug(cell.id)}",
         "name": split.name,
         "again": repeat.of_split(cell, split.name, split.cuts),
+        "whole": repeat.of_all(cell) if cell.standing else "",
         "pays": splitting.sentence(cell, sheet.contests[cell.id], answer),
     }

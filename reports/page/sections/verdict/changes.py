@@ -35,7 +35,7 @@ def one_for_all(sheet: Sheet, cells: Sequence[Cell]) -> list[Sentence]:
     measured = [cell for cell in cells if cell.measured]
     if len(measured) < 2:
         return []
-    names = {split.cuts: split for cell in measured for split in cell.measured}
+    names = {split.cuts: split for cell in measured for split in cell.known}
     bets = [
         (objective, bet)
         for objective in sheet.objectives
@@ -70,7 +70,7 @@ def _moved(sheet: Sheet, objective: Objective, before: Cell, after: Cell) -> Sen
     if old.cuts == new.cuts:
         text = Markup("{} stays the best: {}, then {}.").format(link(new), first, then)
         return Sentence(label, text)
-    kept = next((split for split in after.measured if split.cuts == old.cuts), None)
+    kept = next((split for split in after.known if split.cuts == old.cuts), None)
     contest = sheet.contests[after.id]
     if kept and (same := _AS_GOOD.get(contest.outcome(new.cuts, old.cuts, objective))):
         text = Markup(same)  # nosec B704 # a literal; its arguments are escaped
@@ -85,7 +85,7 @@ def _moved(sheet: Sheet, objective: Objective, before: Cell, after: Cell) -> Sen
 def _best(sheet: Sheet, cell: Cell, objective: Objective) -> Split:
     answer = sheet.decisions[cell.id]
     picks = {answer.of(objective).pick} if answer else set()
-    return next(split for split in cell.measured if split.cuts in picks)
+    return next(split for split in cell.known if split.cuts in picks)
 
 
 def predicted(sheet: Sheet, cells: Sequence[Cell]) -> list[Sentence]:

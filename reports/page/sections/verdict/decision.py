@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from reports.data.cells import Cell, Cuts, Split
 from reports.page.figures import link, prose
-from reports.page.sections.verdict import splitting
+from reports.page.sections.verdict import saved, splitting
 from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
 from reports.statistics.decision import Choice, Decision
@@ -34,18 +34,20 @@ def sentences(cell: Cell, sheet: Sheet) -> list[Sentence]:
         *(
             Sentence(one.heading, either(cell, answer.of(one)))
             for one in cell.objectives
-            if len(cell.measured) > 1
+            if len(cell.known) > 1
         ),
         Sentence("Splitting", Markup("{}.").format(splitting.short(cell, contest, answer))),
         *_undecided(cell, answer, sheet.run_s(cell)),
+        *saved.sentences(cell),
     ]
 
 
 def pick(cell: Cell, answer: Decision) -> Markup:
     """Return 'Pick P16, after features.15: expected 13 % behind the best in its worse goal, …'."""
     choice, split = answer.both, by_cuts(cell)[answer.both.pick]
-    name = Markup("Pick <b>{}</b>{}").format(link(split), after(split))
-    if len(cell.measured) == 1:
+    unseen = "" if split.runs else " (predicted, never run)"
+    name = Markup("Pick <b>{}</b>{}{}").format(link(split), after(split), unseen)
+    if len(cell.known) == 1:
         return name + ", the only split measured."
     worse = "" if len(cell.objectives) == 1 else f" in its worse goal, {answer.worse.name}"
     if choice.bound is None:
@@ -72,7 +74,7 @@ def either(cell: Cell, choice: Choice) -> Markup:
     first, *others = (splits[cuts] for cuts in choice.tied)
     if not others:
         return Markup("{}.").format(link(first))
-    if len(choice.tied) == len(cell.measured) > 2:
+    if len(choice.tied) == len(cell.known) > 2:
         return Markup("{}; none of the {} splits can be ruled out.").format(
             link(first), len(choice.tied)
         )
@@ -93,7 +95,7 @@ def spans(splits: Sequence[Split]) -> Markup:
 
 
 def by_cuts(cell: Cell) -> Mapping[Cuts, Split]:
-    return {split.cuts: split for split in cell.measured}
+    return {split.cuts: split for split in cell.known}
 
 
 def marks(cell: Cell, answer: Decision) -> dict[Cuts, str]:
@@ -118,6 +120,8 @@ def _undecided(cell: Cell, answer: Decision, run_s: float | None) -> list[Senten
     still = [choice for choice in choices if choice.open]
     if not still:
         return []
+    if cell.standing:
+        return [Sentence("Undecided", saved.further(cell))]
     splits = {cuts for choice in still for cuts in choice.tied}
     needed = max(choice.needed or 0 for choice in still)
     if needed > HOPELESS:

@@ -157,7 +157,7 @@ def _gaps(cells: Sequence[Cell], naming: Naming) -> list[str]:
     lines, begun = [], []
     for cell in cells:
         place = naming.place(cell)
-        repeats = cell.plan.get("repeats")
+        repeats = 0 if cell.doubtful else cell.plan.get("repeats")
         short = [split for split in cell.measured if repeats and split.runs < repeats]
         if cell.missing:
             lines.append(f"{place}: no valid run for {listing(cell.missing)}.")

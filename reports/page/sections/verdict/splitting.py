@@ -97,7 +97,7 @@ def _unknown(cell: Cell) -> Markup:
 
 def _best(cell: Cell, objective: Objective, answer: Decision) -> Split:
     pick = answer.of(objective).pick
-    return next(split for split in cell.measured if split.cuts == pick)
+    return next(split for split in cell.known if split.cuts == pick)
 
 
 def _outcome(cell: Cell, objective: Objective, contest: Contest, answer: Decision) -> str:

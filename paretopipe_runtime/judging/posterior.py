@@ -1,0 +1,237 @@
+"""What is believed of candidates after runs: a Gaussian mixture over all of them, measured or not.
+
+The round model of ``model.py`` with a prior on the splits' effects:
+
+    y[split, round] = split + round + residual,     split ~ Normal(prediction, what it is off by),
+
+residuals Student-t with 4 degrees of freedom. How far predictions are off and how much a round
+shifts is not assumed: a grid of each is weighted by its marginal likelihood, so that runs which
+contradict the predictions widen the prior of all candidates.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from paretopipe_runtime.judging.model import Floats, Places
+from paretopipe_runtime.judging.prior import Prior
+
+_NU = 4.0
+# Logarithms of each width: its grid, the middle and the deviation of its own log-normal prior.
+_BIAS = ((0.01, 0.03, 0.10), 0.03, 1.0)
+_OFF = ((0.01, 0.02, 0.04, 0.08, 0.16), 0.02, 0.6)  # of trend and own alike
+_ROUND = ((0.25, 0.6, 1.5, 4.0), 0.7, 0.8)  # of a round's shift over a run's deviation
+# What runs of one split do: half of what slows latency does not slow throughput.
+_RELATED = np.array([[1.0, -0.5], [-0.5, 1.0]])
+# Runs that the expected scatter is worth.
+_WORTH = 6.0
+_STEPS = 3
+_LEAST = 0.01  # weight of a component of the mixture that is drawn from
+
+
+class Seen(NamedTuple):
+    """A run: the place of its split among the candidates, its round, logarithms of its figures."""
+
+    place: int
+    round: int
+    logs: tuple[float, ...]
+
+
+class Widths(NamedTuple):
+    bias: float
+    off: float
+    round: float
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A mixture: weights [m], means [m, 2 n], covariances [m, 2 n, 2 n].
+
+    `noise` is the covariance of one undisturbed run, known with `degrees`; `off` the expected error of
+    a prediction, a ratio - 1; `surprise` of each run, in predictive deviations, 0 for a split that
+    was measured before.
+    """
+
+    prior: Prior
+    weights: Floats
+    means: Floats
+    covariances: Floats
+    noise: Floats
+    degrees: float
+    widths: Widths
+    surprise: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Logarithms: [variable, candidate]."""
+        return np.asarray((self.weights @ self.means).reshape(2, -1))
+
+    @property
+    def deviation(self) -> Floats:
+        within = np.einsum("m,mii->i", self.weights, self.covariances)
+        between = self.weights @ (self.means - self.weights @ self.means) ** 2
+        return np.sqrt(within + between).reshape(2, -1)
+
+    def draws(self, rng: np.random.Generator, count: int) -> Floats:
+        """Draw all candidates' effects jointly: [variable, candidate, draw]."""
+        shares = np.floor(self.weights * count).astype(int)
+        shares[self.weights.argmax()] += count - shares.sum()
+        found = []
+        for mean, covariance, share in zip(self.means, self.covariances, shares, strict=True):
+            if share:
+                tiny = 1e-12 * np.eye(len(mean))
+                half = np.linalg.cholesky(covariance + tiny)
+                found.append(mean[:, None] + half @ rng.standard_normal((len(mean), share)))
+        drawn = np.concatenate(found, axis=1)
+        return drawn.reshape(2, -1, count)
+
+
+def posterior(prior: Prior, runs: Sequence[Seen], cv: float) -> Posterior:
+    """Return what runs leave of a prior.
+
+    Parameters
+    ----------
+    cv : float
+        What a run is expected to scatter by: as good as six runs' worth of knowledge.
+    """
+    expected = cv**2 * _RELATED
+    grid, odds = _grid()
+    if not runs:
+        kept = odds >= _LEAST * odds.max()
+        covariances = np.array([_off(prior, widths) for widths in itertools.compress(grid, kept)])
+        means = np.repeat(prior.mean[None], len(covariances), axis=0)
+        weights = odds[kept] / odds[kept].sum()
+        return Posterior(prior, weights, means, covariances, expected, _WORTH, grid[odds.argmax()], np.zeros(0))
+    data = _Data.of(prior, runs)
+    noise, weights, alone = expected, np.ones(len(runs)), np.ones(len(prior.splits))
+    best = grid[int(odds.argmax())]
+    for _ in range(_STEPS):
+        fits = [_Solved.of(data, widths, noise, weights, alone) for widths in grid]
+        likely = np.array([one.likelihood for one in fits]) + np.log(odds)
+        at = int(likely.argmax())
+        best = grid[at]
+        residuals, degrees = fits[at].residuals()
+        squared = np.einsum("np,np->n", residuals @ np.linalg.inv(noise), residuals)
+        weights = (_NU + 2) / (_NU + squared)
+        weights = np.minimum(weights / np.median(weights), 1.5)
+        scatter = (residuals * weights[:, None]).T @ residuals
+        noise = (_WORTH * expected + scatter) / (_WORTH + degrees)
+        alone = fits[at].alone()
+    fits = [_Solved.of(data, widths, noise, weights, alone) for widths in grid]
+    likely = np.array([one.likelihood for one in fits]) + np.log(odds)
+    share = np.exp(likely - likely.max())
+    kept = share >= _LEAST
+    found = [one.effects() for one in itertools.compress(fits, kept)]
+    return Posterior(
+        prior,
+        share[kept] / share[kept].sum(),
+        np.array([mean for mean, _ in found]),
+        np.array([covariance for _, covariance in found]),
+        noise,
+        _WORTH + degrees,
+        best,
+        fits[int(likely.argmax())].surprise(noise, weights),
+    )
+
+
+def _grid() -> tuple[list[Widths], Floats]:
+    grid = [Widths(*each) for each in itertools.product(_BIAS[0], _OFF[0], _ROUND[0])]
+    far = [
+        sum(
+            (np.log(value / middle) / spread) ** 2
+            for value, (_, middle, spread) in zip(widths, (_BIAS, _OFF, _ROUND), strict=True)
+        )
+        for widths in grid
+    ]
+    odds = np.exp(-0.5 * np.array(far))
+    return grid, odds / odds.sum()
+
+
+def _off(prior: Prior, widths: Widths, alone: Floats | None = None) -> Floats:
+    own = prior.own if alone is None else prior.own / np.sqrt(np.outer(*[np.tile(alone, 2)] * 2))
+    return np.asarray(widths.bias**2 * prior.bias + widths.off**2 * (prior.trend + own))
+
+
+@dataclass(frozen=True)
+class _Data:
+    prior: Prior
+    rows: Places  # of the candidates' logarithms, those of each run: latencies, then throughputs
+    beyond: Floats  # what was measured less what was predicted
+    together: Floats  # [run, run]: 1 in the same round
+    
+    @classmethod
+    def of(cls, prior: Prior, runs: Sequence[Seen]) -> _Data:
+        places = np.array([run.place for run in runs])
+        rounds = np.array([run.round for run in runs])
+        rows = np.concatenate([places, places + len(prior.splits)])
+        measured = np.array([run.logs for run in runs]).T.ravel()
+        together = (rounds[:, None] == rounds[None]).astype(float)
+        return cls(prior, rows, measured - prior.mean[rows], together)
+
+
+@dataclass(frozen=True)
+class _Solved:
+    data: _Data
+    widths: Widths
+    off: Floats
+    noise: Floats  # [2 run, 2 run]
+    half: Floats
+    solved: Floats
+    alone_before: Floats
+
+    @classmethod
+    def of(cls, data: _Data, widths: Widths, noise: Floats, weights: Floats, alone: Floats) -> _Solved:
+        off = _off(data.prior, widths, alone)
+        each = np.kron(noise, np.diag(1 / weights))
+        shifts = widths.round**2 * np.kron(noise, data.together)
+        half = np.linalg.cholesky(off[np.ix_(data.rows, data.rows)] + shifts + each)
+        return cls(data, widths, off, each, half, np.linalg.solve(half, data.beyond), alone)
+
+    @property
+    def likelihood(self) -> float:
+        return float(-0.5 * self.solved @ self.solved - np.log(np.diag(self.half)).sum())
+
+    def effects(self) -> tuple[Floats, Floats]:
+        """Return the mean and covariance of all candidates' effects."""
+        across = np.linalg.solve(self.half, self.off[self.data.rows])
+        return self.data.prior.mean + across.T @ self.solved, self.off - across.T @ across
+
+    def residuals(self) -> tuple[Floats, float]:
+        """Return the runs' residuals, [run, variable], and their degrees of freedom."""
+        inverse = np.linalg.inv(self.half)
+        weighted = self.noise @ inverse.T
+        residuals = (weighted @ self.solved).reshape(2, -1).T
+        return residuals, max(float(np.einsum("ij,ij->", weighted, inverse.T)) / 2, 0.5)
+
+    def alone(self) -> Floats:
+        """Return the weight of each candidate's own error: Student-t, too."""
+        own = self.widths.off**2 * self.data.prior.own / np.sqrt(
+            np.outer(*[np.tile(self.alone_before, 2)] * 2))
+        beyond = own[:, self.data.rows] @ np.linalg.solve(self.half.T, self.solved)
+        sizes = beyond.reshape(2, -1).T
+        kept = self.widths.off**2 * np.array([[1, -0.8], [-0.8, 2.56]])
+        squared = np.einsum("np,np->n", sizes @ np.linalg.inv(kept), sizes)
+        return np.minimum((_NU + 2) / (_NU + squared), 1.0)
+
+    def surprise(self, noise: Floats, weights: Floats) -> Floats:
+        """Return each run's squared distance from what all others foretell, in deviations."""
+        inverse = np.linalg.inv(self.half)
+        known = inverse.T @ inverse
+        pulled = known @ self.data.beyond
+        count = len(weights)
+        found = np.empty(count)
+        for at in range(count):
+            own = [at, at + count]
+            spread = np.linalg.inv(known[np.ix_(own, own)])
+            beyond = spread @ pulled[own]
+            place = self.data.rows[at]
+            extra = (1 / weights[at] - 1) * noise
+            extra = extra + self.widths.off**2 * (1 / self.alone_before[place] - 1) * np.array([[1, -0.8], [-0.8, 2.56]])
+            spread = spread - extra
+            found[at] = beyond @ np.linalg.solve(spread, beyond)
+        return found
