@@ -6,6 +6,7 @@ improbable, on only after two runs, and what contradicts its prediction is measu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 
 from paretopipe_runtime.judging import gain
 from paretopipe_runtime.judging.membership import (
-    OFF_TO,
     ON_FROM,
     Aim,
     Decision,
@@ -24,19 +24,27 @@ from paretopipe_runtime.judging.membership import (
     shares,
     verdict_at,
 )
-from paretopipe_runtime.judging.model import Cuts, Floats, Run
+from paretopipe_runtime.judging.model import Cuts, Floats, Places, Run
 from paretopipe_runtime.judging.posterior import Posterior, Seen, posterior
 from paretopipe_runtime.judging.prior import Predicted, Prior
 
 DRAWS = 2500
-#: Probability to be on the front up to which a candidate is off without a run.
-UNSEEN = 0.02
+#: Probability to be on the front up to which a candidate is off without a run: before runs have
+#: borne the predictions out, and after so many splits' have.
+UNSEEN, TRUSTED, PROOF = 0.02, 0.07, 8
+#: Share of splits whose runs contradict that takes all trust away.
+_DISTRUST = 0.1
+#: What a run is expected to scatter by where the hosts' own scatter is not known; and the range of
+#: what is believed of that, as a run is the median of many batches, of one moment.
+CV, LEAST_CV, MOST_CV = 0.02, 0.005, 0.05
 #: Deviations from everything else beyond which a candidate's only run is measured again.
 CONTRARY = 3.0
 #: Runs of one round.
 ROUND = 4
 # What a candidate that the rule leaves open gains by any run, as verdicts.
 _DUE = 0.05
+# Candidates whose results are foretold: of hundreds, most are out of the question.
+_MOST = 64
 # Doubt that a run must take away on average, else no more is measured.
 _WORTH = 0.002
 
@@ -46,7 +54,8 @@ class Standing:
     """What is believed of all candidates after the runs so far.
 
     ``drawn``: logarithms of latency and throughput, [2, candidate, draw]. ``predicted``: off the
-    front without a run. ``contrary``: their first run was far from what all others foretold.
+    front without a run. ``contrary``: a run was far from what all others foretell.
+    ``early``: too few runs for any verdict but undecided.
     """
 
     splits: tuple[Cuts, ...]
@@ -55,6 +64,7 @@ class Standing:
     drawn: Floats
     decision: Decision
     contrary: tuple[Cuts, ...]
+    early: frozenset[Cuts]
     on: NDArray[np.bool_] = field(repr=False)  # the front of each draw
 
     @property
@@ -63,7 +73,7 @@ class Standing:
         return frozenset(c for c in self.splits if verdict[c] == "off" and not self.runs[c])
 
     @property
-    def open(self) -> list[int]:
+    def doubtful(self) -> list[int]:
         """Places of the undecided."""
         return [at for at, c in enumerate(self.splits) if self.decision.verdict[c] == "undecided"]
 
@@ -105,24 +115,46 @@ def standing(
     drawn = believed.draws(np.random.default_rng([seed, len(seen)]), DRAWS)
     found, on = shares(drawn, (Aim(True, delta), Aim(False, delta)))
     count = {cuts: len(runs.get(cuts, ())) for cuts in prior.splits}
-    far = {prior.splits[run.place] for run, z in zip(seen, believed.surprise, strict=True) if z > CONTRARY**2}
+    far = {
+        prior.splits[run.place]
+        for run, z in zip(seen, believed.surprise, strict=True)
+        if z > CONTRARY**2
+    }
     contrary = tuple(cuts for cuts in prior.splits if cuts in far)
-    said = [
-        _verdict(sure, count[cuts], cuts in far)
+    unseen = _unseen(sum(map(bool, count.values())), len(far))
+    early = frozenset(
+        cuts
+        for cuts, sure in zip(prior.splits, map(float, found.on), strict=True)
+        if _early(sure, count[cuts], cuts in far, unseen)
+    )
+    said: list[Verdict] = [
+        "undecided" if cuts in early else verdict_at(sure)
         for cuts, sure in zip(prior.splits, map(float, found.on), strict=True)
     ]
-    return Standing(
-        prior.splits, count, believed, drawn, placed(prior.splits, found, said), contrary, on
-    )
+    decision = placed(prior.splits, found, said)
+    return Standing(prior.splits, count, believed, drawn, decision, contrary, early, on)
 
 
-def _verdict(sure: float, runs: int, contrary: bool) -> Verdict:
-    early = (
-        (not runs and sure > UNSEEN)
-        or (runs < 2 and sure >= ON_FROM)
-        or (runs == 1 and contrary)
-    )
-    return "undecided" if early else verdict_at(sure)
+def expected_cv(scatter: float) -> float:
+    """Return what a run is expected to scatter by, from the hosts' own scatter; 0 if unknown."""
+    return min(max(scatter, LEAST_CV), MOST_CV) if scatter else CV
+
+
+def _unseen(splits: int, contrary: int) -> float:
+    """Return the limit of the probability; all is measured where predictions prove wrong."""
+    trust = min(1.0, splits / PROOF) if contrary <= _DISTRUST * splits else 0.0
+    return UNSEEN + trust * (TRUSTED - UNSEEN)
+
+
+def _early(sure: float, runs: int, contrary: bool, unseen: float) -> bool:
+    if not runs:
+        return sure > unseen
+    return runs == 1 and (sure >= ON_FROM or contrary)
+
+
+def audits_due(audits: int, done: int, share: float, settled: bool) -> int:
+    """Return how many of all audits are due at a share of the budget: all where all is settled."""
+    return max(0, (audits if settled else math.ceil(audits * share)) - done)
 
 
 def next_round(
@@ -133,7 +165,7 @@ def next_round(
     Parameters
     ----------
     cost_s : sequence of float
-        Seconds of a run, by candidate.
+        Seconds of a run, by candidate; infinite for one that cannot be measured.
     room : int
         Runs that are left.
     audits : int
@@ -142,35 +174,45 @@ def next_round(
     rng = np.random.default_rng([seed, sum(now.counts)])
     counts, size = now.counts, min(ROUND, room)
     hidden = [now.splits.index(cuts) for cuts in now.predicted]
-    checked = [int(at) for at in rng.permutation(sorted(hidden))[: min(audits, size)]]
+    able = [at for at in sorted(hidden) if np.isfinite(cost_s[at])]
+    checked = [int(at) for at in rng.permutation(able)[: min(audits, size)]]
     found = [Member(at, "audit") for at in checked]
-    if now.open and len(found) < size:
-        found = _doubtful(now, cost_s, size - len(found), rng) + found
+    if now.doubtful and len(found) < size:
+        found += _doubtful(now, cost_s, size - len(found), rng)
     if found and any(counts) and not any(counts[member.place] for member in found):
         common = Member(int(np.argmax(counts)), "common")
-        found = [*found[-(size - 1) :], common] if size > 1 else found
+        found = [*found[: size - 1], common] if size > 1 else found
     return found
 
 
 def _doubtful(
     now: Standing, cost_s: Sequence[float], size: int, rng: np.random.Generator
 ) -> list[Member]:
-    counts = np.array(now.counts)
     noise = now.believed.noise * (1 + now.believed.widths.round**2 / ROUND)
-    ahead = gain.Foresight.of(now.drawn, now.on, noise, rng)
-    due = np.zeros(len(counts))
-    sure = np.array([now.decision.membership[cuts] for cuts in now.splits])
-    due[[at for at in now.open if not OFF_TO < sure[at] < ON_FROM]] = _DUE
-    cost = np.array(cost_s) / np.median(cost_s)
+    due = np.array([_DUE * (cuts in now.early) for cuts in now.splits])
+    places = _worth_a_look(now, due, np.isfinite(cost_s))
+    if not len(places):
+        return []
+    ahead = gain.Foresight.of(now.drawn, now.on, noise, places, rng)
+    cost = np.array(cost_s)[places]
+    cost, due = cost / np.median(cost), due[places]
     left, known = gain.doubt(now.drawn, now.on), 0.0
     found: list[Member] = []
     for _ in range(size):
         foretold = ahead.doubt(known)
         score = (left - foretold + due) / cost
-        score[[member.place for member in found]] = -np.inf
+        score[np.isin(places, [member.place for member in found])] = -np.inf
         at = int(score.argmax())
-        if not np.isfinite(score[at]):
+        if not np.isfinite(score[at]) or not (due[at] or left - foretold[at] > _WORTH):
             break
-        found.append(Member(at, "doubt"))
+        found.append(Member(int(places[at]), "doubt"))
         known, left = known + ahead.odds[at], float(foretold[at])
     return found
+
+
+def _worth_a_look(now: Standing, due: Floats, able: NDArray[np.bool_]) -> Places:
+    """Return the places of the most doubtful candidates that can be measured."""
+    sure = np.array([now.decision.membership[cuts] for cuts in now.splits])
+    doubt = np.where(able, np.minimum(sure, 1 - sure) + due, -1.0)
+    most = np.argsort(-doubt, kind="stable")[:_MOST]
+    return np.asarray(np.sort(most[able[most]]))

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from paretopipe_runtime.judging.model import Floats
+from paretopipe_runtime.judging.model import Floats, Places
 
 LOOK = 3
-_RESULTS = 16  # foretold of each candidate
+_RESULTS = 48  # foretold of each candidate
 # A pick that loses so much, as a ratio - 1, counts as a wrong verdict.
 _STAKE = 0.10
 _FARTHEST = np.log(3)
@@ -38,9 +38,14 @@ class Foresight:
 
     @classmethod
     def of(
-        cls, drawn: Floats, on: NDArray[np.bool_], noise: Floats, rng: np.random.Generator
+        cls,
+        drawn: Floats,
+        on: NDArray[np.bool_],
+        noise: Floats,
+        places: Places,
+        rng: np.random.Generator,
     ) -> Foresight:
-        """Foretell results of every candidate.
+        """Foretell results of the candidates at `places`.
 
         Parameters
         ----------
@@ -51,12 +56,12 @@ class Foresight:
         noise : array
             Covariance of a run's logarithms, its share of a round's shift included.
         """
-        _, count, draws = drawn.shape
+        draws = drawn.shape[2]
         true = rng.integers(0, draws, _RESULTS)
         whiten = np.linalg.cholesky(np.linalg.inv(noise / LOOK)).T
-        odds = np.empty((count, _RESULTS, draws), np.float32)
-        for at in range(count):
-            own = (whiten @ drawn[:, at]).astype(np.float32)
+        odds = np.empty((len(places), _RESULTS, draws), np.float32)
+        for at, place in enumerate(places):
+            own = (whiten @ drawn[:, place]).astype(np.float32)
             results = own[:, true] + rng.standard_normal((2, _RESULTS), np.float32)
             odds[at] = -0.5 * ((results[:, :, None] - own[:, None]) ** 2).sum(axis=0)
         return cls(odds, on.T.astype(np.float32), losses(drawn).transpose(0, 2, 1))

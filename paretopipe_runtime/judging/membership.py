@@ -70,7 +70,9 @@ def placed(
     }
 
     def who(wanted: Verdict) -> dict[Cuts, Cuts]:
-        return {c: strongest[c] for c, verdict in said.items() if verdict == wanted and c in strongest}
+        return {
+            c: strongest[c] for c, verdict in said.items() if verdict == wanted and c in strongest
+        }
 
     return Decision("", sure, said, who("off"), who("undecided"))
 

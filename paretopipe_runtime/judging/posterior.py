@@ -23,15 +23,17 @@ from paretopipe_runtime.judging.prior import Prior
 
 _NU = 4.0
 # Logarithms of each width: its grid, the middle and the deviation of its own log-normal prior.
-_BIAS = ((0.01, 0.03, 0.10), 0.03, 1.0)
-_OFF = ((0.01, 0.02, 0.04, 0.08, 0.16), 0.02, 0.6)  # of trend and own alike
+_BIAS = ((0.01, 0.03, 0.1, 0.3), 0.03, 1.0)
+_OFF = ((0.01, 0.02, 0.04, 0.08, 0.16), 0.025, 0.6)  # of trend and own alike
 _ROUND = ((0.25, 0.6, 1.5, 4.0), 0.7, 0.8)  # of a round's shift over a run's deviation
 # What runs of one split do: half of what slows latency does not slow throughput.
 _RELATED = np.array([[1.0, -0.5], [-0.5, 1.0]])
 # Runs that the expected scatter is worth.
 _WORTH = 6.0
-_STEPS = 3
-_LEAST = 0.01  # weight of a component of the mixture that is drawn from
+_STEPS = 8
+_UNLIKELY = 12.0  # log odds below the likeliest's, of widths given up
+# Weight, over the likeliest's, of a component of the mixture that is kept: with runs, and without.
+_LEAST, _LIKELY = 0.01, 0.1
 
 
 class Seen(NamedTuple):
@@ -52,9 +54,8 @@ class Widths(NamedTuple):
 class Posterior:
     """A mixture: weights [m], means [m, 2 n], covariances [m, 2 n, 2 n].
 
-    `noise` is the covariance of one undisturbed run, known with `degrees`; `off` the expected error of
-    a prediction, a ratio - 1; `surprise` of each run, in predictive deviations, 0 for a split that
-    was measured before.
+    `noise` is the covariance of one undisturbed run, known with `degrees`; `widths` the likeliest;
+    `surprise` each run's squared distance from what all others foretell, in deviations.
     """
 
     prior: Prior
@@ -75,7 +76,7 @@ class Posterior:
     def deviation(self) -> Floats:
         within = np.einsum("m,mii->i", self.weights, self.covariances)
         between = self.weights @ (self.means - self.weights @ self.means) ** 2
-        return np.sqrt(within + between).reshape(2, -1)
+        return np.asarray(np.sqrt(within + between).reshape(2, -1))
 
     def draws(self, rng: np.random.Generator, count: int) -> Floats:
         """Draw all candidates' effects jointly: [variable, candidate, draw]."""
@@ -102,28 +103,29 @@ def posterior(prior: Prior, runs: Sequence[Seen], cv: float) -> Posterior:
     expected = cv**2 * _RELATED
     grid, odds = _grid()
     if not runs:
-        kept = odds >= _LEAST * odds.max()
+        kept = odds >= _LIKELY * odds.max()
         covariances = np.array([_off(prior, widths) for widths in itertools.compress(grid, kept)])
         means = np.repeat(prior.mean[None], len(covariances), axis=0)
         weights = odds[kept] / odds[kept].sum()
-        return Posterior(prior, weights, means, covariances, expected, _WORTH, grid[odds.argmax()], np.zeros(0))
+        return Posterior(
+            prior, weights, means, covariances, expected, _WORTH, grid[odds.argmax()], np.zeros(0)
+        )
     data = _Data.of(prior, runs)
-    noise, weights, alone = expected, np.ones(len(runs)), np.ones(len(prior.splits))
-    best = grid[int(odds.argmax())]
+    noise, weights = expected, np.ones(len(runs))
     for _ in range(_STEPS):
-        fits = [_Solved.of(data, widths, noise, weights, alone) for widths in grid]
+        fits = [_Solved.of(data, widths, noise, weights) for widths in grid]
         likely = np.array([one.likelihood for one in fits]) + np.log(odds)
-        at = int(likely.argmax())
-        best = grid[at]
-        residuals, degrees = fits[at].residuals()
+        fit = fits[int(likely.argmax())]
+        residuals, degrees = fit.residuals()
         squared = np.einsum("np,np->n", residuals @ np.linalg.inv(noise), residuals)
-        weights = (_NU + 2) / (_NU + squared)
-        weights = np.minimum(weights / np.median(weights), 1.5)
+        weights = np.minimum((_NU + 2) / (_NU + squared), 1.0)
         scatter = (residuals * weights[:, None]).T @ residuals
         noise = (_WORTH * expected + scatter) / (_WORTH + degrees)
-        alone = fits[at].alone()
-    fits = [_Solved.of(data, widths, noise, weights, alone) for widths in grid]
+        likeliest = likely > likely.max() - _UNLIKELY
+        grid, odds = [*itertools.compress(grid, likeliest)], odds[likeliest]
+    fits = [_Solved.of(data, widths, noise, weights) for widths in grid]
     likely = np.array([one.likelihood for one in fits]) + np.log(odds)
+    best = fits[int(likely.argmax())]
     share = np.exp(likely - likely.max())
     kept = share >= _LEAST
     found = [one.effects() for one in itertools.compress(fits, kept)]
@@ -134,8 +136,8 @@ def posterior(prior: Prior, runs: Sequence[Seen], cv: float) -> Posterior:
         np.array([covariance for _, covariance in found]),
         noise,
         _WORTH + degrees,
-        best,
-        fits[int(likely.argmax())].surprise(noise, weights),
+        best.widths,
+        best.surprise(noise, weights),
     )
 
 
@@ -152,9 +154,8 @@ def _grid() -> tuple[list[Widths], Floats]:
     return grid, odds / odds.sum()
 
 
-def _off(prior: Prior, widths: Widths, alone: Floats | None = None) -> Floats:
-    own = prior.own if alone is None else prior.own / np.sqrt(np.outer(*[np.tile(alone, 2)] * 2))
-    return np.asarray(widths.bias**2 * prior.bias + widths.off**2 * (prior.trend + own))
+def _off(prior: Prior, widths: Widths) -> Floats:
+    return widths.bias**2 * prior.bias + widths.off**2 * (prior.trend + prior.own)
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class _Data:
     rows: Places  # of the candidates' logarithms, those of each run: latencies, then throughputs
     beyond: Floats  # what was measured less what was predicted
     together: Floats  # [run, run]: 1 in the same round
-    
+
     @classmethod
     def of(cls, prior: Prior, runs: Sequence[Seen]) -> _Data:
         places = np.array([run.place for run in runs])
@@ -182,15 +183,15 @@ class _Solved:
     noise: Floats  # [2 run, 2 run]
     half: Floats
     solved: Floats
-    alone_before: Floats
 
     @classmethod
-    def of(cls, data: _Data, widths: Widths, noise: Floats, weights: Floats, alone: Floats) -> _Solved:
-        off = _off(data.prior, widths, alone)
-        each = np.kron(noise, np.diag(1 / weights))
+    def of(cls, data: _Data, widths: Widths, noise: Floats, weights: Floats) -> _Solved:
+        off = _off(data.prior, widths)
+        each = np.asarray(np.kron(noise, np.diag(1 / weights)), np.float64)
         shifts = widths.round**2 * np.kron(noise, data.together)
-        half = np.linalg.cholesky(off[np.ix_(data.rows, data.rows)] + shifts + each)
-        return cls(data, widths, off, each, half, np.linalg.solve(half, data.beyond), alone)
+        seen = off[np.ix_(data.rows, data.rows)] + shifts + each
+        half = np.asarray(np.linalg.cholesky(seen), np.float64)
+        return cls(data, widths, off, each, half, np.asarray(np.linalg.solve(half, data.beyond)))
 
     @property
     def likelihood(self) -> float:
@@ -208,16 +209,6 @@ class _Solved:
         residuals = (weighted @ self.solved).reshape(2, -1).T
         return residuals, max(float(np.einsum("ij,ij->", weighted, inverse.T)) / 2, 0.5)
 
-    def alone(self) -> Floats:
-        """Return the weight of each candidate's own error: Student-t, too."""
-        own = self.widths.off**2 * self.data.prior.own / np.sqrt(
-            np.outer(*[np.tile(self.alone_before, 2)] * 2))
-        beyond = own[:, self.data.rows] @ np.linalg.solve(self.half.T, self.solved)
-        sizes = beyond.reshape(2, -1).T
-        kept = self.widths.off**2 * np.array([[1, -0.8], [-0.8, 2.56]])
-        squared = np.einsum("np,np->n", sizes @ np.linalg.inv(kept), sizes)
-        return np.minimum((_NU + 2) / (_NU + squared), 1.0)
-
     def surprise(self, noise: Floats, weights: Floats) -> Floats:
         """Return each run's squared distance from what all others foretell, in deviations."""
         inverse = np.linalg.inv(self.half)
@@ -227,11 +218,8 @@ class _Solved:
         found = np.empty(count)
         for at in range(count):
             own = [at, at + count]
-            spread = np.linalg.inv(known[np.ix_(own, own)])
-            beyond = spread @ pulled[own]
-            place = self.data.rows[at]
-            extra = (1 / weights[at] - 1) * noise
-            extra = extra + self.widths.off**2 * (1 / self.alone_before[place] - 1) * np.array([[1, -0.8], [-0.8, 2.56]])
-            spread = spread - extra
+            # Without what the run's own weight has added.
+            spread = np.linalg.inv(known[np.ix_(own, own)]) - (1 / weights[at] - 1) * noise
+            beyond = np.linalg.inv(known[np.ix_(own, own)]) @ pulled[own]
             found[at] = beyond @ np.linalg.solve(spread, beyond)
         return found

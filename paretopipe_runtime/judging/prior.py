@@ -5,7 +5,7 @@ On the log scale, of latency and throughput together, a prediction is off by wha
 - *bias*: a host computes, or a hop moves, everything by one factor slower than profiled;
 - *trend*: the same, but changing from cut to cut (a block that was timed badly moves every later
   split the same way, and splits far away less);
-- *own*: of one candidate alone, as latency and throughput of its runs would be.
+- *own*: of one candidate alone; of a part, or of latency or throughput by half as much.
 
 How much of each there is, runs tell (``posterior.py``). See docs/statistics.md.
 """
@@ -23,11 +23,11 @@ from paretopipe_runtime.judging.model import Cuts, Floats
 # A trend falls to 1/e over so many blocks.
 _REACH = 4.0
 # Throughput follows the slowest part; where two are close, either may be it.
-_SHARPNESS = 12.0
+_SHARPNESS = 20.0
 # A hop's time is known this many times worse than a host's.
 _HOP = 3.0
-# Throughput is off by more than latency, where parts do not explain it, and mostly the other way.
-_OWN = np.array([[1.0, -0.5 * 1.6], [-0.5 * 1.6, 1.6**2]])
+# Of a figure's own error, what no part explains.
+_UNEXPLAINED = 0.5
 
 
 class Predicted(Protocol):
@@ -66,22 +66,24 @@ class Prior:
         throughput = [one.throughput_img_s for one in candidates]
         near = np.exp(-_apart([one.cuts for one in candidates]) / _REACH)
         bias, trend = np.zeros((2 * count, 2 * count)), np.zeros((2 * count, 2 * count))
+        own = _UNEXPLAINED**2 * np.eye(2 * count)
         for part, effect in _effects(candidates).items():
             shape = np.outer(effect, effect) * (_HOP**2 if ">" in part else 1.0)
             bias += shape
             trend += shape * np.tile(near, (2, 2))
+            own += shape * np.tile(np.eye(count), (2, 2))
         return cls(
             splits=tuple(one.cuts for one in candidates),
             mean=np.log([*latency, *throughput]),
             bias=bias,
             trend=trend,
-            own=np.kron(_OWN, np.eye(count)),
+            own=own,
         )
 
 
 def _effects(candidates: Sequence[Predicted]) -> dict[str, Floats]:
     """Return by part what its slowing down by one unit does to all logarithms: [2 n]."""
-    parts = sorted({part for one in candidates for part in one.latency_parts | one.pace_parts})
+    parts = sorted({part for one in candidates for part in (*one.latency_parts, *one.pace_parts)})
     if not parts or not all(one.latency_parts and one.pace_parts for one in candidates):
         return {"all": np.repeat([1.0, -1.0], len(candidates))}
 
@@ -93,9 +95,7 @@ def _effects(candidates: Sequence[Predicted]) -> dict[str, Floats]:
     shares = alone / alone.sum(axis=1, keepdims=True)
     slowest = (paced / paced.max(axis=1, keepdims=True)) ** _SHARPNESS
     slowest /= slowest.sum(axis=1, keepdims=True)
-    return {
-        part: np.concatenate([shares[:, at], -slowest[:, at]]) for at, part in enumerate(parts)
-    }
+    return {part: np.concatenate([shares[:, at], -slowest[:, at]]) for at, part in enumerate(parts)}
 
 
 def _apart(cuts: Sequence[Cuts]) -> Floats:

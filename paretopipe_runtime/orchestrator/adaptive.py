@@ -66,7 +66,7 @@ def _place(record: Record) -> tuple[int, int, str]:
 
 def begun(plan: Plan, hop_bytes: HopBytes, records: Records) -> tuple[More, ...]:
     """Return the recorded plan's further rounds if any was begun with this plan's run keys."""
-    if plan.refine is None or not records.plan:
+    if (plan.refine is None and plan.doubtful is None) or not records.plan:
         return ()
     asked = tuple(map(More.from_json, records.plan.get("more", ())))
     known = {record["run_key"] for record in records.runs}

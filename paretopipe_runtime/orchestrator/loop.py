@@ -17,7 +17,6 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.orchestrator import (
     absence,
-    adaptive,
     cell,
     noise,
     postmortem,
@@ -155,6 +154,7 @@ class _Loop:
             *(files.progress, cell_id, runs, done, work.estimate_s, others),
             scatter=noise.worst(self._noise),
         )
+        self.progress.expect(work.likely if self._whole else ())
         self._foresee()
         self._boots = postmortem.Known()
         self._patience = absence.Patience(
@@ -167,14 +167,17 @@ class _Loop:
     def complete(self) -> None:
         """Measure the missing runs, then any further rounds."""
         self._complete_rounds()
-        for _ in range(adaptive.TIMES if self._whole else 0):
+        for _ in range(self._work.extensions if self._whole else 0):
+            self._stop_if_told()
             work = self._work.more(self._records.runs)
             if work is None:
-                return
+                break
             self._work, self._rounds = work, rounds_of(work.runs)
             self.progress.add(outstanding(self._rounds, self._log))
+            self.progress.expect(work.likely)
             self._foresee()
             self._complete_rounds()
+        self.progress.expect(())
 
     def _complete_rounds(self) -> None:
         """Measure the missing runs, then drifted rounds once more."""

@@ -60,6 +60,7 @@ class Progress:
             if row := done.get(run.key):
                 self._measured_s.setdefault(run.split, []).append(row["wall_s"])
         self._total = len(runs)
+        self._likely: list[str] = []
         self._state: dict[str, Any] = {
             "cell_id": cell_id,
             "runs_done": reused,
@@ -88,6 +89,10 @@ class Progress:
         self._left.update(added)
         self._total += len(added)
         self._waiting = max(0, self._waiting - 1)  # a round that waited is here now
+
+    def expect(self, likely: Sequence[Run]) -> None:
+        """Count runs that further rounds may bring, by stand-ins."""
+        self._likely = [run.split for run in likely]
 
     def foresee(self, waiting: int, to_come: int, judged: int, drifted: int) -> None:
         """Set how many rounds await a repeat, are to come, were judged, drifted."""
@@ -130,7 +135,7 @@ class Progress:
         """Return the seconds left and their standard deviation."""
         pace = Pace.of(self._others, self.learned, self._scatter)
         known_s = guessed_s = 0.0
-        for split in self._left.values():
+        for split in [*self._left.values(), *self._likely]:
             if split in self._measured_s:
                 known_s += self._seconds(split, pace)
             else:
@@ -151,7 +156,8 @@ class Progress:
         self._state["finished"] = finished
         # Earlier, what drifted is not settled.
         waiting = 0 if self._to_come else self._waiting
-        self._state["runs_total"] = self._total + waiting * len(self._round)
+        likely = waiting * len(self._round) + len(self._likely)
+        self._state["runs_total"] = self._total + likely
         self._state["elapsed_s"] = round(time.monotonic() - self._began, 1)
         left_s, deviation_s = self.left_s()
         later = Pace.of([*self._others, self.learned], scatter=self._scatter)

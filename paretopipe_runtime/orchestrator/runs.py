@@ -61,17 +61,20 @@ class Run:
 
 @dataclass(frozen=True)
 class More:
-    """Further rounds that bring `splits` to `repeats` repeats."""
+    """Further rounds that bring `splits` to `repeats` repeats; `why` each, if that is known."""
 
     splits: tuple[Cuts, ...]
     repeats: int
+    why: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"splits": [*map(list, self.splits)], "repeats": self.repeats}
+        said = {"why": [*self.why]} if self.why else {}
+        return {"splits": [*map(list, self.splits)], "repeats": self.repeats, **said}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> More:
-        return cls(tuple(map(tuple, fields["splits"])), fields["repeats"])
+        splits = tuple(map(tuple, fields["splits"]))
+        return cls(splits, fields["repeats"], tuple(fields.get("why", ())))
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class Work:
     `document` is the plan as recorded. `measure` runs in its own process and returns the record's
     measured part, `about` the part known beforehand. `estimate_s` is by split name. The first
     `repeats` rounds hold every split; `drift_limit` 0 repeats none. Every run needs `hub`'s agent,
-    too. `more` adds further rounds, if any.
+    too. `more` adds further rounds, if any, at most `extensions` times. `likely` stand for runs
+    that further rounds may bring.
     """
 
     kind: str
@@ -95,6 +99,8 @@ class Work:
     drift_limit: float = 0.0
     hub: Worker | None = None
     more: Callable[[Sequence[Record]], Work | None] = lambda _records: None
+    extensions: int = 0
+    likely: Sequence[Run] = ()
 
 
 def expand(

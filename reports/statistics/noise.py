@@ -14,16 +14,13 @@ from statistics import NormalDist, median
 
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.values import clean
+from paretopipe_runtime.judging.doubtful import expected_cv
 from reports.data.cells import Cell
 from reports.words import count, percent
 
 _MEDIAN = NormalDist().inv_cdf(0.75) * sqrt(2)
 _SURE = NormalDist().inv_cdf(0.975) * sqrt(2)
 _FEWEST = 3  # rounds with both sentinels
-
-
-#: What runs are expected to scatter by where nobody timed the same work again, and at least.
-USUAL, LEAST = 0.02, 0.002
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def noise_of(cells: Iterable[Cell], noises: Iterable[Record]) -> Noise | None:
 def expected(cell: Cell, noises: Iterable[Record]) -> float:
     """Return what a cell's runs are expected to scatter by, before there are any."""
     known = _of_hosts([cell], noises)
-    return max(LEAST, max(known)[0]) if known else USUAL
+    return expected_cv(max(known)[0] if known else 0.0)
 
 
 def _of_hosts(cells: Sequence[Cell], noises: Iterable[Record]) -> list[tuple[float, str]]:
