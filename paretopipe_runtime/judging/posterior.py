@@ -113,7 +113,7 @@ def posterior(prior: Prior, runs: Sequence[Seen], cv: float) -> Posterior:
     data = _Data.of(prior, runs)
     noise, weights = expected, np.ones(len(runs))
     for _ in range(_STEPS):
-        fits = [_Solved.of(data, widths, noise, weights) for widths in grid]
+        fits = _fits(data, grid, noise, weights)
         likely = np.array([one.likelihood for one in fits]) + np.log(odds)
         fit = fits[int(likely.argmax())]
         residuals, degrees = fit.residuals()
@@ -123,7 +123,7 @@ def posterior(prior: Prior, runs: Sequence[Seen], cv: float) -> Posterior:
         noise = (_WORTH * expected + scatter) / (_WORTH + degrees)
         likeliest = likely > likely.max() - _UNLIKELY
         grid, odds = [*itertools.compress(grid, likeliest)], odds[likeliest]
-    fits = [_Solved.of(data, widths, noise, weights) for widths in grid]
+    fits = _fits(data, grid, noise, weights)
     likely = np.array([one.likelihood for one in fits]) + np.log(odds)
     best = fits[int(likely.argmax())]
     share = np.exp(likely - likely.max())
@@ -175,6 +175,19 @@ class _Data:
         return cls(prior, rows, measured - prior.mean[rows], together)
 
 
+def _fits(data: _Data, grid: Sequence[Widths], noise: Floats, weights: Floats) -> list[_Solved]:
+    each = np.asarray(np.kron(noise, np.diag(1 / weights)), np.float64)
+    shifts = np.kron(noise, data.together)
+    found = []
+    for widths in grid:
+        off = _off(data.prior, widths)
+        seen = off[np.ix_(data.rows, data.rows)] + widths.round**2 * shifts + each
+        half = np.asarray(np.linalg.cholesky(seen), np.float64)
+        solved = np.asarray(np.linalg.solve(half, data.beyond), np.float64)
+        found.append(_Solved(data, widths, off, each, half, solved))
+    return found
+
+
 @dataclass(frozen=True)
 class _Solved:
     data: _Data
@@ -183,15 +196,6 @@ class _Solved:
     noise: Floats  # [2 run, 2 run]
     half: Floats
     solved: Floats
-
-    @classmethod
-    def of(cls, data: _Data, widths: Widths, noise: Floats, weights: Floats) -> _Solved:
-        off = _off(data.prior, widths)
-        each = np.asarray(np.kron(noise, np.diag(1 / weights)), np.float64)
-        shifts = widths.round**2 * np.kron(noise, data.together)
-        seen = off[np.ix_(data.rows, data.rows)] + shifts + each
-        half = np.asarray(np.linalg.cholesky(seen), np.float64)
-        return cls(data, widths, off, each, half, np.asarray(np.linalg.solve(half, data.beyond)))
 
     @property
     def likelihood(self) -> float:
