@@ -22,7 +22,7 @@ from roles.plan.planning.foretelling import (
     profile_seconds,
     split_seconds,
 )
-from roles.plan.planning.sharing import share_time
+from roles.plan.planning.sharing import share_time, shares
 from roles.plan.planning.shorter import QUESTIONS, refuse_long, said
 from roles.plan.planning.values import OptionError
 from tests.made import pi4b
@@ -161,8 +161,10 @@ def test_cells_share_a_sweep_s_time_by_what_their_runs_take(plan: Plan) -> None:
     assert told
     assert 0.9 * 36000 < told.seconds < 1.01 * 36000
     share_time(planned, speeds.Speeds(()), NOWHERE)  # nothing tells how fast these hosts are
-    shares = [one["doubtful"]["within_s"] / 36000 for one in documents]
-    assert shares == pytest.approx([38 / 116] * 2 + [20 / 116] * 2, abs=1e-3)
+    told_s = [one["doubtful"]["within_s"] / 36000 for one in documents]
+    assert told_s == pytest.approx([38 / 116] * 2 + [20 / 116] * 2, abs=1e-3)
+    assert shares(60.0, [1, 2, 3], [0, 0, 0]) == [10, 20, 30]
+    assert shares(60.0, [1, 2, 3], [30, 11, 0]) == [30, 12, 18], "the others lack it"
     with pytest.raises(OptionError, match=r"within=100s is too little: profiles and 4 quick runs"):
         share_time(plan({**options, "within": "100s"}), REAL, NOWHERE)
 
