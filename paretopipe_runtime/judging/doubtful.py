@@ -89,12 +89,21 @@ class Member(NamedTuple):
     why: str
 
 
+class Spending(NamedTuple):
+    """Runs, the audits among them, and seconds: what is spent, or what may be at most."""
+
+    runs: int
+    audits: int
+    seconds: float = math.inf
+
+
 def standing(
     candidates: Sequence[Predicted],
     runs: Mapping[Cuts, Sequence[Run]],
     delta: float,
     cv: float,
     seed: int = 0,
+    draws: int = DRAWS,
 ) -> Standing:
     """Return what runs say of candidates; those of others are left out.
 
@@ -112,7 +121,7 @@ def standing(
         for run in runs.get(cuts, ())
     ]
     believed = posterior(prior, seen, cv)
-    drawn = believed.draws(np.random.default_rng([seed, len(seen)]), DRAWS)
+    drawn = believed.draws(np.random.default_rng([seed, len(seen)]), draws)
     found, on = shares(drawn, (Aim(True, delta), Aim(False, delta)))
     count = {cuts: len(runs.get(cuts, ())) for cuts in prior.splits}
     far = {
@@ -152,6 +161,28 @@ def _early(sure: float, runs: int, contrary: bool, unseen: float) -> bool:
     return runs == 1 and (sure >= ON_FROM or contrary)
 
 
+def further(
+    now: Standing, cost_s: Sequence[float], spent: Spending, most: Spending, seed: int
+) -> list[Member]:
+    """Return the next round's members as far as there are runs and seconds for them.
+
+    Parameters
+    ----------
+    cost_s : sequence of float
+        As of `next_round`.
+    """
+    left_s = most.seconds - spent.seconds
+    if spent.runs >= most.runs or left_s <= 0:
+        return []
+    settled = not any(np.isfinite(cost_s[at]) for at in now.doubtful)
+    due = audits_due(most.audits, spent.audits, spent.runs / most.runs, settled)
+    in_time = [s if s <= left_s else math.inf for s in cost_s]
+    found = next_round(now, in_time, most.runs - spent.runs, due, seed)
+    while sum(cost_s[member.place] for member in found) > left_s:
+        found.pop()
+    return found
+
+
 def audits_due(audits: int, done: int, share: float, settled: bool) -> int:
     """Return how many of all audits are due at a share of the budget: all where all is settled."""
     return max(0, (audits if settled else math.ceil(audits * share)) - done)
@@ -178,7 +209,8 @@ def next_round(
     checked = [int(at) for at in rng.permutation(able)[: min(audits, size)]]
     found = [Member(at, "audit") for at in checked]
     if now.doubtful and len(found) < size:
-        found += _doubtful(now, cost_s, size - len(found), rng)
+        left = [math.inf if at in checked else s for at, s in enumerate(cost_s)]
+        found += _doubtful(now, left, size - len(found), rng)
     if found and any(counts) and not any(counts[member.place] for member in found):
         common = Member(int(np.argmax(counts)), "common")  # all are audits
         found = [*found[: size - 1], common] if size > 1 else found

@@ -65,8 +65,13 @@ def _place(record: Record) -> tuple[int, int, str]:
 
 
 def begun(plan: Plan, hop_bytes: HopBytes, records: Records) -> tuple[More, ...]:
-    """Return the recorded plan's further rounds if any was begun with this plan's run keys."""
+    """Return the recorded plan's further rounds if any was begun with this plan's run keys.
+
+    Rounds of what is in doubt are none of any other plan's, nor the other way round.
+    """
     if (plan.refine is None and plan.doubtful is None) or not records.plan:
+        return ()
+    if bool(plan.doubtful) != bool(records.plan.get("doubtful")):
         return ()
     asked = tuple(map(More.from_json, records.plan.get("more", ())))
     known = {record["run_key"] for record in records.runs}

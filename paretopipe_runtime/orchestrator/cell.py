@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,33 @@ from paretopipe_runtime.contract.plan import Plan, cap, read_plan
 from paretopipe_runtime.contract.splits import split_name
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.judging.doubtful import expected_cv
+from paretopipe_runtime.judging.expectation import Expected
 from paretopipe_runtime.orchestrator import adaptive, doubtful, noise, record
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.foreseen import foreseen, in_time
 from paretopipe_runtime.orchestrator.pace import load_estimate
 from paretopipe_runtime.orchestrator.prepared import Prepared, prepare
-from paretopipe_runtime.orchestrator.runs import More, Run, Work, expand, stages_of
+from paretopipe_runtime.orchestrator.runs import (
+    More,
+    Run,
+    Work,
+    end_points,
+    expand,
+    run_of,
+    stages_of,
+)
 from paretopipe_runtime.prediction import sources
 from paretopipe_runtime.prediction.candidates import candidates as predict
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.keys import Keys
+
+# What a run of a doubtful plan is for, as told while it runs.
+_WHY = {
+    "doubt": "in doubt",
+    "audit": "checks its prediction",
+    "common": "compares rounds",
+    "end_point": "does splitting pay?",
+}
 
 
 def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work:
@@ -40,13 +57,14 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
     estimate_s = load_estimate(state_dir, plan.cell_id)
     if plan.doubtful is None:
         more = adaptive.begun(plan, prepared.hop_bytes, records)
-        return _work(_Rounds(plan, prepared, estimate_s, ()), more, records.runs)
-    candidates, more = doubtful.begun(plan, records)
+        return _work(_Rounds(plan, prepared, estimate_s), more, records.runs)
+    candidates, more, told = doubtful.begun(plan, prepared.hop_bytes, records)
     if not candidates:
         candidates = predict(plan, *sources.read(records.path.parent), estimate_s)
     hosts = [worker.host for worker in plan.chain.workers]
     cv = expected_cv(noise.worst(records.noise or noise.load(state_dir, hosts)))
-    return _work(_Rounds(plan, prepared, estimate_s, candidates, cv), more, records.runs)
+    rounds = _Rounds(plan, prepared, estimate_s, candidates, cv, told)
+    return _work(rounds, more, records.runs)
 
 
 def _see_reached(plan: Plan) -> None:
@@ -64,41 +82,52 @@ def _see_reached(plan: Plan) -> None:
 
 @dataclass(frozen=True)
 class _Rounds:
-    """What a plan's further rounds are chosen by: `candidates` and `cv` if it is a doubtful one."""
+    """What a plan's further rounds are chosen by; all but the first three of a doubtful one only.
+
+    `told` is what to expect of it, if that is known already.
+    """
 
     plan: Plan
     prepared: Prepared
     estimate_s: dict[str, float]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...] = ()
     cv: float = 0.0
+    told: Expected | None = None
 
-    def wanted(self, more: tuple[More, ...], records: Sequence[Record]) -> More | None:
+    def enlarged(self, more: tuple[More, ...], records: Sequence[Record]) -> Work | None:
+        """Return the work with the next round, None if there is none."""
         plan, hop_bytes = self.plan, self.prepared.hop_bytes
-        if plan.doubtful is None and plan.refine is None:
+        # In children: linear algebra may start threads.
+        if plan.doubtful:
+            given = plan, hop_bytes, self.candidates, more, records, self.cv, self.told
+            found = forked.call(lambda: doubtful.wanted(*given))
+            if not found:
+                return None
+            round_, told = More.from_json(found[0]), Expected(**found[1])
+            note = str(told) if told.sweeps and not self.told else ""
+            return _work(replace(self, told=told), (*more, round_), records, note)
+        if plan.refine is None:
             return None
-
-        def choose() -> dict[str, Any] | None:
-            if plan.doubtful is None:
-                return adaptive.wanted(plan, hop_bytes, records)
-            return doubtful.wanted(plan, hop_bytes, self.candidates, more, records, self.cv)
-
-        # In a child: linear algebra may start threads.
-        found = forked.call(choose)
+        found = forked.call(lambda: adaptive.wanted(plan, hop_bytes, records))
         further = More.from_json(found) if found else None
-        return None if plan.doubtful is None and further in more else further
+        return _work(self, (*more, further), records) if further and further not in more else None
 
     def likely(self, more: tuple[More, ...], records: Sequence[Record]) -> list[Run]:
         """Return stand-ins for the runs that a doubtful plan may yet choose."""
-        if self.plan.doubtful is None:
+        plan, hop_bytes = self.plan, self.prepared.hop_bytes
+        if plan.doubtful is None:
             return []
-        chosen = sum(len(one.splits) for one in more)
-        found = foreseen(self.plan, self.prepared.hop_bytes, chosen, len(more))
+        spent = doubtful.spent(plan, adaptive.counted(plan, hop_bytes, records), more, records)
+        found = foreseen(plan, hop_bytes, spent.runs, len(more))
         about_s = {split_name(one.cuts): one.run_s for one in self.candidates}
-        spent_s = sum(row.get("wall_s", 0.0) for row in records)
-        return in_time(self.plan, found, about_s, spent_s)
+        ends = () if more else end_points(plan)
+        return [
+            *(run_of(plan, hop_bytes, cuts, 1, 0, "end_point") for cuts in ends),
+            *in_time(plan, found, about_s, spent.seconds),
+        ]
 
 
-def _work(rounds: _Rounds, more: tuple[More, ...], known: Sequence[Record]) -> Work:
+def _work(rounds: _Rounds, more: tuple[More, ...], known: Sequence[Record], note: str = "") -> Work:
     plan, prepared = rounds.plan, rounds.prepared
 
     def measure(run: Run, keys: Keys, run_id: str) -> dict[str, Any]:
@@ -109,13 +138,16 @@ def _work(rounds: _Rounds, more: tuple[More, ...], known: Sequence[Record]) -> W
         stated = {"weights": weights.facts()} if weights else {}
         return {"order": run.order, "network": plan.chain.shaped.facts, **stated}
 
-    def enlarged(records: Sequence[Record]) -> Work | None:
-        further = rounds.wanted(more, records)
-        return _work(rounds, (*more, further), records) if further else None
+    def why(run: Run) -> str:
+        round_ = more[run.repeat - 1]
+        reasons = dict(zip(round_.splits, round_.why, strict=True))
+        return f"round {run.repeat}, {_WHY[reasons.get(run.cuts, run.role)]}"
 
     asked: dict[str, Any] = {"more": [further.to_json() for further in more]} if more else {}
     if rounds.candidates:
         asked["candidates"] = [one.to_json() for one in rounds.candidates]
+    if rounds.told and rounds.told.sweeps:
+        asked["expected"] = rounds.told.to_json()
     return Work(
         kind="run",
         document={**plan.document, **asked},
@@ -127,7 +159,9 @@ def _work(rounds: _Rounds, more: tuple[More, ...], known: Sequence[Record]) -> W
         repeats=plan.repeats,
         drift_limit=plan.drift_limit if plan.sentinel else 0.0,
         hub=plan.chain.hub,
-        more=enlarged,
+        more=lambda records: rounds.enlarged(more, records),
         extensions=cap(plan) if plan.doubtful else adaptive.TIMES,
         likely=rounds.likely(more, known),
+        note=note,
+        why=why if plan.doubtful else lambda _run: "",
     )

@@ -17,7 +17,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.contract.chain import Worker
 from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.units import duration
-from paretopipe_runtime.orchestrator import adaptive, noise
+from paretopipe_runtime.orchestrator import adaptive, doubtful, noise
 from paretopipe_runtime.orchestrator.building import build
 from paretopipe_runtime.orchestrator.deployment import deploy, telling
 from paretopipe_runtime.orchestrator.drive import drive
@@ -96,7 +96,7 @@ def prepare_cells(
                     f"takes {probed[load]:.3f} s a batch there with engine {workload.engine}"
                 )
             speeds[worker.host] = probed[load]
-        spent_s = sum(row.get("wall_s", 0.0) for row in records.runs) if records else 0.0
+        spent_s = doubtful.seconds(records.runs) if records else 0.0
         todo.append((plan, prepared, rounds_of(runs), speeds, log, spent_s))
     measured: noise.Noise = {}
     if noise_s and any(outstanding(rounds, log) for _, _, rounds, _, log, _ in todo):
@@ -130,6 +130,8 @@ def _with_stand_ins(
     recorded = records.runs if records else []
     measured = adaptive.counted(plan, hop_bytes, recorded)
     begun = [run for run in outstanding(rounds_of(runs), log) if run.role == "split"]
+    if records and not begun and doubtful.ended(plan, hop_bytes, records):
+        return runs
     have = sum(len(measured.get(cuts, ())) for cuts in plan.splits) + len(begun)
     repeats = [*(row["factors"]["repeat"] for row in recorded), *(run.repeat for run in runs), 1]
     ends = [run_of(plan, hop_bytes, cuts, 1, 0, "end_point") for cuts in end_points(plan)]

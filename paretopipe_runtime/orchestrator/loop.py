@@ -6,7 +6,8 @@ All state is derived from the records file: stopping loses at most the current r
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.orchestrator.rounds import (
     Drift,
     Log,
+    Round,
     Step,
     again,
     needed,
@@ -95,7 +97,10 @@ def measure(
     total, missing = f"{loop.progress.total} {loop.noun}", loop.progress.left
     if missing:
         return INCOMPLETE, f"{missing} of {total} have no valid result: {loop.last_failure}"
-    return COMPLETE, f"all {total} measured"
+    return (
+        COMPLETE,
+        f"all {total} measured" if loop.progress.total else "nothing is left to measure",
+    )
 
 
 def profile_of(document: dict[str, Any], state_dir: Path) -> Work:
@@ -166,22 +171,36 @@ class _Loop:
 
     def complete(self) -> None:
         """Measure the missing runs, then any further rounds."""
-        self._complete_rounds()
+        self._complete_rounds(self._rounds)
         for _ in range(self._work.extensions if self._whole else 0):
             self._stop_if_told()
-            work = self._work.more(self._records.runs)
+            if self._work.likely:
+                self.progress.wait("choosing what to measure")
+            work = self._further()
             if work is None:
                 break
+            before = len(self._rounds)
             self._work, self._rounds = work, rounds_of(work.runs)
             self.progress.add(outstanding(self._rounds, self._log))
             self.progress.expect(work.likely)
+            self.progress.note(work.note)
             self._foresee()
-            self._complete_rounds()
+            self._complete_rounds(self._rounds[before:])
         self.progress.expect(())
+        recorded, plan = self._records.plan or {}, self._work.document
+        if recorded and bool(recorded.get("doubtful")) != bool(plan.get("doubtful")):
+            self._records.append_plan(plan)  # it decides what the report says
 
-    def _complete_rounds(self) -> None:
-        """Measure the missing runs, then drifted rounds once more."""
-        self._take(steps(self._rounds, self._log, MAX_ATTEMPTS))
+    def _further(self) -> Work | None:
+        try:
+            return self._work.more(self._records.runs)
+        except ParetoPipeError:
+            self._stop_if_told()  # the same signal ended the child that chose
+            raise
+
+    def _complete_rounds(self, rounds: Sequence[Round]) -> None:
+        """Measure the missing runs of some rounds, then of all that drifted once more."""
+        self._take(steps(rounds, self._log, MAX_ATTEMPTS))
         if self._watched:
             drift = self._drift()
             self._records.append_drift(self._work.document["cell_id"], drift.to_record())
@@ -202,7 +221,7 @@ class _Loop:
                 self.progress.add(step.round.runs)
             self._records.append_plan(self._work.document)
             self._records.append_noise(self._work.document["cell_id"], self._noise)
-            self.progress.begin(step.run, step.again)
+            self.progress.begin(step.run, step.again or self._work.why(step.run))
             row = _measure(self._work, step.run, self._keys, self._network)
             row |= self._unheld(row["status"])
             if self._stopping and row["status"].startswith(("failed", "invalid:shaping_lost")):
@@ -246,7 +265,9 @@ class _Loop:
 
     def _stop_if_told(self) -> None:
         if self._stopping or self._lease.expired():
-            left = f"stopped with {self.progress.left} {self.noun} to go"
+            most = self.progress.left + self.progress.likely
+            at_most = "at most " if self.progress.likely else ""
+            left = f"stopped with {at_most}{most} {self.noun} to go"
             raise _Ended(INTERRUPTED, f"{left}; the same command goes on")
 
     def _note_failure(self, row: dict[str, Any]) -> None:
@@ -288,10 +309,11 @@ def _measure(work: Work, run: Run, keys: Keys, network: Network | None) -> dict[
         **work.about(run),
         "message": "",
     }
-    run_id = f"{run.key}-{secrets.token_hex(4)}"
+    run_id, began = f"{run.key}-{secrets.token_hex(4)}", time.monotonic()
     try:
         if network:
             network.begin()
         return {**row, **forked.call(lambda: work.measure(run, keys, run_id))}
     except ParetoPipeError as error:
-        return {**row, "status": postmortem.status(error), "message": error.message}
+        status, wall_s = postmortem.status(error), time.monotonic() - began
+        return {**row, "status": status, "message": error.message, "wall_s": wall_s}

@@ -82,6 +82,11 @@ class Progress:
     def left(self) -> int:
         return len(self._left)
 
+    @property
+    def likely(self) -> int:
+        """Runs that further rounds may bring."""
+        return len(self._likely)
+
     def add(self, runs: Sequence[Run]) -> None:
         """Add runs of further or repeated rounds."""
         added = {run.key: run.split for run in runs if run.key not in self._left}
@@ -99,8 +104,12 @@ class Progress:
         self._waiting, self._to_come = waiting, to_come
         self._judged, self._drifted = judged, drifted
 
-    def begin(self, run: Run, again: str = "") -> None:
-        place = f", {again}" if again else f" repeat {run.repeat}/{self._repeats}"
+    def note(self, text: str) -> None:
+        """Have the controller say `text`, once; "" leaves what it says."""
+        self._state["note"] = text or self._state.get("note", "")
+
+    def begin(self, run: Run, why: str = "") -> None:
+        place = f", {why}" if why else f" repeat {run.repeat}/{self._repeats}"
         self._state["current"] = f"{run.split}{place}"
         self.write()
 

@@ -85,7 +85,8 @@ class Work:
     measured part, `about` the part known beforehand. `estimate_s` is by split name. The first
     `repeats` rounds hold every split; `drift_limit` 0 repeats none. Every run needs `hub`'s agent,
     too. `more` adds further rounds, if any, at most `extensions` times. `likely` stand for runs
-    that further rounds may bring.
+    that further rounds may bring. `note` is to be told before the runs, `why` with each; both may
+    be empty.
     """
 
     kind: str
@@ -101,6 +102,8 @@ class Work:
     more: Callable[[Sequence[Record]], Work | None] = lambda _records: None
     extensions: int = 0
     likely: Sequence[Run] = ()
+    note: str = ""
+    why: Callable[[Run], str] = lambda _run: ""
 
 
 def expand(

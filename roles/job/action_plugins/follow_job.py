@@ -142,7 +142,8 @@ def line(
         *(f"{progress[bad]} {bad}" for bad in ("failed", "invalid") if progress.get(bad)),
     ]
     if progress.get("finished"):
-        return f"[{label}] {', '.join(parts)}"
+        nothing = progress.get("runs_total") == 0
+        return f"[{label}] {'nothing left to measure' if nothing else ', '.join(parts)}"
     if progress.get("left_s") is not None:
         later = {"ratio": 1.0, "spread": 0.0, **progress.get("later", {})}
         later_s *= later["ratio"]
@@ -218,7 +219,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         patience, later_s = float(args.get("patience_s", 300)), float(args.get("later_s", 0))
         heard = time.monotonic()
         controller = os.getppid()
-        guards = Guards(args.get("guards") or ())
+        guards, noted = Guards(args.get("guards") or ()), ""
         while not (problem := guards.problem()):
             # Ansible's worker outlives a killed controller; the lease must not.
             if os.getppid() != controller:
@@ -227,6 +228,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             snapshot = self._poll(command)
             if snapshot is not None:
                 heard = time.monotonic()
+                note = str(snapshot.progress.get("note", ""))
+                if note != noted:
+                    noted = note
+                    screen.show(f"{note} [{args['label']}]", last=True)
                 text = line(args["label"], snapshot.progress, later_s)
                 screen.show(text, last=not snapshot.running)
                 if not snapshot.running:

@@ -37,7 +37,8 @@ def said(told: Mapping[str, Any], seen: Snapshot) -> tuple[list[str], str]:
         why = "; ".join([*failures, verdict(seen) or ENDED])
         return [f"{head}, and it is not running any more"], why
     now = line(told["now"], seen.progress, told["later_s"]) if told["now"] else "it is ending"
-    return [head, now, *(f"failed so far: {failure}" for failure in failures)], ""
+    note = [str(seen.progress["note"])] if seen.progress.get("note") else []
+    return [head, now, *note, *(f"failed so far: {failure}" for failure in failures)], ""
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
