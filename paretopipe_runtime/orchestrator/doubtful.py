@@ -5,6 +5,7 @@ A split common to rounds does what sentinels do elsewhere, and its runs count.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def spent(
 
 def seconds(records: Sequence[Record]) -> float:
     """Return what all attempts took, in vain or not."""
-    return sum(row.get("wall_s", 0.0) for row in records)
+    return math.fsum(row.get("wall_s", 0.0) for row in records)
 
 
 def _most(plan: Plan, limits: Doubtful) -> Spending:
