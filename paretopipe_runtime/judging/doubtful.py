@@ -180,7 +180,7 @@ def next_round(
     if now.doubtful and len(found) < size:
         found += _doubtful(now, cost_s, size - len(found), rng)
     if found and any(counts) and not any(counts[member.place] for member in found):
-        common = Member(int(np.argmax(counts)), "common")
+        common = Member(int(np.argmax(counts)), "common")  # all are audits
         found = [*found[: size - 1], common] if size > 1 else found
     return found
 
@@ -196,12 +196,16 @@ def _doubtful(
     ahead = gain.Foresight.of(now.drawn, now.on, noise, places, rng)
     cost = np.array(cost_s)[places]
     cost, due = cost / np.median(cost), due[places]
+    measured = np.array(now.counts)[places] > 0
     left, known = gain.doubt(now.drawn, now.on), 0.0
     found: list[Member] = []
-    for _ in range(size):
+    for place in range(size):
         foretold = ahead.doubt(known)
         score = (left - foretold + due) / cost
-        score[np.isin(places, [member.place for member in found])] = -np.inf
+        taken = np.isin(places, [member.place for member in found])
+        if place == size - 1 and measured.any() and not measured[taken].any():
+            taken = ~measured  # rounds need a split in common to be told from splits
+        score[taken] = -np.inf
         at = int(score.argmax())
         if not np.isfinite(score[at]) or not (due[at] or left - foretold[at] > _WORTH):
             break
