@@ -26,6 +26,7 @@ from reports.statistics.decision import Decision, decided
 from tests.made import figures, predicted, worlds
 
 DELTA, AUDIT, REPEATS = 0.02, 0.1, 5
+DOUBTFUL = "doubtful"
 #: A run of the candidate at a place, in a round: logarithms of latency and throughput.
 Answer = Callable[[int, int], Sequence[float]]
 
@@ -141,7 +142,7 @@ class Task:
     world: str
     model: str
     cv: float
-    budgets: tuple[float, ...]
+    budget: float
     number: int
 
 
@@ -153,16 +154,15 @@ def scored(task: Task) -> tuple[Floats, dict[str, Score]]:
     found = predicted.planted(rng, table, predicted.WORLDS[task.world])
     on = worlds.members(found.true, DELTA)
     complete = Said.exhaustive(worlds.runs(rng, found.true, task.cv, REPEATS))
-    said = {"exhaustive": complete, "prediction alone": Said.predicted(found.candidates)}
-    for budget in task.budgets:
-        logs = worlds.runs(rng, found.true, task.cv, cap(len(table), budget))
-
-        def answer(place: int, number: int, logs: Floats = logs) -> Floats:
-            return logs[place, number - 1]
-
-        said[f"doubtful, {budget:.0%}"] = Said.of(
-            last(found.candidates, answer, budget, task.number)
-        )
+    logs = worlds.runs(rng, found.true, task.cv, cap(len(table), task.budget))
+    now = last(
+        found.candidates, lambda place, number: logs[place, number - 1], task.budget, task.number
+    )
+    said = {
+        "exhaustive": complete,
+        "prediction alone": Said.predicted(found.candidates),
+        DOUBTFUL: Said.of(now),
+    }
     return found.off, {
         method: Score.of(one, complete.verdict, found.true, on) for method, one in said.items()
     }

@@ -28,7 +28,7 @@ from tests.effort import trials
 from tests.made import predicted, worlds
 from tests.statistics import adaptive
 
-BUDGET = 0.35
+BUDGET = 0.2
 Sweep = list[tuple[Standing, list[Member]]]
 
 
@@ -56,15 +56,15 @@ def ask(
 
 @pytest.fixture(scope="module")
 def sweeps() -> list[Sweep]:
-    """Whole sweeps of three tables, one with a split that is better than predicted."""
+    """Whole sweeps of small tables in worlds of three kinds."""
     return [*_sweeps()]
 
 
 def _sweeps() -> Iterator[Sweep]:
     for model, world in (
-        ("mobilenetv2", "one split 25 % off"),
-        ("resnet18", "Pi to Pi"),
+        ("alexnet", "one split 25 % off"),
         ("alexnet", "a host 15 % biased"),
+        ("resnet18", "Pi to Pi"),
     ):
         found = planted(model, world)
         most = adaptive.cap(len(found.candidates), BUDGET)
@@ -173,9 +173,9 @@ def test_candidates_without_parts() -> None:
     assert max(score.losses) <= 0.05
 
 
-@pytest.mark.parametrize("model", ["mobilenetv2", "resnet18"])
+@pytest.mark.parametrize("model", ["alexnet", "resnet18"])
 def test_all_measured_five_times_is_judged_like_an_exhaustive_sweep(model: str) -> None:
-    for seed in range(trials(2, 20)):
+    for seed in range(trials(1, 20)):
         found = planted(model, "errors doubled", seed)
         logs = worlds.runs(np.random.default_rng([seed, 8]), found.true, 0.02)
         runs = {
@@ -259,7 +259,7 @@ def test_runs_are_foretold_to_tell_where_there_is_doubt_and_nowhere_else() -> No
     def left(cv: float) -> predicted.Floats:
         return gain.Foresight.of(drawn, on, cv**2 * np.eye(2), places, rng).doubt()
 
-    precise, useless = left(0.01), left(10.0)
+    precise, useless = left(0.04), left(10.0)
     assert useless == pytest.approx([now] * 3, rel=0.02)
     assert (precise[:2] < 0.8 * now).all()
     assert precise[2] == pytest.approx(now, rel=0.05)
