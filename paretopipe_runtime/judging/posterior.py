@@ -163,6 +163,8 @@ class _Data:
     prior: Prior
     rows: Places  # of the candidates' logarithms, those of each run: latencies, then throughputs
     beyond: Floats  # what was measured less what was predicted
+    bias: Floats  # at these rows: of hundreds of candidates few have runs
+    own: Floats  # and trend
     together: Floats  # [run, run]: 1 in the same round
 
     @classmethod
@@ -172,26 +174,27 @@ class _Data:
         rows = np.concatenate([places, places + len(prior.splits)])
         measured = np.array([run.logs for run in runs]).T.ravel()
         together = (rounds[:, None] == rounds[None]).astype(float)
-        return cls(prior, rows, measured - prior.mean[rows], together)
+        at = np.ix_(rows, rows)
+        shapes = prior.bias[at], prior.trend[at] + prior.own[at]
+        return cls(prior, rows, measured - prior.mean[rows], *shapes, together)
 
 
 @dataclass(frozen=True)
 class _Solved:
     data: _Data
     widths: Widths
-    off: Floats
     noise: Floats  # [2 run, 2 run]
     half: Floats
     solved: Floats
 
     @classmethod
     def of(cls, data: _Data, widths: Widths, noise: Floats, weights: Floats) -> _Solved:
-        off = _off(data.prior, widths)
+        off = widths.bias**2 * data.bias + widths.off**2 * data.own
         each = np.asarray(np.kron(noise, np.diag(1 / weights)), np.float64)
         shifts = widths.round**2 * np.kron(noise, data.together)
-        seen = off[np.ix_(data.rows, data.rows)] + shifts + each
+        seen = off + shifts + each
         half = np.asarray(np.linalg.cholesky(seen), np.float64)
-        return cls(data, widths, off, each, half, np.asarray(np.linalg.solve(half, data.beyond)))
+        return cls(data, widths, each, half, np.asarray(np.linalg.solve(half, data.beyond)))
 
     @property
     def likelihood(self) -> float:
@@ -199,8 +202,9 @@ class _Solved:
 
     def effects(self) -> tuple[Floats, Floats]:
         """Return the mean and covariance of all candidates' effects."""
-        across = np.linalg.solve(self.half, self.off[self.data.rows])
-        return self.data.prior.mean + across.T @ self.solved, self.off - across.T @ across
+        off = _off(self.data.prior, self.widths)
+        across = np.linalg.solve(self.half, off[self.data.rows])
+        return self.data.prior.mean + across.T @ self.solved, off - across.T @ across
 
     def residuals(self) -> tuple[Floats, float]:
         """Return the runs' residuals, [run, variable], and their degrees of freedom."""
