@@ -6,8 +6,6 @@ Truths are those of real Pis (``tests/data/``), predictions err as in ``tests/ma
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -35,16 +33,6 @@ LIMITS = {"wrong": 0.15, "contrary": 0.05}
 MORE_UNDECIDED = {SPARING: 1.5, AMPLE: 0.5}
 LOSS, OFTEN = 0.03, 0.95
 Scores = Mapping[str, Sequence[Score]]
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """Processes that do not share their processors with threads of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENBLAS_NUM_THREADS", "1")
-        fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=fresh) as made:
-            yield made
 
 
 @pytest.fixture(scope="module")

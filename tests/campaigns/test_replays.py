@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,18 +73,19 @@ class Recorded:
 
 
 @pytest.mark.timeout(3600)
-def test_replays(findings: Findings) -> None:
+def test_replays(findings: Findings, pool: ProcessPoolExecutor) -> None:
     records = read(Path(FOLDER))
     cells = [cell for sheet in Sheet.each(records) for cell in sheet.cells]
     for cell in cells:
         found = Recorded.of(cell, Path(FOLDER), expected(cell, records.noises))
         unmeasured = [one.cuts for one in found.candidates if not found.runs.get(one.cuts)]
         assert not unmeasured, f"{cell.id}: no run of {unmeasured}: is the sweep exhaustive?"
-        _tell(findings, cell, found)
+        _tell(findings, pool, cell.id, found)
 
 
-def _tell(findings: Findings, cell: Cell, found: Recorded) -> None:
-    complete = decide(fit(found.runs), (Aim(True, DELTA), Aim(False, DELTA)))
+def _tell(findings: Findings, pool: ProcessPoolExecutor, name: str, found: Recorded) -> None:
+    model = fit(found.runs)
+    complete, scatter = decide(model, (Aim(True, DELTA), Aim(False, DELTA))), model.deviation
     true = found.effects
     said = [(one.latency_s, one.throughput_img_s) for one in found.candidates]
     latency, throughput = np.median(np.abs(np.expm1(np.log(said) - true)), axis=0)
@@ -91,14 +94,18 @@ def _tell(findings: Findings, cell: Cell, found: Recorded) -> None:
     undecided = each * [*complete.verdict.values()].count("undecided")
     findings.add("")
     findings.add(
-        f"{cell.id}: {len(on)} splits, {sum(map(len, found.runs.values()))} runs, {sum(on)} on the "
-        f"front, {undecided:.1f} of 20 undecided; a run is expected to scatter by {found.cv:.1%}; "
+        f"{name}: {len(on)} splits, {sum(map(len, found.runs.values()))} runs, {sum(on)} on the "
+        f"front, {undecided:.1f} of 20 undecided; a run was expected to scatter by {found.cv:.1%} "
+        f"and does by {scatter[0]:.1%} in latency, {scatter[1]:.1%} in throughput; "
         f"predictions are off by {latency:.1%} in latency, {throughput:.1%} in throughput (median)"
     )
-    for name, one in (
+    for method, one in (
         ("prediction alone", [Said.predicted(found.candidates)]),
         *(
-            (f"doubtful, {budget:.0%}", [found.replayed(budget, n) for n in range(REPLAYS)])
+            (
+                f"doubtful, {budget:.0%}",
+                [*pool.map(partial(found.replayed, budget), range(REPLAYS))],
+            )
             for budget in BUDGETS
         ),
     ):
@@ -108,7 +115,7 @@ def _tell(findings: Findings, cell: Cell, found: Recorded) -> None:
         picks = " / ".join(f"{share:.1%}" for share in (lost <= 0.03).mean(axis=0))
         worst = " / ".join(f"{most:.1%}" for most in lost.max(axis=0))
         findings.add(
-            f"  {name:<17} {np.mean([s.share for s in scores]):6.1%} of the runs; contradicts "
+            f"  {method:<17} {np.mean([s.share for s in scores]):6.1%} of the runs; contradicts "
             f"{contrary.mean():.3f} of 20, in {np.mean(contrary > 0):.1%} of replays; undecided "
             f"{np.mean([s.undecided for s in scores]):.1f}; picks within 3 % {picks}, the worst "
             f"{worst}"
