@@ -81,7 +81,7 @@ def test_unseen_is_off_only_where_it_is_very_improbable(sweeps: list[Sweep]) -> 
     for now, _ in (step for sweep in sweeps for step in sweep):
         decision = now.decision
         seen = sum(map(bool, now.counts))
-        limit = TRUSTED if len(now.contrary) < seen / 10 else UNSEEN
+        limit = TRUSTED if 10 * len(now.contrary) <= seen else UNSEEN
         for cuts in now.splits:
             if decision.verdict[cuts] == "off" and not now.runs[cuts]:
                 assert decision.membership[cuts] <= limit
