@@ -15,9 +15,9 @@ from paretopipe_runtime.contract.plan import FEWEST
 from paretopipe_runtime.judging.doubtful import (
     CV,
     Member,
+    Spending,
     Standing,
-    audits_due,
-    next_round,
+    further,
     standing,
 )
 from paretopipe_runtime.judging.membership import Aim, decide, verdict_at
@@ -39,17 +39,15 @@ def rounds(
     As `orchestrator.doubtful` measures, but that no run fails.
     """
     runs: dict[Cuts, list[Run]] = {one.cuts: [] for one in candidates}
-    audits, audited, spent = round(AUDIT * most), 0, 0
+    cost_s = [one.run_s for one in candidates]
+    limit, audits = Spending(most, round(AUDIT * most)), 0
     for number in count(1):
         now = standing(candidates, runs, DELTA, cv, seed)
-        due = audits_due(audits, audited, spent / most, not now.doubtful)
-        cost_s = [one.run_s for one in candidates]
-        members = next_round(now, cost_s, most - spent, due, seed) if spent < most else []
+        members = further(now, cost_s, Spending(sum(now.counts), audits, 0.0), limit, seed)
         yield now, members
         if not members:
             return
-        spent += len(members)
-        audited += sum(member.why == "audit" for member in members)
+        audits += sum(member.why == "audit" for member in members)
         for place, _ in members:
             runs[now.splits[place]].append(Run(number, tuple(answer(place, number))))
 
