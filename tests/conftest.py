@@ -23,6 +23,8 @@ from tests.effort import THOROUGH
 
 # Tests read what Ansible itself prints, whatever people are shown.
 os.environ["ANSIBLE_STDOUT_CALLBACK"] = "default"
+# Tests run side by side: threads for small matrices would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 BUDGET = Path(__file__).with_name("budget.toml")
 COSTS = pytest.StashKey["Costs"]()
 collect_ignore = ["campaigns"]  # `make soak` runs them by their name

@@ -25,16 +25,10 @@ Draws32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Foresight:
-    """Results foretold.
-
-    ``odds``: log likelihoods, [candidate measured, result, draw]. ``on``: 1 where a draw has a
-    candidate on the front, [draw, candidate]. ``losses``: of each candidate as the pick, by goal
-    (latency, throughput, the larger of both), [goal, draw, candidate].
-    """
+    """Log likelihoods of results, [candidate measured, result, draw], and what is at stake."""
 
     odds: Draws32
-    on: Draws32
-    losses: Draws32
+    stakes: Stakes
 
     @classmethod
     def of(
@@ -64,26 +58,46 @@ class Foresight:
             own = (whiten @ drawn[:, place]).astype(np.float32)
             results = own[:, true] + rng.standard_normal((2, _RESULTS), np.float32)
             odds[at] = -0.5 * ((results[:, :, None] - own[:, None]) ** 2).sum(axis=0)
-        return cls(odds, on.T.astype(np.float32), losses(drawn).transpose(0, 2, 1))
+        return cls(odds, Stakes.of(drawn, on))
 
     def doubt(self, known: Draws32 | float = 0.0) -> Floats:
         """Return the doubt left after each candidate's runs, [candidate], given those `known`."""
-        return _left(self.odds + known, self.on, self.losses)
+        return np.array([self.stakes.doubt(odds + known) for odds in self.odds])
 
 
-def _left(odds: Draws32, on: Draws32, lost: Draws32) -> Floats:
-    shares = np.exp(odds - odds.max(axis=-1, keepdims=True))
-    shares /= shares.sum(axis=-1, keepdims=True)
-    sure = shares @ on
-    wrong = np.minimum(sure, 1 - sure).sum(axis=-1)
-    worse = sum((shares @ goal).min(axis=-1) for goal in lost) / len(lost)
-    return np.asarray((wrong + worse / _STAKE).mean(axis=-1), np.float64)
+@dataclass(frozen=True)
+class Stakes:
+    """What of each draw would be wrong, [draw, column]: of those `sizes`, a group of columns each.
+
+    1 where it has a candidate on the front; then by goal (latency, throughput, the larger of both)
+    a candidate's loss as the pick. What no draw can change is left out.
+    """
+
+    table: Draws32
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, drawn: Floats, on: NDArray[np.bool_]) -> Stakes:
+        sure = on.mean(axis=1)
+        unsure = on[(sure > 0) & (sure < 1)].astype(np.float32)
+        # Who loses more in every draw than another in any is never the pick.
+        likely = [lost[lost.min(axis=1) <= lost.max(axis=1).min()] for lost in losses(drawn)]
+        groups = [unsure, *likely]
+        return cls(np.concatenate(groups).T, tuple(map(len, groups)))
+
+    def doubt(self, odds: Draws32) -> float:
+        """Return the mean doubt over results, [result, draw]."""
+        shares = np.exp(odds - odds.max(axis=-1, keepdims=True))
+        means = shares @ self.table / shares.sum(axis=-1, keepdims=True)
+        sure, *lost = np.split(means, np.cumsum(self.sizes)[:-1], axis=-1)
+        wrong = np.minimum(sure, 1 - sure).sum(axis=-1)
+        worse = sum(goal.min(axis=-1) for goal in lost) / len(lost)
+        return float((wrong + worse / _STAKE).mean())
 
 
 def doubt(drawn: Floats, on: NDArray[np.bool_]) -> float:
     """Return the doubt there is now: wrong verdicts to expect, and the pick's expected loss."""
-    even = np.zeros((1, drawn.shape[2]), np.float32)
-    return float(_left(even, on.T.astype(np.float32), losses(drawn).transpose(0, 2, 1)))
+    return Stakes.of(drawn, on).doubt(np.zeros((1, drawn.shape[2]), np.float32))
 
 
 def losses(drawn: Floats) -> Draws32:

@@ -163,6 +163,8 @@ class _Data:
     prior: Prior
     rows: Places  # of the candidates' logarithms, those of each run: latencies, then throughputs
     beyond: Floats  # what was measured less what was predicted
+    bias: Floats  # at these rows: of hundreds of candidates few have runs
+    own: Floats  # and trend
     together: Floats  # [run, run]: 1 in the same round
 
     @classmethod
@@ -172,7 +174,9 @@ class _Data:
         rows = np.concatenate([places, places + len(prior.splits)])
         measured = np.array([run.logs for run in runs]).T.ravel()
         together = (rounds[:, None] == rounds[None]).astype(float)
-        return cls(prior, rows, measured - prior.mean[rows], together)
+        at = np.ix_(rows, rows)
+        shapes = prior.bias[at], prior.trend[at] + prior.own[at]
+        return cls(prior, rows, measured - prior.mean[rows], *shapes, together)
 
 
 def _fits(data: _Data, grid: Sequence[Widths], noise: Floats, weights: Floats) -> list[_Solved]:
@@ -180,11 +184,10 @@ def _fits(data: _Data, grid: Sequence[Widths], noise: Floats, weights: Floats) -
     shifts = np.kron(noise, data.together)
     found = []
     for widths in grid:
-        off = _off(data.prior, widths)
-        seen = off[np.ix_(data.rows, data.rows)] + widths.round**2 * shifts + each
-        half = np.asarray(np.linalg.cholesky(seen), np.float64)
+        off = widths.bias**2 * data.bias + widths.off**2 * data.own
+        half = np.asarray(np.linalg.cholesky(off + widths.round**2 * shifts + each), np.float64)
         solved = np.asarray(np.linalg.solve(half, data.beyond), np.float64)
-        found.append(_Solved(data, widths, off, each, half, solved))
+        found.append(_Solved(data, widths, each, half, solved))
     return found
 
 
@@ -192,7 +195,6 @@ def _fits(data: _Data, grid: Sequence[Widths], noise: Floats, weights: Floats) -
 class _Solved:
     data: _Data
     widths: Widths
-    off: Floats
     noise: Floats  # [2 run, 2 run]
     half: Floats
     solved: Floats
@@ -203,8 +205,9 @@ class _Solved:
 
     def effects(self) -> tuple[Floats, Floats]:
         """Return the mean and covariance of all candidates' effects."""
-        across = np.linalg.solve(self.half, self.off[self.data.rows])
-        return self.data.prior.mean + across.T @ self.solved, self.off - across.T @ across
+        off = _off(self.data.prior, self.widths)
+        across = np.linalg.solve(self.half, off[self.data.rows])
+        return self.data.prior.mean + across.T @ self.solved, off - across.T @ across
 
     def residuals(self) -> tuple[Floats, float]:
         """Return the runs' residuals, [run, variable], and their degrees of freedom."""

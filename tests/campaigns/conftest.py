@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,3 +66,11 @@ def findings(request: pytest.FixtureRequest) -> Iterator[Findings]:
     kept = Findings(name, request.module.__doc__.splitlines()[0])
     yield kept
     kept.write()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """A process for each processor; what they run is imported anew."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=fresh) as made:
+        yield made
