@@ -65,7 +65,8 @@ def prepare_cells(
     list of dict
         ``cell_id``, ``runs``, and of those ``left``: ``left_s`` with likely repeats, its standard
         deviation ``left_sd_s``, ``first_s`` for the first report, ``bytes_on_wire``; of all runs:
-        ``longest_split`` and ``longest_s``; of the cell's hosts: ``scatter``.
+        ``longest_split`` and ``longest_s``; of the cell's hosts: ``scatter``; ``at_most`` if it may
+        be less.
     """
     cells = [document for document in documents if "kind" not in document]
     logs = [_records(document, records_dir) for document in cells]
@@ -111,7 +112,7 @@ def prepare_cells(
         own = noise.load(state_dir, (worker.host for worker in plan.chain.workers))
         pace = Pace.of(others, cell, noise.worst(own))
         row = _row(plan, prepared, rounds, speeds, state_dir, log, spent_s, pace, first)
-        rows.append({**row, "scatter": noise.scatters(own)})
+        rows.append({**row, "scatter": noise.scatters(own), "at_most": bool(plan.doubtful)})
     return rows + [
         _profile_row(document, state_dir, _records(document, records_dir))
         for document in documents
@@ -215,12 +216,12 @@ def _profile_row(
     return {
         **{"cell_id": document["cell_id"], "runs": len(work.runs), "left": len(left)},
         **{"left_s": left_s, "left_sd_s": GUESS * left_s, "first_s": 0.0, "bytes_on_wire": 0},
-        **{"longest_split": longest, "longest_s": longest_s, "scatter": {}},
+        **{"longest_split": longest, "longest_s": longest_s, "scatter": {}, "at_most": False},
     }
 
 
 def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the seconds of each visit to a cell, and each host's scatter.
+    """Return the seconds of each visit to a cell, each host's scatter, and whether it may be less.
 
     Deviations add up, as cells err together.
     """
@@ -232,6 +233,7 @@ def visits(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "visits_s": every,
         "left_sd_s": math.hypot(sum(row["left_sd_s"] for row in rows), visits_sd_s),
         "runs_left": sum(row["left"] for row in rows),
+        "at_most": any(row["at_most"] for row in rows if row["left"]),
         "scatter": {host: s for row in rows for host, s in row["scatter"].items()},
     }
 

@@ -56,6 +56,7 @@ def test_the_line_says_where_the_sweep_is(follow: ModuleType) -> None:
     assert follow.line("c", {}) == "[c] starting"
     done = {**PROGRESS, "runs_done": 100, "finished": True, "invalid": 2}
     assert follow.line("c", done) == "[c] 100/100 runs, 2 invalid"
+    assert follow.line("c", {"runs_total": 0, "finished": True}) == "[c] nothing left to measure"
 
 
 def test_a_job_that_does_not_measure_counts_what_it_says(follow: ModuleType) -> None:
@@ -101,6 +102,7 @@ def test_the_estimate_before_a_sweep_has_a_time_of_day_and_the_first_report(
     outlook = {"visits_s": visits, "left_sd_s": 100.0, "runs_left": 240, "scatter": scatter}
     told, note = foretell.lines(outlook).splitlines()
     assert told.startswith("240 runs: ends between ")
+    assert foretell.lines({**outlook, "at_most": True}).startswith("at most 240 runs: ends ")
     assert told.endswith(", in about 14 to 20 min; a first report after about 3 to 4 min")
     assert note.startswith(
         "note: pi2, server: the same work, timed again and again, scattered by 3.1 %"

@@ -43,4 +43,5 @@ def lines(outlook: Mapping[str, Any]) -> str:
     first_s = sum(seconds for visit, seconds in visits_s.items() if visit.endswith(" first"))
     share = deviation_s / left_s
     first = f"; a first report after {span(*within(first_s, share * first_s))}" if first_s else ""
-    return f"{outlook['runs_left']} runs: {ending(left_s, deviation_s)}{first}{''.join(notes)}"
+    runs = f"{'at most ' if outlook.get('at_most') else ''}{outlook['runs_left']} runs"
+    return f"{runs}: {ending(left_s, deviation_s)}{first}{''.join(notes)}"
