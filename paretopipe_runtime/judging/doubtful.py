@@ -90,11 +90,14 @@ class Member(NamedTuple):
 
 
 class Spending(NamedTuple):
-    """Runs, the audits among them, and seconds: what is spent, or what may be at most."""
+    """Runs, the audits among them, and seconds: what is spent, or what may be at most.
+
+    The latter may be infinite seconds, the former never.
+    """
 
     runs: int
     audits: int
-    seconds: float = math.inf
+    seconds: float
 
 
 def standing(

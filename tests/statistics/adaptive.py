@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +41,7 @@ def rounds(
     """
     runs: dict[Cuts, list[Run]] = {one.cuts: [] for one in candidates}
     cost_s = [one.run_s for one in candidates]
-    limit, audits = Spending(most, round(AUDIT * most)), 0
+    limit, audits = Spending(most, round(AUDIT * most), math.inf), 0
     for number in count(1):
         now = standing(candidates, runs, DELTA, cv, seed)
         members = further(now, cost_s, Spending(sum(now.counts), audits, 0.0), limit, seed)
