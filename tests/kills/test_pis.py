@@ -115,7 +115,7 @@ def test_what_happens_in_mid_run_costs_that_run_alone(
     bench.settle()
     first, *others = rows(tmp_path)
     assert first["status"].startswith(status), first["message"]
-    assert first["message"].startswith(said)
+    assert said in first["message"]  # of a reboot its neighbour may be the first to tell
     assert [row["status"] for row in others] == ["ok", "ok"]
     trial.assert_complete((tmp_path / "home.jsonl").read_bytes(), bench.keys)
     watches = {host: facts["throttle_watch"] for host, facts in others[0]["hosts"].items()}

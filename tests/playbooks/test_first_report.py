@@ -89,7 +89,13 @@ def run(
         {"name": "metro", "netem": {"delay": "20ms"}, "cells": [cell("c")]},
     ]
     planned = {
-        **{"sweep": "demo", "first_report": first, "scenarios": scenarios, "detach": False},
+        **{
+            "sweep": "demo",
+            "first_report": first,
+            "scenarios": scenarios,
+            "within_s": None,
+            "detach": False,
+        },
         "options": {"profile": True, "dominance": 0.02, "repeats": 3},
         **rounds_of(first, scenarios, [cell("p")], []),
     }
