@@ -1,4 +1,4 @@
-"""What a sweep could measure, with what is predicted of it."""
+"""Splits that a sweep could measure, with what is predicted of them."""
 
 from __future__ import annotations
 

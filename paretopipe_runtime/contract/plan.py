@@ -60,7 +60,7 @@ class Phases:
 
 @dataclass(frozen=True)
 class Doubtful:
-    """What a plan that measures only the doubtful splits may take.
+    """Limits of a plan that measures only the doubtful splits.
 
     `budget`: share of the exhaustive sweep's runs, in (0, 1]. `audit`: share of that for random
     splits that are off the front by prediction alone, in [0, 0.5]. `delta`: differences below this

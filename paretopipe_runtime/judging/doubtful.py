@@ -51,7 +51,7 @@ _WORTH = 0.002
 
 @dataclass(frozen=True)
 class Standing:
-    """What is believed of all candidates after the runs so far.
+    """Belief about all candidates after the runs so far.
 
     ``drawn``: logarithms of latency and throughput, [2, candidate, draw]. ``predicted``: off the
     front without a run. ``contrary``: a run was far from what all others foretell.
@@ -134,15 +134,9 @@ def standing(
     }
     contrary = tuple(cuts for cuts in prior.splits if cuts in far)
     unseen = _unseen(sum(map(bool, count.values())), len(far))
-    early = frozenset(
-        cuts
-        for cuts, sure in zip(prior.splits, map(float, found.on), strict=True)
-        if _early(sure, count[cuts], cuts in far, unseen)
-    )
-    said: list[Verdict] = [
-        "undecided" if cuts in early else verdict_at(sure)
-        for cuts, sure in zip(prior.splits, map(float, found.on), strict=True)
-    ]
+    sure = dict(zip(prior.splits, map(float, found.on), strict=True))
+    early = frozenset(c for c, p in sure.items() if _early(p, count[c], c in far, unseen))
+    said: list[Verdict] = ["undecided" if c in early else verdict_at(p) for c, p in sure.items()]
     decision = placed(prior.splits, found, said)
     return Standing(prior.splits, count, believed, drawn, decision, contrary, early, on)
 

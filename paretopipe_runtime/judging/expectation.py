@@ -1,4 +1,4 @@
-"""What a sweep of what is in doubt may come to: sweeps made up from what is believed before it.
+"""Likely outcome of a doubtful sweep: of sweeps made up from what is believed before it.
 
 Each draws a truth from that, and runs that scatter as runs are expected to; it chooses its rounds
 and ends as the real one does.

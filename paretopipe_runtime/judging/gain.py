@@ -1,4 +1,4 @@
-"""What to expect of further runs: how many wrong verdicts, and how bad a pick, they leave.
+"""Gain of further runs: how many fewer wrong verdicts, and how much better a pick, they leave.
 
 The expected number of wrong verdicts is the sum of min(p, 1 - p) over all candidates, p the
 probability to be on the front. What `LOOK` more runs of a candidate would change is foretold by
@@ -67,7 +67,7 @@ class Foresight:
 
 @dataclass(frozen=True)
 class Stakes:
-    """What of each draw would be wrong, [draw, column]: of those `sizes`, a group of columns each.
+    """Outcomes of each draw, [draw, column]: groups of columns of these `sizes`.
 
     1 where it has a candidate on the front; then by goal (latency, throughput, the larger of both)
     a candidate's loss as the pick. What no draw can change is left out.

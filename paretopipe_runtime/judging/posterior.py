@@ -1,4 +1,4 @@
-"""What is believed of candidates after runs: a Gaussian mixture over all of them, measured or not.
+"""Belief about candidates after runs: a Gaussian mixture over all of them, measured or not.
 
 The round model of ``model.py`` with a prior on the splits' effects:
 
@@ -54,7 +54,7 @@ class Widths(NamedTuple):
 class Posterior:
     """A mixture: weights [m], means [m, 2 n], covariances [m, 2 n, 2 n].
 
-    `noise` is the covariance of one undisturbed run, known with `degrees`; `widths` the likeliest;
+    `noise` is the covariance of one undisturbed run; `widths` are the likeliest;
     `surprise` each run's squared distance from what all others foretell, in deviations.
     """
 
@@ -63,7 +63,6 @@ class Posterior:
     means: Floats
     covariances: Floats
     noise: Floats
-    degrees: float
     widths: Widths
     surprise: Floats
 
@@ -108,7 +107,7 @@ def posterior(prior: Prior, runs: Sequence[Seen], cv: float) -> Posterior:
         means = np.repeat(prior.mean[None], len(covariances), axis=0)
         weights = odds[kept] / odds[kept].sum()
         return Posterior(
-            prior, weights, means, covariances, expected, _WORTH, grid[odds.argmax()], np.zeros(0)
+            prior, weights, means, covariances, expected, grid[odds.argmax()], np.zeros(0)
         )
     data = _Data.of(prior, runs)
     noise, weights = expected, np.ones(len(runs))
@@ -135,7 +134,6 @@ def posterior(prior: Prior, runs: Sequence[Seen], cv: float) -> Posterior:
         np.array([mean for mean, _ in found]),
         np.array([covariance for _, covariance in found]),
         noise,
-        _WORTH + degrees,
         best.widths,
         best.surprise(noise, weights),
     )

@@ -1,4 +1,4 @@
-"""What is believed of candidates before a run: their predictions, and how far these may be off.
+"""Belief about candidates before a run: their predictions, and how far these may be off.
 
 On the log scale, of latency and throughput together, a prediction is off by what its parts are:
 
