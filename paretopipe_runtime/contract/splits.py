@@ -1,13 +1,91 @@
-"""Cut points of a model, and the names of splits."""
+"""Cut points of a model, what crosses them, and the names of splits."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE, check_codec
 from paretopipe_runtime.errors import ParetoPipeError
 
 Cuts = tuple[int, ...]
+
+
+class Coded(tuple[int, ...]):
+    """Cut points across which tensors go encoded: another split than the same points without.
+
+    Sorted right after these.
+    """
+
+    codec: str
+
+    def __new__(cls, cuts: Iterable[int], codec: str) -> Coded:
+        made = super().__new__(cls, cuts)
+        made.codec = codec
+        return made
+
+    def __repr__(self) -> str:
+        return f"Coded({tuple(self)}, {self.codec!r})"
+
+    def __hash__(self) -> int:
+        return hash((tuple(self), self.codec))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Coded) and _order(self) == _order(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __lt__(self, other: Cuts) -> bool:
+        return _order(self) < _order(other)
+
+    def __gt__(self, other: Cuts) -> bool:
+        return _order(self) > _order(other)
+
+    def __le__(self, other: Cuts) -> bool:
+        return _order(self) <= _order(other)
+
+    def __ge__(self, other: Cuts) -> bool:
+        return _order(self) >= _order(other)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Coded, (tuple(self), self.codec)
+
+
+def coded(cuts: Iterable[int], codec: object) -> Cuts:
+    """Return cut points with what crosses them. Raises ``E_CODEC`` for an unknown codec."""
+    name = check_codec(codec)
+    return tuple(cuts) if name == NONE else Coded(cuts, name)
+
+
+def codec_of(cuts: Sequence[int]) -> str:
+    """Return the name of the codec across cut points."""
+    return cuts.codec if isinstance(cuts, Coded) else NONE
+
+
+def listed(cuts: Sequence[int]) -> list[Any]:
+    """Return a split's form in JSON: its cut points, then its codec's name if it has one."""
+    return [*cuts, *([cuts.codec] if isinstance(cuts, Coded) else [])]
+
+
+def unlisted(fields: Sequence[Any]) -> Cuts:
+    """Invert `listed`. Raises TypeError for another form, ``E_CODEC`` for an unknown codec."""
+    *cuts, last = fields if fields else [NONE]
+    if not isinstance(last, str):
+        cuts, last = [*fields], NONE
+    if any(type(cut) is not int for cut in cuts):
+        raise TypeError(f"{str(fields)[:40]} is no split")
+    return coded(cuts, last)
+
+
+def cuts_of(factors: Mapping[str, Any]) -> Cuts:
+    """Return the split of a run, by its factors."""
+    return coded(factors["cuts"], factors.get("codec") or NONE)
+
+
+def _order(cuts: Cuts) -> tuple[tuple[int, ...], int]:
+    return tuple(cuts), CODECS[codec_of(cuts)].number
 
 
 def all_splits(blocks: int, stages: int = 2) -> list[Cuts]:
@@ -26,18 +104,20 @@ def stage_ranges(cuts: Sequence[int], blocks: int) -> list[tuple[int, int]]:
 
 
 def split_name(cuts: Sequence[int]) -> str:
-    """Return ``P`` and the cut points; ``P0`` for an uncut model."""
-    return "P" + (dashed(cuts) or "0")
+    """Return ``P`` and the cut points, then a codec: ``P3 int8``; ``P0`` for an uncut model."""
+    return "P" + (dashed(cuts) if cuts else "0" + dashed(cuts))
 
 
 def dashed(cuts: Sequence[int]) -> str:
-    """Format cut points for users: ``3-9``."""
-    return "-".join(map(str, cuts))
+    """Format cut points for users: ``3-9``, or ``3-9 int8``."""
+    points = "-".join(map(str, cuts))
+    return f"{points} {cuts.codec}" if isinstance(cuts, Coded) else points
 
 
 def undashed(text: str) -> Cuts:
     """Invert `dashed`."""
-    return tuple(int(cut) for cut in text.split("-") if cut)
+    points, _, codec = text.partition(" ")
+    return coded((int(cut) for cut in points.split("-") if cut), codec or NONE)
 
 
 def validate_cuts(model: str, blocks: int, cuts: Sequence[int]) -> Cuts:
