@@ -29,7 +29,7 @@ class Coded(tuple[int, ...]):
         return f"Coded({tuple(self)}, {self.codec!r})"
 
     def __hash__(self) -> int:
-        return hash((tuple(self), self.codec))
+        return hash(_order(self))  # of numbers only: sets are in the same order every time
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Coded) and _order(self) == _order(other)
@@ -71,7 +71,7 @@ def listed(cuts: Sequence[int]) -> list[Any]:
 
 def unlisted(fields: Sequence[Any]) -> Cuts:
     """Invert `listed`. Raises TypeError for another form, ``E_CODEC`` for an unknown codec."""
-    *cuts, last = fields if fields else [NONE]
+    *cuts, last = [*fields] or [NONE]
     if not isinstance(last, str):
         cuts, last = [*fields], NONE
     if any(type(cut) is not int for cut in cuts):

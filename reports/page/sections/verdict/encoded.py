@@ -1,0 +1,67 @@
+"""What encoding tensors between hosts gains, codec by codec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+from markupsafe import Markup
+
+from paretopipe_runtime.contract.codecs import CODECS, NONE
+from paretopipe_runtime.contract.splits import codec_of
+from paretopipe_runtime.judging.model import Floats
+from reports.data.cells import Cell, Split
+from reports.objectives import Objective
+from reports.page.figures import link, prose, say, times
+from reports.page.sections.verdict.answer import Sentence
+from reports.words import number
+
+
+def sentences(cell: Cell) -> list[Sentence]:
+    """Compare each codec's best splits with the best without; nothing unless both were run."""
+    by: dict[str, list[Split]] = {name: [] for name in CODECS}
+    for split in cell.measured:
+        by[codec_of(split.cuts)].append(split)
+    plain = by.pop(NONE)
+    return [Sentence(name, _gain(cell, plain, own)) for name, own in by.items() if own and plain]
+
+
+def _gain(cell: Cell, plain: Sequence[Split], own: Sequence[Split]) -> Markup:
+    clauses = []
+    for one in cell.objectives[:2]:
+        best, other = (
+            min(some, key=lambda split: split.rank(one, *cell.objectives)) for some in (own, plain)
+        )
+        ratio = times(one.gain(best.median(one), other.median(one)))
+        clauses.append(
+            Markup("{} {} {}, {} {} {}").format(
+                link(best), one.does, say(best, one), ratio, one.than, link(other)
+            )
+        )
+    area = covered(cell, plain, own, cell.objectives[:2])
+    wider = "" if area is None else f" The front covers {number(area, 3)} times the area."
+    words = CODECS[codec_of(own[0].cuts)].words
+    return Markup("{} between hosts: {}.{}").format(words, prose(clauses), wider)
+
+
+def covered(
+    cell: Cell, plain: Sequence[Split], own: Sequence[Split], objectives: Sequence[Objective]
+) -> float | None:
+    """Return the hypervolume of all these splits' front over that of `plain` alone.
+
+    The volume that a front dominates up to a reference point (Zitzler and Thiele, "Multiobjective
+    optimization using evolutionary algorithms", PPSN V, 1998), here the worst of all measured
+    splits in each objective. None if `plain` covers nothing.
+    """
+    # Less is better, and a ratio stays one whatever the units.
+    sign = np.array([1.0 if one.lower else -1.0 for one in objectives])
+
+    def points(splits: Sequence[Split]) -> Floats:
+        return sign * [[split.median(one) for one in objectives] for split in splits]
+
+    worst = points(cell.measured).max(axis=0)
+    before, after = (
+        float(moocore.hypervolume(points(some), ref=worst)) for some in (plain, [*plain, *own])
+    )
+    return after / before if before else None
