@@ -102,10 +102,9 @@ def test_codecs_are_compared_with_none_and_their_spans_stay_apart(tmp_path: Path
     [cell] = sheet.cells
     assert decision.spans(cell.measured).striptags() == "P3–P5 and P3 int8–P5 int8"
     # Beyond the worst, 1.6 s and 8 images/s: 0.4 × 0.5 without, 1.1 × 8 + 1.0 × 1 + 0.8 × 1 with.
-    assert known.plain(decision.sentences(cell, sheet))["int8"] == (
-        "8-bit integers between hosts: P3 int8 answers in 0.500 s [0.500, 0.500], 2.0 times as "
-        "fast as P3 and P5 int8 moves 18.0 images/s [18.0, 18.0], 2.0 times as many as P5. The "
-        "front covers 53.0 times the area."
+    assert known.plain(decision.sentences(cell, sheet))["Sent as int8"] == (
+        "P3 int8 0.500 s, 2.0× as fast as P3; P5 int8 18.0 images/s, 2.0× as many as P5; "
+        "hypervolume 53×."
     )
     again = repeat.of_split(cell, "P3 int8", cell.measured[1].cuts)
     assert "-e splits=3 -e codec=int8" in again
