@@ -105,6 +105,29 @@ def compare(
     return Proof(float(errors.max()), argmax_equal=bool((lost <= tolerance).all()), finite=True)
 
 
+def agreement(
+    logits: Sequence[NDArray[np.float32]], references: Sequence[NDArray[np.float32]]
+) -> dict[str, Any]:
+    """Compare predictions (batch, classes) of inputs in turn, when tensors went encoded.
+
+    Returns
+    -------
+    dict
+        ``agreement``: share of images with the class of the unsplit model. ``repeat_rel_err``:
+        largest error against the first prediction of the same input. ``nearest``: whether every
+        prediction is nearer to its own input's reference than to another's.
+    """
+    count = len(references)
+    repeats = [compare(seen, logits[at % count]).max_rel_err for at, seen in enumerate(logits)]
+    alike = [seen.argmax(1) == references[at % count].argmax(1) for at, seen in enumerate(logits)]
+    apart = [[float(np.abs(seen - other).sum()) for other in references] for seen in logits]
+    return {
+        "agreement": float(np.mean(alike)),
+        "repeat_rel_err": max(repeats),
+        "nearest": all(row[at % count] == min(row) for at, row in enumerate(apart)),
+    }
+
+
 def _batch(key: str, batch: int, image_px: int) -> NDArray[np.float32]:
     pixels = _resize(uniform(f"{key}/blotches", (batch, 3, 4, 4), 0, 1), _CIFAR_PX)
     pixels += uniform(f"{key}/pixels", pixels.shape, -0.2, 0.2)
