@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paretopipe_runtime import golden
 from paretopipe_runtime.contract.chain import Chain, Worker
 from paretopipe_runtime.contract.codecs import CODECS, NONE, Codec
 from paretopipe_runtime.contract.factors import ENGINES
@@ -87,7 +88,7 @@ def proof_of(
 ) -> dict[str, Any]:
     return {
         **{key: seen[key] for key in ("max_rel_err", "argmax_equal", "batches_checked")},
-        **{key: seen[key] for key in ("agreement", "repeat_rel_err", "nearest") if key in seen},
+        **{key: seen[key] for key in golden.AGREEMENT if key in seen},
         "tolerance": ENGINES[engine].tolerance + codec.tolerance,
         "weights_digest": prepared.weights_digest,
         "input_digest": ready[0]["input_digest"],
@@ -116,14 +117,15 @@ def unproved(
 ) -> dict[str, bool]:
     """Return a flag for each reason to reject the outputs.
 
-    Of encoded tensors, an image may change its class, but each prediction must be the same for the
-    same input, and nearest to its own input's reference.
+    Where tensors go encoded an image may change its class, but predictions for one input must be
+    the same, and tell it from the others.
     """
     error = proof["max_rel_err"]
     if codec.name == NONE:
         same = proof["argmax_equal"]
     else:
-        same = proof.get("nearest") and proof["repeat_rel_err"] <= tolerance
+        told = proof.get("nearest") or (codec.coarse and proof.get("own_distance", 1) < 1)
+        same = told and proof["repeat_rel_err"] <= tolerance
     return {
         "non_finite": not proof["finite"],
         "output_mismatch": error is None or error > tolerance + codec.tolerance or not same,

@@ -153,8 +153,11 @@ def never(_: Node, order: StageOrder) -> None:
         backend.TensorSink.send = send  # type: ignore[method-assign]
 
 
+RELEASED = "buffer released at receipt"
+#: What sends other bytes from the first batch on, so that both ends decode different tensors.
+CHANGES_BYTES = ("one channel zeroed",)
 FAULTS: dict[str, Callable[[Node, StageOrder], None]] = {
-    "buffer released at receipt": released_early,
+    RELEASED: released_early,
     "previous batch's answer": earlier(1),
     "answer of two batches before": earlier(2),
     "answer of four batches before": earlier(4),

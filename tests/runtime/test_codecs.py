@@ -70,7 +70,7 @@ def test_an_outlier_in_one_channel_of_one_image_costs_no_other(codec: str) -> No
     )
     assert torch.equal(read[1], calm[1])
     assert torch.equal(read[0, [0, 2]], calm[0, [0, 2]])
-    assert read[0, 1, 0, 0] == 1e6
+    assert read[0, 1, 0, 0] == pytest.approx(1e6)
 
 
 def test_ranges_are_a_small_part_of_what_is_sent() -> None:
@@ -133,7 +133,8 @@ def test_an_encoded_run_proves_itself(cluster: Cluster, codec: str, engine: str)
         assert {phase: len(times) for phase, times in hop[part].items()} == {
             phase: len(times) for phase, times in row["stages"][0]["compute_s"].items()
         }
-    assert row["proof"]["nearest"]
+    assert row["proof"]["nearest"] or CODECS[codec].coarse
+    assert row["proof"]["own_distance"] < 1
     assert 0 < row["proof"]["max_rel_err"] <= row["proof"]["tolerance"]
     assert row["proof"]["repeat_rel_err"] < 1e-5
 
