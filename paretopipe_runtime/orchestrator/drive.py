@@ -58,8 +58,11 @@ def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> 
     deadlines = Deadlines.of(chain, prepared.hop_bytes(run.cuts), run.window)
     parts = parts_of(prepared, run.cuts)
     codec = CODECS[codec_of(run.cuts)]
-    how = {"codec": codec.name, "proof_batches": run.warmup_batches}
-    orders = orders_of(chain, parts, run_id, deadlines, workload, prepared.manifest, **how)
+    orders = orders_of(
+        *(chain, parts, run_id, deadlines, workload, prepared.manifest),
+        codec=codec.name,
+        proof_batches=run.warmup_batches,
+    )
     tolerance = ENGINES[workload.engine].tolerance
     expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance, codec.tolerance)
     began, swapped = time.perf_counter(), swapped_pages()
