@@ -52,6 +52,13 @@ def _one_of(option: str) -> Question:
     return question
 
 
+def _one_codec(asked: Options, split_s: Any) -> Iterable[Options]:
+    """Yield each codec alone, by the strategy that ``codec=auto`` brings along."""
+    kept = {"strategy": "doubtful"} if asked["strategy"] == "doubtful" else {}
+    for one in _one_of("codec")(asked, split_s):
+        yield {**one, **kept}
+
+
 def _a_band(asked: Options, split_s: Mapping[tuple[int, ...], float]) -> Iterable[Options]:
     """Yield the quarter of all splits, side by side, that runs the quickest."""
     seconds: Counter[int] = Counter()
@@ -77,7 +84,8 @@ def _smaller_images(asked: Options, _: Any) -> Iterable[Options]:
 #: A further kind of shorter question is a row here.
 QUESTIONS: tuple[Question, ...] = (
     _only_the_doubtful,
-    *map(_one_of, ("model", "scenarios", "pairings", "backend", "transport", "engine", "codec")),
+    *map(_one_of, ("model", "scenarios", "pairings", "backend", "transport", "engine")),
+    _one_codec,
     _fewer_repeats,
     _only_the_doubtful_again,
     _a_band,
