@@ -41,6 +41,7 @@ def orders_of(
     workload: Workload = NOTHING,
     manifest: dict[str, Any] | None = None,
     profile_batches: int = 0,
+    profile_codecs: tuple[str, ...] = (),
 ) -> list[StageOrder]:
     """Return an order per part, then the hub's; without blocks, no workload is needed."""
 
@@ -68,6 +69,7 @@ def orders_of(
             io_timeout_s=deadlines.io_s,
             idle_timeout_s=deadlines.batch_s + 60,
             profile_batches=profile_batches,
+            profile_codecs=profile_codecs,
             device=worker.device if part.first < part.end else "cpu",
         )
 
