@@ -15,12 +15,13 @@ _FIRST = (
     *("experiment", "model", "sweep", "scenarios", "pairings"),
     *(factor.option for factor in OF_CELL if not factor.of_hosts),
     "splits",
+    "codec",
 )
 # Not set by -e, but by experiment or inventory.
 _NOT_TYPED = {factor.option for factor in OF_WORKER}
 # Without effect on profiles.
 _NOT_PROFILED = {
-    *("scenarios", "splits", "repeats", "end_points", "sentinel", "drift_limit"),
+    *("scenarios", "splits", "codec", "repeats", "end_points", "sentinel", "drift_limit"),
     *("refine", "profile", "dominance", "goal", "strategy", "budget", "audit", "within"),
 }
 

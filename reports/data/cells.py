@@ -13,7 +13,7 @@ from paretopipe_runtime.contract.factors import BY_HOSTS, Variant
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
-from paretopipe_runtime.contract.splits import dashed, undashed
+from paretopipe_runtime.contract.splits import codec_of, dashed, undashed
 from paretopipe_runtime.judging.doubtful import Standing
 from paretopipe_runtime.prediction.spread import Spread as Spread
 from reports.data import plans
@@ -111,7 +111,7 @@ class Cell:
     plan: Record
     splits: tuple[Split, ...]
     planned: tuple[Cuts, ...]
-    end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
+    end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); on the last: (0,)
     drifts: tuple[Drift, ...] = ()  # of every pass of every round that has sentinels
     standing: Standing | None = None  # of one that measures what is in doubt, and has runs
 
@@ -228,7 +228,7 @@ def _cell(
 def _split(groups: Groups, key: Key) -> Split:
     cell_id, _, name_of_cuts = key
     cuts = undashed(name_of_cuts)
-    name = groups.first(key, "split") or split_name({"cuts": cuts})
+    name = groups.first(key, "split") or split_name({"cuts": cuts, "codec": codec_of(cuts)})
     stages = range(1, len(cuts) + 2)
     return Split(
         name=name,

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from paretopipe_runtime.contract.addresses import problems
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import (
     BACKEND,
     BY_HOSTS,
@@ -229,6 +230,7 @@ class _Plans:
             "scenario": {"name": scenario, "netem": self._netem[scenario], "measured": None},
             **self._chain(chain, variant),
             "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
+            **({"codecs": [*choice.codecs]} if choice.codecs != (NONE,) else {}),
             "end_points": choice.end_points,
             "sentinel": choice.sentinel,
             "drift_limit": choice.drift_limit,
