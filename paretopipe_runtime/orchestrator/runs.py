@@ -10,7 +10,7 @@ import functools
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -22,6 +22,7 @@ from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts, split_name, stage_ranges
 
 if TYPE_CHECKING:
+    from paretopipe_runtime.orchestrator.progress import Progress
     from paretopipe_runtime.wire.keys import Keys
 
 Member = TypeVar("Member")
@@ -86,7 +87,7 @@ class Work:
     `repeats` rounds hold every split; `drift_limit` 0 repeats none. Every run needs `hub`'s agent,
     too. `more` adds further rounds, if any, at most `extensions` times. `likely` stand for runs
     that further rounds may bring. `note` is to be told before the runs, `why` with each; both may
-    be empty.
+    be empty. `accuracy` has what is to be recorded of it before them, beside what is.
     """
 
     kind: str
@@ -104,6 +105,7 @@ class Work:
     likely: Sequence[Run] = ()
     note: str = ""
     why: Callable[[Run], str] = lambda _run: ""
+    accuracy: Callable[[Mapping[str, Record], Progress], Iterator[Record]] = lambda *_: iter(())
 
 
 def expand(

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from reports.data.cells import Cell, Cuts, Split
 from reports.page.figures import link, prose
-from reports.page.sections.verdict import saved, splitting
+from reports.page.sections.verdict import accuracy, saved, splitting
 from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
 from reports.statistics.decision import Choice, Decision
@@ -37,6 +37,7 @@ def sentences(cell: Cell, sheet: Sheet) -> list[Sentence]:
             if len(cell.known) > 1
         ),
         Sentence("Splitting", Markup("{}.").format(splitting.short(cell, contest, answer))),
+        *accuracy.sentences(cell, answer),
         *_undecided(cell, answer, sheet.run_s(cell)),
         *saved.sentences(cell),
     ]
