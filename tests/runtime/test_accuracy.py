@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,15 @@ def plan_document(published: Published, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dozen of the held-out images: a batch, and a part of one."""
+def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A dozen of the held-out images, a batch and a part of one; by one thread: it is little."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr("paretopipe_runtime.accuracy.IMAGES", 12)
+    yield
+    monkeypatch.undo()
+    torch.set_num_threads(threads)
 
 
 def naive(images: Images, published: Published, store: Path, cuts: Cuts) -> list[bool]:
