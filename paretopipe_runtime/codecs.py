@@ -15,7 +15,6 @@ import torch
 from paretopipe_runtime.contract.codecs import (
     CODECS,
     RANGE_NBYTES,
-    Codec,
     count_ranges,
 )
 from paretopipe_runtime.contract.factors import Layout
@@ -33,14 +32,15 @@ def encode(name: str, tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
     """
     codec = CODECS[name]
     if not codec.ranges:
-        return _in_order(tensor, layout).to(torch.float16).view(torch.uint8).flatten()
+        flat = _in_order(tensor, layout).flatten()
+        return flat.to(torch.float16).view(torch.uint8)
     groups = _grouped(tensor, layout)
     least, greatest = groups.aminmax(dim=1, keepdim=True)
     step = (greatest - least).div_(codec.levels)
     step = torch.where(step > 0, step, torch.ones_like(step))
     levels = (groups - least).div_(step).round_().clamp_(0, codec.levels).to(torch.uint8).flatten()
     payload = torch.empty(codec.nbytes(tensor.shape), dtype=torch.uint8)
-    ranges, elements = _parts(payload, codec, tensor.shape)
+    ranges, elements = _parts(payload, tensor.shape)
     torch.cat((least.flatten(), step.flatten()), out=ranges)
     if codec.bits == 4:
         elements[: len(levels) // 2] = levels[1::2] << 4
@@ -71,7 +71,7 @@ def decode(
         )
     if not codec.ranges:
         return _from_order(payload.view(torch.float16).to(torch.float32), shape, layout)
-    ranges, elements = _parts(payload, codec, shape)
+    ranges, elements = _parts(payload, shape)
     least, step = ranges.view(2, -1)
     if not (torch.isfinite(least + step * codec.levels).all() and bool((step > 0).all())):
         raise ParetoPipeError(
@@ -93,9 +93,7 @@ def decode(
     return _from_order(levels, shape, layout)
 
 
-def _parts(
-    payload: torch.Tensor, codec: Codec, shape: tuple[int, ...]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _parts(payload: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a payload's ranges, all least values before all steps, and its elements."""
     until = RANGE_NBYTES * count_ranges(shape)
     return payload[:until].view(torch.float32), payload[until:]

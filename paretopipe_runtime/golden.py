@@ -20,6 +20,8 @@ from paretopipe_runtime.weights import load_stage
 #: Largest relative error of equal float32 logits from one engine.
 TOLERANCE = 1e-5
 _CIFAR_PX = 32
+#: What `agreement` returns.
+AGREEMENT = ("agreement", "repeat_rel_err", "nearest", "own_distance")
 #: ImageNet's, per colour channel.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
 STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
@@ -103,6 +105,34 @@ def compare(
     chosen = np.take_along_axis(theirs, ours.argmax(axis=2)[..., None], axis=2)[..., 0]
     lost = (theirs.max(axis=2) - chosen) / scale[:, None]
     return Proof(float(errors.max()), argmax_equal=bool((lost <= tolerance).all()), finite=True)
+
+
+def agreement(
+    logits: Sequence[NDArray[np.float32]], references: Sequence[NDArray[np.float32]]
+) -> dict[str, Any]:
+    """Compare predictions (batch, classes) of inputs in turn, when tensors went encoded.
+
+    Returns
+    -------
+    dict
+        ``agreement``: share of images with the class of the unsplit model. ``repeat_rel_err``:
+        largest error against the first prediction of the same input. ``nearest``: whether every
+        prediction is nearer to its own input's reference than to another's. ``own_distance``: that
+        to the own references, all added up, as a share of the mean to the others. An answer to
+        another input makes it larger than 1, however coarse the codec.
+    """
+    count = len(references)
+    repeats = [compare(seen, logits[at % count]).max_rel_err for at, seen in enumerate(logits)]
+    alike = [seen.argmax(1) == references[at % count].argmax(1) for at, seen in enumerate(logits)]
+    apart = [[float(np.abs(seen - other).sum()) for other in references] for seen in logits]
+    own = sum(row[at % count] for at, row in enumerate(apart))
+    others = (sum(map(sum, apart)) - own) / max(count - 1, 1)
+    return {
+        "agreement": float(np.mean(alike)),
+        "repeat_rel_err": max(repeats),
+        "nearest": all(row[at % count] == min(row) for at, row in enumerate(apart)),
+        "own_distance": own / others if others else 0.0,
+    }
 
 
 def _batch(key: str, batch: int, image_px: int) -> NDArray[np.float32]:

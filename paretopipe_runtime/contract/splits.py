@@ -71,12 +71,11 @@ def listed(cuts: Sequence[int]) -> list[Any]:
 
 def unlisted(fields: Sequence[Any]) -> Cuts:
     """Invert `listed`. Raises TypeError for another form, ``E_CODEC`` for an unknown codec."""
-    *cuts, last = fields if fields else [NONE]
-    if not isinstance(last, str):
-        cuts, last = [*fields], NONE
+    named = bool(fields) and isinstance(fields[-1], str)
+    cuts = tuple(fields[:-1] if named else fields)
     if any(type(cut) is not int for cut in cuts):
         raise TypeError(f"{str(fields)[:40]} is no split")
-    return coded(cuts, last)
+    return coded(cuts, fields[-1] if named else NONE)
 
 
 def cuts_of(factors: Mapping[str, Any]) -> Cuts:

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from paretopipe_runtime.contract.chain import Chain
+from paretopipe_runtime.contract.codecs import CODECS
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.splits import codec_of
 from paretopipe_runtime.environment import swapped_pages, swapped_since
 from paretopipe_runtime.orchestrator.orders import orders_of, parts_of
 from paretopipe_runtime.orchestrator.pipeline import Deadlines, Driver, Expected, launch
@@ -55,9 +57,14 @@ def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> 
     chain, workload = plan.chain, plan.workload
     deadlines = Deadlines.of(chain, prepared.hop_bytes(run.cuts), run.window)
     parts = parts_of(prepared, run.cuts)
-    orders = orders_of(chain, parts, run_id, deadlines, workload, prepared.manifest)
+    codec = CODECS[codec_of(run.cuts)]
+    orders = orders_of(
+        *(chain, parts, run_id, deadlines, workload, prepared.manifest),
+        codec=codec.name,
+        proof_batches=run.warmup_batches,
+    )
     tolerance = ENGINES[workload.engine].tolerance
-    expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance)
+    expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance, codec.tolerance)
     began, swapped = time.perf_counter(), swapped_pages()
     with launched(orders, chain, keys, expected, deadlines) as driver:
         launched_at = time.perf_counter()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract.chain import INPUT_BATCHES, Chain
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.splits import Cuts, stage_ranges
 from paretopipe_runtime.orchestrator.pipeline import Deadlines
@@ -41,6 +42,8 @@ def orders_of(
     workload: Workload = NOTHING,
     manifest: dict[str, Any] | None = None,
     profile_batches: int = 0,
+    codec: str = NONE,
+    proof_batches: int = 0,
 ) -> list[StageOrder]:
     """Return an order per part, then the hub's; without blocks, no workload is needed."""
 
@@ -68,6 +71,8 @@ def orders_of(
             io_timeout_s=deadlines.io_s,
             idle_timeout_s=deadlines.batch_s + 60,
             profile_batches=profile_batches,
+            codec=codec,
+            proof_batches=proof_batches,
             device=worker.device if part.first < part.end else "cpu",
         )
 

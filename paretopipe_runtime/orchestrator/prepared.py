@@ -20,6 +20,7 @@ from paretopipe_runtime.contract.chain import INPUT_BATCHES
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.contract.plan import Workload
+from paretopipe_runtime.contract.splits import codec_of
 from paretopipe_runtime.contract.weights import PROGRAM, WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import digest_of, partial, settle, write_json
@@ -53,7 +54,9 @@ class Prepared:
 
     def hop_bytes(self, cuts: tuple[int, ...]) -> list[int]:
         """Return the payload bytes of one batch per hop, the last one to the orchestrator."""
-        return [self.boundaries[cut].nbytes for cut in (*cuts, len(self.boundaries) - 1)]
+        codec = codec_of(cuts)
+        between = [self.boundaries[cut].written(codec).nbytes for cut in cuts]
+        return [*between, self.boundaries[-1].nbytes]
 
 
 def prepare(

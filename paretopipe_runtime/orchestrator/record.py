@@ -10,12 +10,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paretopipe_runtime import golden
 from paretopipe_runtime.contract.chain import Chain, Worker
+from paretopipe_runtime.contract.codecs import CODECS, NONE, Codec
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.measures import REPORTED, pace_s
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan
-from paretopipe_runtime.contract.splits import stage_ranges
+from paretopipe_runtime.contract.splits import codec_of, stage_ranges
 from paretopipe_runtime.orchestrator.disturbed import ORCHESTRATOR, disturbances, message
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
@@ -27,6 +29,7 @@ WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
 def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> dict[str, Any]:
     """Return the record's measured part."""
     batches = run.warmup_batches + run.latency_batches + run.throughput_batches
+    codec = CODECS[codec_of(run.cuts)]
     phase_of = ["warmup"] * run.warmup_batches + ["latency"] * run.latency_batches
     phase_of += ["throughput"] * run.throughput_batches
     engine = plan.workload.engine
@@ -47,7 +50,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "network_s": {
             "latency": [whole - part for whole, part in zip(latency_s, compute_s, strict=True)]
         },
-        "proof": proof_of(engine, prepared, ready, seen["proof"]),
+        "proof": proof_of(engine, prepared, ready, seen["proof"], codec),
         "phases_s": seen["phases_s"],
         "wall_s": seen["wall_s"],
         "hosts": hosts_of(run.workers, ready, reports),
@@ -65,10 +68,11 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     )
     checks: dict[str, object] = {
         "node_rebooted": bool(again),
-        **unproved(seen["proof"], ENGINES[engine].tolerance, batches),
+        **unproved(seen["proof"], ENGINES[engine].tolerance, batches, codec),
         "unencrypted": not encrypted,
         "input_mismatch": ready[0]["input_digest"] != prepared.input_digest,
         "bytes_mismatch": not bytes_equal,
+        "codec_mismatch": any(hop.get("decoded_equal") is False for hop in hops),
         "exceeds_wire": _exceeds_wire(plan, record),
         **disturbances(disturbed),
     }
@@ -76,11 +80,16 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
 
 
 def proof_of(
-    engine: str, prepared: Prepared, ready: list[dict[str, Any]], seen: dict[str, Any]
+    engine: str,
+    prepared: Prepared,
+    ready: list[dict[str, Any]],
+    seen: dict[str, Any],
+    codec: Codec = CODECS[NONE],
 ) -> dict[str, Any]:
     return {
         **{key: seen[key] for key in ("max_rel_err", "argmax_equal", "batches_checked")},
-        "tolerance": ENGINES[engine].tolerance,
+        **{key: seen[key] for key in golden.AGREEMENT if key in seen},
+        "tolerance": ENGINES[engine].tolerance + codec.tolerance,
         "weights_digest": prepared.weights_digest,
         "input_digest": ready[0]["input_digest"],
         "reference_digest": prepared.reference_digest,
@@ -103,12 +112,23 @@ def status_of(checks: Mapping[str, object]) -> str:
     return f"invalid:{','.join(reasons)}" if reasons else "ok"
 
 
-def unproved(proof: dict[str, Any], tolerance: float, batches: int) -> dict[str, bool]:
-    """Return a flag for each reason to reject the outputs."""
+def unproved(
+    proof: dict[str, Any], tolerance: float, batches: int, codec: Codec = CODECS[NONE]
+) -> dict[str, bool]:
+    """Return a flag for each reason to reject the outputs.
+
+    Where tensors go encoded an image may change its class, but predictions for one input must be
+    the same, and tell it from the others.
+    """
     error = proof["max_rel_err"]
+    if codec.name == NONE:
+        same = proof["argmax_equal"]
+    else:
+        told = proof.get("nearest") or (codec.coarse and proof.get("own_distance", 1) < 1)
+        same = told and proof["repeat_rel_err"] <= tolerance
     return {
         "non_finite": not proof["finite"],
-        "output_mismatch": error is None or error > tolerance or not proof["argmax_equal"],
+        "output_mismatch": error is None or error > tolerance + codec.tolerance or not same,
         "unchecked_batches": proof["batches_checked"] != batches,
     }
 
@@ -184,19 +204,23 @@ def _hops(
     hosts = [worker.host for worker in run.workers] + ["orchestrator"]
     hops = []
     for index, boundary in enumerate((*run.cuts, len(prepared.boundaries) - 1)):
+        between = index + 1 < len(reports)
         tensor = prepared.boundaries[boundary]
+        wire = tensor.written(codec_of(run.cuts)) if between else tensor
         hop: dict[str, Any] = {
             "from": hosts[index],
             "to": hosts[index + 1],
             "shape": list(tensor.shape),
             "dtype": tensor.dtype,
-            "bytes_per_batch": tensor.nbytes,
-            "bytes_planned": tensor.nbytes * len(phase_of),
+            "bytes_per_batch": wire.nbytes,
+            "bytes_planned": wire.nbytes * len(phase_of),
             "bytes_sent": reports[index]["payload_sent"],
         }
         if plan.chain.hub:
             hop["via"] = plan.chain.hub.host
-        if index + 1 < len(reports):
+        if wire is not tensor:
+            hop |= _coded(reports[index], reports[index + 1], wire.codec, phase_of)
+        if between:
             arrivals = [(b, r) for b, r, _ in reports[index + 1]["batches"] if r is not None]
             hop["bytes_received"] = reports[index + 1]["payload_received"]
             hop["receive_s"] = _by_phase(arrivals, phase_of)
@@ -207,6 +231,19 @@ def _hops(
             hop["cipher"] = arrived.get("cipher")
         hops.append(hop)
     return hops
+
+
+def _coded(
+    sender: dict[str, Any], receiver: dict[str, Any], codec: str, phase_of: list[str]
+) -> dict[str, Any]:
+    """Return a hop's codec, its seconds at both ends, and whether both decoded to the same bits."""
+    return {
+        "codec": codec,
+        "encode_s": _by_phase([*enumerate(sender["encode_s"])], phase_of),
+        "decode_s": _by_phase([*enumerate(receiver["decode_s"])], phase_of),
+        "decoded_equal": sender["encoded"] == receiver["decoded"],
+        "decoded_digest": receiver["decoded"],
+    }
 
 
 def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:

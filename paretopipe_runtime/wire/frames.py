@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Self
 
+from paretopipe_runtime.contract.codecs import BY_NUMBER, CODECS, NONE
 from paretopipe_runtime.errors import ParetoPipeError
 
 MAGIC = b"PPWF"
@@ -31,11 +32,12 @@ PIECE = 1024 * 1024
 #     0  4 magic "PPWF"        12  4 seq
 #     4  1 version = 1         16  8 batch_id
 #     5  1 type                24  8 payload_nbytes
-#     6  1 dtype               32 16 reserved = 0
-#     7  1 ndim                48 32 dims, 8 x u32, unused = 0
-#     8  4 flags = 0           80 12 reserved = 0
+#     6  1 dtype               32  1 codec
+#     7  1 ndim                33 15 reserved = 0
+#     8  4 flags = 0           48 32 dims, 8 x u32, unused = 0
+#                              80 12 reserved = 0
 #                              92  4 CRC-32 over bytes 0..91
-_LAYOUT = struct.Struct("<4sBBBBIIQQ16s8I12s")
+_LAYOUT = struct.Struct("<4sBBBBIIQQB15s8I12s")
 _CRC = struct.Struct("<I")
 _NUMBER = struct.Struct("<IQ")  # seq and batch_id: all that differs between frames of one form
 _NUMBER_AT = 12
@@ -76,7 +78,7 @@ DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
 class Header(NamedTuple):
-    """`dtype` is 0 and `shape` empty for anything but a tensor."""
+    """`dtype` and `codec` are 0 and `shape` empty for anything but a tensor."""
 
     type: FrameType
     seq: int
@@ -84,6 +86,7 @@ class Header(NamedTuple):
     batch_id: int = 0
     dtype: int = 0
     shape: tuple[int, ...] = ()
+    codec: int = 0
 
 
 def encode(header: Header) -> bytes:
@@ -98,7 +101,8 @@ def encode(header: Header) -> bytes:
         header.seq,
         header.batch_id,
         header.payload_nbytes,
-        bytes(16),
+        header.codec,
+        bytes(15),
         *dims,
         bytes(12),
     )
@@ -129,6 +133,7 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         seq,
         batch_id,
         nbytes,
+        codec,
         reserved,
         *dims,
         unused,
@@ -149,7 +154,11 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         or ((any(reserved) or any(unused)) and "reserved bytes are not zero")
         or (any(dims[ndim:]) and "unused dimensions are not zero")
         or (is_tensor and dtype not in DTYPES and f"unknown dtype {dtype}")
-        or (not is_tensor and (dtype or ndim) and "dtype or shape on no tensor")
+        or (not is_tensor and (dtype or ndim or codec) and "dtype, shape or codec on no tensor")
+        or (codec not in BY_NUMBER and f"unknown codec {codec}")
+        or (
+            codec and (DTYPES[dtype], ndim) != ("uint8", 1) and "codec on other than a row of bytes"
+        )
         or (seq >= MAX_FRAMES and f"more than {MAX_FRAMES} on one connection")
     )
     if wrong:
@@ -162,16 +171,20 @@ def decode(data: bytes | bytearray | memoryview) -> Header:
         )
     if is_tensor and nbytes != math.prod(shape) * ITEMSIZE[dtype]:
         raise ParetoPipeError("E_SIZE", f"frame {seq}: {nbytes} B do not fit its shape {shape}")
-    return Header(known, seq, nbytes, batch_id, dtype, shape)
+    return Header(known, seq, nbytes, batch_id, dtype, shape, codec)
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor's shape (batch first), element type (numpy's name) and size."""
+    """A tensor's shape (batch first), element type (numpy's name) and size.
+
+    Bytes written by a `codec` are a tensor, too, of one dimension.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
+    codec: str = NONE
 
     @classmethod
     def checked(cls, shape: list[Any], dtype: str, nbytes: int) -> Self:
@@ -183,17 +196,29 @@ class Tensor:
             raise ValueError(f"a tensor of {nbytes} B that its shape does not make")
         return cls(tuple(shape), dtype, nbytes)
 
+    def written(self, codec: str) -> Tensor:
+        """Return the form of this tensor's bytes by a codec; its own where it is not float32."""
+        if codec == NONE or self.dtype != "float32":
+            return self
+        nbytes = CODECS[codec].nbytes(self.shape)
+        return Tensor((nbytes,), "uint8", nbytes, codec)
+
     def check(self, header: Header, peer: str) -> None:
         """Raise ``E_ORDER`` or ``E_SHAPE`` for another frame, before its payload is read."""
         if header.type is not FrameType.TENSOR:
             raise ParetoPipeError("E_ORDER", f"{peer}: {header.type.name} came, expected TENSOR")
-        came = (header.shape, DTYPES[header.dtype], header.payload_nbytes)
-        if came != (self.shape, self.dtype, self.nbytes):
+        codec = BY_NUMBER[header.codec].name
+        came = Tensor(header.shape, DTYPES[header.dtype], header.payload_nbytes, codec)
+        if came != self:
             raise ParetoPipeError(
                 "E_SHAPE",
-                f"batch {header.batch_id} from {peer}: got {came[1]}{list(came[0])}, plan says "
-                f"{self.dtype}{list(self.shape)} — the nodes disagree; run playbooks/provision.yml",
+                f"batch {header.batch_id} from {peer}: got {came}, plan says {self} — the nodes "
+                "disagree; run playbooks/provision.yml",
             )
+
+    def __str__(self) -> str:
+        by = "" if self.codec == NONE else f" by {self.codec}"
+        return f"{self.dtype}{list(self.shape)}{by}"
 
 
 def error_payload(error: ParetoPipeError) -> bytes:

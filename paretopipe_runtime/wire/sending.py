@@ -11,6 +11,7 @@ from typing import Any
 
 import xxhash
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.frames import PIECE, SMALL, FrameType, Header
@@ -43,6 +44,7 @@ class Sender:
         batch_id: int = 0,
         dtype: str | None = None,
         shape: tuple[int, ...] = (),
+        codec: str = NONE,
         wait_s: float = -1,
     ) -> bool:
         """Send what the kernel takes without waiting; return whether that is all.
@@ -53,7 +55,7 @@ class Sender:
         if not self._sending.acquire(timeout=wait_s):
             doing = f"waiting to send {kind.name}"
             raise self._deadlines.failure(doing, wait_s, TimeoutError("the frame before it stays"))
-        header = self._encode(kind, len(payload), batch_id, dtype, shape)
+        header = self._encode(kind, len(payload), batch_id, dtype, shape, codec)
         if len(payload) > SMALL:
             self._pieces = _pieces(header, memoryview(payload))
             self._parts = next(self._pieces)
@@ -124,15 +126,22 @@ class Sender:
         return self._deadlines.failure(doing, timeout, error)
 
     def _encode(
-        self, kind: FrameType, nbytes: int, batch_id: int, dtype: str | None, shape: tuple[int, ...]
+        self,
+        kind: FrameType,
+        nbytes: int,
+        batch_id: int,
+        dtype: str | None,
+        shape: tuple[int, ...],
+        codec: str,
     ) -> bytearray:
         """Make the next header, renumbering the last if alike."""
-        form = (kind, nbytes, dtype, shape)
+        form = (kind, nbytes, dtype, shape, codec)
         if form == self._form:
             frames.renumber(self._header, self._sent, batch_id)
         else:
             code = frames.DTYPE_CODES[dtype] if dtype else 0
-            header = Header(kind, self._sent, nbytes, batch_id, code, shape)
+            number = CODECS[codec].number
+            header = Header(kind, self._sent, nbytes, batch_id, code, shape, number)
             self._form, self._header = form, bytearray(frames.encode(header))
         return self._header
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from paretopipe_runtime.contract.codecs import NONE, check_codec
 from paretopipe_runtime.contract.factors import ALLOCATOR, ENGINE, TRANSPORT
 from paretopipe_runtime.contract.lines import canonical
 from paretopipe_runtime.errors import ParetoPipeError
@@ -53,6 +54,19 @@ class StageOrder:
     device: str = "cpu"
     transport: str = "plain"
     via: tuple[str, int] | None = None  # a relay to the next stage
+    codec: str = NONE  # of tensors between stages
+    proof_batches: int = 0  # so many first ones are proved to be decoded as they were encoded
+
+    @property
+    def arrives(self) -> Tensor:
+        """The form in which `takes` comes from the stage before."""
+        return self.takes.written(self.codec) if self.stage > 0 else self.takes
+
+    @property
+    def leaves(self) -> Tensor:
+        """The form in which `gives` goes to the next stage; predictions go as they are."""
+        between = 0 <= self.stage < self.stages - 1
+        return self.gives.written(self.codec) if between else self.gives
 
     @property
     def is_hub(self) -> bool:
@@ -71,6 +85,7 @@ class StageOrder:
             "backend": self.backend,
             "transport": self.transport,
             "engine": self.engine,
+            "codec": self.codec,
             "model": self.model,
             "classes": self.classes,
             "manifest": self.manifest,
@@ -92,6 +107,7 @@ class StageOrder:
             for name in ("takes", "gives"):
                 tensor = given[name]
                 given[name] = Tensor.checked(tensor["shape"], tensor["dtype"], tensor["nbytes"])
+            check_codec(given.get("codec", NONE))
             if given["next_stage"] is not None:
                 host, address, port = given["next_stage"]
                 given["next_stage"] = (str(host), str(address), int(port))

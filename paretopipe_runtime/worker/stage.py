@@ -16,6 +16,7 @@ from typing import NoReturn
 import torch
 
 from paretopipe_runtime import engines, weights
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
@@ -25,6 +26,7 @@ from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker import allocator, noise
 from paretopipe_runtime.worker.backends import backend
 from paretopipe_runtime.worker.backends.backend import Context, Fail
+from paretopipe_runtime.worker.coding import Coding
 from paretopipe_runtime.worker.devices.device import Device, open_device
 from paretopipe_runtime.worker.node import Node
 from paretopipe_runtime.worker.order import StageOrder
@@ -106,6 +108,7 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
         began = time.perf_counter()
         loaded = _computation(node, order, manifest, control, device)
         compute = device.from_host(loaded, order.gives, layout)
+        coding = Coding(order, compute, layout) if order.codec != NONE else None
         load_s = time.perf_counter() - began
         ends = connected.result()
     control.send_message(
@@ -123,7 +126,7 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
     with torch.inference_mode():
         for batch in ends.source:
             start = time.perf_counter()
-            output = compute(batch.tensor)
+            output = (coding or compute)(batch.tensor)
             compute_s = time.perf_counter() - start
             ends.sink.send(batch, output)
             batches.append((batch.batch_id, batch.receive_s, compute_s))
@@ -141,6 +144,7 @@ def _run(node: Node, order: StageOrder, control: Channel, links: socket.socket, 
             **usage,
             **device.report(),
             **(loaded.report() if isinstance(loaded, Profile) else {}),
+            **(coding.report() if coding else {}),
         },
         timeout=order.io_timeout_s,
     )

@@ -81,14 +81,18 @@ def torn(_: Node, order: StageOrder) -> None:
 def skipped(_: Node, order: StageOrder) -> None:
     """Hand on the last stage's input in its output's form."""
     if order.next_stage is None:
-        _outputs(lambda _, batch: stage._hand_on(order.gives.shape, batch.tensor))
+        _outputs(lambda _, batch: stage._hand_on(order.gives.shape, batch.tensor.float()))
 
 
 def zeroed(_: Node, order: StageOrder) -> None:
-    """Set one channel of one image's activation to zero, the strongest."""
+    """Set one channel of one image's activation to zero, the strongest; of bytes some."""
 
     def change(seen: list[torch.Tensor], _: Batch) -> torch.Tensor:
         output = seen[-1].clone()
+        if output.dim() == 1:
+            middle = len(output) // 2
+            output[middle : middle + 400] = 0
+            return output
         output[0, output[0].abs().amax(dim=(1, 2)).argmax()] = 0
         return output
 
@@ -149,8 +153,11 @@ def never(_: Node, order: StageOrder) -> None:
         backend.TensorSink.send = send  # type: ignore[method-assign]
 
 
+RELEASED = "buffer released at receipt"
+#: What sends other bytes from the first batch on, so that both ends decode different tensors.
+CHANGES_BYTES = ("one channel zeroed",)
 FAULTS: dict[str, Callable[[Node, StageOrder], None]] = {
-    "buffer released at receipt": released_early,
+    RELEASED: released_early,
     "previous batch's answer": earlier(1),
     "answer of two batches before": earlier(2),
     "answer of four batches before": earlier(4),

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.contract.splits import coded
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import record
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.prepared import prepare
-from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.orchestrator.runs import run_of
 from tests.runtime import faulty
 from tests.runtime.cluster import Cluster
 
@@ -28,30 +29,36 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
 
 
-def document(cluster: Cluster) -> dict[str, Any]:
+def document(cluster: Cluster, image_px: int = 160) -> dict[str, Any]:
     # More than 1 MiB arrives while the stage computes, and the first stage is far ahead.
-    return cluster.plan(image_px=160, splits=[[1]], repeats=1, throughput_batches=9, window=4)
+    return cluster.plan(image_px=image_px, splits=[[1]], repeats=1, throughput_batches=9, window=4)
 
 
-def status(cluster: Cluster, fault: str) -> str:
+def status(cluster: Cluster, fault: str, codec: str) -> str:
     for node in cluster.agents:
         (cluster.folder / node / faulty.FILE).write_text(fault)
-    plan = read_plan(document(cluster))
+    # Where a quarter of the bytes has to be as much.
+    early = fault == faulty.RELEASED and codec != "none"
+    plan = read_plan(document(cluster, 320 if early else 160))
     prepared = prepare(plan.workload, cluster.state_dir)
-    (run,) = expand(plan, prepared.hop_bytes)
+    run = run_of(plan, prepared.hop_bytes, coded((1,), codec), 1)
     try:
-        seen = drive(plan, run, prepared, cluster.keys, f"run-{len(fault)}")
+        seen = drive(plan, run, prepared, cluster.keys, f"run-{codec}-{len(fault)}")
     except ParetoPipeError as error:
         return error.code
     return str(record.success(plan, run, prepared, seen)["status"])
 
 
+@pytest.mark.parametrize("codec", ["none", "int8"])
 @pytest.mark.parametrize("fault", ["", *faulty.FAULTS])
-def test_a_run_with_a_fault_in_its_data_path_does_not_count(cluster: Cluster, fault: str) -> None:
-    found = status(cluster, fault)
+def test_a_run_with_a_fault_in_its_data_path_does_not_count(
+    cluster: Cluster, fault: str, codec: str
+) -> None:
+    found = status(cluster, fault, codec)
     if not fault:
         assert found == "ok"
     elif fault.endswith(("twice", "answered")):
         assert found == "E_ORDER"
     else:
-        assert found == "invalid:output_mismatch"
+        changed = codec != "none" and fault in faulty.CHANGES_BYTES
+        assert found == f"invalid:{'codec' if changed else 'output'}_mismatch"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.frames import FrameType, Header
@@ -54,6 +55,17 @@ def test_round_trip(dtype: str, shape: tuple[int, ...], seq: int, batch_id: int)
     assert frames.decode(other) == header._replace(seq=0, batch_id=17)
 
 
+@pytest.mark.parametrize("codec", [codec for codec in CODECS if codec != NONE])
+def test_encoded_tensors_say_their_codec(codec: str) -> None:
+    form = frames.Tensor((2, 3, 9, 9), "float32", 4 * 486).written(codec)
+    number, dtype = CODECS[codec].number, frames.DTYPE_CODES[form.dtype]
+    header = Header(FrameType.TENSOR, 1, form.nbytes, 0, dtype, form.shape, number)
+    came = frames.decode(frames.encode(header))
+    form.check(came, "pi1")
+    with pytest.raises(ParetoPipeError, match=f"got uint8.*, plan says .* by {codec}"):
+        form.check(came._replace(codec=0), "pi1")
+
+
 @pytest.mark.parametrize(
     ("offset", "value", "code"),
     [
@@ -66,6 +78,8 @@ def test_round_trip(dtype: str, shape: tuple[int, ...], seq: int, batch_id: int)
         (24, struct.pack("<Q", 2**40), "E_SIZE"),
         (24, struct.pack("<Q", 17), "E_SIZE"),
         (32, b"\x01", "E_HEADER"),
+        (32, b"\x63", "E_HEADER"),
+        (33, b"\x01", "E_HEADER"),
         (72, b"\x01", "E_HEADER"),
         (84, b"\x01", "E_HEADER"),
     ],

@@ -227,6 +227,7 @@ class TensorSink:
             batch_id=batch.batch_id,
             dtype=self._promised.dtype,
             shape=self._promised.shape,
+            codec=self._promised.codec,
         ):
             self._room.release()
             release()
@@ -263,7 +264,7 @@ class PredictionSink(TensorSink):
         order = context.order
         super().__init__(
             context.control,
-            order.gives,
+            order.leaves,
             layout=context.layout,
             io_timeout_s=order.io_timeout_s,
             fail=context.fail,

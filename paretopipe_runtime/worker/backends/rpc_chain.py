@@ -31,7 +31,7 @@ CALLS = 2  # one whose tensor travels, one whose tensor waits to be computed
 def connect(context: Context) -> Ends:
     """Join the chain, whose last stage answers the orchestrator."""
     order = context.order
-    inbox = Inbox(order.takes, context.fail)
+    inbox = Inbox(order.arrives, context.fail)
     group = Group(context, inbox.close)
     serve(inbox)
     if order.stages > 1:  # a probe runs a whole model in one stage
@@ -75,7 +75,7 @@ class CallSink:
 
     def send(self, batch: Batch, output: torch.Tensor) -> None:
         """Call with one output; block while `CALLS` are unanswered."""
-        memory.check_form(output, self._order.gives, batch.batch_id)
+        memory.check_form(output, self._order.leaves, batch.batch_id)
         self._room.acquire()
         try:
             answer = rpc.rpc_async(self._next, deliver, args=(batch.batch_id, output))

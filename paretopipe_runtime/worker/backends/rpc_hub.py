@@ -39,7 +39,7 @@ def connect_hub(context: Context) -> Ends:
 
 def connect_stage(context: Context) -> Ends:
     """Join as a stage that computes what the hub asks for."""
-    inbox = Inbox(context.order.takes, context.fail)
+    inbox = Inbox(context.order.arrives, context.fail)
     group = Group(context, inbox.close)
     serve(inbox)
     answers: dict[int, torch.futures.Future[torch.Tensor | None]] = {}
@@ -128,7 +128,7 @@ class AnswerSink:
         group: Group,
         answers: dict[int, torch.futures.Future[torch.Tensor | None]],
     ) -> None:
-        self._promised = context.order.gives
+        self._promised = context.order.leaves
         self._group = group
         self._answers = answers
         self.payload_sent = 0

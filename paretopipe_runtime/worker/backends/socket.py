@@ -42,7 +42,7 @@ def connect(context: Context) -> Ends:
     Raises ``E_SIZE`` for a tensor beyond a frame's limit.
     """
     order = context.order
-    arriving_nbytes = order.takes.nbytes if order.stage else 0
+    arriving_nbytes = order.arrives.nbytes if order.stage else 0
     if arriving_nbytes > frames.MAX_PAYLOAD:
         raise ParetoPipeError(
             "E_SIZE",
@@ -53,7 +53,7 @@ def connect(context: Context) -> Ends:
     downstream = context.control if last else link_to_next(context.node, order)
     sink = TensorSink(
         downstream,
-        order.gives,
+        order.leaves,
         layout=context.layout,
         # Who takes it may be computing and read nothing meanwhile, for as long as a batch may take.
         io_timeout_s=order.idle_timeout_s,
@@ -65,7 +65,7 @@ def connect(context: Context) -> Ends:
     link = link_from_previous(context.links, order, context.node.keys.identity)
     arriving = TensorSource(
         link,
-        order.takes,
+        order.arrives,
         layout=context.layout,
         io_timeout_s=order.io_timeout_s,
         idle_timeout_s=order.idle_timeout_s,
