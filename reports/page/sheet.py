@@ -17,6 +17,7 @@ from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.prediction.predictor import Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile, links, profiles
 from reports import paper
+from reports.data.accuracies import joined
 from reports.data.cells import Cell, build
 from reports.data.factors import Naming
 from reports.data.records import Records
@@ -81,7 +82,7 @@ class Sheet:
         the user's own, as ``contract.goals.parse`` takes it.
         """
         frame = tidy(records.runs) if frame is None else frame
-        cells = build(records.plans, records.runs, frame)
+        cells = joined(build(records.plans, records.runs, frame), records.accuracies)
         judging = partial(_judged, delta=delta, noises=records.noises)
         said = {found.cell.id: found for found in map_forked(judging, cells, processes)}
         blocks, moved = profiles(records.profiles), links(records.links)
