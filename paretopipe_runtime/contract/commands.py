@@ -21,7 +21,7 @@ _FIRST = (
 _NOT_TYPED = {factor.option for factor in OF_WORKER}
 # Without effect on profiles.
 _NOT_PROFILED = {
-    *("scenarios", "splits", "codec", "repeats", "end_points", "sentinel", "drift_limit"),
+    *("scenarios", "splits", "repeats", "end_points", "sentinel", "drift_limit"),
     *("refine", "profile", "dominance", "goal", "strategy", "budget", "audit", "within"),
 }
 

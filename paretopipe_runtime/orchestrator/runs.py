@@ -10,7 +10,7 @@ import functools
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -31,6 +31,7 @@ from paretopipe_runtime.contract.splits import (
 )
 
 if TYPE_CHECKING:
+    from paretopipe_runtime.orchestrator.progress import Progress
     from paretopipe_runtime.wire.keys import Keys
 
 Member = TypeVar("Member")
@@ -95,7 +96,7 @@ class Work:
     `repeats` rounds hold every split; `drift_limit` 0 repeats none. Every run needs `hub`'s agent,
     too. `more` adds further rounds, if any, at most `extensions` times. `likely` stand for runs
     that further rounds may bring. `note` is to be told before the runs, `why` with each; both may
-    be empty.
+    be empty. `accuracy` has what is to be recorded of it before them, beside what is.
     """
 
     kind: str
@@ -113,6 +114,7 @@ class Work:
     likely: Sequence[Run] = ()
     note: str = ""
     why: Callable[[Run], str] = lambda _run: ""
+    accuracy: Callable[[Mapping[str, Record], Progress], Iterator[Record]] = lambda *_: iter(())
 
 
 def expand(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from paretopipe_runtime.contract.accuracy import Accuracy
 from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.codecs import CODECS
 from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
@@ -68,6 +69,19 @@ def noise(record: dict[str, Any]) -> bool:
             for host, figures in hosts.items()
         )
     )
+
+
+def accuracy(record: dict[str, Any]) -> bool:
+    """Tell whether a line has the counts of a split with a codec, or why there are none."""
+    if not (is_name(record.get("cell_id")) and is_name(record.get("weights_digest"))):
+        return False
+    reason = record.get("reason")
+    if reason is not None:
+        return isinstance(reason, str) and 0 < len(reason) <= 10 * NAME
+    try:
+        return bool(Accuracy.from_json(record).codec)
+    except (KeyError, TypeError, ValueError, ParetoPipeError):
+        return False
 
 
 def factors(value: dict[str, Any]) -> bool:

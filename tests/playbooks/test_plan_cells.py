@@ -555,6 +555,8 @@ def test_codecs_are_more_splits_of_the_same_cells(
     assert {str(one.get("codecs")) for one in plans(planned)} == {str(codecs)}
     assert planned["options"].get("codec") == codecs
     assert planned["options"]["strategy"] == strategy
+    profiles = {str(one["plan"].get("codecs")) for one in planned["profiles"]}
+    assert profiles == {str(codecs and ["fp16", "int8", "int4"])}
     if codecs is None:
         assert planned == plain
 
