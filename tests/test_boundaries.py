@@ -143,7 +143,7 @@ LAYERS = (
     ("paretopipe_runtime.relay", "paretopipe_runtime.supervisor", "paretopipe_runtime.unit"),
     ("paretopipe_runtime.models", "paretopipe_runtime.prediction"),
     ("paretopipe_runtime.weights", "paretopipe_runtime.worker.usage"),
-    ("paretopipe_runtime.engines", "paretopipe_runtime.golden"),
+    ("paretopipe_runtime.codecs", "paretopipe_runtime.engines", "paretopipe_runtime.golden"),
     ("paretopipe_runtime.worker.devices", "paretopipe_runtime.finetune"),
     ("paretopipe_runtime.worker.node", "paretopipe_runtime.worker.order"),
     ("paretopipe_runtime.worker.backends", "paretopipe_runtime.accuracy"),
