@@ -115,7 +115,7 @@ class Cell:
     plan: Record
     splits: tuple[Split, ...]
     planned: tuple[Cuts, ...]
-    end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
+    end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); on the last: (0,)
     drifts: tuple[Drift, ...] = ()  # of every pass of every round that has sentinels
     standing: Standing | None = None  # of one that measures what is in doubt, and has runs
     accuracies: Mapping[Cuts, Accuracy] = field(default_factory=dict)  # of splits with a codec
@@ -256,7 +256,7 @@ def _cell(
 def _split(groups: Groups, key: Key) -> Split:
     cell_id, _, name_of_cuts = key
     cuts = undashed(name_of_cuts)
-    name = groups.first(key, "split") or split_name({"cuts": cuts})
+    name = groups.first(key, "split") or split_name({"cuts": cuts, "codec": codec_of(cuts)})
     stages = range(1, len(cuts) + 2)
     return Split(
         name=name,

@@ -217,7 +217,7 @@ def _predictors(
     found: dict[str, Predictor | str] = {}
     for group in _groups(cells):
         slow = _slow_start(group[0], runs)
-        predictor = predictor_of(group[0], blocks, moved, slow_start=slow)
+        predictor = predictor_of(group[0], blocks, moved, slow, group[1:])
         found |= {cell.id: predictor for cell in group}
     return found
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import exp
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.goals import Goal
 from paretopipe_runtime.contract.measures import FIGURES, Figure, named
-from paretopipe_runtime.contract.splits import dashed
+from paretopipe_runtime.contract.splits import codec_of, dashed
 from reports.data.cells import Cell, Cuts, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
 from reports.objectives import ACCURACY, Objective
@@ -232,7 +233,8 @@ def _pairs(splits: Sequence[Split], contest: Contest) -> str:
 
 def by_place(cuts: Cuts) -> str:
     """Return a sort key: as text, features.10 comes before features.2."""
-    return ".".join(f"{cut:04d}" for cut in cuts)
+    points, codec = ".".join(f"{cut:04d}" for cut in cuts), CODECS[codec_of(cuts)]
+    return points if codec.name == NONE else f"{points} {codec.number}"
 
 
 def _row(

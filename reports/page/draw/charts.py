@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from paretopipe_runtime.contract.splits import Coded
 from reports.data.cells import Cell, Cuts, Split
 from reports.objectives import Objective
 from reports.page.draw import inset
@@ -206,13 +207,14 @@ def _labels(
     at: Callable[[Split], tuple[float, float]],
     cell: Cell,
 ) -> list[Label]:
-    """Name front and end points, and undecided ones where there is room."""
+    """Name front and end points, and undecided and encoded ones where there is room."""
     labels = []
     for split in splits:
         verdict = judgement.verdict[split.cuts]
         name = "" if verdict == "off" else split.name + lost(split, cell)
         labels.append(Label(*at(split), name, needed=verdict == "on"))
-    return labels + [Label(*at(end), end.name, bold=False) for end in ends]
+    named = [(end, not isinstance(end.cuts, Coded)) for end in ends]
+    return labels + [Label(*at(end), end.name, needed, bold=False) for end, needed in named]
 
 
 def _spoken(split: Split, judgement: Judgement, cell: Cell) -> str:
