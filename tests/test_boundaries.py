@@ -141,7 +141,7 @@ LAYERS = (
     ("paretopipe_runtime.contract", "paretopipe_runtime.environment", "paretopipe_runtime.forked"),
     ("paretopipe_runtime.job", "paretopipe_runtime.wire", "paretopipe_runtime.records"),
     ("paretopipe_runtime.relay", "paretopipe_runtime.supervisor", "paretopipe_runtime.unit"),
-    ("paretopipe_runtime.models", "paretopipe_runtime.prediction"),
+    ("paretopipe_runtime.models", "paretopipe_runtime.prediction", "paretopipe_runtime.codecs"),
     ("paretopipe_runtime.weights", "paretopipe_runtime.worker.usage"),
     ("paretopipe_runtime.codecs", "paretopipe_runtime.engines", "paretopipe_runtime.golden"),
     ("paretopipe_runtime.worker.devices", "paretopipe_runtime.finetune"),

@@ -80,7 +80,8 @@ def mcnemar(only_one: int, only_other: int) -> float:
 
     If both classifiers are equally good, each image that one of them alone has right is as likely
     the one's as the other's: a binomial test with probability 1/2 (Q. McNemar, Psychometrika 12,
-    1947, pp. 153-157; exact: A. L. Edwards, Psychometrika 13, 1948, pp. 185-187).
+    1947, pp. 153-157; exact and conditional: M. W. Fagerland, S. Lydersen and P. Laake, BMC Medical
+    Research Methodology 13:91, 2013).
 
     >>> [round(mcnemar(*pairs), 4) for pairs in ((5, 0), (3, 1), (10, 2), (0, 0))]
     [0.0625, 0.625, 0.0386, 1.0]

@@ -31,7 +31,6 @@ from paretopipe_runtime.contract.splits import (
 )
 
 if TYPE_CHECKING:
-    from paretopipe_runtime.orchestrator.progress import Progress
     from paretopipe_runtime.wire.keys import Keys
 
 Member = TypeVar("Member")
@@ -114,7 +113,7 @@ class Work:
     likely: Sequence[Run] = ()
     note: str = ""
     why: Callable[[Run], str] = lambda _run: ""
-    accuracy: Callable[[Mapping[str, Record], Progress], Iterator[Record]] = lambda *_: iter(())
+    accuracy: Callable[[Mapping[str, Record], Any], Iterator[Record]] = lambda *_: iter(())
 
 
 def expand(

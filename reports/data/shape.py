@@ -9,7 +9,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.accuracy import Accuracy
 from paretopipe_runtime.contract.candidates import Candidate
-from paretopipe_runtime.contract.codecs import CODECS
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
 from paretopipe_runtime.contract.values import (
     LARGEST,
@@ -79,7 +79,7 @@ def accuracy(record: dict[str, Any]) -> bool:
     if reason is not None:
         return isinstance(reason, str) and 0 < len(reason) <= 10 * NAME
     try:
-        return bool(Accuracy.from_json(record).codec)
+        return Accuracy.from_json(record).codec != NONE
     except (KeyError, TypeError, ValueError, ParetoPipeError):
         return False
 

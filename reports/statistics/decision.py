@@ -116,8 +116,8 @@ def _believed(cell: Cell) -> Drawn:
     """Return what is believed as it is: its prior has shrunken it already."""
     standing, objectives = cell.standing, cell.objectives
     assert standing is not None
-    accurate = {split.cuts for split in cell.accurate}
-    places = [at for at, cuts in enumerate(standing.splits) if cuts in accurate]
+    aside = {split.cuts for split in cell.known} - {split.cuts for split in cell.accurate}
+    places = [at for at, cuts in enumerate(standing.splits) if cuts not in aside]
     splits = [standing.splits[at] for at in places]
     signed = _signed(standing.drawn[:, places], objectives)
     losses, middle = _losses(signed), signed.mean(axis=2)

@@ -14,6 +14,7 @@ import torch
 
 from paretopipe_runtime import codecs, forked
 from paretopipe_runtime.accuracy import Trial
+from paretopipe_runtime.cli import main
 from paretopipe_runtime.contract.accuracy import Accuracy, mcnemar
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.plan import read_plan
@@ -25,7 +26,7 @@ from paretopipe_runtime.finetune.images import Images, prepared
 from paretopipe_runtime.orchestrator import accuracy
 from paretopipe_runtime.orchestrator.progress import Progress
 from paretopipe_runtime.records import Records
-from paretopipe_runtime.weights import load_stage
+from paretopipe_runtime.weights import load_stage, publish
 from tests.made import plans
 from tests.made import weights as made
 
@@ -221,3 +222,32 @@ def test_without_its_images_a_set_s_accuracy_is_not_known(
 def test_random_weights_have_none(tmp_path: Path, state: Path) -> None:
     document = plans.document(image_px=PX, batch_size=8, splits=[[4], [18]])
     assert told(document, state, {}, tmp_path / "progress") == []
+
+
+@pytest.mark.usefixtures("few")
+def test_the_command_tells_a_line_a_split(
+    state: Path,
+    trained: Published,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(forked, "call", here)
+    publish(state / "weights", trained, {})
+    command = ["accuracy", "mobilenetv2", "--state-dir", str(state), "--image", str(PX)]
+    assert main([*command, "--splits", "4,18", "--codec", "int8,int4"]) == 0
+    said = capsys.readouterr()
+    lines = [line.split() for line in said.out.splitlines()]
+    assert [line[:2] for line in lines] == [split_name(cuts).split() for cuts in SPLITS]
+    assert all(" of 12 images, " in line for line in said.out.splitlines())
+    assert "accuracy of 4 splits with a codec on 12 held-out images" in said.err
+    for change, error in {
+        ("--weights", "others"): "E_WEIGHTS: no weights 'others' of mobilenetv2 here",
+        ("--weights", "../x"): "E_OPTION: weights=../x cannot name a set",
+        ("--splits", "3;9"): "E_SPLIT: splits=3;9, expected cut points such as 3,9, or all",
+        ("--splits", "21"): "E_SPLIT: split 21 of mobilenetv2 is out of range",
+        ("--codec", "int8,zip"): "E_CODEC: unknown codec 'zip'",
+        ("--codec", "none"): "E_OPTION: splits=all and codec=none name no split with a codec",
+        ("--batch", "0"): "E_OPTION: batch=0, expected 1 or more",
+    }.items():
+        assert main([*command, *change]) == 2
+        assert capsys.readouterr().err.startswith(error)
