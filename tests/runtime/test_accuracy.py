@@ -23,8 +23,10 @@ from paretopipe_runtime.contract.weights import Published
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.finetune.datasets import open_dataset
 from paretopipe_runtime.finetune.images import Images, prepared
-from paretopipe_runtime.orchestrator import accuracy
+from paretopipe_runtime.job import Lease
+from paretopipe_runtime.orchestrator import accuracy, loop
 from paretopipe_runtime.orchestrator.progress import Progress
+from paretopipe_runtime.orchestrator.runs import Work
 from paretopipe_runtime.records import Records
 from paretopipe_runtime.weights import load_stage, publish
 from tests.made import plans
@@ -257,3 +259,30 @@ def test_the_command_tells_a_line_a_split(
     }.items():
         assert main([*command, *change]) == 2
         assert capsys.readouterr().err.startswith(error)
+
+
+def test_a_sweep_tells_accuracy_first_and_a_stop_leaves_no_line_behind_it(tmp_path: Path) -> None:
+    path, stopping = tmp_path / "cell.jsonl", list[int]()
+
+    def measure(number: int) -> None:
+        known = Accuracy(coded([4], "int8"), 400, 300, number, 0)
+
+        def tell(recorded: Any, _progress: Any) -> Any:
+            assert len(recorded) == (number == 3)
+            yield known.to_json()
+            stopping.append(15)
+            yield {"reason": "a child process ended with exit status -15"}
+
+        work = Work("run", plans.document(), [], lambda *_: {}, lambda _: {}, {}, accuracy=tell)
+        files = loop.SweepFiles(path, None, None, Lease(None, 60), tmp_path)
+        keys: Any = None
+        looping = loop._Loop(work, keys, Records(path), files, None, stopping)
+        with pytest.raises(loop._Ended):
+            looping.complete()
+        stopping.clear()
+
+    measure(2)
+    measure(3)
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [line["kind"] for line in lines] == ["plan", "accuracy", "accuracy"]
+    assert [line.get("only_unsplit") for line in lines] == [None, 2, 3]
