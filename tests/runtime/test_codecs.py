@@ -18,6 +18,8 @@ from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.orchestrator.runs import run_of
+from tests.effort import trials
+from tests.runtime import payloads
 from tests.runtime.cluster import Cluster
 
 LOSSY = [codec for codec in CODECS if codec != NONE]
@@ -106,6 +108,13 @@ def test_what_is_not_finite_is_refused(codec: str, value: float) -> None:
     with pytest.raises(ParetoPipeError, match="not finite") as caught:
         codecs.decode(codec, payload, (2, 3, 8, 8), "contiguous")
     assert caught.value.code == "E_CODEC"
+
+
+@pytest.mark.parametrize("codec", LOSSY)
+def test_hostile_payloads_are_refused_or_read_as_planned(codec: str) -> None:
+    ends = {"read", *payloads.REFUSED}
+    assert {*payloads.decoded(1, codec, trials(300, 10_000))} <= ends
+    assert {*payloads.received(1, codec, trials(150, 3_000))} <= ends | payloads.ON_THE_WIRE
 
 
 def measured(cluster: Cluster, codec: str, **changes: Any) -> dict[str, Any]:
