@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _night(subparsers)
     _withdraw(subparsers)
     _finetune(subparsers)
+    _accuracy(subparsers)
     unit = subparsers.add_parser(
         "unit", add_help=False, help="start or stop a command that outlives us, without systemd"
     )
@@ -195,6 +196,28 @@ def _finetune(subparsers: Subparsers) -> None:
     _followed(parser)
     _state_dir(parser)
     parser.set_defaults(run=commands.finetune)
+
+
+def _accuracy(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "accuracy",
+        help="tell what codecs cost in images told right",
+        description="Try trained weights on the images that their training held out, at most 1,000 "
+        "of them: unsplit, then with each codec at each split's cut. A line a split: the images it "
+        "tells right, the percentage points against the unsplit network, how many images only one "
+        "of the two tells, and McNemar's exact p. Weights and images are those of this host: run "
+        "it where `paretopipe finetune` was run. Ctrl-C loses the current cut; the same command "
+        "goes on. A sweep with -e weights=… -e codec=… does the same before its runs.",
+        epilog="example: paretopipe accuracy mobilenetv2 --codec int8,int4 --splits 3,9",
+    )
+    parser.add_argument("model", metavar="MODEL", help="see `paretopipe models`")
+    parser.add_argument("--weights", metavar="NAME", default="finetuned", help="(finetuned)")
+    parser.add_argument("--codec", default="fp16,int8,int4", help="(fp16,int8,int4)")
+    parser.add_argument("--splits", default="all", help="cut points: 3,9,17 (all)")
+    parser.add_argument("--image", type=int, dest="image_px", help="pixels a side (as trained)")
+    parser.add_argument("--batch", type=int, default=8, help="images at once (8)")
+    _state_dir(parser)
+    parser.set_defaults(run=commands.accuracy)
 
 
 def _relay(subparsers: Subparsers) -> None:

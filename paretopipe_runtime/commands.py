@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,27 @@ def finetune(options: Namespace) -> int:
         )
     print(sentence, file=sys.stderr if code else sys.stdout, flush=True)
     return code
+
+
+def accuracy(options: Namespace) -> int:
+    from paretopipe_runtime import job
+    from paretopipe_runtime.contract.splits import split_name
+    from paretopipe_runtime.orchestrator import accuracy as trial
+
+    workload = trial.workload_of(
+        options.model, options.weights, options.image_px, options.batch, options.state_dir
+    )
+    splits = trial.asked(options.model, options.splits, options.codec)
+    say = partial(print, file=sys.stderr, flush=True)
+    with job.hold(options.state_dir, f"paretopipe accuracy {options.model}"):
+        for known in trial.of(workload, splits, options.state_dir, say):
+            print(
+                f"{split_name(known.cuts):<10} {known.percent:5.1f} % of {known.images} images, "
+                f"{known.change:+.1f} points: {known.only_unsplit} right only unsplit, "
+                f"{known.only_split} only split, p = {known.p:.2g}",
+                flush=True,
+            )
+    return 0
 
 
 def unit(options: Namespace) -> int:

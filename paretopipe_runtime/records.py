@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from paretopipe_runtime.contract.lines import (
+    ACCURACY,
     DRIFT,
     MEASURED,
     NOISE,
@@ -45,6 +46,7 @@ class Records:
         self._lines = set(lines(path))
         self.plan: Record | None = None  # the latest
         self._said: dict[str, Record] = {}  # the latest drift verdict, and noise
+        self.accuracies: dict[str, Record] = {}  # the latest, by their split
         self.runs: list[Record] = []  # in order of measurement
         self.attempts: dict[str, int] = {}
         self.done: dict[str, Record] = {}
@@ -69,6 +71,13 @@ class Records:
         """Append the scatter of the cell's hosts unless it is the latest or was not measured."""
         if noise:
             self._append_new({"kind": NOISE, "cell_id": cell_id, **noise})
+
+    def append_accuracy(self, cell_id: str, known: Record) -> None:
+        """Append a split's accuracy, or why none is known, unless it is the latest."""
+        record = {"kind": ACCURACY, "cell_id": cell_id, **known}
+        latest = self.accuracies.get(str(known.get("cuts")), {})
+        if any(latest.get(key) != value for key, value in record.items()):
+            self.append(record)
 
     @property
     def noise(self) -> Record:
@@ -111,6 +120,8 @@ class Records:
             self._withdraw(record)
         elif record.get("kind") in (DRIFT, NOISE):
             self._said[record["kind"]] = record
+        elif record.get("kind") == ACCURACY:
+            self.accuracies[str(record.get("cuts"))] = record
 
     def _append_new(self, record: Record) -> None:
         latest = self._said.get(record["kind"], {})

@@ -6,6 +6,7 @@ A new one is a row of `OBJECTIVES` naming a figure of ``contract.measures``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 
 from paretopipe_runtime.contract import measures
 
@@ -23,6 +24,7 @@ class Objective:
     than: str  # "1.8 times as fast as P9"
     required: bool = False  # runs without it do not count
     margin: float | None = None  # difference that does not matter; None: the report's delta
+    exact: bool = False  # a percentage of a split, not of each run: differences are in points
 
     @property
     def name(self) -> str:
@@ -48,6 +50,10 @@ class Objective:
         """Return how many times better the first value is."""
         return other / one if self.lower else one / other
 
+    def level(self, value: float) -> float:
+        """Return the scale that differences are judged on: logarithms, of percentages shares."""
+        return value / 100 if self.exact else log(value)
+
 
 LATENCY = Objective(
     figure="latency_s",
@@ -70,5 +76,16 @@ THROUGHPUT = Objective(
     required=True,
 )
 OBJECTIVES = (LATENCY, THROUGHPUT)
+ACCURACY = Objective(
+    figure="accuracy",
+    lower=False,
+    axis="accuracy",
+    toward="tells more images right",
+    winner="the most accurate split",
+    does="tells right",
+    than="as many right as",
+    margin=0.005,  # half a point
+    exact=True,
+)
 # Splits that differ by less are equally good.
 DELTA = 0.02

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from paretopipe_runtime.contract.splits import Cuts, split_name
+from paretopipe_runtime.contract.splits import Cuts, listed, split_name, unlisted
 from paretopipe_runtime.contract.values import amount, is_count, is_name
 from paretopipe_runtime.errors import ParetoPipeError
 
@@ -52,13 +52,13 @@ class Candidate:
             raise _malformed(f"latency_parts of {name} that add up to {total}", self.latency_s)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "cuts": list(self.cuts)}
+        return {**vars(self), "cuts": listed(self.cuts)}
 
     @classmethod
     def from_json(cls, value: Any) -> Candidate:
         try:
             stated = {known.name: value[known.name] for known in fields(cls)}
-            return cls(**{**stated, "cuts": tuple(stated["cuts"])})
+            return cls(**{**stated, "cuts": unlisted(stated["cuts"])})
         except (AttributeError, KeyError, TypeError) as error:
             raise _malformed(f"{type(error).__name__} {error}", "what `to_json` gives") from error
 

@@ -15,6 +15,7 @@ _FIRST = (
     *("experiment", "model", "sweep", "scenarios", "pairings"),
     *(factor.option for factor in OF_CELL if not factor.of_hosts),
     "splits",
+    "codec",
 )
 # Not set by -e, but by experiment or inventory.
 _NOT_TYPED = {factor.option for factor in OF_WORKER}

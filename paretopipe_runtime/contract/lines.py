@@ -15,6 +15,7 @@ MEASURED = ("run", "profile", "link")  # kinds of measurement records
 WITHDRAWAL = "withdrawal"  # of an earlier attempt
 DRIFT = "drift"  # limit and verdict on a cell's rounds
 NOISE = "noise"  # its hosts' own scatter, before they measured it
+ACCURACY = "accuracy"  # of a split with a codec, or why it is not known
 _MEMBER = b'"crc32":"'
 _MEMBER_BYTES = len(_MEMBER) + 8 + 1  # with its eight digits and the closing quote
 

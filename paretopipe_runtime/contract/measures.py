@@ -1,4 +1,4 @@
-"""Figures of a run, its stages and hops, one row each, in the order of the table of splits."""
+"""Figures of a run, its stages and hops, and of a split, one row each, in the table's order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 #: Part of a record with one value of the figure.
-Of = Literal["run", "stage", "hop"]
+Of = Literal["run", "stage", "hop", "split"]
 #: Form in a record: ``first``, ``last`` and ``median`` reduce a list; ``signed`` may be negative;
 #: ``rate`` is `sustained_img_s` of a saturated phase.
 Kind = Literal[
@@ -119,6 +119,7 @@ FIGURES = (
     _mib("peak_rss_bytes", "peak memory", of_worker=True, heading="peak memory"),
     Figure("stage", "allocator", kind="text"),
     _mib("gpu_used_bytes"),
+    Figure("split", "accuracy", "accuracy", "%"),  # by lines of its own, see `contract.accuracy`
     Figure("stage", "gpu_others"),  # processes seen on the GPU beside it
     Figure("stage", "gpu_copy_in_s", unit="s", kind="median", path=("gpu_copy_in_s", "latency")),
     Figure("stage", "gpu_copy_out_s", unit="s", kind="median", path=("gpu_copy_out_s", "latency")),

@@ -11,10 +11,11 @@ from typing import Any
 
 from paretopipe_runtime.contract import weights as published
 from paretopipe_runtime.contract.chain import Chain, read_chain
+from paretopipe_runtime.contract.codecs import CODECS, NONE, check_codec
 from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
 from paretopipe_runtime.contract.models import model_info
-from paretopipe_runtime.contract.splits import Cuts, all_splits, split_name, validate_cuts
+from paretopipe_runtime.contract.splits import Cuts, all_splits, coded, split_name, validate_cuts
 from paretopipe_runtime.errors import ParetoPipeError
 
 
@@ -92,7 +93,8 @@ class Plan:
     one split opens and closes each round. `drift_limit`: its shift, as a ratio less 1, beyond which
     a round is repeated; 0 for never. `refine`: ratio within which splits count as equal in further
     rounds; None for no such rounds. `doubtful`: only splits in doubt are measured, and `repeats` is
-    the exhaustive sweep's that this is compared with; None for every split, as often.
+    the exhaustive sweep's that this is compared with; None for every split, as often. `codecs`: the
+    cut points of `splits` are there with each.
     """
 
     document: dict[str, Any]
@@ -109,6 +111,7 @@ class Plan:
     refine: float | None
     seed: int
     doubtful: Doubtful | None = None
+    codecs: tuple[str, ...] = (NONE,)
 
 
 #: Fewer runs than this tell nothing about a cell.
@@ -133,7 +136,7 @@ def read_plan(document: dict[str, Any]) -> Plan:
     ------
     ParetoPipeError
         ``E_PLAN``, ``E_MODEL``, ``E_SPLIT``, ``E_BACKEND``, ``E_TRANSPORT``, ``E_DEVICE``,
-        ``E_ENGINE``, ``E_WEIGHTS``.
+        ``E_ENGINE``, ``E_WEIGHTS``, ``E_CODEC``.
     """
     try:
         return _read(document)
@@ -164,6 +167,7 @@ def _read(document: dict[str, Any]) -> Plan:
                 f"split {split_name(cuts)} makes {len(cuts) + 1} stages, pairing "
                 f"{document['pairing']} has {len(chain.workers)} hosts — give one cut point fewer",
             )
+    codecs = _codecs(document, hosts=len(chain.workers))
     return Plan(
         document=document,
         cell_id=document["cell_id"],
@@ -177,7 +181,8 @@ def _read(document: dict[str, Any]) -> Plan:
             window=_count(document, "window"),
             saturate=bool(document.get("saturate", False)),  # older plans have one for all splits
         ),
-        splits=tuple(dict.fromkeys(splits)),
+        splits=tuple(coded(cuts, name) for cuts in dict.fromkeys(splits) for name in codecs),
+        codecs=codecs,
         repeats=_count(document, "repeats"),
         end_points=bool(document.get("end_points", False)),
         sentinel=bool(document.get("sentinel", False)),
@@ -224,6 +229,17 @@ def _weights(document: dict[str, Any]) -> published.Published | None:
 
 def _cuts(fields: list[Any]) -> Cuts:
     return tuple(int(cut) for cut in fields)
+
+
+def _codecs(document: dict[str, Any], hosts: int) -> tuple[str, ...]:
+    asked = set(map(check_codec, document.get("codecs") or [NONE]))
+    if hosts < 2 and asked != {NONE}:
+        raise ParetoPipeError(
+            "E_CODEC",
+            f"pairing {document['pairing']} has one host, so no tensor crosses to another that a "
+            "codec could encode — leave codec=… out, or choose a pairing of two hosts",
+        )
+    return tuple(name for name in CODECS if name in asked)
 
 
 def _refine(document: dict[str, Any]) -> float | None:

@@ -29,7 +29,7 @@ class Coded(tuple[int, ...]):
         return f"Coded({tuple(self)}, {self.codec!r})"
 
     def __hash__(self) -> int:
-        return hash((tuple(self), self.codec))
+        return hash(_order(self))  # of numbers only: sets are in the same order every time
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Coded) and _order(self) == _order(other)

@@ -63,6 +63,13 @@ def open_dataset(name: str, image_px: int, downloads: Path) -> Dataset:
         ) from error
 
 
+def kept(name: str, trained_on: str, downloads: Path) -> str:
+    """Return where a trained-on data set can be opened without a download; empty if nowhere."""
+    archive = [str(downloads / Path(cifar.URL).name)] if name == CIFAR10 else []
+    places = (place for place in (trained_on, *archive) if place and Path(place).exists())
+    return DIGITS if name == DIGITS else next(places, "")
+
+
 def called(path: Path) -> str:
     """Return a printable name for manifests and reports."""
     text = path.resolve().name

@@ -91,6 +91,8 @@ def finetune(settings: Settings, files: Files) -> tuple[int, str]:
         done = find_result(folder, recipe.model, files.store)
         if done is None:
             done = _train(recipe, dataset, base, device, files, progress, stop)
+            place = Path(settings.dataset)
+            done.made["dataset"] = str(place.absolute()) if place.exists() else settings.dataset
             publish(folder, Published(_RESULT, done.manifest), done.made)
         Checkpoints(folder).remove()
         weights = Published(settings.weights, done.manifest)

@@ -19,7 +19,9 @@ from paretopipe_runtime.judging.membership import (
     ON_FROM,
     Aim,
     Decision,
+    Exact,
     Verdict,
+    beside,
     placed,
     shares,
     verdict_at,
@@ -107,6 +109,7 @@ def standing(
     cv: float,
     seed: int = 0,
     draws: int = DRAWS,
+    exact: Sequence[Exact] = (),
 ) -> Standing:
     """Return what runs say of candidates; those of others are left out.
 
@@ -125,7 +128,8 @@ def standing(
     ]
     believed = posterior(prior, seen, cv)
     drawn = believed.draws(np.random.default_rng([seed, len(seen)]), draws)
-    found, on = shares(drawn, (Aim(True, delta), Aim(False, delta)))
+    aims = Aim(True, delta), Aim(False, delta)
+    found, on = shares(*beside(drawn, aims, prior.splits, exact))
     count = {cuts: len(runs.get(cuts, ())) for cuts in prior.splits}
     far = {
         prior.splits[run.place]

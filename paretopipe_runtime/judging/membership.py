@@ -45,7 +45,16 @@ class Decision:
     rival: Mapping[Cuts, Cuts]  # of every undecided split: its most frequent dominator
 
 
-def decide(model: Fit | None, aims: Sequence[Aim], seed: int = 0) -> Decision:
+class Exact(NamedTuple):
+    """A further aim, and each split's value on the scale of the logarithms: it has no error."""
+
+    aim: Aim
+    values: Mapping[Cuts, float]
+
+
+def decide(
+    model: Fit | None, aims: Sequence[Aim], seed: int = 0, exact: Sequence[Exact] = ()
+) -> Decision:
     """Place each split on the front, off it, or undecided."""
     if model is None:
         return Decision("no split was measured", {}, {}, {}, {})
@@ -54,7 +63,7 @@ def decide(model: Fit | None, aims: Sequence[Aim], seed: int = 0) -> Decision:
         return placed(model.splits, Membership(np.ones(1), np.zeros((1, 1))))
     if reason:
         return Decision(reason, {}, dict.fromkeys(model.splits, "undecided"), {}, {})
-    return placed(model.splits, membership(model, aims, seed, DRAWS))
+    return placed(model.splits, membership(model, aims, seed, DRAWS, exact))
 
 
 def placed(
@@ -115,9 +124,23 @@ def errors(model: Fit, seed: int, draws: int) -> Floats:
     return np.asarray(np.einsum("vu,ukd->vkd", between, across @ noise) * swell)
 
 
-def membership(model: Fit, aims: Sequence[Aim], seed: int, draws: int) -> Membership:
+def membership(
+    model: Fit, aims: Sequence[Aim], seed: int, draws: int, exact: Sequence[Exact] = ()
+) -> Membership:
     """Draw all splits' effects jointly; raise as `errors` does."""
-    return shares(errors(model, seed, draws) + model.effects.T[:, :, None], aims)[0]
+    drawn = errors(model, seed, draws) + model.effects.T[:, :, None]
+    return shares(*beside(drawn, aims, model.splits, exact))[0]
+
+
+def beside(
+    drawn: Floats, aims: Sequence[Aim], splits: Sequence[Cuts], exact: Sequence[Exact]
+) -> tuple[Floats, list[Aim]]:
+    """Add to effects drawn, and to their aims, what has no error: the same in each draw."""
+    if not exact:
+        return drawn, [*aims]
+    rows = [[one.values[cuts] for cuts in splits] for one in exact]
+    same = np.broadcast_to(np.array(rows)[:, :, None], (len(rows), *drawn.shape[1:]))
+    return np.concatenate([drawn, same]), [*aims, *(one.aim for one in exact)]
 
 
 def shares(drawn: Floats, aims: Sequence[Aim]) -> tuple[Membership, NDArray[np.bool_]]:

@@ -22,6 +22,8 @@ from paretopipe_runtime.judging.model import Cuts, Floats
 
 # A trend falls to 1/e over so many blocks.
 _REACH = 4.0
+# And by a codec as by so many.
+_CODEC = 2.0
 # Throughput follows the slowest part; where two are close, either may be it.
 _SHARPNESS = 20.0
 # A hop's time is known this many times worse than a host's.
@@ -99,7 +101,12 @@ def _effects(candidates: Sequence[Predicted]) -> dict[str, Floats]:
 
 
 def _apart(cuts: Sequence[Cuts]) -> Floats:
-    """Return how many blocks lie between any two candidates' cuts, all cuts added up."""
+    """Return how many blocks lie between any two candidates' cuts, all cuts added up.
+
+    Codecs lie `_CODEC` blocks apart, whichever two: the same blocks compute, the hop differs.
+    """
     longest = max(map(len, cuts), default=0)
     places = np.array([[*one, *[0] * (longest - len(one))] for one in cuts], np.float64)
-    return np.asarray(np.abs(places[:, None] - places[None]).sum(axis=2), np.float64)
+    codecs = np.array([getattr(one, "codec", "") for one in cuts])
+    apart = np.abs(places[:, None] - places[None]).sum(axis=2)
+    return np.asarray(apart + _CODEC * (codecs[:, None] != codecs[None]), np.float64)

@@ -9,7 +9,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.measures import sustained_img_s
 from paretopipe_runtime.contract.plan import Plan
-from paretopipe_runtime.contract.splits import Cuts
+from paretopipe_runtime.contract.splits import Cuts, cuts_of
 from paretopipe_runtime.judging import model
 from paretopipe_runtime.judging.membership import Aim, decide
 from paretopipe_runtime.judging.passes import whole
@@ -53,7 +53,7 @@ def counted(
             latest[key] = max(record, latest.get(key, record), key=lambda one: one["attempt"])
     found = defaultdict(list)
     for key, record in latest.items():
-        cuts, repeat = tuple(record["factors"]["cuts"]), record["factors"]["repeat"]
+        cuts, repeat = cuts_of(record["factors"]), record["factors"]["repeat"]
         if key == run_of(plan, hop_bytes, cuts, repeat).key:
             seen = record["latency"]["median_s"], sustained_img_s(record["throughput"])
             found[cuts].append(model.Run(repeat, tuple(map(log, seen))))

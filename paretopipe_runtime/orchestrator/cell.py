@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from paretopipe_runtime.contract.splits import split_name
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.judging.doubtful import expected_cv
 from paretopipe_runtime.judging.expectation import Expected
-from paretopipe_runtime.orchestrator import adaptive, doubtful, noise, record
+from paretopipe_runtime.orchestrator import accuracy, adaptive, doubtful, noise, record
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.foreseen import foreseen, in_time
 from paretopipe_runtime.orchestrator.pace import load_estimate
@@ -57,13 +58,14 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
     estimate_s = load_estimate(state_dir, plan.cell_id)
     if plan.doubtful is None:
         more = adaptive.begun(plan, prepared.hop_bytes, records)
-        return _work(_Rounds(plan, prepared, estimate_s), more, records.runs)
+        rounds = _Rounds(plan, prepared, state_dir, estimate_s)
+        return _work(rounds, more, records.runs)
     candidates, more, told = doubtful.begun(plan, prepared.hop_bytes, records)
     if not candidates:
         candidates = predict(plan, *sources.read(records.path.parent), estimate_s)
     hosts = [worker.host for worker in plan.chain.workers]
     cv = expected_cv(noise.worst(records.noise or noise.load(state_dir, hosts)))
-    rounds = _Rounds(plan, prepared, estimate_s, candidates, cv, told)
+    rounds = _Rounds(plan, prepared, state_dir, estimate_s, candidates, cv, told)
     return _work(rounds, more, records.runs)
 
 
@@ -89,6 +91,7 @@ class _Rounds:
 
     plan: Plan
     prepared: Prepared
+    state_dir: Path
     estimate_s: dict[str, float]
     candidates: tuple[Candidate, ...] = ()
     cv: float = 0.0
@@ -164,4 +167,5 @@ def _work(rounds: _Rounds, more: tuple[More, ...], known: Sequence[Record], note
         likely=rounds.likely(more, known),
         note=note,
         why=why if plan.doubtful else lambda _run: "",
+        accuracy=partial(accuracy.measure, plan, prepared, rounds.state_dir),
     )

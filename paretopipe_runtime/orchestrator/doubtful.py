@@ -17,7 +17,7 @@ from paretopipe_runtime import forked
 from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.plan import Doubtful, Plan, cap
-from paretopipe_runtime.contract.splits import Cuts
+from paretopipe_runtime.contract.splits import Cuts, cuts_of
 from paretopipe_runtime.judging.doubtful import Spending, expected_cv, further, standing
 from paretopipe_runtime.judging.expectation import Expected, expect
 from paretopipe_runtime.judging.model import Run
@@ -130,7 +130,7 @@ def _costs(candidates: Sequence[Candidate], records: Sequence[Record]) -> list[f
     seen: dict[Cuts, list[float]] = {}
     failed: Counter[Cuts] = Counter()
     for row in records:
-        cuts = tuple(row["factors"]["cuts"])
+        cuts = cuts_of(row["factors"])
         if cuts not in about_s or "role" in row["factors"]:
             continue
         if row["status"] == "ok":

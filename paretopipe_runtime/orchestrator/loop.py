@@ -170,7 +170,11 @@ class _Loop:
         self.last_failure = ""
 
     def complete(self) -> None:
-        """Measure the missing runs, then any further rounds."""
+        """Tell the splits' accuracy, measure the missing runs, then any further rounds."""
+        for known in self._work.accuracy(self._records.accuracies, self.progress):
+            self._stop_if_told()
+            self._records.append_plan(self._work.document)
+            self._records.append_accuracy(self._work.document["cell_id"], known)
         self._complete_rounds(self._rounds)
         for _ in range(self._work.extensions if self._whole else 0):
             self._stop_if_told()

@@ -42,6 +42,7 @@ def orders_of(
     workload: Workload = NOTHING,
     manifest: dict[str, Any] | None = None,
     profile_batches: int = 0,
+    profile_codecs: tuple[str, ...] = (),
     codec: str = NONE,
     proof_batches: int = 0,
 ) -> list[StageOrder]:
@@ -71,6 +72,7 @@ def orders_of(
             io_timeout_s=deadlines.io_s,
             idle_timeout_s=deadlines.batch_s + 60,
             profile_batches=profile_batches,
+            profile_codecs=profile_codecs,
             codec=codec,
             proof_batches=proof_batches,
             device=worker.device if part.first < part.end else "cpu",

@@ -1,13 +1,18 @@
-"""Profile of a model's blocks: half of the batches go block by block, half in one piece."""
+"""Profile of a model's blocks: half of the batches go block by block, half in one piece.
+
+With codecs, as many in between time these.
+"""
 
 from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.contract.chain import Chain, read_chain
+from paretopipe_runtime.contract.codecs import NONE, check_codec
 from paretopipe_runtime.contract.factors import ENGINES, FACTORS, stated
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Workload, read_workload
@@ -47,10 +52,11 @@ def work_of(document: dict[str, Any], state_dir: Path) -> Work:
     warmup, batches = int(document["warmup_batches"]), int(document["batches"])
     workload = read_workload(document)
     chains = {worker["host"]: _alone(document, worker) for worker in document["workers"]}
+    codecs = [name for name in map(check_codec, document.get("codecs", ())) if name != NONE]
     blocks = model_info(workload.model).blocks
     alone = itertools.pairwise(range(blocks + 1))
     prepared = prepare(workload, state_dir, [*alone, (0, blocks)])
-    guess_s = 1 + 2 * (warmup + batches) * sum(prepared.flops) / GUESSED_FLOPS
+    guess_s = 1 + _passes(codecs) * (warmup + batches) * sum(prepared.flops) / GUESSED_FLOPS
     seed, cell_id = int(document["seed"]), document["cell_id"]
 
     def run(chain: Chain, repeat: int) -> Run:
@@ -64,6 +70,8 @@ def work_of(document: dict[str, Any], state_dir: Path) -> Work:
             "repeat": repeat,
             "warmup_batches": warmup,
             "batches": batches,
+            # Later than the others: profiles without keep their keys.
+            **({"codecs": codecs} if codecs else {}),
         }
         return Run((), chain.workers, repeat, 0, warmup, batches, 0, factors)
 
@@ -85,6 +93,10 @@ def work_of(document: dict[str, Any], state_dir: Path) -> Work:
     )
 
 
+def _passes(codecs: Sequence[str]) -> int:
+    return 3 if codecs else 2
+
+
 def _alone(document: dict[str, Any], worker: dict[str, Any]) -> Chain:
     alone = {"backend": "socket", "scenario": {"name": ""}, "workers": [worker]}
     return read_chain({**document, **alone})
@@ -102,20 +114,21 @@ def _measure(
     deploy(chain.workers[0], prepared.manifest, store, keys)  # no forecast has to come first
     began = time.perf_counter()
     batches = run.warmup_batches + run.latency_batches
+    codecs = tuple(run.factors.get("codecs", ()))
     deadlines = Deadlines.of(chain, prepared.hop_bytes(()))
     tolerance = ENGINES[workload.engine].tolerance
     expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance)
     parts, manifest = parts_of(prepared, ()), prepared.manifest
-    orders = orders_of(chain, parts, run_id, deadlines, workload, manifest, batches)
+    orders = orders_of(chain, parts, run_id, deadlines, workload, manifest, batches, codecs)
     with launched(orders, chain, keys, expected, deadlines) as driver:
-        driver.one_in_flight(2 * batches)
+        driver.one_in_flight(_passes(codecs) * batches)
         (report,) = driver.finish()
         proof = driver.proof()
     (ready,) = driver.ready
     blocks = _blocks(workload.model, run.warmup_batches, prepared, store, report)
     hosts = hosts_of(chain.workers, [ready], [report])
     checks: dict[str, object] = {
-        **unproved(proof, tolerance, 2 * batches),
+        **unproved(proof, tolerance, _passes(codecs) * batches),
         "input_mismatch": ready["input_digest"] != prepared.input_digest,
         "shape_mismatch": [seen["output_shape"] for seen in report["blocks"]]
         != [block["output_shape"] for block in blocks],
@@ -125,6 +138,7 @@ def _measure(
         "status": status_of(checks),
         "message": message(hosts),
         "input_bytes": prepared.boundaries[0].nbytes,
+        **_codecs(run.warmup_batches, report, 0),
         "whole_s": report["whole_s"][run.warmup_batches :],
         "blocks": blocks,
         "proof": proof_of(workload.engine, prepared, driver.ready, proof),
@@ -156,6 +170,20 @@ def _blocks(
             "first_s": seen["compute_s"][0],
             "rss_before_bytes": seen["rss_before_bytes"],
             "peak_rss_bytes": seen["peak_rss_bytes"],
+            **_codecs(warmup, report, index + 1),
         }
         for index, (name, seen) in enumerate(zip(names, report["blocks"], strict=True))
     ]
+
+
+def _codecs(warmup: int, report: dict[str, Any], boundary: int) -> dict[str, Any]:
+    """Return the warm seconds of every codec at a boundary; nothing without codecs."""
+    seen = dict(enumerate(report["codecs"])).get(boundary)
+    if not seen:
+        return {}
+    return {
+        "codecs": {
+            name: {key: seconds[warmup:] for key, seconds in times.items()}
+            for name, times in seen.items()
+        }
+    }

@@ -10,16 +10,25 @@ import functools
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from paretopipe_runtime.contract.chain import Worker
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import in_key
 from paretopipe_runtime.contract.lines import Record, canonical
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan
-from paretopipe_runtime.contract.splits import Cuts, split_name, stage_ranges
+from paretopipe_runtime.contract.splits import (
+    Cuts,
+    codec_of,
+    coded,
+    listed,
+    split_name,
+    stage_ranges,
+    unlisted,
+)
 
 if TYPE_CHECKING:
     from paretopipe_runtime.wire.keys import Keys
@@ -50,7 +59,7 @@ class Run:
 
     @property
     def split(self) -> str:
-        """``P3``; ``P3-9`` with three stages; ``all on pi1``; a profile's host, or ``link``."""
+        """``P3``, ``P3 int8``, ``P3-9``; ``all on pi1``; a profile's host, or ``link``."""
         return str(self.factors.get("split", self.factors.get("host", "link")))
 
     @functools.cached_property
@@ -69,11 +78,11 @@ class More:
 
     def to_json(self) -> dict[str, Any]:
         said = {"why": [*self.why]} if self.why else {}
-        return {"splits": [*map(list, self.splits)], "repeats": self.repeats, **said}
+        return {"splits": [*map(listed, self.splits)], "repeats": self.repeats, **said}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> More:
-        splits = tuple(map(tuple, fields["splits"]))
+        splits = tuple(map(unlisted, fields["splits"]))
         return cls(splits, fields["repeats"], tuple(fields.get("why", ())))
 
 
@@ -86,7 +95,7 @@ class Work:
     `repeats` rounds hold every split; `drift_limit` 0 repeats none. Every run needs `hub`'s agent,
     too. `more` adds further rounds, if any, at most `extensions` times. `likely` stand for runs
     that further rounds may bring. `note` is to be told before the runs, `why` with each; both may
-    be empty.
+    be empty. `accuracy` has what is to be recorded of it before them, beside what is.
     """
 
     kind: str
@@ -104,6 +113,7 @@ class Work:
     likely: Sequence[Run] = ()
     note: str = ""
     why: Callable[[Run], str] = lambda _run: ""
+    accuracy: Callable[[Mapping[str, Record], Any], Iterator[Record]] = lambda *_: iter(())
 
 
 def expand(
@@ -150,9 +160,12 @@ def shuffled(seed: int, cell_id: str, repeat: int, members: Sequence[Member]) ->
 def end_points(plan: Plan) -> tuple[Cuts, ...]:
     """Return the cuts that put the whole model on the first and on the last host, if planned.
 
-    The input is made on the first: stages before the last pass it on.
+    The input is made on the first: stages before the last pass it on, with each of the codecs.
     """
-    return ((), (0,) * (len(plan.chain.workers) - 1)) if plan.end_points else ()
+    if not plan.end_points:
+        return ()
+    passed_on = (0,) * (len(plan.chain.workers) - 1)
+    return ((), *(coded(passed_on, codec) for codec in plan.codecs))
 
 
 def stages_of(plan: Plan) -> list[tuple[int, int]]:
@@ -163,8 +176,12 @@ def stages_of(plan: Plan) -> list[tuple[int, int]]:
 
 
 def sentinel_cuts(plan: Plan) -> Cuts:
-    """Return the middle split: blocks on every host, moderate traffic."""
-    return sorted(plan.splits)[len(plan.splits) // 2]
+    """Return the middle split: blocks on every host, moderate traffic.
+
+    Of the first codec, so that others beside it leave a round its sentinel.
+    """
+    splits = sorted(cuts for cuts in plan.splits if codec_of(cuts) == plan.codecs[0])
+    return splits[len(splits) // 2]
 
 
 def _rounds(plan: Plan, more: Sequence[More]) -> list[list[Cuts]]:
@@ -197,6 +214,9 @@ def run_of(
     if window > phases.window:  # completions are compared a window apart
         wanted = max(wanted, window + phases.throughput // 2)
     throughput = max(min(window + 2, wanted), int(min(wanted, affordable)))
+    codec = codec_of(cuts)
+    said = {} if codec == NONE else {"codec": codec}
+    whole = " ".join(["all on", workers[-1].host, *said.values()])
     factors = {
         **plan.workload.factors,
         **in_key(chain.variant, [worker.variant for worker in chain.workers], len(workers)),
@@ -205,7 +225,8 @@ def run_of(
         "scenario": chain.scenario,
         "netem": chain.shaped.netem,
         "cuts": list(cuts),
-        "split": f"all on {workers[-1].host}" if role == "end_point" else split_name(cuts),
+        **said,
+        "split": whole if role == "end_point" else split_name(cuts),
         "repeat": repeat,
         "warmup_batches": warmup,
         "latency_batches": latency,

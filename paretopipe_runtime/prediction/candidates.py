@@ -13,7 +13,13 @@ from paretopipe_runtime.contract.plan import Plan
 from paretopipe_runtime.contract.splits import Cuts, split_name
 from paretopipe_runtime.contract.values import amount
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.prediction.matching import Conditions, Lack, links_of, profiles_of
+from paretopipe_runtime.prediction.matching import (
+    Conditions,
+    Lack,
+    links_of,
+    profiles_of,
+    uncoded,
+)
 from paretopipe_runtime.prediction.pipeline import Station, latency_s
 from paretopipe_runtime.prediction.predictor import Network, Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile
@@ -34,7 +40,7 @@ def candidates(
     Raises
     ------
     ParetoPipeError
-        ``E_PROFILE`` where a host's blocks were not profiled.
+        ``E_PROFILE`` where a host's blocks, or a split's codec there, were not profiled.
     """
     asked = Conditions.of(plan)
     blocks = model_info(plan.workload.model).blocks
@@ -42,6 +48,8 @@ def candidates(
     stages = profiles_of(asked, [one for one in profiles if len(one.blocks) == blocks])
     if isinstance(stages, Lack):
         raise _lacking(plan, asked, stages)
+    if lack := uncoded(asked, stages):
+        raise _lacking(plan, asked, lack)
     predictor = Predictor.of(asked, stages, links_of(asked, links))
     network = predictor.network(plan.document)
     return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in plan.splits)
@@ -106,8 +114,13 @@ def _lacking(plan: Plan, asked: Conditions, lack: Lack) -> ParetoPipeError:
             if host in lack.hosts
         ]
         seen = f"the blocks of {model} were not profiled on {' and '.join(settings)}"
+    expected = "of the same blocks"
+    if lack.of == "codecs":
+        named = " and ".join(lack.codecs)
+        seen = f"the blocks of {model} were profiled on {' and '.join(lack.hosts)} without {named}"
+        expected = f"with codec {named}"
     return ParetoPipeError(
         "E_PROFILE",
-        f"{seen}, expected a profile of the same blocks for each host — run "
+        f"{seen}, expected a profile {expected} for each host — run "
         f"`{to_profile(plan.document, model, variant)}`, then give the same command again",
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import FACTORS, OF_CELL, OF_WORKER, Factor
 from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.splits import Cuts, codec_of
 from paretopipe_runtime.prediction.profiles import SIZES, Link, Profile
 
 
@@ -18,6 +20,7 @@ class Conditions:
 
     ``variant``: by the factors' keys, a tuple over stages if per host; a short one means defaults.
     ``sizes``: has those of `SIZES` that are known. ``window``, ``saturate``: as in `Phases`.
+    ``codecs``: of its splits, in the order of `CODECS`.
     """
 
     model: str
@@ -26,6 +29,7 @@ class Conditions:
     sizes: Mapping[str, Any]
     window: int
     saturate: bool
+    codecs: tuple[str, ...] = (NONE,)
 
     @classmethod
     def of(cls, plan: Plan) -> Conditions:
@@ -36,6 +40,7 @@ class Conditions:
         return cls(
             *(plan.workload.model, tuple(worker.host for worker in workers), variant),
             *(plan.workload.factors, plan.phases.window, plan.phases.saturate),
+            codecs_of(plan.splits),
         )
 
     def at(self, stage: int, factor: Factor) -> str:
@@ -51,11 +56,19 @@ class Lack:
     """Why nothing can be predicted.
 
     One host has no split to predict; the ``hosts`` that lack a ``profile``, or whose profiles have
-    other ``blocks``; too ``few`` blocks to give each host one.
+    other ``blocks``; too ``few`` blocks to give each host one; ``codecs`` that some were not
+    profiled with.
     """
 
-    of: Literal["split", "profile", "blocks", "few"]
+    of: Literal["split", "profile", "blocks", "few", "codecs"]
     hosts: tuple[str, ...]
+    codecs: tuple[str, ...] = ()
+
+
+def codecs_of(splits: Iterable[Cuts]) -> tuple[str, ...]:
+    """Return the splits' codecs in the order of `CODECS`; without splits the none."""
+    used = {codec_of(cuts) for cuts in splits} or {NONE}
+    return tuple(name for name in CODECS if name in used)
 
 
 def profiles_of(cell: Conditions, profiles: Sequence[Profile]) -> tuple[Profile, ...] | Lack:
@@ -72,6 +85,14 @@ def profiles_of(cell: Conditions, profiles: Sequence[Profile]) -> tuple[Profile,
     if len({tuple(block.output_bytes for block in profile.blocks) for profile in known}) > 1:
         return Lack("blocks", cell.hosts)
     return known
+
+
+def uncoded(cell: Conditions, profiles: Sequence[Profile]) -> Lack | None:
+    """Return which of a cell's codecs its profiles lack, if any."""
+    asked = [name for name in cell.codecs if name != NONE]
+    lacking = tuple(n for n in asked if any(n not in profile.codings for profile in profiles))
+    hosts = (one.host for one in profiles if any(name not in one.codings for name in lacking))
+    return Lack("codecs", tuple(dict.fromkeys(hosts)), lacking) if lacking else None
 
 
 def links_of(cell: Conditions, links: Sequence[Link]) -> tuple[Link | None, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 from paretopipe_runtime.contract.chain import filling_window
-from paretopipe_runtime.contract.splits import Cuts, all_splits
+from paretopipe_runtime.contract.codecs import NONE
+from paretopipe_runtime.contract.splits import Cuts, all_splits, codec_of, coded
 from paretopipe_runtime.contract.units import transfer_s
 from paretopipe_runtime.contract.values import amount
 from paretopipe_runtime.prediction.matching import Conditions
@@ -51,13 +52,27 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Codings:
+    """A codec at every boundary; predictions, the last, are never encoded.
+
+    ``boundary_bytes``: of a batch before the first block and after each. ``encode_s``,
+    ``decode_s``: by host, seconds at each.
+    """
+
+    boundary_bytes: tuple[int, ...]
+    encode_s: tuple[tuple[float, ...], ...]
+    decode_s: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Predictor:
     """Coefficients of a model on a chain of hosts.
 
     ``compute_s``: by host, seconds of the first 0, 1, … all blocks. ``boundary_bytes``: of a batch
-    before the first block and after each. ``networks``: as measured; a scenario shapes the first
-    hop only. ``window``: batches in flight at least, with ``saturate`` as many as fill that hop.
-    ``notes``: assumptions, in a report's words.
+    before the first block and after each. ``codings``: by codec that every host was profiled with.
+    ``codecs``: of the cell's splits, those that can be predicted. ``networks``: as measured; a
+    scenario shapes the first hop only. ``window``: batches in flight at least, with ``saturate`` as
+    many as fill that hop. ``notes``: assumptions, in a report's words.
     """
 
     hosts: tuple[str, ...]
@@ -70,6 +85,8 @@ class Predictor:
     saturate: bool
     slow_start: bool
     notes: tuple[str, ...] = ()
+    codings: Mapping[str, Codings] = field(default_factory=dict)
+    codecs: tuple[str, ...] = (NONE,)
 
     @classmethod
     def of(
@@ -90,10 +107,16 @@ class Predictor:
             workers disable it.
         """
         first = profiles[0]
+        boundary_bytes = (first.input_bytes, *(block.output_bytes for block in first.blocks))
+        codings = {
+            codec: _codings(codec, profiles, boundary_bytes[-1])
+            for codec in first.codings
+            if all(codec in profile.codings for profile in profiles)
+        }
         return cls(
             hosts=cell.hosts,
             compute_s=tuple(map(_compute, profiles)),
-            boundary_bytes=(first.input_bytes, *(block.output_bytes for block in first.blocks)),
+            boundary_bytes=boundary_bytes,
             transports=tuple(
                 _transport(link, (_processors(one), _processors(other)))
                 for link, one, other in zip(links, profiles, profiles[1:], strict=False)
@@ -106,16 +129,21 @@ class Predictor:
             window=cell.window,
             saturate=cell.saturate,
             slow_start=slow_start,
+            codings=codings,
+            codecs=tuple(codec for codec in cell.codecs if codec in {NONE, *codings}),
         )
 
     @property
     def splits(self) -> tuple[Cuts, ...]:
-        return tuple(all_splits(len(self.boundary_bytes) - 1, len(self.hosts)))
+        """All splits with each of the cell's codecs."""
+        plain = all_splits(len(self.boundary_bytes) - 1, len(self.hosts))
+        return tuple(coded(cuts, codec) for codec in self.codecs for cuts in plain)
 
     @property
-    def end_points(self) -> tuple[Cuts, Cuts]:
-        """The whole model on the first host, and on the last."""
-        return ON_FIRST, (0,) * (len(self.hosts) - 1)
+    def end_points(self) -> tuple[Cuts, ...]:
+        """The whole model on the first host, and on the last with each of the cell's codecs."""
+        on_last = (0,) * (len(self.hosts) - 1)
+        return ON_FIRST, *(coded(on_last, codec) for codec in self.codecs)
 
     def network(self, plan: Mapping[str, Any]) -> Network:
         """Return the network as measured before a cell, by its plan, else with its link."""
@@ -129,7 +157,7 @@ class Predictor:
         )
 
     def predict(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> Prediction:
-        """Predict a split or an end point.
+        """Predict a split or an end point, with any codec of `codings` or none.
 
         Parameters
         ----------
@@ -149,7 +177,7 @@ class Predictor:
             return alone_s
         # The link pauses between batches sent alone.
         paused_s = rtt_ms / 1e3 + sum(station.through_s for station in stations[::2])
-        sent = self.boundary_bytes[cuts[0] if cuts else -1]
+        sent = self._coding(cuts).boundary_bytes[cuts[0] if cuts else -1]
         return alone_s + slow_start_s(sent, rtt_ms / 1e3, rate_mbit, paused_s)
 
     def throughput_img_s(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> float:
@@ -162,7 +190,8 @@ class Predictor:
         """Return the batches in flight of a full pipeline."""
         if not self.saturate:
             return self.window
-        sent_s = transfer_s(self.boundary_bytes[cuts[0]], rate_mbit) if cuts else 0.0
+        sizes = self._coding(cuts).boundary_bytes
+        sent_s = transfer_s(sizes[cuts[0]], rate_mbit) if cuts else 0.0
         return filling_window(self.window, len(cuts) + 1, sent_s, rtt_s)
 
     def stations(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> list[Station]:
@@ -175,7 +204,7 @@ class Predictor:
         if known is None:
             known = self._known[cuts] = self._fixed(cuts)
         first, *rest = known
-        payload = self.boundary_bytes[cuts[0] if cuts else -1]
+        payload = self._coding(cuts).boundary_bytes[cuts[0] if cuts else -1]
         return [first, self._hop(0, payload, not cuts, rtt_s, rate_mbit), *rest]
 
     @cached_property
@@ -183,18 +212,32 @@ class Predictor:
         """Cache of `_fixed`, which searches call thousands of times."""
         return {}
 
+    @cached_property
+    def _plain(self) -> Codings:
+        free = ((0.0,) * len(self.boundary_bytes),) * len(self.hosts)
+        return Codings(self.boundary_bytes, free, free)
+
+    def _coding(self, cuts: Cuts) -> Codings:
+        codec = codec_of(cuts)
+        return self._plain if codec == NONE else self.codings[codec]
+
     def _fixed(self, cuts: Cuts) -> list[Station]:
         """Return the stations but the first hop, whose network varies."""
-        edges = [0, *cuts, len(self.boundary_bytes) - 1]
+        coding = self._coding(cuts)
+        sizes = coding.boundary_bytes
+        edges = [0, *cuts, len(sizes) - 1]
         stages = len(edges) - 1
         stations = []
         for place, (first, end) in enumerate(pairwise(edges)):
             compute_s = self.compute_s[place][end] - self.compute_s[place][first]
-            payload, final = self.boundary_bytes[end], place == stages - 1
+            compute_s += coding.encode_s[place][end]
+            if place:
+                compute_s += coding.decode_s[place][first]
+            payload, final = sizes[end], place == stages - 1
             busy_s = compute_s
             if place:  # on the last stage this includes its answer
                 before = self._transport(place - 1)
-                busy_s += before.receive_s + self.boundary_bytes[first] * before.receive_byte_s
+                busy_s += before.receive_s + sizes[first] * before.receive_byte_s
             if not place or not final:
                 used = self._transport(place)
                 busy_s += used.send_s + payload * used.send_byte_s
@@ -226,6 +269,15 @@ def _compute(profile: Profile) -> tuple[float, ...]:
     whole_s = profile.whole_s.median if profile.whole_s else None
     blocks_s = corrected([block.mean_s.median for block in profile.blocks], whole_s)
     return tuple(map(_short, running_total(blocks_s)))
+
+
+def _codings(codec: str, profiles: Sequence[Profile], answer_bytes: int) -> Codings:
+    own = [profile.codings[codec] for profile in profiles]
+    return Codings(
+        (*(coding.nbytes for coding in own[0]), answer_bytes),
+        tuple((*(_short(coding.encode_s.median) for coding in host), 0.0) for host in own),
+        tuple((*(_short(coding.decode_s.median) for coding in host), 0.0) for host in own),
+    )
 
 
 def _processors(profile: Profile) -> float:

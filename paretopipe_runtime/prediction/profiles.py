@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
@@ -19,6 +19,7 @@ from paretopipe_runtime.contract.values import (
     is_name,
     is_number,
 )
+from paretopipe_runtime.prediction.coding import Coding, codings
 from paretopipe_runtime.prediction.spread import Spread
 
 #: What a block's time depends on beside the factors.
@@ -48,7 +49,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Profile:
-    """A model's blocks on one host's device."""
+    """A model's blocks on one host's device.
+
+    ``codings``: by codec that was timed at all of them, the input and every block's output but the
+    last one's.
+    """
 
     model: str
     host: str
@@ -62,6 +67,7 @@ class Profile:
     runs: int  # fresh processes that count
     attempts: int
     cpu_percent: Spread | None = None  # of the process, in percent of one core
+    codings: Mapping[str, tuple[Coding, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,7 @@ def _profile(runs: Sequence[Record], attempts: int) -> Profile:
         runs=len(runs),
         attempts=attempts,
         cpu_percent=Spread.of(amount(run.get("cpu_percent")) for run in runs),
+        codings=codings(runs, (batch_size, 3, image_px, image_px)),
     )
 
 

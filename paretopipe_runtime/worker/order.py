@@ -48,8 +48,10 @@ class StageOrder:
     image_px: int
     io_timeout_s: float  # for one transfer
     idle_timeout_s: float  # for the next batch to come
-    # So many batches go through the blocks one by one, then as many through all in one piece.
+    # So many batches go through the blocks one by one, then, if there are codecs, as many that time
+    # these too, then as many through all in one piece.
     profile_batches: int = 0
+    profile_codecs: tuple[str, ...] = ()
     noise_s: float = 0.0  # times the same work for so long, and does nothing else
     device: str = "cpu"
     transport: str = "plain"
@@ -114,6 +116,7 @@ class StageOrder:
             if given.get("via") is not None:
                 address, port = given["via"]
                 given["via"] = (str(address), int(port))
+            given["profile_codecs"] = tuple(map(check_codec, given.get("profile_codecs", ())))
             return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise ParetoPipeError(

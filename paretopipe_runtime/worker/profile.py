@@ -1,4 +1,4 @@
-"""Time a model's blocks one by one, then the whole model.
+"""Time a model's blocks one by one, then its codecs, then the whole model.
 
 Each block gets the previous one's output, in one process, warm as in a run; freeing it is part of
 its time. On a GPU all stays there, without copies.
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from paretopipe_runtime import codecs
+from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.order import StageOrder
@@ -34,8 +36,19 @@ class _Block:
     peak_rss_bytes: int | None = None
 
 
+@dataclass
+class _Codec:
+    """Seconds to write one boundary's tensor and to read it back, by batch."""
+
+    encode_s: list[float] = field(default_factory=list)
+    decode_s: list[float] = field(default_factory=list)
+
+
 class Profile:
     """Computes the model, its first `order.profile_batches` batches block by block.
+
+    With codecs to profile, as many more go block by block and through every codec in between: apart
+    from the first, since a codec drives out of the caches what the next block needs.
 
     `load` loads blocks with the order's engine; `loaded` is called after each, since loading
     may be slow; `synchronize` waits for the device.
@@ -59,6 +72,9 @@ class Profile:
             self._computes.append(load(index, index + 1, boundaries[index]))
             loaded()
         self._blocks = [_Block() for _ in self._computes]
+        self._codecs = [
+            {name: _Codec() for name in order.profile_codecs} for _ in boundaries[order.first : -1]
+        ]
         self._whole: Compute | None = None
         self._whole_s: list[float] = []
 
@@ -67,6 +83,8 @@ class Profile:
         self._synchronize()  # the batch itself may still be on its way to the device
         if len(self._blocks[0].compute_s) < self._order.profile_batches:
             return self._one_by_one(tensor)
+        if any(len(c.encode_s) < self._order.profile_batches for c in self._codecs[0].values()):
+            return self._coded(tensor)
         if self._whole is None:
             self._computes.clear()  # or the weights might be in memory twice
             self._whole = self._load(self._order.first, self._order.end, self._order.takes)
@@ -78,7 +96,11 @@ class Profile:
 
     def report(self) -> dict[str, Any]:
         """Return the measurements; every list starts with the cold batch."""
-        return {"blocks": [vars(block) for block in self._blocks], "whole_s": self._whole_s}
+        return {
+            "blocks": [vars(block) for block in self._blocks],
+            "codecs": [{name: vars(own) for name, own in seen.items()} for seen in self._codecs],
+            "whole_s": self._whole_s,
+        }
 
     def _one_by_one(self, tensor: torch.Tensor) -> torch.Tensor:
         for compute, block in zip(self._computes, self._blocks, strict=True):
@@ -93,6 +115,22 @@ class Profile:
                 block.output_shape = list(tensor.shape)
                 if block.rss_before_bytes is not None:
                     block.peak_rss_bytes = peak_rss()
+        return tensor
+
+    def _coded(self, tensor: torch.Tensor) -> torch.Tensor:
+        layout = ENGINES[self._order.engine].layout
+        for compute, seen in zip(self._computes, self._codecs, strict=True):
+            sent = tensor.cpu()  # from a GPU it gets there whether encoded or not
+            for name, codec in seen.items():
+                start = time.perf_counter()
+                payload = codecs.encode(name, sent, layout)
+                encoded = time.perf_counter()
+                codecs.decode(name, payload, tuple(sent.shape), layout)
+                codec.decode_s.append(time.perf_counter() - encoded)
+                codec.encode_s.append(encoded - start)
+            del sent
+            tensor = compute(tensor)
+        self._synchronize()
         return tensor
 
 

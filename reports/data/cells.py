@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 
 from paretopipe_runtime.contract import measures
+from paretopipe_runtime.contract.accuracy import Accuracy
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import BY_HOSTS, Variant
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
-from paretopipe_runtime.contract.splits import dashed, undashed
+from paretopipe_runtime.contract.splits import codec_of, dashed, undashed
 from paretopipe_runtime.judging.doubtful import Standing
 from paretopipe_runtime.prediction.spread import Spread as Spread
 from reports.data import plans
@@ -22,9 +24,11 @@ from reports.data.groups import Drift as Drift
 from reports.data.reduce import END_POINT, SPLIT
 from reports.data.selection import bases, settings
 from reports.data.tidy import scenario_name, split_name
-from reports.objectives import OBJECTIVES, Objective
+from reports.objectives import ACCURACY, OBJECTIVES, Objective
 from reports.words import pairing_name, pairing_rank, slug
 
+#: So far off a share may be by floating point: half a point is no more than half a point.
+ROUNDED = 1e-6
 _OF_STAGE = [figure.name for figure in measures.of("stage") if not figure.is_text]
 
 
@@ -111,9 +115,11 @@ class Cell:
     plan: Record
     splits: tuple[Split, ...]
     planned: tuple[Cuts, ...]
-    end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); all on the last: (0,)
+    end_points: tuple[Split, ...] = ()  # all on the first host: cuts (); on the last: (0,)
     drifts: tuple[Drift, ...] = ()  # of every pass of every round that has sentinels
     standing: Standing | None = None  # of one that measures what is in doubt, and has runs
+    accuracies: Mapping[Cuts, Accuracy] = field(default_factory=dict)  # of splits with a codec
+    unjudged: str = ""  # why there are none
 
     @property
     def over_hosts(self) -> str:
@@ -128,6 +134,27 @@ class Cell:
     def known(self) -> tuple[Split, ...]:
         """Return what there are values of: measured splits, and of a standing all."""
         return self.splits if self.standing else self.measured
+
+    @property
+    def exact(self) -> tuple[Objective, ...]:
+        """Objectives without noise, once they are known of every split that there are values of."""
+        known = self.known
+        some = bool(self.accuracies) and any(codec_of(split.cuts) != NONE for split in known)
+        return (ACCURACY,) if some and all(split.of(ACCURACY) for split in known) else ()
+
+    @property
+    def accurate(self) -> tuple[Split, ...]:
+        """The known splits, without those that lose more accuracy than does not matter.
+
+        Where all do, against the unsplit network, those that lose the least are left.
+        """
+        known = self.known
+        for one in self.exact:
+            whole = next(iter(self.accuracies.values()))
+            best = max(split.median(one) for split in known)
+            least = min(best, 100 * whole.unsplit / whole.images) - 100 * (one.within(0) + ROUNDED)
+            known = tuple(split for split in known if split.median(one) >= least)
+        return known
 
     @property
     def doubtful(self) -> bool:
@@ -154,7 +181,8 @@ class Cell:
     def best(self, objective: Objective) -> Split:
         """Return the measured split with the best median, ties broken by other objectives."""
         rest = [other for other in self.objectives if other is not objective]
-        return min(self.measured, key=lambda split: (split.rank(objective, *rest), split.cuts))
+        measured = [split for split in self.accurate if split.runs] or self.measured
+        return min(measured, key=lambda split: (split.rank(objective, *rest), split.cuts))
 
     @property
     def rank(self) -> tuple[Any, ...]:
@@ -228,7 +256,7 @@ def _cell(
 def _split(groups: Groups, key: Key) -> Split:
     cell_id, _, name_of_cuts = key
     cuts = undashed(name_of_cuts)
-    name = groups.first(key, "split") or split_name({"cuts": cuts})
+    name = groups.first(key, "split") or split_name({"cuts": cuts, "codec": codec_of(cuts)})
     stages = range(1, len(cuts) + 2)
     return Split(
         name=name,

@@ -18,7 +18,7 @@ from reports.data.reduce import SENTINEL
 from reports.data.selection import PHASES
 from reports.objectives import OBJECTIVES
 
-Key = tuple[str, str, str]  # cell id, role, cut points joined by dashes
+Key = tuple[str, str, str]  # cell id, role, cut points as `dashed`
 _KEYS = ["cell_id", "role", "cuts"]
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from math import comb
 
 from paretopipe_runtime.contract.candidates import Candidate
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import FACTORS, Variant
 from paretopipe_runtime.contract.lines import Record
-from paretopipe_runtime.contract.splits import Cuts, all_splits
+from paretopipe_runtime.contract.splits import Cuts, all_splits, coded
 from reports.data.selection import PHASES
 
 _WEIGHTS = "weights_digest"
@@ -40,13 +41,18 @@ def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
     """Return the planned cut points; none if unknown."""
     if predicted := candidates(plan):
         return tuple(sorted({one.cuts for one in predicted}))
-    splits = plan.get("splits")
+    splits, codecs = plan.get("splits"), codecs_of(plan)
     if isinstance(splits, list):
-        return tuple(sorted({tuple(cuts) for cuts in splits}))
+        return tuple(sorted({coded(cuts, name) for cuts in splits for name in codecs}))
     stages = len(plan.get("workers") or [])
     if splits == "all" and blocks and stages > 1 and comb(blocks - 1, stages - 1) <= _MOST:
-        return tuple(all_splits(blocks, stages))
+        return tuple(sorted(coded(c, name) for c in all_splits(blocks, stages) for name in codecs))
     return ()
+
+
+def codecs_of(plan: Record) -> list[str]:
+    """Return how tensors cross between hosts, each beside the others."""
+    return [*dict.fromkeys(plan.get("codecs") or [NONE])]
 
 
 def candidates(plan: Record) -> tuple[Candidate, ...]:

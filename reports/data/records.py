@@ -51,6 +51,7 @@ class Records:
     links: tuple[Record, ...] = ()
     drifts: tuple[Record, ...] = ()  # limits, and the rounds beyond them
     noises: tuple[Record, ...] = ()  # hosts' own scatter, by cell; the latest holds
+    accuracies: tuple[Record, ...] = ()  # of splits with a codec, by cell; the latest holds
 
     @property
     def name(self) -> str:
@@ -95,7 +96,7 @@ def read(folder: Path, processes: int = 1, meanwhile: Callable[[], None] = lambd
     return Records(
         tuple(found.files),
         plans,
-        *(tuple(kept[kind]) for kind in ("run", "profile", "link", "drift", "noise")),
+        *(tuple(kept[kind]) for kind in ("run", "profile", "link", "drift", "noise", "accuracy")),
     )
 
 
@@ -203,6 +204,7 @@ _USABLE: dict[str, Callable[[Record], bool]] = {
     "withdrawal": _withdraws,
     "drift": shape.drift,
     "noise": shape.noise,
+    "accuracy": shape.accuracy,
 }
 
 

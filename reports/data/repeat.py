@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.commands import command, stated
 from paretopipe_runtime.contract.commands import to_profile as profiling
+from paretopipe_runtime.contract.splits import codec_of
 from reports.data.cells import Cell, Cuts
+from reports.words import slug
 
 #: Of a sweep of what is in doubt: one split alone is none.
 _DOUBTFUL = {"strategy", "budget", "audit", "within", "sentinel", "drift_limit"}
@@ -28,7 +31,9 @@ def of_split(cell: Cell, name: str, cuts: Cuts) -> str:
     if asked.get("strategy") == "doubtful":
         asked = {key: value for key, value in asked.items() if key not in _DOUBTFUL}
     options = {**asked, "scenarios": cell.scenario, "pairings": cell.pairing}
-    sweep = f"{asked.get('sweep') or cell.model}-{name}"
+    sweep = f"{asked.get('sweep') or cell.model}-{slug(name)}"
+    if (codec := codec_of(cuts)) != asked.get("codec", NONE):
+        options["codec"] = codec
     return command(
         {**options, "splits": [list(cuts)], "sweep": sweep}, emulation=cell.variant["emulation"]
     )

@@ -8,12 +8,13 @@ from typing import Any
 
 from paretopipe_runtime.contract.factors import OF_WORKER
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.splits import cuts_of
 from paretopipe_runtime.contract.values import clean
 from paretopipe_runtime.judging.passes import whole
 from reports.data.reduce import END_POINT, SENTINEL, SPLIT
 
 # Factors that vary within a cell; runs that differ in others are incomparable.
-_PER_RUN = {"cuts", "split", "repeat", "role", "sentinel"}
+_PER_RUN = {"cuts", "codec", "split", "repeat", "role", "sentinel"}
 # An end point on the first host has no other hosts and no hub.
 _BY_STAGE = ("hosts", *(factor.key for factor in OF_WORKER))
 _PLACES = {*_BY_STAGE, "hub"}
@@ -147,4 +148,4 @@ def _place(run: Record) -> tuple[tuple[str, int | None], int, str]:
 
 
 def _split(run: Record) -> tuple[Any, ...]:
-    return run["cell_id"], run["role"], *run["factors"]["cuts"]
+    return run["cell_id"], run["role"], cuts_of(run["factors"])

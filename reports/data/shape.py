@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from paretopipe_runtime.contract.accuracy import Accuracy
 from paretopipe_runtime.contract.candidates import Candidate
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
 from paretopipe_runtime.contract.values import (
     LARGEST,
@@ -69,6 +71,19 @@ def noise(record: dict[str, Any]) -> bool:
     )
 
 
+def accuracy(record: dict[str, Any]) -> bool:
+    """Tell whether a line has the counts of a split with a codec, or why there are none."""
+    if not (is_name(record.get("cell_id")) and is_name(record.get("weights_digest"))):
+        return False
+    reason = record.get("reason")
+    if reason is not None:
+        return isinstance(reason, str) and 0 < len(reason) <= 10 * NAME
+    try:
+        return Accuracy.from_json(record).codec != NONE
+    except (KeyError, TypeError, ValueError, ParetoPipeError):
+        return False
+
+
 def factors(value: dict[str, Any]) -> bool:
     return fits(value, _FACTORS)
 
@@ -99,6 +114,14 @@ def _names(value: Any) -> bool:
 
 def _splits(value: Any) -> bool:
     return value == "all" or (isinstance(value, list) and all(map(cut_points, value)))
+
+
+def _codec(value: Any) -> bool:
+    return isinstance(value, str) and value in CODECS
+
+
+def _codecs(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_codec, value))
 
 
 def _workers(value: Any) -> bool:
@@ -182,12 +205,13 @@ _FACTORS: dict[str, Check] = {
     **_NAMED,
     **{"hosts": _names, **{factor.key: _names for factor in OF_WORKER}},
     **{"scenario": _scenario, "netem": flat},
-    **{"cuts": cut_points, "sentinel": _text},
+    **{"cuts": cut_points, "codec": _codec, "sentinel": _text},
 }
 _PLAN: dict[str, Check] = {
     **_SIZES,
     **_NAMED,
-    **{"hub": setting, "workers": _workers, "splits": _splits, "scenario": _scenario},
+    **{"hub": setting, "workers": _workers, "splits": _splits, "codecs": _codecs},
+    **{"scenario": _scenario},
     **{"repeats": _positive, "provenance": _provenance, "drift_limit": _limit},
     **{"cell_id": is_name, "doubtful": _doubtful, "candidates": _candidates, "more": _more},
 }

@@ -11,7 +11,7 @@ import pandas as pd
 from paretopipe_runtime.contract import splits
 from paretopipe_runtime.contract.factors import FACTORS, OF_CELL, OF_WORKER, Factor
 from paretopipe_runtime.contract.lines import Record
-from paretopipe_runtime.contract.splits import dashed
+from paretopipe_runtime.contract.splits import cuts_of, dashed
 from paretopipe_runtime.contract.values import clean
 from reports.data.reduce import MEASURED
 from reports.data.selection import PHASES, exclusions
@@ -59,8 +59,11 @@ def scenario_name(scenario: Any) -> str:
 
 
 def split_name(factors: Record) -> str:
-    """Return the split's name as recorded, else from its cut points."""
-    return clean(str(factors.get("split") or splits.split_name(factors["cuts"])), _LABEL)
+    """Return the split's name as recorded, else from its cut points; its codec is never cut off."""
+    cuts = cuts_of(factors)
+    codec = f" {cuts.codec}" if isinstance(cuts, splits.Coded) else ""
+    name = str(factors.get("split") or splits.split_name(cuts))
+    return clean(name.removesuffix(codec), _LABEL) + codec
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -110,7 +113,7 @@ def _factors(run: Record) -> Record:
         **{factor.key: _said(factor, factors.get(factor.key)) for factor in FACTORS},
         "weights": factors.get("weights") or ("seeded" if "weights_seed" in factors else None),
         "scenario": scenario_name(factors.get("scenario")),
-        "cuts": dashed(factors["cuts"]),
+        "cuts": dashed(cuts_of(factors)),
         "split": split_name(factors),
         "role": run["role"],
     }

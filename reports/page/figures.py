@@ -65,6 +65,22 @@ def ahead(objective: Objective, best: Split, split: Split) -> str:
     return f"{percent(gain)} more {objective.name}"
 
 
+def points(change: float) -> str:
+    """Return '−1.3 points'."""
+    return f"{change:+.1f} points".replace("-", "−").replace("+0.0", "±0")
+
+
+def chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {min(p, 1.0):.2g}"
+
+
+def lost(split: Split, cell: Cell) -> str:
+    """Return ' −1.3 points' of a split that loses more accuracy than does not matter."""
+    own = cell.accuracies.get(split.cuts)
+    kept = own is None or any(split.cuts == other.cuts for other in cell.accurate)
+    return "" if kept or own is None else f" {points(own.change)}"
+
+
 def times(ratio: float) -> str:
     """Return '1.8 times'; two decimals where one would hide a difference."""
     return f"{number(ratio, 3 if ratio < 1.1 else 2)} times"

@@ -101,6 +101,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     found.filters.update(mebibytes=mebibytes, number=number, plain=_plain)
     return found
 

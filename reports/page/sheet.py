@@ -17,6 +17,7 @@ from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.prediction.predictor import Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile, links, profiles
 from reports import paper
+from reports.data.accuracies import joined
 from reports.data.cells import Cell, build
 from reports.data.factors import Naming
 from reports.data.records import Records
@@ -81,7 +82,7 @@ class Sheet:
         the user's own, as ``contract.goals.parse`` takes it.
         """
         frame = tidy(records.runs) if frame is None else frame
-        cells = build(records.plans, records.runs, frame)
+        cells = joined(build(records.plans, records.runs, frame), records.accuracies)
         judging = partial(_judged, delta=delta, noises=records.noises)
         said = {found.cell.id: found for found in map_forked(judging, cells, processes)}
         blocks, moved = profiles(records.profiles), links(records.links)
@@ -216,7 +217,7 @@ def _predictors(
     found: dict[str, Predictor | str] = {}
     for group in _groups(cells):
         slow = _slow_start(group[0], runs)
-        predictor = predictor_of(group[0], blocks, moved, slow_start=slow)
+        predictor = predictor_of(group[0], blocks, moved, slow, group[1:])
         found |= {cell.id: predictor for cell in group}
     return found
 

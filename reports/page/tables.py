@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import exp
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.goals import Goal
 from paretopipe_runtime.contract.measures import FIGURES, Figure, named
-from paretopipe_runtime.contract.splits import dashed
+from paretopipe_runtime.contract.splits import codec_of, dashed
 from reports.data.cells import Cell, Cuts, Split, Spread
 from reports.data.reduce import END_POINT, SPLIT
-from reports.objectives import Objective
-from reports.page.figures import VERDICTS, against, point_id, said, sign, spread
+from reports.objectives import ACCURACY, Objective
+from reports.page.figures import VERDICTS, against, chance, point_id, points, said, sign, spread
 from reports.statistics.decision import Decision
 from reports.statistics.difference import Contest, Outcome
 from reports.statistics.goals import ANSWERS, Answer, Intervals, answer, intervals
@@ -110,6 +111,7 @@ def build(
     columns = (
         Column("Split", ""),
         *(objective_column(one, bool(seen)) for one in cell.objectives),
+        *(Column(one.heading, "%; points, p", high=True) for one in cell.exact),
         _goal_column(asked),
         Column("Front", "probability", numeric=False),
         *seen,
@@ -203,6 +205,15 @@ def _measured(split: Split, cell: Cell) -> list[Entry]:
     return [_entry(named(one.figure), split.of(one)) for one in cell.objectives]
 
 
+def _accuracy(split: Split, cell: Cell) -> Entry:
+    """Return '97.2 (−0.3 points, p = 0.63)': against the unsplit network."""
+    own, value = cell.accuracies.get(split.cuts), split.of(ACCURACY)
+    if value is None:
+        return NOTHING
+    against = f" ({points(own.change)}, {chance(own.p)})" if own else ""
+    return Entry(f"{value.median:.1f}{against}", f"{value.median:.6g}")
+
+
 def _interval(split: Split, asked: Asked) -> str:
     return " ".join(f"{end:g}" for ends in asked.known(split).values() for end in ends)
 
@@ -222,7 +233,8 @@ def _pairs(splits: Sequence[Split], contest: Contest) -> str:
 
 def by_place(cuts: Cuts) -> str:
     """Return a sort key: as text, features.10 comes before features.2."""
-    return ".".join(f"{cut:04d}" for cut in cuts)
+    points, codec = ".".join(f"{cut:04d}" for cut in cuts), CODECS[codec_of(cuts)]
+    return points if codec.name == NONE else f"{points} {codec.number}"
 
 
 def _row(
@@ -239,6 +251,7 @@ def _row(
     loss = expected.get(split.cuts)
     entries = (
         *_measured(split, cell),
+        *(_accuracy(split, cell) for _ in cell.exact),
         asked.entry(split),
         _front(split, judgement, cell),
         *([plain(f"{split.runs}")] if cell.standing else []),

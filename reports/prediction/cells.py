@@ -8,7 +8,14 @@ from typing import Any
 
 from paretopipe_runtime.contract.factors import BACKEND, DEVICE, FACTORS, TRANSPORT
 from paretopipe_runtime.contract.values import is_count
-from paretopipe_runtime.prediction.matching import Conditions, Lack, links_of, profiles_of
+from paretopipe_runtime.prediction.matching import (
+    Conditions,
+    Lack,
+    codecs_of,
+    links_of,
+    profiles_of,
+    uncoded,
+)
 from paretopipe_runtime.prediction.predictor import Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile
 from reports import paper
@@ -21,24 +28,41 @@ _WINDOW = 4  # of plans that state none
 
 
 def predictor_of(
-    cell: Cell, profiles: Sequence[Profile], links: Sequence[Link], slow_start: bool = False
+    cell: Cell,
+    profiles: Sequence[Profile],
+    links: Sequence[Link],
+    slow_start: bool = False,
+    others: Sequence[Cell] = (),
 ) -> Predictor | str:
-    """Return a cell's predictor, or a sentence on what it lacks; `slow_start` as `Predictor.of`."""
-    asked = conditions(cell)
+    """Return a cell's predictor, or a sentence on what it lacks.
+
+    Parameters
+    ----------
+    slow_start
+        As `Predictor.of` takes it.
+    others
+        Cells that differ only in network, whose codecs are predicted, too.
+    """
+    asked = conditions(cell, *others)
     stages = profiles_of(asked, profiles)
     if isinstance(stages, Lack):
         return lacking(cell, stages)
     hops = links_of(asked, links)
     found = Predictor.of(asked, stages, hops, slow_start)
-    return replace(found, notes=notes(cell, stages, hops))
+    lack = uncoded(asked, stages)
+    if lack and not found.codecs:
+        return lacking(cell, lack)
+    said = (lacking(cell, lack),) if lack else ()
+    return replace(found, notes=notes(cell, stages, hops) + said)
 
 
-def conditions(cell: Cell) -> Conditions:
+def conditions(cell: Cell, *others: Cell) -> Conditions:
     window: Any = cell.plan.get("window", cell.settings.get("window"))
     return Conditions(
         *(cell.model, cell.hosts, cell.variant, {**cell.plan, **cell.settings}),
         window=window if is_count(window, 1) else _WINDOW,
         saturate=bool(cell.plan.get("saturate")),
+        codecs=codecs_of(split.cuts for one in (cell, *others) for split in one.splits),
     )
 
 
@@ -53,6 +77,11 @@ def lacking(cell: Cell, lack: Lack) -> str:
         return (
             f"Nothing can be predicted here: {hosts} were profiled with different blocks. "
             f"Run `{run}` again."
+        )
+    if lack.of == "codecs":
+        return (
+            f"Splits with {listing(lack.codecs)} are not predicted here: {hosts} were profiled "
+            f"without. Run `{run}`."
         )
     settings = [
         phrase(factor, cell)

@@ -14,7 +14,6 @@ from math import ceil, log, log1p, sqrt
 
 import numpy as np
 
-from paretopipe_runtime.judging.doubtful import Standing
 from paretopipe_runtime.judging.membership import DRAWS, errors, unspread
 from paretopipe_runtime.judging.model import Cuts, Fit, Floats, Places
 from reports.data.cells import Cell
@@ -79,10 +78,13 @@ class Drawn:
 
 
 def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
-    """Draw the losses of the splits that a cell has values of; None without a run."""
+    """Draw the losses of the splits that a cell has values of; None without a run.
+
+    Those that lose more accuracy than does not matter are left out.
+    """
     if cell.standing:
-        return _believed(cell.standing, cell.objectives)
-    model = fit_splits(cell.measured, cell.objectives)
+        return _believed(cell)
+    model = fit_splits([split for split in cell.accurate if split.runs], cell.objectives)
     if model is None:
         return None
     effects = _signed(model.effects.T[:, :, None], cell.objectives)
@@ -110,14 +112,19 @@ def drawn(cell: Cell, seed: int = 0) -> Drawn | None:
     )
 
 
-def _believed(standing: Standing, objectives: tuple[Objective, ...]) -> Drawn:
+def _believed(cell: Cell) -> Drawn:
     """Return what is believed as it is: its prior has shrunken it already."""
-    signed = _signed(standing.drawn, objectives)
+    standing, objectives = cell.standing, cell.objectives
+    assert standing is not None
+    aside = {split.cuts for split in cell.known} - {split.cuts for split in cell.accurate}
+    places = [at for at, cuts in enumerate(standing.splits) if cuts not in aside]
+    splits = [standing.splits[at] for at in places]
+    signed = _signed(standing.drawn[:, places], objectives)
     losses, middle = _losses(signed), signed.mean(axis=2)
     behind = middle - middle.min(axis=1, keepdims=True)
     tied = [_likeliest(row, len(behind[0])) for row in signed.argmin(axis=1)]
     deviation = np.sqrt(np.diag(standing.believed.noise))
-    return Drawn(standing.splits, deviation, objectives, losses, behind, tied, losses, "")
+    return Drawn(splits, deviation, objectives, losses, behind, tied, losses, "")
 
 
 def _likeliest(best: Places, count: int) -> list[bool]:

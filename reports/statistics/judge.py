@@ -11,9 +11,9 @@ import moocore
 import numpy as np
 from scipy.special import stdtrit
 
-from paretopipe_runtime.judging.membership import Aim, Decision, decide
+from paretopipe_runtime.judging.membership import Aim, Decision, Exact, decide
 from paretopipe_runtime.judging.model import Cuts, Fit, Run, fit
-from reports.data.cells import Cell, Split
+from reports.data.cells import ROUNDED, Cell, Split
 from reports.objectives import DELTA, Objective
 
 OUTLYING = 5.0
@@ -26,7 +26,7 @@ class Judgement(Decision):
     """Verdicts on the splits that a cell has values of, with supporting figures."""
 
     delta: float
-    strict: frozenset[Cuts]  # the front of medians
+    strict: frozenset[Cuts]  # the front of medians, of the splits that keep the accuracy
     # Of each objective: least ratio - 1 likely to be detected; empty if unknown.
     detectable: tuple[float, ...]
     hypervolume: float | None
@@ -36,6 +36,17 @@ class Judgement(Decision):
     def front(self, cell: Cell) -> tuple[Split, ...]:
         """Return the splits of the strict front, best first by the first objective."""
         return cell.ranked(split for split in cell.known if split.cuts in self.strict)
+
+
+def exact(splits: Sequence[Split], objectives: Sequence[Objective]) -> list[Exact]:
+    """Return the aims that have no noise, with every split's value."""
+    return [
+        Exact(
+            Aim(one.lower, expm1(one.within(0)) + ROUNDED),
+            {split.cuts: one.level(split.median(one)) for split in splits},
+        )
+        for one in objectives
+    ]
 
 
 def front(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -> list[bool]:
@@ -58,14 +69,18 @@ def front(points: Sequence[Sequence[float]], maximise: Sequence[bool]) -> list[b
 def judge(cell: Cell, delta: float = DELTA, seed: int = 0) -> Judgement:
     """Judge the splits of a cell, deterministically."""
     splits, objectives = cell.known, cell.objectives
-    points = {split.cuts: tuple(map(split.median, objectives)) for split in splits}
+    points = {split.cuts: tuple(map(split.median, objectives)) for split in cell.accurate}
     maximise = [not objective.lower for objective in objectives]
     marks = front([*points.values()], maximise)
     # Runs that were chosen by what earlier ones showed are no sample: what is believed judges.
     model = None if cell.standing else fit_splits(splits, objectives)
     aims = [Aim(objective.lower, objective.within(delta)) for objective in objectives]
     return Judgement(
-        **vars(cell.standing.decision if cell.standing else decide(model, aims, seed)),
+        **vars(
+            cell.standing.decision
+            if cell.standing
+            else decide(model, aims, seed, exact(splits, cell.exact))
+        ),
         delta=delta,
         strict=frozenset(cuts for cuts, mark in zip(points, marks, strict=True) if mark),
         detectable=_detectable(splits, model),

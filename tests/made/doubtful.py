@@ -8,6 +8,7 @@ from statistics import median
 
 from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.splits import cuts_of
 from tests.made import sweep
 
 #: Cuts by round, as of a front of early splits; the audit's in the last.
@@ -35,7 +36,7 @@ def cell(
     off = random.Random(7)
     candidates = [
         _candidate(every, off.lognormvariate(0, error) * (far or {}).get(every[0], 1.0), runs)
-        for every in sorted({tuple(run["factors"]["cuts"]) for run in _splits(runs)})
+        for every in sorted({cuts_of(run["factors"]) for run in _splits(runs)})
     ]
     last = max(rounds, default=0)
     plan["plan"] |= {
@@ -69,7 +70,7 @@ def _splits(runs: Sequence[Record]) -> list[Record]:
 
 
 def _candidate(cuts: tuple[int, ...], times: float, runs: Sequence[Record]) -> Candidate:
-    own = [run for run in _splits(runs) if run["factors"]["cuts"] == [*cuts]]
+    own = [run for run in _splits(runs) if cuts_of(run["factors"]) == cuts]
     latency = times * median(run["latency"]["median_s"] for run in own)
     stages = own[0]["stages"]
     parts = {stage["host"]: median(stage["compute_s"]["latency"]) for stage in stages}

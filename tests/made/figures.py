@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.codecs import CODECS
 from paretopipe_runtime.contract.factors import Variant
+from paretopipe_runtime.prediction.coding import Coding
 from paretopipe_runtime.prediction.predictor import Predictor
 from paretopipe_runtime.prediction.profiles import Block, Link, Profile, Transfer
 from paretopipe_runtime.prediction.spread import Spread
@@ -49,6 +52,22 @@ def profile(
     how = {"engine": "eager", "allocator": "tuned", "device": "cpu", "emulation": ""}
     own = {key: settings.pop(key, value) for key, value in how.items()}
     return Profile(**{**known, **settings}, variant=Variant(own))
+
+
+def codings(
+    shapes: Sequence[Sequence[int]], encode_s: float, decode_s: float, *names: str
+) -> dict[str, tuple[Coding, ...]]:
+    """Return codecs (all, if none is named) at boundaries of these shapes; seconds an element."""
+    return {
+        name: tuple(
+            Coding(
+                CODECS[name].nbytes(shape),
+                *(spread(each * math.prod(shape)) for each in (encode_s, decode_s)),
+            )
+            for shape in shapes
+        )
+        for name in names or [*CODECS][1:]
+    }
 
 
 def link(

@@ -21,11 +21,13 @@ def write(
     ends: tuple[Point, Point] | None = None,
     noise: float = 0.0,
     repeats: int = 5,
+    codecs: Mapping[str, float] | None = None,
     **cell: object,
 ) -> None:
     """Write a cell with these splits, and with `ends` all on pi1 and all on pi2.
 
-    `noise` is the deviation of a run's logarithms; without it a split's runs are equal.
+    `noise` is the deviation of a run's logarithms; without it a split's runs are equal. `codecs`
+    say how many times as good they make a split.
     """
     source = random.Random(1)
     lines = [
@@ -35,6 +37,7 @@ def write(
             splits=[[cut] for cut in values],
             repeats=repeats,
             end_points=ends is not None,
+            codecs=[*(codecs or ())],
             **cell,  # type: ignore[arg-type]
         )
     ]
@@ -44,6 +47,8 @@ def write(
             latency, throughput = ends[len(cuts)]
         else:
             latency, throughput = values[cuts[0]]
+        better = (codecs or {}).get(line["factors"].get("codec", "none"), 1.0)
+        latency, throughput = latency / better, throughput * better
         line["latency"]["median_s"] = latency * source.lognormvariate(0, noise)
         line["throughput"]["sustained_img_s"] = throughput * source.lognormvariate(0, noise)
     synthetic.write_cell(folder, lines)

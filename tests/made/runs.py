@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from paretopipe_runtime.contract.codecs import CODECS
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import MODELS
 
@@ -81,6 +82,8 @@ def run(
         slowest = max(slowest, seconds)
         if index < len(hosts) - 1:
             shape, size = blocks.bytes_at(end, batch, plan["image_px"])
+            if codec := (extra or {}).get("codec"):
+                size = CODECS[codec].nbytes(shape)
             wire = size * 8 / measured["rate_mbit"] / 1e6
             network += measured["rtt_ms"] / 1e3 / 2 + wire
             slowest = max(slowest, wire)

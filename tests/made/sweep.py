@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.lines import Record, checksum
+from paretopipe_runtime.contract.splits import split_name
 from tests.made import plans, runs, samples
 
 PAIRINGS = {"pi_to_pi": ["pi1", "pi2"], "pi_to_gpu": ["pi1", "server"]}
@@ -147,6 +149,7 @@ def cell(
     end_points: bool = False,
     sentinels: bool = False,
     again: Sequence[int] = (),
+    codecs: Sequence[str] = (),
     **plan: Any,
 ) -> Iterator[Record]:
     """Yield a plan line and its runs, in randomised blocks as a sweep does.
@@ -161,6 +164,8 @@ def cell(
         Measure the middle split at both ends of every block.
     again
         Blocks with a closing sentinel 20 % slower, measured again in a second pass.
+    codecs
+        Measure every split, and everything on the last host, with each of these.
     """
     asked, rtt, rate = runs.NETWORKS[scenario]
     blocks = runs.Blocks.of(model)
@@ -194,19 +199,23 @@ def cell(
         **({"end_points": True} if end_points else {}),
         **({"sentinel": True, "drift_limit": 0.05} if sentinels else {}),
     )
-    whole |= plan
+    whole |= plan | ({"codecs": [*codecs]} if codecs else {})
     yield {"schema_version": 1, "kind": "plan", "plan": whole}
     every = [list(cuts) for cuts in splits or [[k] for k in range(1, len(blocks.names))]]
     middle, order, keys = every[len(every) // 2], 0, dict[str, str]()
     for repeat in range(1, repeats + 1):
         for block_pass in (1, 2) if repeat in again else (1,):
-            block: list[tuple[list[int], Record]] = [([*cuts], {}) for cuts in every]
+            block: list[tuple[list[int], Record]] = [
+                ([*cuts], coded(split_name(cuts), codec))
+                for cuts in every
+                for codec in codecs or [NONE]
+            ]
             if end_points:
                 last = workers[-1]
                 block.append(([], {"role": "end_point", "split": f"all on {workers[0]}"}))
-                block.append(
-                    ([0] * (len(workers) - 1), {"role": "end_point", "split": f"all on {last}"})
-                )
+                for codec in codecs or [NONE]:
+                    end = {"role": "end_point", "split": f"all on {last}"}
+                    block.append(([0] * (len(workers) - 1), end | coded(end["split"], codec)))
             source.shuffle(block)
             if sentinels:
                 ends = [{"role": "sentinel", "sentinel": end} for end in ("open", "close")]
@@ -223,6 +232,11 @@ def cell(
                     record["latency"]["median_s"] *= 1.2
                     record["throughput"]["sustained_img_s"] /= 1.2
                 yield record
+
+
+def coded(split: str, codec: str) -> Record:
+    """Return the factors of a split that others without a codec lack."""
+    return {} if codec == NONE else {"codec": codec, "split": f"{split} {codec}"}
 
 
 def spoil(lines: list[Record]) -> None:

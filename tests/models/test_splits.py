@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.contract.plan import Workload
-from paretopipe_runtime.contract.splits import all_splits, stage_ranges, validate_cuts
+from paretopipe_runtime.contract.splits import all_splits, coded, stage_ranges, validate_cuts
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.golden import compare, input_batches, reference_logits
@@ -82,7 +84,10 @@ def test_a_controller_without_pytorch_knows_the_blocks(name: str) -> None:
     info = model_info(name)
     size = info.default_classes, 2, info.image_px
     table = blocks_of(Workload(name, size[0], info.image_px, 2, "eager"))
-    assert list(table.nbytes) == [tensor.nbytes for tensor in boundary_shapes(name, *size)]
+    shapes = [tensor.shape for tensor in boundary_shapes(name, *size)]
+    for codec, cut in itertools.product(CODECS, range(info.blocks)):
+        assert table.hop_bytes(coded((cut,), codec))[0] == CODECS[codec].nbytes(shapes[cut])
+    assert table.nbytes[-1] == CODECS[NONE].nbytes(shapes[-1])
     assert list(table.flops) == block_flops(name, *size)
     half = size[0], 2, info.image_px // 2
     scaled = blocks_of(Workload(name, size[0], half[2], 2, "eager"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -115,6 +116,23 @@ def test_the_only_what_is_in_doubt_question_fits_what_was_asked(plan: Plan) -> N
     assert shorter == {"within": "12h"}
     timed = plan({"model": "vgg16", "strategy": "doubtful", **shorter})["options"]
     assert [*QUESTIONS[0](timed, {})] == []
+
+
+def test_codecs_take_their_own_bytes_and_are_asked_for_alone(plan: Plan) -> None:
+    asked = {"model": "vgg16", "scenarios": "wan", "pairings": "pi_to_pi"}
+    took = {
+        codec: foretell(plan({**asked, "codec": codec}), REAL, NOWHERE).seconds  # type: ignore[union-attr]
+        for codec in ("none", "fp16", "int8", "int4", "none,int8")
+    }
+    assert took["none"] > took["fp16"] > took["int8"] > took["int4"]
+    # All but the profiles and the end point on the first host, which codecs share.
+    assert took["none,int8"] == pytest.approx(took["none"] + took["int8"], rel=0.1)
+    planned = plan({**asked, "codec": "auto"})
+    seconds = split_seconds(cell(planned), REAL)
+    found = [option for question in QUESTIONS for option in question(planned["options"], seconds)]
+    assert {"codec": "int4", "strategy": "doubtful"} in found
+    [band] = [option["splits"] for option in found if "splits" in option]
+    assert re.fullmatch(r"\d+(,\d+){8}", band)
 
 
 def test_a_doubtful_sweep_is_foretold_by_its_cap_and_by_what_is_left_of_it(

@@ -483,6 +483,16 @@ IN_DOUBT = {"model": "vgg16", "strategy": "doubtful"}
         ({**IN_DOUBT, "within": "45"}, "within=45 has no unit: write within=45min"),
         ({**IN_DOUBT, "within": "1 day"}, "within=1day is not understood: write e.g."),
         ({**IN_DOUBT, "within": "0min"}, "within=0min is not from 10s to 720h"),
+        (
+            {"model": "vgg16", "codec": "int9"},
+            "unknown codec 'int9': choose from none, fp16, int8, int4, auto (did you mean int8?)",
+        ),
+        ({"model": "vgg16", "codec": ""}, "no codec given: choose from none, fp16"),
+        (
+            {"model": "vgg16", "codec": "auto", "strategy": "exhaustive"},
+            "codec=auto measures of all codecs what is in doubt, and strategy=exhaustive all of it",
+        ),
+        ({"model": "vgg16", "codec": "auto", "profile": "no"}, "predicts from profiles, and"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -526,6 +536,29 @@ def test_a_doubtful_sweep_measures_profiles_first_and_has_limits(
         )
     ]
     assert keys[0] <= keys[1], "each is resumed as the other"
+
+
+@pytest.mark.parametrize(
+    ("typed", "codecs", "strategy"),
+    [
+        ("none", None, "exhaustive"),
+        ("int8,none,int8", ["none", "int8"], "exhaustive"),
+        ("int4", ["int4"], "exhaustive"),
+        ("auto", ["none", "fp16", "int8", "int4"], "doubtful"),
+    ],
+)
+def test_codecs_are_more_splits_of_the_same_cells(
+    plan: Any, typed: str, codecs: list[str] | None, strategy: str
+) -> None:
+    planned, plain = plan("demo", codec=typed), plan("demo")
+    assert [one["cell_id"] for one in plans(planned)] == [one["cell_id"] for one in plans(plain)]
+    assert {str(one.get("codecs")) for one in plans(planned)} == {str(codecs)}
+    assert planned["options"].get("codec") == codecs
+    assert planned["options"]["strategy"] == strategy
+    profiles = {str(one["plan"].get("codecs")) for one in planned["profiles"]}
+    assert profiles == {str(codecs and ["fp16", "int8", "int4"])}
+    if codecs is None:
+        assert planned == plain
 
 
 def test_what_was_typed_and_a_doubtful_sweep_has_not_is_said(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from paretopipe_runtime.contract.candidates import WINDOW, Candidate
 from paretopipe_runtime.contract.lines import sealed
 from paretopipe_runtime.contract.plan import Plan, read_plan
+from paretopipe_runtime.contract.splits import coded
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.prediction import sources
 from paretopipe_runtime.prediction.candidates import candidates
@@ -36,29 +38,37 @@ def plan_of(*hosts: str, measured: Any = None, **changes: Any) -> Plan:
 
 def profiled(*hosts: str, blocks: int = BLOCKS, **settings: Any) -> list[Any]:
     seconds = [0.01 + 0.001 * block for block in range(blocks)]
+    shapes = [(8, 3, 224, 224), *[(8, 5, 25, 25)] * (blocks - 1)]
+    settings = {"codings": made.codings(shapes, 1e-9, 2e-9), **settings}
     return [made.profile(host, seconds, [100_000] * blocks, **settings) for host in hosts]
 
 
+def coded_by(plan: Plan, codec: str) -> Plan:
+    return replace(plan, splits=tuple(coded(cuts, codec) for cuts in plan.splits))
+
+
+@pytest.mark.parametrize("codec", ["none", "int8"])
 @pytest.mark.parametrize("hosts", [("pi1", "pi2"), ("pi1", "pi2", "server")])
 @pytest.mark.parametrize(
     ("measured", "saturate", "waits"),
     [(NEAR, False, False), (FAR, False, True), (FAR, True, False), (None, False, False)],
 )
 def test_parts_are_all_of_a_prediction(
-    hosts: tuple[str, ...], measured: Any, saturate: bool, waits: bool
+    hosts: tuple[str, ...], measured: Any, saturate: bool, waits: bool, codec: str
 ) -> None:
-    plan = plan_of(*hosts, measured=measured, saturate=saturate)
+    plan = coded_by(plan_of(*hosts, measured=measured, saturate=saturate), codec)
     links = [made.link((one, other)) for one, other in pairwise(hosts)]
-    found = candidates(plan, profiled(*hosts), links, {"P3": 7.0, "P3-9": 7.0})
+    known = {f"{name}{end}": 7.0 for name in ("P3", "P3-9") for end in ("", " int8")}
+    found = candidates(plan, profiled(*hosts), links, known)
     assert [one.cuts for one in found] == [*plan.splits]
-    known = {*hosts, *(f"{one}>{other}" for one, other in pairwise(hosts))}
+    places = {*hosts, *(f"{one}>{other}" for one, other in pairwise(hosts))}
     for one in found:
         assert sum(one.latency_parts.values()) == pytest.approx(one.latency_s)
         assert 8 / max(one.pace_parts.values()) == pytest.approx(one.throughput_img_s)
-        assert one.latency_parts.keys() == one.pace_parts.keys() - {WINDOW} == known
+        assert one.latency_parts.keys() == one.pace_parts.keys() - {WINDOW} == places
         assert (WINDOW in one.pace_parts) == waits
         assert Candidate.from_json(json.loads(json.dumps(one.to_json()))) == one
-    assert [one.run_s for one in found if one.cuts in ((3,), (3, 9))] == [7.0]
+    assert [one.run_s for one in found if tuple(one.cuts) in ((3,), (3, 9))] == [7.0]
     assert all(one.run_s > 8 * one.latency_s for one in found if one.run_s != 7.0)
 
 
@@ -76,6 +86,17 @@ def test_what_lacks_a_profile_says_which_host_and_what_to_run(profiles: Any, sai
     provenance = {"options": {"image_px": 224, "splits": "all"}}
     with pytest.raises(ParetoPipeError, match=f"^E_PROFILE: .*{said}.*{command}"):
         candidates(plan_of("pi1", "pi2", provenance=provenance), profiles, [], {})
+
+
+def test_a_codec_that_a_host_was_not_profiled_with_is_told() -> None:
+    profiles = [*profiled("pi1"), *profiled("pi2", codings={})]
+    plan = coded_by(plan_of("pi1", "pi2"), "int4")
+    said = (
+        "^E_PROFILE: the blocks of mobilenetv2 were profiled on pi2 without int4, expected a "
+        "profile with codec int4 for each host — run `ansible-playbook playbooks/profile.yml "
+    )
+    with pytest.raises(ParetoPipeError, match=said):
+        candidates(plan, profiles, [], {})
 
 
 def test_a_hop_without_a_link_is_free_beside_the_wire() -> None:

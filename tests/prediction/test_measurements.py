@@ -37,6 +37,16 @@ def profiled(host: str, blocks_s: list[list[float]], whole_s: list[float]) -> di
     return sample("profile", host, **seen, cpu_percent=50.0)
 
 
+def coded(host: str, **changed: Any) -> dict[str, Any]:
+    """Return the profile of two blocks of which int8 was timed at both boundaries."""
+    seen = {"encode_s": [0.01, 0.03], "decode_s": [0.004]}
+    row = profiled(host, [[0.1], [0.1]], [0.2])
+    row["factors"] |= {"image_px": 2, "codecs": ["int8"]}
+    row |= {"input_bytes": 8 * 3 * 2 * 2 * 4, "codecs": {"int8": seen}}
+    row["blocks"][0] |= {"output_shape": [8, 10], "codecs": {"int8": {**seen, **changed}}}
+    return row
+
+
 def linked(*cpu_s: Any) -> tuple[Transfer, ...]:
     """Return what is read of a link with one record for each of these processor times."""
     transfer = {"payload_bytes": 4096, "latency_s": [0.001], "pace_s": 0.001}
@@ -62,6 +72,28 @@ def test_pauses_that_a_median_of_a_short_block_hides_are_spread_where_they_fell(
     assert isinstance(predictor, Predictor)
     # Medians would have said 4 x 10 of 120 ms, a third of the model, where it is half.
     assert predictor.compute_s[0] == pytest.approx((0, 0.02, 0.04, 0.06, 0.08, 0.16))
+
+
+def test_a_codec_s_times_are_means_of_the_processes_that_have_them() -> None:
+    again = {**coded("pi1", encode_s=[0.08]), "run_key": "again"}
+    without = {**coded("pi1"), "run_key": "without", "codecs": None}
+    del without["blocks"][0]["codecs"]
+    (found,) = profiles([coded("pi1"), again, without])
+    assert list(found.codings) == ["int8"]
+    first, second = found.codings["int8"]
+    assert (first.nbytes, second.nbytes) == (8 * 8 + 96, 8 * 8 + 80)  # a range for each image
+    assert (first.encode_s.median, first.decode_s.median) == pytest.approx((0.02, 0.004))
+    assert (second.encode_s.median, second.encode_s.n) == pytest.approx((0.05, 2))
+
+
+@pytest.mark.parametrize("damaged", [None, 0.1, [], {}, "0.1", [None], [0.1, -1], [float("inf")]])
+def test_codecs_that_were_not_timed_at_every_boundary_are_none(damaged: Any) -> None:
+    (found,) = profiles([coded("pi1", decode_s=damaged)])
+    assert found.codings == {}
+    for place in ("codecs", "output_shape"):
+        row = coded("pi1")
+        row["blocks"][0][place] = [] if place == "output_shape" else damaged
+        assert profiles([row])[0].codings == {}
 
 
 def test_a_link_s_processor_seconds_are_medians_over_its_processes() -> None:

@@ -7,8 +7,11 @@ from itertools import pairwise
 
 import pytest
 
+from paretopipe_runtime.contract.codecs import CODECS
+from paretopipe_runtime.contract.splits import Coded
 from paretopipe_runtime.prediction.predictor import Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile
+from reports.data.cells import Cell
 from reports.prediction.cells import predictor_of
 from reports.prediction.errors import errors
 from tests.made import figures as made
@@ -85,6 +88,86 @@ def test_a_stage_between_two_hops_receives_and_sends() -> None:
     between = predictor.stations((1, 2), 0, None)[2]
     assert between.through_s == pytest.approx(0.05)
     assert between.busy_s == pytest.approx(0.05 + 0.002 + 0.008 + 0.001 + 0.00025)
+
+
+#: Of the input, and of 512,000 and 64,000 elements after blocks.
+SHAPES = [(8, 3, 224, 224), (8, 40, 40, 40), (8, 125, 8, 8)]
+SIZES = [2_048_000, 256_000, 320]
+
+
+def encoding(*codecs: str, cell: Cell, links: list[Link]) -> Predictor:
+    """Return a predictor whose hosts take 20 and 30 ns an element, the second 2 and 3."""
+    profiles = [
+        made.profile(
+            *(host, [0.03, 0.05, 0.02], SIZES),
+            codings=made.codings(SHAPES, 20e-9 / slower, 30e-9 / slower, *codecs),
+        )
+        for host, slower in zip(cell.hosts, (1, 10, 10), strict=False)
+    ]
+    found = predictor_of(cell, profiles, links)
+    assert isinstance(found, Predictor)
+    return found
+
+
+@pytest.mark.parametrize("codec", ["fp16", "int8", "int4"])
+def test_a_codec_costs_both_hosts_time_and_spares_the_hop_bytes(codec: str) -> None:
+    coded = [made.measured("", Coded((cut,), codec), 1.0, 8.0) for cut in (1, 2)]
+    predictor = encoding(cell=made.cell(coded), links=[made.link()])
+    assert predictor.splits == (Coded((1,), codec), Coded((2,), codec))
+    assert predictor.end_points == ((), Coded((0,), codec))
+    sent = [CODECS[codec].nbytes(shape) for shape in SHAPES]
+    encode_s, decode_s = 64_000 * 20e-9, 64_000 * 3e-9
+    alone = predictor.predict(Coded((2,), codec), 20, 5)
+    hop_s = sent[2] * WIRE / 5
+    assert alone.latency_s == pytest.approx(
+        0.08 + encode_s + hop_s + 0.02 + decode_s + 0.02 + 0.001 + 320e-9, rel=1e-5
+    )
+    assert alone.throughput_img_s == pytest.approx(8 / max(0.08 + encode_s, hop_s), rel=0.002)
+    # Without the hop the second stage of P1 is the slowest, and reads 512,000 elements first.
+    pace_s = 0.07 + 512_000 * 3e-9 + sent[1] * 1e-9
+    found = predictor.predict(Coded((1,), codec), 0, None)
+    assert found.throughput_img_s == pytest.approx(8 / pace_s, rel=1e-4)
+    on_last = predictor.predict(Coded((0,), codec), 20, 50).latency_s
+    image = 8 * 3 * 224 * 224
+    expected = image * 23e-9 + sent[0] * WIRE / 50 + 0.02 + 0.1 + 0.001 + 320e-9
+    assert on_last == pytest.approx(expected, rel=1e-5)
+    plain = replace(predictor, codings={})
+    for cuts in ((), (0,), (1,), (2,)):
+        assert predictor.predict(cuts, 20, 50) == plain.predict(cuts, 20, 50)
+
+
+def test_a_stage_between_two_hops_reads_and_writes() -> None:
+    hosts = ("pi1", "pi2", "server")
+    links = [made.link(hop, cpu=[(0.001, 1e-9), (0.002, 4e-9)]) for hop in pairwise(hosts)]
+    cell = made.cell(
+        [made.measured("", Coded((1, 2), "int8"), 1.0, 8.0)],
+        hosts=hosts,
+        allocators=("tuned",) * 3,
+    )
+    predictor = encoding(cell=cell, links=links)
+    assert predictor.splits == (Coded((1, 2), "int8"),)
+    between = predictor.stations(Coded((1, 2), "int8"), 0, None)[2]
+    received, sent = (CODECS["int8"].nbytes(shape) for shape in SHAPES[1:])
+    coding_s = 512_000 * 3e-9 + 64_000 * 2e-9
+    assert between.through_s == pytest.approx(0.05 + coding_s)
+    assert between.busy_s == pytest.approx(
+        0.05 + coding_s + 0.002 + received * 4e-9 + 0.001 + sent * 1e-9
+    )
+
+
+def test_a_codec_that_was_not_profiled_is_not_predicted_and_is_told() -> None:
+    splits = [made.measured("", cuts, 1.0, 8.0) for cuts in ((1,), Coded((1,), "int8"))]
+    predictor = encoding("fp16", cell=made.cell(splits), links=[made.link()])
+    assert predictor.splits == ((1,), (2,))
+    assert len(errors(made.cell(splits), predictor).splits) == 1
+    said = (
+        "Splits with int8 are not predicted here: pi1 and pi2 were profiled without. "
+        "Run `ansible-playbook playbooks/profile.yml -e model=mobilenetv2`."
+    )
+    assert predictor.notes[-1] == said
+    only = made.cell(splits[1:])
+    profiles = [made.profile(host, [0.03, 0.05, 0.02], SIZES) for host in only.hosts]
+    assert predictor_of(only, profiles, [made.link()]) == said
 
 
 def test_the_end_points_cross_the_shaped_side_once() -> None:

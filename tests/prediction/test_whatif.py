@@ -6,14 +6,17 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from paretopipe_runtime.prediction.predictor import Predictor
+from paretopipe_runtime.contract.splits import Coded, coded
+from paretopipe_runtime.prediction.predictor import Codings, Predictor
 from reports.data.records import read
 from reports.objectives import LATENCY
 from reports.page.render import environment
@@ -45,6 +48,10 @@ def section(sheet: Sheet) -> Section:
 
 @pytest.fixture(scope="module")
 def html(section: Section) -> str:
+    return rendered(section)
+
+
+def rendered(section: Section) -> str:
     """Return a page with this section alone."""
     body = environment().get_template("sections/whatif.html.j2").render(section=section)
     style = (SECTIONS.parent / "report.css").read_text() + (SECTIONS / "whatif.css").read_text()
@@ -66,6 +73,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, html: str) -> Iterator[Page]:
+    with opened(browser, html) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser: Browser, html: str) -> Iterator[Page]:
     """Return the page as a phone shows it; whatever it complains about fails the test."""
     page = browser.new_page(viewport={"width": 400, "height": 800})
     complaints: list[str] = []
@@ -82,8 +95,12 @@ def predictors() -> list[Predictor]:
     """Return predictors that take every path of the arithmetic."""
     plain = made.predictor()
     slow = replace(plain, slow_start=True, compute_s=((0.0, 0.6, 1.6, 2.0), (0.0, 0.3, 0.8, 1.0)))
+    shapes = [(8, 3, 224, 224), (8, 45, 250, 25), (8, 500, 125), (8, 125, 125, 1)]
     profiles = [
-        made.profile(host, [0.03, 0.05, 0.02, 0.01], [9_000_000, 2_000_000, 250_000, 32_000])
+        made.profile(
+            *(host, [0.03, 0.05, 0.02, 0.01], [9_000_000, 2_000_000, 500_000, 32_000]),
+            codings=made.codings(shapes, 3e-8, 1e-8),
+        )
         for host in ("pi1", "pi2", "server")
     ]
     cpu = [(0.001, 1e-9), (0.02, 4e-9)]
@@ -100,15 +117,16 @@ def test_the_page_predicts_what_python_predicts(page: Page) -> None:
     cases, expected = [], []
     for predictor in predictors():
         model = json.loads(json.dumps(whatif.coefficients(predictor)))
-        for cuts in (*predictor.splits, *predictor.end_points):
-            for _ in range(60):
+        ways = product((*predictor.splits, *predictor.end_points), ("none", *predictor.codings))
+        for cuts, codec in ways:
+            for _ in range(60 // (1 + len(predictor.codings))):
                 rtt_ms = source.choice([0.0, 0.1 * 5000 ** source.random()])
                 rate = source.choice([None, 0.5 * 20_000 ** source.random()])
-                cases.append([model, cuts, rtt_ms, rate])
-                found = predictor.predict(cuts, rtt_ms, rate)
+                cases.append([model, cuts, rtt_ms, rate, codec])
+                found = predictor.predict(coded(cuts, codec), rtt_ms, rate)
                 expected.append([found.latency_s, found.throughput_img_s])
     seen = page.evaluate(
-        "cases => cases.map(([model, cuts, rtt, rate]) => whatif.predict(model, cuts, rtt, rate))",
+        "cases => cases.map((one) => whatif.predict(...one))",
         cases,
     )
     assert len(cases) > 900
@@ -156,6 +174,27 @@ def test_dials_move_the_front_by_keyboard(page: Page) -> None:
     assert said(page) == before
     page.get_by_role("button", name="wan").click()
     assert "Predicted for 200 ms and 4.80 Mbit/s" in said(page)
+
+
+def test_a_codec_is_chosen_where_one_was_profiled(browser: Browser, sheet: Sheet) -> None:
+    cell, *_ = sheet.cells
+    plain = sheet.predictors[cell.id]
+    assert isinstance(plain, Predictor)
+    half = tuple(size // 2 for size in plain.boundary_bytes)
+    each_s = ((0.01,) * len(half),) * len(plain.hosts)
+    known = replace(plain, codings={"fp16": Codings(half, each_s, each_s)})
+    [section] = whatif.build(replace(sheet, predictors={**sheet.predictors, cell.id: known}))
+    with opened(browser, rendered(section)) as page:
+        before = said(page)
+        page.get_by_label("Tensors sent as").select_option("float16")
+        latency_s, at = min(
+            (known.latency_s(Coded(cuts, "fp16"), 0.2, 930), cuts) for cuts in plain.splits
+        )
+        assert f"Lowest latency: P{at[0]} fp16, {latency_s:.3g} s" in said(page)
+        assert "all on pi2 fp16" in said(page)
+        assert page.locator("figure").first.locator(".seen.here").count() == 0
+        page.get_by_label("Tensors sent as").select_option("float32")
+        assert said(page) == before
 
 
 def test_chart_has_named_axes_and_marks(page: Page) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,21 @@ def page(sweep_files: dict[str, str]) -> str:
 @pytest.fixture(scope="session")
 def table(sweep_files: dict[str, str]) -> str:
     return sweep_files["runs.csv"]
+
+
+@pytest.fixture(scope="session")
+def coded_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A cell that has every split with two codecs beside none."""
+    folder = tmp_path_factory.mktemp("coded")
+    asked = {"end_points": True, "sentinels": True, "codecs": ["none", "int8", "int4"]}
+    lines = synthetic.cell(random.Random(1), scenario="wan", repeats=3, **asked)
+    synthetic.write_cell(folder, [*lines])
+    return pages(read(folder))
+
+
+@pytest.fixture(scope="session")
+def coded_page(coded_files: dict[str, str]) -> str:
+    return coded_files[MODEL]
 
 
 @pytest.fixture(scope="session")

@@ -173,6 +173,8 @@ def test_what_is_no_record_is_a_damaged_line(tmp_path: Path, line: bytes) -> Non
         (["factors", "cuts"], [-3]),
         (["factors", "cuts"], [10**30]),
         (["factors", "cuts"], [3] * 1000),
+        (["factors", "codec"], "int9"),
+        (["factors", "codec"], ["int8"]),
         (["factors", "model"], ["mobilenetv2"]),
         (["factors", "hosts"], "pi1"),
         (["factors", "scenario"], {"measured": 3}),

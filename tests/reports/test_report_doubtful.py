@@ -67,6 +67,15 @@ def test_values_are_what_is_believed_and_runs_keep_their_own(cell: Cell) -> None
     assert often.high / often.low < known_by.high / known_by.low, "three runs tell more than none"
 
 
+def test_codecs_are_counted_and_believed_as_any_split(tmp_path: Path) -> None:
+    sheet = sheet_of(tmp_path, codecs=["none", "int8"])
+    [cell] = sheet.cells
+    said = known.plain(decision.sentences(cell, sheet))
+    assert said["Runs"] == "27 instead of 225 (12 %); 26 of 40 splits never run."
+    assert re.match(r"P\d+ int8 \d\.\d\d s, ", said["Sent as int8"])
+    assert "P1 int8, off the front" in pages(read(tmp_path))[MODEL]
+
+
 def test_what_was_never_run_has_a_word_and_a_mark_of_its_own(sheet: Sheet, cell: Cell) -> None:
     judgement, asked = sheet.judgements[cell.id], tables.Asked(sheet.contests[cell.id])
     table = tables.build(cell, judgement, sheet.decisions[cell.id], asked)

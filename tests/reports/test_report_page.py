@@ -43,9 +43,9 @@ class Elements(HTMLParser):
         ]
 
 
-@pytest.fixture(params=["page", "kinds_page"])
+@pytest.fixture(params=["page", "kinds_page", "coded_page"])
 def any_page(request: pytest.FixtureRequest) -> str:
-    """Return the plain page, then the comparing one."""
+    """Return the plain page, the comparing one, and the one with codecs."""
     found: str = request.getfixturevalue(request.param)
     return found
 
@@ -141,6 +141,17 @@ def test_every_measured_row_and_its_point_are_linked_to_each_other(page: str) ->
     assert set(points.values()) == {point_id(row) for row in points}
     for row, point in points.items():
         assert re.search(rf'<tr id="{row}"[^>]*><th [^>]*><a href="#{point}">', page)
+
+
+def test_encoded_splits_have_rows_of_their_own(coded_files: dict[str, str]) -> None:
+    rows = [row["id"] for row in Elements(coded_files[MODEL]).all("tr") if "id" in row]
+    place = "row-mobilenetv2-socket-pi_to_pi-wan"
+    own = [row.removeprefix(f"{place}-") for row in rows if row.startswith(place)]
+    assert len(own) == len(set(own)) == 3 * 20 + 4
+    assert {"P3", "P3-int8", "all-on-pi2-int4"} <= {*own}
+    frame = pd.read_csv(io.StringIO(coded_files["runs.csv"]), dtype=str)
+    assert frame["counted"].value_counts().to_dict() == {"True": 3 * 64, "False": 3 * 2}
+    assert {"3", "3 int8", "0 int4"} <= set(frame["cuts"])
 
 
 def test_points_say_in_words_what_they_show(page: str) -> None:

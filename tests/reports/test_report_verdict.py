@@ -10,6 +10,7 @@ import pytest
 
 from paretopipe_runtime.contract.measures import VOLTAGE_ALONE
 from reports import console
+from reports.data import repeat
 from reports.page.sections import provenance
 from reports.page.sections.verdict import decision
 from reports.page.sections.verdict import splitting as pays
@@ -92,6 +93,22 @@ def test_neighbours_are_joined(tmp_path: Path) -> None:
     known.write(tmp_path, {cut: (1.0, 8.0) for cut in (3, 5, 6, 9, 10, 11)})
     [cell] = known.sheet(tmp_path).cells
     assert decision.spans(cell.measured).striptags() == "P3, P5, P6 and P9–P11"
+
+
+def test_codecs_are_compared_with_none_and_their_spans_stay_apart(tmp_path: Path) -> None:
+    points = {3: (1.0, 8.0), 4: (1.2, 8.5), 5: (1.6, 9.0)}
+    known.write(tmp_path, points, ends=((2.0, 4.0), (2.0, 5.0)), codecs={"none": 1, "int8": 2})
+    sheet = known.sheet(tmp_path)
+    [cell] = sheet.cells
+    assert decision.spans(cell.measured).striptags() == "P3–P5 and P3 int8–P5 int8"
+    # Beyond the worst, 1.6 s and 8 images/s: 0.4 × 0.5 without, 1.1 × 8 + 1.0 × 1 + 0.8 × 1 with.
+    assert known.plain(decision.sentences(cell, sheet))["Sent as int8"] == (
+        "P3 int8 0.500 s, 2.0× as fast as P3; P5 int8 18.0 images/s, 2.0× as many as P5; "
+        "hypervolume 53×."
+    )
+    again = repeat.of_split(cell, "P3 int8", cell.measured[1].cuts)
+    assert "-e splits=3 -e codec=int8" in again
+    assert "codec" not in repeat.of_split(cell, "P3", (3,))
 
 
 def test_the_decision_is_text_for_a_terminal(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.plan import Plan, cap, read_plan
-from paretopipe_runtime.contract.splits import split_name
+from paretopipe_runtime.contract.splits import split_name, unlisted
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease
 from paretopipe_runtime.judging import expectation, gain
@@ -71,7 +71,7 @@ class Sweep:
     def __call__(self, plan: dict[str, Any]) -> tuple[int, str]:
         self.stopping.clear()
         self.folder.mkdir(exist_ok=True)
-        names = [*map(split_name, read_plan(plan).splits), *ENDS]
+        names = [*map(split_name, read_plan(plan).splits), *ENDS, "all on pi2 int8"]
         save_estimate(self.folder, "cell", dict.fromkeys(names, RUN_S))
         lease, told = Lease(None, 0), self.folder / "p.json"
         files = loop.SweepFiles(self.folder / "cell.jsonl", None, told, lease, self.folder)
@@ -224,6 +224,29 @@ def test_each_strategy_takes_the_others_runs(made: Callable[..., Sweep], whole: 
     assert sweep.runs[: len(whole.runs)] == whole.runs
     wanted = {(number, name) for number in range(1, 6) for name in {one for _, one in sweep.runs}}
     assert sorted(sweep.runs) == sorted(wanted | {*whole.runs})
+
+
+def test_a_further_codec_goes_on_where_a_sweep_without_stopped(made: Callable[..., Sweep]) -> None:
+    few = {"splits": [[3], [5], [9]], "repeats": 2}
+    coded = {**few, "codecs": ["none", "int8"]}
+    sweep = made()
+    assert sweep({**exhaustive(), **few})[0] == COMPLETE
+    before = sweep.runs
+    assert sweep({**exhaustive(), **coded})[0] == COMPLETE
+    assert sweep.runs[: len(before)] == before
+    names = ["P3 int8", "P5 int8", "P9 int8", "all on pi2 int8"]
+    assert Counter(name for _, name in sweep.runs[len(before) :]) == dict.fromkeys(names, 2)
+    assert sweep({**plan(budget=1), **coded}) == (COMPLETE, "nothing is left to measure")
+
+    sweep = made(at=5)
+    assert sweep({**plan(budget=1), **coded})[0] == INTERRUPTED
+    stopped = sweep.runs
+    assert sweep({**plan(budget=1), **coded})[0] == COMPLETE
+    assert sweep.runs[: len(stopped)] == stopped
+    assert len({*sweep.runs}) == len(sweep.runs)
+    assert sum("int8" in name for _, name in sweep.runs) > 1
+    named = {unlisted(cuts) for one in sweep.plan["more"] for cuts in one["splits"]}
+    assert named <= {one.cuts for one in map(Candidate.from_json, sweep.plan["candidates"])}
 
 
 def test_only_runs_of_its_own_splits_count_against_its_budget(made: Callable[..., Sweep]) -> None:

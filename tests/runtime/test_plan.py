@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.plan import cap, read_plan
+from paretopipe_runtime.contract.splits import Coded, cuts_of
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.foreseen import foreseen, in_time
+from paretopipe_runtime.orchestrator.rounds import Log, outstanding, rounds_of
 from paretopipe_runtime.orchestrator.runs import More, Run, expand
-from tests.made.plans import document, hops
+from tests.made.plans import document, hops, row
 from tests.made.weights import named, unwritten
 
 
@@ -249,6 +253,55 @@ def test_three_hosts_have_every_pair_of_cuts_and_a_network_a_hop() -> None:
     first, second, back = plan.chain.transfers_s([1_000_000, 1_000_000, 1_000])
     assert (second, back) == (0, pytest.approx(first / 1000))
     assert first == pytest.approx(1.0, rel=0.1)
+
+
+def test_codecs_are_further_splits_beside_those_without() -> None:
+    asked = {"splits": [[3], [9]], "repeats": 2, "end_points": True, "sentinel": True}
+    before = expand(read_plan(document(**asked)), hops)
+    plan = read_plan(document(**asked, codecs=["int8", "none", "int8"]))
+    assert plan.splits == ((3,), Coded((3,), "int8"), (9,), Coded((9,), "int8"))
+    assert cap(plan) == 8
+    runs = expand(plan, hops)
+    names = {run.split for run in runs if run.repeat == 1}
+    ends = {"all on pi1", "all on pi2", "all on pi2 int8"}
+    assert names == {"P3", "P3 int8", "P9", "P9 int8"} | ends
+    keys = {run.key for run in before}
+    assert {run.key for run in runs if "codec" not in run.factors} == keys
+    assert all(cuts_of(run.factors) == run.cuts for run in runs)
+    # The same command with a further codec goes on where the other stopped.
+    left = outstanding(rounds_of(runs), Log([row(run.key) for run in before]))
+    assert {run.split for run in left if run.role != "close"} == {n for n in names if "int8" in n}
+
+    alone = read_plan(document(**asked, codecs=["fp16"]))
+    assert {run.split for run in expand(alone, hops)} == {
+        *("P3 fp16", "P9 fp16", "all on pi1", "all on pi2 fp16")
+    }
+
+
+def test_what_is_written_of_splits_is_read_again_with_their_codecs() -> None:
+    splits = ((3,), Coded((3,), "int8"), Coded((4, 9), "int4"))
+    more = More(splits, 3, ("doubt", "audit", "common"))
+    assert More.from_json(json.loads(json.dumps(more.to_json()))) == more
+    for cuts in splits:
+        one = Candidate(cuts, 1.0, 8.0, 2.0)
+        assert Candidate.from_json(json.loads(json.dumps(one.to_json()))) == one
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"codecs": ["int9"]}, r"^E_CODEC: unknown codec 'int9': known are none, fp16, int8, int4"),
+        ({"codecs": [["int8"]]}, r"^E_CODEC: unknown codec"),
+        ({"codecs": 8}, r"^E_PLAN: the plan is malformed"),
+        (
+            {"codecs": ["int8"], "workers": document()["workers"][:1]},
+            r"^E_CODEC: pairing pi_to_pi has one host, so no tensor crosses to another",
+        ),
+    ],
+)
+def test_a_codec_that_means_nothing_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ParetoPipeError, match=sentence):
+        read_plan(document(**changes))
 
 
 def test_slow_links_get_fewer_batches_but_never_too_few() -> None:

@@ -25,6 +25,7 @@ from paretopipe_runtime.orchestrator.forecast import (
     visits,
 )
 from paretopipe_runtime.orchestrator.prepared import prepare
+from paretopipe_runtime.prediction import sources
 from paretopipe_runtime.worker.profile import _reset_peak
 from tests.runtime.cluster import Cluster
 from tests.runtime.test_pipeline import no_stage_left, wait_until
@@ -172,6 +173,35 @@ def test_another_engine_is_profiled_with_its_own_blocks(
     assert len(row["blocks"]) == model_info("mobilenetv2").blocks
 
 
+def test_codecs_are_timed_at_every_boundary_by_a_profile_of_its_own(
+    cluster: Cluster, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    few = {**plan, "repeats": 1, "workers": plan["workers"][:1]}
+    more = {**few, "engine": "channels_last", "codecs": ["int4", "fp16"]}
+    keys = set()
+    for document in (few, {**few, "codecs": ["none"]}, {**few, "codecs": ["int4"]}, more):
+        done = profile(cluster, tmp_path, document)
+        assert done.returncode == 0, done.stderr
+        *_, row = samples(tmp_path)
+        keys.add(row["run_key"])
+        asked = {*document.get("codecs", ())} - {"none"}
+        assert row["proof"]["batches_checked"] == (3 if asked else 2) * (1 + 3)
+        assert len(row["whole_s"]) == 3
+        *inner, last = row["blocks"]
+        assert "codecs" not in last
+        for place in (row, *inner):
+            assert {*place.get("codecs", ())} == asked
+            for times in place.get("codecs", {}).values():
+                assert [len(times[key]) for key in ("encode_s", "decode_s")] == [3, 3]
+                assert min(times["encode_s"] + times["decode_s"]) > 0
+    assert len(samples(tmp_path)) == len(keys) == 3  # the none is no codec to time
+    (eager, other) = sources.read(tmp_path)[0]
+    assert {one.variant["engine"]: {*one.codings} for one in (eager, other)} == {
+        "eager": {"int4"},
+        "channels_last": {"int4", "fp16"},
+    }
+
+
 def test_weights_that_a_worker_lacks_are_sent_first(cluster: Cluster, tmp_path: Path) -> None:
     plan = plan_of(cluster, repeats=1, weights_seed=6)
     assert profile(cluster, tmp_path, plan).returncode == 0
@@ -284,6 +314,7 @@ def test_a_link_of_three_hosts_passes_through_the_one_between(
         ({"kind": "run"}, "kind is 'run', expected 'profile' or 'link'"),
         ({"engine": "fast"}, "fast"),
         ({"workers": []}, "workers is empty"),
+        ({"codecs": ["int2"]}, "unknown codec 'int2': known are none, fp16, int8, int4"),
         ({"batches": 0}, "batches 0, expected 1 or more"),
         ({"warmup_batches": 0}, "warmup_batches 0, expected 1 or more"),
         ({"kind": "link", "payload_bytes": [6]}, "expected multiples of 4"),

@@ -11,6 +11,7 @@ from math import inf
 import numpy as np
 import pytest
 
+from paretopipe_runtime.contract.splits import Coded
 from paretopipe_runtime.judging import gain
 from paretopipe_runtime.judging.doubtful import (
     CV,
@@ -242,6 +243,9 @@ def test_what_predictions_may_be_off_by() -> None:
     # Far apart, what was timed badly for one says less of the other; what is its own, nothing.
     assert 0 < prior.trend[0, 1] < prior.bias[0, 1]
     assert prior.own[0, 1] == 0
+    near, coded = (predicted.candidate(cuts, parts) for cuts in ((3,), Coded((3,), "int8")))
+    beside = Prior.of([near, coded, far])
+    assert beside.trend[0, 0] > beside.trend[0, 1] > prior.trend[0, 1], "near, but not the same"
     # A hop's time is known less well than a host's.
     slow = predicted.candidate((3,), {"pi1": 0.3, "pi2": 0.05, "pi1>pi2": 0.15})
     assert Prior.of([slow, slow]).bias[0, 0] > prior.bias[0, 0]

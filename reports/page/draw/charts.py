@@ -11,13 +11,14 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from paretopipe_runtime.contract.splits import Coded
 from reports.data.cells import Cell, Cuts, Split
 from reports.objectives import Objective
 from reports.page.draw import inset
 from reports.page.draw.canvas import PALETTE, STYLE, empty, fit, spread_out
 from reports.page.draw.labels import Label, place
 from reports.page.draw.svg import FAINT, INK, Point, inline
-from reports.page.figures import against, figures, point_id
+from reports.page.figures import against, figures, lost, point_id
 from reports.statistics.judge import Judgement
 from reports.words import slug
 
@@ -83,8 +84,8 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
         axes.set(xlabel=f"{across.axis} ({across.unit}{scale})")
         axes.grid(color=FAINT, linewidth=0.6, alpha=0.5)
         fit(figure, axes)
-        apart = _zoom(axes, splits, ends, judgement, at)
-        labels = _labels([s for s in splits if s.cuts not in apart], ends, judgement, at)
+        apart = _zoom(axes, splits, ends, judgement, at, cell)
+        labels = _labels([s for s in splits if s.cuts not in apart], ends, judgement, at, cell)
         place(axes, labels, line)
         first = pair == cell.objectives[:2]
         points = {
@@ -105,6 +106,7 @@ def _zoom(
     ends: Sequence[Split],
     judgement: Judgement,
     at: Callable[[Split], tuple[float, float]],
+    cell: Cell,
 ) -> Set[Cuts]:
     """Zoom in on the crowd on the front, if there is one and room; return who is named there."""
     axes.autoscale_view()
@@ -127,7 +129,8 @@ def _zoom(
             marks.set(urls=[f"#{split.row_id}" for split in group], zorder=4)
     _hollow(zoomed, inside, judgement, at)
     on = [judgement.verdict[split.cuts] == "on" for split in inside]
-    place(zoomed, [Label(*at(s), s.name, sure, sure) for s, sure in zip(inside, on, strict=True)])
+    named = [(s, s.name + lost(s, cell), sure) for s, sure in zip(inside, on, strict=True)]
+    place(zoomed, [Label(*at(s), name, sure, sure) for s, name, sure in named])
     return frozenset(split.cuts for split in inside)
 
 
@@ -202,19 +205,21 @@ def _labels(
     ends: Sequence[Split],
     judgement: Judgement,
     at: Callable[[Split], tuple[float, float]],
+    cell: Cell,
 ) -> list[Label]:
-    """Name front and end points, and undecided ones where there is room."""
+    """Name front and end points, and undecided and encoded ones where there is room."""
     labels = []
     for split in splits:
         verdict = judgement.verdict[split.cuts]
-        name = "" if verdict == "off" else split.name
+        name = "" if verdict == "off" else split.name + lost(split, cell)
         labels.append(Label(*at(split), name, needed=verdict == "on"))
-    return labels + [Label(*at(end), end.name, bold=False) for end in ends]
+    named = [(end, not isinstance(end.cuts, Coded)) for end in ends]
+    return labels + [Label(*at(end), end.name, needed, bold=False) for end, needed in named]
 
 
 def _spoken(split: Split, judgement: Judgement, cell: Cell) -> str:
     runs = f"{split.runs} of {split.attempts} runs count" if split.runs else "never run"
-    measured = f"{figures(split, cell.objectives)}; {runs}"
+    measured = f"{figures(split, (*cell.objectives, *cell.exact))}; {runs}"
     if split.cuts not in judgement.verdict:
         return f"{split.name}, not a split: {measured}"
     verdict = judgement.verdict[split.cuts]

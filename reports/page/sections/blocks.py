@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from paretopipe_runtime.contract.factors import FACTORS
+from paretopipe_runtime.prediction.coding import Coding
 from paretopipe_runtime.prediction.profiles import Block, Profile
 from reports import paper
 from reports.data.repeat import to_profile
@@ -126,6 +127,7 @@ def table(profiles: Sequence[Profile]) -> Table:
             Column("Share of the model", f"%, {host}"),
             Column("Cold", f"ms, {host}"),
             Column("Peak memory", f"MiB, {host}"),
+            *(Column(f"Output to {name} and back", f"ms, {host}") for name in profile.codings),
         ]
     longest = max((profile.blocks for profile in profiles), key=len)
     rows = [
@@ -151,7 +153,7 @@ def _facts(block: Block) -> tuple[Entry, ...]:
 
 def _times(profile: Profile, index: int) -> tuple[Entry, ...]:
     if index >= len(profile.blocks):
-        return (NOTHING,) * 4
+        return (NOTHING,) * (4 + len(profile.codings))
     block = profile.blocks[index]
     total = sum(other.compute_s.median for other in profile.blocks)
     warm, cold, peak = block.compute_s, block.first_s, block.peak_rss_bytes
@@ -161,7 +163,16 @@ def _times(profile: Profile, index: int) -> tuple[Entry, ...]:
         plain(f"{share:.1f}"),
         plain(number(cold.median * _MS)),
         plain(mebibytes(peak.median)) if peak else NOTHING,
+        *(_coding(boundaries[index + 1 :]) for boundaries in profile.codings.values()),
     )
+
+
+def _coding(boundaries: Sequence[Coding]) -> Entry:
+    """Return the milliseconds to write and to read the first of them; predictions are not coded."""
+    if not boundaries:
+        return NOTHING
+    ms = [_MS * boundaries[0].encode_s.median, _MS * boundaries[0].decode_s.median]
+    return Entry(" + ".join(map(number, ms)), f"{sum(ms):.6g}")
 
 
 def _name(profile: Profile) -> str:

@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from reports.data.cells import Cell
+from reports.objectives import ACCURACY
 from reports.page.draw import charts
 from reports.page.figures import apart, judged, link, links, margin, say, sign, word
 from reports.page.sheet import Section, Sheet
@@ -26,6 +27,9 @@ def build(sheet: Sheet) -> list[Section]:
             "delta": margin(sheet.delta),
             "ways": ", ".join(ways),
             "believed": any(cell.standing for cell in sheet.cells),
+            "accuracy": f"{100 * ACCURACY.within(0):g}"
+            if any(c.exact for c in sheet.cells)
+            else "",
         }
     ]
 

@@ -15,6 +15,7 @@ from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
 from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.cells import Cell, Drift
 from reports.data.shape import limits as each_round
+from reports.objectives import ACCURACY
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.statistics.difference import coverage_percent
@@ -36,6 +37,8 @@ def build(sheet: Sheet) -> list[Section]:
             else "",
             "exhaustive": not (cells and all(cell.standing for cell in cells)),
             "believed": any(cell.standing for cell in cells),
+            "accuracy": any(cell.exact for cell in cells),
+            "points": f"{100 * ACCURACY.within(0):g}",
             "unseen": f"{UNSEEN:g}",
             "five": coverage_percent(5),
             "sentinel": _sentinel(cells, sheet.records.drifts),

@@ -11,9 +11,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import DEVICE
 from reports import paper
 from reports.data.cells import Cell, Split, Spread, Stage
+from reports.data.plans import codecs_of
 from reports.objectives import LATENCY, THROUGHPUT, Objective
 from reports.page.figures import ahead, link, links, mebibytes
 from reports.page.sheet import Section, Sheet
@@ -42,6 +44,7 @@ def build(sheet: Sheet) -> list[Section]:
 def _cell(cell: Cell, judgement: Judgement) -> dict[str, Any]:
     # The paper's tables: unshaped network, socket backend.
     comparable = cell.asked is None and cell.variant["backend"] == "socket" and _alike(cell)
+    comparable = comparable and NONE in codecs_of(cell.plan)
     points = highlighted(cell) if comparable else []
     known = {(point.highlight.cut,): point.highlight for point in points}
     rows, loaded = [], loads(cell)

@@ -25,17 +25,19 @@ const whatif = (() => {
   }
 
   // Stage, hop, stage, …, and the hop of the predictions: [through, busy, delay] each, in seconds.
-  function stations(model, cuts, rtt, rate) {
-    const edges = [0, ...cuts, model.bytes.length - 1], found = [];
+  function stations(model, cuts, rtt, rate, codec) {
+    const edges = [0, ...cuts, model.bytes.length - 1], found = [], sizes = codec.bytes;
     const near = (list, place) => list[Math.min(place, list.length - 1)];
     for (let place = 0; place + 1 < edges.length; place += 1) {
       const first = edges[place], end = edges[place + 1], final = place + 2 === edges.length;
-      const used = near(model.transports, place), bytes = model.bytes[end];
-      const compute = model.compute[place][end] - model.compute[place][first];
+      const used = near(model.transports, place), bytes = sizes[end];
+      let compute = model.compute[place][end] - model.compute[place][first];
+      if (codec.encode) compute += codec.encode[place][end];
+      if (codec.decode && place) compute += codec.decode[place][first];
       let busy = compute;
       if (place) {
         const before = near(model.transports, place - 1);
-        busy += before.receive_s + model.bytes[first] * before.receive_byte_s;
+        busy += before.receive_s + sizes[first] * before.receive_byte_s;
       }
       if (!place || !final) busy += used.send_s + bytes * used.send_byte_s;
       found.push([compute, busy, 0]);
@@ -57,26 +59,30 @@ const whatif = (() => {
   }
 
   // Batches in flight that keep the first hop busy.
-  function fillingWindow(model, cuts, rtt, rate) {
+  function fillingWindow(model, cuts, rtt, rate, sizes) {
     let needed = model.window;
     if (model.saturate && cuts.length && rate) {
-      const underWay = Math.ceil(rtt / Math.max(wire(model.bytes[cuts[0]], rate), LEAST_PACE));
+      const underWay = Math.ceil(rtt / Math.max(wire(sizes[cuts[0]], rate), LEAST_PACE));
       needed = Math.max(needed, 2 * cuts.length + 1 + underWay);
     }
     return model.saturate && needed % INPUTS === 0 ? needed + 1 : needed;
   }
 
+  // Sizes at the boundaries and seconds of writing and reading; without a codec, or with one that was
+  // not profiled here, tensors go as they are.
+  const coding = (model, name) => model.codecs?.[name] ?? { bytes: model.bytes };
+
   // Latency in seconds and throughput in images a second; a rate of null limits nothing.
-  function predict(model, cuts, rttMs, rate) {
-    const rtt = rttMs / 1e3, found = stations(model, cuts, rtt, rate);
+  function predict(model, cuts, rttMs, rate, name) {
+    const rtt = rttMs / 1e3, codec = coding(model, name), found = stations(model, cuts, rtt, rate, codec);
     const alone = found.reduce((sum, [through, , delay]) => sum + through + delay, 0);
     let latency = Math.max(alone, TICK);
     if (model.slow_start) {
       const paused = found.reduce((sum, [through], at) => sum + (at % 2 ? 0 : through), rtt);
-      const sent = model.bytes[cuts.length ? cuts[0] : model.bytes.length - 1];
+      const sent = codec.bytes[cuts.length ? cuts[0] : model.bytes.length - 1];
       latency += slowStart(sent, rtt, rate, paused);
     }
-    const pace = Math.max(...found.map(([, busy]) => busy), alone / fillingWindow(model, cuts, rtt, rate));
+    const pace = Math.max(...found.map(([, busy]) => busy), alone / fillingWindow(model, cuts, rtt, rate, codec.bytes));
     return [latency, model.batch_size / Math.max(pace, TICK)];
   }
 
@@ -164,15 +170,16 @@ const whatif = (() => {
     }
   }
 
-  function update(group, rtt, rate, scenario) {
-    const { model } = group;
+  function update(group, rtt, rate, scenario, codec) {
+    const { model } = group, known = model.codecs?.[codec];
     const place = ([name, cuts]) => {
-      const [latency, throughput] = predict(model, cuts, rtt, rate);
-      return { name, x: latency, y: throughput };
+      const [latency, throughput] = predict(model, cuts, rtt, rate, codec);
+      return { name: known && cuts.length ? `${name} ${codec}` : name, x: latency, y: throughput };
     };
     const points = group.splits.map(place), ends = group.ends.map(place), front = frontOf(points);
-    const measured = group.measured.flatMap((cell) => cell.points.map(([name, latency, throughput]) => ({
-      name, x: latency, y: throughput, note: `measured, ${cell.scenario}`, here: cell.scenario === scenario,
+    const measured = group.measured.flatMap((cell) => cell.points.map(([name, latency, throughput, own]) => ({
+      name, x: latency, y: throughput, note: `measured, ${cell.scenario}`,
+      here: cell.scenario === scenario && own === (known && codec),
     })));
     draw(group.svg, measured, points, front, ends);
     const fast = least(points, (point) => point.x), busy = least(points, (point) => -point.y);
@@ -194,6 +201,7 @@ const whatif = (() => {
       figure.hidden = false;
     }
     const rttDial = document.getElementById("whatif-rtt"), rateDial = document.getElementById("whatif-rate");
+    const codecs = document.getElementById("whatif-codec");
     const value = ([low, high], step) => Number((low * (high / low) ** (step / STEPS)).toPrecision(3));
     const step = ([low, high], wanted) => Math.round((STEPS * Math.log(Math.max(wanted, low) / low)) / Math.log(high / low));
     const show = (dial, text) => {
@@ -205,7 +213,7 @@ const whatif = (() => {
       show(rttDial, `${three(rtt)} ms`);
       show(rateDial, rate < 1000 ? `${three(rate)} Mbit/s` : `${three(rate / 1000)} Gbit/s`);
       for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.scenario === scenario));
-      for (const group of data.groups) update(group, rtt, rate, scenario);
+      for (const group of data.groups) update(group, rtt, rate, scenario, codecs?.value);
     };
     // A measured network by its name, another as 20x5: 20 ms and 5 Mbit/s.
     const keep = () => view.keep("net", scenario === buttons[0].dataset.scenario ? "" : (scenario ?? `${rtt}x${rate}`));
@@ -236,8 +244,18 @@ const whatif = (() => {
         keep();
       });
     }
+    codecs?.addEventListener("change", () => {
+      redraw();
+      view.keep("codec", codecs.selectedIndex ? codecs.value : "");
+    });
     dials.hidden = false;
     choose(buttons[0]);
+    if (codecs) {
+      view.bind("codec", (text) => {
+        codecs.selectedIndex = Math.max(0, [...codecs.options].findIndex((one) => one.value === text));
+        redraw();
+      });
+    }
     view.bind("net", (text) => {
       const button = buttons.find((one) => one.dataset.scenario === text), numbers = /^([\d.]+)x([\d.]+)$/.exec(text);
       if (button || !numbers) return choose(button ?? buttons[0]);

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple
 from typing import Any
 
 from paretopipe_runtime.contract.chain import INPUT_BATCHES, LEAST_PACE_S
-from paretopipe_runtime.contract.splits import split_name
+from paretopipe_runtime.contract.codecs import CODECS, NONE
+from paretopipe_runtime.contract.splits import codec_of, listed, split_name
 from paretopipe_runtime.contract.units import SEGMENT_BYTES, WIRE_PER_PAYLOAD
 from paretopipe_runtime.prediction import transport
 from paretopipe_runtime.prediction.predictor import Network, Prediction, Predictor
@@ -47,6 +48,7 @@ def build(sheet: Sheet) -> list[Section]:
             "groups": groups,
             "missing": list(dict.fromkeys(made for _, made in found if isinstance(made, str))),
             "presets": presets,
+            "codecs": _codecs([predictor for _, predictor in known]),
             "data": {"groups": [group.pop("data") for group in groups], "tcp": _TCP},
         }
     ]
@@ -67,6 +69,13 @@ def _presets(known: Sequence[tuple[Sequence[Cell], Predictor]]) -> list[dict[str
     return [*found.values()]
 
 
+def _codecs(predictors: Sequence[Predictor]) -> list[tuple[str, str]]:
+    """Return names and words of the codecs to choose from; none without a profiled one."""
+    profiled = {name for predictor in predictors for name in predictor.codings}
+    offered = {NONE, *profiled} if profiled else ()
+    return [(name, codec.words) for name, codec in CODECS.items() if name in offered]
+
+
 def _preset(scenario: str, label: str, network: Network) -> dict[str, Any]:
     return {
         **{"scenario": scenario, "label": label, "rtt_ms": round(network.rtt_ms, 3)},
@@ -77,8 +86,9 @@ def _preset(scenario: str, label: str, network: Network) -> dict[str, Any]:
 def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[str, Any]:
     known = {split.cuts: split.name for cell in group for split in cell.splits}
     names = {cuts: known.get(cuts, split_name(cuts)) for cuts in predictor.splits}
-    first, last = predictor.end_points
-    ends = {first: f"all on {predictor.hosts[0]}", last: f"all on {predictor.hosts[-1]}"}
+    first, *last = predictor.end_points
+    ends = {first: f"all on {predictor.hosts[0]}"}
+    ends |= {cuts: _suffixed(f"all on {predictor.hosts[-1]}", cuts) for cuts in last}
     compared = [(cell, errors(cell, predictor)) for cell in group]
     place = f"whatif-{slug(group[0].id)}"
     return {
@@ -94,13 +104,17 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
         "data": {
             "id": place,
             "model": coefficients(predictor),
-            "splits": [[name, cuts] for cuts, name in names.items()],
-            "ends": [[name, cuts] for cuts, name in ends.items()],
+            "splits": _uncoded(names),
+            "ends": _uncoded(ends),
             "measured": [
                 {
                     "scenario": cell.scenario,
                     "points": [
-                        [split.name, *(_short(split.own.median(one)) for one in PREDICTED)]
+                        [
+                            split.name,
+                            *(_short(split.own.median(one)) for one in PREDICTED),
+                            *listed(split.cuts)[len(split.cuts) :],
+                        ]
                         for split in (*cell.measured, *cell.end_points)
                         if split.runs
                     ],
@@ -111,8 +125,23 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
     }
 
 
+def _suffixed(name: str, cuts: Cuts) -> str:
+    return name if codec_of(cuts) == NONE else f"{name} {codec_of(cuts)}"
+
+
+def _uncoded(names: Mapping[Cuts, str]) -> list[tuple[str, Cuts]]:
+    """Return names and cut points without codecs, which the page's switch adds."""
+    found = {tuple(cuts): name.removesuffix(f" {codec_of(cuts)}") for cuts, name in names.items()}
+    return [(name, cuts) for cuts, name in found.items()]
+
+
 def coefficients(predictor: Predictor) -> dict[str, Any]:
+    codings = {
+        name: {"bytes": one.boundary_bytes, "encode": one.encode_s, "decode": one.decode_s}
+        for name, one in predictor.codings.items()
+    }
     return {
+        **({"codecs": codings} if codings else {}),
         "compute": predictor.compute_s,
         "bytes": predictor.boundary_bytes,
         "transports": [asdict(hop) for hop in predictor.transports],

@@ -1,19 +1,21 @@
 """Operations and tensor sizes of each model's blocks, from a table: no PyTorch here.
 
 blocks.csv is for one image of the model's own size and its own number of classes; `grows` marks
-what grows with the image. A test compares it with the models.
+what grows with the image, `channels` is 1 for a tensor without any. A test compares it with the
+models.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Workload
+from paretopipe_runtime.contract.splits import Cuts, codec_of
 
 FLOAT_NBYTES = 4
 
@@ -22,12 +24,16 @@ FLOAT_NBYTES = 4
 class Blocks:
     """`flops` of each block for a batch; `nbytes` of the tensor at each boundary, the input first.
 
+    `channels` of that tensor, for each of `batch` images.
+
     Of other image sizes than the model's own both are scaled by its area, without what convolutions
     and pooling round off: at half the size within 10 %, of InceptionV3 a third too many operations.
     """
 
     flops: tuple[float, ...]
     nbytes: tuple[int, ...]
+    channels: tuple[int, ...]
+    batch: int
 
     @property
     def work(self) -> tuple[float, ...]:
@@ -35,9 +41,16 @@ class Blocks:
         total = sum(self.flops)
         return tuple(flops / total for flops in self.flops)
 
-    def hop_bytes(self, cuts: Sequence[int]) -> list[int]:
+    def hop_bytes(self, cuts: Cuts) -> list[int]:
         """Return the payload bytes of a batch per hop, the last one to the orchestrator."""
-        return [self.nbytes[cut] for cut in (*cuts, len(self.nbytes) - 1)]
+        return [*(self._sent(cut, codec_of(cuts)) for cut in cuts), self.nbytes[-1]]
+
+    def _sent(self, cut: int, codec: str) -> int:
+        if codec == NONE:
+            return self.nbytes[cut]
+        channels = self.channels[cut]
+        pixels = self.nbytes[cut] // (FLOAT_NBYTES * self.batch * channels)
+        return CODECS[codec].nbytes((self.batch, channels, 1, pixels))
 
 
 def blocks_of(workload: Workload) -> Blocks:
@@ -48,17 +61,18 @@ def blocks_of(workload: Workload) -> Blocks:
 def _scaled(model: str, image_px: int, batch: int, classes: int) -> Blocks:
     info, rows = model_info(model), _table()[model]
     area = (image_px / info.image_px) ** 2
-    flops = [batch * flops * (area if grows else 1) for flops, _, grows in rows]
-    elements = [number * (area if grows else 1) for _, number, grows in rows]
+    flops = [batch * flops * (area if grows else 1) for flops, _, _, grows in rows]
+    elements = [number * (area if grows else 1) for _, number, _, grows in rows]
     elements = [3 * image_px**2, *elements[:-1], classes]
-    return Blocks(tuple(flops), tuple(FLOAT_NBYTES * batch * round(number) for number in elements))
+    nbytes = tuple(FLOAT_NBYTES * batch * round(number) for number in elements)
+    return Blocks(tuple(flops), nbytes, (3, *(channels for _, _, channels, _ in rows)), batch)
 
 
 @functools.cache
-def _table() -> dict[str, list[tuple[int, int, bool]]]:
-    found: dict[str, list[tuple[int, int, bool]]] = {}
+def _table() -> dict[str, list[tuple[int, int, int, bool]]]:
+    found: dict[str, list[tuple[int, int, int, bool]]] = {}
     with Path(__file__).with_name("blocks.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            numbers = int(row["flops"]), int(row["elements"]), row["grows"] == "1"
-            found.setdefault(row["model"], []).append(numbers)
+            numbers = (int(row[name]) for name in ("flops", "elements", "channels"))
+            found.setdefault(row["model"], []).append((*numbers, row["grows"] == "1"))
     return found

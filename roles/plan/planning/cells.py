@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from paretopipe_runtime.contract.addresses import problems
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import (
     BACKEND,
     BY_HOSTS,
@@ -174,6 +175,8 @@ class _Plans:
         chains = self._choice.pairings.values()
         workers = list(dict.fromkeys(itertools.chain.from_iterable(chains)))
         varied = [factor for factor in VARIED if factor.computes]
+        # All or none, so that a sweep with others finds its profiles complete.
+        codecs = [] if self._choice.codecs == (NONE,) else [name for name in CODECS if name != NONE]
         for model, variant in itertools.product(self._choice.models, self._variants(varied)):
             names = [model.name, "profile", *self._tags(variant, workers)]
             plan = {
@@ -184,6 +187,7 @@ class _Plans:
                 "workers": [self._worker(host) for host in workers],
                 "repeats": min(PROFILE_REPEATS, self._choice.counts["repeats"]),
                 "batches": self._choice.profile_batches,
+                **({"codecs": codecs} if codecs else {}),
                 # It measures no transport, but weights travel encrypted if everything does.
                 **({} if "plain" in self._choice.varied["transport"] else {"transport": "tls"}),
             }
@@ -229,6 +233,7 @@ class _Plans:
             "scenario": {"name": scenario, "netem": self._netem[scenario], "measured": None},
             **self._chain(chain, variant),
             "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
+            **({"codecs": [*choice.codecs]} if choice.codecs != (NONE,) else {}),
             "end_points": choice.end_points,
             "sentinel": choice.sentinel,
             "drift_limit": choice.drift_limit,

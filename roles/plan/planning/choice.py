@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
 from paretopipe_runtime.contract.goals import GoalError, parse
 from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
-from .doubt import DOUBTFUL, EXHAUSTIVE, IDLE, Doubt, doubt
+from .doubt import AUTO, DOUBTFUL, EXHAUSTIVE, IDLE, Doubt, doubt, implied
 from .places import Places, idle, pairings_of
 from .sets import Weights, of_model, set_name
 from .values import OptionError, flag, folder, fraction, known, listed, text, whole
@@ -47,7 +48,7 @@ class Choice:
     their own factors; `counts` and `seeds` have their plan keys. `drift_limit` and `dominance` are
     fractions. `first_report` is the number of rounds before a first report, `noise` the seconds in
     which the hosts' own scatter is measured; 0: none. `doubt`: limits of a sweep that measures only
-    what is in doubt; None for all.
+    what is in doubt; None for all. `codecs`: how tensors cross between hosts.
     """
 
     sweep: str
@@ -61,6 +62,7 @@ class Choice:
     counts: Mapping[str, int]
     seeds: Mapping[str, int]
     splits: Any
+    codecs: tuple[str, ...]
     end_points: bool
     sentinel: bool
     drift_limit: float
@@ -91,6 +93,7 @@ class Choice:
             "pairings": list(self.pairings),
             **self._factors(),
             "splits": self.splits,
+            **({"codec": [*self.codecs]} if self.codecs != (NONE,) else {}),
             "end_points": self.end_points,
             "sentinel": self.sentinel,
             "drift_limit": self.drift_limit,
@@ -128,6 +131,7 @@ def choose(
 ) -> Choice:
     """Check `options` over `experiment`, as `planning.cells.plan_cells` takes them."""
     options, own = _texts(options), _texts(experiment)
+    options = implied(options, own)
     chosen = {**own, **options}
     for key in _KEYS:
         if key not in chosen:
@@ -156,6 +160,7 @@ def choose(
         counts={name: whole(name, chosen[name]) for name in _COUNTS},
         seeds={name: whole(name, chosen[name], least=0) for name in ("seed", "weights_seed")},
         splits=chosen["splits"],
+        codecs=_codecs(chosen.get("codec", NONE)),
         drift_limit=fraction("drift_limit", chosen["drift_limit"]),
         dominance=(dominance := fraction("dominance", chosen["dominance"])),
         doubt=doubt(options, own, dominance),
@@ -255,6 +260,11 @@ def _varied(factor: Factor, chosen: Mapping[str, Any]) -> tuple[str, ...]:
     # Experiments from before a factor existed lack it.
     asked = listed(chosen.get(factor.option, factor.default))
     return tuple(known(factor.option, asked, [*factor.values]))
+
+
+def _codecs(asked: Any) -> tuple[str, ...]:
+    names = known("codec", listed(asked), [*CODECS, AUTO])
+    return tuple(name for name in CODECS if name in names or AUTO in names)
 
 
 def _own(host: str, facts: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:

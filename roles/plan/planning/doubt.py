@@ -10,9 +10,11 @@ from typing import Any
 from paretopipe_runtime.contract import units
 from paretopipe_runtime.contract.plan import Doubtful
 
-from .values import OptionError, flag, fraction, known
+from .values import OptionError, flag, fraction, known, listed
 
 EXHAUSTIVE, DOUBTFUL = "exhaustive", "doubtful"
+#: All codecs, of which only what is in doubt is measured.
+AUTO = "auto"
 BUDGET, AUDIT = "0.2", "0.1"
 #: Options that only a doubtful sweep has.
 OWN = ("budget", "audit", "within")
@@ -37,6 +39,24 @@ class Doubt:
     def options(self) -> dict[str, Any]:
         limits = {"budget": self.limits.budget, "audit": self.limits.audit}
         return {**limits, **({"within": self.within} if self.within else {})}
+
+
+def implied(options: Mapping[str, Any], experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the typed options with the strategy that ``codec=auto`` brings along.
+
+    Raises
+    ------
+    OptionError
+        For another that was typed beside it.
+    """
+    if AUTO not in listed({**experiment, **options}.get("codec", "")):
+        return {**options}
+    if options.get("strategy", DOUBTFUL) != DOUBTFUL:
+        raise OptionError(
+            f"codec={AUTO} measures of all codecs what is in doubt, and strategy="
+            f"{options['strategy']} all of it: leave strategy out, or name the codecs"
+        )
+    return {**options, "strategy": DOUBTFUL}
 
 
 def doubt(options: Mapping[str, Any], experiment: Mapping[str, Any], delta: float) -> Doubt | None:

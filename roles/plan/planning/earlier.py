@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paretopipe_runtime.contract.lines import PLAN, WITHDRAWAL, Record
-from paretopipe_runtime.contract.splits import Cuts
+from paretopipe_runtime.contract.splits import Cuts, cuts_of
+from paretopipe_runtime.errors import ParetoPipeError
 
 _PROFILES = "*/*.profile*.jsonl"
 
@@ -46,14 +47,14 @@ def done(path: Path) -> dict[str, Done]:
     """Return a cell's valid runs by key."""
     found: dict[tuple[str, int], Done] = {}
     for record in _records(path):
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, ParetoPipeError):
             which = record["run_key"], record["attempt"]
             if record["kind"] == WITHDRAWAL:
                 found.pop(which, None)
             elif record["status"] == "ok":
                 factors = record["factors"]
                 name = str(factors.get("split", factors.get("host", "")))
-                place = tuple(factors.get("cuts", ())), factors.get("repeat", 0)
+                place = cuts_of({"cuts": (), **factors}), factors.get("repeat", 0)
                 found[which] = Done(name, float(record["wall_s"]), *place)
     return {key: seen for (key, _), seen in found.items()}
 

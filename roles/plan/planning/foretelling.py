@@ -143,9 +143,10 @@ def _cell(document: Mapping[str, Any], speeds: Speeds, folder: Path) -> _Cell | 
 def profile_seconds(
     document: Mapping[str, Any], speeds: Speeds, folder: Path = NOWHERE
 ) -> float | None:
-    """Return the seconds left of a profile: half of its batches go block by block, half whole."""
+    """Return the seconds left of a profile: so many batches by block, with codecs, and whole."""
     workload = read_workload(dict(document))
-    batches = 2 * (document["warmup_batches"] + document["batches"])
+    passes = 3 if document.get("codecs") else 2
+    batches = passes * (document["warmup_batches"] + document["batches"])
     records = done(folder / f"{document['cell_id']}.jsonl").values()
     total_s = 0.0
     for fields in document["workers"]:

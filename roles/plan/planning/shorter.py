@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,14 +52,25 @@ def _one_of(option: str) -> Question:
     return question
 
 
+def _one_codec(asked: Options, split_s: Any) -> Iterable[Options]:
+    """Yield each codec alone, by the strategy that ``codec=auto`` brings along."""
+    kept = {"strategy": "doubtful"} if asked["strategy"] == "doubtful" else {}
+    for one in _one_of("codec")(asked, split_s):
+        yield {**one, **kept}
+
+
 def _a_band(asked: Options, split_s: Mapping[tuple[int, ...], float]) -> Iterable[Options]:
     """Yield the quarter of all splits, side by side, that runs the quickest."""
-    cuts = sorted(cut for cut in split_s if len(cut) == 1)
+    seconds: Counter[int] = Counter()
+    for cut, s in split_s.items():
+        if len(cut) == 1:
+            seconds[cut[0]] += s  # with every codec
+    cuts = sorted(seconds)
     wide = len(cuts) // 4
     if isinstance(asked["model"], str) and asked["splits"] == "all" and wide > 1:
         bands = [cuts[first : first + wide] for first in range(len(cuts) - wide + 1)]
-        best = min(bands, key=lambda band: sum(split_s[cut] for cut in band))
-        yield {"splits": ",".join(str(cut) for (cut,) in best)}
+        best = min(bands, key=lambda band: sum(seconds[cut] for cut in band))
+        yield {"splits": ",".join(map(str, best))}
 
 
 def _smaller_images(asked: Options, _: Any) -> Iterable[Options]:
@@ -73,6 +85,7 @@ def _smaller_images(asked: Options, _: Any) -> Iterable[Options]:
 QUESTIONS: tuple[Question, ...] = (
     _only_the_doubtful,
     *map(_one_of, ("model", "scenarios", "pairings", "backend", "transport", "engine")),
+    _one_codec,
     _fewer_repeats,
     _only_the_doubtful_again,
     _a_band,

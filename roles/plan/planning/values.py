@@ -23,6 +23,7 @@ OPTIONS = (
     "weights",
     "repeats",
     "splits",
+    "codec",
     "end_points",
     "sentinel",
     "drift_limit",

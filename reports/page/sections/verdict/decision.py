@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from math import ceil
+from typing import Any
 
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.codecs import CODECS
+from paretopipe_runtime.contract.splits import codec_of
 from reports.data.cells import Cell, Cuts, Split
 from reports.page.figures import link, prose
-from reports.page.sections.verdict import saved, splitting
+from reports.page.sections.verdict import accuracy, encoded, saved, splitting
 from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
 from reports.statistics.decision import Choice, Decision
@@ -37,6 +40,8 @@ def sentences(cell: Cell, sheet: Sheet) -> list[Sentence]:
             if len(cell.known) > 1
         ),
         Sentence("Splitting", Markup("{}.").format(splitting.short(cell, contest, answer))),
+        *encoded.sentences(cell),
+        *accuracy.sentences(cell, answer),
         *_undecided(cell, answer, sheet.run_s(cell)),
         *saved.sentences(cell),
     ]
@@ -84,14 +89,24 @@ def either(cell: Cell, choice: Choice) -> Markup:
 
 
 def spans(splits: Sequence[Split]) -> Markup:
-    """Return 'P5 and P7–P11': links, neighbours joined."""
-    ordered = sorted(splits, key=lambda split: split.cuts)
+    """Return 'P5 and P7–P11': links, neighbours of one codec joined."""
+    ordered = sorted(splits, key=lambda split: (_codec(split), split.cuts))
     parts: list[Markup] = []
     placed = enumerate(ordered)
-    for _, run in groupby(placed, lambda one: (one[1].cuts[1:], one[1].cuts[0] - one[0])):
+    for _, run in groupby(placed, _alike):
         row = [link(split) for _, split in run]
         parts += row if len(row) < 3 else [Markup("{}–{}").format(row[0], row[-1])]
     return prose(parts)
+
+
+def _alike(placed: tuple[int, Split]) -> tuple[Any, ...]:
+    """Return a key that consecutive first cuts share."""
+    place, split = placed
+    return _codec(split), split.cuts[1:], split.cuts[0] - place
+
+
+def _codec(split: Split) -> int:
+    return CODECS[codec_of(split.cuts)].number
 
 
 def by_cuts(cell: Cell) -> Mapping[Cuts, Split]:

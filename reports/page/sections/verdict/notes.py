@@ -7,8 +7,10 @@ from itertools import product
 
 import pandas as pd
 
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import BACKEND, OF_CELL, Factor
 from paretopipe_runtime.contract.measures import NOT_WATCHED, VOLTAGE_ALONE
+from paretopipe_runtime.contract.splits import codec_of
 from reports import paper
 from reports.data.cells import Cell
 from reports.data.factors import Naming
@@ -26,6 +28,7 @@ def notes(records: Records, cells: Sequence[Cell], frame: pd.DataFrame) -> list[
         *_demo(cells),
         *_stand_ins(records),
         *_one_machine(records),
+        *_unjudged(cells, naming),
         *_unproven(frame),
         *_unwatched(records),
         *_changed(cells, frame, naming),
@@ -92,6 +95,25 @@ def _unproven(frame: pd.DataFrame) -> list[str]:
     return [
         f"{count(lacking, 'counted run')} cannot show that its output equals the whole model's."
     ]
+
+
+def _unjudged(cells: Sequence[Cell], naming: Naming) -> list[str]:
+    """Say why splits with a codec are judged without their accuracy."""
+    lines = []
+    for cell in cells:
+        coded = any(codec_of(split.cuts) != NONE for split in cell.splits)
+        if not coded or cell.exact or not cell.known:
+            continue
+        if not {**cell.plan, **cell.settings}.get("weights_digest"):
+            lines.append(
+                "What codecs cost in accuracy is not told: with random weights an answer is right "
+                "by chance alone. Fine-tune the model (playbooks/finetune.yml) and measure with -e "
+                "weights=…"
+            )
+        else:
+            why = cell.unjudged or "not every split has been tried on held-out images yet"
+            lines.append(f"{naming.place(cell)}: codecs are judged without accuracy. {why}.")
+    return [*dict.fromkeys(lines)]
 
 
 _WATCHED = {

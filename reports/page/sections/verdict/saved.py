@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from paretopipe_runtime.judging.doubtful import Standing
 from reports.data.cells import Cell
+from reports.data.plans import codecs_of
 from reports.page.figures import links
 from reports.page.sections.verdict.answer import Sentence
 from reports.words import count, percent
@@ -45,7 +46,7 @@ def _made(cell: Cell) -> int:
 
 def _whole(cell: Cell) -> int:
     """Return the runs of an exhaustive sweep: all splits, two sentinels and end points a round."""
-    ends = 2 if cell.plan.get("end_points") else 0
+    ends = 1 + len(codecs_of(cell.plan)) if cell.plan.get("end_points") else 0
     return int(cell.plan.get("repeats") or 1) * (len(cell.known) + 2 + ends)
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
-from reports.page.figures import link, margin, say, times
+from reports.page.figures import link, margin, prose, say, times
 from reports.statistics.decision import Decision
 from reports.statistics.difference import Contest
 from reports.words import number
@@ -118,9 +118,11 @@ def _clause(
 
     rival = min(known, key=lambda end: (end.rank(objective), end.cuts))
     if outcome == "yes":
-        gains = Markup(" and ").join(
-            Markup("{} {}").format(gain(best, end), link(end))
-            for end in sorted(known, key=lambda end: end.cuts)
+        gains = prose(
+            [
+                Markup("{} {}").format(gain(best, end), link(end))
+                for end in sorted(known, key=lambda end: end.cuts)
+            ]
         )
         return Markup("{} {} {}, {}").format(
             link(best), objective.does, say(best, objective), gains
