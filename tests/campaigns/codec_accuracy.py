@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from paretopipe_runtime import codecs, golden
+from paretopipe_runtime import golden
+from paretopipe_runtime.accuracy import through
 from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.errors import ParetoPipeError
@@ -33,10 +34,10 @@ from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.weights import load_stage, make_seeded_weights
 
 LOSSY = [name for name in CODECS if name != NONE]
-BATCH, IMAGE_PX, CLASSES, INPUTS = 8, 64, 10, 2
+BATCH, IMAGE_PX, CLASSES, INPUTS = 8, 64, 10, 5
 VIT = "small ViT"
 #: Enough for 9 of 10 held-out digits: epochs at half the size first, where they take a quarter.
-EPOCHS = {"mobilenetv2": ((32, 8), (64, 2)), "resnet18": ((32, 4), (64, 2)), VIT: ((64, 9),)}
+EPOCHS = {"mobilenetv2": ((32, 8), (64, 2)), "resnet18": ((32, 3), (64, 1)), VIT: ((64, 8),)}
 BATCH_SIZE, VIT_RATE = 32, 1e-3
 
 
@@ -134,25 +135,20 @@ class Cut:
 def cuts(
     network: nn.Sequential, images: torch.Tensor, labels: torch.Tensor | None = None
 ) -> Iterator[Cut]:
-    """Yield every cut behind a block, over images (n, 3, px, px) in batches of eight."""
+    """Yield every cut, the input as P0, over images (n, 3, px, px) in batches of eight."""
     with torch.inference_mode():
         reference = network(images.clone())
         tensor = images.clone()  # blocks may overwrite their input
         blocks = list(network)
-        for number, block in enumerate(blocks[:-1], start=1):
-            tensor = block(tensor)
+        for number, block in enumerate(blocks):
             costs = {}
             for codec in LOSSY:
-                read = codecs.decode(
-                    codec,
-                    codecs.encode(codec, tensor, "contiguous"),
-                    tuple(tensor.shape),
-                    "contiguous",
-                )
+                read = through(codec, tensor)
                 rms = float((read - tensor).norm() / tensor.norm())
                 logits = nn.Sequential(*blocks[number:])(read)
                 costs[codec] = _cost(rms, logits, reference, labels)
-            yield Cut(number, tensor.clone(), costs)
+            yield Cut(number, tensor, costs)
+            tensor = block(tensor)
 
 
 def _cost(

@@ -102,7 +102,7 @@ def test_what_codecs_cost_trained_networks(findings: Findings, tmp_path: Path, n
 
 
 def test_tolerances_are_twice_the_largest_errors(findings: Findings, tmp_path: Path) -> None:
-    findings.add("\nLargest relative error of logits over all cuts, random weights, two inputs")
+    findings.add("\nLargest relative error of logits over all cuts, random weights, five inputs")
     largest = dict.fromkeys(LOSSY, 0.0)
     for model in MODEL_NAMES:
         network, images = accuracy.with_random_weights(model, tmp_path)
