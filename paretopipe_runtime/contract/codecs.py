@@ -51,8 +51,8 @@ CODECS = {
     for codec in (
         Codec(NONE, "float32", 0, 32),
         Codec("fp16", "float16", 1, 16, tolerance=0.02),
-        Codec("int8", "8-bit integers", 2, 8, ranges=True, tolerance=0.3),
-        Codec("int4", "4-bit integers", 3, 4, ranges=True, tolerance=2.0, coarse=True),
+        Codec("int8", "8-bit integers", 2, 8, ranges=True, tolerance=0.4),
+        Codec("int4", "4-bit integers", 3, 4, ranges=True, tolerance=2.5, coarse=True),
     )
 }
 BY_NUMBER = {codec.number: codec for codec in CODECS.values()}

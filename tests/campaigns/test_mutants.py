@@ -1,4 +1,4 @@
-"""Sixty planted faults, and which test notices each; those of the virtual testbed stay out."""
+"""Seventy planted faults, and which test notices each; those of the virtual testbed stay out."""
 
 from __future__ import annotations
 

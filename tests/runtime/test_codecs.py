@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from paretopipe_runtime import codecs
 from paretopipe_runtime.contract.codecs import CODECS, NONE, OWN_RANGE, count_ranges
 from paretopipe_runtime.contract.factors import Layout
+from paretopipe_runtime.contract.models import MODEL_NAMES
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.contract.splits import Coded, coded
 from paretopipe_runtime.errors import ParetoPipeError
@@ -18,8 +21,11 @@ from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
 from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.orchestrator.runs import run_of
+from tests.effort import trials
+from tests.runtime import payloads
 from tests.runtime.cluster import Cluster
 
+ROOT = Path(__file__).parents[2]
 LOSSY = [codec for codec in CODECS if codec != NONE]
 #: Of images with and without a range per channel, of tokens, and of features; odd sizes, too.
 SHAPES = [(2, 3, 8, 9), (2, 5, 3, 3), (2, 65, 7), (2, 7, 13), (3, 11), (1, 1)]
@@ -106,6 +112,21 @@ def test_what_is_not_finite_is_refused(codec: str, value: float) -> None:
     with pytest.raises(ParetoPipeError, match="not finite") as caught:
         codecs.decode(codec, payload, (2, 3, 8, 8), "contiguous")
     assert caught.value.code == "E_CODEC"
+
+
+@pytest.mark.parametrize("codec", LOSSY)
+def test_hostile_payloads_are_refused_or_read_as_planned(codec: str) -> None:
+    ends = {"read", *payloads.REFUSED}
+    assert {*payloads.decoded(1, codec, trials(300, 10_000))} <= ends
+    assert {*payloads.received(1, codec, trials(150, 3_000))} <= ends | payloads.ON_THE_WIRE
+
+
+def test_tolerances_are_twice_the_largest_error_that_the_campaign_found() -> None:
+    found = (ROOT / "docs/campaigns/codecs.txt").read_text()
+    for codec in LOSSY:
+        errors = [float(error) for error in re.findall(rf"px: .*{codec} ([\d.]+) \(P", found)]
+        assert len(errors) == len(MODEL_NAMES)
+        assert 1.9 < CODECS[codec].tolerance / max(errors) < 3
 
 
 def measured(cluster: Cluster, codec: str, **changes: Any) -> dict[str, Any]:

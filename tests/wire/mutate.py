@@ -12,7 +12,16 @@ from paretopipe_runtime.wire import frames, handshake
 from paretopipe_runtime.wire.frames import FrameType, Header
 
 #: Where a header's fields begin, with their sizes.
-FIELDS = [(0, 4), *((at, 1) for at in range(4, 8)), (8, 4), (12, 4), (16, 8), (24, 8), (32, 16)]
+FIELDS = [
+    (0, 4),
+    *((at, 1) for at in range(4, 8)),
+    (8, 4),
+    (12, 4),
+    (16, 8),
+    (24, 8),
+    (32, 1),
+    (33, 15),
+]
 FIELDS += [(at, 4) for at in range(48, 80, 4)] + [(80, 12), (92, 4)]
 _VALUES = (0, 1, 2, 7, 8, 9, 0x7F, 0x80, 0xFF, 0xFFFF, 2**28, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 _TOKENS = (
@@ -34,6 +43,7 @@ def good_headers() -> list[bytes]:
         for dtype, shape in tensors
     ]
     headers += [
+        Header(FrameType.TENSOR, 7, 900, 3, frames.DTYPE_CODES["uint8"], (900,), codec=2),
         Header(FrameType.END, 9, 0),
         Header(FrameType.ERROR, 1, 80),
         Header(FrameType.MESSAGE, 0, 3000),
