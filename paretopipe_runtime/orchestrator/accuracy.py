@@ -203,7 +203,8 @@ def _tell(
         return
     about_s = kept["seconds"] * sum(_passes(work, group) for group in _groups(left))
     minutes = f"about {max(1, round(about_s / 60))} min"
-    progress.wait(f"accuracy from {split_name(left[0])} on, {minutes}")
+    where = split_name(left[0]) if left[0][0] else "an encoded input"
+    progress.wait(f"accuracy from {where} on, {minutes}")
     if not noted:
         images = len(kept["unsplit"])
         many = f"{len(left)} splits with a codec on {images} held-out images"

@@ -127,15 +127,15 @@ def test_a_mistake_is_one_sentence(
 def test_a_plan_carries_the_weights_that_it_names(cells: Any, tmp_path: Path) -> None:
     home(tmp_path, "vgg16")
     for document in cells(model="vgg16", weights="finetuned"):
-        # The weights' classes are the default.
-        assert document["classes"] == 10
+        # The weights' classes and images are the default.
+        assert (document["classes"], document["image_px"]) == (10, 32)
         assert document["weights"] == "finetuned"
         assert document["provenance"]["options"]["weights"] == "finetuned"
         if "kind" not in document:
             weights = runtime_plan.read_plan(document).workload.weights
             assert weights == unwritten("vgg16")
     for document in cells(model="vgg16"):
-        assert document["classes"] == 1000
+        assert (document["classes"], document["image_px"]) == (1000, 224)
         assert "weights" not in document
         assert document["provenance"]["options"]["weights"] == "seeded"
 

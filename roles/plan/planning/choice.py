@@ -236,7 +236,9 @@ def _model(
         )
     if not weights and classes not in CLASSES:
         raise OptionError(f"classes={classes} is not offered: choose 10 or 1000")
-    image = whole("image", own.get("image", info.image_px))
+    # What the weights were trained with: images of another size look like others to them.
+    usual = (weights and weights.image) or info.image_px
+    image = whole("image", own.get("image", usual))
     return Model(info.name, info.blocks, classes, image, weights)
 
 

@@ -17,11 +17,15 @@ _PARTS = ("weights", "weights_digest", "weights_manifest")
 
 @dataclass(frozen=True)
 class Weights:
-    """One model's weights in a set; `plan` has the keys for a plan."""
+    """One model's weights in a set; `plan` has the keys for a plan.
+
+    `image`: side of the images it was trained with; None for seeded ones.
+    """
 
     name: str
     classes: int
     plan: Mapping[str, Any]
+    image: int | None = None
 
 
 def set_name(options: Mapping[str, Any]) -> str:
@@ -45,8 +49,10 @@ def read_sets(folder: Path, name: str) -> dict[str, Weights]:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             plan = {part: document[part] for part in _PARTS}
-            found[path.stem] = Weights(name, int(plan["weights_manifest"]["classes"]), plan)
-            whole = (plan["weights"], plan["weights_manifest"]["model"]) == (name, path.stem)
+            manifest = plan["weights_manifest"]
+            image = manifest["origin"]["image_px"] if "origin" in manifest else None
+            found[path.stem] = Weights(name, int(manifest["classes"]), plan, image)
+            whole = (plan["weights"], manifest["model"]) == (name, path.stem)
         except (KeyError, OSError, TypeError, ValueError):
             whole = False
         if not whole:
