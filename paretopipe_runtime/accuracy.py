@@ -51,7 +51,8 @@ def held_out(weights: Published, image_px: int, state_dir: Path) -> Images:
         raise ParetoPipeError(
             "E_DATA",
             f"accuracy is told on the host that measures, and data set {origin.dataset} {seen} — "
-            "fine-tune on that host with playbooks/finetune.yml, or put the images there",
+            "fine-tune on that host with playbooks/finetune.yml; if the images lie in a home, run "
+            f"`paretopipe accuracy {weights.manifest.model}` there first: sweeps use what it keeps",
         )
     total = len(dataset.test)
     count = min(total, IMAGES)

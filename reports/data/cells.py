@@ -143,6 +143,12 @@ class Cell:
         return (ACCURACY,) if some and all(split.of(ACCURACY) for split in known) else ()
 
     @property
+    def unsplit(self) -> float:
+        """Percentage that the unsplit network tells right: no split is truly better."""
+        whole = next(iter(self.accuracies.values()))
+        return 100 * whole.unsplit / whole.images
+
+    @property
     def accurate(self) -> tuple[Split, ...]:
         """The known splits, without those that lose more accuracy than does not matter.
 
@@ -150,9 +156,8 @@ class Cell:
         """
         known = self.known
         for one in self.exact:
-            whole = next(iter(self.accuracies.values()))
             best = max(split.median(one) for split in known)
-            least = min(best, 100 * whole.unsplit / whole.images) - 100 * (one.within(0) + ROUNDED)
+            least = min(best, self.unsplit) - 100 * (one.within(0) + ROUNDED)
             known = tuple(split for split in known if split.median(one) >= least)
         return known
 

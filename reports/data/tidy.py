@@ -54,6 +54,11 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
     return frame.astype({"counted": bool, "excluded": "str", "role": "str"})
 
 
+def encoded(frame: pd.DataFrame) -> pd.Series:
+    """Tell of each run whether its tensors went encoded between hosts."""
+    return frame["cuts"].str.contains(" ", regex=False)
+
+
 def scenario_name(scenario: Any) -> str:
     return str(scenario.get("name")) if isinstance(scenario, dict) else str(scenario)
 

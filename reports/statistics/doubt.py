@@ -37,7 +37,7 @@ def believed(cell: Cell, delta: float, cv: float) -> Cell:
     if not runs:
         return cell
     known = (ACCURACY,) if cell.accuracies and all(s.of(ACCURACY) for s in splits) else ()
-    found = standing(listed, runs, delta, cv, exact=exact(splits, known))
+    found = standing(listed, runs, delta, cv, exact=exact(cell, splits, known))
     ends = np.exp(np.quantile(found.drawn, [0.5, (1 - SHOWN) / 2, (1 + SHOWN) / 2], axis=2))
     places = {cuts: place for place, cuts in enumerate(found.splits)}
 

@@ -38,12 +38,15 @@ class Judgement(Decision):
         return cell.ranked(split for split in cell.known if split.cuts in self.strict)
 
 
-def exact(splits: Sequence[Split], objectives: Sequence[Objective]) -> list[Exact]:
-    """Return the aims that have no noise, with every split's value."""
+def exact(cell: Cell, splits: Sequence[Split], objectives: Sequence[Objective]) -> list[Exact]:
+    """Return the aims that have no noise, with every split's value.
+
+    What tells more right than the unsplit network does so by chance, and counts as equal to it.
+    """
     return [
         Exact(
             Aim(one.lower, expm1(one.within(0)) + ROUNDED),
-            {split.cuts: one.level(split.median(one)) for split in splits},
+            {split.cuts: one.level(min(split.median(one), cell.unsplit)) for split in splits},
         )
         for one in objectives
     ]
@@ -79,7 +82,7 @@ def judge(cell: Cell, delta: float = DELTA, seed: int = 0) -> Judgement:
         **vars(
             cell.standing.decision
             if cell.standing
-            else decide(model, aims, seed, exact(splits, cell.exact))
+            else decide(model, aims, seed, exact(cell, splits, cell.exact))
         ),
         delta=delta,
         strict=frozenset(cuts for cuts, mark in zip(points, marks, strict=True) if mark),

@@ -73,6 +73,7 @@ def test_a_reader_learns_which_codec_costs_how_much(tmp_path: Path) -> None:
         "int8 at worst −0.2 points (P3 int8, p = 1); int4 at worst −6.5 points (P3 int4, "
         "p < 0.001). No pick, for they lose more than 0.5 points: P3 int4 and P9 int4."
     )
+    assert found["Sent as int4"].startswith("P3 int4 −6.5 points ")
     text = pages(read(tmp_path))["mobilenetv2.html"]
     assert "90.5 (−6.5 points, p &lt; 0.001)" in text
     assert "P3 int4 −6.5 points" in re.sub(r"<[^>]+>", "", text)

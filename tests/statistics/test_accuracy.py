@@ -77,6 +77,10 @@ def test_the_margin_decides(lost: int, pick: Cuts, plain: str) -> None:
     assert judge(made).verdict[PLAIN] == plain
 
 
+def test_telling_more_than_the_unsplit_network_is_no_merit() -> None:
+    assert judge(cell({HALF: (0, 20), LOSSY: (0, 0)})).verdict[HALF] == "off"
+
+
 def test_without_a_codec_that_keeps_the_accuracy_none_is_picked() -> None:
     made = cell({HALF: (20, 0), LOSSY: (200, 0)})
     answer = decided(made)

@@ -15,6 +15,7 @@ from paretopipe_runtime.judging.membership import DRAWS, OFF_TO, ON_FROM
 from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.cells import Cell, Drift
 from reports.data.shape import limits as each_round
+from reports.data.tidy import encoded
 from reports.objectives import ACCURACY
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
@@ -119,7 +120,8 @@ def _shift(drift: Drift) -> float | None:
 
 def proof(frame: pd.DataFrame) -> str:
     """Summarize proofs of equal output over counted runs."""
-    counted = frame.loc[frame["counted"], ["engine", "max_rel_err", "tolerance", "argmax_equal"]]
+    columns = ["engine", "max_rel_err", "tolerance", "argmax_equal", "cuts"]
+    counted = frame.loc[frame["counted"], columns]
     errors = pd.to_numeric(counted["max_rel_err"], errors="coerce").dropna()
     if counted.empty or errors.empty:
         return "No counted run carries a proof of equal output."
@@ -133,5 +135,15 @@ def proof(frame: pd.DataFrame) -> str:
     return (
         f"{len(errors):,} of {count(len(counted), 'counted run')} carry the proof: the largest "
         f"relative error against the unsplit model{listing(parts)}, and the "
-        f"predicted classes are the same in {same:,} of them."
+        f"predicted classes are the same in {same:,} of them.{_of_encoded(counted)}"
+    )
+
+
+def _of_encoded(counted: pd.DataFrame) -> str:
+    runs = int(encoded(counted).sum())
+    if not runs:
+        return ""
+    return (
+        f" In {runs:,} tensors went encoded, where a class may change: both hosts decoded the same "
+        "bits, and one input had the same prediction each time."
     )

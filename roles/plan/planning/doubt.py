@@ -49,7 +49,7 @@ def implied(options: Mapping[str, Any], experiment: Mapping[str, Any]) -> dict[s
     OptionError
         For another that was typed beside it.
     """
-    if AUTO not in listed({**experiment, **options}.get("codec", "")):
+    if not _of_all({**experiment, **options}):
         return {**options}
     if options.get("strategy", DOUBTFUL) != DOUBTFUL:
         raise OptionError(
@@ -57,6 +57,10 @@ def implied(options: Mapping[str, Any], experiment: Mapping[str, Any]) -> dict[s
             f"{options['strategy']} all of it: leave strategy out, or name the codecs"
         )
     return {**options, "strategy": DOUBTFUL}
+
+
+def _of_all(chosen: Mapping[str, Any]) -> bool:
+    return AUTO in listed(chosen.get("codec", ""))
 
 
 def doubt(options: Mapping[str, Any], experiment: Mapping[str, Any], delta: float) -> Doubt | None:
@@ -85,14 +89,15 @@ def doubt(options: Mapping[str, Any], experiment: Mapping[str, Any], delta: floa
                     f"-e strategy={DOUBTFUL}, or leave {name} out"
                 )
         return None
+    said = f"codec={AUTO}" if _of_all(chosen) else f"strategy={DOUBTFUL}"
     if not flag("profile", chosen["profile"]):
         raise OptionError(
-            f"strategy={DOUBTFUL} predicts from profiles, and profile=false leaves them out: "
+            f"{said} predicts from profiles, and profile=false leaves them out: "
             "leave one of the two out"
         )
     if flag("refine", chosen["refine"]):
         raise OptionError(
-            f"strategy={DOUBTFUL} measures what is in doubt again by itself: leave refine=true out"
+            f"{said} measures what is in doubt again by itself: leave refine=true out"
         )
     within = str(chosen.get("within", "")).replace(" ", "")
     budget = fraction("budget", chosen.get("budget", "1" if within else BUDGET), most=1)

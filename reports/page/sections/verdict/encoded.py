@@ -13,7 +13,7 @@ from paretopipe_runtime.contract.splits import codec_of
 from paretopipe_runtime.judging.model import Floats
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
-from reports.page.figures import link
+from reports.page.figures import link, lost
 from reports.page.sections.verdict.answer import Sentence
 from reports.words import number
 
@@ -38,7 +38,9 @@ def _gain(cell: Cell, plain: Sequence[Split], own: Sequence[Split]) -> Markup:
         gained = _times(one.gain(best.median(one), other.median(one)))
         value = f"{number(best.median(one))}\N{NO-BREAK SPACE}{one.unit}"
         parts.append(
-            Markup("{} {}, {} {} {}").format(link(best), value, gained, one.than, link(other))
+            Markup("{}{} {}, {} {} {}").format(
+                *(link(best), lost(best, cell), value, gained, one.than, link(other))
+            )
         )
     if area := covered(cell, plain, own, cell.objectives[:2]):
         parts.append(Markup("hypervolume {}").format(_times(area)))

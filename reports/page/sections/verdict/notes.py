@@ -15,9 +15,10 @@ from reports import paper
 from reports.data.cells import Cell
 from reports.data.factors import Naming
 from reports.data.records import Records, host_facts
+from reports.data.tidy import encoded
 from reports.words import count, listing, pairing_name
 
-_PROOF = ["max_rel_err", "tolerance", "argmax_equal"]
+_PROOF = ["max_rel_err", "tolerance", "argmax_equal", "cuts"]
 _ATTEMPT = ["cell_id", "run_key", "attempt"]
 
 
@@ -88,7 +89,7 @@ def _unproven(frame: pd.DataFrame) -> list[str]:
     counted = frame.loc[frame["counted"], _PROOF]
     errors = pd.to_numeric(counted["max_rel_err"], errors="coerce")
     limits = pd.to_numeric(counted["tolerance"], errors="coerce")
-    proven = errors.le(limits) & counted["argmax_equal"].eq(True)
+    proven = errors.le(limits) & (counted["argmax_equal"].eq(True) | encoded(counted))
     lacking = int((~proven).sum())
     if not lacking:
         return []
