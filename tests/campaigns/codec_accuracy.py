@@ -36,8 +36,9 @@ from paretopipe_runtime.weights import load_stage, make_seeded_weights
 LOSSY = [name for name in CODECS if name != NONE]
 BATCH, IMAGE_PX, CLASSES, INPUTS = 8, 64, 10, 5
 VIT = "small ViT"
-#: Enough for 9 of 10 held-out digits: epochs at half the size first, where they take a quarter.
-EPOCHS = {"mobilenetv2": ((32, 8), (64, 2)), "resnet18": ((32, 3), (64, 1)), VIT: ((64, 8),)}
+#: Epochs at half the size first, where they take a quarter. MobileNetV2's are enough for 97 % of
+#: the held-out digits; 6 of the transformer's were too few.
+EPOCHS = {"mobilenetv2": ((32, 8), (64, 2)), "resnet18": ((32, 3), (64, 1)), VIT: ((64, 30),)}
 BATCH_SIZE, VIT_RATE = 32, 1e-3
 
 
