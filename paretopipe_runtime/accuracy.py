@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +72,6 @@ class Trial:
         """Load a plan's trained weights and images; raises ``E_WEIGHTS``, ``E_DATA``."""
         weights = workload.weights
         assert weights is not None
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
         store = state_dir / "weights"
         check_store(weights, store)
         known = weights.manifest

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -246,8 +247,11 @@ def _further(
     workload: Workload, state_dir: Path, path: Path, left: Sequence[Cuts]
 ) -> dict[str, Any]:
     """Add some splits to what is kept: first the network without a cut, which gives the time."""
+    import torch
+
     from paretopipe_runtime import accuracy
 
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     trial, kept = accuracy.Trial.of(workload, state_dir), _load(path)
     began = time.monotonic()
     if not kept:

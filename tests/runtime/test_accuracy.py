@@ -208,6 +208,7 @@ def test_a_sweep_records_each_once_and_goes_on_where_it_was_stopped(
     assert len(told(plan_document(other), state, again.accuracies, progress)) == 4
 
 
+@pytest.mark.usefixtures("few")
 def test_without_its_images_a_set_s_accuracy_is_not_known(
     tmp_path: Path, state: Path, trained: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
