@@ -56,7 +56,7 @@ def tidy(runs: Sequence[Record]) -> pd.DataFrame:
 
 def encoded(frame: pd.DataFrame) -> pd.Series:
     """Tell of each run whether its tensors went encoded between hosts."""
-    return frame["cuts"].str.contains(" ", regex=False)
+    return frame["cuts"].astype("str").str.contains(" ", regex=False)  # no rows, no type
 
 
 def scenario_name(scenario: Any) -> str:
