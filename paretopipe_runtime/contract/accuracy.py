@@ -56,6 +56,10 @@ class Accuracy:
         return 100 * self.right / self.images
 
     @property
+    def unsplit_percent(self) -> float:
+        return 100 * self.unsplit / self.images
+
+    @property
     def change(self) -> float:
         """Percentage points against the unsplit network; less than 0 are lost."""
         return 100 * (self.only_split - self.only_unsplit) / self.images

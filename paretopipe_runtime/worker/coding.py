@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.order import StageOrder
-
-Compute = Callable[[torch.Tensor], torch.Tensor]
+from paretopipe_runtime.worker.profile import Compute
 
 
 class Coding:

@@ -30,8 +30,7 @@ def _joined(cell: Cell, lines: Sequence[Record]) -> Cell:
     if not found:
         return replace(cell, unjudged=reason)
     # Whole, the network is the same in each.
-    whole = next(iter(found.values()))
-    unsplit = 100 * whole.unsplit / whole.images
+    unsplit = next(iter(found.values())).unsplit_percent
 
     def of(split: Split) -> Split:
         known = found[split.cuts].percent if split.cuts in found else _plain(split.cuts, unsplit)

@@ -145,8 +145,7 @@ class Cell:
     @property
     def unsplit(self) -> float:
         """Percentage that the unsplit network tells right: no split is truly better."""
-        whole = next(iter(self.accuracies.values()))
-        return 100 * whole.unsplit / whole.images
+        return next(iter(self.accuracies.values())).unsplit_percent
 
     @property
     def accurate(self) -> tuple[Split, ...]:

@@ -1,4 +1,4 @@
-"""What a codec costs a prediction, cut by cut: networks trained on digits, and random ones.
+"""Cost of a codec to a prediction, cut by cut: networks trained on digits, and random ones.
 
 The transformer is a small one, trained from random weights like the others: no trained weights
 can be fetched where this runs.

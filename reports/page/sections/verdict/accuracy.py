@@ -1,4 +1,4 @@
-"""What codecs cost in images told right."""
+"""Cost of codecs in images told right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What encoding tensors between hosts gains, codec by codec."""
+"""Gain of encoding tensors between hosts, codec by codec."""
 
 from __future__ import annotations
 
