@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from paretopipe_runtime.contract.models import file_name, is_found
 from paretopipe_runtime.contract.weights import (
     PROGRAM,
     BlockWeights,
@@ -26,7 +27,7 @@ from paretopipe_runtime.contract.weights import (
 )
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import digest_of, partial, settle, write_json
-from paretopipe_runtime.models import build_blocks
+from paretopipe_runtime.models import build_blocks, found_model
 from paretopipe_runtime.models.initial import initial_tensors
 
 if TYPE_CHECKING:
@@ -133,17 +134,18 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
 
     Raises ``E_MODEL`` for an unknown model, ``E_DISK``.
     """
-    path = store / f"{name}-{classes}-seeded-{seed}.json"
-    found = _find(path, store)
-    if found is not None:
-        return found
+    path = store / f"{file_name(name)}-{classes}-seeded-{seed}.json"
+    graph = found_model(name, classes).graph if is_found(name) else ""
+    there = _find(path, store)
+    if there is not None and there.graph == graph:
+        return there
     try:
         store.mkdir(parents=True, exist_ok=True)
         blocks = tuple(
             write_block(store, block, module, initial_tensors(block, module, seed))
             for block, module in build_blocks(name, classes)
         )
-        manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks)
+        manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks, graph=graph)
         write_json(path, manifest.to_json())
     except (OSError, SafetensorError) as error:
         raise ParetoPipeError(
@@ -179,9 +181,23 @@ def load_stage(
             f"the weights are {manifest.model}'s with {manifest.classes} classes, the stage is of "
             f"{name} with {classes} — prepare the cell again",
         )
+    if is_found(name):
+        _check_graph(name, classes, manifest)
     blocks = build_blocks(name, classes, device="meta", first=first, end=end)
     load_blocks(blocks, manifest, store, first, end)
     return nn.Sequential(*(module for _, module in blocks)).eval()
+
+
+def _check_graph(name: str, classes: int, manifest: WeightsManifest) -> None:
+    """Refuse a model that is traced or cut otherwise here than where its weights were made."""
+    here = found_model(name, classes).graph
+    if here != manifest.graph:
+        raise ParetoPipeError(
+            "E_MODEL",
+            f"{name} has another graph or other cuts here ({here[:16]}) than where it was prepared "
+            f"({manifest.graph[:16]}) — install the same versions of torch, and of the package "
+            "that has the model, on all hosts",
+        )
 
 
 def load_blocks(

@@ -14,7 +14,7 @@ from paretopipe_runtime.contract.chain import Chain, read_chain
 from paretopipe_runtime.contract.codecs import CODECS, NONE, check_codec
 from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
-from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.models import ModelInfo, is_found, keep_found, model_info
 from paretopipe_runtime.contract.splits import Cuts, all_splits, coded, split_name, validate_cuts
 from paretopipe_runtime.errors import ParetoPipeError
 
@@ -39,6 +39,8 @@ class Workload:
             "image_px": self.image_px,
             "batch_size": self.batch_size,
         }
+        if graph := model_info(self.model).graph:
+            factors["graph"] = graph
         if self.weights is None:
             return {**factors, "weights_seed": self.weights_seed}
         digest = self.weights.manifest.digest
@@ -194,7 +196,12 @@ def _read(document: dict[str, Any]) -> Plan:
 
 
 def read_workload(document: dict[str, Any]) -> Workload:
-    """Read and check a plan's workload; raises as `read_plan`."""
+    """Read and check a plan's workload; raises as `read_plan`.
+
+    A plan of a found model has its blocks, and `model_info` knows them from then on.
+    """
+    if found := document.get("found"):
+        _keep(document["model"], found)
     return Workload(
         model=model_info(document["model"]).name,
         classes=_count(document, "classes"),
@@ -204,6 +211,16 @@ def read_workload(document: dict[str, Any]) -> Workload:
         weights_seed=int(document["weights_seed"]),
         weights=_weights(document),
     )
+
+
+def _keep(model: str, found: dict[str, Any]) -> None:
+    names = tuple(map(str, found["block_names"]))
+    if not is_found(model) or len(names) < 2 or len({*names}) < len(names):
+        raise ValueError(f"found blocks of {model!r:.40}: {len(names)}, of different names or not")
+    info = ModelInfo(
+        model, names, int(found["classes"]), int(found["image_px"]), str(found["graph"])
+    )
+    keep_found(info)
 
 
 def _count(document: dict[str, Any], name: str) -> int:

@@ -12,7 +12,7 @@ import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.models import is_found, model_info
 from paretopipe_runtime.errors import ParetoPipeError
 
 SCHEMA_VERSION = 2  # raise it for new initial values too, or old files stay in use
@@ -104,7 +104,7 @@ class WeightsManifest:
     """Weights of every block; `source` is ``seeded:0``, or ``finetuned`` with an `origin`.
 
     `program` is the sha256 of a file with stages exported for an engine, if that needs one: it
-    replaces the blocks' files on a worker.
+    replaces the blocks' files on a worker. `graph` is that of `ModelInfo`.
     """
 
     model: str
@@ -113,6 +113,7 @@ class WeightsManifest:
     blocks: tuple[BlockWeights, ...]
     origin: Origin | None = None
     program: str = ""
+    graph: str = ""
 
     @property
     def files(self) -> list[str]:
@@ -130,8 +131,9 @@ class WeightsManifest:
         fields["blocks"] = list(fields["blocks"])
         if self.origin is None:
             del fields["origin"]
-        if not self.program:
-            del fields["program"]
+        for name in ("program", "graph"):
+            if not fields[name]:
+                del fields[name]
         return {"schema_version": SCHEMA_VERSION, **fields}
 
     @classmethod
@@ -152,14 +154,15 @@ class WeightsManifest:
             if "origin" in fields:
                 fields["origin"] = Origin.from_json(fields["origin"])
             manifest = cls(**fields)
-            if (
-                tuple(block.name for block in manifest.blocks)
-                != model_info(manifest.model).block_names
-            ):
+            names = tuple(block.name for block in manifest.blocks)
+            # A worker learns a found model's blocks by tracing it, and compares the graph.
+            traced = is_found(manifest.model) and bool(manifest.graph)
+            if not traced and names != model_info(manifest.model).block_names:
                 raise ValueError(f"its blocks are not those of {manifest.model}")
-            # It becomes a file name: strict, against path traversal.
+            # They become file names: strict, against path traversal.
             digests = [block.sha256 for block in manifest.blocks]
-            if not all(map(_SHA256.fullmatch, [*digests, *filter(None, [manifest.program])])):
+            others = filter(None, [manifest.program, manifest.graph])
+            if not all(map(_SHA256.fullmatch, [*digests, *others])):
                 raise ValueError("a file's sha256 is not one")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ParetoPipeError(

@@ -19,7 +19,7 @@ def boundary_shapes(name: str, classes: int, batch: int, image_px: int) -> list[
 
     Raises ``E_IMAGE`` for an image that pooling shrinks to nothing.
     """
-    blocks = [module for _, module in build_blocks(name, classes)]
+    blocks = [module.to("meta") for _, module in build_blocks(name, classes)]
     shapes = _trace(blocks, batch, image_px)
     if shapes is None:
         larger = range(image_px + 1, model_info(name).image_px)
@@ -62,6 +62,6 @@ def block_flops(name: str, classes: int, batch: int, image_px: int) -> list[int]
     with torch.inference_mode():
         for _, block in build_blocks(name, classes, device="meta"):
             with FlopCounterMode(display=False) as counter:
-                tensor = block(tensor)
+                tensor = block.to("meta")(tensor)
             flops.append(int(counter.get_total_flops()))
     return flops

@@ -10,6 +10,9 @@ have the other half's weights, negated.
 A variance of about 3 / fan-in would keep activations' size, but amplify rounding to 4e-4 of
 MobileNetV2's logits, so that processors would disagree. At half of it, `_GAIN`, rounding stays near
 2e-5 while images differ by at least 4 % of the largest logit.
+
+Of other models than the paper's, what is not a parameter keeps the value that the constructor
+computed: position tables, masks.
 """
 
 from __future__ import annotations
@@ -36,9 +39,11 @@ _CHUNK = 1 << 20  # even, as a word of the stream makes two values
 
 
 def initial_tensors(block: str, module: nn.Module, seed: int) -> dict[str, NDArray[np.generic]]:
-    """Return values for all tensors of a block, by name; the module may be on any device."""
+    """Return values for all tensors of a block, by name; those not on the meta device keep theirs."""
     return {
         name: _initial(f"{seed}/{block}.{name}", tuple(tensor.shape))
+        if tensor.is_meta
+        else tensor.numpy().copy()
         for name, tensor in module.state_dict().items()
     }
 
@@ -47,8 +52,8 @@ def _initial(key: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
     kind = key.rpartition(".")[2]
     if kind == "num_batches_tracked":  # batch normalisation's counter, unused in evaluation
         return np.zeros(shape, np.int64)
-    if len(shape) == 1:
-        return uniform(key, shape, *_RANGES[kind])
+    if math.prod(shape[1:]) == 1:  # a factor or summand for each channel, layer or head
+        return uniform(key, shape, *_RANGES.get(kind, _RANGES["bias" if "bias" in kind else "weight"]))
     bound = _GAIN / math.sqrt(math.prod(shape[1:]))  # variance is bound^2 / 3
     weights = uniform(key, shape, -bound, bound)
     half = shape[1] // 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.contract.chain import Worker
+from paretopipe_runtime.contract.models import is_found
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.weights import block_path, verify_block
@@ -45,7 +46,10 @@ def deploy(
         timeout=CONNECT_S,
     )
     try:
-        channel.send_message({"files": list(sizes)}, timeout=PATIENCE_S)
+        wanted: dict[str, Any] = {"files": list(sizes)}
+        if is_found(manifest["model"]):
+            wanted["found"] = [manifest["model"], manifest["classes"]]
+        channel.send_message(wanted, timeout=PATIENCE_S)
         missing = channel.receive_message(PATIENCE_S)["missing"]
         done, total = 0, sum(sizes[name] for name in missing)
         for name in missing:

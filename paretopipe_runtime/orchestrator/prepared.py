@@ -19,6 +19,7 @@ from paretopipe_runtime import engines, forked
 from paretopipe_runtime.contract.chain import INPUT_BATCHES
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.lines import canonical
+from paretopipe_runtime.contract.models import is_found
 from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.splits import codec_of
 from paretopipe_runtime.contract.weights import PROGRAM, WeightsManifest
@@ -173,6 +174,7 @@ def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
     import torch
 
     from paretopipe_runtime import golden, weights
+    from paretopipe_runtime.models import cut
     from paretopipe_runtime.models.boundaries import boundary_shapes
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -184,6 +186,8 @@ def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
         manifest = weights.make_seeded_weights(
             workload.model, workload.classes, workload.weights_seed, store
         )
+    if is_found(workload.model):
+        cut.check(workload, manifest, store)
     shapes = boundary_shapes(
         workload.model, workload.classes, workload.batch_size, workload.image_px
     )

@@ -112,7 +112,9 @@ class Agent:
                 )
             case "deploy":
                 with contextlib.closing(self._channel(sock, fingerprint)) as channel:
-                    deploy.serve(channel, self._node.state_dir)
+                    found = deploy.serve(channel, self._node.state_dir)
+                if found:  # launches would else find its blocks anew, for seconds each
+                    self._fork_server.send(json.dumps({"found": found}).encode())
             case "end":
                 with contextlib.closing(self._channel(sock, fingerprint)) as channel:
                     self._end(channel, str(hello["run_id"]))

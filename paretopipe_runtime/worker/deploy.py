@@ -15,6 +15,7 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.models import is_found
 from paretopipe_runtime.contract.weights import PROGRAM
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.weights import block_path, verify_block
@@ -28,11 +29,15 @@ MAX_PIECE = 16 * 1024 * 1024  # what is allocated, and synced, at once
 _NAME = re.compile(rf"[0-9a-f]{{64}}({re.escape(PROGRAM)})?")
 
 
-def serve(channel: Channel, state_dir: Path) -> None:
-    """Name files missing or damaged here, and receive them."""
+def serve(channel: Channel, state_dir: Path) -> tuple[str, int] | None:
+    """Name files missing or damaged here, and receive them.
+
+    Returns the model, and its classes, that launches will have to find the blocks of; else None.
+    """
     store = state_dir / "weights"
     store.mkdir(parents=True, exist_ok=True)
-    wanted = channel.receive_message(PATIENCE_S).get("files")
+    message = channel.receive_message(PATIENCE_S)
+    wanted = message.get("files")
     if not (isinstance(wanted, list) and len(wanted) <= MAX_FILES and all(map(_is_name, wanted))):
         raise ParetoPipeError("E_DEPLOY", f"{channel.peer}: file names must be sha256 digests")
     missing = [name for name in wanted if not verify_block(store, name)]
@@ -46,6 +51,10 @@ def serve(channel: Channel, state_dir: Path) -> None:
         )
         channel.send_error(failure)
         raise failure from error
+    match message.get("found"):
+        case [str() as model, int() as classes] if is_found(model):
+            return model, classes
+    return None
 
 
 def _receive_file(channel: Channel, store: Path, name: str) -> None:

@@ -73,6 +73,21 @@ def warm() -> None:
             keep_built(name, classes)
 
 
+def _find(model: str, classes: int) -> None:
+    """Find a model's blocks for the stages to come; what fails here, a stage says in its run."""
+    import torch
+
+    from paretopipe_runtime.models import found_model
+
+    torch.set_num_threads(1)  # a stage sets its own; with one, none is started
+    try:
+        found_model(model, classes)
+    except ParetoPipeError as error:
+        print(error, file=sys.stderr, flush=True)
+    gc.collect()
+    gc.freeze()
+
+
 def _launch(
     agent: socket.socket,
     node: Node,
@@ -83,6 +98,9 @@ def _launch(
     if not message:
         return False
     asked = json.loads(message)
+    if "found" in asked:
+        _find(*asked["found"])
+        return True
     if not descriptors:
         _end(asked["end"], children)
         return True
