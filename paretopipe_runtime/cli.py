@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _probe(subparsers)
     models = subparsers.add_parser("models", help="list the models and their valid splits")
     models.set_defaults(run=commands.models)
+    _cut(subparsers)
     return parser
 
 
@@ -196,6 +197,26 @@ def _finetune(subparsers: Subparsers) -> None:
     _followed(parser)
     _state_dir(parser)
     parser.set_defaults(run=commands.finetune)
+
+
+def _cut(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "cut",
+        help="find where any model can be cut in two",
+        description="Trace a model that PyTorch can run, find every place where a single tensor is "
+        "all that goes on, and group the layers between into blocks. Then run the blocks one after "
+        "the other, and the whole model: their predictions must be equal. Prints what it found as "
+        "JSON.",
+        epilog="example: paretopipe cut torchvision:efficientnet_b0",
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="torchvision:NAME, timm:NAME, or module:my_package.my_function, which returns a "
+        "torch.nn.Module and may take num_classes",
+    )
+    parser.add_argument("--classes", type=int, default=1000, help="(1000)")
+    parser.set_defaults(run=commands.cut)
 
 
 def _accuracy(subparsers: Subparsers) -> None:

@@ -188,6 +188,17 @@ def models(_options: Namespace) -> int:
     return 0
 
 
+def cut(options: Namespace) -> int:
+    from paretopipe_runtime.contract.models import SOURCES, is_found
+    from paretopipe_runtime.models.cut import listing
+
+    if not is_found(options.model):
+        names = ", ".join(f"{source}:NAME" for source in SOURCES)
+        raise ParetoPipeError("E_MODEL", f"model {options.model!r}, expected one of {names}")
+    print(json.dumps(listing(options.model, options.classes)))
+    return 0
+
+
 def _keys(options: Namespace) -> Keys:
     from paretopipe_runtime.wire.keys import Keys
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 from typing import TYPE_CHECKING
 
@@ -39,7 +41,8 @@ def _trace(blocks: list[nn.Module], batch: int, image_px: int) -> list[tuple[int
     tensor = torch.empty(batch, 3, image_px, image_px, device="meta")
     shapes = [tuple(tensor.shape)]
     try:
-        with torch.inference_mode():
+        # Where a traced block refuses its input, PyTorch prints its code.
+        with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
             for block in blocks:
                 tensor = block(tensor)
                 shapes.append(tuple(tensor.shape))

@@ -69,9 +69,6 @@ def find(model: str, classes: int, *, every: bool = False) -> Found:
     whole = sources.build(model, classes)
     px = sources.image_px(model, whole)
     graph, path_of = sources.traced(model, whole)
-    for node in [*graph.nodes]:
-        if node.target is torch._assert:
-            graph.erase_node(node)  # of its arguments only the shape is left in a block
     values = _values(model, fx.GraphModule(whole, graph), px)
     _check_output(model, values, graph, classes)
     cuts = [*_cuts(graph, values, path_of)]
@@ -129,9 +126,7 @@ def _values(model: str, traced: fx.GraphModule, px: int) -> dict[fx.Node, Any]:
     return values
 
 
-def _check_output(
-    model: str, values: Mapping[fx.Node, Any], graph: fx.Graph, classes: int
-) -> None:
+def _check_output(model: str, values: Mapping[fx.Node, Any], graph: fx.Graph, classes: int) -> None:
     output = values[_output(graph)]
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (_BATCH, classes):
@@ -215,18 +210,20 @@ def _ends(path: str, after: str) -> int:
     (2, 0)
     """
     parts, others = (one.split(".") if one else [] for one in (path, after))
-    common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(parts, others)))
+    common = sum(
+        1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(parts, others))
+    )
     return common + 1 if len(parts) > common else 0
 
 
 def _enough(cuts: Sequence[_Cut]) -> list[_Cut]:
-    """Return the cuts at ends of modules, no deeper than gives enough of them."""
+    """Return the cuts at ends of modules, no deeper than gives enough; all if none is there."""
     deepest = max((cut.ends for cut in cuts), default=0)
     by_depth = [[c for c in cuts if 0 < c.ends <= depth] for depth in range(1, deepest + 1)]
     for chosen in by_depth:
         if len(chosen) >= ENOUGH:
             return chosen
-    return max(by_depth, key=len, default=[])
+    return max(by_depth, key=len, default=[]) or [*cuts]
 
 
 def _blocks(

@@ -53,7 +53,9 @@ def _initial(key: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
     if kind == "num_batches_tracked":  # batch normalisation's counter, unused in evaluation
         return np.zeros(shape, np.int64)
     if math.prod(shape[1:]) == 1:  # a factor or summand for each channel, layer or head
-        return uniform(key, shape, *_RANGES.get(kind, _RANGES["bias" if "bias" in kind else "weight"]))
+        return uniform(
+            key, shape, *_RANGES.get(kind, _RANGES["bias" if "bias" in kind else "weight"])
+        )
     bound = _GAIN / math.sqrt(math.prod(shape[1:]))  # variance is bound^2 / 3
     weights = uniform(key, shape, -bound, bound)
     half = shape[1] // 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,8 @@ def build(model: str, classes: int) -> nn.Module:
     """
     source, _, name = model.partition(":")
     try:
-        with _NoParameters():
+        with _NoParameters(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of initial values that nobody takes
             built = _BUILDERS[source](name, classes)
     except ModuleNotFoundError as error:
         raise ParetoPipeError(
@@ -92,7 +94,7 @@ def traced(model: str, built: nn.Module) -> tuple[fx.Graph, Callable[[fx.Node], 
     """
     tracer = _tracer(model)
     try:
-        graph = tracer.trace(built)
+        graph = _cleared(tracer.trace(built, _defaults(built)))
     except Exception as error:  # TraceError, and whatever a proxy makes a model raise
         raise ParetoPipeError(
             "E_MODEL",
@@ -107,6 +109,23 @@ def traced(model: str, built: nn.Module) -> tuple[fx.Graph, Callable[[fx.Node], 
         return named.rpartition(".")[0]
 
     return graph, path
+
+
+def _defaults(built: nn.Module) -> dict[str, Any]:
+    """Return what a model takes beside images, as it is where nobody gives it."""
+    takes = inspect.signature(built.forward).parameters.values()
+    return {one.name: one.default for one in takes if one.default is not inspect.Parameter.empty}
+
+
+def _cleared(graph: fx.Graph) -> fx.Graph:
+    """Remove what has no effect on the logits: checks of shapes, and arguments left out."""
+    for node in [*graph.nodes][:0:-1]:  # all but the images, the last first
+        named = node.target if isinstance(node.target, str) else node.target.__name__
+        checks = named in ("_assert", "_assert_is_none")
+        changes = node.op.startswith("call") and named.endswith(("_", "setitem"))  # a tensor
+        if checks or not (node.users or changes or node.op == "output"):
+            graph.erase_node(node)
+    return graph
 
 
 def _tracer(model: str) -> Any:

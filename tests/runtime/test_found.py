@@ -1,0 +1,49 @@
+"""A model whose blocks are found, through real agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime import forked
+from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.errors import ParetoPipeError
+from paretopipe_runtime.models.cut import listing
+from paretopipe_runtime.orchestrator import record
+from paretopipe_runtime.orchestrator.drive import drive
+from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from paretopipe_runtime.orchestrator.prepared import prepare
+from paretopipe_runtime.orchestrator.runs import run_of
+from tests.runtime.cluster import Cluster
+
+MODEL = "module:tests.made.nets.Tokens"
+
+
+def planned(cluster: Cluster, **found: Any) -> dict[str, Any]:
+    said = forked.call(lambda: listing(MODEL, 10))
+    names = [block["name"] for block in said["blocks"]]
+    known = {"block_names": names, **{key: said[key] for key in ("classes", "image_px", "graph")}}
+    own = {"model": MODEL, "image_px": said["image_px"], "batch_size": 2, "repeats": 1}
+    return cluster.plan(**own, splits="all", found={**known, **found})
+
+
+def test_every_split_of_a_found_model_proves_itself(cluster: Cluster) -> None:
+    document = planned(cluster)
+    prepare_cells([document], cluster.state_dir, cluster.keys, lambda _: None)
+    plan = read_plan(document)
+    prepared = prepare(plan.workload, cluster.state_dir)
+    assert len(plan.splits) == 3
+    for cuts in plan.splits:
+        run = run_of(plan, prepared.hop_bytes, cuts, 1)
+        row = record.success(
+            plan, run, prepared, drive(plan, run, prepared, cluster.keys, f"found-{cuts[0]}")
+        )
+        assert (row["status"], row["proof"]["argmax_equal"]) == ("ok", True)
+        assert run.factors["graph"] == document["found"]["graph"]
+
+
+def test_blocks_planned_by_another_graph_are_refused(cluster: Cluster) -> None:
+    document = planned(cluster, graph="0" * 64)
+    with pytest.raises(ParetoPipeError, match=r"E_MODEL.*find them again with playbooks/cut.yml"):
+        prepare(read_plan(document).workload, cluster.state_dir)
