@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import fx, nn
 from torch.overrides import TorchFunctionMode
 
