@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -210,9 +211,7 @@ def _ends(path: str, after: str) -> int:
     (2, 0)
     """
     parts, others = (one.split(".") if one else [] for one in (path, after))
-    common = sum(
-        1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(parts, others))
-    )
+    common = len(os.path.commonprefix([parts, others]))
     return common + 1 if len(parts) > common else 0
 
 

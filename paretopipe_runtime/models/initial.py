@@ -39,7 +39,7 @@ _CHUNK = 1 << 20  # even, as a word of the stream makes two values
 
 
 def initial_tensors(block: str, module: nn.Module, seed: int) -> dict[str, NDArray[np.generic]]:
-    """Return values for all tensors of a block, by name; those not on the meta device keep theirs."""
+    """Return values for a block's tensors, by name; those not on the meta device keep theirs."""
     return {
         name: _initial(f"{seed}/{block}.{name}", tuple(tensor.shape))
         if tensor.is_meta

@@ -1,4 +1,4 @@
-"""Every torchvision classifier, and 100 models of timm, cut by `paretopipe cut`, no line of their own.
+"""Every torchvision classifier, and 100 models of timm, cut without a line of their own.
 
 ``PYTHONPATH=… pytest tests/campaigns/test_cuts.py -s`` where timm is installed; an hour of one
 processor. A model is a process of its own, for its memory.

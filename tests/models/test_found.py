@@ -97,7 +97,7 @@ def test_what_cannot_be_cut_is_said_in_a_sentence(model: str, seen: str) -> None
     if not seen:
         found.find(model, 10)
         return
-    with pytest.raises(ParetoPipeError, match="^E_MODEL: ") as caught:
+    with pytest.raises(ParetoPipeError, match=r"^E_MODEL: ") as caught:
         found.find(model, 10)
     assert seen in str(caught.value)
 
@@ -126,7 +126,7 @@ def test_a_host_that_finds_another_graph_refuses(tmp_path: Any) -> None:
     assert make_seeded_weights(model, 10, 0, tmp_path) == manifest
     load_stage(model, 10, manifest, tmp_path, 0, 2)
     other = replace(manifest, graph="0" * 64)
-    with pytest.raises(ParetoPipeError, match="E_MODEL.*install the same versions"):
+    with pytest.raises(ParetoPipeError, match=r"E_MODEL.*install the same versions"):
         load_stage(model, 10, other, tmp_path, 0, 2)
 
 
