@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -211,7 +210,8 @@ def _ends(path: str, after: str) -> int:
     (2, 0)
     """
     parts, others = (one.split(".") if one else [] for one in (path, after))
-    common = len(os.path.commonprefix([parts, others]))
+    alike = zip(parts, others, strict=False)
+    common = len([*itertools.takewhile(lambda pair: pair[0] == pair[1], alike)])
     return common + 1 if len(parts) > common else 0
 
 
