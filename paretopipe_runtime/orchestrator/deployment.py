@@ -36,8 +36,9 @@ def deploy(
     Raises
     ------
     ParetoPipeError
-        ``E_SLOW_DISK`` for one that takes no piece in `PATIENCE_S`; otherwise for a lost
-        connection, a refusing worker, or a missing or damaged file.
+        ``E_SLOW_DISK`` for one that takes no piece in `PATIENCE_S`; ``E_MODEL`` for one that cannot
+        find a model's blocks; otherwise for a lost connection, a refusing worker, or a missing or
+        damaged file.
     """
     sizes = _sizes(manifest, store)
     channel, _ = open_channel(
@@ -58,6 +59,8 @@ def deploy(
             for stored in _send(channel, block_path(store, name), sizes[name]):
                 told(done + stored, total)
             done += sizes[name]
+        if "found" in wanted:
+            channel.receive_message(PATIENCE_S)
     finally:
         channel.close()
     return total

@@ -36,6 +36,7 @@ from paretopipe_runtime.worker.pending import Pending
 from paretopipe_runtime.worker.refusals import RefusalLog
 
 LINK_WAIT_S = 10.0
+FIND_S = 240.0  # for a model's blocks
 _BACKLOG = 128
 _NO_ROOM_S = 0.1  # between two tries while the process has no descriptor or thread to give
 GRACE_S = 0.5  # for the processes of a run that is given up to end by themselves
@@ -55,6 +56,7 @@ class Agent:
         self._refusals = RefusalLog()
         self._stages: dict[tuple[str, int], socket.socket] = {}
         self._ends: dict[tuple[str, int], dict[str, Any] | None] = {}  # None: it lives
+        self._found: dict[str, str] = {}  # why a model's blocks could not be found, or nothing
         self._stage_arrived = threading.Condition()
         self._greeting = agent_hello(node.name, node.keys.identity)
         self._listener = _bind(node.address, port)
@@ -112,9 +114,7 @@ class Agent:
                 )
             case "deploy":
                 with contextlib.closing(self._channel(sock, fingerprint)) as channel:
-                    found = deploy.serve(channel, self._node.state_dir)
-                if found:  # launches would else find its blocks anew, for seconds each
-                    self._fork_server.send(json.dumps({"found": found}).encode())
+                    deploy.serve(channel, self._node.state_dir, self._find)
             case "end":
                 with contextlib.closing(self._channel(sock, fingerprint)) as channel:
                     self._end(channel, str(hello["run_id"]))
@@ -206,9 +206,24 @@ class Agent:
         killed = [end for end in ends if end["signal"]]
         channel.send_message({"killed": killed}, timeout=handshake.LIMIT_S)
 
+    def _find(self, model: str, classes: int) -> None:
+        """Have a model's blocks found once, which would take every launch seconds."""
+        with self._stage_arrived:
+            self._found.pop(model, None)
+            self._fork_server.send(json.dumps({"found": [model, classes]}).encode())
+            found = self._stage_arrived.wait_for(lambda: model in self._found, FIND_S)
+        if not found or self._found[model]:
+            why = self._found.get(model) or f"its blocks were not found in {FIND_S:.0f} s"
+            raise ParetoPipeError("E_MODEL", f"{self._node.name}: {why}")
+
     def _watch_fork_server(self) -> None:
         while event := self._fork_server.recv(4096):
             end = json.loads(event)
+            if "found" in end:
+                with self._stage_arrived:
+                    self._found[end["found"]] = end["error"]
+                    self._stage_arrived.notify_all()
+                continue
             with self._stage_arrived:
                 self._ends[end["run_id"], end["stage"]] = end
                 self._stage_arrived.notify_all()

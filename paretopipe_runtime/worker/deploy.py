@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ MAX_PIECE = 16 * 1024 * 1024  # what is allocated, and synced, at once
 _NAME = re.compile(rf"[0-9a-f]{{64}}({re.escape(PROGRAM)})?")
 
 
-def serve(channel: Channel, state_dir: Path) -> tuple[str, int] | None:
+def serve(channel: Channel, state_dir: Path, find: Callable[[str, int], None]) -> None:
     """Name files missing or damaged here, and receive them.
 
-    Returns the model, and its classes, that launches will have to find the blocks of; else None.
+    `find` gets a model, and its classes, whose blocks are to be found for the launches to come.
     """
     store = state_dir / "weights"
     store.mkdir(parents=True, exist_ok=True)
@@ -53,8 +54,12 @@ def serve(channel: Channel, state_dir: Path) -> tuple[str, int] | None:
         raise failure from error
     match message.get("found"):
         case [str() as model, int() as classes] if is_found(model):
-            return model, classes
-    return None
+            try:
+                find(model, classes)
+            except ParetoPipeError as error:
+                channel.send_error(error)
+                raise
+            channel.send_message({"found": model}, timeout=PATIENCE_S)
 
 
 def _receive_file(channel: Channel, store: Path, name: str) -> None:

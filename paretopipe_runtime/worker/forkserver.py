@@ -73,8 +73,8 @@ def warm() -> None:
             keep_built(name, classes)
 
 
-def _find(model: str, classes: int) -> None:
-    """Find a model's blocks for the stages to come; what fails here, a stage says in its run."""
+def _find(model: str, classes: int) -> str:
+    """Find a model's blocks for the stages to come; return why that cannot be, or nothing."""
     import torch
 
     from paretopipe_runtime.models import found_model
@@ -83,9 +83,10 @@ def _find(model: str, classes: int) -> None:
     try:
         found_model(model, classes)
     except ParetoPipeError as error:
-        print(error, file=sys.stderr, flush=True)
+        return error.message
     gc.collect()
     gc.freeze()
+    return ""
 
 
 def _launch(
@@ -99,7 +100,8 @@ def _launch(
         return False
     asked = json.loads(message)
     if "found" in asked:
-        _find(*asked["found"])
+        error = _find(*asked["found"])[:500]
+        agent.send(json.dumps({"found": asked["found"][0], "error": error}).encode())
         return True
     if not descriptors:
         _end(asked["end"], children)

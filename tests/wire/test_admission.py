@@ -218,10 +218,10 @@ def test_files_are_kept_only_under_the_name_of_what_they_are(
         peer.send_message({"nbytes": len(content)}, timeout=2)
         peer.send(FrameType.BLOB, content, timeout=2)
         if content == b"right":
-            deploy.serve(agent, tmp_path)
+            deploy.serve(agent, tmp_path, lambda *_: None)
             path = tmp_path / "weights" / (name if suffix else f"{name}.safetensors")
             assert path.read_bytes() == content
         else:
             with pytest.raises(ParetoPipeError, match=r"E_WEIGHTS: .* arrived damaged"):
-                deploy.serve(agent, tmp_path)
+                deploy.serve(agent, tmp_path, lambda *_: None)
             assert not list((tmp_path / "weights").iterdir())

@@ -62,7 +62,7 @@ def test_a_slow_disk_is_waited_for(
         with sock:
             handshake.accept(sock, key, {"node": "pi1"})
             try:
-                deploy.serve(Channel(sock, "orchestrator"), tmp_path)
+                deploy.serve(Channel(sock, "orchestrator"), tmp_path, lambda *_: None)
             except ParetoPipeError:
                 assert patience_s < SYNC_S
 
