@@ -46,7 +46,7 @@ def listing(name: str, classes: int) -> dict[str, Any]:
         }
         for at, (block, module) in enumerate(cut.modules.items())
     ]
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for block, module in cut.modules.items():
         tensors |= _torch(initial_tensors(block, module, seed=0))
     error = _prove(name, classes, tensors, input_batches(1, px, 1, seed=0)[0])

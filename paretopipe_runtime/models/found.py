@@ -139,7 +139,7 @@ def _check_output(model: str, values: Mapping[fx.Node, Any], graph: fx.Graph, cl
 
 def _output(graph: fx.Graph) -> fx.Node:
     """Return the node of what the graph returns."""
-    return next(node for node in reversed(graph.nodes) if node.op == "output")
+    return graph.output_node()
 
 
 def _dependent(graph: fx.Graph) -> set[fx.Node]:

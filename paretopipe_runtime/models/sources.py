@@ -130,8 +130,7 @@ def _cleared(graph: fx.Graph) -> fx.Graph:
 def _tracer(model: str) -> Any:
     if not model.startswith("timm:"):
         return NodePathTracer()
-    from timm.models import _features_fx as marked  # type: ignore[import-not-found, unused-ignore]
-
+    marked: Any = importlib.import_module("timm.models._features_fx")
     functions = tuple(marked.get_notrace_functions())
     leaves = list(marked.get_notrace_modules())
     return NodePathTracer(leaf_modules=leaves, autowrap_functions=functions)
@@ -148,8 +147,7 @@ def _torchvision(name: str, classes: int) -> nn.Module:
 
 
 def _timm(name: str, classes: int) -> nn.Module:
-    import timm  # type: ignore[import-not-found, unused-ignore]
-
+    timm: Any = importlib.import_module("timm")
     built: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
     return built
 
