@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import pytest
-import torchvision
 
+from paretopipe_runtime.models.architectures import torchvision
 from tests.campaigns.conftest import Findings
 
 ROOT = Path(__file__).parents[2]
