@@ -181,8 +181,10 @@ def end_points(cell: Cell, valid: Valid, asked: Asked, drawn: Set[str] = frozens
             _runs(end, valid[cell.id, END_POINT, dashed(end.cuts)]),
         )
         point, interval = _point(end, drawn), _interval(end, asked)
-        known = {"point": point, "interval": interval, "accuracy": percent_of(end)}
-        rows.append(Row(end.row_id, end.name, entries, **known))
+        right = percent_of(end)
+        rows.append(
+            Row(end.row_id, end.name, entries, point=point, interval=interval, accuracy=right)
+        )
     return Table(columns, tuple(rows), id=f"ends-{slug(cell.id)}", aims=_aims(asked))
 
 
