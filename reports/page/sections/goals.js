@@ -44,7 +44,7 @@ const goals = (() => {
   }
 
   function known(row) {
-    const ends = row.dataset.interval?.split(" ").map(Number);
+    const ends = row.dataset.ends?.split(" ").map(Number);
     const aims = row.closest("table").dataset.aims.split(" ");
     const found = ends ? Object.fromEntries(aims.map((aim, at) => [aim, ends.slice(2 * at, 2 * at + 2)])) : {};
     if (row.dataset.accuracy) found.accuracy = Array(2).fill(Number(row.dataset.accuracy));
