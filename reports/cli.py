@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 
+from paretopipe_runtime.contract.accuracy import MARGIN
 from paretopipe_runtime.contract.goals import GoalError, parse
 from reports.data.records import Records, read, sweeps
 from reports.errors import ReportError
@@ -35,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="splits that differ by less than this count as equal (default: %(default)s, 2 %%)",
     )
     parser.add_argument(
+        "--accuracy-margin",
+        default=str(MARGIN),
+        help="points of accuracy that a split may lose and still be picked (default: %(default)s)",
+    )
+    parser.add_argument(
         "--goal", default="", help="goals of your own, such as latency<80ms,throughput>150"
     )
     parser.add_argument(
@@ -46,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         delta, goal, processes = _ratio(options.delta), _goal(options.goal), os.cpu_count() or 1
+        margin = _points(options.accuracy_margin)
         records, other = read(options.results, processes, _prepare), None
         if options.against:
             if options.against.resolve() == options.results.resolve():
@@ -54,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"of {listing(sweeps(options.results.parent), 20)} — name it with against=…"
                 )
             other = read(options.against, processes)
-        print(_write(records, options.out, delta, goal, other, options.paper))
+        print(_write(records, options.out, delta, goal, other, options.paper, margin))
     except ReportError as error:
         print(error, file=sys.stderr)
         return 2
@@ -73,6 +80,19 @@ def _ratio(text: str) -> float:
     return value
 
 
+def _points(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = nan
+    if not 0 <= value <= 100:
+        raise ReportError(
+            f"E_MARGIN: --accuracy-margin is {text}, expected points from 0 to 100 — write 0.5 for "
+            "half a point"
+        )
+    return value
+
+
 def _goal(text: str) -> str:
     try:
         parse(text)
@@ -87,13 +107,19 @@ def _prepare() -> None:
 
 
 def _write(
-    records: Records, out: Path, delta: float, goal: str, other: Records | None, for_paper: bool
+    records: Records,
+    out: Path,
+    delta: float,
+    goal: str,
+    other: Records | None,
+    for_paper: bool,
+    margin: float,
 ) -> Path:
     # Imported late so that errors and --help answer at once: seaborn takes seconds.
     from reports.page.render import INDEX, PAPER, pages
 
     _tell("Reading is done, judging")
-    found = pages(records, delta, os.cpu_count() or 1, _tell, goal, other, for_paper)
+    found = pages(records, delta, os.cpu_count() or 1, _tell, goal, other, for_paper, margin)
     _tell("")
     try:
         (out / "records").mkdir(parents=True, exist_ok=True)

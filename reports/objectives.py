@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import log
 
 from paretopipe_runtime.contract import measures
+from paretopipe_runtime.contract.accuracy import MARGIN
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ ACCURACY = Objective(
     winner="the most accurate split",
     does="tells right",
     than="as many right as",
-    margin=0.005,  # half a point
+    margin=MARGIN / 100,  # unless the sweep or the report is asked for another
     exact=True,
 )
 # Splits that differ by less are equally good.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.splits import Cuts, codec_of, listed, unlisted
 from paretopipe_runtime.contract.values import is_count
 
@@ -15,6 +16,10 @@ _COUNTS = ("images", "unsplit", "only_unsplit", "only_split")
 #: two points, and minutes instead of hours.
 IMAGES = 1000
 _MOST = 10**5  # of a line: p stays quick
+#: Percentage points whose loss does not matter, unless a sweep says others.
+MARGIN = 0.5
+#: So far off a share may be by floating point: half a point is no more than half a point.
+ROUNDED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,22 @@ class Accuracy:
         if type(value["cuts"]) is not list:
             raise TypeError(f"{str(value['cuts'])[:40]} are no cuts")
         return cls(unlisted(value["cuts"]), *(value[name] for name in _COUNTS))
+
+
+def lossy(known: Mapping[Cuts, Accuracy], splits: Iterable[Cuts], margin: float) -> frozenset[Cuts]:
+    """Return the splits that lose more than `margin` points against the unsplit network.
+
+    Where all do, against those that lose the least. Without a codec a split is as accurate as the
+    unsplit network. None before the accuracy of every split with a codec is known.
+    """
+    every = [*splits]
+    encoded = [cuts for cuts in every if codec_of(cuts) != NONE]
+    if not encoded or not known.keys() >= {*encoded}:
+        return frozenset()
+    unsplit = known[encoded[0]].unsplit_percent
+    percents = {cuts: known[cuts].percent if cuts in known else unsplit for cuts in every}
+    least = min(unsplit, max(percents.values())) - margin - 100 * ROUNDED
+    return frozenset(cuts for cuts, percent in percents.items() if percent < least)
 
 
 def mcnemar(only_one: int, only_other: int) -> float:

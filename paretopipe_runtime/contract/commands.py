@@ -22,7 +22,8 @@ _NOT_TYPED = {factor.option for factor in OF_WORKER}
 # Without effect on profiles.
 _NOT_PROFILED = {
     *("scenarios", "splits", "repeats", "end_points", "sentinel", "drift_limit"),
-    *("refine", "profile", "dominance", "goal", "strategy", "budget", "audit", "within"),
+    *("refine", "profile", "dominance", "accuracy_margin", "goal"),
+    *("strategy", "budget", "audit", "within"),
 }
 
 

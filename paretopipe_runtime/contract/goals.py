@@ -42,6 +42,7 @@ MEASURES = {
     "throughput": Measure(
         "throughput_img_s", False, {"": 1.0, "images/s": 1.0, "img/s": 1.0}, "throughput>150"
     ),
+    "accuracy": Measure("accuracy", False, {"%": 1.0}, "accuracy>97%"),
 }
 
 
@@ -60,6 +61,11 @@ class Goal:
     @property
     def lower(self) -> bool:
         return MEASURES[self.measure].lower
+
+    @property
+    def reached(self) -> bool:
+        """Tell whether the limit itself is good enough."""
+        return any(sign in self.text for sign in "=≤≥")
 
 
 def parse(text: str) -> tuple[Goal, ...]:

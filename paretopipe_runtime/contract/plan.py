@@ -6,10 +6,11 @@ A *cell* is model x backend x engine x pairing x scenario.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from paretopipe_runtime.contract import weights as published
+from paretopipe_runtime.contract.accuracy import MARGIN
 from paretopipe_runtime.contract.chain import Chain, read_chain
 from paretopipe_runtime.contract.codecs import CODECS, NONE, check_codec
 from paretopipe_runtime.contract.factors import ENGINE
@@ -68,12 +69,14 @@ class Doubtful:
     `budget`: share of the exhaustive sweep's runs, in (0, 1]. `audit`: share of that for random
     splits that are off the front by prediction alone, in [0, 0.5]. `delta`: differences below this
     ratio decide nothing. `within_s`: seconds of measuring this cell; None for no such limit.
+    `accuracy_margin`: what loses more points is never run.
     """
 
     budget: float
     audit: float
     delta: float
     within_s: float | None = None
+    accuracy_margin: float = MARGIN
 
     def __post_init__(self) -> None:
         in_time = self.within_s is None or 0 < self.within_s < math.inf
@@ -82,9 +85,17 @@ class Doubtful:
             ("audit", 0 <= self.audit <= 0.5, "a share from 0 to 0.5"),
             ("delta", 0 <= self.delta < 1, "a ratio from 0 to below 1"),
             ("within_s", in_time, "seconds above 0"),
+            ("accuracy_margin", 0 <= self.accuracy_margin <= 100, "points from 0 to 100"),
         ):
             if not fits:
                 raise ValueError(f"{name} {getattr(self, name)}, expected {expected}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields; the margin, later than the others, only if it is not the usual one."""
+        fields = asdict(self)
+        if self.accuracy_margin == MARGIN:
+            del fields["accuracy_margin"]
+        return fields
 
 
 @dataclass(frozen=True)

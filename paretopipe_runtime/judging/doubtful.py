@@ -7,7 +7,7 @@ improbable, on only after two runs, and what contradicts its prediction is measu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,9 +19,7 @@ from paretopipe_runtime.judging.membership import (
     ON_FROM,
     Aim,
     Decision,
-    Exact,
     Verdict,
-    beside,
     placed,
     shares,
     verdict_at,
@@ -109,7 +107,7 @@ def standing(
     cv: float,
     seed: int = 0,
     draws: int = DRAWS,
-    exact: Sequence[Exact] = (),
+    aside: Collection[Cuts] = (),
 ) -> Standing:
     """Return what runs say of candidates; those of others are left out.
 
@@ -119,6 +117,8 @@ def standing(
         Ratio - 1 within which figures count as equal.
     cv : float
         What a run is expected to scatter by.
+    aside : collection of cuts
+        Candidates that are off the front whatever their times, and put no other off it.
     """
     prior = Prior.of(candidates)
     seen = [
@@ -128,8 +128,10 @@ def standing(
     ]
     believed = posterior(prior, seen, cv)
     drawn = believed.draws(np.random.default_rng([seed, len(seen)]), draws)
-    aims = Aim(True, delta), Aim(False, delta)
-    found, on = shares(*beside(drawn, aims, prior.splits, exact))
+    judged, out = drawn.copy(), [at for at, cuts in enumerate(prior.splits) if cuts in aside]
+    judged[0, out], judged[1, out] = math.inf, -math.inf
+    found, on = shares(judged, (Aim(True, delta), Aim(False, delta)))
+    found.dominated[out] = 0.0  # by no other
     count = {cuts: len(runs.get(cuts, ())) for cuts in prior.splits}
     far = {
         prior.splits[run.place]
@@ -139,7 +141,9 @@ def standing(
     contrary = tuple(cuts for cuts in prior.splits if cuts in far)
     unseen = _unseen(sum(map(bool, count.values())), len(far))
     sure = dict(zip(prior.splits, map(float, found.on), strict=True))
-    early = frozenset(c for c, p in sure.items() if _early(p, count[c], c in far, unseen))
+    early = frozenset(
+        c for c, p in sure.items() if c not in aside and _early(p, count[c], c in far, unseen)
+    )
     said: list[Verdict] = ["undecided" if c in early else verdict_at(p) for c, p in sure.items()]
     decision = placed(prior.splits, found, said)
     return Standing(prior.splits, count, believed, drawn, decision, contrary, early, on)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from paretopipe_runtime import forked
-from paretopipe_runtime.contract.accuracy import IMAGES, Accuracy
+from paretopipe_runtime.contract.accuracy import IMAGES, MARGIN, Accuracy, lossy
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.lines import Record, canonical
 from paretopipe_runtime.contract.models import model_info
@@ -28,7 +28,6 @@ from paretopipe_runtime.contract.splits import (
     all_splits,
     codec_of,
     coded,
-    listed,
     split_name,
     undashed,
     validate_cuts,
@@ -136,22 +135,41 @@ def measure(
     progress: Teller,
 ) -> Iterator[Record]:
     """Yield what records lack of the splits' accuracy; or once, why it is not known."""
-    weights = plan.workload.weights
-    if weights is None or weights.manifest.origin is None:
+    about = _about(plan)
+    if not about:
         return
-    about = {
-        **{"weights_digest": weights.manifest.digest, "dataset": weights.manifest.origin.dataset},
-        "image_px": plan.workload.image_px,
-    }
-    done = [
-        one["cuts"] for one in recorded.values() if about.items() <= one.items() and "cuts" in one
-    ]
-    left = [cuts for cuts in splits_of(plan) if listed(cuts) not in done]
+    done = recorded_of(plan, recorded)
+    left = [cuts for cuts in splits_of(plan) if cuts not in done]
     try:
         for known in told(plan.workload, left, prepared.work, state_dir, progress):
             yield {**known.to_json(), **about}
     except ParetoPipeError as error:
         yield {"reason": error.message, **about}
+
+
+def recorded_of(plan: Plan, recorded: Mapping[str, Record]) -> dict[Cuts, Accuracy]:
+    """Return what records say of the plan's own weights and images."""
+    if not (about := _about(plan)):
+        return {}
+    own = (one for one in recorded.values() if "cuts" in one and about.items() <= one.items())
+    return {known.cuts: known for known in map(Accuracy.from_json, own)}
+
+
+def ruled_out(plan: Plan, recorded: Mapping[str, Record]) -> frozenset[Cuts]:
+    """Return the splits that lose too much, whatever their times; none if not all are known."""
+    margin = plan.doubtful.accuracy_margin if plan.doubtful else MARGIN
+    return lossy(recorded_of(plan, recorded), plan.splits, margin)
+
+
+def _about(plan: Plan) -> Record:
+    """Return what tells a line of these weights from others; empty without trained ones."""
+    weights = plan.workload.weights
+    if weights is None or weights.manifest.origin is None:
+        return {}
+    return {
+        **{"weights_digest": weights.manifest.digest, "dataset": weights.manifest.origin.dataset},
+        "image_px": plan.workload.image_px,
+    }
 
 
 def told(

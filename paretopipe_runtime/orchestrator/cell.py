@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
         candidates = predict(plan, *sources.read(records.path.parent), estimate_s)
     hosts = [worker.host for worker in plan.chain.workers]
     cv = expected_cv(noise.worst(records.noise or noise.load(state_dir, hosts)))
-    rounds = _Rounds(plan, prepared, state_dir, estimate_s, candidates, cv, told)
+    given = plan, prepared, state_dir, estimate_s, candidates, cv, told
+    rounds = _Rounds(*given, records.accuracies)
     return _work(rounds, more, records.runs)
 
 
@@ -86,7 +87,8 @@ def _see_reached(plan: Plan) -> None:
 class _Rounds:
     """What a plan's further rounds are chosen by; all but the first three of a doubtful one only.
 
-    `told` is what to expect of it, if that is known already.
+    `told` is what to expect of it, if that is known already; `accuracies` are complete from the
+    first run on.
     """
 
     plan: Plan
@@ -96,13 +98,15 @@ class _Rounds:
     candidates: tuple[Candidate, ...] = ()
     cv: float = 0.0
     told: Expected | None = None
+    accuracies: Mapping[str, Record] = field(default_factory=dict)
 
     def enlarged(self, more: tuple[More, ...], records: Sequence[Record]) -> Work | None:
         """Return the work with the next round, None if there is none."""
         plan, hop_bytes = self.plan, self.prepared.hop_bytes
         # In children: linear algebra may start threads.
         if plan.doubtful:
-            given = plan, hop_bytes, self.candidates, more, records, self.cv, self.told
+            kept = doubtful.worth_running(plan, self.candidates, self.accuracies)
+            given = plan, hop_bytes, kept, more, records, self.cv, self.told
             found = forked.call(lambda: doubtful.wanted(*given))
             if not found:
                 return None

@@ -21,7 +21,7 @@ from paretopipe_runtime.contract.splits import Cuts, cuts_of
 from paretopipe_runtime.judging.doubtful import Spending, expected_cv, further, standing
 from paretopipe_runtime.judging.expectation import Expected, expect
 from paretopipe_runtime.judging.model import Run
-from paretopipe_runtime.orchestrator import adaptive, noise
+from paretopipe_runtime.orchestrator import accuracy, adaptive, noise
 from paretopipe_runtime.orchestrator.adaptive import HopBytes, counted
 from paretopipe_runtime.orchestrator.runs import More, end_points
 from paretopipe_runtime.records import Records
@@ -44,6 +44,14 @@ def begun(
     told = recorded.get("expected")
     same = recorded["doubtful"] == plan.document["doubtful"]
     return found, more, Expected(**told) if told and same else None
+
+
+def worth_running(
+    plan: Plan, candidates: Sequence[Candidate], accuracies: Mapping[str, Record]
+) -> tuple[Candidate, ...]:
+    """Return the candidates without those that are off by accuracy, which no run changes."""
+    aside = accuracy.ruled_out(plan, accuracies)
+    return tuple(one for one in candidates if one.cuts not in aside)
 
 
 def spent(
@@ -120,7 +128,8 @@ def ended(plan: Plan, hop_bytes: HopBytes, records: Records) -> bool:
     """Tell whether a plan was begun and would choose no further round now."""
     candidates, more, told = begun(plan, hop_bytes, records)
     cv, told = expected_cv(noise.worst(records.noise)), told or Expected(0, 0, 0, 0, 0)
-    given = plan, hop_bytes, candidates, more, records.runs, cv, told
+    kept = worth_running(plan, candidates, records.accuracies)
+    given = plan, hop_bytes, kept, more, records.runs, cv, told
     return bool(candidates) and forked.call(lambda: wanted(*given)) is None
 
 

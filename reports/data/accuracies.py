@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from paretopipe_runtime.contract.accuracy import Accuracy
+from paretopipe_runtime.contract.accuracy import MARGIN, Accuracy
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.splits import Cuts, codec_of
@@ -15,9 +15,13 @@ from reports.data.cells import Cell, Split, Spread
 from reports.objectives import ACCURACY
 
 
-def joined(cells: Iterable[Cell], lines: Sequence[Record]) -> list[Cell]:
-    """Return cells with what lines say of their own weights; of one split, the latest."""
-    return [_joined(cell, lines) if lines else cell for cell in cells]
+def joined(cells: Iterable[Cell], lines: Sequence[Record], margin: float = MARGIN) -> list[Cell]:
+    """Return cells with what lines say of their own weights; of one split, the latest.
+
+    `margin`: points whose loss does not matter.
+    """
+    known = (replace(cell, accuracy_margin=margin) for cell in cells)
+    return [_joined(cell, lines) if lines else cell for cell in known]
 
 
 def _joined(cell: Cell, lines: Sequence[Record]) -> Cell:

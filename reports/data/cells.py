@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from paretopipe_runtime.contract import measures
-from paretopipe_runtime.contract.accuracy import Accuracy
+from paretopipe_runtime.contract.accuracy import MARGIN, Accuracy, lossy
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import BY_HOSTS, Variant
 from paretopipe_runtime.contract.lines import Record
@@ -27,8 +27,6 @@ from reports.data.tidy import scenario_name, split_name
 from reports.objectives import ACCURACY, OBJECTIVES, Objective
 from reports.words import pairing_name, pairing_rank, slug
 
-#: So far off a share may be by floating point: half a point is no more than half a point.
-ROUNDED = 1e-6
 _OF_STAGE = [figure.name for figure in measures.of("stage") if not figure.is_text]
 
 
@@ -120,6 +118,7 @@ class Cell:
     standing: Standing | None = None  # of one that measures what is in doubt, and has runs
     accuracies: Mapping[Cuts, Accuracy] = field(default_factory=dict)  # of splits with a codec
     unjudged: str = ""  # why there are none
+    accuracy_margin: float = MARGIN  # points whose loss does not matter
 
     @property
     def over_hosts(self) -> str:
@@ -140,7 +139,9 @@ class Cell:
         """Objectives without noise, once they are known of every split that there are values of."""
         known = self.known
         some = bool(self.accuracies) and any(codec_of(split.cuts) != NONE for split in known)
-        return (ACCURACY,) if some and all(split.of(ACCURACY) for split in known) else ()
+        if not (some and all(split.of(ACCURACY) for split in known)):
+            return ()
+        return (replace(ACCURACY, margin=self.accuracy_margin / 100),)
 
     @property
     def unsplit(self) -> float:
@@ -153,12 +154,19 @@ class Cell:
 
         Where all do, against the unsplit network, those that lose the least are left.
         """
-        known = self.known
-        for one in self.exact:
-            best = max(split.median(one) for split in known)
-            least = min(best, self.unsplit) - 100 * (one.within(0) + ROUNDED)
-            known = tuple(split for split in known if split.median(one) >= least)
-        return known
+        aside = self.lossy
+        return tuple(split for split in self.known if split.cuts not in aside)
+
+    @property
+    def lossy(self) -> frozenset[Cuts]:
+        """The known splits that lose more."""
+        known = (split.cuts for split in self.known)
+        return lossy(self.accuracies, known, self.accuracy_margin)
+
+    @property
+    def ruled_out(self) -> frozenset[Cuts]:
+        """Splits that are off the front by their accuracy alone."""
+        return self.lossy if self.standing else frozenset()
 
     @property
     def doubtful(self) -> bool:

@@ -77,8 +77,7 @@ def chance(p: float) -> str:
 def lost(split: Split, cell: Cell) -> str:
     """Return ' −1.3 points' of a split that loses more accuracy than does not matter."""
     own = cell.accuracies.get(split.cuts)
-    kept = own is None or any(split.cuts == other.cuts for other in cell.accurate)
-    return "" if kept or own is None else f" {points(own.change)}"
+    return f" {points(own.change)}" if own and split.cuts in cell.lossy else ""
 
 
 def times(ratio: float) -> str:
@@ -120,15 +119,17 @@ def sign(split: Split, verdict: str) -> str:
     return (SIGNS if split.runs else _UNSEEN)[verdict]
 
 
-def word(split: Split, verdict: str) -> str:
-    """Return 'on', or of what was never run 'off (predicted)'."""
+def word(split: Split, verdict: str, cell: Cell) -> str:
+    """Return 'on', 'off (accuracy)', or of what was never run 'off (predicted)'."""
+    if split.cuts in cell.ruled_out:
+        return "off (accuracy)"
     return "off (predicted)" if verdict == "off" and not split.runs else verdict
 
 
-def said(judgement: Judgement, split: Split) -> str:
+def said(judgement: Judgement, split: Split, cell: Cell) -> str:
     """Return 'on 0.97': verdict, and probability if known."""
     verdict, sure = judgement.verdict[split.cuts], judgement.membership.get(split.cuts)
-    return word(split, verdict) + ("" if sure is None else f" {sure:.2f}")
+    return word(split, verdict, cell) + ("" if sure is None else f" {sure:.2f}")
 
 
 def against(judgement: Judgement, split: Split, splits: Sequence[Split]) -> str:

@@ -9,6 +9,7 @@ from operator import call
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.accuracy import MARGIN
 from reports import console, latex, paper
 from reports.data.records import Records
 from reports.data.tidy import csv, tidy
@@ -33,12 +34,14 @@ def pages(
     goal: str = "",
     other: Records | None = None,
     for_paper: bool = False,
+    accuracy_margin: float = MARGIN,
 ) -> dict[str, str | bytes]:
     """Return the report's files by name: equal records, equal bytes.
 
     Splits that differ by less than the ratio `delta` count as equal. `processes` pages are made
     in parallel; `tell` hears of progress. `goal` is as ``contract.goals.parse`` takes it. The pages
-    say what changed against the `other` sweep; `for_paper` adds LaTeX tables and PDF figures.
+    say what changed against the `other` sweep; `for_paper` adds LaTeX tables and PDF figures. A
+    loss of `accuracy_margin` points does not matter.
 
     Raises
     ------
@@ -46,9 +49,9 @@ def pages(
         If nothing can be compared with the `other` sweep.
     """
     frame = tidy(records.runs)
-    sheets = Sheet.each(records, delta, frame, processes, goal)
+    sheets = Sheet.each(records, delta, frame, processes, goal, accuracy_margin)
     if other:
-        others = Sheet.each(other, delta, processes=processes)
+        others = Sheet.each(other, delta, processes=processes, accuracy_margin=accuracy_margin)
         sheets = against.beside(sheets, others, (records.name, other.name))
     names = file_names(sheets)
     jobs: dict[str, Callable[[], str]] = {

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from paretopipe_runtime.contract.accuracy import MARGIN
 from paretopipe_runtime.contract.factors import Variant
 from paretopipe_runtime.contract.goals import Goal, parse
 from paretopipe_runtime.contract.lines import Record
@@ -58,6 +59,7 @@ class Sheet:
     cells: Sequence[Cell]
     naming: Naming
     delta: float
+    accuracy_margin: float  # points
     goals: tuple[Goal, ...]  # the user's own
     judgements: Mapping[str, Judgement]  # by cell id
     contests: Mapping[str, Contest]  # by cell id: pairwise comparisons
@@ -75,14 +77,17 @@ class Sheet:
         frame: pd.DataFrame | None = None,
         processes: int = 1,
         goal: str = "",
+        accuracy_margin: float = MARGIN,
     ) -> list[Sheet]:
         """Gather records into cells and return a sheet per model.
 
         `frame` is ``tidy``'s table if there is one; `processes` judge cells in parallel; `goal` is
-        the user's own, as ``contract.goals.parse`` takes it.
+        the user's own, as ``contract.goals.parse`` takes it; `accuracy_margin` the points whose
+        loss does not matter.
         """
         frame = tidy(records.runs) if frame is None else frame
-        cells = joined(build(records.plans, records.runs, frame), records.accuracies)
+        built = build(records.plans, records.runs, frame)
+        cells = joined(built, records.accuracies, accuracy_margin)
         judging = partial(_judged, delta=delta, noises=records.noises)
         said = {found.cell.id: found for found in map_forked(judging, cells, processes)}
         blocks, moved = profiles(records.profiles), links(records.links)
@@ -101,6 +106,7 @@ class Sheet:
                     cells=own,
                     naming=Naming.of(own),
                     delta=delta,
+                    accuracy_margin=accuracy_margin,
                     goals=parse(goal),
                     judgements={cell.id: said[cell.id].judgement for cell in own},
                     contests={cell.id: said[cell.id].contest for cell in own},

@@ -59,6 +59,7 @@ class Row:
     on_front: bool = False  # or undecided: kept by the front filter
     point: str = ""
     interval: str = ""  # low and high of each aim of its table; empty if unknown
+    accuracy: str = ""  # percent; empty if unknown
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,20 @@ class Asked:
         return intervals(self.contest, split.cuts)
 
     def answer(self, split: Split) -> Answer:
-        return answer(self.goals, self.known(split))
+        exact = {ACCURACY.figure: 2 * (float(found),)} if (found := percent_of(split)) else {}
+        return answer(self.goals, {**self.known(split), **exact})
 
     def entry(self, split: Split) -> Entry:
         if not (self.goals and (split.runs or split.believed)):
             return Entry("", "")
         found = self.answer(split)
         return Entry(found, str(ANSWERS.index(found)))
+
+
+def percent_of(split: Split) -> str:
+    """Return the percentage told right as the page has it, empty if unknown."""
+    known = split.of(ACCURACY)
+    return f"{known.median:.6g}" if known else ""
 
 
 _SHOWN = [figure for figure in FIGURES if figure.heading]
@@ -173,7 +181,10 @@ def end_points(cell: Cell, valid: Valid, asked: Asked, drawn: Set[str] = frozens
             _runs(end, valid[cell.id, END_POINT, dashed(end.cuts)]),
         )
         point, interval = _point(end, drawn), _interval(end, asked)
-        rows.append(Row(end.row_id, end.name, entries, point=point, interval=interval))
+        right = percent_of(end)
+        rows.append(
+            Row(end.row_id, end.name, entries, point=point, interval=interval, accuracy=right)
+        )
     return Table(columns, tuple(rows), id=f"ends-{slug(cell.id)}", aims=_aims(asked))
 
 
@@ -211,7 +222,7 @@ def _accuracy(split: Split, cell: Cell) -> Entry:
     if value is None:
         return NOTHING
     against = f" ({points(own.change)}, {chance(own.p)})" if own else ""
-    return Entry(f"{value.median:.1f}{against}", f"{value.median:.6g}")
+    return Entry(f"{value.median:.1f}{against}", percent_of(split))
 
 
 def _interval(split: Split, asked: Asked) -> str:
@@ -262,7 +273,7 @@ def _row(
     )
     member = known and judgement.verdict[split.cuts] != "off"
     point, interval = _point(split, drawn), _interval(split, asked)
-    return Row(split.row_id, split.name, entries, member, point, interval)
+    return Row(split.row_id, split.name, entries, member, point, interval, percent_of(split))
 
 
 def _predicted(split: Split, cell: Cell) -> list[Entry]:
@@ -295,7 +306,7 @@ def _front(split: Split, judgement: Judgement, cell: Cell) -> Entry:
         return Entry("not measured", "")
     verdict = judgement.verdict[split.cuts]
     other = against(judgement, split, cell.known)
-    text = f"{sign(split, verdict)} {said(judgement, split)}{', ' if other else ''}{other}"
+    text = f"{sign(split, verdict)} {said(judgement, split, cell)}{', ' if other else ''}{other}"
     # On, then undecided, surest first.
     rank = VERDICTS.index(verdict) + 1 - judgement.membership.get(split.cuts, 0.0)
     return Entry(text, f"{rank:.4f}")

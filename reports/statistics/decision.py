@@ -116,7 +116,7 @@ def _believed(cell: Cell) -> Drawn:
     """Return what is believed as it is: its prior has shrunken it already."""
     standing, objectives = cell.standing, cell.objectives
     assert standing is not None
-    aside = {split.cuts for split in cell.known} - {split.cuts for split in cell.accurate}
+    aside = cell.lossy
     places = [at for at, cuts in enumerate(standing.splits) if cuts not in aside]
     splits = [standing.splits[at] for at in places]
     signed = _signed(standing.drawn[:, places], objectives)

@@ -12,13 +12,14 @@ from math import exp
 
 import numpy as np
 
+from paretopipe_runtime.contract.accuracy import lossy
 from paretopipe_runtime.judging.doubtful import Standing, standing
 from paretopipe_runtime.judging.model import Cuts, Floats, Run
 from reports.data.cells import Cell, Split, Spread
 from reports.data.plans import candidates
-from reports.objectives import ACCURACY, Objective
+from reports.objectives import Objective
 from reports.statistics.difference import CONFIDENCE, Contest, Outcome, verdict_of
-from reports.statistics.judge import exact, runs_of
+from reports.statistics.judge import runs_of
 
 #: Of the draws, the share between the ends that are shown of a value.
 SHOWN = 0.9
@@ -36,8 +37,8 @@ def believed(cell: Cell, delta: float, cv: float) -> Cell:
     runs = runs_of(splits, required)
     if not runs:
         return cell
-    known = (ACCURACY,) if cell.accuracies and all(s.of(ACCURACY) for s in splits) else ()
-    found = standing(listed, runs, delta, cv, exact=exact(cell, splits, known))
+    aside = lossy(cell.accuracies, own, cell.accuracy_margin)
+    found = standing(listed, runs, delta, cv, aside=aside)
     ends = np.exp(np.quantile(found.drawn, [0.5, (1 - SHOWN) / 2, (1 + SHOWN) / 2], axis=2))
     places = {cuts: place for place, cuts in enumerate(found.splits)}
 

@@ -40,6 +40,8 @@ def _one(goal: Goal, known: Intervals) -> Answer:
     if goal.figure not in known:
         return "undecided"
     low, high = known[goal.figure]
+    if low == high == goal.limit:
+        return "pass" if goal.reached else "fail"
     better, worse = (high < goal.limit, low > goal.limit)
     if not goal.lower:
         better, worse = worse, better

@@ -11,9 +11,10 @@ import moocore
 import numpy as np
 from scipy.special import stdtrit
 
+from paretopipe_runtime.contract.accuracy import ROUNDED
 from paretopipe_runtime.judging.membership import Aim, Decision, Exact, decide
 from paretopipe_runtime.judging.model import Cuts, Fit, Run, fit
-from reports.data.cells import ROUNDED, Cell, Split
+from reports.data.cells import Cell, Split
 from reports.objectives import DELTA, Objective
 
 OUTLYING = 5.0

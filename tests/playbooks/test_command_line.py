@@ -135,7 +135,7 @@ def test_a_report_s_options_come_as_lists_too(command: ModuleType) -> None:
     typed = {"model": ["vgg16", "resnet18"], "dominance": 5e-05, "paper": "yes", "against": 2024}
     assert command.report.plan_report(typed) == {
         **{"sweep": "vgg16-resnet18", "against": "2024", "dominance": 5e-05, "paper": True},
-        "goal": "",
+        **{"goal": "", "accuracy_margin": 0.5},
     }
 
 

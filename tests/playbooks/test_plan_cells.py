@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -286,11 +287,13 @@ def test_blocks_have_end_points_and_a_sentinel_unless_told_otherwise(plan: Any) 
 def test_what_the_report_and_the_playbook_need_is_among_the_options(plan: Any) -> None:
     options = plan(model="vgg16")["options"]
     assert (options["dominance"], options["refine"], options["profile"]) == (0.02, False, True)
-    assert "goal" not in options
+    assert not {"goal", "accuracy_margin"} & options.keys()
     told = plan(
-        model="vgg16", dominance="0.05", refine="true", profile="false", goal="latency<80ms"
+        **{"model": "vgg16", "dominance": "0.05", "refine": "true", "profile": "false"},
+        **{"goal": "latency<80ms", "accuracy_margin": 1},
     )
     assert told["options"]["goal"] == "latency<80ms"
+    assert told["options"]["accuracy_margin"] == 1
     assert (told["options"]["dominance"], told["options"]["refine"]) == (0.05, True)
     assert runtime_plan.read_plan(plans(told)[0]).refine == 0.05
     assert "refine" not in plans(plan(model="vgg16"))[0]
@@ -460,6 +463,10 @@ IN_DOUBT = {"model": "vgg16", "strategy": "doubtful"}
         ({"model": "vgg16,resnet18", "splits": "30"}, "resnet18 has 14 blocks, so splits run"),
         ({"model": "vgg16", "drift_limit": "5"}, "drift_limit=5 is not a fraction from 0 up to 1"),
         ({"model": "vgg16", "dominance": "2 %"}, "write e.g. dominance=0.05 for 5 %"),
+        *(
+            ({"model": "vgg16", "accuracy_margin": said}, f"accuracy_margin={said} is no number of")
+            for said in ("0.5%", "-1", "101", "half", "1e2")
+        ),
         (
             {"model": "vgg16", "goal": "latency<80"},
             "'latency<80' lacks a unit: write e.g. latency<80ms",
@@ -526,6 +533,9 @@ def test_a_doubtful_sweep_measures_profiles_first_and_has_limits(
     read = read_plan(plans(planned)[0])
     assert read.doubtful
     assert (read.doubtful.budget, read.doubtful.delta) == (limits["budget"], 0.05)
+    assert "accuracy_margin" not in plans(planned)[0]["doubtful"]
+    (cell, *_) = plans(plan("demo", strategy="doubtful", accuracy_margin="2", **options))
+    assert read_plan(cell).doubtful == replace(read.doubtful, delta=0.02, accuracy_margin=2.0)
     assert (read.sentinel, read.refine, read.drift_limit, read.repeats) == (False, None, 0, 3)
     assert planned["notes"] == []
     keys = [

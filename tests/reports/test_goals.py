@@ -11,30 +11,36 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from paretopipe_runtime.contract.goals import MEASURES, GoalError, parse
+from paretopipe_runtime.contract.lines import Record
 from reports.cli import main
 from reports.data.records import Records, read
-from reports.objectives import LATENCY, OBJECTIVES
+from reports.objectives import ACCURACY, LATENCY, OBJECTIVES
 from reports.page.render import pages
 from reports.page.sheet import Sheet
+from reports.page.tables import Asked
 from reports.statistics.difference import Contest
 from reports.statistics.goals import answer, intervals
 from tests.made import known
 from tests.reader import headless
+from tests.reports import test_report_accuracy
 from tests.reports.conftest import MODEL
 from tests.reports.test_report_verdict_within import blank, drawn
 
 __all__ = ["blank"]
 
 REFUSED = {
-    "fast": "'fast' is no goal: write e.g. latency<80ms,throughput>150",
-    "latency<80ms,": "'' is no goal: write e.g. latency<80ms,throughput>150",
-    "lag<2s": "unknown measure 'lag' in 'lag<2s': choose from latency, throughput",
+    "fast": "'fast' is no goal: write e.g. latency<80ms,throughput>150,accuracy>97%",
+    "latency<80ms,": "'' is no goal: write e.g. latency<80ms,throughput>150,accuracy>97%",
+    "lag<2s": "unknown measure 'lag' in 'lag<2s': choose from latency, throughput, accuracy",
     "latency<80": "'latency<80' lacks a unit: write e.g. latency<80ms",
     "latency<80 kg": "unknown unit 'kg' in 'latency<80 kg': choose from us, ms, s",
     "throughput>5kg": "unknown unit 'kg' in 'throughput>5kg': choose from images/s, img/s",
     "latency<1e3ms": "unknown unit 'e3ms' in 'latency<1e3ms': choose from us, ms, s",
     "latency>80ms": "'latency>80ms' asks for what is worse: less latency is better, "
     "so write latency<80ms",
+    "accuracy>97": "'accuracy>97' lacks a unit: write e.g. accuracy>97%",
+    "accuracy<3%": "'accuracy<3%' asks for what is worse: more accuracy is better, "
+    "so write accuracy>3%",
     "throughput≤9": "'throughput≤9' asks for what is worse: more throughput is better, "
     "so write throughput>9",
 }
@@ -42,6 +48,7 @@ READ = {
     "": [],
     " Latency <= 80 ms,throughput>150": [["latency", 0.08], ["throughput", 150.0]],
     "throughput≥.5img/s": [["throughput", 0.5]],
+    "accuracy >= 97.5 %": [["accuracy", 97.5]],
 }
 
 
@@ -87,7 +94,7 @@ def test_a_goal_is_read_or_refused_in_one_sentence_by_python_and_by_the_page(tab
 
 
 def test_goals_are_about_objectives_and_agree_on_what_is_better() -> None:
-    known = {one.name: (one.figure, one.lower) for one in OBJECTIVES}
+    known = {one.name: (one.figure, one.lower) for one in (*OBJECTIVES, ACCURACY)}
     assert {name: (one.figure, one.lower) for name, one in MEASURES.items()} == known
 
 
@@ -118,10 +125,46 @@ def test_python_and_the_page_answer_alike_for_every_row(
     assert sum(counts) == told["pass"] - len(ends)
 
 
+def test_accuracy_answers_without_an_interval(browser: Browser, tmp_path: Path) -> None:
+    """388 of 400 images are right without a codec, 97 %: the limit itself is not above itself."""
+    test_report_accuracy.write(tmp_path, test_report_accuracy.EVERY)
+    records = read(tmp_path)
+    page = opened(browser, pages(records)[MODEL], tmp_path)
+    equal = {"P3", "P9", "P9 int8"}
+    for goal, passing in {
+        **{"accuracy>=97%": equal, "accuracy>97%": set(), "accuracy≥96.75%": equal | {"P3 int8"}},
+        **{"accuracy>96%,latency<0.9s": {"P3 int8"}},
+    }.items():
+        expected = answers(records, goal)
+        page.locator("#goal").fill(goal)
+        assert marked(page) == expected
+        [cell] = known.sheet(tmp_path).cells
+        assert {s.name for s in cell.splits if expected[s.row_id] == "pass"} == passing
+    assert page.locator("#goal-unknown").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "weights", "why"),
+    [
+        ([], "", "of any split, so a goal of it is undecided there: with random weights"),
+        ([], "ab" * 32, "of any split, so a goal of it is undecided there: not all have been"),
+        (test_report_accuracy.EVERY[1:], "ab" * 32, "of 1 split, so a goal of it is undecided"),
+    ],
+)
+def test_where_no_accuracy_is_known_a_sentence_says_why(
+    tmp_path: Path, lines: list[Record], weights: str, why: str
+) -> None:
+    test_report_accuracy.write(tmp_path, lines, weights)
+    for goal, shown in (("accuracy>9%", ""), ("latency<1s", " hidden")):
+        text = pages(read(tmp_path), goal=goal)[MODEL]
+        assert f'<p id="goal-unknown"{shown}>Accuracy is not known {why}' in text
+    assert "fail" not in answers(read(tmp_path), "accuracy>99.9%").values() or lines
+
+
 def answers(records: Records, goal: str) -> dict[str, str]:
     [sheet] = Sheet.each(records, goal=goal)
     return {
-        split.row_id: answer(sheet.goals, intervals(sheet.contests[cell.id], split.cuts))
+        split.row_id: Asked(sheet.contests[cell.id], sheet.goals).answer(split)
         for cell in sheet.cells
         for split in (*cell.measured, *cell.end_points)
     }

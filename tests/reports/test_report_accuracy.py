@@ -15,7 +15,7 @@ from reports.data.records import read
 from reports.page.render import pages
 from reports.page.sections.verdict import decision
 from reports.page.sections.verdict.notes import notes
-from tests.made import known
+from tests.made import doubtful, known
 from tests.made import sweep as synthetic
 
 DIGEST = "ab" * 32
@@ -43,6 +43,11 @@ def write(folder: Path, told: list[Record], weights: str = DIGEST) -> None:
     known.write(folder, points, ends=ends, noise=0.005, codecs=CODECS)
     (path,) = folder.glob("*.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
+    synthetic.write_cell(folder, trained(lines, told, weights))
+
+
+def trained(lines: list[Record], told: list[Record], weights: str = DIGEST) -> list[Record]:
+    """Return a cell's lines as of trained weights, and what is told of them."""
     for line in lines:
         line.pop("crc32", None)
         place = line["plan"] if line["kind"] == "plan" else line["factors"]
@@ -50,7 +55,7 @@ def write(folder: Path, told: list[Record], weights: str = DIGEST) -> None:
             place.pop("weights_seed", None)
             place |= {"weights": "finetuned", "weights_digest": weights}
     cell_id = lines[0]["plan"]["cell_id"]
-    synthetic.write_cell(folder, [*lines, *({"cell_id": cell_id, **one} for one in told)])
+    return [*lines, *({"cell_id": cell_id, **one} for one in told)]
 
 
 def said(folder: Path) -> dict[str, str]:
@@ -79,6 +84,10 @@ def test_a_reader_learns_which_codec_costs_how_much(tmp_path: Path) -> None:
     assert "P3 int4 −6.5 points" in re.sub(r"<[^>]+>", "", text)
     assert "third goal of the front, with a margin of 0.5 points" in text
     assert "Accuracy is a third goal, with a margin of 0.5 points" in text
+    wide = pages(read(tmp_path), accuracy_margin=2)["mobilenetv2.html"]
+    assert "Accuracy is a third goal, with a margin of 2 points" in wide
+    assert 'lose more than 2 points: <a href="#row-' in wide
+    assert "lose more" not in pages(read(tmp_path), accuracy_margin=7)["mobilenetv2.html"]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +111,20 @@ def test_without_every_split_s_accuracy_time_alone_judges(
     text = pages(read(tmp_path))["mobilenetv2.html"]
     assert "third goal" not in text
     assert "<b>flowers" not in text
+
+
+def test_what_accuracy_rules_out_is_off_by_it_alone(tmp_path: Path) -> None:
+    lossy = {"images": 400, "unsplit": 388, "only_unsplit": 9, "only_split": 0}
+    lines = [{**EVERY[0], **lossy, "cuts": [cut, "int8"]} for cut in range(21)]
+    found = doubtful.cell(codecs=["none", "int8"])
+    synthetic.write_cell(tmp_path, trained(found, lines))
+    text = re.sub(r"<[^>]+>", "", pages(read(tmp_path))["mobilenetv2.html"])
+    assert text.count("off (accuracy) 0.00") == 20
+    assert "● off (accuracy): 7 splits. ○ off (accuracy): 13 splits." in text
+    assert not re.search("(dominated by|rival) P[0-9]+ int8", text)
+    assert "Where only what is in doubt is measured, a split" in text
+    wide = pages(read(tmp_path), accuracy_margin=9)["mobilenetv2.html"]
+    assert "off (accuracy) " not in wide
 
 
 def test_the_latest_line_of_a_split_holds(tmp_path: Path) -> None:

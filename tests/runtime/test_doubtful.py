@@ -23,8 +23,10 @@ from paretopipe_runtime.orchestrator import loop, night
 from paretopipe_runtime.orchestrator.pace import save_estimate
 from paretopipe_runtime.orchestrator.runs import Run, Work
 from paretopipe_runtime.prediction.candidates import candidates
+from paretopipe_runtime.records import Records
 from paretopipe_runtime.wire.keys import Keys
 from tests import effort
+from tests.made import weights
 from tests.made.plans import document
 from tests.runtime.test_adaptive import level, row
 from tests.runtime.test_validity import PREPARED
@@ -247,6 +249,31 @@ def test_a_further_codec_goes_on_where_a_sweep_without_stopped(made: Callable[..
     assert sum("int8" in name for _, name in sweep.runs) > 1
     named = {unlisted(cuts) for one in sweep.plan["more"] for cuts in one["splits"]}
     assert named <= {one.cuts for one in map(Candidate.from_json, sweep.plan["candidates"])}
+
+
+@pytest.mark.parametrize(("margin", "tried"), [(0.5, False), (1.0, True)])
+def test_what_accuracy_rules_out_is_never_run(
+    made: Callable[..., Sweep], margin: float, tried: bool
+) -> None:
+    """int8 loses a point at every cut: no time makes it a pick."""
+    trained = weights.unwritten()
+    coded = {**plan(budget=1), "splits": [[3], [5], [9]], "codecs": ["none", "int8"]}
+    coded |= weights.named(trained)
+    coded["doubtful"] |= {"accuracy_margin": margin}
+    sweep = made()
+    records = Records(sweep.folder / "cell.jsonl")
+    for cut in (0, 3, 5, 9):
+        counts = {"images": 100, "unsplit": 90, "only_unsplit": 1, "only_split": 0}
+        of = {"weights_digest": trained.manifest.digest, "dataset": "digits", "image_px": 224}
+        records.append_accuracy("cell", {"cuts": [cut, "int8"], **counts, **of})
+    assert sweep(coded)[0] == COMPLETE
+    names = {name for _, name in sweep.runs}
+    assert {name for name in names if "int8" in name} > {"all on pi2 int8"} or not tried
+    assert tried or names == {"P3", "P5", "P9", *ENDS, "all on pi2 int8"}
+    assert sweep.plan["expected"]["splits"] == (6 if tried else 3)
+    before = len(sweep.runs)
+    assert sweep(coded)[0] == COMPLETE
+    assert len(sweep.runs) == before
 
 
 def test_only_runs_of_its_own_splits_count_against_its_budget(made: Callable[..., Sweep]) -> None:

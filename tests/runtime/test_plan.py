@@ -332,6 +332,10 @@ def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
         ({"doubtful": {**DOUBTFUL, "budget": "nan"}}, r"E_PLAN.*budget nan"),
         ({"doubtful": {**DOUBTFUL, "audit": 0.6}}, r"E_PLAN.*audit 0.6, expected a share from"),
         ({"doubtful": {**DOUBTFUL, "delta": 1}}, r"E_PLAN.*delta 1.0, expected a ratio"),
+        (
+            {"doubtful": {**DOUBTFUL, "accuracy_margin": -1}},
+            r"E_PLAN.*accuracy_margin -1.0, expected",
+        ),
         ({"doubtful": {**DOUBTFUL, "within_s": 0}}, r"E_PLAN.*within_s 0.0, expected seconds"),
         ({"doubtful": {**DOUBTFUL, "audit": None}}, r"E_PLAN.*malformed"),
         ({"doubtful": {"budget": 0.2}}, r"E_PLAN.*malformed.*audit"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from paretopipe_runtime.contract.accuracy import Accuracy
+from paretopipe_runtime.contract.accuracy import MARGIN, Accuracy
 from paretopipe_runtime.contract.splits import Cuts, coded
 from reports.data.accuracies import joined
 from reports.data.cells import Cell
@@ -24,7 +24,9 @@ POINTS: dict[Cuts, tuple[float, float]] = {
 
 
 def cell(
-    right: dict[Cuts, tuple[int, int]], points: dict[Cuts, tuple[float, float]] = POINTS
+    right: dict[Cuts, tuple[int, int]],
+    points: dict[Cuts, tuple[float, float]] = POINTS,
+    margin: float = MARGIN,
 ) -> Cell:
     """Return a cell of five rounds; `right` has what only the unsplit and only the split tells."""
     true = np.log(np.array([*points.values()]))
@@ -44,7 +46,7 @@ def cell(
         }
         for cuts, alone in right.items()
     ]
-    (whole,) = joined([made], lines)
+    (whole,) = joined([made], lines, margin)
     return whole
 
 
@@ -65,16 +67,19 @@ def test_a_fast_split_that_loses_too_much_is_on_the_front_and_no_pick() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost", "pick", "plain"),
-    [(5, LOSSY, "off"), (6, HALF, "off"), (0, LOSSY, "off"), (900, HALF, "off")],
-    ids=["as much as does not matter", "more", "nothing", "all"],
+    ("lost", "margin", "pick", "half"),
+    [
+        *((5, MARGIN, LOSSY, "off"), (6, MARGIN, HALF, "on"), (0, MARGIN, LOSSY, "off")),
+        *((900, MARGIN, HALF, "on"), (6, 0.6, LOSSY, "off"), (5, 0.4, HALF, "on")),
+        *((1, 0, HALF, "on"), (900, 100, LOSSY, "off")),
+    ],
 )
-def test_the_margin_decides(lost: int, pick: Cuts, plain: str) -> None:
-    made = cell({HALF: (0, 0), LOSSY: (lost, 0)})
+def test_the_margin_decides(lost: int, margin: float, pick: Cuts, half: str) -> None:
+    made = cell({HALF: (0, 0), LOSSY: (lost, 0)}, margin=margin)
     answer = decided(made)
     assert answer is not None
     assert answer.both.pick == pick
-    assert judge(made).verdict[PLAIN] == plain
+    assert judge(made).verdict == {PLAIN: "off", HALF: half, LOSSY: "on", (9,): "off"}
 
 
 def test_telling_more_than_the_unsplit_network_is_no_merit() -> None:

@@ -105,6 +105,24 @@ def test_a_budget_is_kept_and_a_round_shares_a_split(sweeps: list[Sweep]) -> Non
             assert any(now.counts[place] for place in places) or len(places) == 1
 
 
+def test_what_is_set_aside_is_off_whatever_its_times_and_puts_no_other_off() -> None:
+    found = planted("alexnet")
+    runs = measured(found, dict.fromkeys(range(len(found.candidates)), 2))
+    before = standing(found.candidates, runs, adaptive.DELTA, CV)
+    aside = {cuts for cuts, said in before.decision.verdict.items() if said == "on"}
+    now = standing(found.candidates, runs, adaptive.DELTA, CV, aside=aside)
+    assert np.array_equal(now.drawn, before.drawn)
+    assert {now.decision.verdict[cuts] for cuts in aside} == {"off"}
+    assert {now.decision.membership[cuts] for cuts in aside} == {0.0}
+    assert not aside & {*now.decision.dominator, *now.decision.dominator.values()}
+    rest = standing(
+        [one for one in found.candidates if one.cuts not in aside], runs, adaptive.DELTA, CV
+    )
+    kept = {cuts: said for cuts, said in now.decision.verdict.items() if cuts not in aside}
+    assert "on" in kept.values()
+    assert kept == rest.decision.verdict
+
+
 def test_an_audit_looks_at_its_share_of_what_is_predicted_to_be_off(sweeps: list[Sweep]) -> None:
     for sweep in sweeps:
         audits = 0

@@ -26,7 +26,7 @@ const pair = (() => {
 
   // Of rows of one table Python has judged every pair; others differ where their intervals do.
   function noise(a, b, aim) {
-    const [one, other] = [a, b].map((row) => row.dataset.interval?.split(" ").slice(2 * aim, 2 * aim + 2).map(Number));
+    const [one, other] = [a, b].map((row) => row.dataset.ends?.split(" ").slice(2 * aim, 2 * aim + 2).map(Number));
     if (!one || !other) return "how much runs differ is not known";
     if (tableOf(a) !== tableOf(b) || !tableOf(a).dataset.pairs) {
       return one[1] < other[0] || other[1] < one[0] ? "beyond noise" : "may be noise";

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from reports.data.cells import Cell
-from reports.objectives import ACCURACY
+from reports.data.cells import Cell, Split
 from reports.page.draw import charts
 from reports.page.figures import apart, judged, link, links, margin, say, sign, word
 from reports.page.sheet import Section, Sheet
@@ -27,9 +27,7 @@ def build(sheet: Sheet) -> list[Section]:
             "delta": margin(sheet.delta),
             "ways": ", ".join(ways),
             "believed": any(cell.standing for cell in sheet.cells),
-            "accuracy": f"{100 * ACCURACY.within(0):g}"
-            if any(c.exact for c in sheet.cells)
-            else "",
+            "accuracy": f"{sheet.accuracy_margin:g}" if any(c.exact for c in sheet.cells) else "",
         }
     ]
 
@@ -47,8 +45,8 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
             for splits in apart(judged(judgement, verdict, cell))
         ],
         "off": [
-            (sign(splits[0], "off"), word(splits[0], "off"), count(len(splits), "split"))
-            for splits in apart(judged(judgement, "off", cell))
+            (sign(splits[0], "off"), word(splits[0], "off", cell), count(len(splits), "split"))
+            for splits in _alike(judged(judgement, "off", cell), cell)
         ],
         "strict": links(judgement.front(cell), limit=12),
         "worth": _worth(cell, judgement),
@@ -58,6 +56,15 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
             if end.runs and end not in drawn
         ],
     }
+
+
+def _alike(off: Sequence[Split], cell: Cell) -> list[list[Split]]:
+    """Return splits apart by why they are off, and whether they were run."""
+    ruled_out = [split.cuts in cell.ruled_out for split in off]
+    kinds = (
+        [s for s, out in zip(off, ruled_out, strict=True) if out is kind] for kind in (False, True)
+    )
+    return [some for kind in kinds for some in apart(kind)]
 
 
 def _worth(cell: Cell, judgement: Judgement) -> str:

@@ -3,6 +3,7 @@
 const goals = (() => {
   "use strict";
   const source = document.getElementById("goals-data"), data = source ? JSON.parse(source.textContent) : {};
+  const measures = Object.fromEntries(data.measures ?? []);
   const MORE = 12; // splits named; of more, all but the last are, as reports/page/figures.py names them
 
   class GoalError extends Error {}
@@ -12,10 +13,10 @@ const goals = (() => {
 
   function one(text) {
     const found = new RegExp(`^(?:${data.goal})$`, "u").exec(text);
-    const example = Object.values(data.measures).map((measure) => measure.example).join(",");
+    const example = Object.values(measures).map((measure) => measure.example).join(",");
     if (!found) refuse("goal", { goal: text, example });
-    const [, name, sign, number, unit = ""] = found, measure = data.measures[name];
-    if (!measure) refuse("measure", { goal: text, measure: name, measures: Object.keys(data.measures).join(", ") });
+    const [, name, sign, number, unit = ""] = found, measure = measures[name];
+    if (!measure) refuse("measure", { goal: text, measure: name, measures: Object.keys(measures).join(", ") });
     if (measure.lower !== "<≤".includes(sign[0])) {
       const [better, turned] = measure.lower ? ["less", "<"] : ["more", ">"];
       refuse("worse", { goal: text, measure: name, better, turned: `${name}${turned}${number}${unit}` });
@@ -24,16 +25,17 @@ const goals = (() => {
       const units = Object.keys(measure.units).sort((a, b) => measure.units[a] - measure.units[b]).filter(Boolean).join(", ");
       refuse(unit ? "unit" : "missing", { goal: text, unit, units, example: measure.example });
     }
-    return { measure: name, lower: measure.lower, limit: Number(number) * measure.units[unit] };
+    return { measure: name, lower: measure.lower, limit: Number(number) * measure.units[unit], reached: /[=≤≥]/.test(sign) };
   }
 
   const parse = (text) => (text.trim() ? text.toLowerCase().split(",").map((part) => one(part.trim())) : []);
 
   // `known` has the interval of each measure, if there is one.
   function answer(wanted, known) {
-    const each = wanted.map(({ measure, lower, limit }) => {
+    const each = wanted.map(({ measure, lower, limit, reached }) => {
       if (!known[measure]) return "undecided";
       const [low, high] = known[measure];
+      if (low === limit && high === limit) return reached ? "pass" : "fail";
       if (lower ? high < limit : low > limit) return "pass";
       return (lower ? low > limit : high < limit) ? "fail" : "undecided";
     });
@@ -42,9 +44,11 @@ const goals = (() => {
   }
 
   function known(row) {
-    const ends = row.dataset.interval?.split(" ").map(Number);
+    const ends = row.dataset.ends?.split(" ").map(Number);
     const aims = row.closest("table").dataset.aims.split(" ");
-    return ends ? Object.fromEntries(aims.map((aim, at) => [aim, ends.slice(2 * at, 2 * at + 2)])) : {};
+    const found = ends ? Object.fromEntries(aims.map((aim, at) => [aim, ends.slice(2 * at, 2 * at + 2)])) : {};
+    if (row.dataset.accuracy) found.accuracy = Array(2).fill(Number(row.dataset.accuracy));
+    return found;
   }
 
   function mark(table, wanted) {
@@ -94,6 +98,8 @@ const goals = (() => {
       }
       input.setAttribute("aria-invalid", String(Boolean(wrong)));
       said.textContent = wrong || rule;
+      const unknown = document.getElementById("goal-unknown");
+      if (unknown) unknown.hidden = wanted.every(({ measure }) => measure !== "accuracy");
       for (const table of asked) mark(table, wanted);
       for (const item of all("#goals li[data-table]")) sum(item, wanted);
       document.getElementById("hide").closest("label").hidden = !wanted.length;

@@ -6,13 +6,16 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.goals import GOAL, MEASURES, SENTENCES
+from paretopipe_runtime.contract.splits import codec_of
 from reports.data.cells import Cell
+from reports.objectives import ACCURACY
 from reports.page.figures import links
 from reports.page.sheet import Section, Sheet
 from reports.page.tables import Asked
 from reports.statistics.goals import ANSWERS, Answer
-from reports.words import slug
+from reports.words import count, slug
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -23,11 +26,13 @@ def build(sheet: Sheet) -> list[Section]:
             "id": "goals",
             "title": "Your own goals",
             "goal": ",".join(goal.text for goal in sheet.goals),
+            "accuracy": any(goal.figure == ACCURACY.figure for goal in sheet.goals),
             "example": ",".join(measure.example for measure in MEASURES.values()),
+            "unknown": _unknown(sheet),
             "groups": sheet.panels(lambda cell: _panel(cell, sheet)),
             "data": {
                 "goal": GOAL,
-                "measures": {name: asdict(measure) for name, measure in MEASURES.items()},
+                "measures": [(name, asdict(measure)) for name, measure in MEASURES.items()],
                 "sentences": SENTENCES,
             },
         }
@@ -45,6 +50,29 @@ def _panel(cell: Cell, sheet: Sheet) -> dict[str, Any]:
         "said": counted(Counter(said for _, said in found)) if found else "",
         "passing": links(passing, limit=12) if passing else "",
     }
+
+
+def _unknown(sheet: Sheet) -> str:
+    """Say where no accuracy is known, and why: once, if it is so everywhere."""
+    said = {cell.id: _lacking(cell) for cell in sheet.cells if cell.known}
+    if len({*said.values()}) == 1:
+        return next(iter(said.values()))
+    cells = {cell.id: sheet.naming.place(cell) for cell in sheet.cells}
+    return " ".join(f"{cells[cell_id]}: {text}" for cell_id, text in said.items() if text)
+
+
+def _lacking(cell: Cell) -> str:
+    lacking = [split for split in cell.known if split.of(ACCURACY) is None]
+    if not lacking:
+        return ""
+    of = "any split" if len(lacking) == len(cell.known) else count(len(lacking), "split")
+    if not {**cell.plan, **cell.settings}.get("weights_digest"):
+        why = "with random weights an answer is right by chance alone"
+    elif all(codec_of(split.cuts) == NONE for split in cell.known):
+        why = "it is told in a sweep of splits with a codec, as of -e codec=none,int8"
+    else:
+        why = cell.unjudged or "not all have been tried on held-out images yet"
+    return f"Accuracy is not known of {of}, so a goal of it is undecided there: {why}."
 
 
 def counted(answers: Counter[Answer]) -> str:

@@ -16,7 +16,6 @@ from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.cells import Cell, Drift
 from reports.data.shape import limits as each_round
 from reports.data.tidy import encoded
-from reports.objectives import ACCURACY
 from reports.page.figures import error, margin
 from reports.page.sheet import Section, Sheet
 from reports.statistics.difference import coverage_percent
@@ -39,7 +38,7 @@ def build(sheet: Sheet) -> list[Section]:
             "exhaustive": not (cells and all(cell.standing for cell in cells)),
             "believed": any(cell.standing for cell in cells),
             "accuracy": any(cell.exact for cell in cells),
-            "points": f"{100 * ACCURACY.within(0):g}",
+            "points": f"{sheet.accuracy_margin:g}",
             "unseen": f"{UNSEEN:g}",
             "five": coverage_percent(5),
             "sentinel": _sentinel(cells, sheet.records.drifts),

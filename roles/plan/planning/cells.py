@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from paretopipe_runtime.contract.addresses import problems
@@ -238,7 +237,7 @@ class _Plans:
             "sentinel": choice.sentinel,
             "drift_limit": choice.drift_limit,
             **({"refine": choice.dominance} if choice.refine else {}),
-            **({"doubtful": asdict(choice.doubt.limits)} if choice.doubt else {}),
+            **({"doubtful": choice.doubt.limits.to_json()} if choice.doubt else {}),
         }
 
     def _common(self, model: Model) -> Plan:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from paretopipe_runtime.contract.accuracy import MARGIN
 from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
 from paretopipe_runtime.contract.goals import GoalError, parse
@@ -14,7 +15,7 @@ from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_inf
 from .doubt import AUTO, DOUBTFUL, EXHAUSTIVE, IDLE, Doubt, doubt, implied
 from .places import Places, idle, pairings_of
 from .sets import Weights, of_model, set_name
-from .values import OptionError, flag, folder, fraction, known, listed, text, whole
+from .values import OptionError, flag, folder, fraction, known, listed, points, text, whole
 
 CLASSES = (10, 1000)
 #: Warm batches in each process of a profile.
@@ -46,9 +47,10 @@ class Choice:
 
     `pairings` maps names to chains of hosts, `varied` cell factors to values, `workers` hosts to
     their own factors; `counts` and `seeds` have their plan keys. `drift_limit` and `dominance` are
-    fractions. `first_report` is the number of rounds before a first report, `noise` the seconds in
-    which the hosts' own scatter is measured; 0: none. `doubt`: limits of a sweep that measures only
-    what is in doubt; None for all. `codecs`: how tensors cross between hosts.
+    fractions, `accuracy_margin` is in points. `first_report` is the number of rounds before a first
+    report, `noise` the seconds in which the hosts' own scatter is measured; 0: none. `doubt`:
+    limits of a sweep that measures only what is in doubt; None for all. `codecs`: how tensors cross
+    between hosts.
     """
 
     sweep: str
@@ -67,6 +69,7 @@ class Choice:
     sentinel: bool
     drift_limit: float
     dominance: float
+    accuracy_margin: float
     refine: bool
     profile: bool
     doubt: Doubt | None
@@ -103,6 +106,7 @@ class Choice:
             "strategy": DOUBTFUL if self.doubt else EXHAUSTIVE,
             **(self.doubt.options if self.doubt else {}),
             **({"goal": self.goal} if self.goal else {}),
+            **({"accuracy_margin": self.accuracy_margin} if self.accuracy_margin != MARGIN else {}),
         }
 
     def _factors(self) -> dict[str, Any]:
@@ -163,7 +167,10 @@ def choose(
         codecs=_codecs(chosen.get("codec", NONE)),
         drift_limit=fraction("drift_limit", chosen["drift_limit"]),
         dominance=(dominance := fraction("dominance", chosen["dominance"])),
-        doubt=doubt(options, own, dominance),
+        accuracy_margin=(
+            margin := points("accuracy_margin", chosen.get("accuracy_margin", MARGIN))
+        ),
+        doubt=doubt(options, own, dominance, margin),
         **{
             name: flag(name, chosen[name])
             for name in ("end_points", "sentinel", "refine", "profile")

@@ -63,7 +63,9 @@ def _of_all(chosen: Mapping[str, Any]) -> bool:
     return AUTO in listed(chosen.get("codec", ""))
 
 
-def doubt(options: Mapping[str, Any], experiment: Mapping[str, Any], delta: float) -> Doubt | None:
+def doubt(
+    options: Mapping[str, Any], experiment: Mapping[str, Any], delta: float, accuracy_margin: float
+) -> Doubt | None:
     """Return the limits of a doubtful sweep, None for an exhaustive one.
 
     Parameters
@@ -72,6 +74,8 @@ def doubt(options: Mapping[str, Any], experiment: Mapping[str, Any], delta: floa
         As typed, and as in the file.
     delta : float
         Ratio below which differences decide nothing.
+    accuracy_margin : float
+        Points whose loss does not matter.
 
     Raises
     ------
@@ -104,7 +108,8 @@ def doubt(options: Mapping[str, Any], experiment: Mapping[str, Any], delta: floa
     if not budget:
         raise OptionError("budget=0 leaves no run: write e.g. budget=0.2 for a fifth of them")
     audit = fraction("audit", chosen.get("audit", AUDIT), most=0.5)
-    return Doubt(Doubtful(budget, audit, delta, _seconds(within) if within else None), within)
+    within_s = _seconds(within) if within else None
+    return Doubt(Doubtful(budget, audit, delta, within_s, accuracy_margin), within)
 
 
 def _seconds(within: str) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .choice import checked_goal, sweep_name
-from .values import OptionError, flag, folder, fraction, text
+from paretopipe_runtime.contract.accuracy import MARGIN
 
-OPTIONS = ("sweep", "model", "against", "dominance", "paper", "goal")
+from .choice import checked_goal, sweep_name
+from .values import OptionError, flag, folder, fraction, points, text
+
+OPTIONS = ("sweep", "model", "against", "dominance", "accuracy_margin", "paper", "goal")
 
 
 def plan_report(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,6 +28,7 @@ def plan_report(options: Mapping[str, Any]) -> dict[str, Any]:
         "sweep": sweep_name(options),
         "against": folder("against", against) if against else "",
         "dominance": fraction("dominance", options.get("dominance", 0.02)),
+        "accuracy_margin": points("accuracy_margin", options.get("accuracy_margin", MARGIN)),
         "paper": flag("paper", options.get("paper", False)),
         "goal": checked_goal(text("goal", options.get("goal", ""))),
     }

@@ -29,6 +29,7 @@ OPTIONS = (
     "drift_limit",
     "refine",
     "dominance",
+    "accuracy_margin",
     "goal",
     "profile",
     "preflight",
@@ -112,6 +113,17 @@ def fraction(name: str, value: Any, most: float | None = None) -> float:
         raise OptionError(
             f"{name}={said} is not a fraction from 0 up to {most or 1}: write e.g. {name}=0.05 "
             "for 5 %"
+        )
+    return float(said)
+
+
+def points(name: str, value: Any) -> float:
+    """Return `value` as percentage points, from 0 to 100."""
+    said = text(name, value)
+    if not re.fullmatch(r"[0-9]{0,3}\.?[0-9]{1,9}", said) or float(said) > 100:
+        raise OptionError(
+            f"{name}={said} is no number of points from 0 to 100: write e.g. {name}=0.5 for half a "
+            "point"
         )
     return float(said)
 

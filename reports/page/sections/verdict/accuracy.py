@@ -27,11 +27,9 @@ def sentences(cell: Cell, answer: Decision) -> list[Sentence]:
         link(pick), right, images, _against(cell.accuracies.get(pick.cuts))
     )
     text += Markup("; ").join(_worst(cell.accuracies, splits)) + "."
-    accurate = {split.cuts for split in cell.accurate}
-    if aside := [split for split in cell.known if split.cuts not in accurate]:
-        margin = 100 * ACCURACY.within(0)
+    if aside := [split for split in cell.known if split.cuts in cell.lossy]:
         text += Markup(" No pick, for they lose more than {:g} points: {}.").format(
-            margin, links(aside)
+            cell.accuracy_margin, links(aside)
         )
     return [Sentence(ACCURACY.heading, text)]
 
