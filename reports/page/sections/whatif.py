@@ -160,7 +160,7 @@ def _row(
     names: dict[Cuts, str],
     ends: dict[Cuts, str],
 ) -> dict[str, Any]:
-    network = found.network
+    network, predictor = found.network, predictor.under(cell.plan)
     at = {
         cuts: predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in (*names, *ends)
     }
