@@ -72,8 +72,8 @@ class Predictor:
     before the first block and after each. ``codings``: by codec that every host was profiled with.
     ``codecs``: of the cell's splits, those that can be predicted. ``networks``: of each hop, as
     measured; the first is the usual one, which predictions replace. ``window``: batches in flight
-    at least, with ``saturate`` as many as fill the slowest hop. ``notes``: assumptions, in a
-    report's words.
+    at least, with ``saturate`` as many as fill the slowest hop. ``back_mbit``: of what returns from
+    the last host, which no hop's shaping delays. ``notes``: assumptions, in a report's words.
     """
 
     hosts: tuple[str, ...]
@@ -88,6 +88,7 @@ class Predictor:
     notes: tuple[str, ...] = ()
     codings: Mapping[str, Codings] = field(default_factory=dict)
     codecs: tuple[str, ...] = (NONE,)
+    back_mbit: float | None = None
 
     @classmethod
     def of(
@@ -127,6 +128,7 @@ class Predictor:
                 for link in links
             ),
             batch_size=first.batch_size,
+            back_mbit=links[-1].rate_mbit if links[-1] else None,
             window=cell.window,
             saturate=cell.saturate,
             slow_start=slow_start,
@@ -253,8 +255,8 @@ class Predictor:
             stations.append(Station(compute_s, busy_s))
             if place:  # as measured; its fixed part includes the predictions' return
                 network = self.networks[min(place, len(self.networks) - 1)]
-                rtt_s = 0.0 if final else network.rtt_ms / 1e3
-                stations.append(self._hop(place, payload, final, rtt_s, network.rate_mbit))
+                on = (0.0, self.back_mbit) if final else (network.rtt_ms / 1e3, network.rate_mbit)
+                stations.append(self._hop(place, payload, final, *on))
         return stations
 
     def _transport(self, place: int) -> Transport:

@@ -203,8 +203,8 @@ def test_each_way_that_is_measured_says_what_is_asked_of_it(chained: Any) -> Non
         ),
         (
             *({"hop": 2, "delay": "9ms"}, "three swapped"),
-            "hop 2 of pairing three is sent by pi2, of swapped by pi3, and scenario mine shapes one "
-            "host's: measure them in two sweeps, with pairings=three and pairings=swapped",
+            "hop 2 of pairing three is sent by pi2, of swapped by pi3, and scenario mine shapes "
+            "one host's: measure them in two sweeps, with pairings=three and pairings=swapped",
         ),
     ],
 )

@@ -45,7 +45,7 @@ const whatif = (() => {
       if (place) {
         const network = near(model.networks, place);
         delay = final ? 0 : network.rtt_ms / 1e3;
-        limit = network.rate_mbit;
+        limit = final ? model.back_mbit : network.rate_mbit;
       }
       const sending = wire(bytes, limit);
       const fixed = final ? (2 / 3) * model.transports[0].fixed_s : used.fixed_s / 3;

@@ -146,6 +146,7 @@ def coefficients(predictor: Predictor) -> dict[str, Any]:
         "bytes": predictor.boundary_bytes,
         "transports": [asdict(hop) for hop in predictor.transports],
         "networks": [asdict(network) for network in predictor.networks],
+        "back_mbit": predictor.back_mbit,
         "batch_size": predictor.batch_size,
         "window": predictor.window,
         "saturate": predictor.saturate,
