@@ -165,7 +165,9 @@ class Chain:
     def window(self, least: int, hop_bytes: Sequence[int]) -> int:
         """Return `filling_window` of a split at the asked rates and delays."""
         slowest_s = max(self.transfers_s(hop_bytes)[:-1], default=0.0)
-        delay_s = sum(network.asked_rtt_s for network in self.networks)
+        # A request goes back over the first hop; later ones are passed one way.
+        later_s = sum(network.asked_delay_s for network in self.networks[1:])
+        delay_s = self.first.asked_rtt_s + later_s
         return filling_window(least, len(hop_bytes), slowest_s, delay_s)
 
     @property

@@ -160,7 +160,7 @@ class Predictor:
         if not isinstance(hops, list) or len(hops) != len(self.networks) - 1:
             return self
         first, *usual = self.networks
-        return replace(self, networks=(first, *map(_seen, hops, usual)))
+        return replace(self, networks=(first, *map(_passed, hops, usual)))
 
     def predict(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> Prediction:
         """Predict a split or an end point, with any codec of `codings` or none.
@@ -284,6 +284,14 @@ def _seen(hop: Any, usual: Network) -> Network:
         amount(seen.get("rtt_ms")) or usual.rtt_ms,
         amount(seen.get("rate_mbit")) or usual.rate_mbit,
     )
+
+
+def _passed(hop: Any, usual: Network) -> Network:
+    """Return a later hop's network, which tensors pass one way only: half of what delays both."""
+    network, asked = _seen(hop, usual), hop.get("netem") if isinstance(hop, dict) else None
+    if isinstance(asked, dict) and asked.get("direction") == "symmetric":
+        return replace(network, rtt_ms=network.rtt_ms / 2)
+    return network
 
 
 def _compute(profile: Profile) -> tuple[float, ...]:

@@ -229,6 +229,8 @@ def test_three_stages_pass_two_hops_of_which_the_first_is_shaped() -> None:
     assert under.predict((1, 2), 20, 50).latency_s == pytest.approx(
         0.1 + hops + 4 / 3 * 0.001, rel=1e-4
     )
+    both = {"netem": {**slow["netem"], "direction": "symmetric"}, "measured": slow["measured"]}
+    assert predictor.under({"scenario": {"later_hops": [both]}}).networks[1].rtt_ms == 100
     full = replace(under, saturate=True)
     assert full.in_flight((1, 2), 0.02, 50) == 6, "a batch takes 0.4 s on each, twice the delays"
     assert full.in_flight((1, 2), 3.8, 50) == 16
