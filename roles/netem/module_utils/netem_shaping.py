@@ -81,7 +81,8 @@ class Shaping:
                 f"ParetoPipe's: remove it with `tc qdisc del dev {name} {arrival[0]}` {remedy}"
             )
         if (self.layout.shared or self.layout.mirror) and not self.layout.peers:
-            reason = "also carries SSH" if self.beside_ssh else "is to be shaped for some hosts"
+            how = "both ways" if self.layout.mirror else "for some hosts"
+            reason = "also carries SSH" if self.beside_ssh else f"is to be shaped {how}"
             raise NetemError(
                 f"{name} {reason}, so only traffic with the peers may be shaped, and none is "
                 "known: set netem_peer_addresses"
