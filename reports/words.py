@@ -84,11 +84,13 @@ def asked(netem: dict[str, Any] | None) -> str:
     """Return the asked network in words, without settings of no effect."""
     if not netem:
         return "network as it is"
-    said = []
-    for key, value in netem.items():
+    said: dict[str, list[str]] = {}
+    for name, value in netem.items():
+        hop, _, key = name.rpartition(" ")
+        words = said.setdefault(hop, [])
         text = re.sub(r"(?<=\d)(?=[a-z%])", " ", str(value)).replace("mbit", "Mbit/s")
         if key == "direction":
-            said.append(_DIRECTIONS.get(text, text))
-        elif not re.match(r"0(\D|$)", text):
-            said.append(f"{key.replace('_', ' ')} {text}")
-    return ", ".join(said)
+            words.append(_DIRECTIONS.get(text, text))
+        elif text and not re.match(r"0(\D|$)", text):
+            words.append(f"{key.replace('_', ' ')} {text}")
+    return "; ".join(f"{hop}: {', '.join(w)}" if hop else ", ".join(w) for hop, w in said.items())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from paretopipe_runtime.contract import units
@@ -48,14 +49,19 @@ class Worker:
 
 @dataclass(frozen=True)
 class Relay:
-    """User-space shaping of `host` where hosts are processes; `ways` has an address per worker."""
+    """User-space shaping of `host` where hosts are processes; `ways` has an address per worker.
+
+    `onward`: only of what it sends to the next host of the chain, as a later hop is shaped.
+    """
 
     host: str
     ways: dict[str, Address]
+    onward: bool = False
 
     def via(self, to: Worker, after: Worker | None) -> Address | None:
         """Return the address to reach a worker by; None if unshaped."""
-        shaped = self.host == to.host or (after is not None and self.host == after.host)
+        sends = after is not None and self.host == after.host
+        shaped = sends or (self.host == to.host and not self.onward)
         return self.ways[to.host] if shaped else None
 
 
@@ -122,9 +128,26 @@ class Chain:
     relay: Relay | None = None
 
     @property
-    def shaped(self) -> Network:
-        """The first hop's network, the one that a scenario sets."""
+    def first(self) -> Network:
+        """The first hop's network."""
         return self.networks[0]
+
+    @property
+    def shaped(self) -> bool:
+        """Whether a scenario shapes any hop."""
+        return any(network.netem for network in self.networks)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What is asked of the hops, as a run's factors: later ones only where they are shaped."""
+        later = [network.netem for network in self.networks[1:]]
+        return {"netem": self.first.netem, **({"later_netem": later} if any(later) else {})}
+
+    @property
+    def network_facts(self) -> dict[str, Any]:
+        """What a record says of the network: ``later_hops`` has the second's and on."""
+        later = [network.facts for network in self.networks[1:]]
+        return {**self.first.facts, **({"later_hops": later} if later else {})}
 
     @property
     def rtt_s(self) -> float:
@@ -136,13 +159,15 @@ class Chain:
 
         They reach the first host as its scenario allows at worst, in both directions.
         """
-        passed = (*self.networks[: len(hop_bytes) - 1], self.shaped)
+        passed = (*self.networks[: len(hop_bytes) - 1], self.first)
         return [on.transfer_s(nbytes) for on, nbytes in zip(passed, hop_bytes, strict=True)]
 
     def window(self, least: int, hop_bytes: Sequence[int]) -> int:
         """Return `filling_window` of a split at the asked rates and delays."""
         slowest_s = max(self.transfers_s(hop_bytes)[:-1], default=0.0)
-        delay_s = sum(network.asked_rtt_s for network in self.networks)
+        # A request goes back over the first hop; later ones are passed one way.
+        later_s = sum(network.asked_delay_s for network in self.networks[1:])
+        delay_s = self.first.asked_rtt_s + later_s
         return filling_window(least, len(hop_bytes), slowest_s, delay_s)
 
     @property
@@ -195,9 +220,42 @@ def read_chain(document: dict[str, Any]) -> Chain:
         check_device(variant["engine"], worker.device, worker.host)
     hub = _worker(document["hub"], variant) if variant["backend"] == "rpc_hub" else None
     scenario = document["scenario"]
-    shaped = Network(scenario.get("netem") or None, scenario.get("measured") or None)
-    networks = (shaped, *(Network() for _ in workers[2:]))  # a scenario sets the first hop's only
-    return Chain(workers, variant, hub, scenario["name"], networks, _relay(document, workers))
+    return Chain(
+        *(workers, variant, hub, scenario["name"]),
+        *(_networks(scenario, workers), _relay(document, workers)),
+    )
+
+
+def under(
+    document: dict[str, Any],
+    measured: Mapping[str, Mapping[str, Any]],
+    relay: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a plan with what its hops' networks measured, and its relay, if it has one.
+
+    Parameters
+    ----------
+    measured
+        By the sender and the receiver.
+    """
+    hosts = [worker["host"] for worker in document["workers"]]
+    seen = [measured.get(host, {}).get(to) for host, to in pairwise(hosts)] or [None]
+    scenario = document.get("scenario", {})  # a profile has none
+    known: dict[str, Any] = {"measured": seen[0], **({"relay": relay} if relay else {})}
+    if hops := scenario.get("later_hops"):
+        known["later_hops"] = [
+            {**hop, "measured": found} for hop, found in zip(hops, seen[1:], strict=True)
+        ]
+    return {**document, "scenario": {**scenario, **known}}
+
+
+def _networks(scenario: dict[str, Any], workers: tuple[Worker, ...]) -> tuple[Network, ...]:
+    """Return every hop's network; plans without ``later_hops`` set the first hop's only."""
+    later = scenario.get("later_hops") or [{} for _ in workers[2:]]
+    if len(later) != len(workers[2:]):
+        raise ValueError(f"{len(later)} later_hops, expected {len(workers[2:])}")
+    said = ((hop.get("netem") or None, hop.get("measured") or None) for hop in (scenario, *later))
+    return tuple(Network(*hop) for hop in said)
 
 
 def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | None:
@@ -211,7 +269,7 @@ def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | Non
             "it — choose -e backend=socket, or an unshaped scenario",
         )
     ways = {name: (str(address), int(port)) for name, (address, port) in fields["ways"].items()}
-    relay = Relay(fields["host"], ways)
+    relay = Relay(fields["host"], ways, onward=not document["scenario"].get("netem"))
     for after, to in zip((None, *workers), workers, strict=False):
         relay.via(to, after)  # KeyError without a way
     return relay

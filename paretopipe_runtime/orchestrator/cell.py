@@ -73,7 +73,7 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
 def _see_reached(plan: Plan) -> None:
     """Require a relay for emulated processes on a shaped network, and only for these."""
     chain, relay = plan.chain, plan.chain.relay
-    relayed = bool(chain.variant["emulation"] and chain.shaped.netem)
+    relayed = bool(chain.variant["emulation"] and chain.shaped)
     if relayed != bool(relay):
         raise ParetoPipeError(
             "E_PLAN",
@@ -143,7 +143,7 @@ def _work(rounds: _Rounds, more: tuple[More, ...], known: Sequence[Record], note
     def about(run: Run) -> dict[str, Any]:
         weights = plan.workload.weights
         stated = {"weights": weights.facts()} if weights else {}
-        return {"order": run.order, "network": plan.chain.shaped.facts, **stated}
+        return {"order": run.order, "network": plan.chain.network_facts, **stated}
 
     def why(run: Run) -> str:
         round_ = more[run.repeat - 1]
@@ -162,7 +162,7 @@ def _work(rounds: _Rounds, more: tuple[More, ...], known: Sequence[Record], note
         measure=measure,
         about=about,
         estimate_s=rounds.estimate_s,
-        shaped=plan.chain.shaped.netem is not None,
+        shaped=plan.chain.shaped,
         repeats=plan.repeats,
         drift_limit=plan.drift_limit if plan.sentinel else 0.0,
         hub=plan.chain.hub,

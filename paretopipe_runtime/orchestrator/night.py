@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.chain import under
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.files import offer_json
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, stop_on_signal
@@ -43,7 +44,11 @@ class Night:
         """Raise ``E_PLAN`` for a document that is not the sweep role's."""
         try:
             networks = document["networks"]
-            plans = {plan["cell_id"]: _under(networks, plan) for plan in document["plans"]}
+            plans = {
+                plan["cell_id"]: under(plan, network["measured"], network["ways"])
+                for plan in document["plans"]
+                for network in [networks[_asked(plan)]]
+            }
             visits = [visit for visit in document["visits"] if _cell(visit) in plans]
             relay = document["relay"]
             keepers = [
@@ -161,15 +166,8 @@ def _end(held: Sequence[Held]) -> dict[str, str]:
 def _asked(plan: Mapping[str, Any]) -> str:
     """Return the scenario that shapes a plan's network, "" for none."""
     scenario = plan.get("scenario", {})  # a profile has none
-    return str(scenario["name"]) if scenario.get("netem") else ""
-
-
-def _under(networks: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plan with what its network measured, and the ways through a relay."""
-    network = networks[_asked(plan)]
-    known = {"measured": network["measured"].get(plan["workers"][:2][-1]["host"])}
-    known |= {"relay": network["ways"]} if network["ways"] else {}
-    return {**plan, "scenario": {**plan.get("scenario", {}), **known}}
+    hops = (scenario, *scenario.get("later_hops", ()))
+    return str(scenario["name"]) if any(hop.get("netem") for hop in hops) else ""
 
 
 def _cell(visit: str) -> str:

@@ -59,7 +59,7 @@ def work_of(document: dict[str, Any]) -> Work:
                 only=lambda factor: factor.moves,
             ),
             "scenario": chain.scenario,
-            "netem": chain.shaped.netem,
+            **chain.asked,
             "repeat": repeat,
             "payload_bytes": payloads,
             "warmup_batches": warmup,
@@ -76,7 +76,7 @@ def work_of(document: dict[str, Any]) -> Work:
     runs = [run(repeat) for repeat in range(1, int(document["repeats"]) + 1)]
     alone = warmup + batches
     transfers_s = [
-        nbytes * 8e-6 / (chain.shaped.rate_mbit or GUESSED_RATE_MBIT) for nbytes in payloads
+        nbytes * 8e-6 / (chain.first.rate_mbit or GUESSED_RATE_MBIT) for nbytes in payloads
     ]
     guess_s = sum(
         launch_s(chain) + alone * (transfer_s + chain.rtt_s) + batches * transfer_s
@@ -87,7 +87,7 @@ def work_of(document: dict[str, Any]) -> Work:
         document=document,
         runs=runs,
         measure=measure,
-        about=lambda _: {"network": chain.shaped.facts},
+        about=lambda _: {"network": chain.network_facts},
         estimate_s={"link": guess_s},
         hub=chain.hub,
     )

@@ -223,7 +223,7 @@ def run_of(
         "pairing": plan.pairing,
         "hosts": [worker.host for worker in workers],
         "scenario": chain.scenario,
-        "netem": chain.shaped.netem,
+        **chain.asked,
         "cuts": list(cuts),
         **said,
         "split": whole if role == "end_point" else split_name(cuts),

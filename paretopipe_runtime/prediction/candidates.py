@@ -50,7 +50,7 @@ def candidates(
         raise _lacking(plan, asked, stages)
     if lack := uncoded(asked, stages):
         raise _lacking(plan, asked, lack)
-    predictor = Predictor.of(asked, stages, links_of(asked, links))
+    predictor = Predictor.of(asked, stages, links_of(asked, links)).under(plan.document)
     network = predictor.network(plan.document)
     return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in plan.splits)
 

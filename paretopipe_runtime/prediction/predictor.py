@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -70,9 +70,10 @@ class Predictor:
 
     ``compute_s``: by host, seconds of the first 0, 1, … all blocks. ``boundary_bytes``: of a batch
     before the first block and after each. ``codings``: by codec that every host was profiled with.
-    ``codecs``: of the cell's splits, those that can be predicted. ``networks``: as measured; a
-    scenario shapes the first hop only. ``window``: batches in flight at least, with ``saturate`` as
-    many as fill that hop. ``notes``: assumptions, in a report's words.
+    ``codecs``: of the cell's splits, those that can be predicted. ``networks``: of each hop, as
+    measured; the first is the usual one, which predictions replace. ``window``: batches in flight
+    at least, with ``saturate`` as many as fill the slowest hop. ``back_mbit``: of what returns from
+    the last host, which no hop's shaping delays. ``notes``: assumptions, in a report's words.
     """
 
     hosts: tuple[str, ...]
@@ -87,6 +88,7 @@ class Predictor:
     notes: tuple[str, ...] = ()
     codings: Mapping[str, Codings] = field(default_factory=dict)
     codecs: tuple[str, ...] = (NONE,)
+    back_mbit: float | None = None
 
     @classmethod
     def of(
@@ -126,6 +128,7 @@ class Predictor:
                 for link in links
             ),
             batch_size=first.batch_size,
+            back_mbit=links[-1].rate_mbit if links[-1] else None,
             window=cell.window,
             saturate=cell.saturate,
             slow_start=slow_start,
@@ -148,13 +151,16 @@ class Predictor:
     def network(self, plan: Mapping[str, Any]) -> Network:
         """Return the network as measured before a cell, by its plan, else with its link."""
         scenario = plan.get("scenario")
-        found = scenario.get("measured") if isinstance(scenario, dict) else None
-        seen = found if isinstance(found, dict) else {}
-        usual = self.networks[0]
-        return Network(
-            amount(seen.get("rtt_ms")) or usual.rtt_ms,
-            amount(seen.get("rate_mbit")) or usual.rate_mbit,
-        )
+        return _seen(scenario, self.networks[0])
+
+    def under(self, plan: Mapping[str, Any]) -> Predictor:
+        """Return it with the later hops' networks as measured before a plan's cell."""
+        scenario = plan.get("scenario")
+        hops = scenario.get("later_hops") if isinstance(scenario, dict) else None
+        if not isinstance(hops, list) or len(hops) != len(self.networks) - 1:
+            return self
+        first, *usual = self.networks
+        return replace(self, networks=(first, *map(_passed, hops, usual)))
 
     def predict(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> Prediction:
         """Predict a split or an end point, with any codec of `codings` or none.
@@ -190,8 +196,13 @@ class Predictor:
         """Return the batches in flight of a full pipeline."""
         if not self.saturate:
             return self.window
-        sizes = self._coding(cuts).boundary_bytes
-        sent_s = transfer_s(sizes[cuts[0]], rate_mbit) if cuts else 0.0
+        sizes, later = self._coding(cuts).boundary_bytes, self.networks[1 : len(cuts)]
+        rates = (rate_mbit, *(network.rate_mbit for network in later))
+        sent_s = max(
+            (transfer_s(sizes[cut], rate) for cut, rate in zip(cuts, rates, strict=False)),
+            default=0.0,
+        )
+        rtt_s += sum(network.rtt_ms for network in later) / 1e3
         return filling_window(self.window, len(cuts) + 1, sent_s, rtt_s)
 
     def stations(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> list[Station]:
@@ -244,8 +255,8 @@ class Predictor:
             stations.append(Station(compute_s, busy_s))
             if place:  # as measured; its fixed part includes the predictions' return
                 network = self.networks[min(place, len(self.networks) - 1)]
-                rtt_s = 0.0 if final else network.rtt_ms / 1e3
-                stations.append(self._hop(place, payload, final, rtt_s, network.rate_mbit))
+                on = (0.0, self.back_mbit) if final else (network.rtt_ms / 1e3, network.rate_mbit)
+                stations.append(self._hop(place, payload, final, *on))
         return stations
 
     def _transport(self, place: int) -> Transport:
@@ -263,6 +274,24 @@ class Predictor:
             max(payload * used.pace_byte_s, on_wire_s, window_pace_s(payload, rtt_s)),
             rtt_s + fixed_s,
         )
+
+
+def _seen(hop: Any, usual: Network) -> Network:
+    """Return what a scenario's hop measured, and the usual network's values for the rest."""
+    found = hop.get("measured") if isinstance(hop, dict) else None
+    seen = found if isinstance(found, dict) else {}
+    return Network(
+        amount(seen.get("rtt_ms")) or usual.rtt_ms,
+        amount(seen.get("rate_mbit")) or usual.rate_mbit,
+    )
+
+
+def _passed(hop: Any, usual: Network) -> Network:
+    """Return a later hop's network, which tensors pass one way only: half of what delays both."""
+    network, asked = _seen(hop, usual), hop.get("netem") if isinstance(hop, dict) else None
+    if isinstance(asked, dict) and asked.get("direction") == "symmetric":
+        return replace(network, rtt_ms=network.rtt_ms / 2)
+    return network
 
 
 def _compute(profile: Profile) -> tuple[float, ...]:

@@ -240,7 +240,6 @@ def _cell(
     known = {**plan, **factors}
     model = str(known.get("model"))
     scenario = plan.get("scenario") or factors.get("scenario")
-    netem = scenario.get("netem") if isinstance(scenario, dict) else None
     splits = [_split(groups, key) for key in groups.of(cell_id, SPLIT)]
     registered = MODELS[model].blocks if model in MODELS else None
     planned = plans.cuts(plan, blocks.get(model) or registered)
@@ -255,7 +254,7 @@ def _cell(
         pairing=str(known.get("pairing")),
         hosts=plans.hosts(plan, factors),
         scenario=scenario_name(scenario),
-        asked=factors.get("netem", netem),
+        asked=_asked(scenario if isinstance(scenario, dict) else {}, factors),
         settings=factors,
         unlocked=cell_id in groups.unlocked,
         plan=plan,
@@ -263,6 +262,20 @@ def _cell(
         planned=planned,
         end_points=tuple(sorted(ends, key=lambda split: split.cuts)),
     )
+
+
+def _asked(scenario: Record, factors: Record) -> Record | None:
+    """Return what is asked of the network, as ``hop 2 delay`` where a later hop is shaped."""
+    first = factors.get("netem", scenario.get("netem"))
+    planned = [hop.get("netem") for hop in scenario.get("later_hops") or ()]
+    later = factors.get("later_netem", planned)
+    if not any(later):
+        return first
+    return {
+        f"hop {place} {key}": value
+        for place, netem in enumerate((first, *later), 1)
+        for key, value in (netem or {}).items()
+    }
 
 
 def _split(groups: Groups, key: Key) -> Split:

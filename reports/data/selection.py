@@ -135,8 +135,9 @@ def _best(
 
 
 def _limited(run: Record) -> bool:
-    asked = run["factors"].get("netem") or run["network"].get("asked")
-    return bool(isinstance(asked, dict) and asked.get("rate"))
+    first = run["factors"].get("netem") or run["network"].get("asked")
+    hops = (first, *(run["factors"].get("later_netem") or ()))
+    return any(isinstance(asked, dict) and asked.get("rate") for asked in hops)
 
 
 def _phases(run: Record) -> Record:

@@ -133,12 +133,20 @@ def _workers(value: Any) -> bool:
     )
 
 
+def _hops(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list)
+        and all(isinstance(hop, dict) and flat(hop.get("netem")) for hop in value)
+    )
+
+
 def _scenario(value: Any) -> bool:
     if not isinstance(value, dict):
         return _text(value)
     return (
         _text(value.get("name"))
         and all(flat(value.get(key)) for key in ("netem", "measured"))
+        and _hops(value.get("later_hops"))
         and all(
             known is None or is_number(known)
             for key in ("rtt_ms", "rate_mbit")
@@ -146,6 +154,10 @@ def _scenario(value: Any) -> bool:
         )
         and setting(value)
     )
+
+
+def _netems(value: Any) -> bool:
+    return isinstance(value, list) and all(map(flat, value))
 
 
 def _provenance(value: Any) -> bool:
@@ -204,7 +216,7 @@ _FACTORS: dict[str, Check] = {
     **_SIZES,
     **_NAMED,
     **{"hosts": _names, **{factor.key: _names for factor in OF_WORKER}},
-    **{"scenario": _scenario, "netem": flat},
+    **{"scenario": _scenario, "netem": flat, "later_netem": _netems},
     **{"cuts": cut_points, "codec": _codec, "sentinel": _text},
 }
 _PLAN: dict[str, Check] = {

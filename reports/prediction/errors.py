@@ -56,7 +56,7 @@ class Summary:
 
 
 def errors(cell: Cell, predictor: Predictor) -> Errors:
-    network = measured_network(cell, predictor)
+    network, predictor = measured_network(cell, predictor), predictor.under(cell.plan)
     known = {*predictor.splits, *predictor.end_points}
     measured = (*cell.splits, *cell.end_points)
     splits = [split for split in measured if split.runs and split.cuts in known]

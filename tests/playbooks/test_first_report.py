@@ -54,7 +54,11 @@ ansible_python_interpreter="{{ ansible_playbook_python }}"
 
 
 def cell(name: str) -> dict[str, Any]:
-    return {"label": name, "plan": {"cell_id": name, "workers": [{}, {"host": "pi2"}]}}
+    hosts = [{"host": "localhost"}, {"host": "pi2"}]
+    return {"label": name, "plan": {"cell_id": name, "workers": hosts}}
+
+
+WAYS = [{"host": "localhost", "to": [], "netem": None, "only": False}]
 
 
 Measure = Callable[..., tuple[int, list[str]]]
@@ -80,17 +84,22 @@ def run(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     shutil.copy(ROOT / "playbooks/measure.yml", folder / "playbooks")
-    for name in ("scenario", "network", "cell", "report"):
+    for name in ("scenario", "network", "way", "restore", "unshape", "cell", "report"):
         shutil.copy(TASKS / f"{name}.yml", folder / "playbooks/tasks")
     (folder / "hosts").write_text(INVENTORY)
-    (folder / "ansible.cfg").write_text("[defaults]\nroles_path = roles\n")
+    filters = f"filter_plugins = {ROOT}/roles/netem/filter_plugins\n"
+    (folder / "ansible.cfg").write_text(f"[defaults]\nroles_path = roles\n{filters}")
     scenarios = [
-        {"name": "baseline", "netem": None, "cells": [cell("a"), cell("b")]},
-        {"name": "metro", "netem": {"delay": "20ms"}, "cells": [cell("c")]},
+        {"name": "baseline", "ways": WAYS, "shaped": False, "cells": [cell("a"), cell("b")]},
+        {
+            **{"name": "metro", "shaped": True, "cells": [cell("c")]},
+            "ways": [{**WAYS[0], "netem": {"delay": "20ms"}}],
+        },
     ]
     planned = {
         **{
             "sweep": "demo",
+            "ways": WAYS,
             "first_report": first,
             "scenarios": scenarios,
             "within_s": None,

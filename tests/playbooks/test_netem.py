@@ -119,6 +119,21 @@ def test_apply_twice_then_reset_twice(module: Any, host: FakeHost) -> None:
     ]
 
 
+def test_only_what_goes_to_the_next_host_may_be_shaped(module: Any, host: FakeHost) -> None:
+    before = host.state
+    assert module(**WAN, only_peers=True, peers=PEERS[:1])["beside_ssh"] is False
+    root, child = host.state["qdiscs"][INTERFACE]
+    assert (root["kind"], child["kind"]) == ("prio", "netem")
+    (filters,) = [line for line in host.log if "flowid 5a5a:2" in line]
+    assert "match u32 0xc000020a 0xffffffff at 16" in filters
+    assert not module(**WAN, only_peers=True, peers=PEERS[:1])["changed"]
+    assert module(**WAN, peers=PEERS[:1])["changed"], "all of it is another shaping"
+    refused = module(**WAN, only_peers=True)
+    assert "is to be shaped for some hosts, so only traffic with the peers may" in refused["msg"]
+    assert module(state="absent")["changed"]
+    assert host.state == before
+
+
 def test_a_host_without_anything_of_ours_needs_no_module_to_see_that(
     module: Any, host: FakeHost, plugin: Callable[[str], ModuleType]
 ) -> None:

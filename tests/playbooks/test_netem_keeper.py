@@ -27,10 +27,16 @@ ORDERS = {
     "address": "127.0.0.1",
     "key": KEY.decode(),
     "lease_s": 600,
-    "scenarios": {"slow": SLOW, "slower": {**SLOW, "delay_s": 0.08}},
-    "peers": [],
     "limit": 0,
     "sandbox": [],
+}
+INTERFACES = {
+    "interface": INTERFACE,
+    "scenarios": {
+        name: {"asked": asked, "peers": [], "only_peers": False}
+        for name, asked in (("slow", SLOW), ("slower", {**SLOW, "delay_s": 0.08}))
+    }
+    | {"of another host": {}},
 }
 PLAYBOOK = """
 - hosts: localhost
@@ -71,7 +77,7 @@ def host(tmp_path: Path) -> FakeHost:
 @pytest.fixture
 def start(host: FakeHost) -> Callable[..., Any]:
     return lambda **orders: running(
-        host.folder, host.environment["PATH"], interface=INTERFACE, **orders
+        host.folder, host.environment["PATH"], interfaces=[INTERFACES], **orders
     )
 
 
@@ -102,7 +108,7 @@ def test_it_shapes_as_one_of_its_list_and_tells_of_any_interruption(
         host.set(timers={})  # as after someone's reset.yml
         assert "was interrupted" in network.lost()
 
-        unshaped = keeper.ask("")
+        unshaped = keeper.ask("of another host")
         assert host.state == before
         assert keeper.ask("") == unshaped
         host.set(qdiscs={INTERFACE: [{"kind": "netem", "handle": "5a5a:", "root": True}, PFIFO]})
@@ -156,8 +162,15 @@ def test_the_role_lays_down_what_runs(host: FakeHost, tmp_path: Path) -> None:
     values = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
-        "netem_interface": INTERFACE,
-        "netem_scenarios": {"wan": {"delay": "200ms", "rate": "5mbit"}},
+        "netem_kept": [
+            {
+                "interface": INTERFACE,
+                "scenarios": {
+                    "wan": {"asked": {"delay": "200ms"}, "peers": [], "only": False},
+                    "wan_second": {"asked": {}, "peers": [], "only": False},
+                },
+            }
+        ],
         "netem_keeper_address": "127.0.0.1",
         "netem_keeper_port": port,
         "netem_keeper_key": KEY.decode(),
@@ -179,7 +192,10 @@ def test_the_role_lays_down_what_runs(host: FakeHost, tmp_path: Path) -> None:
     _, *words = host.state["service"]
     process = subprocess.Popen([sys.executable, *words], env=host.environment)
     try:
-        Keeper("pi1", ("127.0.0.1", port), KEY).ask("wan")
+        keeper = Keeper("pi1", ("127.0.0.1", port), KEY)
+        keeper.ask("wan_second")
+        assert shaped(host) == "pfifo_fast"
+        keeper.ask("wan")
         (timer,) = host.state["timers"].values()
         assert (shaped(host), timer["seconds"]) == ("netem", 1800)
     finally:

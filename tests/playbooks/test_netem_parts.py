@@ -37,6 +37,47 @@ def probes(plugin: Callable[[str], ModuleType]) -> ModuleType:
     return plugin("roles/netem/filter_plugins/netem_probes.py")
 
 
+def test_a_place_shapes_what_its_worker_sends(plugin: Callable[[str], ModuleType]) -> None:
+    places = plugin("roles/netem/filter_plugins/netem_places.py")
+    workers, names = ["pi1", "pi2", "server"], ["wan", "pi2"]
+    facts = {name: {"experiment_interface": "eth0"} for name in workers}
+    facts["wan"] = {"experiment_interface": "up0"}
+    addresses = {"pi1": "192.0.2.11", "pi2": "192.0.2.12", "server": "192.0.2.10"}
+    found = places.netem_places(names, facts, workers)
+    assert [tuple(each.values()) for each in found] == [
+        ("wan", "up0", "pi1"),
+        ("pi2", "eth0", "pi2"),
+    ], "a box is on the first worker's uplink"
+    facts["wan"]["netem_interfaces"] = {"pi1": "up0", "pi2": "up1"}
+    box = places.netem_places(names, facts, workers)
+    assert [each["interface"] for each in box] == ["up0", "up1"], "the first that shapes a worker"
+
+    (first,) = places.netem_first_way({"delay": "9ms"}, found, workers)
+    assert (first["host"], first["to"]) == ("pi1", ["pi2", "server"])
+    second = {"host": "pi2", "to": ["server"], "netem": {"delay": "9ms"}, "only": True}
+    ways = [{**first, "netem": None}, second]
+    shaped = places.netem_shapings(found, ways, workers, addresses)
+    assert [(each["sender"], each["only"], each["peers"]) for each in shaped] == [
+        ("pi1", False, [*addresses.values()]),
+        ("pi2", True, ["192.0.2.10"]),
+    ]
+    backwards = places.netem_shapings(found, [first], workers, addresses)
+    assert [each["sender"] for each in backwards] == ["pi2", "pi1"], "what ends a relay comes first"
+    assert backwards[0]["asked"] == {}
+
+    scenarios = [{"name": "near", "ways": [first]}, {"name": "far", "ways": ways}]
+    kept = places.netem_kept(box, scenarios, workers, addresses)
+    orders = sorted(places.netem_orders(kept["wan"]), key=lambda each: each["interface"])
+    assert [each["interface"] for each in orders] == ["up0", "up1"]
+    assert [[name for name, own in each["scenarios"].items() if own] for each in orders] == [
+        ["near"],
+        ["far"],
+    ]
+    assert [*orders[0]["scenarios"]] == ["near", "far"], "each knows all"
+    assert orders[1]["scenarios"]["far"]["asked"]["delay_s"] == pytest.approx(0.009)
+    assert [*places.netem_kept(found, scenarios[:1], workers, addresses)] == ["wan"]
+
+
 def test_the_queue_holds_twice_the_bandwidth_delay_product(qdisc: ModuleType) -> None:
     assert qdisc.queue_limit(0.2, 5e6) == 1000
     assert qdisc.queue_limit(0.2, 100e6) == 3303

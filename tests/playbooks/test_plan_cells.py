@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
@@ -105,6 +106,125 @@ def test_a_scenario_says_what_netem_can_do_or_is_one_sentence(
     ):
         with pytest.raises(cells.OptionError, match=sentence):
             netem(**said)
+
+
+CHAINS = {
+    "two": ["pi1", "server"],
+    "three": ["pi1", "pi2", "server"],
+    "four": ["pi1", "pi2", "pi3", "server"],
+    "other": ["pi1", "server", "pi2"],
+    "swapped": ["pi1", "pi3", "server"],
+}
+SLOW = {"delay": "9ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
+
+
+@pytest.fixture
+def chained(cells: ModuleType, experiments: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """Plan chains under one scenario, on three Pis that can be shaped."""
+
+    def planned(said: Any, *pairings: str, emulation: str = "", **more: Any) -> dict[str, Any]:
+        chains = {name: CHAINS[name] for name in pairings}
+        options = {"model": "vgg16", "scenarios": "mine", "pairings": chains, **more}
+        workers = ("pi1", "pi2", "pi3", "server")
+        facts = {**HOSTS["pi1"], "allow_insecure_rpc": True}
+        hosts = {name: {**facts, "address": f"192.0.2.{n}"} for n, name in enumerate(workers)}
+        found: dict[str, Any] = cells.plan_cells(
+            *(options, experiments["full"], {"mine": said}, hosts, {}, "server"),
+            emulation=emulation,
+            places=cells.Places({"pis": ["pi1", "pi2", "pi3"]}, {}, ("pi1", "pi2", "pi3")),
+        )
+        return found
+
+    return planned
+
+
+def test_a_scenario_is_about_one_hop_or_each(chained: Any) -> None:
+    def hops(said: Any, chain: str) -> list[Any]:
+        (plan,) = plans(chained(said, chain))
+        read_plan(plan)
+        scenario = plan["scenario"]
+        return [scenario["netem"], *(hop["netem"] for hop in scenario.get("later_hops", ()))]
+
+    delay = {"delay": "9ms"}
+    assert hops({"hop": 2, **delay}, "three") == [None, SLOW]
+    assert hops({"hop": "3", **delay}, "four") == [None, None, SLOW]
+    assert hops({"hops": [delay, None, delay]}, "four") == [SLOW, None, SLOW]
+    assert hops({"hops": [None, delay]}, "four") == [None, SLOW, None]
+    # The same plan as ever, whichever way it is said.
+    for said in (delay, {"hop": 1, **delay}, {"hops": [delay]}, {"hops": [delay, None]}):
+        assert hops(said, "two") == [SLOW]
+        assert hops(said, "three") == [SLOW, None]
+    assert hops(None, "three") == [None, None]
+
+
+def test_each_way_that_is_measured_says_what_is_asked_of_it(chained: Any) -> None:
+    def ways(said: Any, *pairings: str) -> dict[str, Any]:
+        (group,) = chained(said, *pairings)["scenarios"]
+        assert group["shaped"] == any(way["netem"] for way in group["ways"])
+        return {way["host"]: (way["to"], bool(way["netem"]), way["only"]) for way in group["ways"]}
+
+    others = ["pi2", "pi3", "server"]
+    assert ways(None, "two") == {"pi1": (others, False, False)}
+    assert ways({"delay": "9ms"}, "two") == {"pi1": (others, True, False)}
+    second = {"hop": 2, "delay": "9ms"}
+    assert ways(second, "two", "three", "four") == {
+        **{"pi1": (others, False, False), "pi2": (["server", "pi3"], True, True)},
+        "pi3": (["server"], False, False),
+    }
+    planned = chained(second, "two", "three", "four")
+    assert [plan["pairing"] for plan in plans(planned)] == ["three", "four"]
+    assert planned["notes"] == [
+        "left out: scenario mine with pairing two, whose 2 hosts have no hop 2"
+    ]
+    assert [way["netem"] for way in planned["ways"]] == [None] * 3
+    assert planned["links"][1]["plan"]["cell_id"] == "link.pi1-pi2.socket", "one for each hop"
+
+
+@pytest.mark.parametrize(
+    ("said", "pairings", "sentence"),
+    [
+        (5, "two", "scenario mine is 5: write it as { delay: 200ms, rate: 5mbit }, or null"),
+        ({"hop": 0, "delay": "9ms"}, "two", "scenario mine: hop=0 is not a positive whole number"),
+        ({"hop": "last", "delay": "9ms"}, "two", "scenario mine: hop=last is not a positive"),
+        ({"hop": 999999999, "delay": "9ms"}, "two", "hop=999999999 is beyond any chain of hosts"),
+        ({"hop": 2}, "three", "scenario mine: nothing is asked of the network: give a delay"),
+        ({"hops": [{}, {"delay": "9"}]}, "three", "delay=9 has no unit: write delay=9ms"),
+        ({"hops": [None, None]}, "three", "scenario mine asks nothing of any hop: write null"),
+        ({"hops": [None, 5]}, "three", "scenario mine asks 5 of a hop: write { delay: 200ms }"),
+        ({"hops": 2, "delay": "9ms"}, "three", "has hops=2 and more: write nothing but hops: ["),
+        (
+            *({"hop": 3, "delay": "9ms"}, "two three"),
+            "scenario mine shapes hop 3, and no pairing has one: the longest of two, three has 3 "
+            """hosts, expected 4 or more, as in -e '{"pairings": {"chain": ["host1", "host2", """,
+        ),
+        (
+            *({"hop": 2, "delay": "9ms"}, "three other"),
+            "scenario mine shapes hop 2, which server sends in pairing other, and server is not in "
+            "the inventory's group netem_hosts: list it there",
+        ),
+        (
+            *({"hop": 2, "delay": "9ms"}, "three swapped"),
+            "hop 2 of pairing three is sent by pi2, of swapped by pi3, and scenario mine shapes "
+            "one host's: measure them in two sweeps, with pairings=three and pairings=swapped",
+        ),
+    ],
+)
+def test_a_hop_that_cannot_be_shaped_is_one_sentence(
+    chained: Any, cells: ModuleType, said: Any, pairings: str, sentence: str
+) -> None:
+    with pytest.raises(cells.OptionError, match=re.escape(sentence)):
+        chained(said, *pairings.split())
+
+
+def test_hops_that_no_way_of_measuring_can_shape_are_refused(
+    chained: Any, cells: ModuleType
+) -> None:
+    both = {"hops": [{"delay": "9ms"}, {"delay": "9ms"}]}
+    assert chained({"hop": 2, "delay": "9ms"}, "three", emulation="processes")
+    with pytest.raises(cells.OptionError, match="mine shapes 2 hops, and processes on one machine"):
+        chained(both, "three", emulation="processes")
+    with pytest.raises(cells.OptionError, match="every tensor goes by way of the orchestrator"):
+        chained(both, "three", backend="rpc_hub")
 
 
 def test_the_runtime_reads_every_plan(plan: Any) -> None:
@@ -601,7 +721,7 @@ def paired(
     found: dict[str, Any] = cells.plan_cells(
         *(told, experiment, {"baseline": None, "wan": {"rate": "5mbit"}}, hosts, {}),
         *(groups["orchestrator"][0], {}, ""),
-        cells.Places(groups, {}, groups.get("netem_hosts", workers)[0]),
+        cells.Places(groups, {}, groups.get("netem_hosts", workers[:1])),
     )
     return found
 

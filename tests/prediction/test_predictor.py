@@ -222,6 +222,19 @@ def test_three_stages_pass_two_hops_of_which_the_first_is_shaped() -> None:
     assert predictor.predict((1, 2), 20, 50).latency_s == pytest.approx(
         0.1 + hops + 4 / 3 * 0.001, rel=1e-4
     )
+    # Under a scenario the second hop is what was measured then; the predictions do not pass it.
+    slow = {"netem": {"rate": "5mbit"}, "measured": {"rtt_ms": 200.0, "rate_mbit": 5}}
+    under = predictor.under({"scenario": {"name": "far", "later_hops": [slow]}})
+    hops += 250_000 * (WIRE / 5 - WIRE / 100) + 0.2 - 0.0004
+    assert under.predict((1, 2), 20, 50).latency_s == pytest.approx(
+        0.1 + hops + 4 / 3 * 0.001, rel=1e-4
+    )
+    both = {"netem": {**slow["netem"], "direction": "symmetric"}, "measured": slow["measured"]}
+    assert predictor.under({"scenario": {"later_hops": [both]}}).networks[1].rtt_ms == 100
+    full = replace(under, saturate=True)
+    assert full.in_flight((1, 2), 0.02, 50) == 6, "a batch takes 0.4 s on each, twice the delays"
+    assert full.in_flight((1, 2), 3.8, 50) == 16
+    assert under.under({"scenario": "far"}) is under, "as it is without"
 
 
 def test_errors_are_none_where_the_cell_agrees_with_its_profile() -> None:

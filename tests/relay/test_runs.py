@@ -110,6 +110,15 @@ def chain(*hosts: str, **changes: Any) -> Plan:
     )
 
 
+def test_a_relay_of_a_later_hop_is_passed_by_that_hop_alone() -> None:
+    scenario = {"name": "metro", "netem": None, "later_hops": [{"netem": NETEM}]}
+    relay = {"host": "pi2", "ways": WAYS}
+    plan = chain("pi1", "pi2", "server", scenario={**scenario, "relay": relay})
+    assert [plan.chain.via(worker) for worker in plan.chain.workers] == [None] * 3
+    ways = [plan.chain.onward(stage, 3)["via"] for stage in (0, 1)]
+    assert ways == [None, ("127.0.76.101", 1002)]
+
+
 @pytest.mark.parametrize(
     ("hosts", "control", "links"),
     [

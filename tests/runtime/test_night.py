@@ -31,7 +31,7 @@ def plan(cell: str, scenario: str = "") -> dict[str, Any]:
 
 
 def document(plans: Sequence[dict[str, Any]], visits: Sequence[str], **more: Any) -> dict[str, Any]:
-    measured = {"pi2": {"rtt_ms": 1.0, "rate_mbit": 900.0}}
+    measured = {"pi1": {"pi2": {"rtt_ms": 1.0, "rate_mbit": 900.0}}}
     return {
         "sweep": "x",
         "plans": plans,

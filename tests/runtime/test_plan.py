@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.contract.candidates import Candidate
-from paretopipe_runtime.contract.plan import cap, read_plan
+from paretopipe_runtime.contract.chain import under
+from paretopipe_runtime.contract.plan import Plan, cap, read_plan
 from paretopipe_runtime.contract.splits import Coded, cuts_of
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.foreseen import foreseen, in_time
@@ -237,9 +238,9 @@ def test_both_ways_delay_a_round_trip_twice() -> None:
     netem = {"delay": "100ms", "jitter": "0ms", "direction": "symmetric"}
     plan = read_plan(document(scenario={"name": "far", "netem": netem, "measured": None}))
     assert plan.chain.rtt_s == pytest.approx(0.2)
-    assert plan.chain.shaped.least_delay_s == pytest.approx(0.1)
+    assert plan.chain.first.least_delay_s == pytest.approx(0.1)
     netem["jitter"] = "5ms"
-    assert plan.chain.shaped.least_delay_s == 0
+    assert plan.chain.first.least_delay_s == 0
 
 
 def test_three_hosts_have_every_pair_of_cuts_and_a_network_a_hop() -> None:
@@ -253,6 +254,43 @@ def test_three_hosts_have_every_pair_of_cuts_and_a_network_a_hop() -> None:
     first, second, back = plan.chain.transfers_s([1_000_000, 1_000_000, 1_000])
     assert (second, back) == (0, pytest.approx(first / 1000))
     assert first == pytest.approx(1.0, rel=0.1)
+
+
+def test_each_hop_has_its_own_network_and_only_a_shaped_later_one_is_in_the_key() -> None:
+    hosts = ["pi1", "pi2", "server"]
+    workers = [{"host": host, "address": "192.0.2.9", "port": 47470} for host in hosts]
+
+    def three(*hops: Any, **more: Any) -> Plan:
+        first, *later = [{"netem": netem, "measured": None} for netem in hops]
+        scenario = {"name": "far", **first, **({"later_hops": later} if later else {})}
+        return read_plan(document(workers=workers, scenario=scenario, splits=[[3, 9]], **more))
+
+    def factors(plan: Plan) -> list[dict[str, Any]]:
+        return [run.factors for run in expand(plan, lambda _: [1, 1, 1])]
+
+    slow = {"delay": "20ms", "rate": "8mbit"}
+    plan = three(None, slow)
+    assert [network.asked_rate_mbit for network in plan.chain.networks] == [None, 8]
+    assert (plan.chain.shaped, plan.chain.rtt_s) == (True, pytest.approx(0.02))
+    first, second, back = plan.chain.transfers_s([1_000_000, 1_000_000, 1_000])
+    assert (first, back) == (0, 0)
+    assert second == pytest.approx(1.0, rel=0.1)
+    assert plan.chain.window(1, [1, 10_000, 1]) > three(None, None).chain.window(1, [1, 10_000, 1])
+    # As plans were before there were later hops, and as those are that leave them alone.
+    assert factors(three(slow)) == factors(three(slow, None))
+    assert factors(three(None)) != factors(plan) == factors(three(None, dict(slow)))
+    assert factors(plan)[0]["later_netem"] == [slow]
+
+    seen = {"pi1": {"pi2": {"rtt_ms": 1.0}, "server": {"rtt_ms": 9.0}}, "pi2": {"server": None}}
+    told = read_plan(under(plan.document, {**seen, "pi2": {"server": {"rtt_ms": 2.0}}}))
+    assert told.chain.network_facts == {
+        **{"asked": None, "measured": {"rtt_ms": 1.0}},
+        "later_hops": [{"asked": slow, "measured": {"rtt_ms": 2.0}}],
+    }
+    assert told.chain.rtt_s == pytest.approx(0.003), "as measured"
+    assert "later_hops" not in under(three(slow).document, seen)["scenario"]
+    with pytest.raises(ParetoPipeError, match=r"E_PLAN.*2 later_hops, expected 1"):
+        three(None, slow, slow)
 
 
 def test_codecs_are_further_splits_beside_those_without() -> None:
@@ -307,8 +345,8 @@ def test_a_codec_that_means_nothing_is_refused(changes: dict[str, Any], sentence
 def test_slow_links_get_fewer_batches_but_never_too_few() -> None:
     wan = {"name": "wan", "netem": {"delay": "200ms", "rate": "5mbit"}, "measured": None}
     plan = read_plan(document(model="vgg16", scenario=wan, splits=[[1], [14], [38]]))
-    assert plan.chain.shaped.rtt_s == plan.chain.shaped.least_delay_s == pytest.approx(0.2)
-    assert plan.chain.shaped.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
+    assert plan.chain.first.rtt_s == plan.chain.first.least_delay_s == pytest.approx(0.2)
+    assert plan.chain.first.transfer_s(102_760_448) == pytest.approx(171.9, abs=0.2)
     sizes = {(1,): [102_760_448, 320], (14,): [25_690_112, 320], (38,): [131_072, 320]}
     first, middle, last = sorted(expand(plan, sizes.__getitem__)[:3], key=lambda run: run.cuts)
     assert (first.warmup_batches, first.latency_batches, first.throughput_batches) == (1, 2, 6)

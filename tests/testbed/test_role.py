@@ -31,6 +31,29 @@ def _settings(folder: Path) -> Any:
     return settings.Settings.parse(raw | {"limits": dict.fromkeys(settings.HOST_NUMBERS, limits)})
 
 
+def test_the_box_has_a_bridge_for_each_host_behind_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM))
+    settings, wan = _modules("settings", "wan")
+    monkeypatch.setattr(wan, "UML_MODULES", tmp_path)
+    (tmp_path / "lib").mkdir()
+    usual = _settings(tmp_path)
+    assert (usual.boxed, wan.interfaces(usual)) == (("pi1",), ("lan0", "up0", "mg0"))
+    chain = yaml.safe_load((ROLE.parents[1] / "inventory/chain/hosts.yml").read_text())
+    asked = {name.removeprefix("testbed_"): had for name, had in chain["all"]["vars"].items()}
+    raw = {"id": 7, "state_root": tmp_path, "requirements": tmp_path, "optional": tmp_path}
+    made = settings.Settings.parse({**raw, "wan": "uml", **asked})
+    assert made.members == ("server", "pi1", "pi2", "pi3", "wan")
+    places = chain["netem_hosts"]["hosts"]["wan"]["netem_interfaces"]
+    assert {host: up for host, (_, up) in zip(made.boxed, made.ways, strict=True)} == places
+    wan.prepare_root(made, tmp_path)
+    started = (tmp_path / "uml-init").read_text()
+    assert "for name in lan0 up0 lan1 up1 lan2 up2 mg0; do" in started
+    assert "for number in 0 1 2; do" in started
+    assert subprocess.run(["sh", "-n", tmp_path / "uml-init"], check=False).returncode == 0
+
+
 def test_defaults_and_argument_specs_say_the_same() -> None:
     defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
     specs = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())

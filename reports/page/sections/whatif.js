@@ -45,7 +45,7 @@ const whatif = (() => {
       if (place) {
         const network = near(model.networks, place);
         delay = final ? 0 : network.rtt_ms / 1e3;
-        limit = network.rate_mbit;
+        limit = final ? model.back_mbit : network.rate_mbit;
       }
       const sending = wire(bytes, limit);
       const fixed = final ? (2 / 3) * model.transports[0].fixed_s : used.fixed_s / 3;
@@ -58,11 +58,14 @@ const whatif = (() => {
     return found;
   }
 
-  // Batches in flight that keep the first hop busy.
+  // Batches in flight that keep the slowest hop busy.
   function fillingWindow(model, cuts, rtt, rate, sizes) {
+    const hops = [{ rtt_ms: 1e3 * rtt, rate_mbit: rate }, ...model.networks.slice(1, cuts.length)];
+    const sent = Math.max(0, ...cuts.map((cut, hop) => (hops[hop] ? wire(sizes[cut], hops[hop].rate_mbit) : 0)));
+    const delay = hops.reduce((sum, hop) => sum + hop.rtt_ms / 1e3, 0);
     let needed = model.window;
-    if (model.saturate && cuts.length && rate) {
-      const underWay = Math.ceil(rtt / Math.max(wire(sizes[cuts[0]], rate), LEAST_PACE));
+    if (model.saturate && cuts.length && sent) {
+      const underWay = Math.ceil(delay / Math.max(sent, LEAST_PACE));
       needed = Math.max(needed, 2 * cuts.length + 1 + underWay);
     }
     return model.saturate && needed % INPUTS === 0 ? needed + 1 : needed;

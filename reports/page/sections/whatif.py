@@ -146,6 +146,7 @@ def coefficients(predictor: Predictor) -> dict[str, Any]:
         "bytes": predictor.boundary_bytes,
         "transports": [asdict(hop) for hop in predictor.transports],
         "networks": [asdict(network) for network in predictor.networks],
+        "back_mbit": predictor.back_mbit,
         "batch_size": predictor.batch_size,
         "window": predictor.window,
         "saturate": predictor.saturate,
@@ -160,7 +161,7 @@ def _row(
     names: dict[Cuts, str],
     ends: dict[Cuts, str],
 ) -> dict[str, Any]:
-    network = found.network
+    network, predictor = found.network, predictor.under(cell.plan)
     at = {
         cuts: predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in (*names, *ends)
     }

@@ -1,15 +1,16 @@
-"""Shape this host's interface for a detached sweep: as one of a list, or not at all.
+"""Shape this host's interfaces for a detached sweep: as one of a list, or not at all.
 
     python3 -BES netem_keeper.py orders.json
 
 Root writes the orders: an address, this sweep's key, and what each scenario is. Who has the key may
 have one of these, have it renewed, and end it; the protocol is in the runtime's
-orchestrator/shaping.py. The lease is the role's, so that the interface is as it was even if this
+orchestrator/shaping.py. The lease is the role's, so that interfaces are as they were even if this
 program is killed; without a request for two leases it ends by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import os
@@ -33,29 +34,25 @@ from ansible.module_utils.netem_host import Host, NetemError
 ASK_S, CHALLENGE, PROOF, MOST = 25.0, 32, 32, 4096
 
 
-class Keeper:
-    """Shaping of one interface, as the orders allow."""
+class Interface:
+    """Shaping of one interface, as the orders allow; a scenario may ask nothing of it."""
 
     def __init__(self, host: Host, orders: Mapping[str, Any]) -> None:
         self._host, self._orders = host, orders
         self._held: str | None = None
         self._renew = self._token = ""  # nosec B105 # no password
 
-    def have(self, scenario: str) -> dict[str, str]:
-        """Shape as one of the list, or as it is for ""; return a token, or a problem.
+    def have(self, scenario: str) -> str:
+        """Shape as asked, or leave it as it is; return a token, another one after any interruption.
 
-        The token is another one after any interruption.
+        Raises NetemError.
         """
-        if scenario and scenario not in self._orders["scenarios"]:
-            return {"problem": f"scenario {scenario[:40]!r} is none of this sweep's"}
-        try:
-            if scenario != self._held or not self._renewed():
-                self._held = None
-                self._shape(scenario)
-                self._held, self._token = scenario, secrets.token_hex(8)
-        except NetemError as error:
-            return {"problem": str(error)}
-        return {"token": self._token}
+        asked = scenario if self._orders["scenarios"].get(scenario) else ""
+        if asked != self._held or not self._renewed():
+            self._held = None
+            self._shape(asked)
+            self._held, self._token = asked, secrets.token_hex(8)
+        return self._token
 
     def restore(self) -> None:
         """Leave the interface as it was."""
@@ -63,7 +60,8 @@ class Keeper:
         self._shape("")
 
     def _shape(self, scenario: str) -> bool:
-        params = {**self._orders, "asked": self._orders["scenarios"].get(scenario, {})}
+        asked = self._orders["scenarios"].get(scenario, {"asked": {}, "peers": []})
+        params = {**self._orders, **asked}
         done = (present if scenario else absent)(self._host, params, False)
         self._renew = done.get("renew", "")
         return bool(done["changed"])
@@ -72,6 +70,33 @@ class Keeper:
         if not self._held:  # somebody may have shaped it meanwhile
             return not self._shape("")
         return netem_lease.HELD in self._host.ask("/bin/sh", "-c", self._renew)[1].split()
+
+
+class Keeper:
+    """All interfaces of the orders."""
+
+    def __init__(self, tools: netem_lease.Tools, orders: Mapping[str, Any]) -> None:
+        common = {key: orders[key] for key in ("lease_s", "limit", "sandbox")}
+        self._interfaces = [
+            Interface(Host(each["interface"], tools, _run), {**common, **each})
+            for each in orders["interfaces"]
+        ]
+        self._known = {name for each in orders["interfaces"] for name in each["scenarios"]}
+
+    def have(self, scenario: str) -> dict[str, str]:
+        """Shape as one of the list, or as it is for ""; return a token, or a problem."""
+        if scenario and scenario not in self._known:
+            return {"problem": f"scenario {scenario[:40]!r} is none of this sweep's"}
+        try:
+            return {"token": "+".join(each.have(scenario) for each in self._interfaces)}
+        except NetemError as error:
+            return {"problem": str(error)}
+
+    def restore(self) -> None:
+        """Leave all as it was, each whatever becomes of the others."""
+        with contextlib.ExitStack() as stack:
+            for each in self._interfaces:
+                stack.callback(each.restore)
 
 
 def serve(keeper: Keeper, address: tuple[str, int], key: bytes, idle_s: float) -> None:
@@ -128,8 +153,7 @@ def main() -> None:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     names = ("tc", "ip", "systemctl", "systemd-run")
     tools = netem_lease.Tools(*(shutil.which(name, path=path) or name for name in names))
-    host = Host(orders["interface"], tools, _run)
-    keeper = Keeper(host, orders)
+    keeper = Keeper(tools, orders)
     try:
         address = (orders["address"], orders["port"])
         serve(keeper, address, orders["key"].encode(), 2.0 * orders["lease_s"])

@@ -25,6 +25,8 @@ DOCUMENTATION = """{
   "peers": {"type": "list", "elements": "str", "default": [],
     "description":
       "Addresses of the other hosts, where the interface carries SSH or for symmetric."},
+  "only_peers": {"type": "bool", "default": false,
+    "description": "Shape what goes to these only, on an interface without SSH, too."},
   "asked": {"type": "dict", "default": {},
     "description": "What netem is to do, as plain numbers (shaping/conditions.py of the role)."},
   "limit": {"type": "int", "default": 0,

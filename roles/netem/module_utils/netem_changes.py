@@ -105,7 +105,7 @@ def present(host: Host, params: dict[str, Any], dry: bool) -> dict[str, Any]:
         "found": shaping.root["kind"],
         "wanted": shaping.values,
         "command": " ".join(shaping.layout.netem),
-        "beside_ssh": shaping.layout.shared,
+        "beside_ssh": shaping.beside_ssh,
         "lease_s": params["lease_s"],
         "renew": renew,
     }

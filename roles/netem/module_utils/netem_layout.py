@@ -1,8 +1,9 @@
 """Placement of netem: at the root, beside unshaped traffic, and on incoming traffic.
 
-Alone on its interface, netem is the root. With the controller's SSH there, the root is a ``prio``;
-filters send it packets for peers that are not SSH. Incoming packets cannot be queued on arrival:
-they are redirected to an ``ifb`` device with netem as root.
+Alone on its interface, netem is the root. With the controller's SSH there, or where only what goes
+to some hosts is shaped, the root is a ``prio``; filters send it packets for peers that are not SSH.
+Incoming packets cannot be queued on arrival: they are redirected to an ``ifb`` device with netem as
+root.
 
 Ours are the root handle ``5a5a:`` and the device's name. Filters are raw words and masks, as tc
 shows them.

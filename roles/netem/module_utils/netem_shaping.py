@@ -36,11 +36,15 @@ class Shaping:
             interface=self._host.interface,
             mirror=self._host.mirror if self._asked.get("direction") == "symmetric" else "",
             netem=tuple(netem_words(self.values, self._asked.get("distribution", ""))),
-            shared=bool(ports),
+            shared=bool(ports) or bool(self._params.get("only_peers")),
             # Sorted: order does not matter.
             peers=tuple(sorted(set(self._params["peers"]))),
             ssh_ports=tuple(ports or [SSH_PORT]),
         )
+
+    @property
+    def beside_ssh(self) -> bool:
+        return bool(self._host.ssh_ports())
 
     @property
     def what(self) -> list[str]:
@@ -77,7 +81,8 @@ class Shaping:
                 f"ParetoPipe's: remove it with `tc qdisc del dev {name} {arrival[0]}` {remedy}"
             )
         if (self.layout.shared or self.layout.mirror) and not self.layout.peers:
-            reason = "also carries SSH" if self.layout.shared else "is to be shaped both ways"
+            how = "both ways" if self.layout.mirror else "for some hosts"
+            reason = "also carries SSH" if self.beside_ssh else f"is to be shaped {how}"
             raise NetemError(
                 f"{name} {reason}, so only traffic with the peers may be shaped, and none is "
                 "known: set netem_peer_addresses"

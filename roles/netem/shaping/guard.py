@@ -80,7 +80,7 @@ class Guard:
 class Guards:
     def __init__(self, described: Iterable[Mapping[str, Any]]) -> None:
         self._guards = [Guard.of(values) for values in described]
-        self._seen = {guard.host: time.monotonic() - LAUNCH_S for guard in self._guards}
+        self._seen = {guard.file: time.monotonic() - LAUNCH_S for guard in self._guards}
 
     def problem(self) -> str:
         now = time.monotonic()
@@ -89,14 +89,14 @@ class Guards:
                 return problem
             state = guard.state()
             if state is not None:
-                self._seen[guard.host] = state.good_at
+                self._seen[guard.file] = state.good_at
         return ""
 
     def doubtful_s(self) -> float:
         """Return the latest seconds in which the network is in doubt."""
         now = time.monotonic()
         good = [
-            state.good_at if (state := guard.state()) else self._seen[guard.host]
+            state.good_at if (state := guard.state()) else self._seen[guard.file]
             for guard in self._guards
         ]
         return max((now - at for at in good), default=0.0) + MARGIN_S

@@ -112,7 +112,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             args["orchestrator"],
             read_sets(folder / "weights", weights),
             str(args.get("emulation", "")),
-            Places(args["inventory"], args["pairings"], args["shaped"]),
+            Places(args["inventory"], args["pairings"], args["senders"]),
         )
 
         def plan(more: Mapping[str, Any]) -> dict[str, Any]:

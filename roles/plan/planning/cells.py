@@ -22,7 +22,7 @@ from paretopipe_runtime.contract.factors import (
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
 
 from .choice import Choice, Model, choose
-from .network import conditions, refuse_elsewhere, refuse_relayed
+from .network import Hops, hops_of, reached, refuse_elsewhere, refuse_hub, refuse_relayed, ways
 from .places import Places
 from .sets import Weights
 from .values import OptionError, cut_points, known
@@ -79,9 +79,9 @@ def plan_cells(
         raise OptionError("; ".join(wrong))
     places = places or Places()
     choice = choose(options, experiment, scenarios, hosts, sets or {}, orchestrator, places)
-    netem = {name: conditions(name, scenarios[name]) for name in choice.scenarios}
-    refuse_elsewhere(netem, choice.pairings, places.shaped)
-    plans = _Plans(choice, netem, hosts, provenance, orchestrator, emulation)
+    networks = {name: hops_of(name, scenarios[name]) for name in choice.scenarios}
+    refuse_hub(networks, choice.varied["backend"])
+    plans = _Plans(choice, networks, hosts, provenance, orchestrator, emulation, places)
     planned: dict[str, Any] = {
         "scenarios": plans.by_scenario(),
         "profiles": list(plans.profiles()) if choice.profile else [],
@@ -94,8 +94,8 @@ def plan_cells(
         "first_report": first,
         "noise": choice.noise,
         "within_s": choice.doubt.limits.within_s if choice.doubt else None,
-        "shaped": places.shaped,
-        "notes": list(choice.left_out),
+        "ways": ways((), choice.pairings, places.shaped, [*hosts]),
+        "notes": [*choice.left_out, *plans.left_out],
         **planned,
         **rounds_of(first, **planned),
     }
@@ -132,38 +132,50 @@ class _Plans:
     def __init__(
         self,
         choice: Choice,
-        netem: Mapping[str, dict[str, str] | None],
+        networks: Mapping[str, Hops],
         hosts: Mapping[str, Mapping[str, Any]],
         provenance: Mapping[str, Any],
         orchestrator: str,
         emulation: str,
+        places: Places,
     ) -> None:
         self._choice = choice
-        self._netem = netem
+        self._networks = networks
+        self._pairings, self._ways = {}, {}
+        self.left_out: tuple[str, ...] = ()
+        for name, hops in networks.items():
+            found, without = reached(name, hops, choice.pairings)
+            refuse_elsewhere(name, hops, found, places.senders)
+            self._pairings[name], self.left_out = found, (*self.left_out, *without)
+            self._ways[name] = ways(hops, found, places.shaped, [*hosts])
         self._hosts = hosts
         self._provenance = provenance
         self._orchestrator = orchestrator
         self._emulation = emulation
         if emulation:
             known("emulation", [emulation], [name for name in EMULATION.values if name])
-            refuse_relayed(self._netem, choice.varied["backend"], choice.varied["transport"])
+            refuse_relayed(networks, choice.varied["backend"], choice.varied["transport"])
 
     def by_scenario(self) -> list[dict[str, Any]]:
         choice = self._choice
-        variants = list(itertools.product(choice.models, choice.pairings, self._variants(VARIED)))
+        variants = {
+            name: list(itertools.product(choice.models, pairings, self._variants(VARIED)))
+            for name, pairings in self._pairings.items()
+        }
         numbers = itertools.count(1)
-        total = len(choice.scenarios) * len(variants)
+        total = sum(map(len, variants.values()))
         return [
             {
                 "name": scenario,
-                "netem": self._netem[scenario],
+                "shaped": bool(self._networks[scenario]),
+                "ways": self._ways[scenario],
                 "cells": [
                     {
                         "label": f"cell {next(numbers)}/{total} "
                         + " ".join([model.name, *self._how(variant), pairing, scenario]),
                         "plan": self._cell(model, scenario, pairing, variant),
                     }
-                    for model, pairing, variant in variants
+                    for model, pairing, variant in variants[scenario]
                 ],
             }
             for scenario in choice.scenarios
@@ -194,11 +206,11 @@ class _Plans:
             yield {"label": " ".join(["profile of", model.name, *how]), "plan": plan}
 
     def links(self) -> Iterable[Labelled]:
-        """Yield plans of each chain, by backend and transport, without model."""
+        """Yield plans of each hop, by backend and transport, without model."""
         choice = self._choice
-        chains = dict.fromkeys(choice.pairings.values())
+        hops = dict.fromkeys(hop for c in choice.pairings.values() for hop in itertools.pairwise(c))
         varied = [factor for factor in VARIED if factor.moves]
-        for chain, variant in itertools.product(chains, self._variants(varied)):
+        for chain, variant in itertools.product(hops, self._variants(varied)):
             named = [variant["backend"], *self._tags(variant)]
             way = "-".join(chain)
             plan = {
@@ -229,7 +241,7 @@ class _Plans:
             **stated(OF_CELL, variant),
             "cell_id": ".".join(names),
             "pairing": pairing,
-            "scenario": {"name": scenario, "netem": self._netem[scenario], "measured": None},
+            "scenario": self._scenario(scenario, len(chain) - 1),
             **self._chain(chain, variant),
             "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
             **({"codecs": [*choice.codecs]} if choice.codecs != (NONE,) else {}),
@@ -239,6 +251,12 @@ class _Plans:
             **({"refine": choice.dominance} if choice.refine else {}),
             **({"doubtful": choice.doubt.limits.to_json()} if choice.doubt else {}),
         }
+
+    def _scenario(self, name: str, count: int) -> dict[str, Any]:
+        """Return a plan's scenario; the hops of three hosts and more have an entry each."""
+        asked = itertools.chain(self._networks[name], itertools.repeat(None))
+        first, *later = [{"netem": n, "measured": None} for n in itertools.islice(asked, count)]
+        return {"name": name, **first, **({"later_hops": later} if later else {})}
 
     def _common(self, model: Model) -> Plan:
         return {

@@ -30,13 +30,18 @@ class Lacking(OptionError):
 class Places:
     """Places of the inventory's hosts.
 
-    `groups` has their members in order, `pairings` chains of the inventory's own; `shaped` is the
-    worker whose outgoing traffic is shaped and measured, empty for any.
+    `groups` has their members in order, `pairings` chains of the inventory's own; `senders` are the
+    workers whose outgoing traffic can be shaped, empty for any.
     """
 
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pairings: Mapping[str, Any] = field(default_factory=dict)
-    shaped: str = ""
+    senders: Sequence[str] = ()
+
+    @property
+    def shaped(self) -> str:
+        """The worker whose ways to all others are measured, empty for none."""
+        return self.senders[0] if self.senders else ""
 
     def members(self, workers: Sequence[str], orchestrator: str) -> dict[str, list[str]]:
         """Return the workers of each group, `pis` and `servers` among them.

@@ -138,6 +138,6 @@ def asked_of(planned: Mapping[str, Any], orchestrator: str, named: bool) -> Aske
         {host: tuple(some) for host, some in loads.items()},
         {host: sum(stages.values()) for host, stages in kept.items()},
         tuple(dict.fromkeys(plan["backend"] for plan in plans)),
-        any(group["netem"] for group in planned["scenarios"]),
+        any(group["shaped"] for group in planned["scenarios"]),
         named,
     )

@@ -109,7 +109,7 @@ class Laboratory:
             "started_at": started,
             "cell_id": plan.cell_id,
             "factors": run.factors,
-            "network": plan.chain.shaped.facts,
+            "network": plan.chain.network_facts,
             "message": "",
         }
         self._records.append({**head, **seen})

@@ -8,6 +8,8 @@ controller ───┬──────────┬────────
               └──────────┴──────────────────────┘
                 experiment network 10.78.N.0/24 (bridge `exp`)
 
+Other hosts may pass the box, too, each by a bridge of its own there.
+
 All of it ends with the testbed's root process; the machine's own namespace has one interface.
 """
 
@@ -42,25 +44,28 @@ def build(settings: Settings) -> None:
     for host in settings.hosts:
         _cable(f"{host.name}-m", MANAGEMENT, host.name, "mgmt0")
         _address(host.name, "mgmt0", settings.management_address(host.name))
-        if host.name == "pi1":
-            _cable("pi1-x", None, host.name, "eth0")
-            _ip("link", "set", "pi1-x", "netns", WAN, "name", "lan0")
-            _ip("link", "set", "lan0", "up", namespace=WAN)
+        if host.name in settings.boxed:
+            near, far = settings.ways[settings.boxed.index(host.name)]
+            _cable(f"{host.name}-x", None, host.name, "eth0")
+            _ip("link", "set", f"{host.name}-x", "netns", WAN, "name", near)
+            _ip("link", "set", near, "up", namespace=WAN)
+            _cable(f"wan-{far}", EXPERIMENT, WAN, far)
         else:
             _cable(f"{host.name}-x", EXPERIMENT, host.name, "eth0", offloads=True)
         _address(host.name, "eth0", settings.experiment_address(host.name))
         # Raspberry Pi OS's default. The machine's may be BBR, which differs under loss and delay.
         _sysctl("net.ipv4.tcp_congestion_control=cubic", host.name)
-    _cable("wan-x", EXPERIMENT, WAN, "up0")
     _cable("wan-m", MANAGEMENT, WAN, "mg0")
 
 
 def bridge_in_kernel(settings: Settings) -> None:
     """Bridge the link's sides in this machine's kernel, if it has netem."""
-    _ip("link", "add", "br0", "type", "bridge", "forward_delay", "0", namespace=WAN)
-    for name in ("lan0", "up0"):
-        _ip("link", "set", name, "master", "br0", namespace=WAN)
-    _ip("link", "set", "br0", "up", namespace=WAN)
+    for number, sides in enumerate(settings.ways):
+        bridge = f"br{number}"
+        _ip("link", "add", bridge, "type", "bridge", "forward_delay", "0", namespace=WAN)
+        for name in sides:
+            _ip("link", "set", name, "master", bridge, namespace=WAN)
+        _ip("link", "set", bridge, "up", namespace=WAN)
     _address(WAN, "mg0", settings.management_address(WAN))
 
 

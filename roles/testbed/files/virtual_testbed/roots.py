@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from . import cgroups, image
-from .settings import HOST_NUMBERS, WAN, Settings
+from .settings import WAN, Settings
 from .shell import run
 
 # Folders that are empty in a fresh installation. Not /usr/local, which may have programs that hosts
@@ -132,7 +132,7 @@ def _copy_folder(source: Path, target: Path) -> None:
 
 def _identity(settings: Settings, name: str, upper: Path) -> None:
     etc = upper / "etc"
-    known = [f"{settings.experiment_address(host)} {host}" for host in HOST_NUMBERS]
+    known = [f"{settings.experiment_address(one.name)} {one.name}" for one in settings.hosts]
     (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *known, ""]))
     (etc / "hostname").write_text(f"{name}\n")
     for host in settings.hosts:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from .settings import HOST_NUMBERS, WAN, Settings
+from .settings import WAN, Settings
 from .shell import TestbedError, run
 
 NAMESPACES = ("pid", "ipc", "net", "uts", "mnt")
@@ -82,7 +82,7 @@ def _answers(settings: Settings) -> str:
 
 def _apart(settings: Settings) -> str:
     """Verify that hosts are connected by the network only."""
-    hosts = tuple(HOST_NUMBERS)
+    hosts = tuple(host.name for host in settings.hosts)
     names = " ".join(f"/proc/self/ns/{kind}" for kind in NAMESPACES)
     identities = [
         identity
@@ -111,7 +111,7 @@ def _link(settings: Settings) -> list[str]:
     disciplines = json.loads(_ssh(settings, WAN, "tc -j qdisc show"))
     shaped = any(entry["kind"] in {"netem", "tbf", "htb"} for entry in disciplines)
     sentences = []
-    for name in ("server", "pi2"):
+    for name in (host.name for host in settings.hosts if host.name != "pi1"):
         address = settings.experiment_address(name)
         rtt, rate = _rtt_ms(settings, address), _rate_mbit(settings, name, address)
         sentence = f"pi1 to {name}: {rtt:.2f} ms round trip, {rate:.0f} Mbit/s."

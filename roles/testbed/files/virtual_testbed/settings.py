@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 CONTROLLER, WAN = "controller", "wan"
-# Last numbers of addresses.
-HOST_NUMBERS = {"server": 10, "pi1": 11, "pi2": 12}
+# Last numbers of addresses. A testbed has those that have limits.
+HOST_NUMBERS = {"server": 10, "pi1": 11, "pi2": 12, "pi3": 13}
 MANAGEMENT_NUMBERS = {CONTROLLER: 1, WAN: 2, **HOST_NUMBERS}
 
 
@@ -33,7 +33,10 @@ class Host:
 
 @dataclass(frozen=True)
 class Settings:
-    """A testbed's inputs; equal settings make equal testbeds."""
+    """A testbed's inputs; equal settings make equal testbeds.
+
+    `boxed`: hosts whose traffic passes the link's box, by ``lan0`` and ``up0`` and so on.
+    """
 
     id: int
     state_root: Path
@@ -42,6 +45,7 @@ class Settings:
     wan: str  # "kernel" or "uml"; "auto" until resolved
     hosts: tuple[Host, ...]
     hidden: tuple[Path, ...] = ()  # folders hidden from hosts
+    boxed: tuple[str, ...] = ("pi1",)
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Settings:
@@ -49,6 +53,7 @@ class Settings:
         hosts = (
             Host(name, *(int(raw["limits"][name][limit]) for limit in limits))
             for name in HOST_NUMBERS
+            if name in raw["limits"]
         )
         return cls(
             id=int(raw["id"]),
@@ -58,6 +63,7 @@ class Settings:
             wan=str(raw["wan"]),
             hosts=tuple(hosts),
             hidden=tuple(Path(path).resolve() for path in raw.get("hidden", ())),
+            boxed=tuple(name for name in raw.get("boxed", ("pi1",)) if name in raw["limits"]),
         )
 
     @classmethod
@@ -87,6 +93,11 @@ class Settings:
     def state_file(self) -> Path:
         """Identifies the running root process."""
         return self.folder / "state.json"
+
+    @property
+    def ways(self) -> tuple[tuple[str, str], ...]:
+        """The box's two sides of each boxed host."""
+        return tuple((f"lan{place}", f"up{place}") for place, _ in enumerate(self.boxed))
 
     @property
     def members(self) -> tuple[str, ...]:

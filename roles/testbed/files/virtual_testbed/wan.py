@@ -1,4 +1,4 @@
-"""The link's box on pi1's uplink: a transparent bridge with SSH, shaped by netem.
+"""The link's box on pi1's uplink, or several: transparent bridges with SSH, shaped by netem.
 
 A container where this machine's kernel has netem, else User Mode Linux, a kernel run as a program;
 interface names and SSH access are the same.
@@ -14,7 +14,6 @@ from .settings import WAN, Settings
 from .shell import itself, run, system_environment
 from .uml import program
 
-INTERFACES = ("lan0", "up0", "mg0")
 UML_MODULES = Path("/usr/lib/uml/modules")
 SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
 ETH_P_ALL = 3
@@ -29,15 +28,17 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 modprobe -a unix bridge sch_netem
 unit=0
-for name in lan0 up0 mg0; do
+for name in {interfaces}; do
   ip link set vec$unit name $name address 02:70:70:00:00:0$unit mtu 1500
   ip link set $name up
   unit=$((unit + 1))
 done
-ip link add br0 type bridge forward_delay 0 stp_state 0
-ip link set lan0 master br0
-ip link set up0 master br0
-ip link set br0 up
+for number in {numbers}; do
+  ip link add br$number type bridge forward_delay 0 stp_state 0
+  ip link set lan$number master br$number
+  ip link set up$number master br$number
+  ip link set br$number up
+done
 ip address add {address}/24 dev mg0
 exec /lib/systemd/systemd
 """
@@ -57,12 +58,22 @@ def kernel_has_netem() -> bool:
 
 def prepare_root(settings: Settings, root: Path) -> None:
     start = root / "uml-init"
-    start.write_text(UML_INIT.format(address=settings.management_address(WAN)))
+    start.write_text(
+        UML_INIT.format(
+            interfaces=" ".join(interfaces(settings)),
+            numbers=" ".join(str(number) for number, _ in enumerate(settings.boxed)),
+            address=settings.management_address(WAN),
+        )
+    )
     start.chmod(0o755)
     modules = root / "lib/modules"
     modules.mkdir(exist_ok=True)
     for folder in UML_MODULES.iterdir():
         (modules / folder.name).symlink_to(folder)
+
+
+def interfaces(settings: Settings) -> tuple[str, ...]:
+    return (*(name for sides in settings.ways for name in sides), "mg0")
 
 
 def uml_command(settings_json: str) -> tuple[str, ...]:
@@ -72,7 +83,7 @@ def uml_command(settings_json: str) -> tuple[str, ...]:
 
 def become_uml(settings: Settings) -> None:
     """Open the box's interfaces and exec User Mode Linux."""
-    descriptors = [_open_interface(name) for name in INTERFACES]
+    descriptors = [_open_interface(name) for name in interfaces(settings)]
     base = settings.folder / WAN
     vectors = (f"vec{unit}:transport=fd,fd={fd}" for unit, fd in enumerate(descriptors))
     command = [
