@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import log
 
 from paretopipe_runtime.contract.candidates import WINDOW, Candidate
 from paretopipe_runtime.contract.commands import to_profile
@@ -24,11 +25,16 @@ from paretopipe_runtime.prediction.pipeline import Station, latency_s
 from paretopipe_runtime.prediction.predictor import Network, Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile
 
+#: Candidates that are judged together: of more, those nearest the predicted front.
+BAND = 300
+
 
 def candidates(
     plan: Plan, profiles: Sequence[Profile], links: Sequence[Link], run_s: Mapping[str, float]
 ) -> tuple[Candidate, ...]:
     """Return a candidate for every split of a plan, at its measured network.
+
+    Of more than `BAND` splits, those nearest the predicted front.
 
     Parameters
     ----------
@@ -52,7 +58,22 @@ def candidates(
         raise _lacking(plan, asked, lack)
     predictor = Predictor.of(asked, stages, links_of(asked, links))
     network = predictor.network(plan.document)
-    return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in plan.splits)
+    near = _nearest(predictor, network, plan.splits)
+    return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in near)
+
+
+def _nearest(predictor: Predictor, network: Network, splits: Sequence[Cuts]) -> Sequence[Cuts]:
+    """Return the `BAND` splits that any other beats the least at both goals, in their order."""
+    if len(splits) <= BAND:
+        return splits
+    found = (predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in splits)
+    figures = [(log(one.latency_s), -log(one.throughput_img_s)) for one in found]
+    front: list[tuple[float, float]] = []
+    for latency, pace in sorted(figures):
+        if not front or pace < front[-1][1]:
+            front.append((latency, pace))
+    behind = [max(min(own - best, p - b) for best, b in front) for own, p in figures]
+    return [splits[at] for at in sorted(sorted(range(len(splits)), key=behind.__getitem__)[:BAND])]
 
 
 def _candidate(

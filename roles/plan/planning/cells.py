@@ -21,6 +21,7 @@ from paretopipe_runtime.contract.factors import (
     stated,
 )
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
+from paretopipe_runtime.contract.splits import possible
 
 from .choice import Choice, Model, choose
 from .network import conditions, refuse_elsewhere, refuse_relayed
@@ -222,6 +223,10 @@ class _Plans:
     def _cell(self, model: Model, scenario: str, pairing: str, variant: Variant) -> Plan:
         choice = self._choice
         chain = choice.pairings[pairing]
+        splits = cut_points(choice.splits, model.name, model.blocks, pairing, len(chain))
+        count = possible(model.blocks, len(chain)) if splits == "all" else len(splits)
+        runs = count * len(choice.codecs) * choice.counts["repeats"]
+        limits = choice.doubt.of(len(chain), runs) if choice.doubt else None
         names = [model.name, variant["backend"], pairing, scenario, *self._tags(variant, chain)]
         return {
             **self._common(model),
@@ -232,13 +237,13 @@ class _Plans:
             "pairing": pairing,
             "scenario": {"name": scenario, "netem": self._netem[scenario], "measured": None},
             **self._chain(chain, variant),
-            "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
+            "splits": splits,
             **({"codecs": [*choice.codecs]} if choice.codecs != (NONE,) else {}),
             "end_points": choice.end_points,
             "sentinel": choice.sentinel,
             "drift_limit": choice.drift_limit,
             **({"refine": choice.dominance} if choice.refine else {}),
-            **({"doubtful": asdict(choice.doubt.limits)} if choice.doubt else {}),
+            **({"doubtful": asdict(limits)} if limits else {}),
         }
 
     def _common(self, model: Model) -> Plan:
