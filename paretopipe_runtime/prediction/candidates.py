@@ -22,7 +22,7 @@ from paretopipe_runtime.prediction.matching import (
     uncoded,
 )
 from paretopipe_runtime.prediction.pipeline import Station, latency_s
-from paretopipe_runtime.prediction.predictor import Network, Predictor
+from paretopipe_runtime.prediction.predictor import Network, Prediction, Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile
 
 #: Candidates that are judged together: of more, those nearest the predicted front.
@@ -58,22 +58,22 @@ def candidates(
         raise _lacking(plan, asked, lack)
     predictor = Predictor.of(asked, stages, links_of(asked, links))
     network = predictor.network(plan.document)
-    near = _nearest(predictor, network, plan.splits)
-    return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in near)
+    splits = plan.splits
+    if len(splits) > BAND:
+        told = [predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in splits]
+        splits = tuple(splits[place] for place in near_front(told))
+    return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in splits)
 
 
-def _nearest(predictor: Predictor, network: Network, splits: Sequence[Cuts]) -> Sequence[Cuts]:
-    """Return the `BAND` splits that any other beats the least at both goals, in their order."""
-    if len(splits) <= BAND:
-        return splits
-    found = (predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in splits)
-    figures = [(log(one.latency_s), -log(one.throughput_img_s)) for one in found]
+def near_front(told: Sequence[Prediction | Candidate]) -> list[int]:
+    """Return the places, in order, of the `BAND` that any other beats the least at both goals."""
+    figures = [(log(one.latency_s), -log(one.throughput_img_s)) for one in told]
     front: list[tuple[float, float]] = []
     for latency, pace in sorted(figures):
         if not front or pace < front[-1][1]:
             front.append((latency, pace))
     behind = [max(min(own - best, p - b) for best, b in front) for own, p in figures]
-    return [splits[at] for at in sorted(sorted(range(len(splits)), key=behind.__getitem__)[:BAND])]
+    return sorted(sorted(range(len(told)), key=behind.__getitem__)[:BAND])
 
 
 def _candidate(

@@ -13,7 +13,7 @@ from paretopipe_runtime.contract.codecs import CODECS
 from paretopipe_runtime.contract.splits import codec_of
 from reports.data.cells import Cell, Cuts, Split
 from reports.page.figures import link, prose
-from reports.page.sections.verdict import accuracy, encoded, saved, splitting
+from reports.page.sections.verdict import accuracy, encoded, fewer, saved, splitting
 from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
 from reports.statistics.decision import Choice, Decision
@@ -40,6 +40,7 @@ def sentences(cell: Cell, sheet: Sheet) -> list[Sentence]:
             if len(cell.known) > 1
         ),
         Sentence("Splitting", Markup("{}.").format(splitting.short(cell, contest, answer))),
+        *fewer.sentences(sheet, cell),
         *encoded.sentences(cell),
         *accuracy.sentences(cell, answer),
         *_undecided(cell, answer, sheet.run_s(cell)),
