@@ -21,9 +21,9 @@ HOSTS = ("pi1", "pi2", "pi3", "pi4")
 CV, BAR = 0.02, 0.03
 PLAIN, SLOW, HOST, SPLIT, ERRORS = predicted.WORLDS
 CASES = [
-    *((model, 3, PLAIN, 60) for model in ("mobilenetv2", "resnet18")),
-    *((model, 4, PLAIN, 12) for model in ("mobilenetv2", "resnet18")),
-    *(("mobilenetv2", 3, world, 12) for world in (SLOW, HOST, SPLIT, ERRORS)),
+    *((model, 3, PLAIN, 40) for model in ("resnet18", "mobilenetv2")),
+    *((model, 4, PLAIN, 8) for model in ("resnet18", "mobilenetv2")),
+    *(("mobilenetv2", 3, world, 8) for world in (SLOW, HOST, SPLIT, ERRORS)),
 ]
 
 
