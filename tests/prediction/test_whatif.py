@@ -216,7 +216,7 @@ def test_later_hops_have_dials_of_their_own(browser: Browser, tmp_path: Path) ->
         page.get_by_label("Rate, hop 2").fill("0")
         slow = replace(known, networks=(first, replace(second, rate_mbit=0.5)))
         latency_s, cuts = min((slow.latency_s(cuts, 0.2, 930), cuts) for cuts in slow.splits)
-        assert "930 Mbit/s; hop 2 for its own ms and 0.500 Mbit/s. " in said(page)
+        assert "930 Mbit/s, then 0.200 ms and 0.500 Mbit/s. " in said(page)
         assert f"Lowest latency: P{cuts[0]}-{cuts[1]}, {latency_s:.3g} s" in said(page)
         page.wait_for_function("location.hash.includes('930_x0.5')")
         page.get_by_role("button", name="baseline, unshaped").click()
