@@ -60,20 +60,34 @@ def command(
     >>> command({"model": "a b"})
     'ansible-playbook playbooks/full_sweep.yml -e \\'{"model": "a b"}\\''
     """
-    typed = {key: _value(value) for key, value in options.items() if key not in _NOT_TYPED}
+    typed = {key: value for key, value in options.items() if key not in _NOT_TYPED}
     allocators = options.get("allocator")
     if isinstance(allocators, Mapping) and len(set(allocators.values())) == 1:
-        typed["allocator"] = _value(next(iter(allocators.values())))
-    if any(name.startswith("rpc") for name in typed.get("backend", "").split(",")):
+        typed["allocator"] = next(iter(allocators.values()))
+    if any(name.startswith("rpc") for name in _value(typed.get("backend", "")).split(",")):
         typed["allow_insecure_rpc"] = "true"
     known = [key for key in _FIRST if key in typed]
     inventory = ["-i", f"inventory/{emulation}"] if _SAFE.fullmatch(emulation) else []
     words = ["ansible-playbook", *inventory, f"playbooks/{playbook}"]
-    for key in [*known, *sorted(typed.keys() - set(known))]:
-        # Ansible splits key=value at blanks and quotes; JSON is exact.
-        plain = _SAFE.fullmatch(key) and _SAFE.fullmatch(typed[key])
-        words += ["-e", f"{key}={typed[key]}" if plain else json.dumps({key: typed[key]})]
+    ordered = [*known, *sorted(typed.keys() - set(known))]
+    for word in written({key: typed[key] for key in ordered}):
+        words += ["-e", word]
     return shlex.join(words)
+
+
+def written(options: Mapping[str, Any]) -> list[str]:
+    """Return what ``-e`` takes of each option.
+
+    >>> written({"repeats": 3, "pairings": {"chain": ["a", "b", "c"]}})
+    ['repeats=3', '{"pairings": {"chain": ["a", "b", "c"]}}']
+    """
+    words = []
+    for key, value in options.items():
+        said = value if isinstance(value, Mapping) else _value(value)
+        # Ansible splits key=value at blanks and quotes; JSON is exact.
+        plain = _SAFE.fullmatch(key) and isinstance(said, str) and _SAFE.fullmatch(said)
+        words.append(f"{key}={said}" if plain else json.dumps({key: said}))
+    return words
 
 
 def _value(value: Any) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.codecs import CODECS, NONE, check_codec
 from paretopipe_runtime.errors import ParetoPipeError
 
+#: Of one model over one chain of hosts; more would be neither predicted nor shown in time.
+MOST_SPLITS = 10_000
 Cuts = tuple[int, ...]
 
 
@@ -90,6 +93,11 @@ def _order(cuts: Cuts) -> tuple[tuple[int, ...], int]:
 def all_splits(blocks: int, stages: int = 2) -> list[Cuts]:
     """Return all cuts into `stages` stages: ``[(1,), …, (n-1,)]`` for two."""
     return list(itertools.combinations(range(1, blocks), stages - 1))
+
+
+def possible(blocks: int, stages: int = 2) -> int:
+    """Return how many splits `all_splits` has."""
+    return math.comb(blocks - 1, stages - 1)
 
 
 def stage_ranges(cuts: Sequence[int], blocks: int) -> list[tuple[int, int]]:

@@ -153,6 +153,8 @@ def _work(rounds: _Rounds, more: tuple[More, ...], known: Sequence[Record], note
     asked: dict[str, Any] = {"more": [further.to_json() for further in more]} if more else {}
     if rounds.candidates:
         asked["candidates"] = [one.to_json() for one in rounds.candidates]
+    if 0 < len(rounds.candidates) < len(plan.splits):
+        asked["predicted"] = len(plan.splits)
     if rounds.told and rounds.told.sweeps:
         asked["expected"] = rounds.told.to_json()
     return Work(

@@ -16,7 +16,7 @@ from typing import Any
 from paretopipe_runtime import forked
 from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.lines import Record
-from paretopipe_runtime.contract.plan import Doubtful, Plan, cap
+from paretopipe_runtime.contract.plan import Doubtful, Plan, cap, read_plan
 from paretopipe_runtime.contract.splits import Cuts, cuts_of
 from paretopipe_runtime.judging.doubtful import Spending, expected_cv, further, standing
 from paretopipe_runtime.judging.expectation import Expected, expect
@@ -39,7 +39,8 @@ def begun(
     """
     more, recorded = adaptive.begun(plan, hop_bytes, records), records.plan or {}
     found = tuple(map(Candidate.from_json, recorded.get("candidates", ())))
-    if not more or {one.cuts for one in found} != {*plan.splits}:
+    asked = {*read_plan(recorded).splits} if more else {}
+    if not found or asked != {*plan.splits}:
         return (), (), None
     told = recorded.get("expected")
     same = recorded["doubtful"] == plan.document["doubtful"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import log
 
 from paretopipe_runtime.contract.candidates import WINDOW, Candidate
 from paretopipe_runtime.contract.commands import to_profile
@@ -21,14 +22,19 @@ from paretopipe_runtime.prediction.matching import (
     uncoded,
 )
 from paretopipe_runtime.prediction.pipeline import Station, latency_s
-from paretopipe_runtime.prediction.predictor import Network, Predictor
+from paretopipe_runtime.prediction.predictor import Network, Prediction, Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile
+
+#: Candidates that are judged together: of more, those nearest the predicted front.
+BAND = 300
 
 
 def candidates(
     plan: Plan, profiles: Sequence[Profile], links: Sequence[Link], run_s: Mapping[str, float]
 ) -> tuple[Candidate, ...]:
     """Return a candidate for every split of a plan, at its measured network.
+
+    Of more than `BAND` splits, those nearest the predicted front.
 
     Parameters
     ----------
@@ -52,7 +58,22 @@ def candidates(
         raise _lacking(plan, asked, lack)
     predictor = Predictor.of(asked, stages, links_of(asked, links)).under(plan.document)
     network = predictor.network(plan.document)
-    return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in plan.splits)
+    splits = plan.splits
+    if len(splits) > BAND:
+        told = [predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in splits]
+        splits = tuple(splits[place] for place in near_front(told))
+    return tuple(_candidate(plan, predictor, network, cuts, run_s) for cuts in splits)
+
+
+def near_front(told: Sequence[Prediction | Candidate]) -> list[int]:
+    """Return the places, in order, of the `BAND` that any other beats the least at both goals."""
+    figures = [(log(one.latency_s), -log(one.throughput_img_s)) for one in told]
+    front: list[tuple[float, float]] = []
+    for latency, pace in sorted(figures):
+        if not front or pace < front[-1][1]:
+            front.append((latency, pace))
+    behind = [max(min(own - best, p - b) for best, b in front) for own, p in figures]
+    return sorted(sorted(range(len(told)), key=behind.__getitem__)[:BAND])
 
 
 def _candidate(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
 
 from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import FACTORS, Variant
 from paretopipe_runtime.contract.lines import Record
-from paretopipe_runtime.contract.splits import Cuts, all_splits, coded
+from paretopipe_runtime.contract.splits import MOST_SPLITS, Cuts, all_splits, coded, possible
 from reports.data.selection import PHASES
 
 _WEIGHTS = "weights_digest"
-_MOST = 10_000  # splits of one model; more would not fit in a page
 
 
 def in_force(proposed: Sequence[Record], factors: Record) -> Record:
@@ -45,7 +43,7 @@ def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:
     if isinstance(splits, list):
         return tuple(sorted({coded(cuts, name) for cuts in splits for name in codecs}))
     stages = len(plan.get("workers") or [])
-    if splits == "all" and blocks and stages > 1 and comb(blocks - 1, stages - 1) <= _MOST:
+    if splits == "all" and blocks and stages > 1 and possible(blocks, stages) <= MOST_SPLITS:
         return tuple(sorted(coded(c, name) for c in all_splits(blocks, stages) for name in codecs))
     return ()
 

@@ -30,7 +30,9 @@ def of_split(cell: Cell, name: str, cuts: Cuts) -> str:
     asked = stated(cell.plan, cell.model) or {"model": cell.model}
     if asked.get("strategy") == "doubtful":
         asked = {key: value for key, value in asked.items() if key not in _DOUBTFUL}
-    options = {**asked, "scenarios": cell.scenario, "pairings": cell.pairing}
+    own = asked.get("pairings")  # a mapping, if its hosts were typed
+    pairing = {cell.pairing: [*cell.hosts]} if isinstance(own, dict) else cell.pairing
+    options = {**asked, "scenarios": cell.scenario, "pairings": pairing}
     sweep = f"{asked.get('sweep') or cell.model}-{slug(name)}"
     if (codec := codec_of(cuts)) != asked.get("codec", NONE):
         options["codec"] = codec

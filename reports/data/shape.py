@@ -226,4 +226,5 @@ _PLAN: dict[str, Check] = {
     **{"scenario": _scenario},
     **{"repeats": _positive, "provenance": _provenance, "drift_limit": _limit},
     **{"cell_id": is_name, "doubtful": _doubtful, "candidates": _candidates, "more": _more},
+    **{"predicted": _positive},
 }

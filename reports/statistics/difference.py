@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log, log1p, sqrt
+from math import exp, hypot, log, log1p, sqrt
 from typing import Literal
 
 from scipy.special import stdtrit
@@ -182,6 +182,21 @@ class Contest:
         variance *= float(self.model.covariance[column, column])
         reach = float(stdtrit(self.model.degrees, (1 + CONFIDENCE) / 2)) * sqrt(variance)
         return verdict_of(gain - reach, gain + reach, objective.within(self.delta))
+
+
+def beside(one: Contest, cuts: Cuts, other: Contest, rival: Cuts, objective: Objective) -> Outcome:
+    """Compare a split with one of another cell, by the margin of the first's contest.
+
+    Their 95 % intervals are of independent values: that of the ratio adds their squares up.
+    """
+    sides = one.interval(cuts, objective), other.interval(rival, objective)
+    if None in sides:
+        return "undecided"
+    (low, high), (least, most) = (tuple(map(log, side)) for side in sides if side)
+    gain = (least + most - low - high) / 2
+    reach = hypot(high - low, most - least) / 2
+    gain = gain if objective.lower else -gain
+    return verdict_of(gain - reach, gain + reach, objective.within(one.delta))
 
 
 def verdict_of(low: float, high: float, margin: float) -> Outcome:

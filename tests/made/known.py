@@ -16,7 +16,7 @@ Point = tuple[float, float]  # latency in seconds, throughput in images/s
 
 def write(
     folder: Path,
-    values: Mapping[int, Point],
+    values: Mapping[int, Point] | Mapping[tuple[int, ...], Point],
     scenario: str = "baseline",
     ends: tuple[Point, Point] | None = None,
     noise: float = 0.0,
@@ -30,11 +30,12 @@ def write(
     say how many times as good they make a split.
     """
     source = random.Random(1)
+    points = {(cut if isinstance(cut, tuple) else (cut,)): point for cut, point in values.items()}
     lines = [
         *synthetic.cell(
             source,
             scenario=scenario,
-            splits=[[cut] for cut in values],
+            splits=[*points],
             repeats=repeats,
             end_points=ends is not None,
             codecs=[*(codecs or ())],
@@ -46,7 +47,7 @@ def write(
         if line["factors"].get("role") == "end_point" and ends:
             latency, throughput = ends[len(cuts)]
         else:
-            latency, throughput = values[cuts[0]]
+            latency, throughput = points[tuple(cuts)]
         better = (codecs or {}).get(line["factors"].get("codec", "none"), 1.0)
         latency, throughput = latency / better, throughput * better
         line["latency"]["median_s"] = latency * source.lognormvariate(0, noise)

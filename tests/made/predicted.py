@@ -76,6 +76,37 @@ def planted(rng: np.random.Generator, table: Floats, world: World) -> Planted:
     return Planted(true, tuple(candidate((at,), own) for at, own in enumerate(parts, start=1)))
 
 
+def planted_chain(
+    rng: np.random.Generator, table: Floats, hosts: Sequence[str], world: World
+) -> Planted:
+    """Plant the truth of equal hosts in a row, from a table of two, and predict every split."""
+    so_far = np.maximum.accumulate([0.0, *table[:, 0], table[-1, :2].sum()])
+    sent = table[:, 2] * world.hop
+    cuts = np.array([*combinations(range(1, len(so_far) - 1), len(hosts) - 1)])
+    ends = np.pad(cuts, ((0, 0), (1, 1)), constant_values=(0, len(so_far) - 1))
+
+    def by(deviation: float, *shape: int) -> Floats:
+        return np.asarray(np.exp(world.errors * deviation * rng.standard_normal(shape)))
+
+    own = np.diff(so_far) * by(_BLOCK, len(hosts), len(so_far) - 1) * by(_HOST, len(hosts), 1)
+    timed = np.pad(np.cumsum(own, axis=1), ((0, 0), (1, 0)))
+    timed[0] *= _either(rng, world.host)
+    stages = np.arange(len(hosts))
+    computed = timed[stages, ends[:, 1:]] - timed[stages, ends[:, :-1]]
+    told = np.hstack(
+        [
+            computed * by(_SPLIT, *computed.shape),
+            sent[cuts - 1] * by(_HOP, 1, cuts.shape[1]) * by(_HOP_SPLIT, *cuts.shape),
+        ]
+    )
+    told[rng.integers(len(told))] *= _either(rng, world.split)
+    real = np.hstack([np.diff(so_far[ends], axis=1), sent[cuts - 1]])
+    true = np.log(np.column_stack([real.sum(axis=1), pi4b.BATCH / real.max(axis=1)]))
+    places = [*hosts, *(f"{one}>{other}" for one, other in pairwise(hosts))]
+    parts = [dict(zip(places, row, strict=True)) for row in told.tolist()]
+    return Planted(true, tuple(map(candidate, map(tuple, cuts.tolist()), parts)))
+
+
 def candidate(cuts: tuple[int, ...], parts: Mapping[str, float]) -> Candidate:
     """Return a candidate whose parts take so long."""
     total, pace = sum(parts.values()), max(parts.values())

@@ -84,8 +84,11 @@ def run(
             shape, size = blocks.bytes_at(end, batch, plan["image_px"])
             if codec := (extra or {}).get("codec"):
                 size = CODECS[codec].nbytes(shape)
-            wire = size * 8 / measured["rate_mbit"] / 1e6
-            network += measured["rtt_ms"] / 1e3 / 2 + wire
+            _, rtt, rate = NETWORKS["baseline"]  # of later hops, which no scenario shapes
+            if not index:
+                rtt, rate = measured["rtt_ms"], measured["rate_mbit"]
+            wire = size * 8 / rate / 1e6
+            network += rtt / 1e3 / 2 + wire
             slowest = max(slowest, wire)
             hops.append(
                 {

@@ -181,6 +181,11 @@ def test_cells_share_a_sweep_s_time_by_what_their_runs_take(plan: Plan) -> None:
     share_time(planned, speeds.Speeds(()), NOWHERE)  # nothing tells how fast these hosts are
     told_s = [one["doubtful"]["within_s"] / 36000 for one in documents]
     assert told_s == pytest.approx([38 / 116] * 2 + [20 / 116] * 2, abs=1e-3)
+    chain = {"two": ["pi1", "pi2"], "chain": ["pi1", "pi2", "server"]}
+    mixed = plan({**options, "model": "vgg16", "within": "10h", "pairings": chain})
+    share_time(mixed, speeds.Speeds(()), NOWHERE)
+    two, three = (each["plan"]["doubtful"]["within_s"] for each in mixed["scenarios"][0]["cells"])
+    assert three / two == pytest.approx(60 / 38, rel=1e-3), "of 703 splits few are in doubt"
     assert shares(60.0, [1, 2, 3], [0, 0, 0]) == [10, 20, 30]
     assert shares(60.0, [1, 2, 3], [30, 11, 0]) == [30, 12, 18], "the others lack it"
     with pytest.raises(OptionError, match=r"within=100s is too little: profiles and 4 quick runs"):

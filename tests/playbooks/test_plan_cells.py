@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,7 @@ import pytest
 
 from paretopipe_runtime.contract import plan as runtime_plan
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
-from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.contract.plan import cap, read_plan
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.runs import More, expand
 
@@ -569,8 +568,8 @@ IN_DOUBT = {"model": "vgg16", "strategy": "doubtful"}
         ({"model": "vgg16", "backend": "rpc_hub"}, "backend rpc is off on pi1: PyTorch RPC has no"),
         ({"model": "vgg16", "splits": "39"}, "vgg16 has 39 blocks, so splits run from 1 to 38"),
         ({"model": "vgg16", "splits": "0"}, "so splits run from 1 to 38"),
-        ({"model": "vgg16", "splits": "1-2"}, "the pairing has 2 workers"),
-        ({"model": "vgg16", "splits": "one"}, "write splits=all or splits=1,14,29"),
+        ({"model": "vgg16", "splits": "1-2"}, "pairing pi_to_pi has 2 hosts: write 1"),
+        ({"model": "vgg16", "splits": "one"}, "write splits=all or splits=1,2"),
         ({"model": "vgg16", "splits": ""}, "splits is empty"),
         ({"model": "vgg16", "repeats": "0"}, "repeats=0 is not a positive whole number"),
         ({"model": "vgg16", "repeats": "2.5"}, "repeats=2.5 is not a positive whole number"),
@@ -745,7 +744,10 @@ NEEDS_A_PI = "pairing pi_to_pi needs pis[1], host 2 of group pis, which has only
         ({**NUCS, "orchestrator": "laptop"}, {}, "pi_to_pi nuc-a nuc-b", "left out"),
         (FOUR, {}, "pi_to_pi a b, pi_to_gpu a d", "nothing runs on c: name a pairing, as in -e"),
         (FOUR, {"pairings": {"c_to_b": ["c", "b"]}}, "c_to_b c b", ""),
-        (FOUR, {"pairings": {"all_three": "pis[0], pis[2], d"}}, "all_three a c d", ""),
+        (
+            *(FOUR, {"pairings": {"all_three": "pis[0], pis[2], d"}}, "all_three a c d"),
+            "splits=all over 3 hosts predicts all of them and runs those in doubt, of every",
+        ),
         (
             {"workers": "big tiny rpi5", "orchestrator": "big", "pis": "rpi5 tiny"},
             *({}, "pi_to_pi rpi5 tiny, pi_to_gpu rpi5 big", ""),
@@ -812,8 +814,62 @@ def test_a_host_without_an_address_is_one_sentence(
         )
 
 
-def test_three_stages_take_two_cut_points(cells: ModuleType) -> None:
-    values = importlib.import_module("roles.plan.planning.values")
-    assert values.cut_points("3-9,4-10", "vgg16", 39, 3) == [[3, 9], [4, 10]]
-    with pytest.raises(cells.OptionError, match="out of range"):
-        values.cut_points("9-3", "vgg16", 39, 3)
+CHAIN = {"pairings": {"chain": ["a", "b", "c"]}, "scenarios": "baseline"}
+LONG = {"pairings": {"long": ["a", "b", "c", "d"]}, "scenarios": "baseline"}
+
+
+@pytest.mark.parametrize(
+    ("options", "runs"),
+    [
+        (CHAIN, 60),
+        (LONG, 60),
+        ({**CHAIN, "codec": "int8,none"}, 60),
+        ({**CHAIN, "model": "resnet18", "repeats": "2"}, 32),  # a fifth of them
+        ({**CHAIN, "budget": "0.1"}, 95),
+        ({**CHAIN, "within": "2h"}, 950),
+        ({**CHAIN, "splits": "3-9,4-12", "strategy": "doubtful"}, 4),
+        ({**CHAIN, "splits": "3-9,4-12"}, None),
+        ({**CHAIN, "strategy": "exhaustive"}, None),
+    ],
+)
+def test_all_splits_of_a_chain_are_candidates_unless_all_are_asked_for(
+    cells: ModuleType, experiments: dict[str, Any], options: dict[str, Any], runs: int | None
+) -> None:
+    asked = {"model": "mobilenetv2", **options}
+    planned = paired(cells, experiments["full"], FOUR, asked)
+    one = read_plan(plans(planned)[0])
+    assert (cap(one) if one.doubtful else None) == runs
+    said = planned["options"]
+    assert said["pairings"] == options["pairings"], "what was typed, so that it can be typed again"
+    typed = {name: value for name, value in said.items() if name != "allocator"}
+    again = paired(cells, experiments["full"], FOUR, typed)
+    assert plans(again) == plans(planned)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({**CHAIN, "splits": "9-3"}, "the numbers of split 9-3 do not increase"),
+        ({**CHAIN, "splits": "3-3"}, "do not increase"),
+        ({**CHAIN, "splits": "3-39"}, "vgg16 has 39 blocks, so splits run from 1 to 38"),
+        ({**CHAIN, "splits": "3"}, "split 3 makes 2 stages, pairing chain has 3 hosts: write 2"),
+        ({**CHAIN, "profile": "no"}, "splits=all over 3 hosts predicts from profiles, and profile"),
+        ({**LONG, "refine": "yes"}, "splits=all over 4 hosts measures what is in doubt again by"),
+        (
+            {"pairings": {"five": ["a", "b", "c", "d", "e"]}, "scenarios": "baseline"},
+            "vgg16 over the 5 hosts of pairing five has 73,815 splits, and 10,000 are the most",
+        ),
+    ],
+)
+def test_what_a_chain_cannot_be_asked_is_one_sentence(
+    cells: ModuleType, experiments: dict[str, Any], options: dict[str, Any], sentence: str
+) -> None:
+    five = {"workers": "a b c d e", "orchestrator": "e", "pis": "a b c d"}
+    with pytest.raises(cells.OptionError) as caught:
+        paired(cells, experiments["full"], five, {"model": "vgg16", **options})
+    assert sentence in str(caught.value)
+
+
+def test_three_stages_take_two_cut_points(cells: ModuleType, experiments: dict[str, Any]) -> None:
+    planned = paired(cells, experiments["full"], FOUR, {**CHAIN, "splits": "3-9,4-10"})
+    assert plans(planned)[0]["splits"] == [[3, 9], [4, 10]]

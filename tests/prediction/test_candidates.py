@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from paretopipe_runtime.contract.candidates import WINDOW, Candidate
@@ -17,7 +18,7 @@ from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.splits import coded
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.prediction import sources
-from paretopipe_runtime.prediction.candidates import candidates
+from paretopipe_runtime.prediction.candidates import BAND, candidates
 from paretopipe_runtime.prediction.predictor import Predictor
 from reports.data.records import read
 from reports.page.sheet import Sheet
@@ -41,6 +42,23 @@ def profiled(*hosts: str, blocks: int = BLOCKS, **settings: Any) -> list[Any]:
     shapes = [(8, 3, 224, 224), *[(8, 5, 25, 25)] * (blocks - 1)]
     settings = {"codings": made.codings(shapes, 1e-9, 2e-9), **settings}
     return [made.profile(host, seconds, [100_000] * blocks, **settings) for host in hosts]
+
+
+def test_of_thousands_those_near_the_front_are_candidates() -> None:
+    hosts = ("pi1", "pi2", "pi3", "server")
+    plan, profiles = plan_of(*hosts), profiled(*hosts)
+    found = candidates(plan, profiles, [], {})
+    assert len(plan.splits) == 1140
+    assert len(found) == BAND
+    few = [replace(plan, splits=plan.splits[at : at + BAND]) for at in range(0, 1140, BAND)]
+    each = [one for part in few for one in candidates(part, profiles, [], {})]
+    figures = np.array([(one.latency_s, -one.throughput_img_s) for one in each])
+    front = [
+        one.cuts
+        for one, own in zip(each, figures, strict=True)
+        if not ((figures <= own).all(axis=1) & (figures < own).any(axis=1)).any()
+    ]
+    assert {*front} <= {one.cuts for one in found}
 
 
 def coded_by(plan: Plan, codec: str) -> Plan:

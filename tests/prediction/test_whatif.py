@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from reports.page.sheet import Section, Sheet
 from reports.prediction.cells import predictor_of
 from reports.statistics.regret import balanced
 from tests.made import figures as made
+from tests.made import samples
 from tests.made import sweep as synthetic
 from tests.reader import headless
 
@@ -194,6 +195,31 @@ def test_a_codec_is_chosen_where_one_was_profiled(browser: Browser, sheet: Sheet
         assert "all on pi2 fp16" in said(page)
         assert page.locator("figure").first.locator(".seen.here").count() == 0
         page.get_by_label("Tensors sent as").select_option("float32")
+        assert said(page) == before
+
+
+def test_later_hops_have_dials_of_their_own(browser: Browser, tmp_path: Path) -> None:
+    hosts, source = ("pi1", "pi2", "server"), random.Random(1)
+    cell = synthetic.cell(source, "chain", hosts, repeats=1, splits=[[3, 9], [8, 15], [17, 20]])
+    synthetic.write_cell(tmp_path, [*cell])
+    synthetic.write_cell(tmp_path, [*samples.profile(source)])
+    for hop in pairwise(hosts):
+        synthetic.write_cell(tmp_path, [*samples.link(source, hop)])
+    sheet = Sheet.of(read(tmp_path))
+    known = sheet.predictors[sheet.cells[0].id]
+    assert isinstance(known, Predictor)
+    first, second = known.networks
+    [section] = whatif.build(sheet)
+    with opened(browser, rendered(section)) as page:
+        before = said(page)
+        assert page.get_by_label("Rate, hop 2").get_attribute("aria-valuetext") == "as measured"
+        page.get_by_label("Rate, hop 2").fill("0")
+        slow = replace(known, networks=(first, replace(second, rate_mbit=0.5)))
+        latency_s, cuts = min((slow.latency_s(cuts, 0.2, 930), cuts) for cuts in slow.splits)
+        assert "930 Mbit/s, then 0.200 ms and 0.500 Mbit/s. " in said(page)
+        assert f"Lowest latency: P{cuts[0]}-{cuts[1]}, {latency_s:.3g} s" in said(page)
+        page.wait_for_function("location.hash.includes('930_x0.5')")
+        page.get_by_role("button", name="baseline, unshaped").click()
         assert said(page) == before
 
 

@@ -95,6 +95,54 @@ def test_neighbours_are_joined(tmp_path: Path) -> None:
     assert decision.spans(cell.measured).striptags() == "P3, P5, P6 and P9–P11"
 
 
+def test_neighbours_in_the_last_cut_are_joined_and_a_long_list_is_not_told(tmp_path: Path) -> None:
+    cuts = [(3, 9), (3, 10), (3, 11), *((first, last) for first in (4, 6, 8) for last in (12, 15))]
+    chain = {"pairing": "chain", "workers": CHAIN}
+    known.write(tmp_path, dict.fromkeys(cuts, (1.0, 8.0)), noise=0.02, **chain)
+    sheet = known.sheet(tmp_path)
+    [cell] = sheet.cells
+    assert decision.spans(cell.measured[:4]).striptags() == "P3-9–P3-11 and P4-12"
+    many = {(first, last): (1.0, 8.0) for first in range(1, 8) for last in (12, 15)}
+    known.write(tmp_path, {**many, (1, 2): (9.0, 1.0)}, noise=0.02, **chain)
+    assert re.fullmatch(
+        r"P\d-\d+, or any of 13 others, likeliest P\d-\d+, P.*, P.* and P\d-\d+\.",
+        told(tmp_path)["Latency"],
+    )
+
+
+CHAIN = ("pi1", "pi2", "server")
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "img_s", "said"),
+    [
+        (
+            *(2.0, 12.0),
+            "may or may not pay in latency: P3-9 answers in 1.99 s [1.96, 2.02], P3 of Pi-to-Pi "
+            "2.01 s [2.00, 2.02]; pay in throughput: P3-9 moves 11.9 images/s [11.9, 12.0], 1.5 "
+            "times as many as P3 of Pi-to-Pi.",
+        ),
+        (
+            *(4.0, 8.0),
+            "do not pay in latency: P3 of Pi-to-Pi answers in 2.01 s [2.00, 2.02], 2.0 times as "
+            "fast as P3-9; make no difference in throughput: P3-9 moves 7.96 images/s [7.91, "
+            "8.03], within 2 % of P3 of Pi-to-Pi.",
+        ),
+    ],
+)
+def test_a_third_host_is_compared_with_the_best_of_two(
+    tmp_path: Path, latency_s: float, img_s: float, said: str
+) -> None:
+    known.write(tmp_path, {3: (2.0, 8.0), 17: (8.0, 2.0)}, noise=0.01)
+    known.write(tmp_path, {3: (0.1, 99.0)}, scenario="wan")
+    chain = {(3, 9): (latency_s, img_s), (9, 17): (9.0, 1.0)}
+    known.write(tmp_path, chain, pairing="chain", workers=CHAIN, noise=0.01)
+    sheet = known.sheet(tmp_path)
+    by = {cell.pairing: cell for cell in sheet.cells if cell.scenario == "baseline"}
+    assert known.plain(sentences(by["chain"], sheet))["3 hosts"] == said
+    assert "2 hosts" not in known.plain(sentences(by["pi_to_pi"], sheet))
+
+
 def test_codecs_are_compared_with_none_and_their_spans_stay_apart(tmp_path: Path) -> None:
     points = {3: (1.0, 8.0), 4: (1.2, 8.5), 5: (1.6, 9.0)}
     known.write(tmp_path, points, ends=((2.0, 4.0), (2.0, 5.0)), codecs={"none": 1, "int8": 2})

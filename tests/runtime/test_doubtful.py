@@ -228,6 +228,18 @@ def test_each_strategy_takes_the_others_runs(made: Callable[..., Sweep], whole: 
     assert sorted(sweep.runs) == sorted(wanted | {*whole.runs})
 
 
+def test_of_more_splits_than_are_judged_those_near_the_front_go_on(
+    made: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_work, "predict", lambda plan, *_: predicted(plan)[2:8])
+    sweep = made(at=5)
+    assert sweep(plan())[0] == INTERRUPTED
+    monkeypatch.setattr(cell_work, "predict", lambda *_: pytest.fail("they are recorded"))
+    assert sweep(plan())[0] == COMPLETE
+    assert (sweep.plan["predicted"], len(sweep.plan["candidates"])) == (10, 6)
+    assert {name for _, name in sweep.runs} - {*ENDS} <= {f"P{cut}" for cut in range(5, 11)}
+
+
 def test_a_further_codec_goes_on_where_a_sweep_without_stopped(made: Callable[..., Sweep]) -> None:
     few = {"splits": [[3], [5], [9]], "repeats": 2}
     coded = {**few, "codecs": ["none", "int8"]}

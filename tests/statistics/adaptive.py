@@ -23,6 +23,7 @@ from paretopipe_runtime.judging.doubtful import (
 )
 from paretopipe_runtime.judging.membership import Aim, decide, verdict_at
 from paretopipe_runtime.judging.model import Cuts, Floats, Run, fit
+from paretopipe_runtime.prediction.candidates import near_front
 from reports.statistics.decision import Decision, decided
 from tests.made import figures, predicted, worlds
 
@@ -165,6 +166,56 @@ def scored(task: Task) -> tuple[Floats, dict[str, Score]]:
     return found.off, {
         method: Score.of(one, complete.verdict, found.true, on) for method, one in said.items()
     }
+
+
+@dataclass(frozen=True)
+class Chained:
+    """What a sweep of a chain finds, beyond the true best: ratios - 1.
+
+    `latency` and `throughput`: of the picks; `front`: of what it calls on the front and its picks,
+    the largest loss at both goals beside any split of the true front. `alone`: the picks' losses
+    without a run.
+    """
+
+    splits: int
+    candidates: int
+    runs: int
+    latency: float
+    throughput: float
+    front: float
+    alone: tuple[float, float]
+
+
+def chained(task: Task, hosts: Sequence[str], most: int) -> Chained:
+    """Plant equal hosts in a row, and sweep them with `most` runs."""
+    table = predicted.tables()[task.model]
+    rng = np.random.default_rng([task.number, len(hosts), *task.model.encode()])
+    whole = predicted.planted_chain(rng, table, hosts, predicted.WORLDS[task.world])
+    near = near_front(whole.candidates)
+    known, true = [whole.candidates[at] for at in near], whole.true[near]
+    logs = worlds.runs(rng, true, task.cv, most)
+    every = rounds(known, lambda place, number: logs[place, number - 1], most, task.number)
+    ((now, _),) = deque(every, maxlen=1)
+    said, alone = Said.of(now), Said.predicted(known)
+    places = {one.cuts: at for at, one in zip(near, known, strict=True)}
+    lost = losses(whole.true)
+    latency, throughput, *_ = (lost[goal, places[c]] for goal, c in enumerate(said.picks))
+    blind = tuple(float(lost[goal, places[c]]) for goal, c in enumerate(alone.picks[:2]))
+    on = {cuts for cuts, verdict in said.verdict.items() if verdict == "on"}
+    found = whole.true[[places[cuts] for cuts in on.union(said.picks)]]
+    best = whole.true[worlds.members(whole.true, 0.0)]
+    behind = np.maximum(
+        found[None, :, 0] - best[:, None, 0], best[:, None, 1] - found[None, :, 1]
+    ).min(axis=1)
+    return Chained(
+        len(whole.true),
+        len(known),
+        sum(now.counts),
+        float(latency),
+        float(throughput),
+        float(np.expm1(behind.max())),
+        (blind[0], blind[1]),
+    )
 
 
 def _picks(choices: Decision | None) -> tuple[Cuts, ...]:

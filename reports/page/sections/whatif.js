@@ -90,6 +90,8 @@ const whatif = (() => {
   }
 
   const three = (value) => !value ? "0" : value.toLocaleString("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+  const ms = (value) => `${three(value)} ms`;
+  const mbit = (value) => (value < 1000 ? `${three(value)} Mbit/s` : `${three(value / 1000)} Gbit/s`);
   const least = (points, cost) => points.reduce((one, other) => (cost(other) < cost(one) ? other : one));
   const said = (point) => `${point.name}, ${three(point.x)} s and ${three(point.y)} images/s`;
 
@@ -173,8 +175,13 @@ const whatif = (() => {
     }
   }
 
-  function update(group, rtt, rate, scenario, codec) {
-    const { model } = group, known = model.codecs?.[codec];
+  // `later`: by hop from the second on, the round trip and the rate asked instead of those measured.
+  function update(group, rtt, rate, scenario, codec, later) {
+    const known = group.model.codecs?.[codec], networks = group.model.networks.map((hop, at) => {
+      const [rtt_ms, rate_mbit] = later[at - 1] ?? [];
+      return { rtt_ms: rtt_ms ?? hop.rtt_ms, rate_mbit: rate_mbit ?? hop.rate_mbit };
+    });
+    const model = { ...group.model, networks };
     const place = ([name, cuts]) => {
       const [latency, throughput] = predict(model, cuts, rtt, rate, codec);
       return { name: known && cuts.length ? `${name} ${codec}` : name, x: latency, y: throughput };
@@ -187,8 +194,9 @@ const whatif = (() => {
     draw(group.svg, measured, points, front, ends);
     const fast = least(points, (point) => point.x), busy = least(points, (point) => -point.y);
     const even = least(points, (point) => Math.max(point.x / fast.x, busy.y / point.y));
+    const then = model.networks.slice(1).map((hop) => `, then ${ms(hop.rtt_ms)} and ${mbit(hop.rate_mbit ?? RATE[1])}`);
     group.text.textContent =
-      `Predicted for ${three(rtt)} ms and ${three(rate)} Mbit/s. Lowest latency: ${said(fast)}. ` +
+      `Predicted for ${three(rtt)} ms and ${three(rate)} Mbit/s${then.join("")}. Lowest latency: ${said(fast)}. ` +
       `Highest throughput: ${said(busy)}. Balanced: ${said(even)}. ` +
       `Not split: ${ends.map(said).join("; ")}.`;
   }
@@ -211,19 +219,27 @@ const whatif = (() => {
       dial.setAttribute("aria-valuetext", text);
       dial.parentNode.querySelector("output").textContent = text;
     };
-    let rtt, rate, scenario;
+    const others = [...dials.querySelectorAll("[data-hop]")];
+    let rtt, rate, scenario, later = [];
     const redraw = () => {
-      show(rttDial, `${three(rtt)} ms`);
-      show(rateDial, rate < 1000 ? `${three(rate)} Mbit/s` : `${three(rate / 1000)} Gbit/s`);
+      show(rttDial, ms(rtt));
+      show(rateDial, mbit(rate));
+      for (const dial of others) {
+        const { hop, of } = dial.dataset, own = later[hop - 2]?.[of];
+        dial.value = own === undefined ? -1 : step([RTT, RATE][of], own);
+        show(dial, own === undefined ? "as measured" : [ms, mbit][of](own));
+      }
       for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.scenario === scenario));
-      for (const group of data.groups) update(group, rtt, rate, scenario, codecs?.value);
+      for (const group of data.groups) update(group, rtt, rate, scenario, codecs?.value, later);
     };
-    // A measured network by its name, another as 20x5: 20 ms and 5 Mbit/s.
-    const keep = () => view.keep("net", scenario === buttons[0].dataset.scenario ? "" : (scenario ?? `${rtt}x${rate}`));
+    // A measured network by its name, another as 20x5: 20 ms and 5 Mbit/s; _1x on: 1 ms on the second hop.
+    const turned = () => [[rtt, rate], ...later].map((hop) => hop?.join("x")).join("_");
+    const keep = () => view.keep("net", scenario === buttons[0].dataset.scenario ? "" : (scenario ?? turned()));
     const choose = (button) => {
       rtt = Number(button.dataset.rtt);
       rate = Number(button.dataset.rate);
       scenario = button.dataset.scenario;
+      later = [];
       rttDial.value = step(RTT, rtt);
       rateDial.value = step(RATE, rate);
       redraw();
@@ -241,6 +257,13 @@ const whatif = (() => {
       rate = value(RATE, Number(rateDial.value));
       turn();
     });
+    for (const dial of others) {
+      dial.addEventListener("input", () => {
+        const { hop, of } = dial.dataset, at = Number(dial.value);
+        (later[hop - 2] ??= [undefined, undefined])[of] = at < 0 ? undefined : at || of > 0 ? value([RTT, RATE][of], at) : 0;
+        turn();
+      });
+    }
     for (const button of buttons) {
       button.addEventListener("click", () => {
         choose(button);
@@ -260,9 +283,10 @@ const whatif = (() => {
       });
     }
     view.bind("net", (text) => {
-      const button = buttons.find((one) => one.dataset.scenario === text), numbers = /^([\d.]+)x([\d.]+)$/.exec(text);
+      const button = buttons.find((one) => one.dataset.scenario === text), numbers = /^([\d.]+)x([\d.]+)((?:_(?:[\d.]*x[\d.]*)?)*)$/.exec(text);
       if (button || !numbers) return choose(button ?? buttons[0]);
       [rtt, rate] = [Number(numbers[1]), Math.max(Number(numbers[2]), RATE[0])];
+      later = numbers[3].split("_").slice(1).map((hop) => hop.split("x").map((one) => (one ? Number(one) : undefined)));
       [rttDial.value, rateDial.value, scenario] = [step(RTT, rtt), step(RATE, rate), undefined];
       redraw();
     });

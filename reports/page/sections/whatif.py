@@ -22,6 +22,7 @@ from reports.words import count, number, percent, slug
 # Ranges of the dials, in ms and Mbit/s: as in whatif.js.
 RTT_MS, RATE_MBIT = (0.1, 500.0), (0.5, 10_000.0)
 _GRID = 48  # points a dial; borders between two are bisected
+_FIRST_HOP = "Networks and ranges are of the first hop; the later ones stay as they were measured."
 _RANGES = 6  # ranges listed; the rest is counted
 # Coefficients by their names in whatif.js.
 _TCP = {
@@ -49,6 +50,7 @@ def build(sheet: Sheet) -> list[Section]:
             "missing": list(dict.fromkeys(made for _, made in found if isinstance(made, str))),
             "presets": presets,
             "codecs": _codecs([predictor for _, predictor in known]),
+            "later": range(2, max((len(made.hosts) for _, made in known), default=2)),
             "data": {"groups": [group.pop("data") for group in groups], "tcp": _TCP},
         }
     ]
@@ -94,7 +96,7 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
     return {
         **sheet.heading(group),
         "id": place,
-        "notes": predictor.notes,
+        "notes": (*((_FIRST_HOP,) if len(predictor.hosts) > 2 else ()), *predictor.notes),
         "ends": [*ends.values()],
         "rows": [_row(cell, found, predictor, names, ends) for cell, found in compared],
         "bars": [sentence for cell, found in compared if (sentence := bar(cell, found))],

@@ -20,6 +20,7 @@ from paretopipe_runtime.contract.factors import (
     stated,
 )
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
+from paretopipe_runtime.contract.splits import possible
 
 from .choice import Choice, Model, choose
 from .network import Hops, hops_of, reached, refuse_elsewhere, refuse_hub, refuse_relayed, ways
@@ -233,6 +234,10 @@ class _Plans:
     def _cell(self, model: Model, scenario: str, pairing: str, variant: Variant) -> Plan:
         choice = self._choice
         chain = choice.pairings[pairing]
+        splits = cut_points(choice.splits, model.name, model.blocks, pairing, len(chain))
+        count = possible(model.blocks, len(chain)) if splits == "all" else len(splits)
+        runs = count * len(choice.codecs) * choice.counts["repeats"]
+        limits = choice.doubt.of(len(chain), runs) if choice.doubt else None
         names = [model.name, variant["backend"], pairing, scenario, *self._tags(variant, chain)]
         return {
             **self._common(model),
@@ -243,13 +248,13 @@ class _Plans:
             "pairing": pairing,
             "scenario": self._scenario(scenario, len(chain) - 1),
             **self._chain(chain, variant),
-            "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
+            "splits": splits,
             **({"codecs": [*choice.codecs]} if choice.codecs != (NONE,) else {}),
             "end_points": choice.end_points,
             "sentinel": choice.sentinel,
             "drift_limit": choice.drift_limit,
             **({"refine": choice.dominance} if choice.refine else {}),
-            **({"doubtful": choice.doubt.limits.to_json()} if choice.doubt else {}),
+            **({"doubtful": limits.to_json()} if limits else {}),
         }
 
     def _scenario(self, name: str, count: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED,
 from paretopipe_runtime.contract.goals import GoalError, parse
 from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
-from .doubt import AUTO, DOUBTFUL, EXHAUSTIVE, IDLE, Doubt, doubt, implied
+from .doubt import AUTO, DOUBTFUL, EXHAUSTIVE, IDLE, OF_CHAINS, Doubt, doubt, implied
 from .places import Places, idle, pairings_of
 from .sets import Weights, of_model, set_name
 from .values import OptionError, flag, folder, fraction, known, listed, points, text, whole
@@ -45,18 +45,19 @@ class Model:
 class Choice:
     """Effective options of a sweep.
 
-    `pairings` maps names to chains of hosts, `varied` cell factors to values, `workers` hosts to
-    their own factors; `counts` and `seeds` have their plan keys. `drift_limit` and `dominance` are
-    fractions, `accuracy_margin` is in points. `first_report` is the number of rounds before a first
-    report, `noise` the seconds in which the hosts' own scatter is measured; 0: none. `doubt`:
-    limits of a sweep that measures only what is in doubt; None for all. `codecs`: how tensors cross
-    between hosts.
+    `pairings` maps names to chains of hosts, `own_pairings` those that were typed with them;
+    `varied` maps cell factors to values, `workers` hosts to their own factors; `counts` and `seeds`
+    have their plan keys. `drift_limit` and `dominance` are fractions, `accuracy_margin` is in
+    points. `first_report` is the number of rounds before a first report, `noise` the seconds in
+    which the hosts' own scatter is measured; 0: none. `doubt`: limits of a sweep that measures only
+    what is in doubt; None for all. `codecs`: how tensors cross between hosts.
     """
 
     sweep: str
     models: tuple[Model, ...]
     scenarios: tuple[str, ...]
     pairings: Mapping[str, tuple[str, ...]]
+    own_pairings: Mapping[str, list[str]]
     varied: Mapping[str, tuple[str, ...]]
     workers: Mapping[str, Mapping[str, str]]
     weights: str
@@ -93,7 +94,7 @@ class Choice:
             "batch": self.batch,
             "repeats": self.counts["repeats"],
             "scenarios": list(self.scenarios),
-            "pairings": list(self.pairings),
+            "pairings": self.own_pairings or list(self.pairings),
             **self._factors(),
             "splits": self.splits,
             **({"codec": [*self.codecs]} if self.codecs != (NONE,) else {}),
@@ -135,7 +136,15 @@ def choose(
 ) -> Choice:
     """Check `options` over `experiment`, as `planning.cells.plan_cells` takes them."""
     options, own = _texts(options), _texts(experiment)
-    options = implied(options, own)
+    pairings, left_out = pairings_of(
+        options.get("pairings"),
+        {**experiment["pairings"], **places.pairings},
+        [*hosts],
+        places.members([*hosts], orchestrator),
+    )
+    hosts_most = max(map(len, pairings.values()))
+    typed = options
+    options, asked_by = implied(typed, own, hosts_most)
     chosen = {**own, **options}
     for key in _KEYS:
         if key not in chosen:
@@ -146,16 +155,13 @@ def choose(
         _model(model_info(name), options, own, of_model(name, chosen, sets))
         for name in model_names(chosen)
     )
-    pairings, left_out = pairings_of(
-        options.get("pairings"),
-        {**experiment["pairings"], **places.pairings},
-        [*hosts],
-        places.members([*hosts], orchestrator),
-    )
     choice = Choice(
         sweep=sweep_name(chosen),
         models=wanted_models,
         pairings=pairings,
+        own_pairings={name: [*chain] for name, chain in pairings.items()}
+        if isinstance(typed.get("pairings"), Mapping)
+        else {},
         scenarios=tuple(known("scenario", listed(chosen["scenarios"]), list(scenarios))),
         varied={factor.option: _varied(factor, chosen) for factor in VARIED},
         workers={host: _own(host, facts, options) for host, facts in hosts.items()},
@@ -170,7 +176,7 @@ def choose(
         accuracy_margin=(
             margin := points("accuracy_margin", chosen.get("accuracy_margin", MARGIN))
         ),
-        doubt=doubt(options, own, dominance, margin),
+        doubt=doubt(options, own, (dominance, margin), asked_by, hosts_most),
         **{
             name: flag(name, chosen[name])
             for name in ("end_points", "sentinel", "refine", "profile")
@@ -196,12 +202,13 @@ def choose(
     for host in dict.fromkeys(host for chain in choice.pairings.values() for host in chain):
         for engine in choice.varied["engine"]:
             _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
-    return _without_rounds(choice, options) if choice.doubt else choice
+    return _without_rounds(choice, typed, asked_by) if choice.doubt else choice
 
 
-def _without_rounds(choice: Choice, typed: Mapping[str, str]) -> Choice:
+def _without_rounds(choice: Choice, typed: Mapping[str, str], asked_by: str) -> Choice:
     """Return the choice without what goes with rounds of every split, and tell who typed it."""
-    notes = [
+    notes = [f"{asked_by} {OF_CHAINS}"] if asked_by.startswith("splits") else []
+    notes += [
         f"{name}={typed[name]} changes nothing with strategy={DOUBTFUL}: {why}"
         for name, why in IDLE.items()
         if name in typed and getattr(choice, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from paretopipe_runtime.contract import units
@@ -16,6 +16,13 @@ EXHAUSTIVE, DOUBTFUL = "exhaustive", "doubtful"
 #: All codecs, of which only what is in doubt is measured.
 AUTO = "auto"
 BUDGET, AUDIT = "0.2", "0.1"
+#: Runs of a cell of more than two hosts, whose splits are hundreds: what a person may wait for.
+CHAIN_RUNS = 60
+#: What is said of all splits of more than two hosts.
+OF_CHAINS = (
+    "predicts all of them and runs those in doubt, of every pairing: "
+    f"-e strategy={EXHAUSTIVE} runs all"
+)
 #: Options that only a doubtful sweep has.
 OWN = ("budget", "audit", "within")
 #: Seconds that `within` may be: ten to thirty days'.
@@ -30,33 +37,51 @@ IDLE = {
 
 @dataclass(frozen=True)
 class Doubt:
-    """Limits as in `contract.plan.Doubtful`, with the whole sweep's time as it was written."""
+    """Limits as in `contract.plan.Doubtful`, with the whole sweep's time as it was written.
+
+    `few`: no limit was written, so that cells of more than two hosts have `CHAIN_RUNS`.
+    """
 
     limits: Doubtful
     within: str
+    few: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
-        limits = {"budget": self.limits.budget, "audit": self.limits.audit}
-        return {**limits, **({"within": self.within} if self.within else {})}
+        budget = {} if self.few else {"budget": self.limits.budget}
+        within = {"within": self.within} if self.within else {}
+        return {**budget, "audit": self.limits.audit, **within}
+
+    def of(self, hosts: int, runs: int) -> Doubtful:
+        """Return the limits of a cell of so many hosts, and of `runs` if it were exhaustive."""
+        if not self.few or hosts <= 2:
+            return self.limits
+        return replace(self.limits, budget=min(self.limits.budget, CHAIN_RUNS / runs))
 
 
-def implied(options: Mapping[str, Any], experiment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the typed options with the strategy that ``codec=auto`` brings along.
+def implied(
+    options: Mapping[str, Any], experiment: Mapping[str, Any], hosts: int
+) -> tuple[dict[str, Any], str]:
+    """Return the typed options with the strategy that others bring along, and which these are.
+
+    ``codec=auto`` does, and all splits of a longest pairing of more than two `hosts`.
 
     Raises
     ------
     OptionError
-        For another that was typed beside it.
+        For another that was typed beside ``codec=auto``.
     """
-    if not _of_all({**experiment, **options}):
-        return {**options}
+    chosen = {**experiment, **options}
+    if not _of_all(chosen):
+        if hosts > 2 and "strategy" not in options and listed(chosen.get("splits", "")) == ["all"]:
+            return {**options, "strategy": DOUBTFUL}, f"splits=all over {hosts} hosts"
+        return {**options}, f"strategy={DOUBTFUL}"
     if options.get("strategy", DOUBTFUL) != DOUBTFUL:
         raise OptionError(
             f"codec={AUTO} measures of all codecs what is in doubt, and strategy="
             f"{options['strategy']} all of it: leave strategy out, or name the codecs"
         )
-    return {**options, "strategy": DOUBTFUL}
+    return {**options, "strategy": DOUBTFUL}, f"codec={AUTO}"
 
 
 def _of_all(chosen: Mapping[str, Any]) -> bool:
@@ -64,7 +89,11 @@ def _of_all(chosen: Mapping[str, Any]) -> bool:
 
 
 def doubt(
-    options: Mapping[str, Any], experiment: Mapping[str, Any], delta: float, accuracy_margin: float
+    options: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    margins: tuple[float, float],
+    said: str,
+    hosts: int,
 ) -> Doubt | None:
     """Return the limits of a doubtful sweep, None for an exhaustive one.
 
@@ -72,10 +101,10 @@ def doubt(
     ----------
     options, experiment : mapping
         As typed, and as in the file.
-    delta : float
-        Ratio below which differences decide nothing.
-    accuracy_margin : float
-        Points whose loss does not matter.
+    margins : tuple of float
+        Ratio below which differences decide nothing, and points whose loss does not matter.
+    said, hosts
+        As of `implied`: what asks for such a sweep, and the hosts of the longest pairing.
 
     Raises
     ------
@@ -93,7 +122,6 @@ def doubt(
                     f"-e strategy={DOUBTFUL}, or leave {name} out"
                 )
         return None
-    said = f"codec={AUTO}" if _of_all(chosen) else f"strategy={DOUBTFUL}"
     if not flag("profile", chosen["profile"]):
         raise OptionError(
             f"{said} predicts from profiles, and profile=false leaves them out: "
@@ -109,7 +137,9 @@ def doubt(
         raise OptionError("budget=0 leaves no run: write e.g. budget=0.2 for a fifth of them")
     audit = fraction("audit", chosen.get("audit", AUDIT), most=0.5)
     within_s = _seconds(within) if within else None
-    return Doubt(Doubtful(budget, audit, delta, within_s, accuracy_margin), within)
+    delta, accuracy_margin = margins
+    limits = Doubtful(budget, audit, delta, within_s, accuracy_margin)
+    return Doubt(limits, within, few=hosts > 2 and not within and "budget" not in chosen)
 
 
 def _seconds(within: str) -> float:

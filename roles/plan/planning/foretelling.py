@@ -96,7 +96,8 @@ def foretell(planned: Mapping[str, Any], speeds: Speeds, results: Path) -> Foret
 
 def split_seconds(document: Mapping[str, Any], speeds: Speeds) -> dict[tuple[int, ...], float]:
     """Return the seconds of one run of each split of a cell; empty if nothing tells them."""
-    cell = _cell(document, speeds, NOWHERE)
+    # All of them, which a doubtful plan's estimate does without.
+    cell = _cell({**document, "doubtful": None}, speeds, NOWHERE)
     if cell is None:
         return {}
     return {cuts: cell.estimate_s[split_name(cuts)] for cuts in cell.plan.splits}
@@ -113,24 +114,25 @@ def _cell(document: Mapping[str, Any], speeds: Speeds, folder: Path) -> _Cell | 
     if len(known) < len(own):
         return None
     ends = [run_of(plan, blocks.hop_bytes, cuts, 1, 0, "end_point") for cuts in end_points(plan)]
-    each = [run_of(plan, blocks.hop_bytes, cuts, 1) for cuts in plan.splits]
-    whole_s = {host: speed.whole_s for host, speed in known.items()}
-    estimate_s = {
-        run.split: run_seconds(plan.chain, run, blocks.work, blocks.hop_bytes(run.cuts), whole_s)
-        for run in (*each, *ends)
-    }
     records = done(folder / f"{plan.cell_id}.jsonl")
     if plan.doubtful:  # any run of a split counts, whichever it is
-        own = [
-            key == run_of(plan, blocks.hop_bytes, one.cuts, one.repeat).key
+        splits = {*plan.splits}
+        recorded = {
+            key: run_of(plan, blocks.hop_bytes, one.cuts, one.repeat)
             for key, one in records.items()
-            if one.cuts in plan.splits
-        ]
+            if one.cuts in splits
+        }
         left = [run for run in ends if run.key not in records]
-        left += foreseen(plan, blocks.hop_bytes, sum(own))
+        left += foreseen(plan, blocks.hop_bytes, sum(k == r.key for k, r in recorded.items()))
+        each = [*recorded.values(), *left]
     else:
-        runs = expand(plan, blocks.hop_bytes)
-        left = [run for run in runs if run.key not in records] if records else runs
+        each = expand(plan, blocks.hop_bytes)
+        left = [run for run in each if run.key not in records] if records else each
+    whole_s = {host: speed.whole_s for host, speed in known.items()}
+    estimate_s = {
+        name: run_seconds(plan.chain, run, blocks.work, blocks.hop_bytes(run.cuts), whole_s)
+        for name, run in {run.split: run for run in (*each, *ends)}.items()
+    }
     taken: dict[str, list[float]] = {}
     for one in records.values():
         if one.name in estimate_s:

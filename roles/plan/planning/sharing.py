@@ -9,6 +9,7 @@ from typing import Any
 from paretopipe_runtime.contract.plan import FEWEST, read_plan
 from paretopipe_runtime.contract.units import duration
 
+from .doubt import CHAIN_RUNS
 from .earlier import done
 from .foretelling import profile_seconds, split_seconds
 from .speeds import Speeds
@@ -34,7 +35,7 @@ def share_time(planned: Mapping[str, Any], speeds: Speeds, results: Path) -> Non
     profiles_s = 0.0 if None in profiles else sum(seconds for seconds in profiles if seconds)
     left_s = planned["within_s"] - profiles_s
     if all(told):
-        parts = [sum(seconds) for seconds in told]
+        parts = [sum(seconds) * _part(plan) for seconds, plan in zip(told, plans, strict=True)]
         least_s = FEWEST * sum(map(min, told))
         if left_s < least_s and not any(path.exists() for path in paths):
             within, least = planned["options"]["within"], duration(profiles_s + least_s)
@@ -43,10 +44,16 @@ def share_time(planned: Mapping[str, Any], speeds: Speeds, results: Path) -> Non
                 f"of each cell alone take about {least}, so give it more, or ask for fewer cells"
             )
     else:
-        parts = [len(read_plan(plan).splits) for plan in plans]
+        parts = [len(read_plan(plan).splits) * _part(plan) for plan in plans]
     taken = [sum(run.wall_s for run in done(path).values()) for path in paths]
     for plan, own_s in zip(plans, shares(left_s, parts, taken), strict=True):
         plan["doubtful"]["within_s"] = round(max(1.0, own_s), 1)
+
+
+def _part(document: Mapping[str, Any]) -> float:
+    """Return the share of a cell's splits that counts: of more than two hosts few are in doubt."""
+    plan = read_plan(dict(document))
+    return min(1.0, CHAIN_RUNS / len(plan.splits)) if len(plan.chain.workers) > 2 else 1.0
 
 
 def shares(total: float, parts: Sequence[float], taken: Sequence[float]) -> list[float]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from paretopipe_runtime.contract.commands import written
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.units import duration
 
@@ -15,6 +17,8 @@ from .values import OptionError
 
 #: Beyond this a sweep must be asked for once more.
 DAY_S = 86400.0
+# Of the time: what takes longer is no shorter question.
+_SHORTER = 0.9
 
 Options = Mapping[str, Any]
 #: Of what is asked and each split's seconds, the options of smaller questions; the quickest counts.
@@ -46,7 +50,9 @@ def _only_the_doubtful_again(asked: Options, _: Any) -> Iterable[Options]:
 def _one_of(option: str) -> Question:
     def question(asked: Options, _: Any) -> Iterable[Options]:
         values = asked.get(option)
-        if isinstance(values, list) and len(values) > 1:
+        if isinstance(values, Mapping) and len(values) > 1:  # pairings, with their hosts
+            yield from ({option: {name: hosts}} for name, hosts in values.items())
+        elif isinstance(values, list) and len(values) > 1:
             yield from ({option: value} for value in values)
 
     return question
@@ -124,7 +130,7 @@ def refuse_long(
     if told.seconds <= DAY_S:
         return
     found = (_quickest([*question(asked, split_s)], foretell) for question in QUESTIONS)
-    rows = [row for row in found if row]
+    rows = [row for row in found if row and row[1].seconds < _SHORTER * told.seconds]
     if all(one.seconds > DAY_S for _, one in rows):
         rows += _together([options for options, _ in rows], foretell)
     written = [
@@ -177,4 +183,4 @@ def _more(options: Options) -> str:
 
 
 def _written(options: Options) -> str:
-    return " ".join(f"-e {name}={value}" for name, value in options.items())
+    return " ".join(map(shlex.join, (["-e", word] for word in written(options))))

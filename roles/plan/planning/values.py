@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from paretopipe_runtime.contract.factors import FACTORS
+from paretopipe_runtime.contract.splits import MOST_SPLITS, possible
 
 OPTIONS = (
     "model",
@@ -136,27 +137,48 @@ def flag(name: str, value: Any) -> bool:
         raise OptionError(f"{name}={said} says neither yes nor no: write {name}=true") from None
 
 
-def cut_points(splits: Any, model: str, blocks: int, stages: int) -> str | list[list[int]]:
+def cut_points(
+    splits: Any, model: str, blocks: int, pairing: str, stages: int
+) -> str | list[list[int]]:
     """Return ``"all"`` or cut points by split; ``3-9`` cuts into three stages."""
     words = listed(splits)
+    # A cut list as an example that can be typed.
+    example = ",".join("-".join(map(str, range(at, at + stages - 1))) for at in (1, 2))
+    if blocks < stages:
+        raise OptionError(
+            f"pairing {pairing} has {stages} hosts, and {model} {blocks} blocks: each stage needs "
+            "a block of its own, so take fewer hosts"
+        )
     if words == ["all"]:
+        if (count := possible(blocks, stages)) > MOST_SPLITS:
+            raise OptionError(
+                f"{model} over the {stages} hosts of pairing {pairing} has {count:,} splits, and "
+                f"{MOST_SPLITS:,} are the most that are predicted: name some, as in "
+                f"splits={example}, or take fewer hosts"
+            )
         return "all"
     cuts = []
     for word in words:
         if not re.fullmatch(r"[0-9]{1,9}(-[0-9]{1,9})*", word):
-            raise OptionError(f"splits={word} is not a split: write splits=all or splits=1,14,29")
+            raise OptionError(f"splits={word} is not a split: write splits=all or splits={example}")
         cut = [int(part) for part in word.split("-")]
         if len(cut) != stages - 1:
             raise OptionError(
-                f"split {word} makes {len(cut) + 1} stages, the pairing has {stages} workers: "
-                f"write {stages - 1} block number(s) joined by '-'"
+                f"split {word} makes {len(cut) + 1} stages, pairing {pairing} has {stages} hosts: "
+                f"write {stages - 1} block number(s) for each split, as in splits={example}, and "
+                "measure pairings of other lengths in a sweep of their own"
             )
-        if not all(1 <= point < blocks for point in cut) or cut != sorted(set(cut)):
+        if cut != sorted(set(cut)):
+            raise OptionError(
+                f"the numbers of split {word} do not increase, and each stage needs a block of its "
+                f"own: write splits={'-'.join(map(str, sorted(set(cut))))}"
+            )
+        if not all(1 <= point < blocks for point in cut):
             raise OptionError(
                 f"split {word} is out of range: {model} has {blocks} blocks, "
                 f"so splits run from 1 to {blocks - 1}"
             )
         cuts.append(cut)
     if not cuts:
-        raise OptionError("splits is empty: write splits=all or splits=1,14,29")
+        raise OptionError(f"splits is empty: write splits=all or splits={example}")
     return cuts

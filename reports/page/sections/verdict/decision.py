@@ -13,7 +13,7 @@ from paretopipe_runtime.contract.codecs import CODECS
 from paretopipe_runtime.contract.splits import codec_of
 from reports.data.cells import Cell, Cuts, Split
 from reports.page.figures import link, prose
-from reports.page.sections.verdict import accuracy, encoded, saved, splitting
+from reports.page.sections.verdict import accuracy, encoded, fewer, saved, splitting
 from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
 from reports.statistics.decision import Choice, Decision
@@ -21,7 +21,7 @@ from reports.words import listing, number, percent
 
 # What `refine=true` measures of a split at most, and what nobody will wait for.
 REFINED, HOPELESS = 20, 100
-_FEW = 4  # names that are read as a list
+_FEW, _MANY = 4, 12  # names that are read as a list, and those that nobody reads
 _NOTHING = 5e-4  # a loss that reads as 0.0 %
 
 
@@ -40,6 +40,7 @@ def sentences(cell: Cell, sheet: Sheet) -> list[Sentence]:
             if len(cell.known) > 1
         ),
         Sentence("Splitting", Markup("{}.").format(splitting.short(cell, contest, answer))),
+        *fewer.sentences(sheet, cell),
         *encoded.sentences(cell),
         *accuracy.sentences(cell, answer),
         *_undecided(cell, answer, sheet.run_s(cell)),
@@ -85,24 +86,33 @@ def either(cell: Cell, choice: Choice) -> Markup:
         )
     if len(others) < _FEW:
         return Markup("{}.").format(prose([link(first), *map(link, others)], "or"))
-    return Markup("{}, or any of {}.").format(link(first), spans(others))
+    if len(parts := _joined(others)) > _MANY:
+        likely = prose([*map(link, others[:_FEW])])
+        return Markup("{}, or any of {} others, likeliest {}.").format(
+            link(first), len(others), likely
+        )
+    return Markup("{}, or any of {}.").format(link(first), prose(parts))
 
 
 def spans(splits: Sequence[Split]) -> Markup:
     """Return 'P5 and P7–P11': links, neighbours of one codec joined."""
+    return prose(_joined(splits))
+
+
+def _joined(splits: Sequence[Split]) -> list[Markup]:
     ordered = sorted(splits, key=lambda split: (_codec(split), split.cuts))
     parts: list[Markup] = []
     placed = enumerate(ordered)
     for _, run in groupby(placed, _alike):
         row = [link(split) for _, split in run]
         parts += row if len(row) < 3 else [Markup("{}–{}").format(row[0], row[-1])]
-    return prose(parts)
+    return parts
 
 
 def _alike(placed: tuple[int, Split]) -> tuple[Any, ...]:
-    """Return a key that consecutive first cuts share."""
+    """Return a key that consecutive last cuts share."""
     place, split = placed
-    return _codec(split), split.cuts[1:], split.cuts[0] - place
+    return _codec(split), split.cuts[:-1], split.cuts[-1] - place
 
 
 def _codec(split: Split) -> int:

@@ -20,13 +20,13 @@ def sentences(cell: Cell) -> list[Sentence]:
     standing = cell.standing
     if standing is None:
         return []
-    made, whole = _made(cell), _whole(cell)
-    unseen = len(cell.known) - len(cell.measured)
+    made, whole, every = _made(cell), _whole(cell), _predicted(cell)
+    unseen = every - len(cell.measured)
     return [
         Sentence(
             "Runs",
-            Markup("{:,} instead of {:,} ({}); {} of {} never run.").format(
-                made, whole, percent(made / whole), unseen, count(len(cell.known), "split")
+            Markup("{:,} instead of {:,} ({}); {:,} of {} never run.").format(
+                made, whole, percent(made / whole), unseen, count(every, "split")
             ),
         ),
         Sentence(
@@ -44,10 +44,15 @@ def _made(cell: Cell) -> int:
     return sum(split.runs for split in (*cell.splits, *cell.end_points))
 
 
+def _predicted(cell: Cell) -> int:
+    """Return the splits that were predicted; of thousands only some are judged one by one."""
+    return max(len(cell.known), int(cell.plan.get("predicted") or 0))
+
+
 def _whole(cell: Cell) -> int:
     """Return the runs of an exhaustive sweep: all splits, two sentinels and end points a round."""
     ends = 1 + len(codecs_of(cell.plan)) if cell.plan.get("end_points") else 0
-    return int(cell.plan.get("repeats") or 1) * (len(cell.known) + 2 + ends)
+    return int(cell.plan.get("repeats") or 1) * (_predicted(cell) + 2 + ends)
 
 
 def _off(standing: Standing) -> float:
@@ -84,5 +89,5 @@ def further(cell: Cell) -> Markup:
     if limits.get("within_s"):
         return Markup("more runs would tell: a longer <code>-e within=…</code>.")
     budget = 2 * float(limits.get("budget") or 1)
-    option = f"budget={budget:g}" if budget < 1 else "strategy=exhaustive"
+    option = f"budget={budget:.2g}" if budget < 1 else "strategy=exhaustive"
     return Markup("more runs would tell: <code>-e {}</code>.").format(option)
