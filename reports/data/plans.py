@@ -9,6 +9,7 @@ from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import FACTORS, Variant
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts, all_splits, coded
 from reports.data.selection import PHASES
 
@@ -35,6 +36,14 @@ def _alike(plan: Record) -> list[str]:
         for key, value in plan.items()
         if key not in PHASES and not isinstance(value, dict | list)
     ]
+
+
+def blocks(plan: Record, model: str) -> int | None:
+    """Return the number of a model's blocks, as registered or as found when it was planned."""
+    found = plan.get("found")
+    if model in MODELS:
+        return MODELS[model].blocks
+    return len(found.get("block_names") or ()) if isinstance(found, dict) else None
 
 
 def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:

@@ -23,6 +23,8 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))
 from roles.plan.planning.cells import plan_cells
 from roles.plan.planning.earlier import profiles
 from roles.plan.planning.foretelling import Foretold, foretell, split_seconds
+from roles.plan.planning.listings import keep
+from roles.plan.planning.models import model_names
 from roles.plan.planning.places import BOARDS, EMULATED, Places
 from roles.plan.planning.sets import read_sets, set_name
 from roles.plan.planning.sharing import share_time
@@ -85,7 +87,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             speeds = functools.cache(self._speeds)
             plan = self._planner(options, speeds)
             planned = plan({})
-            if boolean(args["foretell"]):
+            if boolean(args["foretell"]) and not planned["untraced"]:
                 planned["said"] = self._foretell(planned, plan, speeds(), long)
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
@@ -97,7 +99,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = Path(args["folder"])
         name = text("experiment", options.pop("experiment", "full"))
         experiment, scenarios = read_experiment(folder, name)
-        weights = set_name({**experiment, **options})
+        chosen = {**experiment, **options}
+        weights = set_name(chosen)
+        if "model" in chosen:  # or planning says what there is
+            keep(folder / "models", model_names(chosen), chosen.get("classes"))
         hosts = {
             host: {
                 "address": address,
@@ -117,7 +122,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
         def plan(more: Mapping[str, Any]) -> dict[str, Any]:
             planned = plan_cells({**options, **more}, experiment, scenarios, hosts, *told)
-            if planned["within_s"] is not None:
+            if planned["within_s"] is not None and not planned["untraced"]:
                 share_time(planned, speeds(), folder / "results")
             return planned
 

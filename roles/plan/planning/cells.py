@@ -21,8 +21,11 @@ from paretopipe_runtime.contract.factors import (
     stated,
 )
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
+from paretopipe_runtime.contract.models import file_name
 
-from .choice import Choice, Model, choose
+from .choice import Choice, choose
+from .listings import of
+from .models import Model
 from .network import conditions, refuse_elsewhere, refuse_relayed
 from .places import Places
 from .sets import Weights
@@ -51,6 +54,8 @@ def plan_cells(
     """Return the sweep: name, options, cells by scenario, profiles, links, their order, and notes.
 
     `within_s` has the whole sweep's seconds, if limited; `sharing.share_time` shares them out.
+    `untraced` has the models whose blocks are still to be found: their plans are for looking at
+    hosts only, and the `classes` asked for, 0 for none; `sizes` what found ones take of memory.
 
     Parameters
     ----------
@@ -97,8 +102,22 @@ def plan_cells(
         "within_s": choice.doubt.limits.within_s if choice.doubt else None,
         "shaped": places.shaped,
         "notes": list(choice.left_out),
+        **found_of(choice.models, asked="classes" in {**experiment, **options}),
         **planned,
         **rounds_of(first, **planned),
+    }
+
+
+def found_of(models: Iterable[Model], asked: bool) -> dict[str, Any]:
+    """Return what a plan says of models that are not the paper's."""
+    listings = ((model.name, of(model.name)) for model in models)
+    return {
+        "untraced": [
+            {"model": model.name, "classes": model.classes if asked else 0}
+            for model in models
+            if not model.blocks
+        ],
+        "sizes": {name: listing.sizes for name, listing in listings if listing},
     }
 
 
@@ -178,7 +197,7 @@ class _Plans:
         # All or none, so that a sweep with others finds its profiles complete.
         codecs = [] if self._choice.codecs == (NONE,) else [name for name in CODECS if name != NONE]
         for model, variant in itertools.product(self._choice.models, self._variants(varied)):
-            names = [model.name, "profile", *self._tags(variant, workers)]
+            names = [file_name(model.name), "profile", *self._tags(variant, workers)]
             plan = {
                 **self._common(model),
                 **stated((factor for factor in OF_CELL if factor.computes), variant),
@@ -222,17 +241,19 @@ class _Plans:
     def _cell(self, model: Model, scenario: str, pairing: str, variant: Variant) -> Plan:
         choice = self._choice
         chain = choice.pairings[pairing]
-        names = [model.name, variant["backend"], pairing, scenario, *self._tags(variant, chain)]
+        names = [file_name(model.name), variant["backend"], pairing, scenario]
         return {
             **self._common(model),
             **choice.counts,
             "saturate": True,
             **stated(OF_CELL, variant),
-            "cell_id": ".".join(names),
+            "cell_id": ".".join([*names, *self._tags(variant, chain)]),
             "pairing": pairing,
             "scenario": {"name": scenario, "netem": self._netem[scenario], "measured": None},
             **self._chain(chain, variant),
-            "splits": cut_points(choice.splits, model.name, model.blocks, len(chain)),
+            "splits": cut_points(choice.splits, model.name, model.blocks, len(chain))
+            if model.blocks
+            else "all",
             **({"codecs": [*choice.codecs]} if choice.codecs != (NONE,) else {}),
             "end_points": choice.end_points,
             "sentinel": choice.sentinel,
@@ -242,9 +263,11 @@ class _Plans:
         }
 
     def _common(self, model: Model) -> Plan:
+        listing = of(model.name)
         return {
             "schema_version": SCHEMA_VERSION,
             "model": model.name,
+            **({"found": listing.planned} if listing else {}),
             "classes": model.classes,
             "image_px": model.image,
             "batch_size": self._choice.batch,

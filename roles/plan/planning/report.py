@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .choice import checked_goal, sweep_name
+from .choice import checked_goal
+from .models import sweep_name
 from .values import OptionError, flag, folder, fraction, text
 
 OPTIONS = ("sweep", "model", "against", "dominance", "paper", "goal")
