@@ -87,7 +87,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             speeds = functools.cache(self._speeds)
             plan = self._planner(options, speeds)
             planned = plan({})
-            if boolean(args["foretell"]) and not planned["untraced"]:
+            if boolean(args["foretell"]):
                 planned["said"] = self._foretell(planned, plan, speeds(), long)
         except OptionError as error:
             raise AnsibleActionFail(str(error)) from None
@@ -101,7 +101,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         experiment, scenarios = read_experiment(folder, name)
         chosen = {**experiment, **options}
         weights = set_name(chosen)
-        if "model" in chosen:  # or planning says what there is
+        # Without a model planning says which there are.
+        if "model" in chosen and not boolean(args.get("again", False)):
             keep(folder / "models", model_names(chosen), chosen.get("classes"))
         hosts = {
             host: {
@@ -139,6 +140,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _foretell(self, planned: dict[str, Any], plan: Plan, speeds: Speeds, long: bool) -> str:
         """Return what was left out and how long the rest takes, a line each, or refuse the rest."""
         results = Path(self._task.args["folder"]) / "results"
+        if untraced := [found["model"] for found in planned["untraced"]]:
+            later = "how long it takes is said once its blocks are found, on the orchestrator"
+            return "\n".join([*planned["notes"], f"{', '.join(untraced)}: {later}"])
         told = foretell(planned, speeds, results)
 
         def shorter(more: Mapping[str, Any]) -> Foretold | None:

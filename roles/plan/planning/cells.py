@@ -55,7 +55,8 @@ def plan_cells(
 
     `within_s` has the whole sweep's seconds, if limited; `sharing.share_time` shares them out.
     `untraced` has the models whose blocks are still to be found: their plans are for looking at
-    hosts only, and the `classes` asked for, 0 for none; `sizes` what found ones take of memory.
+    hosts only, and the `classes` asked for, 0 for none. `traced` says what was found of others,
+    `sizes` what they take of memory.
 
     Parameters
     ----------
@@ -110,14 +111,15 @@ def plan_cells(
 
 def found_of(models: Iterable[Model], asked: bool) -> dict[str, Any]:
     """Return what a plan says of models that are not the paper's."""
-    listings = ((model.name, of(model.name)) for model in models)
+    listed = {model.name: listing for model in models if (listing := of(model.name))}
     return {
         "untraced": [
             {"model": model.name, "classes": model.classes if asked else 0}
             for model in models
             if not model.blocks
         ],
-        "sizes": {name: listing.sizes for name, listing in listings if listing},
+        "traced": [listing.said for listing in listed.values()],
+        "sizes": {name: listing.sizes for name, listing in listed.items()},
     }
 
 

@@ -67,11 +67,9 @@ class Listing:
 
     @property
     def said(self) -> str:
-        blocks, error = self.info.blocks, self.max_rel_err
-        proof = "all bit for bit" if error == 0 else f"to a largest relative error of {error:.1e}"
         return (
-            f"{self.info.name}: {blocks} blocks, {self.cuts} cuts found and proved one by one, "
-            f"{proof}"
+            f"{self.info.name}: {self.info.blocks} blocks, {self.cuts} cuts found, and proved to "
+            f"an error of {self.max_rel_err:.1g} of the largest logit"
         )
 
 
