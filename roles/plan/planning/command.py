@@ -51,7 +51,7 @@ PLAYBOOKS = {
     "rotate": Playbook(_PROVISION),
     "status": Playbook((), ("orchestrator",)),
     "testbed": Playbook(groups=("testbed",)),
-    "wheelhouse": Playbook(groups=("orchestrator", "workers"), whole=""),
+    "wheelhouse": Playbook(("model",), groups=("orchestrator", "workers"), whole=""),
 }
 #: Of hosts, in inventories, and read by several playbooks.
 _EVERYWHERE = (
