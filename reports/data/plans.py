@@ -40,10 +40,20 @@ def _alike(plan: Record) -> list[str]:
 
 def blocks(plan: Record, model: str) -> int | None:
     """Return the number of a model's blocks, as registered or as found when it was planned."""
-    found = plan.get("found")
     if model in MODELS:
         return MODELS[model].blocks
-    return len(found.get("block_names") or ()) if isinstance(found, dict) else None
+    names = _found(plan).get("block_names")
+    return len(names) if isinstance(names, list) else None
+
+
+def graph(plan: Record) -> str:
+    """Return the beginning of the digest of a found model's graph and cuts; empty for others."""
+    return str(_found(plan).get("graph") or "")[:16]
+
+
+def _found(plan: Record) -> Record:
+    found = plan.get("found")
+    return found if isinstance(found, dict) else {}
 
 
 def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:

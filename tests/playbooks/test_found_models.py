@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from paretopipe_runtime.contract.codecs import CODECS
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.contract.splits import coded
 from reports.data import plans as reported
+from reports.page.sections import models as section
 from roles.plan.planning import listings, speeds
 from roles.plan.planning.blocks import blocks_of
 from roles.plan.planning.foretelling import NOWHERE, foretell, split_seconds
@@ -74,7 +75,7 @@ def test_a_listed_model_is_planned_as_the_paper_s_are(plan: Plan, tmp_path: Path
     assert document["found"]["block_names"] == names
     assert set(document["found"]) == {"block_names", "image_px", "classes", "graph"}
     assert [*read_plan(document).splits] == [(1,), (2,), (3,), (4,)]
-    assert reported.blocks(document, MODEL) == 5
+    assert (reported.blocks(document, MODEL), reported.graph(document)) == (5, "0" * 16)
     assert "found" not in documents(plan(model="resnet18"))[0]
 
 
@@ -198,6 +199,25 @@ def test_a_listing_that_is_none_says_what_to_do(
 def test_found_models_are_not_trained_here() -> None:
     with pytest.raises(OptionError, match="unknown model 'timm:made_tiny': choose from mobilenet"):
         plan_trainings({"model": MODEL})
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ([1_210_000] * 6 + [6_144], "At 6 of 7 measured cuts the same 1.2 MB a batch crosses"),
+        ([3_000_000, 1_500_000, 1_500_000, 700_000, 300_000, 300_000], ""),
+        ([1_210_000] * 4, ""),
+    ],
+    ids=["a Transformer", "it shrinks", "too few"],
+)
+def test_the_report_says_where_a_cut_is_as_dear_as_the_next(sent: list[int], said: str) -> None:
+    splits = [
+        SimpleNamespace(cuts=(at,), hops=(("pi1 → pi2", SimpleNamespace(median=nbytes)),))
+        for at, nbytes in enumerate(sent, 1)
+    ]
+    even = section._even(SimpleNamespace(cells=[SimpleNamespace(measured=splits)]))  # type: ignore[arg-type]
+    assert even.startswith(said)
+    assert bool(even) == bool(said)
 
 
 @pytest.mark.parametrize("name", sizes.MODELS)
