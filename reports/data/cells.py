@@ -13,7 +13,6 @@ from paretopipe_runtime.contract.accuracy import MARGIN, Accuracy, lossy
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import BY_HOSTS, Variant
 from paretopipe_runtime.contract.lines import Record
-from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import Cuts as Cuts
 from paretopipe_runtime.contract.splits import codec_of, dashed, undashed
 from paretopipe_runtime.judging.doubtful import Standing
@@ -241,8 +240,7 @@ def _cell(
     model = str(known.get("model"))
     scenario = plan.get("scenario") or factors.get("scenario")
     splits = [_split(groups, key) for key in groups.of(cell_id, SPLIT)]
-    registered = MODELS[model].blocks if model in MODELS else None
-    planned = plans.cuts(plan, blocks.get(model) or registered)
+    planned = plans.cuts(plan, blocks.get(model) or plans.blocks(plan, model))
     seen = {split.cuts for split in splits}
     # Planned splits without a record get an empty row.
     splits += [_split(groups, (cell_id, SPLIT, dashed(c))) for c in planned if c not in seen]

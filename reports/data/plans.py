@@ -8,6 +8,7 @@ from paretopipe_runtime.contract.candidates import Candidate
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import FACTORS, Variant
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.models import MODELS
 from paretopipe_runtime.contract.splits import MOST_SPLITS, Cuts, all_splits, coded, possible
 from reports.data.selection import PHASES
 
@@ -33,6 +34,24 @@ def _alike(plan: Record) -> list[str]:
         for key, value in plan.items()
         if key not in PHASES and not isinstance(value, dict | list)
     ]
+
+
+def blocks(plan: Record, model: str) -> int | None:
+    """Return the number of a model's blocks, as registered or as found when it was planned."""
+    if model in MODELS:
+        return MODELS[model].blocks
+    names = _found(plan).get("block_names")
+    return len(names) if isinstance(names, list) else None
+
+
+def graph(plan: Record) -> str:
+    """Return the beginning of the digest of a found model's graph and cuts; empty for others."""
+    return str(_found(plan).get("graph") or "")[:16]
+
+
+def _found(plan: Record) -> Record:
+    found = plan.get("found")
+    return found if isinstance(found, dict) else {}
 
 
 def cuts(plan: Record, blocks: int | None) -> tuple[Cuts, ...]:

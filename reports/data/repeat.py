@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.commands import command, stated
 from paretopipe_runtime.contract.commands import to_profile as profiling
+from paretopipe_runtime.contract.models import file_name
 from paretopipe_runtime.contract.splits import codec_of
 from reports.data.cells import Cell, Cuts
 from reports.words import slug
@@ -33,7 +34,7 @@ def of_split(cell: Cell, name: str, cuts: Cuts) -> str:
     own = asked.get("pairings")  # a mapping, if its hosts were typed
     pairing = {cell.pairing: [*cell.hosts]} if isinstance(own, dict) else cell.pairing
     options = {**asked, "scenarios": cell.scenario, "pairings": pairing}
-    sweep = f"{asked.get('sweep') or cell.model}-{slug(name)}"
+    sweep = f"{asked.get('sweep') or file_name(cell.model)}-{slug(name)}"
     if (codec := codec_of(cuts)) != asked.get("codec", NONE):
         options["codec"] = codec
     return command(

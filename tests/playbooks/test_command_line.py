@@ -73,7 +73,7 @@ NAMES = [
     ("measure", "runtime_versions", ""),
     ("reset", "ansible_user", ""),
     ("provision", "rack_of_the_lab", ""),
-    ("netem", "model", "netem.yml has no option model, but finetune.yml, full_sweep.yml"),
+    ("netem", "model", "netem.yml has no option model, but cut.yml, finetune.yml, full_sweep.yml"),
     ("measure", "netem_delay", "measure.yml has no option netem_delay, but netem.yml: it changes"),
     ("reset", "colour", "reset.yml has no option colour: it changes nothing here"),
 ]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import statistics
 
 from reports import paper
+from reports.data import plans
 from reports.data.trained import every
 from reports.page.figures import mebibytes
 from reports.page.sheet import Section, Sheet
 
 _UNKNOWN = "not recorded"
+#: Cuts that send as much as one another: so many at least, this share of all, and so near.
+FEWEST, MOST, ALIKE = 5, 0.7, 0.02
 
 
 def build(sheet: Sheet) -> list[Section]:
@@ -37,7 +41,9 @@ def build(sheet: Sheet) -> list[Section]:
             }
         )
     name = paper.model_name(sheet.model)
-    return [{"id": "model", "title": "Model", "name": name, "rows": rows, "known": bool(said)}]
+    section = {"id": "model", "title": "Model", "name": name, "rows": rows, "known": bool(said)}
+    found = (plans.graph(cell.plan) for cell in sheet.cells)
+    return [{**section, "found": next(filter(None, found), ""), "even": _even(sheet)}]
 
 
 def parameters(sheet: Sheet) -> int | None:
@@ -59,6 +65,26 @@ def blocks(sheet: Sheet) -> int | None:
     if sheet.profiles:
         return len(sheet.profiles[0].blocks)
     return next((run["end_block"] for run in sheet.used if run["end_block"]), None)
+
+
+def _even(sheet: Sheet) -> str:
+    """Say so where most cuts send as much as one another, as a Vision Transformer's do."""
+    sent = {
+        split.cuts: first.median
+        for cell in sheet.cells
+        for split in cell.measured
+        if len(split.cuts) == 1 and (first := split.hops[0][1])
+    }
+    if len(sent) < FEWEST:
+        return ""
+    usual = statistics.median_low(sent.values())
+    alike = sum(abs(nbytes - usual) <= ALIKE * usual for nbytes in sent.values())
+    if alike < MOST * len(sent):
+        return ""
+    return (
+        f"At {alike} of {len(sent)} measured cuts the same {usual / 1e6:.2g} MB a batch crosses: "
+        "on a slow link none of these is cheaper than another, unless a codec makes it smaller."
+    )
 
 
 def _together(sheet: Sheet, what: str) -> float | None:

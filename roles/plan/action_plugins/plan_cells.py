@@ -23,6 +23,8 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))
 from roles.plan.planning.cells import plan_cells
 from roles.plan.planning.earlier import profiles
 from roles.plan.planning.foretelling import Foretold, foretell, split_seconds
+from roles.plan.planning.listings import keep
+from roles.plan.planning.models import model_names
 from roles.plan.planning.places import BOARDS, EMULATED, Places
 from roles.plan.planning.sets import read_sets, set_name
 from roles.plan.planning.sharing import share_time
@@ -97,7 +99,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = Path(args["folder"])
         name = text("experiment", options.pop("experiment", "full"))
         experiment, scenarios = read_experiment(folder, name)
-        weights = set_name({**experiment, **options})
+        chosen = {**experiment, **options}
+        weights = set_name(chosen)
+        # Without a model planning says which there are.
+        if "model" in chosen and not boolean(args.get("again", False)):
+            keep(folder / "models", model_names(chosen), chosen.get("classes"))
         hosts = {
             host: {
                 "address": address,
@@ -117,7 +123,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
         def plan(more: Mapping[str, Any]) -> dict[str, Any]:
             planned = plan_cells({**options, **more}, experiment, scenarios, hosts, *told)
-            if planned["within_s"] is not None:
+            if planned["within_s"] is not None and not planned["untraced"]:
                 share_time(planned, speeds(), folder / "results")
             return planned
 
@@ -134,6 +140,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _foretell(self, planned: dict[str, Any], plan: Plan, speeds: Speeds, long: bool) -> str:
         """Return what was left out and how long the rest takes, a line each, or refuse the rest."""
         results = Path(self._task.args["folder"]) / "results"
+        if untraced := [found["model"] for found in planned["untraced"]]:
+            later = "how long it takes is said once its blocks are found, on the orchestrator"
+            return "\n".join([*planned["notes"], f"{', '.join(untraced)}: {later}"])
         told = foretell(planned, speeds, results)
 
         def shorter(more: Mapping[str, Any]) -> Foretold | None:

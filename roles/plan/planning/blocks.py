@@ -1,8 +1,7 @@
-"""Operations and tensor sizes of each model's blocks, from a table: no PyTorch here.
+"""Operations and tensor sizes of each model's blocks: no PyTorch here.
 
-blocks.csv is for one image of the model's own size and its own number of classes; `grows` marks
-what grows with the image, `channels` is 1 for a tensor without any. A test compares it with the
-models.
+From a table, for one image of the model's own size and its own number of classes, which a test
+compares with the models; of found models from their listings.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.splits import Cuts, codec_of
 
-FLOAT_NBYTES = 4
+from .listings import FLOAT_NBYTES, Listing, Row, of
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,14 @@ class Blocks:
 
 
 def blocks_of(workload: Workload) -> Blocks:
-    return _scaled(workload.model, workload.image_px, workload.batch_size, workload.classes)
+    sizes = (workload.image_px, workload.batch_size, workload.classes)
+    return _scaled(workload.model, *sizes, of(workload.model))
 
 
 @functools.cache
-def _scaled(model: str, image_px: int, batch: int, classes: int) -> Blocks:
-    info, rows = model_info(model), _table()[model]
+def _scaled(model: str, image_px: int, batch: int, classes: int, listing: Listing | None) -> Blocks:
+    info = listing.info if listing else model_info(model)
+    rows = listing.rows if listing else _table()[model]
     area = (image_px / info.image_px) ** 2
     flops = [batch * flops * (area if grows else 1) for flops, _, _, grows in rows]
     elements = [number * (area if grows else 1) for _, number, _, grows in rows]
@@ -69,10 +70,10 @@ def _scaled(model: str, image_px: int, batch: int, classes: int) -> Blocks:
 
 
 @functools.cache
-def _table() -> dict[str, list[tuple[int, int, int, bool]]]:
-    found: dict[str, list[tuple[int, int, int, bool]]] = {}
+def _table() -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
     with Path(__file__).with_name("blocks.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             numbers = (int(row[name]) for name in ("flops", "elements", "channels"))
-            found.setdefault(row["model"], []).append((*numbers, row["grows"] == "1"))
+            found.setdefault(row["model"], []).append(Row(*numbers, row["grows"] == "1"))
     return found

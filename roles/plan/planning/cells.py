@@ -20,9 +20,12 @@ from paretopipe_runtime.contract.factors import (
     stated,
 )
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
+from paretopipe_runtime.contract.models import file_name
 from paretopipe_runtime.contract.splits import possible
 
-from .choice import Choice, Model, choose
+from .choice import Choice, choose
+from .listings import of
+from .models import Model
 from .network import Hops, hops_of, reached, refuse_elsewhere, refuse_hub, refuse_relayed, ways
 from .places import Places
 from .sets import Weights
@@ -51,6 +54,9 @@ def plan_cells(
     """Return the sweep: name, options, cells by scenario, profiles, links, their order, and notes.
 
     `within_s` has the whole sweep's seconds, if limited; `sharing.share_time` shares them out.
+    `untraced` has the models whose blocks are still to be found: their plans are for looking at
+    hosts only, and the `classes` asked for, 0 for none. `traced` says what was found of others,
+    `sizes` what they take of memory.
 
     Parameters
     ----------
@@ -97,8 +103,23 @@ def plan_cells(
         "within_s": choice.doubt.limits.within_s if choice.doubt else None,
         "ways": ways((), choice.pairings, places.shaped, [*hosts]),
         "notes": [*choice.left_out, *plans.left_out],
+        **found_of(choice.models, asked="classes" in {**experiment, **options}),
         **planned,
         **rounds_of(first, **planned),
+    }
+
+
+def found_of(models: Iterable[Model], asked: bool) -> dict[str, Any]:
+    """Return what a plan says of models that are not the paper's."""
+    listed = {model.name: listing for model in models if (listing := of(model.name))}
+    return {
+        "untraced": [
+            {"model": model.name, "classes": model.classes if asked else 0}
+            for model in models
+            if not model.blocks
+        ],
+        "traced": [listing.said for listing in listed.values()],
+        "sizes": {name: listing.sizes for name, listing in listed.items()},
     }
 
 
@@ -190,7 +211,7 @@ class _Plans:
         # All or none, so that a sweep with others finds its profiles complete.
         codecs = [] if self._choice.codecs == (NONE,) else [name for name in CODECS if name != NONE]
         for model, variant in itertools.product(self._choice.models, self._variants(varied)):
-            names = [model.name, "profile", *self._tags(variant, workers)]
+            names = [file_name(model.name), "profile", *self._tags(variant, workers)]
             plan = {
                 **self._common(model),
                 **stated((factor for factor in OF_CELL if factor.computes), variant),
@@ -234,17 +255,19 @@ class _Plans:
     def _cell(self, model: Model, scenario: str, pairing: str, variant: Variant) -> Plan:
         choice = self._choice
         chain = choice.pairings[pairing]
-        splits = cut_points(choice.splits, model.name, model.blocks, pairing, len(chain))
-        count = possible(model.blocks, len(chain)) if splits == "all" else len(splits)
+        # Until it is traced, a model is taken to have a block for each host.
+        blocks, typed = (model.blocks, choice.splits) if model.blocks else (len(chain), "all")
+        splits = cut_points(typed, model.name, blocks, pairing, len(chain))
+        count = possible(blocks, len(chain)) if splits == "all" else len(splits)
         runs = count * len(choice.codecs) * choice.counts["repeats"]
         limits = choice.doubt.of(len(chain), runs) if choice.doubt else None
-        names = [model.name, variant["backend"], pairing, scenario, *self._tags(variant, chain)]
+        names = [file_name(model.name), variant["backend"], pairing, scenario]
         return {
             **self._common(model),
             **choice.counts,
             "saturate": True,
             **stated(OF_CELL, variant),
-            "cell_id": ".".join(names),
+            "cell_id": ".".join([*names, *self._tags(variant, chain)]),
             "pairing": pairing,
             "scenario": self._scenario(scenario, len(chain) - 1),
             **self._chain(chain, variant),
@@ -264,9 +287,11 @@ class _Plans:
         return {"name": name, **first, **({"later_hops": later} if later else {})}
 
     def _common(self, model: Model) -> Plan:
+        listing = of(model.name)
         return {
             "schema_version": SCHEMA_VERSION,
             "model": model.name,
+            **({"found": listing.planned} if listing else {}),
             "classes": model.classes,
             "image_px": model.image,
             "batch_size": self._choice.batch,

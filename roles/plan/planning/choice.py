@@ -10,14 +10,13 @@ from paretopipe_runtime.contract.accuracy import MARGIN
 from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
 from paretopipe_runtime.contract.goals import GoalError, parse
-from paretopipe_runtime.contract.models import MODEL_NAMES, ModelInfo, model_info
 
 from .doubt import AUTO, DOUBTFUL, EXHAUSTIVE, IDLE, OF_CHAINS, Doubt, doubt, implied
+from .models import Model, model_names, model_of, sweep_name
 from .places import Places, idle, pairings_of
 from .sets import Weights, of_model, set_name
-from .values import OptionError, flag, folder, fraction, known, listed, points, text, whole
+from .values import OptionError, flag, fraction, known, listed, points, text, whole
 
-CLASSES = (10, 1000)
 #: Warm batches in each process of a profile.
 PROFILE_BATCHES = 10
 #: Seconds of the same work on every worker before a sweep.
@@ -30,15 +29,6 @@ _KEYS = (
     *("end_points", "sentinel", "drift_limit", "dominance", "refine", "profile"),
 )
 _COUNTS = ("repeats", "warmup_batches", "latency_batches", "throughput_batches", "window")
-
-
-@dataclass(frozen=True)
-class Model:
-    name: str
-    blocks: int
-    classes: int
-    image: int
-    weights: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -152,8 +142,7 @@ def choose(
                 f"the experiment has no {key}: copy the key from experiments/full.yml"
             )
     wanted_models = tuple(
-        _model(model_info(name), options, own, of_model(name, chosen, sets))
-        for name in model_names(chosen)
+        model_of(name, options, own, of_model(name, chosen, sets)) for name in model_names(chosen)
     )
     choice = Choice(
         sweep=sweep_name(chosen),
@@ -224,52 +213,12 @@ def _texts(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def model_names(chosen: Mapping[str, Any]) -> list[str]:
-    """Return the requested models, or raise a sentence with the choices."""
-    if "model" not in chosen:
-        raise OptionError(f"no model given: choose with -e model=… from {', '.join(MODEL_NAMES)}")
-    names = listed(chosen["model"])
-    return [*MODEL_NAMES] if names == ["all"] else known("model", names, MODEL_NAMES)
-
-
-def _model(
-    info: ModelInfo,
-    options: Mapping[str, Any],
-    experiment: Mapping[str, Any],
-    weights: Weights | None,
-) -> Model:
-    # An experiment's image size holds for its own models: 32 px is too small for others.
-    chosen = {**experiment, **options}
-    own = chosen if "image" in options or info.name in listed(experiment.get("model", ())) else {}
-    default = weights.classes if weights else info.default_classes
-    classes = whole("classes", chosen.get("classes", default))
-    if weights and classes != weights.classes:
-        raise OptionError(
-            f"weights={weights.name} of {info.name} have {weights.classes} classes, not {classes}: "
-            f"leave classes out, or fine-tune with -e classes={classes}"
-        )
-    if not weights and classes not in CLASSES:
-        raise OptionError(f"classes={classes} is not offered: choose 10 or 1000")
-    # What the weights were trained with: images of another size look like others to them.
-    usual = (weights and weights.image) or info.image_px
-    image = whole("image", own.get("image", usual))
-    return Model(info.name, info.blocks, classes, image, weights)
-
-
 def checked_goal(said: str) -> str:
     try:
         parse(said)
     except GoalError as error:
         raise OptionError(str(error)) from None
     return said
-
-
-def sweep_name(chosen: Mapping[str, Any]) -> str:
-    """Return what `sweep` or, without it, `model` calls the results' folder."""
-    if "sweep" in chosen:
-        return folder("sweep", chosen["sweep"])
-    names = model_names(chosen)
-    return "all" if len(names) > 1 and set(names) == set(MODEL_NAMES) else "-".join(names)
 
 
 def _varied(factor: Factor, chosen: Mapping[str, Any]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from .values import OPTIONS, OptionError, flag, folder, known, text
 _ROLES = Path(__file__).resolve().parents[2]
 _HOSTS = ("orchestrator", "workers", "netem_hosts")
 _WORDS = (*conditions.OPTIONS, *conditions.GONE)
-_PROVISION = ("provision", "take_over")
+_PROVISION = ("provision", "take_over", "model_package")
 _SWEEP = "it needs all hosts: choose with -e pairings=… which of them measure"
 
 
@@ -36,6 +36,7 @@ class Playbook:
 PLAYBOOKS = {
     "bench": Playbook(("quick", "bench_networks", "bench_models", "bench_out", *_PROVISION)),
     "bootstrap": Playbook(("fingerprints_checked",)),
+    "cut": Playbook((*OPTIONS, *_PROVISION, "again")),
     "deprovision": Playbook(whole=""),
     "finetune": Playbook(training.OPTIONS, ("orchestrator",)),
     "full_sweep": Playbook((*OPTIONS, *_PROVISION), whole=_SWEEP),
@@ -44,13 +45,13 @@ PLAYBOOKS = {
     "preflight": Playbook(OPTIONS),
     "prepare": Playbook(OPTIONS, whole=_SWEEP),
     "profile": Playbook((*OPTIONS, *_PROVISION), whole=_SWEEP),
-    "provision": Playbook(_PROVISION, ("orchestrator", "workers"), whole=""),
+    "provision": Playbook((*_PROVISION, "model"), ("orchestrator", "workers"), whole=""),
     "report": Playbook(report.OPTIONS, (), "it asks no host, so leave it out"),
     "reset": Playbook(whole=""),
     "rotate": Playbook(_PROVISION),
     "status": Playbook((), ("orchestrator",)),
     "testbed": Playbook(groups=("testbed",)),
-    "wheelhouse": Playbook(groups=("orchestrator", "workers"), whole=""),
+    "wheelhouse": Playbook(("model",), groups=("orchestrator", "workers"), whole=""),
 }
 #: Of hosts, in inventories, and read by several playbooks.
 _EVERYWHERE = (
@@ -163,7 +164,8 @@ def _provision(name: str, value: Any) -> None:
 
 _CHECKS: dict[str, Callable[[str, Any], object]] = {
     **dict.fromkeys(
-        ("preflight", "quick", "fingerprints_checked", "take_over", "allow_insecure_rpc"), flag
+        ("again", "preflight", "quick", "fingerprints_checked", "take_over", "allow_insecure_rpc"),
+        flag,
     ),
     **dict.fromkeys(("bench_networks", "bench_models", "bench_out"), _words),
     # Inputs of roles that the playbooks set from `sweep` and `against`.

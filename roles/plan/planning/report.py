@@ -7,7 +7,8 @@ from typing import Any
 
 from paretopipe_runtime.contract.accuracy import MARGIN
 
-from .choice import checked_goal, sweep_name
+from .choice import checked_goal
+from .models import sweep_name
 from .values import OptionError, flag, folder, fraction, points, text
 
 OPTIONS = ("sweep", "model", "against", "dominance", "accuracy_margin", "paper", "goal")

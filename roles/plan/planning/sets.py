@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paretopipe_runtime.contract.models import is_found
+
 from .values import OptionError, text
 
 SEEDED, DEFAULT = "seeded", "finetuned"
@@ -65,6 +67,11 @@ def of_model(model: str, options: Mapping[str, Any], sets: Mapping[str, Weights]
     name = set_name(options)
     if name == SEEDED:
         return None
+    if is_found(model):
+        raise OptionError(
+            f"weights={name}: playbooks/finetune.yml trains the paper's models only, and {model} "
+            f"is none of them; leave weights out, for those of a seed"
+        )
     if model not in sets:
         more = "" if name == DEFAULT else f" -e weights={name}"
         raise OptionError(

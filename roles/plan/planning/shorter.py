@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from paretopipe_runtime.contract.commands import written
-from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.models import is_found, model_info
 from paretopipe_runtime.contract.units import duration
 
 from .foretelling import Foretold
@@ -83,7 +83,8 @@ def _smaller_images(asked: Options, _: Any) -> Iterable[Options]:
     images = asked["image"] if isinstance(asked["image"], list) else [asked["image"]]
     names = asked["model"] if isinstance(asked["model"], list) else [asked["model"]]
     half = max(model_info(name).image_px for name in names) // 2
-    if half < min(images):
+    # A Transformer, for one, takes images of its own size only.
+    if half < min(images) and not any(map(is_found, names)):
         yield {"image": half}
 
 

@@ -14,6 +14,7 @@ from paretopipe_runtime.contract.plan import Workload
 
 from .blocks import blocks_of
 from .earlier import Profile
+from .listings import of
 
 #: Seconds of a batch of eight of the paper's images on a Raspberry Pi 4B: of each model the median
 #: of both parts together over the splits in pi4b_to_pi4b_batch8.csv of the public repository
@@ -36,6 +37,7 @@ TABLE = f"public times of two Raspberry Pi 4B at batch {PI4B_BATCH}, and yours m
 ASSUMED = f"a server is taken to be {SERVER_TIMES} times as fast"
 ENGINES = "other engines are taken to be as fast as eager"
 SCALED = "other batches and images are scaled by their operations alone"
+LIKE = "models without a public time are scaled by their operations from those with one"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Speeds:
         own = [
             profile
             for profile in self.profiles
-            if (profile.address, profile.device) == (address, device)
+            if (profile.model in PI4B_S or of(profile.model))  # else its blocks are not known here
+            and (profile.address, profile.device) == (address, device)
             and profile.engine == workload.engine
         ]
         if same := [profile for profile in own if profile.model == workload.model]:
@@ -75,7 +78,9 @@ class Speeds:
         if own:
             ratios = [p.whole_s / _public_s(_workload(p, workload)) for p in own]
             return Speed(statistics.median(ratios) * public_s, (OTHER,))
-        beyond = [ENGINES] if workload.engine != "eager" else []
+        beyond = [LIKE] if workload.model not in PI4B_S else []
+        if workload.engine != "eager":
+            beyond.append(ENGINES)
         if _input(workload) != (model_info(workload.model).image_px, PI4B_BATCH):
             beyond.append(SCALED)
         if host in self.boards and device == "cpu":
@@ -99,8 +104,17 @@ def _scaled(profile: Profile, workload: Workload) -> float:
 
 
 def _public_s(workload: Workload) -> float:
-    """Return the public table's seconds for this batch and image, by their operations."""
-    info = model_info(workload.model)
-    theirs = replace(workload, image_px=info.image_px, batch_size=PI4B_BATCH)
-    flops = sum(blocks_of(workload).flops) / sum(blocks_of(theirs).flops)
-    return PI4B_S[workload.model] * flops
+    """Return the public table's seconds for this batch and image, by their operations.
+
+    A model that it lacks is as fast an operation as the median of those that it has.
+    """
+    models = [workload.model] if workload.model in PI4B_S else [*PI4B_S]
+    pace = statistics.median(PI4B_S[model] / _operations(workload, model) for model in models)
+    return pace * sum(blocks_of(workload).flops)
+
+
+def _operations(workload: Workload, model: str) -> float:
+    """Return the operations of the public table's batch of a model."""
+    image_px = model_info(model).image_px
+    theirs = replace(workload, model=model, image_px=image_px, batch_size=PI4B_BATCH)
+    return sum(blocks_of(theirs).flops)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .choice import model_names
+from paretopipe_runtime.contract.models import MODEL_NAMES
+
+from .models import model_names
 from .sets import DEFAULT, SEEDED, set_name
 from .values import OptionError, known, text, whole
 
@@ -27,7 +29,7 @@ def plan_trainings(options: Mapping[str, Any]) -> dict[str, Any]:
     OptionError
         For an unknown name, or a number out of range.
     """
-    names = model_names(options)
+    names = known("model", model_names(options), MODEL_NAMES)  # others' weights nobody publishes
     name = set_name({"weights": DEFAULT, **options})
     if name == SEEDED:
         raise OptionError(

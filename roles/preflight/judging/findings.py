@@ -59,12 +59,27 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """A model that is none of the paper's: bytes of each block's weights, as listed.
+
+    `tensors_bytes`: the two largest tensors in a row, of an image of `image_px`.
+    """
+
+    weights_bytes: tuple[int, ...]
+    tensors_bytes: int
+    image_px: int
+
+
+@dataclass(frozen=True)
 class Load:
+    """A model in one stage; `sizes` where its memory was never measured."""
+
     model: str
     batch: int
     image_px: int
     engine: str
     allocator: str
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ def memory(host: Host, asked: Asked) -> Verdict | None:
         return ok(f"{free // MIB} MiB of memory free")
     need, load = found
     said = f"{load.model} takes about {need} MiB in one stage (batches of {load.batch})"
-    level: Level = "stop" if asked.named else "note"
+    if load.sizes:
+        said = f"{said[:-1]}, estimated from its weights and tensors)"
+    level: Level = "stop" if asked.named and not load.sizes else "note"
     limit = memory_limit(str(host.duty["memory_max"]), total) if host.duty["worker"] else total
     if need * MIB > limit:
         return Verdict(

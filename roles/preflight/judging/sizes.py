@@ -1,7 +1,7 @@
 """Derive what a planned sweep asks of the hosts: memory and disk above all, without PyTorch.
 
 The peaks are those of docs/campaigns/memory.txt: whole models in one stage, x86-64. `make soak`
-measures them again; a test compares the two.
+measures them again; a test compares the two. Found models' are estimated from weights and tensors.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from typing import Any
 
 from paretopipe_runtime.contract.models import model_info
 
-from .findings import Asked, Load
+from .findings import Asked, Load, Sizes
 
 MIB = 2**20
 #: Other processors' PyTorch builds, and profiles, take a little more than measured.
 MARGIN = 1.1
 #: A virtual environment of CPU builds (1.1 GiB on x86-64), and the wheels during download.
 INSTALL_MIB = 2048
+#: An estimated peak: a process without a model, weights by engine, and each image's two largest
+#: tensors in a row. Of the measured ones it is from 0.8 to 1.8 times.
+PROCESS_MIB = 280
+WEIGHTS_TIMES = {"eager": 1.1, "channels_last": 1.1}
+OTHER_TIMES, TENSORS_TIMES = 2, 5
 #: Records, progress and plans of a long sweep.
 RECORDS_MIB = 64
 #: Required free disk over the estimate of weights and records.
@@ -78,11 +83,29 @@ def peak_mib(load: Load) -> int:
 
     An unmeasured engine counts as the largest measured one.
     """
+    if load.sizes:
+        return round(MARGIN * _estimate_mib(load, load.sizes))
     engines = {engine for model, engine in PEAKS if model == load.model}
     known = [load.engine] if load.engine in engines else sorted(engines)
     images = load.batch * (load.image_px / model_info(load.model).image_px) ** 2
     peaks = [PEAKS[load.model, engine][load.allocator] for engine in known]
     return round(MARGIN * max(one + (eight - one) / 7 * (images - 1) for one, eight in peaks))
+
+
+def _estimate_mib(load: Load, sizes: Sizes) -> float:
+    weights = sum(sizes.weights_bytes) * WEIGHTS_TIMES.get(load.engine, OTHER_TIMES)
+    images = load.batch * (load.image_px / sizes.image_px) ** 2
+    return PROCESS_MIB + (weights + images * TENSORS_TIMES * sizes.tensors_bytes) / MIB
+
+
+def weights_of(name: str, sizes: Sizes | None) -> Model:
+    """Return a model's weights, as a found one's were listed."""
+    if sizes is None:
+        return MODELS[name]
+    blocks, whole = sizes.weights_bytes, sum(sizes.weights_bytes)
+    firsts = sum(sum(blocks[:cut]) for cut in range(1, len(blocks)))
+    lasts = (len(blocks) - 1) * whole - firsts
+    return Model(*(round(nbytes / MIB) for nbytes in (whole, firsts, lasts)))
 
 
 def largest(loads: Iterable[Load]) -> tuple[int, Load] | None:
@@ -93,11 +116,12 @@ def largest(loads: Iterable[Load]) -> tuple[int, Load] | None:
 
 def disk_mib(loads: Iterable[Load], cached_mib: int) -> int:
     """Return the space for weights, records and engine caches."""
-    weights = sum(MODELS[model].weights for model in {load.model for load in loads})
+    models = {load.model: load.sizes for load in loads}
+    weights = sum(weights_of(*one).weights for one in models.items())
     return DISK_FACTOR * (weights + RECORDS_MIB) + cached_mib
 
 
-def cached_mib(plan: Mapping[str, Any], position: int) -> int:
+def cached_mib(plan: Mapping[str, Any], position: int, sizes: Sizes | None = None) -> int:
     """Return the engine's cache on the worker at `position` of a plan's chain.
 
     onnxruntime's has all stages' weights, and the model's twice for the profile (whole and by
@@ -105,34 +129,43 @@ def cached_mib(plan: Mapping[str, Any], position: int) -> int:
     """
     if plan["engine"] not in ("onnxruntime", EXPORTED):
         return 0
-    model = MODELS[plan["model"]]
+    model = weights_of(plan["model"], sizes)
     if plan["engine"] == EXPORTED:
         return 2 * model.weights
-    every = model_info(plan["model"]).blocks - 1
+    blocks = len(sizes.weights_bytes) if sizes else model_info(plan["model"]).blocks
+    every = blocks - 1
     splits = every if plan["splits"] == "all" else len(plan["splits"])
     stages = model.lasts if position else model.firsts
     return 2 * model.weights + stages * splits // every
 
 
 def asked_of(planned: Mapping[str, Any], orchestrator: str, named: bool) -> Asked:
-    """Return the demands of a sweep planned by plan_cells.
+    """Return the demands of a sweep planned by plan_cells, of models still to be traced none.
 
     Every worker holds the whole model at least once, for estimate and end points; the orchestrator
     does for the reference predictions. Caches are shared between scenarios.
     """
     plans = [cell["plan"] for group in planned["scenarios"] for cell in group["cells"]]
+    listed = {
+        name: Sizes(**{**found, "weights_bytes": (*found["weights_bytes"],)})
+        for name, found in planned["sizes"].items()
+    }
+    untraced = {found["model"] for found in planned["untraced"]}
     loads: dict[str, dict[Load, None]] = {}
     kept: dict[str, dict[tuple[str, int], int]] = {}
     for plan in plans:
+        if plan["model"] in untraced:
+            continue
+        sizes = listed.get(plan["model"])
         size = (plan["model"], plan["batch_size"], plan["image_px"])
         for position, worker in enumerate(plan["workers"]):
-            load = Load(*size, plan["engine"], worker["allocator"])
+            load = Load(*size, plan["engine"], worker["allocator"], sizes)
             loads.setdefault(worker["host"], {})[load] = None
             stage = (plan["model"], min(position, 1))
-            if mib := cached_mib(plan, position):
+            if mib := cached_mib(plan, position, sizes):
                 kept.setdefault(worker["host"], {})[stage] = mib
         exports = plan["engine"] == EXPORTED
-        own = Load(*size, EXPORTED if exports else "eager", "default")
+        own = Load(*size, EXPORTED if exports else "eager", "default", sizes)
         loads.setdefault(orchestrator, {})[own] = None
     return Asked(
         {host: tuple(some) for host, some in loads.items()},

@@ -27,13 +27,17 @@ PLACES = {
 }
 
 
+#: What a host must have at least: whatever more it has is no difference (`models` in look.py).
+AT_LEAST = {"runtime_timm", "runtime_model_wheels", "runtime_models_requirements"}
+
+
 def options(root: Path) -> list[str]:
     """Return the roles' inputs whose values count."""
     found: set[str] = set()
     for role in ROLES:
         text = (root / f"roles/{role}/meta/argument_specs.yml").read_text()
         found |= yaml.safe_load(text)["argument_specs"]["main"]["options"].keys()
-    return sorted(found - PLACES)
+    return sorted(found - PLACES - AT_LEAST)
 
 
 def inputs(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
@@ -82,6 +83,23 @@ def code(told: Told) -> Values:
     return {"the runtime's code": _digest(sorted(found)) if found else MISSING}
 
 
+def models(told: Told) -> Values:
+    """Return what models of the user's own come from: a wheel's digest, or timm's version."""
+    found = {}
+    for place in _site_packages(told):
+        # Ours is looked at as code.
+        for entry in {*place.glob("*.dist-info")} - {*place.glob("paretopipe_runtime-*")}:
+            name, _, version = entry.name[: -len(".dist-info")].partition("-")
+            try:
+                origin = json.loads((entry / "direct_url.json").read_text())["archive_info"]
+                version = origin.get("hashes", {}).get("sha256") or origin["hash"].split("=")[1]
+            except (OSError, ValueError, KeyError, TypeError, IndexError):
+                if name != "timm":  # which comes from an index
+                    continue
+            found[f"model package {re.sub('[-_.]+', '-', name).lower()}"] = version
+    return found
+
+
 def wheels(told: Told) -> Values:
     """Return the wheels' names, sizes and times; their content is too large to read."""
     folder = Path(told["wheels"] or os.devnull)
@@ -142,7 +160,7 @@ def rules(told: Told) -> Values:
 
 
 FACTS: tuple[Callable[[Told], Values], ...] = (
-    *(packages, user, folders, files, environment, code, wheels),
+    *(packages, user, folders, files, environment, code, models, wheels),
     *(processor, kernel, governor, programs, units, port, rules),
 )
 

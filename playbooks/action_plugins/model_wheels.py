@@ -1,0 +1,1 @@
+../../roles/runtime/action_plugins/model_wheels.py

@@ -1,0 +1,247 @@
+"""Models of the user's own: planned from listings of their blocks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from paretopipe_runtime.contract import models as contract
+from paretopipe_runtime.contract.codecs import CODECS
+from paretopipe_runtime.contract.plan import read_plan
+from paretopipe_runtime.contract.splits import coded
+from reports.data import plans as reported
+from reports.page.sections import models as section
+from roles.plan.planning import listings, speeds
+from roles.plan.planning.blocks import blocks_of
+from roles.plan.planning.foretelling import NOWHERE, foretell, split_seconds
+from roles.plan.planning.models import LONGEST, model_names, sweep_name
+from roles.plan.planning.shorter import QUESTIONS
+from roles.plan.planning.training import plan_trainings
+from roles.plan.planning.values import OptionError
+from roles.preflight.judging import hardware, sizes
+from roles.preflight.judging.findings import Host, Load, Sizes
+from tests.made.listings import MODEL, PX, written
+from tests.preflight.good import DUTY, FACTS
+
+REAL = speeds.Speeds((), ("pi1", "pi2"))
+Plan = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget afterwards what a test has found."""
+    monkeypatch.setattr(listings, "_kept", {})
+    monkeypatch.setattr(contract, "_found", {})
+
+
+@pytest.fixture
+def plan(plugin: Callable[[str], ModuleType], experiments: dict[str, Any], tmp_path: Path) -> Plan:
+    """Plan as the action does: with what there is in a folder of listings."""
+    cells = plugin("roles/plan/action_plugins/plan_cells.py")
+    fixed = {"allocator": "tuned", "device": "cpu", "allow_insecure_rpc": False}
+    hosts = {
+        host: {"address": f"192.0.2.{at}", **fixed}
+        for at, host in enumerate(("pi1", "pi2", "server"), 1)
+    }
+
+    def planned(**options: Any) -> dict[str, Any]:
+        options = {"model": MODEL, "pairings": "pi_to_pi", **options}
+        listings.keep(tmp_path, model_names(options), options.get("classes"))
+        files = experiments["full"], experiments["scenarios"]
+        found: dict[str, Any] = cells.plan_cells(options, *files, hosts, {}, "server")
+        return found
+
+    return planned
+
+
+def documents(planned: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [cell["plan"] for scenario in planned["scenarios"] for cell in scenario["cells"]]
+
+
+def test_a_listed_model_is_planned_as_the_paper_s_are(plan: Plan, tmp_path: Path) -> None:
+    written(tmp_path)
+    planned = plan()
+    assert (planned["untraced"], planned["sweep"]) == ([], "timm-made_tiny")
+    document = documents(planned)[0]
+    assert document["cell_id"] == "timm-made_tiny.socket.pi_to_pi.baseline"
+    assert planned["profiles"][0]["plan"]["cell_id"].startswith("timm-made_tiny.profile")
+    assert (document["model"], document["classes"], document["image_px"]) == (MODEL, 1000, PX)
+    names = [f"block.{at}" for at in range(5)]
+    assert document["found"]["block_names"] == names
+    assert set(document["found"]) == {"block_names", "image_px", "classes", "graph"}
+    assert [*read_plan(document).splits] == [(1,), (2,), (3,), (4,)]
+    assert (reported.blocks(document, MODEL), reported.graph(document)) == (5, "0" * 16)
+    assert "found" not in documents(plan(model="resnet18"))[0]
+
+
+def test_sizes_of_tensors_are_the_listing_s(plan: Plan, tmp_path: Path) -> None:
+    written(tmp_path)
+    (document, *_) = documents(plan(batch="2", image=str(2 * PX)))
+    blocks = blocks_of(read_plan(document).workload)
+    assert blocks.hop_bytes((1,)) == [4 * 2 * 4 * 4096, 4 * 2 * 1000]
+    assert blocks.hop_bytes((4,))[0] == 4 * 2 * 64  # does not grow
+    assert blocks.flops[0] == 2 * 4 * 1_000_000
+    sent = blocks.hop_bytes(coded((2,), "int8"))[0]
+    assert sent == CODECS["int8"].nbytes((2, 32, 1, 4 * 64))
+
+
+def test_a_model_without_a_public_time_is_foretold_by_its_operations(
+    plan: Plan, tmp_path: Path
+) -> None:
+    written(tmp_path)
+    planned = plan()
+    told = foretell(planned, REAL, NOWHERE)
+    assert told is not None
+    assert speeds.LIKE in told.sources
+    double = written(tmp_path, model="timm:double")
+    double.write_text(double.read_text().replace("000000,", "000000000,"))  # operations
+    (one, *_), (more, *_) = documents(planned), documents(plan(model="timm:double"))
+    fast, slow = split_seconds(one, REAL), split_seconds(more, REAL)
+    assert all(slow[cuts] > 10 * fast[cuts] for cuts in fast)
+    options = [dict(option) for ask in QUESTIONS for option in ask(planned["options"], fast)]
+    assert not any("image" in option for option in options)
+
+
+def test_profiles_of_models_that_nobody_listed_here_tell_nothing(
+    plan: Plan, tmp_path: Path
+) -> None:
+    written(tmp_path)
+    workload = read_plan(documents(plan())[0]).workload
+    other = speeds.Profile("192.0.2.1", "cpu", "timm:gone", "eager", 224, 8, 1.0, "2026")
+    known = speeds.Profile("192.0.2.1", "cpu", MODEL, "eager", PX, 8, 2.0, "2026")
+    where = ("pi1", "192.0.2.1", "cpu")
+    assert speeds.Speeds((other,), None).of(workload, *where) is None
+    speed = speeds.Speeds((known, other), None).of(workload, *where)
+    assert speed is not None
+    assert (speed.whole_s, speed.sources) == (2.0, (speeds.OWN,))
+
+
+def test_a_model_still_to_be_traced_is_planned_as_far_as_hosts_must_know(plan: Plan) -> None:
+    planned = plan(model=f"{MODEL},resnet18", splits="1")
+    assert planned["untraced"] == [{"model": MODEL, "classes": 0}]
+    asked = sizes.asked_of(planned, "server", named=True)
+    assert {load.model for load in asked.loads["pi1"]} == {"resnet18"}
+    assert plan(classes="7")["untraced"] == [{"model": MODEL, "classes": 7}]
+    with pytest.raises(OptionError, match="unknown scenario"):
+        plan(scenarios="moon")
+
+
+def test_another_number_of_classes_has_a_listing_of_its_own(plan: Plan, tmp_path: Path) -> None:
+    written(tmp_path)
+    assert plan(classes="1000")["untraced"] == []
+    assert plan(classes="7")["untraced"]
+    assert written(tmp_path, classes="7").name == "timm-made_tiny-7.json"
+    (document, *_) = documents(plan(classes="7"))
+    assert (document["classes"], document["found"]["classes"]) == (7, 7)
+    assert blocks_of(read_plan(document).workload).nbytes[-1] == 4 * 8 * 7
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"model": "torchvison:resnet34"}, "unknown model 'torchvison:resnet34': choose from .*"),
+        ({"model": "efficientnet_b0"}, "choose from .*, torchvision:NAME, timm:NAME, module:NAME"),
+        ({"model": "module:../../x"}, "unknown model"),
+        ({"model": ""}, "no model given"),
+        ({"classes": "1"}, "classes=1 leaves nothing to tell apart: write 2 or more"),
+        ({"classes": "0"}, "not a positive whole number"),
+        ({"model": "resnet18", "classes": "7"}, "classes=7 is not offered: choose 10 or 1000"),
+        ({"weights": "finetuned"}, "weights=finetuned: .* trains the paper's models only"),
+        ({"splits": "5"}, "split 5 is out of range: timm:made_tiny has 5 blocks"),
+        ({"model": "timm:stubborn", "classes": "5"}, "timm:stubborn has 3 classes, whatever"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    plan: Plan, tmp_path: Path, options: dict[str, str], sentence: str
+) -> None:
+    written(tmp_path)
+    written(tmp_path, "timm:stubborn", 5).write_text(
+        written(tmp_path, "timm:stubborn", 3).read_text()
+    )
+    with pytest.raises(OptionError, match=sentence):
+        plan(**options)
+
+
+def test_a_name_can_be_a_file_s_or_says_so() -> None:
+    assert sweep_name({"model": "torchvision:a,module:b.c"}) == "torchvision-a-module-b.c"
+    long = ",".join(f"timm:{'a' * 60}{at}" for at in range(3))
+    assert len(long) > LONGEST
+    with pytest.raises(OptionError, match="too long for a folder's: name the results with"):
+        sweep_name({"model": long})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema_version": 2},
+        {"blocks": []},
+        {"graph": ""},
+        {"image_px": "224"},
+        {"max_rel_err": float("nan")},
+        {"model": "timm:other"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_listing_that_is_none_says_what_to_do(
+    plan: Plan, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    name = changes.pop("model", MODEL)
+    written(tmp_path, name, **changes).rename(listings.path(tmp_path, MODEL))
+    with pytest.raises(OptionError, match=r"timm-made_tiny\.json is no listing .*: remove it"):
+        plan()
+
+
+def test_found_models_are_not_trained_here() -> None:
+    with pytest.raises(OptionError, match="unknown model 'timm:made_tiny': choose from mobilenet"):
+        plan_trainings({"model": MODEL})
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ([1_210_000] * 6 + [6_144], "At 6 of 7 measured cuts the same 1.2 MB a batch crosses"),
+        ([3_000_000, 1_500_000, 1_500_000, 700_000, 300_000, 300_000], ""),
+        ([1_210_000] * 4, ""),
+    ],
+    ids=["a Transformer", "it shrinks", "too few"],
+)
+def test_the_report_says_where_a_cut_is_as_dear_as_the_next(sent: list[int], said: str) -> None:
+    splits = [
+        SimpleNamespace(cuts=(at,), hops=(("pi1 → pi2", SimpleNamespace(median=nbytes)),))
+        for at, nbytes in enumerate(sent, 1)
+    ]
+    even = section._even(SimpleNamespace(cells=[SimpleNamespace(measured=splits)]))  # type: ignore[arg-type]
+    assert even.startswith(said)
+    assert bool(even) == bool(said)
+
+
+@pytest.mark.parametrize("name", sizes.MODELS)
+def test_estimated_memory_is_near_what_was_measured(name: str, plan: Plan) -> None:
+    """What is estimated for a found model, of those whose memory is known."""
+    whole = sizes.MODELS[name].weights * sizes.MIB
+    (document, *_) = documents(plan(model=name, batch="1"))
+    nbytes = blocks_of(read_plan(document).workload).nbytes
+    px = contract.model_info(name).image_px
+    own = Sizes((whole,), max(map(sum, itertools.pairwise(nbytes))), px)
+    for engine in ("eager", "channels_last", "onnxruntime"):
+        measured = Load(name, 8, px, engine, "tuned")
+        guessed = Load(name, 8, px, engine, "tuned", own)
+        assert 0.8 < sizes.peak_mib(guessed) / sizes.peak_mib(measured) < 1.8, engine
+
+
+def test_an_estimate_of_memory_is_said_to_be_one_and_stops_nobody(
+    plan: Plan, tmp_path: Path
+) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace('"parameters": 50000', '"parameters": 5000000000'))
+    asked = sizes.asked_of(plan(), "server", named=True)
+    verdict = hardware.memory(Host("pi1", FACTS, DUTY), asked)
+    assert verdict is not None
+    assert verdict.level == "note"
+    assert "(batches of 8, estimated from its weights and tensors)" in verdict.text
+    assert sizes.disk_mib(asked.loads["pi1"], 0) > 2 * 19_000

@@ -1,0 +1,173 @@
+"""What models of the user's own come from, brought to hosts; and what is found of them, kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from roles.plan.planning import listings
+from tests.made.listings import MODEL, document
+from tests.playbooks.conftest import play_here
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = '[project]\nname = "my_models"\nversion = "1.0"\n'
+INSTALL = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Have its wheel
+      model_wheels: {sources: "{{ model_package }}", cache: "{{ model_cache }}"}
+      register: model_wheels
+    - ansible.builtin.include_role: {name: runtime, tasks_from: models}
+      vars: {runtime_model_wheels: "{{ model_wheels.wheels }}"}
+"""
+CUT = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: sweep, tasks_from: cut}
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A folder with a package, and beside it what is none of it."""
+    source = tmp_path / "a source"
+    (source / "my_models").mkdir(parents=True)
+    (source / "pyproject.toml").write_text(PYPROJECT)
+    (source / "my_models/__init__.py").write_text("SIZE = 1\n")
+    (source / ".venv").mkdir()
+    (source / ".venv/large").write_text("never read")
+    return source
+
+
+@pytest.fixture
+def packages(plugin: Callable[[str], ModuleType]) -> ModuleType:
+    return plugin("roles/runtime/provisioning/packages.py")
+
+
+def test_a_folder_s_wheel_is_built_once_for_its_content(
+    packages: ModuleType, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    assert packages.wheel_of(str(package), cache, dry=True) is None
+    first = packages.wheel_of(str(package), cache)
+    assert first.name == "my-models"
+    assert first.sha256 == hashlib.sha256(Path(first.path).read_bytes()).hexdigest()
+    assert "my_models/__init__.py" in zipfile.ZipFile(first.path).namelist()
+    assert sorted(path.name for path in package.iterdir()) == [
+        ".venv",
+        "my_models",
+        "pyproject.toml",
+    ]
+    with monkeypatch.context() as patched:
+        patched.setattr(packages.subprocess, "run", None)
+        (package / ".venv/large").write_text("nor is this")
+        assert packages.wheel_of(str(package), cache) == first
+        assert packages.wheel_of(first.path, cache) == first
+    (package / "my_models/__init__.py").write_text("SIZE = 2\n")
+    assert packages.wheel_of(str(package), cache).path != first.path
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda _: None, "there is nothing at .*/it on this machine"),
+        (lambda path: path.mkdir(), "has no pyproject.toml, which says what its package is"),
+        (lambda path: path.write_text("x"), "is neither a wheel .* nor a folder with"),
+        (
+            lambda path: (path.mkdir(), (path / "pyproject.toml").write_text("[project\n")),
+            "pip cannot build a wheel from .*/it: .*rror",
+        ),
+    ],
+    ids=["nothing", "no package", "another file", "broken"],
+)
+def test_what_is_no_package_is_one_sentence(
+    packages: ModuleType, tmp_path: Path, make: Callable[[Path], Any], sentence: str
+) -> None:
+    make(tmp_path / "it")
+    with pytest.raises(ValueError, match=sentence):
+        packages.wheel_of(str(tmp_path / "it"), tmp_path / "cache")
+
+
+def made_timm(folder: Path) -> str:
+    """Write a wheel named timm, and return its line of requirements."""
+    stem = "timm-1.0.31"
+    files = {
+        "timm/__init__.py": "",
+        f"{stem}.dist-info/METADATA": "Metadata-Version: 2.1\nName: timm\nVersion: 1.0.31\n"
+        "Requires-Dist: torch==1.0\n",
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{stem}.dist-info/RECORD"] = "".join(f"{path},,\n" for path in files)
+    folder.mkdir()
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return f"timm==1.0.31 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the role becomes root: sudo make test")
+def test_a_host_gets_what_it_lacks_and_again_what_is_another(package: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    venv.create(home / "venv", with_pip=True)
+    (tmp_path / "models.txt").write_text(made_timm(tmp_path / "shop"))
+    words = json.dumps(
+        {
+            "ansible_python_interpreter": sys.executable,
+            "runtime_source": str(ROOT),
+            "runtime_home": str(home),
+            "runtime_timm": True,
+            "runtime_models_requirements": str(tmp_path / "models.txt"),
+            "runtime_pip_extra_args": f"--no-index --find-links {tmp_path}/shop",
+            "model_package": str(package),
+            "model_cache": str(tmp_path / "cache"),
+        }
+    )
+    size = [str(home / "venv/bin/python"), "-c", "import timm, my_models; print(my_models.SIZE)"]
+    for text, changes in (("1", 3), ("2", 2)):  # both and the wheel's copy; it and its copy
+        (package / "my_models/__init__.py").write_text(f"SIZE = {text}\n")
+        done = play_here(tmp_path, INSTALL, {}, "-e", words)
+        assert done.status == 0, done.output
+        assert done.changed == changes, done.output
+        assert subprocess.check_output(size, text=True).strip() == text
+
+
+def cut(tmp_path: Path, program: str) -> Any:
+    """Find a model's blocks where `paretopipe` is this shell script."""
+    path = tmp_path / "home/venv/bin/paretopipe"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{program}\n")
+    path.chmod(0o755)
+    words = {
+        "ansible_python_interpreter": sys.executable,
+        "ansible_become": False,
+        "job_home": str(tmp_path / "home"),
+        "job_units": str(tmp_path / "units"),
+        "sweep_model": MODEL,
+        "sweep_classes": 7,
+        "sweep_models_dir": str(tmp_path / "models"),
+    }
+    return play_here(tmp_path, CUT, {}, "-e", json.dumps(words))
+
+
+def test_what_is_found_is_kept_and_what_is_not_is_the_node_s_sentence(tmp_path: Path) -> None:
+    said = json.dumps(document(classes=7))
+    done = cut(tmp_path, f"echo loading; echo '{said}'; echo warning >&2")
+    assert done.status == 0, done.output
+    assert f"{MODEL}: 5 blocks, 4 cuts found, and proved to an error of 0 of" in done.output
+    assert listings.read((tmp_path / "models/timm-made_tiny-7.json").read_text(), MODEL)
+    done = cut(tmp_path, "echo 'E_MODEL: timm has no model made_tiny' >&2; exit 1")
+    assert done.errors == ["E_MODEL: timm has no model made_tiny"]
