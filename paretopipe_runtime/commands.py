@@ -190,7 +190,7 @@ def models(_options: Namespace) -> int:
 
 def cut(options: Namespace) -> int:
     from paretopipe_runtime.contract.models import SOURCES, is_found
-    from paretopipe_runtime.models.cut import listing
+    from paretopipe_runtime.cut import listing
 
     if not is_found(options.model):
         names = ", ".join(f"{source}:NAME" for source in SOURCES)

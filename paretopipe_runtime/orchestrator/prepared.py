@@ -174,7 +174,7 @@ def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
     import torch
 
     from paretopipe_runtime import golden, weights
-    from paretopipe_runtime.models import cut
+    from paretopipe_runtime import cut
     from paretopipe_runtime.models.boundaries import boundary_shapes
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
