@@ -1,10 +1,12 @@
 """Models and the names of their blocks, without torch.
 
 A *block* is the paper's unit (Table I), named as its module in torchvision wherever it is one.
+Other models are named ``source:name``; their blocks are found by tracing them, see `models.found`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,12 +15,16 @@ from paretopipe_runtime.errors import ParetoPipeError
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model's blocks in order, and the paper's settings for it."""
+    """A model's blocks in order, and the paper's settings for it.
+
+    `graph` is the digest of what was traced and cut; empty for the paper's models.
+    """
 
     name: str
     block_names: tuple[str, ...]
     default_classes: int
     image_px: int
+    graph: str = ""
 
     @property
     def blocks(self) -> int:
@@ -32,15 +38,43 @@ def model_info(name: str) -> ModelInfo:
     Raises
     ------
     ParetoPipeError
-        ``E_MODEL`` for an unknown name.
+        ``E_MODEL`` for an unknown name, and for one whose blocks nobody has told `keep_found`.
     """
-    try:
-        return MODELS[name]
-    except KeyError:
-        known = ", ".join(MODEL_NAMES)
+    if info := MODELS.get(name) or _found.get(name):
+        return info
+    if is_found(name):
         raise ParetoPipeError(
-            "E_MODEL", f"unknown model {name!r}: known are {known} — choose one with -e model=…"
-        ) from None
+            "E_MODEL",
+            f"the blocks of {name} are not known here: they are found by tracing it — run "
+            f"playbooks/cut.yml -e model={name}",
+        )
+    raise ParetoPipeError(
+        "E_MODEL",
+        f"unknown model {name!r}: known are {', '.join(MODEL_NAMES)}, and others as "
+        f"{', '.join(f'{source}:NAME' for source in SOURCES)} — choose one with -e model=…",
+    )
+
+
+def is_found(name: str) -> bool:
+    """Tell whether a name is of a model whose blocks are found by tracing: ``timm:NAME``."""
+    return bool(_FOUND.fullmatch(name))
+
+
+def keep_found(info: ModelInfo) -> None:
+    """Let `model_info` know a found model."""
+    _found[info.name] = info
+
+
+def file_name(model: str) -> str:
+    """Return a model's name as a part of file names."""
+    return model.replace(":", "-")
+
+
+#: Where models come from whose blocks are found: two packages, and any module with a function that
+#: returns a model.
+SOURCES = ("torchvision", "timm", "module")
+_FOUND = re.compile(rf"(?:{'|'.join(SOURCES)}):[A-Za-z_][A-Za-z0-9_.]{{0,120}}")
+_found: dict[str, ModelInfo] = {}
 
 
 def _numbered(prefix: str, count: int) -> Iterator[str]:
