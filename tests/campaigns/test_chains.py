@@ -1,7 +1,7 @@
 """Planted sweeps of three and four equal Pis in a row, with at most sixty runs each.
 
 The table of two real Pis (``tests/data/``) gives the blocks' times; predictions err as in
-``tests/made/predicted.py``. Both processors, about half an hour.
+``tests/made/predicted.py``. Both processors, about half an hour when idle.
 """
 
 from __future__ import annotations
