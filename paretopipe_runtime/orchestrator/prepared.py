@@ -173,8 +173,7 @@ def _load(folder: Path, facts: dict[str, Any]) -> Prepared:
 def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
     import torch
 
-    from paretopipe_runtime import golden, weights
-    from paretopipe_runtime import cut
+    from paretopipe_runtime import cut, golden, weights
     from paretopipe_runtime.models.boundaries import boundary_shapes
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from paretopipe_runtime import cut
 from paretopipe_runtime.contract.models import MODEL_NAMES, file_name, is_found, model_info
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime import cut
 from paretopipe_runtime.models import build_blocks, found, found_model
 from paretopipe_runtime.models.architectures import THEIR_NAMES
 from paretopipe_runtime.models.boundaries import boundary_shapes

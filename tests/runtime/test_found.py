@@ -8,8 +8,8 @@ import pytest
 
 from paretopipe_runtime import forked
 from paretopipe_runtime.contract.plan import read_plan
-from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.cut import listing
+from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator import record
 from paretopipe_runtime.orchestrator.drive import drive
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
