@@ -28,7 +28,7 @@ INSTALL = """
   tasks:
     - &wheel
       name: Have its wheel
-      model_wheels: {sources: "{{ model_package }}", cache: "{{ model_cache }}"}
+      model_wheels: {sources: ["{{ model_package }}", "{{ pins }}"], cache: "{{ model_cache }}"}
       register: model_wheels
     - &install
       name: Install it
@@ -127,7 +127,11 @@ def made_timm(folder: Path) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the role becomes root: sudo make test")
-def test_a_host_gets_what_it_lacks_and_again_what_is_another(package: Path, tmp_path: Path) -> None:
+def test_a_host_gets_what_it_lacks_and_again_what_is_another(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "shop"))
     home = tmp_path / "home"
     venv.create(home / "venv", with_pip=True)
     (tmp_path / "models.txt").write_text(made_timm(tmp_path / "shop"))
@@ -136,9 +140,7 @@ def test_a_host_gets_what_it_lacks_and_again_what_is_another(package: Path, tmp_
             "ansible_python_interpreter": sys.executable,
             "runtime_source": str(ROOT),
             "runtime_home": str(home),
-            "runtime_timm": True,
-            "runtime_models_requirements": str(tmp_path / "models.txt"),
-            "runtime_pip_extra_args": f"--no-index --find-links {tmp_path}/shop",
+            "pins": str(tmp_path / "models.txt"),
             "model_package": str(package),
             "model_cache": str(tmp_path / "cache"),
         }
@@ -146,7 +148,7 @@ def test_a_host_gets_what_it_lacks_and_again_what_is_another(package: Path, tmp_
     size = [str(home / "venv/bin/python"), "-c", "import timm, my_models; print(my_models.SIZE)"]
     done = play_here(tmp_path, INSTALL, {}, "-e", words)
     assert done.status == 0, done.output
-    # Its wheel copied, it and timm installed; changed; copied and installed without timm.
+    # A folder made, two wheels copied and installed; one changed, copied and installed.
     assert done.changed == 6, done.output
     assert subprocess.check_output(size, text=True).strip() == "2"
 

@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLE = {
     "runtime_source": str(ROOT),
     "__runtime_wanted": {"torch": "2.13.0"},
-    "__runtime_timm": {"model package timm": "1.0.31"},
 }
 WORKER = {"worker_address": "127.0.0.1", "worker_peers": ["127.0.0.1"]}
 HOME, CONFIG, STATE = "/opt/paretopipe", "/etc/paretopipe", "/var/lib/paretopipe"
@@ -96,7 +95,6 @@ class Host:
             f"{HOME}/venv/bin/python": "",
             f"{PACKAGES}/torch-2.13.0.dist-info/METADATA": "Name: torch\n",
             f"{PACKAGES}/my_models-1.dist-info/direct_url.json": of_wheel("1"),
-            f"{PACKAGES}/timm-1.0.31.dist-info/METADATA": "Name: timm\n",
             f"{PACKAGES}/paretopipe_runtime/cli.py": "1\n",
             f"{PACKAGES}/paretopipe_runtime/finetune/digits.safetensors": "1\n",
         }
@@ -272,11 +270,6 @@ HAPPENINGS: dict[str, dict[str, Callable[[Host], None]]] = {
             f"{PACKAGES}/my_models-1.dist-info/direct_url.json", of_wheel("2")
         )
     },
-    "model package timm": {
-        "timm is another": lambda host: host.path(f"{PACKAGES}/timm-1.0.31.dist-info").rename(
-            host.path(f"{PACKAGES}/timm-1.0.30.dist-info")
-        )
-    },
     f"wheels in {HOME}/wheels": {
         "a wheel is gone": lambda host: host.path(f"{HOME}/wheels/torch.whl").unlink(),
         "a wheel is another": write(f"{HOME}/wheels/torch.whl", "A wheel"),
@@ -357,7 +350,6 @@ def test_what_must_be_is_not_believed_because_it_was_noted(
         ),
         ({"worker_allow_insecure_rpc": True}, {"nftables inet paretopipe_worker": "there"}),
         ({"worker_slow_start_after_idle": True}, {SLOW_START: "1"}),
-        ({"runtime_timm": True}, {"model package timm": "1.0.31"}),
         (
             {"runtime_model_wheels": [{"path": "/a.whl", "name": "my-models", "sha256": "1"}]},
             {"model package my-models": "1"},

@@ -1,4 +1,4 @@
-"""Have the wheels of the user's own models on the controller, or fail with a sentence."""
+"""Have the wheels that found models come from on the controller, or fail with a sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return `wheels`: path, name and sha256 of each; in check mode of those that there are."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         sources, cache = self._task.args["sources"], Path(self._task.args["cache"])
-        listed = sources if isinstance(sources, list) else str(sources).split(",")
+        typed = sources if isinstance(sources, list) else [sources]
+        listed = [part for source in typed for part in str(source).split(",")]
         dry = bool(self._task.check_mode)
         try:
             found = [wheel_of(str(one).strip(), cache, dry) for one in listed if str(one).strip()]

@@ -155,50 +155,11 @@ def pip_calls(
     return {"calls": calls, "count": total, "lock": lock.name if lock else "", "unlocked": unlocked}
 
 
-def model_calls(
-    wheels: Sequence[Mapping[str, str]], folder: str, pins: str, words: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return the calls of pip that bring a host what models of the user's own come from.
-
-    Parameters
-    ----------
-    wheels : sequence of mapping
-        On the controller: `path`, `name` and `sha256`.
-    folder : str
-        Where the host has them.
-    pins : str
-        A requirements file with hashes, empty for none, installed with `words`.
-
-    Returns
-    -------
-    list of dict
-        `fact` and `value` that a host has with it (provisioning/look.py), `words`, `input`.
-    """
-    found: list[dict[str, Any]] = [
-        {
-            "fact": f"model package {name}",
-            "value": version,
-            "words": [*words, "--require-hashes", "--requirement", "/dev/stdin"],
-            "input": pins,
-        }
-        for name, version in re.findall(r"(?m)^(\S+)==(\S+)", pins)
-    ]
-    return found + [
-        {
-            "fact": f"model package {wheel['name']}",
-            "value": wheel["sha256"],
-            "words": ["--no-index", f"{folder}/{Path(wheel['path']).name}"],
-            "input": "",
-        }
-        for wheel in wheels
-    ]
-
-
 def model_missing(
-    calls: Sequence[Mapping[str, Any]], has: Mapping[str, str]
-) -> list[Mapping[str, Any]]:
-    """Return the calls for what a host does not have, by its facts."""
-    return [call for call in calls if has.get(call["fact"]) != call["value"]]
+    wheels: Sequence[Mapping[str, str]], has: Mapping[str, str]
+) -> list[Mapping[str, str]]:
+    """Return the wheels, by `name` and `sha256`, that a host lacks by its facts (look.py)."""
+    return [one for one in wheels if has.get(f"model package {one['name']}") != one["sha256"]]
 
 
 def _fitting(
@@ -241,5 +202,7 @@ def pip_said(done: Mapping[str, Any]) -> str:
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        models = {"model_calls": model_calls, "model_missing": model_missing}
-        return {"pip_calls": pip_calls, "pip_words": shlex.split, "pip_said": pip_said, **models}
+        return {
+            **{"pip_calls": pip_calls, "pip_words": shlex.split, "pip_said": pip_said},
+            "model_missing": model_missing,
+        }

@@ -28,7 +28,7 @@ PLACES = {
 
 
 #: What a host must have at least: whatever more it has is no difference (`models` in look.py).
-AT_LEAST = {"runtime_timm", "runtime_model_wheels", "runtime_models_requirements"}
+AT_LEAST = {"runtime_model_wheels"}
 
 
 def options(root: Path) -> list[str]:

