@@ -71,7 +71,7 @@ def test_a_slow_disk_is_waited_for(
     worker = Worker("pi1", *listener.getsockname(), Variant({}))
     told: list[str] = []
     monkeypatch.setattr(deployment, "SAY_S", SYNC_S)
-    given = worker, {}, tmp_path / "here", Keys(key)
+    given = worker, {"model": "resnet18"}, tmp_path / "here", Keys(key)
     with listener:
         if patience_s > SYNC_S:
             total = sum(SIZES)

@@ -24,7 +24,11 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
 
     def parse(self, *told: Any, **_: Any) -> None:
         path = told[2]  # after the inventory and its loader
-        known = ", ".join(sorted(f"inventory/{found.name}" for found in INVENTORIES.glob("*/")))
+        # Without an orchestrator it is one to be put over another.
+        whole = [
+            one for one in INVENTORIES.glob("*/hosts.yml") if "orchestrator:" in one.read_text()
+        ]
+        known = ", ".join(sorted(f"inventory/{found.parent.name}" for found in whole))
         Display().error(
             f"there is no inventory {path}: name one that there is ({known}), or copy "
             "inventory/lab there and put your hosts in, as docs/lab.md says"
