@@ -95,7 +95,14 @@ def _prove(name: str, classes: int, tensors: dict[str, Tensor], batch: Any) -> f
 
     cut = found_model(name, classes)
     load_whole(cut, tensors)
-    error = prove(cut, torch.from_numpy(batch))
+    try:
+        error = prove(cut, torch.from_numpy(batch))
+    except Exception as why:  # whatever a model's own code raises
+        raise ParetoPipeError(
+            "E_MODEL",
+            f"{name} cannot be run once it was traced: {type(why).__name__}: {str(why)[:200]} — "
+            "does it keep what it computed for other batches?",
+        ) from why
     if not error <= TOLERANCE:
         raise ParetoPipeError(
             "E_MODEL",

@@ -102,8 +102,16 @@ def prove(found: Found, batch: torch.Tensor) -> float:
 def load_whole(found: Found, tensors: Mapping[str, torch.Tensor]) -> None:
     """Give the whole model and its blocks the same tensors, by the whole model's names."""
     for module in (found.whole, *found.modules.values()):
-        own = {name: tensors[name] for name in module.state_dict() if name in tensors}
-        module.load_state_dict(own, strict=False, assign=True)
+        for path, part in module.named_modules():
+            # Not by load_state_dict, for which some models want more than tensors.
+            for name in {*part._parameters, *part._buffers}:
+                tensor = tensors.get(f"{path}.{name}" if path else name)
+                if tensor is None:
+                    continue
+                if name in part._parameters:
+                    part._parameters[name] = nn.Parameter(tensor, requires_grad=False)
+                else:
+                    part._buffers[name] = tensor
 
 
 def _values(model: str, traced: fx.GraphModule, px: int) -> dict[fx.Node, Any]:
