@@ -11,7 +11,7 @@ from paretopipe_runtime.contract.splits import Cuts, listed, split_name, unliste
 from paretopipe_runtime.contract.values import amount, is_count, is_name
 from paretopipe_runtime.errors import ParetoPipeError
 
-WINDOW = "window"
+WINDOW, DELAY = "window", "delay"
 _ROUNDED = {"rel_tol": 1e-6, "abs_tol": 1e-6}  # of a sum of parts, if somebody has rounded them
 
 
@@ -21,7 +21,8 @@ class Candidate:
 
     ``run_s``: seconds that one run takes, about. Parts, which may be empty, are by host, and by hop
     as ``pi1>pi2``: the seconds that add up to ``latency_s``, and those between batches that each
-    allows; ``window`` is a part of a pace that too few batches in flight allow.
+    allows; ``window`` is a part of a pace that too few batches in flight allow, ``delay`` that part
+    of a latency in which all hops are only waited for.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import log
 
-from paretopipe_runtime.contract.candidates import WINDOW, Candidate
+from paretopipe_runtime.contract.candidates import DELAY, WINDOW, Candidate
 from paretopipe_runtime.contract.commands import to_profile
 from paretopipe_runtime.contract.factors import FACTORS
 from paretopipe_runtime.contract.models import model_info
@@ -21,7 +21,7 @@ from paretopipe_runtime.prediction.matching import (
     profiles_of,
     uncoded,
 )
-from paretopipe_runtime.prediction.pipeline import Station, latency_s
+from paretopipe_runtime.prediction.pipeline import Station
 from paretopipe_runtime.prediction.predictor import Network, Prediction, Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile
 
@@ -105,14 +105,16 @@ def _parts(
     """Return each host's and hop's latency and pace; predictions return by way of the last hop.
 
     A host computes one stage after another, and so has the sum of their paces. A link has both
-    directions at once.
+    directions at once. The hops' delay is a part by itself: a slower pace says nothing of it.
     """
     hops = [f"{one}>{other}" for one, other in pairwise(hosts)]
     places = [place for pair in zip(hosts, [*hops, hops[-1]], strict=True) for place in pair]
     latency: dict[str, float] = {}
     pace: dict[str, float] = {}
     for place, station in zip(places, stations, strict=True):
-        latency[place] = latency.get(place, 0.0) + latency_s([station])
+        latency[place] = latency.get(place, 0.0) + station.through_s
+        if station.delay_s:
+            latency[DELAY] = latency.get(DELAY, 0.0) + station.delay_s
         before = pace.get(place, 0.0)
         pace[place] = before + station.busy_s if place in hosts else max(before, station.busy_s)
     return latency, pace

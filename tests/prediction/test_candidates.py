@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paretopipe_runtime.contract.candidates import WINDOW, Candidate
+from paretopipe_runtime.contract.candidates import DELAY, WINDOW, Candidate
 from paretopipe_runtime.contract.lines import sealed
 from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.splits import coded
@@ -83,7 +83,8 @@ def test_parts_are_all_of_a_prediction(
     for one in found:
         assert sum(one.latency_parts.values()) == pytest.approx(one.latency_s)
         assert 8 / max(one.pace_parts.values()) == pytest.approx(one.throughput_img_s)
-        assert one.latency_parts.keys() == one.pace_parts.keys() - {WINDOW} == places
+        assert one.latency_parts.keys() == {*places, DELAY}
+        assert one.pace_parts.keys() - {WINDOW} == places
         assert (WINDOW in one.pace_parts) == waits
         assert Candidate.from_json(json.loads(json.dumps(one.to_json()))) == one
     assert [one.run_s for one in found if tuple(one.cuts) in ((3,), (3, 9))] == [7.0]
@@ -119,8 +120,9 @@ def test_a_codec_that_a_host_was_not_profiled_with_is_told() -> None:
 
 def test_a_hop_without_a_link_is_free_beside_the_wire() -> None:
     found = candidates(plan_of("pi1", "pi2", measured=FAR), profiled("pi1", "pi2"), [], {})
-    wire_s = 2 + 100_000 * 1514 / 1448 * 8e-6 / 50
+    wire_s = 100_000 * 1514 / 1448 * 8e-6 / 50
     assert found[0].latency_parts["pi1>pi2"] == pytest.approx(wire_s, rel=0.01)
+    assert found[0].latency_parts[DELAY] == pytest.approx(2, rel=0.01)
 
 
 @pytest.mark.parametrize(
