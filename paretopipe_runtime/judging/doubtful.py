@@ -36,7 +36,7 @@ UNSEEN, TRUSTED, PROOF = 0.02, 0.07, 8
 _DISTRUST = 0.1
 #: What a run is expected to scatter by where the hosts' own scatter is not known; and the range of
 #: what is believed of that, as a run is the median of many batches, of one moment.
-CV, LEAST_CV, MOST_CV = 0.02, 0.005, 0.05
+CV, LEAST_CV, MOST_CV = 0.02, 0.005, 0.25
 #: Deviations from everything else beyond which a candidate's only run is measured again.
 CONTRARY = 3.0
 #: Runs of one round.
