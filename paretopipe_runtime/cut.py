@@ -1,4 +1,4 @@
-"""What planning and a record say of a found model: its blocks, and the proof that they are it."""
+"""Description of a found model for planning: its blocks, and the proof that they are it."""
 
 from __future__ import annotations
 

@@ -134,18 +134,18 @@ class Chain:
 
     @property
     def shaped(self) -> bool:
-        """Whether a scenario shapes any hop."""
+        """True if a scenario shapes any hop."""
         return any(network.netem for network in self.networks)
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What is asked of the hops, as a run's factors: later ones only where they are shaped."""
+        """Conditions asked of the hops, as a run's factors: later ones only where shaped."""
         later = [network.netem for network in self.networks[1:]]
         return {"netem": self.first.netem, **({"later_netem": later} if any(later) else {})}
 
     @property
     def network_facts(self) -> dict[str, Any]:
-        """What a record says of the network: ``later_hops`` has the second's and on."""
+        """A record's facts about the network: ``later_hops`` has the second's and on."""
         later = [network.facts for network in self.networks[1:]]
         return {**self.first.facts, **({"later_hops": later} if later else {})}
 

@@ -150,12 +150,12 @@ def _output(graph: fx.Graph) -> fx.Node:
     return graph.output_node()
 
 
-def _dependent(graph: fx.Graph) -> set[fx.Node]:
-    """Return the nodes whose values depend on the input."""
-    found: set[fx.Node] = set()
+def _dependent(graph: fx.Graph) -> dict[fx.Node, int]:
+    """Return the nodes whose values depend on the input, in order, and their places in it."""
+    found: dict[fx.Node, int] = {}
     for node in graph.nodes:
         if node.op == "placeholder" or any(one in found for one in node.all_input_nodes):
-            found.add(node)
+            found[node] = len(found)
     return found
 
 
@@ -176,9 +176,8 @@ def _cuts(graph: fx.Graph, values: Mapping[fx.Node, Any], path_of: Any) -> Itera
 
     One behind a layer that computes nothing is the same as that before it.
     """
-    dependent = _dependent(graph)
-    order = [node for node in graph.nodes if node in dependent]
-    at = {node: index for index, node in enumerate(order)}
+    at = _dependent(graph)
+    order = [*at]
     last = {node: max((at[user] for user in node.users if user in at), default=-1) for node in at}
     live: set[fx.Node] = set()
     before: fx.Node | None = None
@@ -241,7 +240,7 @@ def _blocks(
     Their names are paths of `depth` parts at most.
     """
     dependent = _dependent(graph)
-    order = [node for node in graph.nodes if node in dependent]
+    order = [*dependent]
     edges = [0, *(cut.position + 1 for cut in cuts), len(order) - 1]
     gives = [*(cut.node for cut in cuts), _output(graph).args[0]]
     takes = [order[0], *(cut.node for cut in cuts)]
@@ -261,7 +260,7 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def _part(
-    takes: fx.Node, nodes: Sequence[fx.Node], gives: Any, dependent: set[fx.Node]
+    takes: fx.Node, nodes: Sequence[fx.Node], gives: Any, dependent: Mapping[fx.Node, int]
 ) -> fx.Graph:
     """Return the graph of some nodes, from the one tensor they take to the one they give."""
     graph = fx.Graph()

@@ -85,7 +85,7 @@ def _see_reached(plan: Plan) -> None:
 
 @dataclass(frozen=True)
 class _Rounds:
-    """What a plan's further rounds are chosen by; all but the first three of a doubtful one only.
+    """Facts that choose a plan's further rounds; all but the first three of a doubtful one only.
 
     `told` is what to expect of it, if that is known already; `accuracies` are complete from the
     first run on.

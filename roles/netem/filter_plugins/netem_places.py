@@ -1,4 +1,4 @@
-"""Who shapes what which worker sends: the places of an inventory, and a scenario's ways in them.
+"""Shaping of what each worker sends: the places of an inventory, and a scenario's ways in them.
 
 A place is an interface of a host in the group netem_hosts: {host, interface, sender}. A way is what
 a worker sends to others, as the plan role lists them: {host, to, netem, only}.
