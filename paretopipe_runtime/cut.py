@@ -40,7 +40,7 @@ def listing(name: str, classes: int) -> dict[str, Any]:
             "name": block,
             "flops": flops[at],
             "elements": math.prod(shapes[at + 1]),
-            "channels": _channels(shapes[at + 1]),
+            "channels": channels(shapes[at + 1]),
             "grows": math.prod(larger[at + 1]) > math.prod(shapes[at + 1]),
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
         }
@@ -113,7 +113,7 @@ def _prove(name: str, classes: int, tensors: dict[str, Tensor], batch: Any) -> f
     return error
 
 
-def _channels(shape: tuple[int, ...]) -> int:
+def channels(shape: tuple[int, ...]) -> int:
     """Return the channels of an image's or a token's tensor, as `codecs.count_ranges` has them."""
     return {4: shape[1], 3: shape[-1]}.get(len(shape), 1)
 

@@ -10,14 +10,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from paretopipe_runtime.contract.models import file_name, is_found
+from paretopipe_runtime.contract.models import file_name, is_traced
 from paretopipe_runtime.contract.weights import (
     PROGRAM,
     BlockWeights,
@@ -46,6 +46,27 @@ def tensor_nbytes(store: Path, sha256: str) -> int:
     with block_path(store, sha256).open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         return file.seek(0, os.SEEK_END) - 8 - header
+
+
+class Place(NamedTuple):
+    """A tensor in a file: its type as safetensors names it, and where its bytes are."""
+
+    kind: str
+    offset: int
+    nbytes: int
+
+
+def places(path: Path) -> dict[str, Place]:
+    """Return where a safetensors file has its tensors, by name."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        described = json.loads(file.read(header))
+    described.pop("__metadata__", None)
+    return {
+        name: Place(tensor["dtype"], 8 + header + first, end - first)
+        for name, tensor in described.items()
+        for first, end in (tensor["data_offsets"],)
+    }
 
 
 def verify_block(store: Path, name: str) -> bool:
@@ -135,7 +156,7 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
     Raises ``E_MODEL`` for an unknown model, ``E_DISK``.
     """
     path = store / f"{file_name(name)}-{classes}-seeded-{seed}.json"
-    graph = found_model(name, classes).graph if is_found(name) else ""
+    graph = found_model(name, classes).graph if is_traced(name) else ""
     there = _find(path, store)
     if there is not None and there.graph == graph:
         return there
@@ -158,11 +179,18 @@ def write_block(
     store: Path, block: str, module: nn.Module, tensors: Mapping[str, NDArray[np.generic]]
 ) -> BlockWeights:
     """Write one block's tensors to the store."""
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return write_tensors(store, block, tensors, parameters)
+
+
+def write_tensors(
+    store: Path, block: str, tensors: Mapping[str, NDArray[np.generic]], parameters: int
+) -> BlockWeights:
+    """Write a block's tensors to the store, of which so many numbers are parameters."""
     with partial(store) as unfinished:
         save_file(dict(tensors), unfinished)
         sha256 = digest_of(unfinished)
         settle(unfinished, block_path(store, sha256))
-    parameters = sum(parameter.numel() for parameter in module.parameters())
     return BlockWeights(block, sha256, block_path(store, sha256).stat().st_size, parameters)
 
 
@@ -181,7 +209,7 @@ def load_stage(
             f"the weights are {manifest.model}'s with {manifest.classes} classes, the stage is of "
             f"{name} with {classes} — prepare the cell again",
         )
-    if is_found(name):
+    if is_traced(name):
         _check_graph(name, classes, manifest)
     blocks = build_blocks(name, classes, device="meta", first=first, end=end)
     load_blocks(blocks, manifest, store, first, end)

@@ -147,6 +147,7 @@ LAYERS = (
     ("paretopipe_runtime.worker.devices", "paretopipe_runtime.finetune"),
     ("paretopipe_runtime.worker.node", "paretopipe_runtime.worker.order"),
     ("paretopipe_runtime.worker.backends", "paretopipe_runtime.accuracy", "paretopipe_runtime.cut"),
+    ("paretopipe_runtime.cut_onnx",),
     ("paretopipe_runtime.worker",),
     ("paretopipe_runtime.orchestrator",),
     ("paretopipe_runtime.commands", "paretopipe_runtime.cli"),

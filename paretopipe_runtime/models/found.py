@@ -21,9 +21,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import sources
+from paretopipe_runtime.models.merging import ends, enough, unused
 
-#: Blocks end with the modules of the least depth that has so many ends, or else the most.
-ENOUGH = 16
 _BATCH = 2
 _RESHAPING = {"flatten", "permute", "reshape", "transpose", "view", "unflatten", "contiguous"}
 
@@ -72,7 +71,7 @@ def find(model: str, classes: int, *, every: bool = False) -> Found:
     values = _values(model, fx.GraphModule(whole, graph), px)
     _check_output(model, values, graph, classes)
     cuts = [*_cuts(graph, values, path_of)]
-    chosen = cuts if every else _enough(cuts)
+    chosen = cuts if every else enough(cuts)
     if not chosen:
         raise ParetoPipeError(
             "E_MODEL",
@@ -191,9 +190,9 @@ def _cuts(graph: fx.Graph, values: Mapping[fx.Node, Any], path_of: Any) -> Itera
         if only.op == "placeholder" or not sized or value.dtype != torch.float32:
             continue
         same = before is not None and only is before
-        ends = _ends(path_of(node), path_of(order[index + 1]))
+        at_ends = ends(path_of(node), path_of(order[index + 1]))
         if not same and not _idle(graph, node):
-            yield _Cut(index, only, ends)
+            yield _Cut(index, only, at_ends)
         before = only
 
 
@@ -208,28 +207,6 @@ def _idle(graph: fx.Graph, node: fx.Node) -> bool:
     return isinstance(module, nn.Identity | nn.modules.dropout._DropoutNd | nn.Flatten) or (
         type(module).__name__ in ("DropPath", "StochasticDepth")
     )
-
-
-def _ends(path: str, after: str) -> int:
-    """Return the least depth of the modules that end between two nodes, by their paths.
-
-    >>> _ends("features.3.conv", "features.4.conv"), _ends("layer1.0", "layer1.0.relu")
-    (2, 0)
-    """
-    parts, others = (one.split(".") if one else [] for one in (path, after))
-    alike = zip(parts, others, strict=False)
-    common = len([*itertools.takewhile(lambda pair: pair[0] == pair[1], alike)])
-    return common + 1 if len(parts) > common else 0
-
-
-def _enough(cuts: Sequence[_Cut]) -> list[_Cut]:
-    """Return the cuts at ends of modules, no deeper than gives enough; all if none is there."""
-    deepest = max((cut.ends for cut in cuts), default=0)
-    by_depth = [[c for c in cuts if 0 < c.ends <= depth] for depth in range(1, deepest + 1)]
-    for chosen in by_depth:
-        if len(chosen) >= ENOUGH:
-            return chosen
-    return max(by_depth, key=len, default=[]) or [*cuts]
 
 
 def _blocks(
@@ -248,15 +225,9 @@ def _blocks(
     for number, (first, end) in enumerate(itertools.pairwise(edges)):
         part = _part(takes[number], order[first:end], gives[number], dependent)
         path = ".".join(path_of(order[end - 1]).split(".")[: depth or None])
-        name = _unused(path or str(order[end - 1].name), blocks)
+        name = unused(path or str(order[end - 1].name), blocks)
         blocks[name] = fx.GraphModule(whole, part).eval()
     return blocks
-
-
-def _unused(name: str, taken: Mapping[str, Any]) -> str:
-    """Return the name, numbered where a block has it already."""
-    names = itertools.chain([name], (f"{name}+{more}" for more in itertools.count(1)))
-    return next(one for one in names if one not in taken)
 
 
 def _part(
