@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from paretopipe_runtime import golden, weights
 from paretopipe_runtime.contract.factors import ENGINES
-from paretopipe_runtime.contract.models import ONNX, ONNX_ENGINE, typed
+from paretopipe_runtime.contract.models import ONNX, ONNX_ENGINE
 from paretopipe_runtime.contract.onnx_files import file_of
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.cut import SCHEMA_VERSION, TOLERANCE, channels
@@ -128,7 +128,7 @@ def made(workload: Workload, state_dir: Path, batches: Sequence[Array]) -> Made:
         raise ParetoPipeError(
             "E_MODEL",
             f"the file of {workload.model} is not on this host — name it by its path, "
-            f"-e model={typed(workload.model)}, which brings it",
+            f"-e model=onnx:PATH/{path.name}, which brings it",
         )
     file = onnx_file.read(path)
     found = _tried(file, lambda: cuts.find(file, _run))
@@ -137,7 +137,7 @@ def made(workload: Workload, state_dir: Path, batches: Sequence[Array]) -> Made:
             "E_MODEL",
             f"{path.name} is another file here, or cut otherwise ({found.graph[:16]}), than what "
             f"was planned with ({planned[:16]}) — give the same command again with its path, "
-            f"-e model={typed(workload.model)}",
+            f"-e model=onnx:PATH/{path.name}",
         )
     blocks = _blocks(file, found.chosen, workload.batch_size, workload.image_px)
     walked = _tried(file, lambda: _walk(blocks, batches[0]))

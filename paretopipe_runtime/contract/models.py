@@ -72,12 +72,12 @@ def is_onnx(name: str) -> bool:
 
 
 def typed(name: str) -> str:
-    """Return how a model is asked for: one of a file by its path, whose folders nobody knows here.
+    """Return how a model is asked for: a file by its path, as from within its folder.
 
     >>> typed("timm:tiny"), typed("onnx:net")
-    ('timm:tiny', 'onnx:…/net.onnx')
+    ('timm:tiny', 'onnx:net.onnx')
     """
-    return f"{ONNX}:…/{name.partition(':')[2]}.onnx" if is_onnx(name) else name
+    return f"{name}.onnx" if is_onnx(name) else name
 
 
 def check_engine(name: str, engine: str) -> None:

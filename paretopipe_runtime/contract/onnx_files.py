@@ -31,7 +31,9 @@ def name_of(path: Path) -> str:
             "letters, digits, '.', '-' and '_'",
         )
     if not path.is_file():
-        raise ParetoPipeError("E_MODEL", f"there is no ONNX file {path} on this machine")
+        raise ParetoPipeError(
+            "E_MODEL", f"there is no ONNX file {path} on this machine — name one by its path"
+        )
     return name
 
 

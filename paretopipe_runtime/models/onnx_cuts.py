@@ -11,8 +11,8 @@ import ast
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,14 +66,13 @@ def find(file: OnnxFile, run: Run, *, every: bool = False) -> OnnxCuts:
     batch, px = file.batch or _BATCH, file.image_px or IMAGE_PX
     model = sized(file, batch, px, run)
     order = _dependent(model)
-    candidates = [*_candidates(file, order)]
+    candidates = _candidates(file, order)
     images = np.zeros((batch, 3, px, px), np.float32)
     values = run(model, images, [cut.tensor for cut in candidates]) if candidates else []
     cuts = [
         cut
         for cut, value in zip(candidates, values, strict=True)
         if value.dtype == np.float32 and value.ndim and value.shape[0] == batch
-        if order[cut.position].op_type not in _IDLE
     ]
     chosen = tuple(cuts if every else enough(cuts))
     if not chosen:
@@ -187,19 +186,26 @@ def path_of(node: NodeProto) -> str:
     return ".".join(kept)
 
 
-def _candidates(file: OnnxFile, order: Sequence[NodeProto]) -> Iterator[OnnxCut]:
-    """Yield where one tensor is live, but the images and the logits, each at its first place."""
+def _candidates(file: OnnxFile, order: Sequence[NodeProto]) -> list[OnnxCut]:
+    """Return where one tensor is live, but the images and the logits, each at its first place.
+
+    One behind a node that computes nothing is the same as that before it, and ends its modules.
+    """
+    found: list[OnnxCut] = []
     last = {name: at for at, node in enumerate(order) for name in reads(node)}
     last[file.logits] = len(order)
-    live, before = {file.given}, ""
+    live = {file.given}
     for at, node in enumerate(order[:-1]):
+        before = live
         live = {name for name in (*live, *node.output) if last.get(name, -1) > at}
-        if len(live) != 1:
+        if len(live) != 1 or live == before or live & {file.given, file.logits}:
             continue
-        (only,) = live
-        if only not in (file.given, file.logits, before):
-            yield OnnxCut(at, only, ends(path_of(node), path_of(order[at + 1])))
-        before = only
+        (only,), depth = live, ends(path_of(node), path_of(order[at + 1]))
+        if len(before) > 1 or node.op_type not in _IDLE:
+            found.append(OnnxCut(at, only, depth))
+        elif depth and found:
+            found[-1] = replace(found[-1], ends=min(depth, found[-1].ends or depth))
+    return found
 
 
 def _dependent(model: ModelProto) -> list[NodeProto]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.contract.models import is_found
+from paretopipe_runtime.contract.models import is_found, is_onnx
 
 from .values import OptionError, text
 
 SEEDED, DEFAULT = "seeded", "finetuned"
+#: Said of models that are files with weights.
+FILE = "file"
 _PARTS = ("weights", "weights_digest", "weights_manifest")
 
 
@@ -65,8 +67,15 @@ def read_sets(folder: Path, name: str) -> dict[str, Weights]:
 def of_model(model: str, options: Mapping[str, Any], sets: Mapping[str, Weights]) -> Weights | None:
     """Return weights in the requested set; None for seeded ones."""
     name = set_name(options)
-    if name == SEEDED:
+    if is_onnx(model) and name != FILE and "weights" in options:
+        raise OptionError(
+            f"weights={name}: {model} has its own, in its file; leave weights out, and measure "
+            "others in a sweep of their own"
+        )
+    if is_onnx(model) or name == SEEDED:
         return None
+    if name == FILE:
+        raise OptionError(f"weights={FILE}: {model} is no file with weights; leave weights out")
     if is_found(model):
         raise OptionError(
             f"weights={name}: playbooks/finetune.yml trains the paper's models only, and {model} "
