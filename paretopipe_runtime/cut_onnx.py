@@ -82,7 +82,7 @@ def listing(path: Path, classes: int = 0) -> dict[str, Any]:
     images = golden.input_batches(batch, px, 1, seed=0)[0]
     blocks = _blocks(file, found.chosen, batch, px)
     walked = _tried(file, lambda: _walk(blocks, images))
-    _check_classes(file, walked.logits, batch, classes)
+    _check_logits(file, walked.logits, images, classes)
     larger = _larger(file, found.chosen, batch, px) or walked.shapes
     whole = _whole(file, [images])[0]
     error = _proved(file, walked.logits, whole)
@@ -141,7 +141,7 @@ def made(workload: Workload, state_dir: Path, batches: Sequence[Array]) -> Made:
         )
     blocks = _blocks(file, found.chosen, workload.batch_size, workload.image_px)
     walked = _tried(file, lambda: _walk(blocks, batches[0]))
-    _check_classes(file, walked.logits, workload.batch_size, workload.classes)
+    _check_logits(file, walked.logits, batches[0], workload.classes)
     logits = _whole(file, batches)
     _proved(file, walked.logits, logits[0])
     manifest = _stored(workload, found.graph, blocks, store)
@@ -174,13 +174,17 @@ def _blocks(file: OnnxFile, chosen: Sequence[Any], batch: int, px: int) -> dict[
 
 def _run(model: ModelProto, images: Array, names: Sequence[str]) -> list[Array]:
     """Compute some of a model's tensors, without optimisation: `onnx_cuts.Run`."""
-    from onnx import ModelProto, ValueInfoProto
+    from onnx import ValueInfoProto
 
-    asked = ModelProto()
-    asked.CopyFrom(model)
-    there = {one.name for one in asked.graph.output}
-    asked.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in there)
-    return _session(asked, plain=True).run([*names], {asked.graph.input[0].name: images})  # type: ignore[no-any-return]
+    outputs = model.graph.output
+    own = [one.name for one in outputs]
+    outputs.extend(ValueInfoProto(name=name) for name in names if name not in own)
+    try:
+        session = _session(model, plain=True)
+    finally:
+        del outputs[len(own) :]
+    computed: list[Array] = session.run([*names], {model.graph.input[0].name: images})
+    return computed
 
 
 def _session(model: ModelProto, *, plain: bool) -> Any:
@@ -252,7 +256,8 @@ def _parameters(block: ModelProto) -> int:
     return parameters(block)
 
 
-def _check_classes(file: OnnxFile, logits: Array, batch: int, classes: int) -> None:
+def _check_logits(file: OnnxFile, logits: Array, images: Array, classes: int) -> None:
+    batch, px = len(images), images.shape[-1]
     if logits.ndim != 2 or len(logits) != batch:
         raise ParetoPipeError(
             "E_MODEL",
@@ -264,6 +269,12 @@ def _check_classes(file: OnnxFile, logits: Array, batch: int, classes: int) -> N
             "E_MODEL",
             f"{file.path.name} has {logits.shape[1]} classes, and {classes} are asked for — leave "
             "classes out",
+        )
+    if not np.isfinite(logits).all():
+        raise ParetoPipeError(
+            "E_MODEL",
+            f"{file.path.name} gives numbers that are not finite for images of {px} px, expected "
+            "logits — is it whole, and trained?",
         )
 
 

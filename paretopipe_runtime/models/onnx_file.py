@@ -92,16 +92,14 @@ def reads(node: NodeProto) -> set[str]:
 def prune(graph: GraphProto) -> None:
     """Remove what does not lead to the graph's outputs."""
     needed = {one.name for one in graph.output}
-    nodes: list[NodeProto] = []
-    for node in reversed(graph.node):
-        if needed & set(node.output):
-            needed |= reads(node)
-            nodes.append(node)
-    kept = [one for one in graph.initializer if one.name in needed]
-    for field, values in ((graph.node, nodes[::-1]), (graph.initializer, kept)):
-        copies = [type(one).FromString(one.SerializeToString()) for one in values]
-        del field[:]
-        field.extend(copies)
+    for at in reversed(range(len(graph.node))):
+        if needed & set(graph.node[at].output):
+            needed |= reads(graph.node[at])
+        else:
+            del graph.node[at]
+    for at in reversed(range(len(graph.initializer))):
+        if graph.initializer[at].name not in needed:
+            del graph.initializer[at]
     del graph.value_info[:]  # of sizes that may not be those asked for
 
 

@@ -35,8 +35,8 @@ def exported(path: Path, net: nn.Module, px: int = 32, batch: int | None = None)
 
 
 def weight(name: str, *shape: int) -> onnx.TensorProto:
-    values = np.random.default_rng(len(name)).normal(size=shape).astype(np.float32)
-    return numpy_helper.from_array(values / np.sqrt(np.prod(shape[1:])), name)
+    values = np.random.default_rng(len(name)).normal(size=shape) / np.sqrt(np.prod(shape[1:]))
+    return numpy_helper.from_array(values.astype(np.float32), name)
 
 
 def made(path: Path, change: Callable[[onnx.ModelProto], Any] = lambda _: None) -> Path:
