@@ -78,8 +78,8 @@ def find(file: OnnxFile, run: Run, *, every: bool = False) -> OnnxCuts:
     if not chosen:
         raise ParetoPipeError(
             "E_MODEL",
-            f"{file.path.name} has no place where a single tensor is all that goes on, so it "
-            "cannot be cut in two",
+            f"{file.path.name} has no place where a single float32 tensor is all that goes on, so "
+            "it cannot be cut in two",
         )
     names = "\n".join(cut.tensor for cut in chosen)
     digest = hashlib.sha256(f"{file.sha256}\n{names}".encode()).hexdigest()

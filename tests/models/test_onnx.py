@@ -234,7 +234,7 @@ HALF = TensorProto.FLOAT16
         ),
         (outside("../net.onnx.data"), "has weights in '../net.onnx.data', expected"),
         (outside("net.onnx.data"), "has its weights in net.onnx.data, which is not beside it"),
-        (crossed, "has no place where a single tensor is all that goes on"),
+        (crossed, "has no place where a single float32 tensor is all that goes on"),
         (noisy, "off the whole file's largest logit, expected 1e-06 at most — does it compute"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,11 +13,12 @@ import pytest
 
 from paretopipe_runtime.contract import models as contract
 from paretopipe_runtime.contract.codecs import CODECS
+from paretopipe_runtime.contract.commands import command
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.contract.splits import coded
 from reports.data import plans as reported
 from reports.page.sections import models as section
-from roles.plan.planning import listings, speeds
+from roles.plan.planning import listings, onnx_files, speeds
 from roles.plan.planning.blocks import blocks_of
 from roles.plan.planning.foretelling import NOWHERE, foretell, split_seconds
 from roles.plan.planning.models import LONGEST, model_names, sweep_name
@@ -51,7 +53,10 @@ def plan(plugin: Callable[[str], ModuleType], experiments: dict[str, Any], tmp_p
 
     def planned(**options: Any) -> dict[str, Any]:
         options = {"model": MODEL, "pairings": "pi_to_pi", **options}
-        listings.keep(tmp_path, model_names(options), options.get("classes"))
+        listings.keep(
+            *(tmp_path, model_names(options), options.get("classes")),
+            files=onnx_files.digests(options["model"]),
+        )
         files = experiments["full"], experiments["scenarios"]
         found: dict[str, Any] = cells.plan_cells(options, *files, hosts, {}, "server")
         return found
@@ -194,6 +199,77 @@ def test_a_listing_that_is_none_says_what_to_do(
     written(tmp_path, name, **changes).rename(listings.path(tmp_path, MODEL))
     with pytest.raises(OptionError, match=r"timm-made_tiny\.json is no listing .*: remove it"):
         plan()
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> str:
+    """A file that takes 16 px and any batch, as it is asked for, and its listing."""
+    pytest.importorskip("onnxruntime")
+    from paretopipe_runtime.cut_onnx import listing
+    from tests.made.onnx_nets import made
+
+    file = made(tmp_path / "net.onnx")
+    listings.path(tmp_path, "onnx:net").write_text(json.dumps(listing(file)))
+    return f"onnx:{file}"
+
+
+def test_a_file_is_planned_by_its_path_and_found_again_once_it_is_another(
+    plan: Plan, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan(model=asked)
+    assert (planned["untraced"], planned["sweep"]) == ([], "onnx-net")
+    document = documents(planned)[0]
+    assert (document["model"], document["engine"], document["image_px"]) == (
+        *("onnx:net", "onnxruntime"),
+        16,
+    )
+    read = read_plan(document)
+    assert [*read.splits] == [(1,), (2,), (3,), (4,), (5,)]
+    assert "weights_seed" not in read.workload.factors
+    path = tmp_path / "net.onnx"
+    assert onnx_files.brought(asked) == [{"path": str(path), "name": "net.onnx"}]
+    # The report's command does the same again, from within the file's folder.
+    assert "-e model=onnx:net.onnx" in (said := command(planned["options"]))
+    assert "-e weights=file" in said
+    monkeypatch.chdir(tmp_path)
+    again = plan(model="onnx:net.onnx", weights="file", engine="onnxruntime")
+    assert documents(again)[0] == document
+    path.write_bytes(path.read_bytes() + b"\x00")
+    assert plan(model=asked)["untraced"] == [{"model": "onnx:net", "classes": 0}]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"engine": "eager"}, "engine eager cannot compute onnx:net: a file's graph is ONNX Run"),
+        ({"engine": "onnxruntime,compile"}, "engine compile cannot compute onnx:net"),
+        ({"model": ",resnet18"}, "engine eager cannot compute onnx:net"),
+        ({"weights": "finetuned"}, "weights=finetuned: onnx:net has its own, in its file; leave"),
+        ({"weights": "seeded"}, "weights=seeded: onnx:net has its own"),
+        ({"image": "32"}, "onnx:net takes images of 16 px only, not 32: leave image out"),
+        ({"model": "/x/net.onnx"}, "there is no ONNX file .*net.onnx/x/net.onnx on this machine"),
+        ({"model": ".pth"}, "'net.onnx.pth' cannot name a model: call the file something like"),
+    ],
+)
+def test_what_a_file_cannot_be_measured_with_is_one_sentence(
+    plan: Plan, asked: str, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(OptionError, match=sentence):
+        plan(**{**options, "model": asked + options.get("model", "")})
+
+
+def test_a_batch_that_a_file_does_not_take_is_told(plan: Plan, asked: str, tmp_path: Path) -> None:
+    kept = listings.path(tmp_path, "onnx:net")
+    kept.write_text(kept.read_text().replace('"batch": null', '"batch": 1'))
+    with pytest.raises(OptionError, match=r"batches of 1 only, not 8: add -e batch=1, or export"):
+        plan(model=asked)
+    assert documents(plan(model=asked, batch="1"))[0]["batch_size"] == 1
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/net.onnx").touch()
+    with pytest.raises(OptionError, match="two files are called onnx:net: rename one"):
+        plan(model=f"{asked},onnx:{tmp_path}/other/net.onnx")
+    with pytest.raises(OptionError, match="weights=file: resnet18 is no file with weights"):
+        plan(model="resnet18", weights="file")
 
 
 def test_found_models_are_not_trained_here() -> None:
