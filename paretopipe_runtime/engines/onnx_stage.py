@@ -44,4 +44,5 @@ def build(files: Sequence[Path], shape: tuple[int, ...]) -> bytes:
 def _graph(path: Path, where: Place) -> ModelProto:
     with path.open("rb") as file:
         file.seek(where.offset)
-        return ModelProto.FromString(file.read(where.nbytes))
+        graph: ModelProto = ModelProto.FromString(file.read(where.nbytes))
+        return graph

@@ -21,6 +21,8 @@ def packed(block: ModelProto) -> tuple[dict[str, NDArray[np.generic]], int]:
     """Return a block's graph and weights as tensors by name, and the number of parameters."""
     graph, tensors = ModelProto(), dict[str, NDArray[np.generic]]()
     graph.CopyFrom(block)
+    for node in graph.graph.node:
+        node.ClearField("metadata_props")  # an exporter's notes, of whose files it came from
     for weight in graph.graph.initializer:
         value = numpy_helper.to_array(weight) if weight.data_type in _KINDS else None
         if value is not None and value.nbytes >= _LEAST_BYTES:

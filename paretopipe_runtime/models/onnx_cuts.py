@@ -110,10 +110,10 @@ def sized(file: OnnxFile, batch: int, image_px: int, run: Run) -> ModelProto:
         )
     model = ModelProto()
     model.CopyFrom(file.model)
-    for size, value in zip(
+    for size, asked_for in zip(
         model.graph.input[0].type.tensor_type.shape.dim, (batch, 3, image_px, image_px), strict=True
     ):
-        size.dim_value = value
+        size.dim_value = asked_for
     asked = [node for node in _dependent(model) if node.op_type in _SIZES]
     tensors = [node.output[0] for node in asked]
     images = np.zeros((batch, 3, image_px, image_px), np.float32)
