@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-from paretopipe_runtime.contract import units
+from paretopipe_runtime.contract import replicas
 from paretopipe_runtime.contract.factors import (
     DEVICE,
     OF_CELL,
@@ -17,6 +17,7 @@ from paretopipe_runtime.contract.factors import (
     Variant,
     check_device,
 )
+from paretopipe_runtime.contract.network import Network
 from paretopipe_runtime.errors import ParetoPipeError
 
 Address = tuple[str, int]
@@ -28,15 +29,38 @@ INPUT_BATCHES = 5
 LEAST_PACE_S = 0.01
 
 
+class Onward(NamedTuple):
+    """A host of the next stage, and the relay to it, if there is one."""
+
+    host: str
+    address: str
+    port: int
+    via: Address | None = None
+
+
 @dataclass(frozen=True)
 class Worker:
-    """A stage's host, its agent's address, and its own factors."""
+    """A stage's host, its agent's address, and its own factors.
+
+    `replicas`: equal hosts that take the stage's batches in turn with it.
+    """
 
     host: str
     address: str
     port: int
     variant: Variant
     transport: str = "plain"
+    replicas: tuple[Worker, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The stage's host, or its hosts: ``pi2+pi3``."""
+        return replicas.joined(worker.host for worker in self.each)
+
+    @property
+    def each(self) -> tuple[Worker, ...]:
+        """Every host of the stage, by itself."""
+        return (replace(self, replicas=()), *self.replicas)
 
     @property
     def allocator(self) -> str:
@@ -66,56 +90,8 @@ class Relay:
 
 
 @dataclass(frozen=True)
-class Network:
-    """One hop's network: as set, and as measured; unshaped without either."""
-
-    netem: dict[str, Any] | None = None
-    measured: dict[str, Any] | None = None
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {"asked": self.netem, "measured": self.measured}
-
-    @property
-    def asked_rate_mbit(self) -> float | None:
-        return units.mbit((self.netem or {}).get("rate"))
-
-    @property
-    def asked_delay_s(self) -> float:
-        """The scenario's one-way delay."""
-        return units.seconds((self.netem or {}).get("delay")) or 0.0
-
-    @property
-    def least_delay_s(self) -> float:
-        """A lower bound of every packet's delay: 0 with jitter."""
-        varies = units.seconds((self.netem or {}).get("jitter"))
-        return 0.0 if varies else self.asked_delay_s
-
-    @property
-    def rate_mbit(self) -> float | None:
-        """The rate as measured, else as asked, else None."""
-        measured = self.measured and self.measured.get("rate_mbit")
-        return float(measured) if measured else self.asked_rate_mbit
-
-    @property
-    def rtt_s(self) -> float:
-        """The round-trip time as measured, else as asked, else 0."""
-        if self.measured and self.measured.get("rtt_ms"):
-            return float(self.measured["rtt_ms"]) / 1000
-        return self.asked_rtt_s
-
-    @property
-    def asked_rtt_s(self) -> float:
-        return self.asked_delay_s * (2 if (self.netem or {}).get("direction") == "symmetric" else 1)
-
-    def transfer_s(self, nbytes: int) -> float:
-        """Return the seconds of a payload at the asked rate; 0 without one."""
-        return units.transfer_s(nbytes, self.asked_rate_mbit)
-
-
-@dataclass(frozen=True)
 class Chain:
-    """Workers in order; every tensor passes through `hub` if there is one.
+    """A worker per stage, in order; every tensor passes through `hub` if there is one.
 
     `networks` has one entry per hop, `variant` the factors common to all hosts.
     """
@@ -126,6 +102,11 @@ class Chain:
     scenario: str = ""
     networks: tuple[Network, ...] = (Network(),)
     relay: Relay | None = None
+
+    @property
+    def hosts(self) -> tuple[Worker, ...]:
+        """The workers of all stages, replicas by themselves."""
+        return every(self.workers)
 
     @property
     def first(self) -> Network:
@@ -168,7 +149,8 @@ class Chain:
         # A request goes back over the first hop; later ones are passed one way.
         later_s = sum(network.asked_delay_s for network in self.networks[1:])
         delay_s = self.first.asked_rtt_s + later_s
-        return filling_window(least, len(hop_bytes), slowest_s, delay_s)
+        hosts = [len(worker.each) for worker in self.workers[: len(hop_bytes)]]
+        return filling_window(least, hosts, slowest_s, delay_s)
 
     @property
     def backend(self) -> str:
@@ -179,45 +161,66 @@ class Chain:
         """``plain`` or ``tls``."""
         return str(self.variant["transport"])
 
-    def at(self, stage: int) -> Worker:
+    def at(self, stage: int, replica: int = 0) -> Worker:
         """Return a stage's worker; the hub for a negative stage."""
         worker = self.workers[stage] if stage >= 0 else self.hub
         assert worker is not None
-        return worker
+        return worker.each[replica]
 
     def via(self, to: Worker, after: Worker | None = None) -> Address | None:
         """Return the relay's address for a worker, from the one before or the orchestrator."""
         return self.relay.via(to, after) if self.relay else None
 
-    def onward(self, stage: int, stages: int) -> dict[str, Any]:
-        """Return a `StageOrder`'s fields for the next stage."""
+    def onward(self, stage: int, stages: int) -> tuple[Onward, ...]:
+        """Return the hosts of the next stage; none after the last."""
         if stage + 1 == stages:
-            return {"next_stage": None}
-        to, after = self.workers[stage + 1], self.workers[stage] if stage >= 0 else None
-        return {"next_stage": (to.host, to.address, to.port), "via": self.via(to, after)}
+            return ()
+        after = self.workers[stage] if stage >= 0 else None
+        return tuple(
+            Onward(to.host, to.address, to.port, self.via(to, after))
+            for to in self.workers[stage + 1].each
+        )
+
+    def previous(self, stage: int) -> tuple[str, ...]:
+        """Return the names of the hosts of the stage before; none before the first."""
+        return tuple(one.host for one in self.workers[stage - 1].each) if stage > 0 else ()
 
 
-def filling_window(least: int, stages: int, transfer_s: float, delay_s: float) -> int:
+def every(workers: Iterable[Worker]) -> tuple[Worker, ...]:
+    """Return the workers of stages, replicas by themselves."""
+    return tuple(one for worker in workers for one in worker.each)
+
+
+def filling_window(least: int, hosts: Sequence[int], transfer_s: float, delay_s: float) -> int:
     """Return the batches in flight, `least` or more, that keep the slowest hop busy.
 
-    One at each stage and hop, and as many as are under way while one is sent. Without a rate
-    (`transfer_s` 0) `least` has to do.
+    One at each host and hop, and as many as are under way while one is sent. Without a rate
+    (`transfer_s` 0) `least` has to do, and one for each replica. Replicas get equally many.
+
+    Parameters
+    ----------
+    hosts
+        Of each stage.
     """
-    needed = least
+    turns = max(hosts)
+    needed = least + sum(hosts) - len(hosts)
     if transfer_s:
         under_way = math.ceil(delay_s / max(transfer_s, LEAST_PACE_S))
-        needed = max(least, 2 * stages - 1 + under_way)
+        needed = max(needed, 2 * sum(hosts) - 1 + under_way)
+    needed += -needed % turns
     # With a multiple, the answer of a window before would pass for the right one.
-    return needed + (needed % INPUT_BATCHES == 0)
+    return needed + turns * (needed % INPUT_BATCHES == 0)
 
 
 def read_chain(document: dict[str, Any]) -> Chain:
     """Read and check a plan's chain; raises as `plan.read_plan`."""
     variant = _variant(OF_CELL, document)
     _check_encryption(variant)
-    workers = tuple(_worker(fields, variant) for fields in document["workers"])
-    for worker in workers:
+    workers = tuple(_place(fields, variant) for fields in document["workers"])
+    for worker in every(workers):
         check_device(variant["engine"], worker.device, worker.host)
+    places = [worker.place for worker in workers]
+    replicas.check_places(str(document.get("pairing")), places, variant["backend"])
     hub = _worker(document["hub"], variant) if variant["backend"] == "rpc_hub" else None
     scenario = document["scenario"]
     return Chain(
@@ -238,7 +241,7 @@ def under(
     measured
         By the sender and the receiver.
     """
-    hosts = [worker["host"] for worker in document["workers"]]
+    hosts = [worker["host"] for worker in document["workers"]]  # of replicas the first
     seen = [measured.get(host, {}).get(to) for host, to in pairwise(hosts)] or [None]
     scenario = document.get("scenario", {})  # a profile has none
     known: dict[str, Any] = {"measured": seen[0], **({"relay": relay} if relay else {})}
@@ -271,11 +274,12 @@ def _relay(document: dict[str, Any], workers: tuple[Worker, ...]) -> Relay | Non
     ways = {name: (str(address), int(port)) for name, (address, port) in fields["ways"].items()}
     relay = Relay(fields["host"], ways, onward=not document["scenario"].get("netem"))
     for after, to in zip((None, *workers), workers, strict=False):
-        relay.via(to, after)  # KeyError without a way
+        for one in to.each:
+            relay.via(one, after)  # KeyError without a way
     return relay
 
 
-def _variant(factors: Sequence[Factor], fields: dict[str, Any]) -> Variant:
+def _variant(factors: Sequence[Factor], fields: Mapping[str, Any]) -> Variant:
     # A cell's always-named factors are mandatory; older plans' workers have no allocator.
     said = {
         factor.option: fields[factor.option]
@@ -296,7 +300,25 @@ def _check_encryption(variant: Variant) -> None:
         )
 
 
-def _worker(fields: dict[str, Any], variant: Variant) -> Worker:
+def _place(fields: dict[str, Any], variant: Variant) -> Worker:
+    """Return a stage's worker with its replicas, which must be its equals."""
+    worker, *others = (_worker(one, variant) for one in replicas.with_replicas(fields))
+    for other in others:
+        if other.variant != worker.variant:
+            raise ParetoPipeError(
+                "E_REPLICAS",
+                f"{other.host} has {_words(other.variant)} and {worker.host} "
+                f"{_words(worker.variant)}, expected equal hosts in one place — set both alike in "
+                "the inventory",
+            )
+    return replace(worker, replicas=tuple(others))
+
+
+def _words(variant: Variant) -> str:
+    return ", ".join(f"{name} {value}" for name, value in variant.items())
+
+
+def _worker(fields: Mapping[str, Any], variant: Variant) -> Worker:
     host, device = fields["host"], str(fields.get("device", DEVICE.default))
     if not DEVICE.knows(device):
         raise ParetoPipeError(

@@ -48,7 +48,7 @@ def build(
     ranges = {(0, last)}
     for run in runs:
         own = zip(run.workers, stage_ranges(run.cuts, last), strict=True)
-        ranges |= {(first, end) for at, (first, end) in own if at == worker and first < end}
+        ranges |= {(first, end) for at, (first, end) in own if worker in at.each and first < end}
     for first, end in sorted(ranges):
         name = (worker.host, workload.engine, *workload.factors.items(), first, end)
         if name in built:

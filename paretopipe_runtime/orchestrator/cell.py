@@ -63,7 +63,7 @@ def work_of(document: dict[str, Any], records: Records, state_dir: Path) -> Work
     candidates, more, told = doubtful.begun(plan, prepared.hop_bytes, records)
     if not candidates:
         candidates = predict(plan, *sources.read(records.path.parent), estimate_s)
-    hosts = [worker.host for worker in plan.chain.workers]
+    hosts = [worker.host for worker in plan.chain.hosts]
     cv = expected_cv(noise.worst(records.noise or noise.load(state_dir, hosts)))
     given = plan, prepared, state_dir, estimate_s, candidates, cv, told
     rounds = _Rounds(*given, records.accuracies)

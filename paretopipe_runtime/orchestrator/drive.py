@@ -36,7 +36,7 @@ def launched(
     ParetoPipeError
         For any failure, here or in a stage.
     """
-    workers = [chain.at(order.stage) for order in orders]
+    workers = [chain.at(order.stage, order.replica) for order in orders]
     with explained(workers, orders[0].run_id, keys, chain.rtt_s) as boots:
         pipeline = launch(orders, chain, keys, boots)
         try:
@@ -47,7 +47,7 @@ def launched(
 
 
 def drive(plan: Plan, run: Run, prepared: Prepared, keys: Keys, run_id: str) -> dict[str, Any]:
-    """Measure `run`; return its times, the stages' reports and the output proof.
+    """Measure `run`; return its times, the hosts' reports and the output proof.
 
     Raises
     ------

@@ -51,6 +51,7 @@ def run_seconds(
     ]
     transfers_s = chain.transfers_s(hop_bytes)[:-1]
     one_s = sum(compute_s) + sum(transfers_s) + chain.rtt_s
-    pace_s = max(compute_s + transfers_s)
+    turns_s = [s / len(worker.each) for s, worker in zip(compute_s, run.workers, strict=True)]
+    pace_s = max(turns_s + transfers_s)
     alone = run.warmup_batches + run.latency_batches + 1
     return launch_s(chain) + alone * one_s + (run.throughput_batches - 1) * pace_s

@@ -84,7 +84,7 @@ def prepare_cells(
         if plan.doubtful:
             runs = _with_stand_ins(plan, prepared.hop_bytes, runs, log, records)
         speeds: dict[str, float] = {}
-        for worker in plan.chain.workers:
+        for worker in plan.chain.hosts:
             load = _workload(plan, worker)
             if new := load not in probed:
                 store, told = state_dir / "weights", telling(worker.host, say)
@@ -109,7 +109,7 @@ def prepare_cells(
     for plan, prepared, rounds, speeds, log, spent_s in todo:
         cell = known.get(plan.cell_id)
         others = [found for found in known.values() if found is not cell]
-        own = noise.load(state_dir, (worker.host for worker in plan.chain.workers))
+        own = noise.load(state_dir, (worker.host for worker in plan.chain.hosts))
         pace = Pace.of(others, cell, noise.worst(own))
         row = _row(plan, prepared, rounds, speeds, state_dir, log, spent_s, pace, first)
         rows.append({**row, "scatter": noise.scatters(own), "at_most": bool(plan.doubtful)})

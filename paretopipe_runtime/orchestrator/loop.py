@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime import forked
+from paretopipe_runtime.contract.chain import every
+from paretopipe_runtime.contract.replicas import hosts_of, place_of
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.job import COMPLETE, INCOMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.orchestrator import (
@@ -153,7 +155,7 @@ class _Loop:
         cell_id = work.document["cell_id"]
         cells = {path.stem for path in files.records.parent.glob("*.jsonl")} - {cell_id}
         others = [*learned(files.state_dir, cells).values()] if work.kind == "run" else []
-        hosts = [worker["host"] for worker in work.document["workers"]]
+        hosts = hosts_of(map(place_of, work.document["workers"]))
         self._noise = noise.load(files.state_dir, hosts) if work.kind == "run" else {}
         self.progress = Progress(
             *(files.progress, cell_id, runs, done, work.estimate_s, others),
@@ -291,7 +293,7 @@ class _Loop:
         """Wait for the run's agents; give up at once if one has another key or other code."""
         hub = (self._work.hub,) if self._work.hub else ()
         try:
-            self._patience.wait((*run.workers, *hub))
+            self._patience.wait((*every(run.workers), *hub))
         except ParetoPipeError as error:
             self._stop_if_told()  # the same signal ended the child that knocked
             raise _Ended(INCOMPLETE, f"gave up: {error.message}") from error

@@ -41,7 +41,7 @@ def measure(chains: Iterable[Chain], seconds: float, keys: Keys) -> Noise:
     alone = {
         worker.host: replace(chain, workers=(worker,), hub=None)
         for chain in chains
-        for worker in chain.workers
+        for worker in chain.hosts
     }
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     hosts = forked.call(lambda: _measure(alone, seconds, keys))

@@ -47,10 +47,10 @@ def orders_of(
     codec: str = NONE,
     proof_batches: int = 0,
 ) -> list[StageOrder]:
-    """Return an order per part, then the hub's; without blocks, no workload is needed."""
+    """Return an order per part and replica, then the hub's; without blocks, without workload."""
 
-    def order(stage: int, part: Part) -> StageOrder:
-        worker = chain.at(stage)
+    def order(stage: int, part: Part, replica: int = 0) -> StageOrder:
+        worker = chain.at(stage, replica)
         return StageOrder(
             run_id=run_id,
             stage=stage,
@@ -66,7 +66,7 @@ def orders_of(
             end=part.end,
             takes=part.takes,
             gives=part.gives,
-            **chain.onward(stage, len(parts)),
+            onward=chain.onward(stage, len(parts)),
             input_batches=INPUT_BATCHES,
             input_seed=INPUT_SEED,
             image_px=workload.image_px,
@@ -78,9 +78,16 @@ def orders_of(
             codec=codec,
             proof_batches=proof_batches,
             device=worker.device if part.first < part.end else "cpu",
+            replica=replica,
+            replicas=len(chain.workers[stage].each) if stage >= 0 else 1,
+            previous=chain.previous(stage),
         )
 
-    orders = [order(stage, part) for stage, part in enumerate(parts)]
+    orders = [
+        order(stage, part, replica)
+        for stage, part in enumerate(parts)
+        for replica in range(len(chain.workers[stage].each))
+    ]
     if chain.hub:  # computes no block, passes the predictions on
         end, gives = parts[-1].end, parts[-1].gives
         orders.append(order(HUB, Part(end, end, gives, gives)))

@@ -18,7 +18,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.postmortem import Boots
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import open_channel
-from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.wire.frames import FrameType, Tensor, check_turn
 from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.worker.order import StageOrder
 
@@ -61,14 +61,14 @@ class Expected:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Control connections of a run, and each stage's ready message.
+    """Control connections of a run, and each host's ready message.
 
-    `entry` and `exit` are the first and the last stage, or both the hub. `channels` has the stages
-    in order, then the hub.
+    `entries` and `exits` are the first and the last stage's, or both the hub's; of several hosts
+    one after the other has its turn. `channels` has the stages in order, then the hub.
     """
 
-    entry: Channel
-    exit: Channel
+    entries: list[Channel]
+    exits: list[Channel]
     channels: list[Channel]
     ready: list[dict[str, Any]]
 
@@ -85,7 +85,7 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
     abandoned = threading.Event()
 
     def start(order: StageOrder) -> dict[str, Any]:
-        worker = chain.at(order.stage)
+        worker = chain.at(order.stage, order.replica)
         hello = {"role": "run", "run_id": order.run_id, "stage": order.stage}
         timeout = CONNECT_S + 4 * chain.rtt_s
         channel, agent = open_channel(
@@ -126,22 +126,23 @@ def launch(orders: list[StageOrder], chain: Chain, keys: Keys, boots: Boots) -> 
             channel.close()
         raise
     ordered = [answer.pop("_channel") for answer in ready]
-    entry = ordered[-1] if chain.hub else ordered[0]
     stages = [answer for answer, order in zip(ready, orders, strict=True) if not order.is_hub]
-    return Pipeline(entry, ordered[-1], ordered, stages)
+    if chain.hub:
+        return Pipeline(ordered[-1:], ordered[-1:], ordered, stages)
+    first, last = orders[0].replicas, orders[-1].replicas
+    return Pipeline(ordered[:first], ordered[-last:], ordered, stages)
 
 
 class Driver:
     def __init__(self, pipeline: Pipeline, expected: Expected, deadlines: Deadlines) -> None:
-        self._entry, self._exit, self._channels = pipeline.entry, pipeline.exit, pipeline.channels
+        self._entries, self._exits = pipeline.entries, pipeline.exits
+        self._channels = pipeline.channels
         self.ready = pipeline.ready
         self._expected = expected
         self._deadlines = deadlines
         self._logits: list[np.ndarray] = []
         self._requested = 0
-        self._selector = selectors.DefaultSelector()
-        for channel in pipeline.channels:
-            self._selector.register(channel, selectors.EVENT_READ, channel)
+        self._selectors = [_selector(pipeline, turn) for turn in pipeline.exits]
 
     def one_in_flight(self, batches: int) -> dict[str, Any]:
         """Time each batch from request to prediction, alone in the pipeline."""
@@ -167,13 +168,15 @@ class Driver:
         return {"start_s": starts, "completion_s": completions, "window": window}
 
     def finish(self) -> list[dict[str, Any]]:
-        """End the run; return the stages' reports."""
-        self._entry.send(FrameType.END, timeout=self._deadlines.io_s)
-        header = self._exit.receive_header(self._deadlines.batch_s)
-        if header.type is not FrameType.END:
-            raise ParetoPipeError(
-                "E_ORDER", f"{self._exit.peer}: {header.type.name} came, expected END"
-            )
+        """End the run; return the hosts' reports."""
+        for entry in self._entries:
+            entry.send(FrameType.END, timeout=self._deadlines.io_s)
+        for turn in self._exits:
+            header = turn.receive_header(self._deadlines.batch_s)
+            if header.type is not FrameType.END:
+                raise ParetoPipeError(
+                    "E_ORDER", f"{turn.peer}: {header.type.name} came, expected END"
+                )
         reports = [channel.receive_message(self._deadlines.io_s) for channel in self._channels]
         return reports[: len(self.ready)]
 
@@ -195,34 +198,36 @@ class Driver:
             "argmax_equal": argmax_equal,
             "finite": finite,
             "batches_checked": len(self._logits),
-            "payload_received": self._exit.payload_received,
-            "cipher": self._exit.cipher,
+            "payload_received": sum(channel.payload_received for channel in self._exits),
+            "cipher": self._exits[0].cipher,
         }
 
     def _request(self) -> None:
-        self._entry.send(FrameType.REQUEST, batch_id=self._requested, timeout=self._deadlines.io_s)
+        entry = self._entries[self._requested % len(self._entries)]
+        entry.send(FrameType.REQUEST, batch_id=self._requested, timeout=self._deadlines.io_s)
         self._requested += 1
 
     def _receive(self) -> None:
-        self._wait()
-        header = self._exit.receive_header(self._deadlines.io_s)
+        expected = len(self._logits)
+        turn = self._wait(expected % len(self._exits))
+        header = turn.receive_header(self._deadlines.io_s)
         form = self._expected.form
-        form.check(header, self._exit.peer)
-        if header.batch_id != len(self._logits):
-            raise ParetoPipeError(
-                "E_ORDER",
-                f"{self._exit.peer}: batch {header.batch_id} came, expected {len(self._logits)}",
-            )
+        form.check(header, turn.peer)
+        check_turn(header.batch_id, expected, turn.peer)
         logits = np.empty(form.shape, form.dtype)
         buffer = logits.data.cast("B")
-        self._exit.receive_payload(header, buffer, self._deadlines.io_s)
+        turn.receive_payload(header, buffer, self._deadlines.io_s)
         self._logits.append(logits)
 
-    def _wait(self) -> None:
-        """Wait for a prediction; any other process that speaks reports an error."""
-        if self._exit.waiting():
-            return
-        events = self._selector.select(self._deadlines.batch_s)
+    def _wait(self, place: int) -> Channel:
+        """Wait for the last stage's host whose turn it is.
+
+        Any process before it that speaks reports an error.
+        """
+        turn = self._exits[place]
+        if turn.waiting():
+            return turn
+        events = self._selectors[place].select(self._deadlines.batch_s)
         if not events:
             raise ParetoPipeError(
                 "E_STALL",
@@ -230,6 +235,16 @@ class Driver:
                 "link is dead; see `journalctl -u paretopipe-worker` there",
             )
         for key, _ in events:
-            if key.data is not self._exit:
+            if key.data is not turn:
                 key.data.receive_header(self._deadlines.io_s)  # raises the stage's error
                 raise ParetoPipeError("E_ORDER", f"{key.data.peer} spoke out of turn")
+        return turn
+
+
+def _selector(pipeline: Pipeline, turn: Channel) -> selectors.BaseSelector:
+    """Watch an exit and the stages before; other exits may speak early, for turns of their own."""
+    selector = selectors.DefaultSelector()
+    for channel in pipeline.channels:
+        if channel is turn or channel not in pipeline.exits:
+            selector.register(channel, selectors.EVENT_READ, channel)
+    return selector

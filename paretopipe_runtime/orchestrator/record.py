@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paretopipe_runtime import golden
-from paretopipe_runtime.contract.chain import Chain, Worker
+from paretopipe_runtime.contract.chain import Chain, Worker, every
 from paretopipe_runtime.contract.codecs import CODECS, NONE, Codec
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.measures import REPORTED, pace_s
 from paretopipe_runtime.contract.models import model_info
 from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.replicas import joined
 from paretopipe_runtime.contract.splits import codec_of, stage_ranges
 from paretopipe_runtime.orchestrator.disturbed import ORCHESTRATOR, disturbances, message
 from paretopipe_runtime.orchestrator.postmortem import Boots, changed, rebooted
 from paretopipe_runtime.orchestrator.prepared import Prepared
+from paretopipe_runtime.orchestrator.replicas import ready_of, reports_of
 from paretopipe_runtime.orchestrator.runs import Run
 
 WIRE_SLACK = 1.05  # netem's token accounting and the head of a burst
@@ -33,9 +35,15 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
     phase_of = ["warmup"] * run.warmup_batches + ["latency"] * run.latency_batches
     phase_of += ["throughput"] * run.throughput_batches
     engine = plan.workload.engine
-    reports, ready = seen["reports"], seen["ready"]
-    stages = _stages(plan, run, prepared, seen, phase_of)
-    hops = _hops(plan, run, prepared, seen, phase_of)
+    hosts = every(run.workers)
+    told = {
+        **seen,
+        "ready": ready_of(run.workers, seen["ready"]),
+        "reports": reports_of(run.workers, seen["reports"]),
+    }
+    entered = seen["ready"][: len(run.workers[0].each)]
+    stages = _stages(plan, run, prepared, told, phase_of)
+    hops = _hops(plan, run, prepared, told, phase_of)
     latency_s = seen["latency"]["batch_s"]
     compute_s = [
         sum(times) for times in zip(*(s["compute_s"]["latency"] for s in stages), strict=True)
@@ -50,10 +58,10 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "network_s": {
             "latency": [whole - part for whole, part in zip(latency_s, compute_s, strict=True)]
         },
-        "proof": proof_of(engine, prepared, ready, seen["proof"], codec),
+        "proof": proof_of(engine, prepared, entered, seen["proof"], codec),
         "phases_s": seen["phases_s"],
         "wall_s": seen["wall_s"],
-        "hosts": hosts_of(run.workers, ready, reports),
+        "hosts": hosts_of(hosts, seen["ready"], seen["reports"]),
         "orchestrator": seen["swapped"],
     }
     disturbed = {**record["hosts"], ORCHESTRATOR: record["orchestrator"]}
@@ -70,7 +78,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "node_rebooted": bool(again),
         **unproved(seen["proof"], ENGINES[engine].tolerance, batches, codec),
         "unencrypted": not encrypted,
-        "input_mismatch": ready[0]["input_digest"] != prepared.input_digest,
+        "input_mismatch": any(one["input_digest"] != prepared.input_digest for one in entered),
         "bytes_mismatch": not bytes_equal,
         "codec_mismatch": any(hop.get("decoded_equal") is False for hop in hops),
         "exceeds_wire": _exceeds_wire(plan, record),
@@ -164,7 +172,7 @@ def _stages(
     return [
         {
             "index": index + 1,
-            "host": worker.host,
+            "host": worker.place,
             "first_block": first,
             "end_block": end,
             "block_names": list(names[first:end]),
@@ -202,7 +210,7 @@ def _hops(
 ) -> list[dict[str, Any]]:
     """Return one entry per hop, the last one to the orchestrator."""
     reports = seen["reports"]
-    hosts = [worker.host for worker in run.workers] + ["orchestrator"]
+    hosts = [worker.place for worker in run.workers] + ["orchestrator"]
     hops = []
     for index, boundary in enumerate((*run.cuts, len(prepared.boundaries) - 1)):
         between = index + 1 < len(reports)
@@ -243,13 +251,13 @@ def _coded(
         "encode_s": _by_phase([*enumerate(sender["encode_s"])], phase_of),
         "decode_s": _by_phase([*enumerate(receiver["decode_s"])], phase_of),
         "decoded_equal": sender["encoded"] == receiver["decoded"],
-        "decoded_digest": receiver["decoded"],
+        "decoded_digest": joined(receiver["decoded"]),
     }
 
 
 def _rebooted(run: Run, seen: dict[str, Any]) -> list[str]:
     def told(answers: list[dict[str, Any]]) -> Boots:
-        names = (worker.host for worker in run.workers)
+        names = (worker.host for worker in every(run.workers))
         return {
             name: answer["host"].get("boot_id") for name, answer in zip(names, answers, strict=True)
         }

@@ -226,12 +226,12 @@ def run_of(
     throughput = ramp + max(min(window + 2, wanted), int(min(wanted, affordable)))
     codec = codec_of(cuts)
     said = {} if codec == NONE else {"codec": codec}
-    whole = " ".join(["all on", workers[-1].host, *said.values()])
+    whole = " ".join(["all on", workers[-1].place, *said.values()])
     factors = {
         **plan.workload.factors,
         **in_key(chain.variant, [worker.variant for worker in chain.workers], len(workers)),
         "pairing": plan.pairing,
-        "hosts": [worker.host for worker in workers],
+        "hosts": [worker.place for worker in workers],
         "scenario": chain.scenario,
         **chain.asked,
         "cuts": list(cuts),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import FACTORS, OF_CELL, OF_WORKER, Factor
 from paretopipe_runtime.contract.plan import Plan
+from paretopipe_runtime.contract.replicas import hosts_at
 from paretopipe_runtime.contract.splits import Cuts, codec_of
 from paretopipe_runtime.prediction.profiles import SIZES, Link, Profile
 
@@ -38,7 +39,7 @@ class Conditions:
         for factor in OF_WORKER:
             variant[factor.key] = tuple(worker.variant[factor.option] for worker in workers)
         return cls(
-            *(plan.workload.model, tuple(worker.host for worker in workers), variant),
+            *(plan.workload.model, tuple(worker.place for worker in workers), variant),
             *(plan.workload.factors, plan.phases.window, plan.phases.saturate),
             codecs_of(plan.splits),
         )
@@ -109,15 +110,17 @@ def links_of(cell: Conditions, links: Sequence[Link]) -> tuple[Link | None, ...]
             key=lambda link: (link.rtt_ms or 0.0, -(link.rate_mbit or 0.0)),
             default=None,
         )
-        for hop in pairwise(cell.hosts)
+        for hop in pairwise(hosts_at(place)[0] for place in cell.hosts)
     )
 
 
 def _profile(cell: Conditions, stage: int, profiles: Sequence[Profile]) -> Profile | None:
+    """Return the profile of a stage's host; the first of equal hosts stands for all."""
     wanted = [(factor, cell.at(stage, factor)) for factor in FACTORS if factor.computes]
+    host = hosts_at(cell.hosts[stage])[0]
     for profile in profiles:
         if (
-            (profile.model, profile.host) == (cell.model, cell.hosts[stage])
+            (profile.model, profile.host) == (cell.model, host)
             and profile.blocks
             and all((profile.variant[f.option] or f.default) == value for f, value in wanted)
             and all(cell.sizes.get(size) in (None, getattr(profile, size)) for size in SIZES)

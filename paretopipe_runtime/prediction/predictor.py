@@ -10,6 +10,7 @@ from typing import Any
 
 from paretopipe_runtime.contract.chain import filling_window
 from paretopipe_runtime.contract.codecs import NONE
+from paretopipe_runtime.contract.replicas import hosts_at
 from paretopipe_runtime.contract.splits import Cuts, all_splits, codec_of, coded
 from paretopipe_runtime.contract.units import transfer_s
 from paretopipe_runtime.contract.values import amount
@@ -68,7 +69,8 @@ class Codings:
 class Predictor:
     """Coefficients of a model on a chain of hosts.
 
-    ``compute_s``: by host, seconds of the first 0, 1, … all blocks. ``boundary_bytes``: of a batch
+    ``hosts``: of each stage, several as one name. ``compute_s``: by stage, seconds of its host for
+    the first 0, 1, … all blocks. ``boundary_bytes``: of a batch
     before the first block and after each. ``codings``: by codec that every host was profiled with.
     ``codecs``: of the cell's splits, those that can be predicted. ``networks``: of each hop, as
     measured; the first is the usual one, which predictions replace. ``window``: batches in flight
@@ -203,7 +205,7 @@ class Predictor:
             default=0.0,
         )
         rtt_s += sum(network.rtt_ms for network in later) / 1e3
-        return filling_window(self.window, len(cuts) + 1, sent_s, rtt_s)
+        return filling_window(self.window, self.replicas[: len(cuts) + 1], sent_s, rtt_s)
 
     def stations(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> list[Station]:
         """Return stage, hop, stage, …, and the hop that returns the predictions.
@@ -217,6 +219,14 @@ class Predictor:
         first, *rest = known
         payload = self._coding(cuts).boundary_bytes[cuts[0] if cuts else -1]
         return [first, self._hop(0, payload, not cuts, rtt_s, rate_mbit), *rest]
+
+    @cached_property
+    def replicas(self) -> tuple[int, ...]:
+        """How many hosts take the batches of each stage in turn.
+
+        They share its work; its hops are still one link each, of the host on their other end.
+        """
+        return tuple(len(hosts_at(place)) for place in self.hosts)
 
     @cached_property
     def _known(self) -> dict[Cuts, list[Station]]:
@@ -252,7 +262,7 @@ class Predictor:
             if not place or not final:
                 used = self._transport(place)
                 busy_s += used.send_s + payload * used.send_byte_s
-            stations.append(Station(compute_s, busy_s))
+            stations.append(Station(compute_s, busy_s / self.replicas[place]))
             if place:  # as measured; its fixed part includes the predictions' return
                 network = self.networks[min(place, len(self.networks) - 1)]
                 on = (0.0, self.back_mbit) if final else (network.rtt_ms / 1e3, network.rate_mbit)

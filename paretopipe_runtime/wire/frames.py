@@ -221,6 +221,12 @@ class Tensor:
         return f"{self.dtype}{list(self.shape)}{by}"
 
 
+def check_turn(batch_id: int, expected: int, peer: str) -> None:
+    """Raise ``E_ORDER`` for a batch whose turn it is not: it came twice, or one is missing."""
+    if batch_id != expected:
+        raise ParetoPipeError("E_ORDER", f"{peer}: batch {batch_id} came, expected {expected}")
+
+
 def error_payload(error: ParetoPipeError) -> bytes:
     """Encode an ERROR frame's payload, its sentence cut to what fits."""
     message = error.message

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from paretopipe_runtime.contract.chain import Onward
 from paretopipe_runtime.contract.codecs import NONE, check_codec
 from paretopipe_runtime.contract.factors import ALLOCATOR, ENGINE, TRANSPORT
 from paretopipe_runtime.contract.lines import canonical
@@ -40,8 +43,8 @@ class StageOrder:
     # The tensors at its ends, known on both sides of every link from the plan.
     takes: Tensor
     gives: Tensor
-    # Host, address, port; None for the last stage, which answers the orchestrator or the hub.
-    next_stage: tuple[str, str, int] | None
+    # The next stage's hosts; none for the last stage, which answers the orchestrator or the hub.
+    onward: tuple[Onward, ...]
     # Stage 1's resident input: images of `image_px`, or just numbers where that is 0.
     input_batches: int
     input_seed: int
@@ -56,9 +59,12 @@ class StageOrder:
     noise_s: float = 0.0  # times the same work for so long, and does nothing else
     device: str = "cpu"
     transport: str = "plain"
-    via: tuple[str, int] | None = None  # a relay to the next stage
     codec: str = NONE  # of tensors between stages
     proof_batches: int = 0  # so many first ones are proved to be decoded as they were encoded
+    # This host's place among those that take the stage's batches in turn.
+    replica: int = 0
+    replicas: int = 1
+    previous: tuple[str, ...] = ()  # the hosts of the stage before
 
     @property
     def arrives(self) -> Tensor:
@@ -80,8 +86,23 @@ class StageOrder:
         """Tell whether the orchestrator's requests come here."""
         return self.stage == (HUB if self.backend == "rpc_hub" else 0)
 
-    def link_digest(self, *, after: bool) -> str:
-        """Hash what both stages of a link, next or previous, must share."""
+    @property
+    def senders(self) -> int:
+        """The connections from the stage before."""
+        return max(1, len(self.previous))
+
+    def turns(self, sender: int = 0) -> Iterator[int]:
+        """Return the numbers of the batches that come here from a host of the stage before.
+
+        Not more than one of the two stages has several hosts.
+        """
+        return itertools.count(self.replica + sender, self.replicas * self.senders)
+
+    def link_digest(self, *, after: bool, other: int = 0) -> str:
+        """Hash what both ends of a link must share: the next stage's host `other`, or the previous.
+
+        Replicas share their stage's but for the two places, which tell their links apart.
+        """
         facts = {
             "run_id": self.run_id,
             "stages": self.stages,
@@ -96,6 +117,8 @@ class StageOrder:
         if self.backend != "rpc_hub":  # its links only arrange a meeting
             facts["block"] = self.end if after else self.first
             facts["tensor"] = asdict(self.gives if after else self.takes)
+        if max(self.replicas, len(self.onward) if after else self.senders) > 1:
+            facts["replicas"] = [self.replica, other] if after else [other, self.replica]
         return hashlib.sha256(canonical(facts)).hexdigest()
 
     def to_message(self) -> dict[str, Any]:
@@ -111,12 +134,8 @@ class StageOrder:
                 given[name] = _tensor(given[name])
             given["profile_takes"] = tuple(map(_tensor, given.get("profile_takes", ())))
             check_codec(given.get("codec", NONE))
-            if given["next_stage"] is not None:
-                host, address, port = given["next_stage"]
-                given["next_stage"] = (str(host), str(address), int(port))
-            if given.get("via") is not None:
-                address, port = given["via"]
-                given["via"] = (str(address), int(port))
+            given["onward"] = tuple(_onward(*to) for to in given["onward"])
+            given["previous"] = tuple(map(str, given.get("previous", ())))
             given["profile_codecs"] = tuple(map(check_codec, given.get("profile_codecs", ())))
             return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
@@ -131,6 +150,11 @@ def _tensor(given: Any) -> Tensor:
     return Tensor.checked(given["shape"], given["dtype"], given["nbytes"])
 
 
+def _onward(host: Any, address: Any, port: Any, via: Any) -> Onward:
+    relay = via and (str(via[0]), int(via[1]))
+    return Onward(str(host), str(address), int(port), relay)
+
+
 def _check_kinds(message: dict[str, Any]) -> None:
     """Refuse values of another type than the field's, or out of range."""
     for field in fields(StageOrder):
@@ -142,6 +166,8 @@ def _check_kinds(message: dict[str, Any]) -> None:
             raise ValueError(f"no such {factor.option}")
     if not HUB <= message["stage"] < message["stages"]:
         raise ValueError("no such stage")
+    if not 0 <= message.get("replica", 0) < message.get("replicas", 1):
+        raise ValueError("no such replica")
     if not 0 <= message["first"] <= message["end"]:
         raise ValueError("blocks out of order")
     if min(message["io_timeout_s"], message["idle_timeout_s"]) <= 0:

@@ -9,6 +9,7 @@ from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import FACTORS, Variant
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.models import MODELS
+from paretopipe_runtime.contract.replicas import place_of
 from paretopipe_runtime.contract.splits import MOST_SPLITS, Cuts, all_splits, coded, possible
 from reports.data.selection import PHASES
 
@@ -79,7 +80,8 @@ def candidates(plan: Record) -> tuple[Candidate, ...]:
 
 
 def hosts(plan: Record, factors: Record) -> tuple[str, ...]:
-    planned = [worker.get("host") for worker in plan.get("workers") or []]
+    """Return each stage's host; several in its place are one name, as in a run's factors."""
+    planned = map(place_of, plan.get("workers") or [])
     return tuple(str(host) for host in factors.get("hosts") or planned)
 
 

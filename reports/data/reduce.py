@@ -10,6 +10,7 @@ import orjson
 
 from paretopipe_runtime.contract import measures
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.replicas import hosts_at
 from paretopipe_runtime.contract.values import amount, clean, flat, is_number, number
 from reports.data import shape
 from reports.data.shape import MESSAGE
@@ -113,7 +114,8 @@ class Reducer:
         hosts = record.get("hosts") or {}
         values = self._values(_RUN, record)
         for stage in stages:
-            values += self._values(_STAGE, stage, hosts.get(str(stage.get("host"))) or {})
+            host = hosts_at(str(stage.get("host")))[0]  # of equal hosts the first
+            values += self._values(_STAGE, stage, hosts.get(host) or {})
         for hop in hops:
             values += self._values(_HOP, hop)
         size = len(stages), len(hops)

@@ -128,7 +128,8 @@ def _workers(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) <= _STAGES
-        and all(isinstance(worker, dict) and is_name(worker.get("host")) for worker in value)
+        and all(isinstance(one, dict) and is_name(one.get("host")) for one in value)
+        and all(_workers(one["replicas"]) for one in value if one.get("replicas") is not None)
         and setting(value)
     )
 

@@ -15,6 +15,7 @@ from paretopipe_runtime.contract.accuracy import MARGIN
 from paretopipe_runtime.contract.factors import Variant
 from paretopipe_runtime.contract.goals import Goal, parse
 from paretopipe_runtime.contract.lines import Record
+from paretopipe_runtime.contract.replicas import hosts_at
 from paretopipe_runtime.prediction.predictor import Predictor
 from paretopipe_runtime.prediction.profiles import Link, Profile, links, profiles
 from reports import paper
@@ -231,5 +232,5 @@ def _predictors(
 def _slow_start(cell: Cell, runs: Sequence[Record]) -> bool:
     """Tell whether TCP on the first host slow-starts after idle."""
     shared = {id(run["hosts"]): run["hosts"] for run in runs if run["cell_id"] == cell.id}
-    facts = (hosts.get(cell.hosts[0]) or {} for hosts in shared.values() if cell.hosts)
+    facts = (hosts.get(hosts_at(cell.hosts[0])[0]) or {} for hosts in shared.values() if cell.hosts)
     return any(str(host.get("slow_start_after_idle")) == "1" for host in facts)

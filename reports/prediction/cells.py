@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from paretopipe_runtime.contract.factors import BACKEND, DEVICE, FACTORS, TRANSPORT
+from paretopipe_runtime.contract.replicas import hosts_at
+from paretopipe_runtime.contract.units import transfer_s
 from paretopipe_runtime.contract.values import is_count
 from paretopipe_runtime.prediction.matching import (
     Conditions,
@@ -22,7 +24,7 @@ from reports import paper
 from reports.data.cells import Cell
 from reports.data.factors import phrase
 from reports.data.repeat import to_profile
-from reports.words import listing
+from reports.words import listing, number, percent
 
 _WINDOW = 4  # of plans that state none
 
@@ -120,4 +122,22 @@ def notes(cell: Cell, profiles: Sequence[Profile], links: Sequence[Link | None])
             f"A batch's way to the GPU of {listing(copying)} and back is no part of a block's "
             "time: it is not predicted."
         )
+    for place, stage in enumerate(cell.hosts):
+        if len(each := hosts_at(stage)) > 1:
+            said.append(_replicas(each, profiles[place], links[max(0, place - 1)]))
     return tuple(said)
+
+
+def _replicas(hosts: Sequence[str], profile: Profile, link: Link | None) -> str:
+    """Say what replicas change, and estimate what sharing each batch would pass between them."""
+    nbytes = 2 * sum(block.output_bytes for block in profile.blocks)
+    rate = link.rate_mbit if link else None
+    wire = f" or {number(transfer_s(nbytes, rate))} s at {number(rate)} Mbit/s" if rate else ""
+    compute_s = sum(block.mean_s.median for block in profile.blocks)
+    return (
+        f"{listing(hosts)} take batches in turn, as if each were {profile.host}: the pace of their "
+        f"stage is {len(hosts)} times one host's, its latency one host's. To share each batch "
+        "instead (tensor parallelism) is not built: two all-reduces of each block's output, over "
+        f"all {len(profile.blocks)} blocks about {number(nbytes / 1e6)} MB a batch{wire} by "
+        f"estimate, could save {percent(1 - 1 / len(hosts))} of {number(compute_s)} s at most."
+    )

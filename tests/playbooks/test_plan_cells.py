@@ -13,6 +13,7 @@ import pytest
 from paretopipe_runtime.contract import plan as runtime_plan
 from paretopipe_runtime.contract.models import MODEL_NAMES, model_info
 from paretopipe_runtime.contract.plan import cap, read_plan
+from paretopipe_runtime.contract.replicas import place_of
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.orchestrator.runs import More, expand
 
@@ -113,6 +114,8 @@ CHAINS = {
     "four": ["pi1", "pi2", "pi3", "server"],
     "other": ["pi1", "server", "pi2"],
     "swapped": ["pi1", "pi3", "server"],
+    "farm": ["pi1", ["pi2", "pi3"], "server"],
+    "twins": [["pi1", "pi2"], "server"],
 }
 SLOW = {"delay": "9ms", "rate": "", "jitter": "0ms", "loss": "0%", "direction": "egress"}
 
@@ -177,6 +180,10 @@ def test_each_way_that_is_measured_says_what_is_asked_of_it(chained: Any) -> Non
     )
     assert [way["netem"] for way in planned["ways"]] == [None] * 3
     assert planned["links"][1]["plan"]["cell_id"] == "link.pi1-pi2.socket", "one for each hop"
+    assert ways({"delay": "9ms"}, "farm") == {
+        **{"pi1": (others, True, False), "pi2": (["server"], False, False)},
+        "pi3": (["server"], False, False),
+    }
 
 
 @pytest.mark.parametrize(
@@ -206,6 +213,12 @@ def test_each_way_that_is_measured_says_what_is_asked_of_it(chained: Any) -> Non
             "hop 2 of pairing three is sent by pi2, of swapped by pi3, and scenario mine shapes "
             "one host's: measure them in two sweeps, with pairings=three and pairings=swapped",
         ),
+        (
+            *({"hop": 2, "delay": "9ms"}, "farm"),
+            "hop 2 of pairing farm is sent by pi2 and pi3, and scenario mine shapes one host's: "
+            "choose a scenario of another hop, or scenarios=baseline",
+        ),
+        ({"delay": "9ms"}, "twins", "hop 1 of pairing twins is sent by pi1 and pi2, and scenario"),
     ],
 )
 def test_a_hop_that_cannot_be_shaped_is_one_sentence(
@@ -568,7 +581,7 @@ IN_DOUBT = {"model": "vgg16", "strategy": "doubtful"}
         ({"model": "vgg16", "backend": "rpc_hub"}, "backend rpc is off on pi1: PyTorch RPC has no"),
         ({"model": "vgg16", "splits": "39"}, "vgg16 has 39 blocks, so splits run from 1 to 38"),
         ({"model": "vgg16", "splits": "0"}, "so splits run from 1 to 38"),
-        ({"model": "vgg16", "splits": "1-2"}, "pairing pi_to_pi has 2 hosts: write 1"),
+        ({"model": "vgg16", "splits": "1-2"}, "pairing pi_to_pi has 2: write 1"),
         ({"model": "vgg16", "splits": "one"}, "write splits=all or splits=1,2"),
         ({"model": "vgg16", "splits": ""}, "splits is empty"),
         ({"model": "vgg16", "repeats": "0"}, "repeats=0 is not a positive whole number"),
@@ -745,6 +758,12 @@ NEEDS_A_PI = "pairing pi_to_pi needs pis[1], host 2 of group pis, which has only
         (FOUR, {}, "pi_to_pi a b, pi_to_gpu a d", "nothing runs on c: name a pairing, as in -e"),
         (FOUR, {"pairings": {"c_to_b": ["c", "b"]}}, "c_to_b c b", ""),
         (
+            *(FOUR, {"pairings": {"farm": ["a", ["b", "pis[2]"], "d"]}, "splits": "3-9"}),
+            *("farm a b+c d", ""),
+        ),
+        (FOUR, {"pairings": {"farm": "a, b + c"}}, "farm a b+c", ""),
+        (FOUR, {"pairings": {"farm": [["a", "b", "c"], ["d"]]}}, "farm a+b+c d", ""),
+        (
             *(FOUR, {"pairings": {"all_three": "pis[0], pis[2], d"}}, "all_three a c d"),
             "splits=all over 3 hosts predicts all of them and runs those in doubt, of every",
         ),
@@ -768,10 +787,12 @@ def test_pairings_follow_from_the_inventory_s_groups(
 ) -> None:
     planned = paired(cells, experiments["full"], inventory, options)
     found = [
-        " ".join([plan["pairing"], *(worker["host"] for worker in plan["workers"])])
-        for plan in plans(planned)
+        " ".join([plan["pairing"], *map(place_of, plan["workers"])]) for plan in plans(planned)
     ]
     assert ", ".join(found) == chains
+    hosts = {host for place in chains.replace(",", "").split() for host in place.split("+")}
+    for profile in planned["profiles"]:
+        assert {worker["host"] for worker in profile["plan"]["workers"]} < hosts
     assert (planned["notes"] or [""])[0].startswith(note)
     assert bool(planned["notes"]) == bool(note)
 
@@ -785,6 +806,17 @@ def test_pairings_follow_from_the_inventory_s_groups(
         (FOUR, {"pairings": {"a_to_x": ["a", "x"]}}, "needs host 'x', which is no worker in this"),
         (FOUR, {"pairings": {"mine": ["a", "a"]}}, "pairing mine has a twice: each stage needs"),
         (FOUR, {"pairings": {"mine": ["a"]}}, "pairing mine is ['a']: name two hosts or more"),
+        (FOUR, {"pairings": {"mine": ["a", ["b", "a"]]}}, "pairing mine has a twice: each stage"),
+        (FOUR, {"pairings": {"mine": [["a", "b"], "c+d"]}}, "in 2 places, a+b and c+d, expected"),
+        (FOUR, {"pairings": {"mine": ["a", []]}}, "pairing mine has [] in one place: name a host"),
+        (FOUR, {"pairings": {"mine": ["a", [["b"]]]}}, "has [['b']] in one place: name a host"),
+        (FOUR, {"pairings": {"mine": ["a", ["b", "x"]]}}, "needs host 'x', which is no worker in"),
+        (FOUR, {"pairings": {"mine": ["a", ["b", None]]}}, "needs host 'None', which is no worker"),
+        (
+            *({**FOUR, "rpc": ""}, {"pairings": {"mine": ["a", ["b", "c"]]}, "backend": "rpc"}),
+            "pairing mine has b+c in one place, and backend rpc sends every batch to one host — "
+            "choose -e backend=socket, or one host for each place",
+        ),
         (FOUR, {"pairings": {"a/b": ["a", "b"]}}, "pairing 'a/b' cannot be in a file's name"),
         (
             *(FOUR, {"pairings": {"b_to_a": "b, a"}, "scenarios": "wan"}),
@@ -852,7 +884,7 @@ def test_all_splits_of_a_chain_are_candidates_unless_all_are_asked_for(
         ({**CHAIN, "splits": "9-3"}, "the numbers of split 9-3 do not increase"),
         ({**CHAIN, "splits": "3-3"}, "do not increase"),
         ({**CHAIN, "splits": "3-39"}, "vgg16 has 39 blocks, so splits run from 1 to 38"),
-        ({**CHAIN, "splits": "3"}, "split 3 makes 2 stages, pairing chain has 3 hosts: write 2"),
+        ({**CHAIN, "splits": "3"}, "split 3 makes 2 stages, pairing chain has 3: write 2"),
         ({**CHAIN, "profile": "no"}, "splits=all over 3 hosts predicts from profiles, and profile"),
         ({**LONG, "refine": "yes"}, "splits=all over 4 hosts measures what is in doubt again by"),
         (

@@ -237,6 +237,27 @@ def test_three_stages_pass_two_hops_of_which_the_first_is_shaped() -> None:
     assert under.under({"scenario": "far"}) is under, "as it is without"
 
 
+def test_replicas_share_a_stage_s_pace_and_leave_its_latency_and_hops_alone() -> None:
+    sizes = [2_000_000, 250_000, 320]
+    profiles = [made.profile(host, [0.01, 0.3, 0.02], sizes) for host in ("pi1", "pi2", "server")]
+    links = [made.link(), made.link(("pi2", "server"))]
+
+    def predictor(*hosts: str) -> Predictor:
+        cell = made.cell(hosts=hosts, allocators=("tuned",) * 3)
+        found = predictor_of(cell, profiles, links)
+        assert isinstance(found, Predictor)
+        return replace(found, saturate=True)
+
+    one, two = predictor("pi1", "pi2", "server"), predictor("pi1", "pi2+pi3", "server")
+    at = ((1, 2), 0.2, 1000)
+    assert two.latency_s(*at) == one.latency_s(*at)
+    assert two.throughput_img_s(*at) == pytest.approx(2 * one.throughput_img_s(*at), rel=0.01)
+    slow = ((1, 2), 0.2, 50)  # what pi1 sends passes its own link, however many share it
+    assert two.throughput_img_s(*slow) == pytest.approx(8 / (2_000_000 * WIRE / 50), rel=1e-4)
+    assert two.in_flight((1, 2), 0.0, None) == 8, "four hosts and three hops between, for each"
+    assert two.in_flight((), 0.0, None) == one.in_flight((), 0.0, None)
+
+
 def test_errors_are_none_where_the_cell_agrees_with_its_profile() -> None:
     stages, hop_s, delay_s = [0.08, 0.01], 250_000 * WIRE / 50, 0.02
     alone, begun = made.simulated(stages, [hop_s], delay_s, 40, 4)

@@ -110,7 +110,8 @@ def predictors() -> list[Predictor]:
     cell = made.cell(hosts=("pi1", "pi2", "server"), allocators=("tuned",) * 3)
     three = predictor_of(cell, profiles, links)
     assert isinstance(three, Predictor)
-    return [plain, slow, three, replace(three, slow_start=True, window=1, saturate=True)]
+    farm = replace(three, hosts=("pi1", "pi2+pi3", "server"), window=4, saturate=True)
+    return [plain, slow, three, replace(three, slow_start=True, window=1, saturate=True), farm]
 
 
 def test_the_page_predicts_what_python_predicts(page: Page) -> None:

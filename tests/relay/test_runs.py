@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from paretopipe_runtime.contract.chain import Onward
 from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.units import transfer_s
 from paretopipe_runtime.errors import ParetoPipeError
@@ -115,7 +116,7 @@ def test_a_relay_of_a_later_hop_is_passed_by_that_hop_alone() -> None:
     relay = {"host": "pi2", "ways": WAYS}
     plan = chain("pi1", "pi2", "server", scenario={**scenario, "relay": relay})
     assert [plan.chain.via(worker) for worker in plan.chain.workers] == [None] * 3
-    ways = [plan.chain.onward(stage, 3)["via"] for stage in (0, 1)]
+    ways = [plan.chain.onward(stage, 3)[0].via for stage in (0, 1)]
     assert ways == [None, ("127.0.76.101", 1002)]
 
 
@@ -134,17 +135,15 @@ def test_only_the_shaped_host_s_connections_go_through_it(
     ways = [plan.chain.via(worker) for worker in plan.chain.workers]
     assert [way and way[1] for way in ways] == control
     onward = [plan.chain.onward(stage, len(hosts)) for stage in range(len(hosts))]
-    assert [told["via"] and told["via"][1] for told in onward[:-1]] == links
+    assert [told.via and told.via[1] for (told,) in onward[:-1]] == links
     # Who has to be at the other end does not change by the way to it.
-    assert [told["next_stage"][:2] for told in onward[:-1]] == [
-        (host, "192.0.2.9") for host in hosts[1:]
-    ]
-    assert onward[-1] == {"next_stage": None}
+    assert [told[:2] for (told,) in onward[:-1]] == [(host, "192.0.2.9") for host in hosts[1:]]
+    assert onward[-1] == ()
 
 
 def test_the_hub_s_order_leads_to_the_first_stage() -> None:
     plan = chain("pi1", "pi2", scenario={"name": "baseline", "netem": None})
-    assert plan.chain.onward(-1, 2) == {"next_stage": ("pi1", "192.0.2.9", 1), "via": None}
+    assert plan.chain.onward(-1, 2) == (("pi1", "192.0.2.9", 1, None),)
 
 
 def test_a_relay_that_does_not_fit_the_plan_is_refused() -> None:
@@ -183,10 +182,10 @@ def test_an_order_keeps_its_way() -> None:
         **{"allocator": "tuned", "model": "mobilenetv2", "classes": 10, "manifest": {}},
         **{"first": 0, "end": 1, "takes": form, "gives": form, "input_batches": 1},
         **{"input_seed": 0, "image_px": 0, "io_timeout_s": 1.0, "idle_timeout_s": 1.0},
-        **{"next_stage": ("pi2", "192.0.2.12", 5), "via": ("127.0.0.1", 6)},
+        **{"onward": (Onward("pi2", "192.0.2.12", 5, ("127.0.0.1", 6)),)},
     )
     message = order.to_message()
     assert StageOrder.from_message(message) == order
     for wrong in ("127.0.0.1:6", ["127.0.0.1"], ["127.0.0.1", "x"], 5):
         with pytest.raises(ParetoPipeError, match="E_LAUNCH"):
-            StageOrder.from_message({**message, "via": wrong})
+            StageOrder.from_message({**message, "onward": [["pi2", "192.0.2.12", 5, wrong]]})

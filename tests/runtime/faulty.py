@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from paretopipe_runtime.worker.order import StageOrder
 
 REAL = "paretopipe_runtime.worker.forkserver"
 FILE = "fault"
+SLOW, SLOW_S = "slow in the middle", 0.2
 AT = 7  # the batch that is answered twice or never: one of a full window
 
 
@@ -58,7 +60,7 @@ def earlier(by: int) -> Callable[[Node, StageOrder], None]:
     """Answer each batch with the result of the one `by` before."""
 
     def plant(_: Node, order: StageOrder) -> None:
-        if order.next_stage is None:
+        if not order.onward:
             _outputs(lambda seen, _: seen[-1 - by] if len(seen) > by else seen[-1])
 
     return plant
@@ -80,7 +82,7 @@ def torn(_: Node, order: StageOrder) -> None:
 
 def skipped(_: Node, order: StageOrder) -> None:
     """Hand on the last stage's input in its output's form."""
-    if order.next_stage is None:
+    if not order.onward:
         _outputs(lambda _, batch: stage._hand_on(order.gives.shape, batch.tensor.float()))
 
 
@@ -128,29 +130,38 @@ def swapped(_: Node, __: StageOrder) -> None:
     backend.ResidentSource.__iter__ = iterate  # type: ignore[method-assign]
 
 
-def twice(_: Node, order: StageOrder) -> None:
-    """Answer one batch a second time."""
-    real = backend.TensorSink.send
+def times(count: int, before_last: int = 0) -> Callable[[Node, StageOrder], None]:
+    """Send one batch so often, from the last stage or so many before it."""
 
-    def send(sink: Any, batch: Batch, output: torch.Tensor) -> None:
-        real(sink, batch, output)
-        if batch.batch_id == AT:
-            real(sink, batch, output)
+    def plant(_: Node, order: StageOrder) -> None:
+        real = backend.TensorSink.send
 
-    if order.next_stage is None:
-        backend.TensorSink.send = send  # type: ignore[method-assign]
+        def send(sink: Any, batch: Batch, output: torch.Tensor) -> None:
+            for _ in range(count if batch.batch_id == AT else 1):
+                real(sink, batch, output)
+
+        if order.stage == order.stages - 1 - before_last:
+            backend.TensorSink.send = send  # type: ignore[method-assign]
+
+    return plant
 
 
-def never(_: Node, order: StageOrder) -> None:
-    """Leave one batch unanswered."""
-    real = backend.TensorSink.send
+def slow(_: Node, order: StageOrder) -> None:
+    """Let a stage between two others take longer, as on a host with a slower processor."""
+    real = engines.load
 
-    def send(sink: Any, batch: Batch, output: torch.Tensor) -> None:
-        if batch.batch_id != AT:
-            real(sink, batch, output)
+    def load(name: str, asked: engines.StageToLoad) -> Any:
+        computed: Any = real(name, asked)
 
-    if order.next_stage is None:
-        backend.TensorSink.send = send  # type: ignore[method-assign]
+        def compute(tensor: torch.Tensor) -> torch.Tensor:
+            time.sleep(SLOW_S)
+            found: torch.Tensor = computed(tensor)
+            return found
+
+        return compute
+
+    if 0 < order.stage < order.stages - 1:
+        engines.load = load
 
 
 RELEASED = "buffer released at receipt"
@@ -166,8 +177,10 @@ FAULTS: dict[str, Callable[[Node, StageOrder], None]] = {
     "one block's weights of another seed": reseeded,
     "inputs of two batches swapped": swapped,
     "one channel zeroed": zeroed,
-    "batch answered twice": twice,
-    "batch never answered": never,
+    "batch answered twice": times(2),
+    "batch never answered": times(0),
+    "batch handed on twice": times(2, before_last=1),
+    "batch never handed on": times(0, before_last=1),
 }
 
 
@@ -182,7 +195,7 @@ def serve(descriptor: int) -> None:
     def run(node: Node, order: StageOrder, *rest: Any) -> None:
         name = (node.state_dir / FILE).read_text()
         if name:
-            FAULTS[name](node, order)
+            {**FAULTS, SLOW: slow}[name](node, order)
         real(node, order, *rest)
 
     stage._run = run

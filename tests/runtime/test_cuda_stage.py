@@ -6,6 +6,7 @@ processor. What only a GPU can show is in test_on_a_gpu.py.
 
 from __future__ import annotations
 
+import itertools
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -199,6 +200,7 @@ def test_what_arrives_lands_in_the_same_page_locked_buffers(
     source = socket_backend.TensorSource(
         Link(),  # type: ignore[arg-type]
         Tensor((2, 3, 5, 4), "float32", 480),
+        itertools.repeat(0),
         layout="contiguous",
         io_timeout_s=1,
         idle_timeout_s=1,
@@ -256,7 +258,7 @@ def test_a_full_gpu_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     order = StageOrder(
         **{"run_id": "run", "stage": 0, "stages": 1, "backend": "socket", "engine": "eager"},
         **{"allocator": "default", "model": "", "classes": 1, "manifest": {}, "first": 0, "end": 1},
-        **{"takes": form, "gives": form, "next_stage": None, "input_batches": 1, "input_seed": 0},
+        **{"takes": form, "gives": form, "onward": (), "input_batches": 1, "input_seed": 0},
         **{"image_px": 1, "io_timeout_s": 5.0, "idle_timeout_s": 5.0, "device": "cuda"},
     )
     control = Channel(ours, "server")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -61,7 +62,11 @@ def ends(
 ) -> tuple[TensorSink, TensorSource]:
     sink = TensorSink(pair[0], form, layout=layout, io_timeout_s=10, fail=fail)
     source = TensorSource(
-        pair[1], form, layout=layout, io_timeout_s=10, idle_timeout_s=10, fail=fail
+        *(pair[1], form, itertools.count()),
+        layout=layout,
+        io_timeout_s=10,
+        idle_timeout_s=10,
+        fail=fail,
     )
     return sink, source
 

@@ -168,18 +168,20 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
         mine.log.append("send")
         real_send(sink, batch, output)
 
-    def link_to_next(_node: Node, order: StageOrder) -> Channel:
-        return Channel(links[order.stage + 1][0], "next")
+    def links_to_next(_node: Node, order: StageOrder) -> list[Channel]:
+        return [Channel(links[order.stage + 1][0], "next") for _ in order.onward]
 
-    def link_from_previous(_links: socket.socket, order: StageOrder, _identity: None) -> Channel:
-        return Channel(links[order.stage][1], "previous")
+    def links_from_previous(
+        _links: socket.socket, order: StageOrder, _identity: None
+    ) -> list[Channel]:
+        return [Channel(links[order.stage][1], "previous")]
 
     with cleanup, pytest.MonkeyPatch.context() as patch:
         patch.setattr(driving, "launch", launch)
         patch.setattr(stage, "open_device", lambda name: devices[name](mine.log))
         patch.setattr(socket_backend.TensorSink, "send", send)
-        patch.setattr(socket_backend, "link_to_next", link_to_next)
-        patch.setattr(socket_backend, "link_from_previous", link_from_previous)
+        patch.setattr(socket_backend, "links_to_next", links_to_next)
+        patch.setattr(socket_backend, "links_from_previous", links_from_previous)
         yield logs
         for thread in threads:
             thread.join(10)

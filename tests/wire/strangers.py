@@ -94,7 +94,7 @@ def order() -> list[bytes]:
     fields: dict[str, Any] = {
         **{"run_id": "x", "stage": 0, "stages": 1, "backend": "socket", "engine": "eager"},
         **{"allocator": "default", "model": "mobilenetv2", "classes": 10, "manifest": {}},
-        **{"first": 0, "end": 0, "takes": form, "gives": form, "next_stage": None},
+        **{"first": 0, "end": 0, "takes": form, "gives": form, "onward": ()},
         **{"input_batches": 1, "input_seed": 0, "image_px": 0, "io_timeout_s": 2.0},
         **{"idle_timeout_s": 2.0, "profile_batches": 0, "device": "cpu"},
     }

@@ -20,7 +20,7 @@ from paretopipe_runtime.wire import handshake
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.frames import FrameType, Tensor
 from paretopipe_runtime.worker import deploy
-from paretopipe_runtime.worker.backends.backend import link_from_previous
+from paretopipe_runtime.worker.backends.backend import links_from_previous
 from paretopipe_runtime.worker.order import StageOrder
 from paretopipe_runtime.worker.pending import Pending
 from paretopipe_runtime.worker.refusals import BURST, RefusalLog
@@ -91,7 +91,7 @@ def order(**changes: Any) -> StageOrder:
     fields: dict[str, Any] = {
         **{"run_id": "x", "stage": 1, "stages": 2, "backend": "socket", "engine": "eager"},
         **{"allocator": "default", "model": "mobilenetv2", "classes": 10, "manifest": {}},
-        **{"first": 3, "end": 5, "takes": form, "gives": form, "next_stage": None},
+        **{"first": 3, "end": 5, "takes": form, "gives": form, "onward": ()},
         **{"input_batches": 1, "input_seed": 0, "image_px": 0, "io_timeout_s": 2.0},
         **{"idle_timeout_s": 2.0},
     }
@@ -118,10 +118,10 @@ def test_stages_that_follow_different_plans_do_not_link(other: dict[str, Any]) -
         with one, two, near, far:
             socket.send_fds(one, [plan.link_digest(after=True).encode()], [far.fileno()])
             if agrees:
-                link_from_previous(two, mine).close()
+                links_from_previous(two, mine)[0].close()
             else:
                 with pytest.raises(ParetoPipeError, match="E_PLAN"):
-                    link_from_previous(two, mine)
+                    links_from_previous(two, mine)
 
 
 @pytest.mark.parametrize(("transport", "named"), [("tls", ""), ("plain", "0" * 64)])
@@ -135,7 +135,7 @@ def test_a_link_is_encrypted_where_the_plan_says_so_and_nowhere_else(
         said = mine.link_digest(after=False) + named
         socket.send_fds(one, [said.encode()], [far.fileno()])
         with pytest.raises(ParetoPipeError, match="E_PLAN"):
-            link_from_previous(two, mine)
+            links_from_previous(two, mine)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_link_is_encrypted_where_the_plan_says_so_and_nowhere_else(
         {"takes": {"shape": [-1], "dtype": "float32", "nbytes": -4}},
         {"gives": {"shape": [1] * 9, "dtype": "float32", "nbytes": 4}},
         {"gives": {"shape": [1], "dtype": "object", "nbytes": 4}},
-        {"next_stage": ["a", "b"]},
+        {"onward": [["a", "b"]]},
         {"idle_timeout_s": -1.0},
         {"unknown": 1},
     ],

@@ -22,7 +22,7 @@ from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import tcp
 from paretopipe_runtime.wire.channel import Channel
 from paretopipe_runtime.wire.connect import accept_channel, open_channel
-from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.wire.frames import FrameType, Tensor, check_turn
 from paretopipe_runtime.wire.tls import Identity
 from paretopipe_runtime.worker.devices import memory
 from paretopipe_runtime.worker.node import Node
@@ -106,53 +106,75 @@ def connect(context: Context) -> Ends:
     return ends
 
 
-def link_to_next(node: Node, order: StageOrder) -> Channel:
-    """Connect to the next stage through its host's agent."""
-    assert order.next_stage is not None
-    host, address, port = order.next_stage
-    hello = {
-        "role": "link",
-        "node": node.name,
-        "run_id": order.run_id,
-        "stage": order.stage + 1,
-        "plan": order.link_digest(after=True),
-    }
-    link, _ = open_channel(
-        *(host, (address, port), node.keys, hello),
-        transport=order.transport,
-        timeout=CHAIN_TIMEOUT_S,
-        via=order.via,
-    )
-    tcp.set_user_timeout(link.sock, order.idle_timeout_s)
-    return link
+def links_to_next(node: Node, order: StageOrder) -> list[Channel]:
+    """Connect to the next stage's hosts through their agents."""
+    hello = {"role": "link", "node": node.name, "run_id": order.run_id, "stage": order.stage + 1}
+    links = []
+    for place, to in enumerate(order.onward):
+        link, _ = open_channel(
+            *(to.host, (to.address, to.port), node.keys),
+            {**hello, "plan": order.link_digest(after=True, other=place)},
+            transport=order.transport,
+            timeout=CHAIN_TIMEOUT_S,
+            via=to.via,
+        )
+        tcp.set_user_timeout(link.sock, order.idle_timeout_s)
+        links.append(link)
+    return links
 
 
-def link_from_previous(
+def links_from_previous(
     links: socket.socket, order: StageOrder, identity: Identity | None = None
-) -> Channel:
-    """Wait for the previous stage's connection.
+) -> list[Channel]:
+    """Wait for the connections of the previous stage's hosts; return them in its order.
 
     Raises ``E_CHAIN`` for none, ``E_PLAN`` for another plan's, ``E_TLS`` where TLS fails.
     """
+    awaited = {order.link_digest(after=False, other=n): n for n in range(order.senders)}
+    found: dict[int, Channel] = {}
+    try:
+        while awaited:
+            place, link = _link_from_previous(links, order, awaited, identity)
+            found[place] = link
+    except ParetoPipeError:
+        for link in found.values():
+            link.close()
+        raise
+    return [found[place] for place in sorted(found)]
+
+
+def _link_from_previous(
+    links: socket.socket, order: StageOrder, awaited: dict[str, int], identity: Identity | None
+) -> tuple[int, Channel]:
+    """Take one connection, and what names it off `awaited`; return its sender's place."""
+
+    def sender(place: int) -> str:
+        several = order.senders > 1
+        return (
+            f"{order.previous[place]}'s stage {order.stage}" if several else f"stage {order.stage}"
+        )
+
     links.settimeout(CHAIN_TIMEOUT_S)
     try:
         said, descriptors, _, _ = socket.recv_fds(links, 128, 1)
         link = socket.socket(fileno=descriptors[0])
     except (OSError, IndexError) as error:  # or the agent is gone
+        late = " and ".join(map(sender, awaited.values()))
         raise ParetoPipeError(
-            "E_CHAIN", f"stage {order.stage} never connected — is the link between them up?"
+            "E_CHAIN", f"{late} never connected — is the link between them up?"
         ) from error
     plan, fingerprint = said[:64].decode(), said[64:].decode()
     tls = order.transport == "tls"
     # The digest has the transport in it; that the certificate is named only where it is TLS, not.
-    if plan != order.link_digest(after=False) or bool(fingerprint) != tls:
+    if plan not in awaited or bool(fingerprint) != tls:
         link.close()
         raise ParetoPipeError(
             "E_PLAN",
             f"stage {order.stage} and the one after it follow different plans — run "
             "playbooks/provision.yml on both",
         )
-    return accept_channel(link, f"stage {order.stage}", fingerprint or None, identity)
+    place = awaited.pop(plan)
+    return place, accept_channel(link, sender(place), fingerprint or None, identity)
 
 
 def requests(channel: Channel, timeout: float) -> Iterator[int]:
@@ -187,10 +209,12 @@ class ResidentSource:
 
     def __init__(self, context: Context) -> None:
         self._requests = requests(context.control, context.order.idle_timeout_s)
+        self._turns = context.order.turns()
         self._inputs, self.input_digest = resident_inputs(context)
 
     def __iter__(self) -> Iterator[Batch]:
         for batch_id in self._requests:
+            check_turn(batch_id, next(self._turns), "the orchestrator")
             yield Batch(batch_id, self._inputs[batch_id % len(self._inputs)], 0.0, nothing)
 
 

@@ -36,7 +36,7 @@ def connect(context: Context) -> Ends:
     serve(inbox)
     if order.stages > 1:  # a probe runs a whole model in one stage
         group.join()
-    sink: Sink = LastSink(context, group) if order.next_stage is None else CallSink(context, group)
+    sink: Sink = LastSink(context, group) if not order.onward else CallSink(context, group)
     if order.stage == 0:
         resident = ResidentSource(context)
         return Ends(resident, sink, resident.input_digest)

@@ -30,8 +30,8 @@ from paretopipe_runtime.wire.frames import FrameType
 from paretopipe_runtime.worker.backends.backend import (
     CHAIN_TIMEOUT_S,
     Context,
-    link_from_previous,
-    link_to_next,
+    links_from_previous,
+    links_to_next,
 )
 
 Store = Any  # torch.distributed.Store: PyTorch does not export its type
@@ -66,8 +66,8 @@ class Group:
         self._start_watch(self._context.control)
         try:
             store, meeting = self._first() if order.is_entry else self._later()
-            if order.next_stage is not None:
-                self._next = link_to_next(self._context.node, order)
+            if order.onward:
+                (self._next,) = links_to_next(self._context.node, order)
                 self._next.send_message(meeting, timeout=CHAIN_TIMEOUT_S)
             self._start_watch(*(link for link in (self._previous, self._next) if link))
             self._init(store())
@@ -99,7 +99,7 @@ class Group:
 
     def _later(self) -> tuple[Callable[[], Store], dict[str, Any]]:
         """Hear from the member before where the store is."""
-        self._previous = link_from_previous(self._context.links, self._context.order)
+        (self._previous,) = links_from_previous(self._context.links, self._context.order)
         meeting = self._previous.receive_message(CHAIN_TIMEOUT_S)
         if meeting["torch"] != _torch_release():
             raise ParetoPipeError(

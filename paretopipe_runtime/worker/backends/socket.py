@@ -8,10 +8,11 @@ waiting: backpressure, and memory for two preallocated activations an end.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -19,16 +20,18 @@ from paretopipe_runtime.contract.factors import Layout
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.wire import frames
 from paretopipe_runtime.wire.channel import Channel
-from paretopipe_runtime.wire.frames import FrameType, Tensor
+from paretopipe_runtime.wire.frames import FrameType, Tensor, check_turn
 from paretopipe_runtime.worker.backends.backend import (
     Batch,
     Context,
     Ends,
     Fail,
     ResidentSource,
+    Sink,
+    Source,
     TensorSink,
-    link_from_previous,
-    link_to_next,
+    links_from_previous,
+    links_to_next,
 )
 from paretopipe_runtime.worker.devices import memory
 
@@ -49,39 +52,48 @@ def connect(context: Context) -> Ends:
             f"a batch of {arriving_nbytes} B between two hosts, at most {frames.MAX_PAYLOAD} B — "
             "choose a smaller -e batch=…",
         )
-    last = order.next_stage is None
-    downstream = context.control if last else link_to_next(context.node, order)
-    sink = TensorSink(
-        downstream,
-        order.leaves,
-        layout=context.layout,
-        # Who takes it may be computing and read nothing meanwhile, for as long as a batch may take.
-        io_timeout_s=order.idle_timeout_s,
-        fail=context.fail,
-    )
+    sinks = [
+        TensorSink(
+            downstream,
+            order.leaves,
+            layout=context.layout,
+            # Who takes it may be computing and read nothing meanwhile, as long as a batch may take.
+            io_timeout_s=order.idle_timeout_s,
+            fail=context.fail,
+        )
+        for downstream in (links_to_next(context.node, order) or [context.control])
+    ]
+    sink: Sink = FanOut(sinks) if len(sinks) > 1 else sinks[0]
     if order.stage == 0:
         resident = ResidentSource(context)
         return Ends(resident, sink, resident.input_digest)
-    link = link_from_previous(context.links, order, context.node.keys.identity)
-    arriving = TensorSource(
-        link,
-        order.arrives,
-        layout=context.layout,
-        io_timeout_s=order.io_timeout_s,
-        idle_timeout_s=order.idle_timeout_s,
-        fail=context.fail,
-        pinned=context.pinned,
-    )
-    return Ends(arriving, sink, cipher=link.cipher)
+    links = links_from_previous(context.links, order, context.node.keys.identity)
+    sources = [
+        TensorSource(
+            link,
+            order.arrives,
+            order.turns(sender),
+            layout=context.layout,
+            io_timeout_s=order.io_timeout_s,
+            idle_timeout_s=order.idle_timeout_s,
+            fail=context.fail,
+            pinned=context.pinned,
+        )
+        for sender, link in enumerate(links)
+    ]
+    source: Source = FanIn(sources) if len(sources) > 1 else sources[0]
+    ciphers = [link.cipher for link in links]
+    return Ends(source, sink, cipher=ciphers[0] if all(ciphers) else None)
 
 
 class TensorSource:
-    """A later stage's source: tensors of exactly the planned form."""
+    """A later stage's source: tensors of exactly the planned form, each in its turn."""
 
     def __init__(
         self,
         link: Channel,
         expected: Tensor,
+        turns: Iterator[int],
         *,
         layout: Layout,
         io_timeout_s: float,
@@ -91,6 +103,7 @@ class TensorSource:
     ) -> None:
         self._link = link
         self._expected = expected
+        self._turns = turns
         self._io_timeout_s = io_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._fail = fail
@@ -129,8 +142,52 @@ class TensorSource:
         if header.type is FrameType.END:
             return None
         self._expected.check(header, self._link.peer)
+        check_turn(header.batch_id, next(self._turns), self._link.peer)
         receive_s = self._link.receive_payload(header, buffer, self._io_timeout_s)
         return Batch(header.batch_id, tensor, receive_s, lambda: self._free.put((tensor, buffer)))
+
+
+class FanIn:
+    """Takes a batch of each host of the stage before in turn, and ends when all have ended."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+
+    @property
+    def payload_received(self) -> int:
+        return sum(source.payload_received for source in self._sources)
+
+    def __iter__(self) -> Iterator[Batch]:
+        ends = [iter(source) for source in self._sources]
+        for end in itertools.cycle(ends):
+            batch = next(end, None)
+            if batch is None:
+                break
+            yield batch
+            del batch
+        for end in ends:
+            if (left := next(end, None)) is not None:
+                raise ParetoPipeError(
+                    "E_ORDER", f"batch {left.batch_id} came after the last, expected none"
+                )
+
+
+class FanOut:
+    """Sends each batch to the host of the next stage whose turn it is."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+
+    @property
+    def payload_sent(self) -> int:
+        return sum(sink.payload_sent for sink in self._sinks)
+
+    def send(self, batch: Batch, output: torch.Tensor) -> None:
+        self._sinks[batch.batch_id % len(self._sinks)].send(batch, output)
+
+    def finish(self) -> None:
+        for sink in self._sinks:
+            sink.finish()
 
 
 def kernel_holds(sock: socket.socket, nbytes: int) -> bool:

@@ -40,7 +40,7 @@ const whatif = (() => {
         busy += before.receive_s + sizes[first] * before.receive_byte_s;
       }
       if (!place || !final) busy += used.send_s + bytes * used.send_byte_s;
-      found.push([compute, busy, 0]);
+      found.push([compute, busy / (model.replicas?.[place] ?? 1), 0]);
       let delay = rtt, limit = rate;
       if (place) {
         const network = near(model.networks, place);
@@ -63,12 +63,13 @@ const whatif = (() => {
     const hops = [{ rtt_ms: 1e3 * rtt, rate_mbit: rate }, ...model.networks.slice(1, cuts.length)];
     const sent = Math.max(0, ...cuts.map((cut, hop) => (hops[hop] ? wire(sizes[cut], hops[hop].rate_mbit) : 0)));
     const delay = hops.reduce((sum, hop) => sum + hop.rtt_ms / 1e3, 0);
-    let needed = model.window;
-    if (model.saturate && cuts.length && sent) {
-      const underWay = Math.ceil(delay / Math.max(sent, LEAST_PACE));
-      needed = Math.max(needed, 2 * cuts.length + 1 + underWay);
-    }
-    return model.saturate && needed % INPUTS === 0 ? needed + 1 : needed;
+    if (!model.saturate) return model.window;
+    const each = [0, ...cuts].map((_, place) => model.replicas?.[place] ?? 1), turns = Math.max(...each);
+    const hosts = each.reduce((sum, own) => sum + own, 0);
+    let needed = model.window + hosts - each.length;
+    if (cuts.length && sent) needed = Math.max(needed, 2 * hosts - 1 + Math.ceil(delay / Math.max(sent, LEAST_PACE)));
+    needed = Math.ceil(needed / turns) * turns;
+    return needed % INPUTS === 0 ? needed + turns : needed;
   }
 
   // Sizes at the boundaries and seconds of writing and reading; without a codec, or with one that was

@@ -144,6 +144,7 @@ def coefficients(predictor: Predictor) -> dict[str, Any]:
     }
     return {
         **({"codecs": codings} if codings else {}),
+        **({"replicas": predictor.replicas} if max(predictor.replicas) > 1 else {}),
         "compute": predictor.compute_s,
         "bytes": predictor.boundary_bytes,
         "transports": [asdict(hop) for hop in predictor.transports],

@@ -21,6 +21,7 @@ from paretopipe_runtime.contract.factors import (
 )
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
 from paretopipe_runtime.contract.models import file_name
+from paretopipe_runtime.contract.replicas import hosts_at, hosts_of
 from paretopipe_runtime.contract.splits import possible
 
 from .choice import Choice, choose
@@ -206,7 +207,7 @@ class _Plans:
     def profiles(self) -> Iterable[Labelled]:
         """Yield plans of each model's blocks, by engine, on all paired workers."""
         chains = self._choice.pairings.values()
-        workers = list(dict.fromkeys(itertools.chain.from_iterable(chains)))
+        workers = list(dict.fromkeys(host for chain in chains for host in hosts_of(chain)))
         varied = [factor for factor in VARIED if factor.computes]
         # All or none, so that a sweep with others finds its profiles complete.
         codecs = [] if self._choice.codecs == (NONE,) else [name for name in CODECS if name != NONE]
@@ -228,9 +229,10 @@ class _Plans:
             yield {"label": " ".join(["profile of", model.name, *how]), "plan": plan}
 
     def links(self) -> Iterable[Labelled]:
-        """Yield plans of each hop, by backend and transport, without model."""
+        """Yield plans of each hop without model, of equal hosts the first's."""
         choice = self._choice
-        hops = dict.fromkeys(hop for c in choice.pairings.values() for hop in itertools.pairwise(c))
+        chains = [[hosts_at(place)[0] for place in c] for c in choice.pairings.values()]
+        hops = dict.fromkeys(hop for chain in chains for hop in itertools.pairwise(chain))
         varied = [factor for factor in VARIED if factor.moves]
         for chain, variant in itertools.product(hops, self._variants(varied)):
             named = [variant["backend"], *self._tags(variant)]
@@ -315,7 +317,7 @@ class _Plans:
 
     def _tags(self, variant: Variant, hosts: Iterable[str] = ()) -> list[str]:
         """Return a cell name's tags: factors not at their defaults."""
-        own = [self._choice.workers[host] for host in hosts]
+        own = [self._choice.workers[host] for host in hosts_of(hosts)]
         return [
             tag
             for factor in BY_HOSTS
@@ -327,7 +329,11 @@ class _Plans:
 
     def _chain(self, chain: Iterable[str], variant: Variant) -> Plan:
         hub = {"hub": self._hub()} if variant["backend"] == "rpc_hub" else {}
-        return {"workers": [self._worker(host) for host in chain], **hub}
+        return {"workers": [self._place(place) for place in chain], **hub}
+
+    def _place(self, place: str) -> dict[str, Any]:
+        first, *others = map(self._worker, hosts_at(place))
+        return {**first, **({"replicas": others} if others else {})}
 
     def _worker(self, host: str) -> dict[str, Any]:
         where = {"host": host, "address": self._hosts[host]["address"], "port": PORT}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from paretopipe_runtime.contract.accuracy import MARGIN
@@ -11,6 +12,8 @@ from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
 from paretopipe_runtime.contract.goals import GoalError, parse
 from paretopipe_runtime.contract.models import ONNX_ENGINE, is_onnx
+from paretopipe_runtime.contract.replicas import check_places, hosts_at, hosts_of
+from paretopipe_runtime.errors import ParetoPipeError
 
 from .doubt import AUTO, DOUBTFUL, EXHAUSTIVE, IDLE, OF_CHAINS, Doubt, doubt, implied
 from .listings import of
@@ -184,6 +187,7 @@ def choose(
         left_out=left_out
         + (() if "pairings" in options else idle(pairings, [*hosts], orchestrator)),
     )
+    _refuse_unequal(choice)
     for backend in choice.varied["backend"]:
         if backend != "socket" and "tls" in choice.varied["transport"]:
             raise OptionError(
@@ -198,7 +202,7 @@ def choose(
         listing = of(model.name)
         takes = listing.takes if listing else None
         refuse(model.name, model.image, choice.batch, choice.varied["engine"], takes)
-    for host in dict.fromkeys(host for chain in choice.pairings.values() for host in chain):
+    for host in dict.fromkeys(host for c in choice.pairings.values() for host in hosts_of(c)):
         for engine in choice.varied["engine"]:
             _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])
     return _without_rounds(choice, typed, asked_by) if choice.doubt else choice
@@ -257,6 +261,25 @@ def _own(host: str, facts: Mapping[str, Any], options: Mapping[str, Any]) -> dic
             )
         found[factor.option] = value
     return found
+
+
+def _refuse_unequal(choice: Choice) -> None:
+    """Refuse pairings whose batches cannot pass several hosts of one place in turn."""
+    for (pairing, chain), backend in product(choice.pairings.items(), choice.varied["backend"]):
+        try:
+            check_places(pairing, chain, backend)
+        except ParetoPipeError as error:
+            raise OptionError(error.message) from None
+        for place in chain:
+            first, *others = hosts_at(place)
+            for host in others:
+                for option, value in choice.workers[host].items():
+                    if value != choice.workers[first][option]:
+                        raise OptionError(
+                            f"pairing {pairing} has {place} in one place, and {host} has worker_"
+                            f"{option} {value}, {first} {choice.workers[first][option]}: set both "
+                            "alike in the inventory, or give each a place of its own"
+                        )
 
 
 def _refuse_on_a_gpu(engine: str, host: str, device: str) -> None:

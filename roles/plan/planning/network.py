@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
+from paretopipe_runtime.contract.replicas import hosts_at, hosts_of
 from roles.netem.shaping.conditions import GONE, OPTIONS, WORDS, mistakes, refused, relayable
 
 from .values import OptionError, known, whole
@@ -121,6 +122,13 @@ def refuse_elsewhere(name: str, hops: Hops, pairings: Chains, senders: Sequence[
     """
     for place, _ in enumerated(hops):
         sent = {pairing: chain[place] for pairing, chain in pairings.items()}
+        for pairing, several in sent.items():
+            if len(hosts := hosts_at(several)) > 1:
+                raise OptionError(
+                    f"hop {place + 1} of pairing {pairing} is sent by {' and '.join(hosts)}, and "
+                    f"scenario {name} shapes one host's: choose a scenario of another hop, or "
+                    "scenarios=baseline"
+                )
         for pairing, host in sent.items():
             if senders and host not in senders:
                 raise OptionError(_not_shaped(name, place, pairing, host, senders[0]))
@@ -163,14 +171,16 @@ def ways(hops: Hops, pairings: Chains, shaped: str, workers: Sequence[str]) -> l
     """
     chains = list(pairings.values())
     found = {shaped: [host for host in workers if host != shaped]} if shaped else {}
-    for one, other in (hop for chain in chains if len(chain) > 2 for hop in pairwise(chain)):
-        to = found.setdefault(one, [])
-        to += [other] if other not in to else []
+    long = (map(hosts_at, chain) for chain in chains if len(hosts_of(chain)) > 2)
+    for senders, others in (hop for chain in long for hop in pairwise(chain)):
+        for one, other in product(senders, others):
+            to = found.setdefault(one, [])
+            to += [other] if other not in to else []
     asked = {}
     for place, netem in enumerated(hops):
         host = chains[0][place]
         asked[host] = {"netem": netem, "only": place > 0}
-        later = dict.fromkeys(chain[place + 1] for chain in chains)
+        later = dict.fromkeys(host for chain in chains for host in hosts_at(chain[place + 1]))
         found[host] = [*later] if place else [other for other in workers if other != host]
     return [
         {"host": host, "to": to, **{"netem": None, "only": False, **asked.get(host, {})}}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from paretopipe_runtime.contract.replicas import JOINT, hosts_at, hosts_of, joined
 
 from .values import OptionError, known, listed
 
@@ -15,6 +16,7 @@ BOARDS, SERVERS = "pis", "servers"
 EMULATED = ("testbed", "processes")
 Chains = dict[str, tuple[str, ...]]
 _MEMBER = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)\[([0-9]{1,3})\]")
+_REPLICAS = """-e '{"pairings": {"farm": ["a", ["b", "c"], "d"]}}'"""
 _EXAMPLE = """-e '{"pairings": {"a_to_b": ["a", "b"]}}'"""
 
 
@@ -70,7 +72,8 @@ def pairings_of(
     asked : str, list or mapping, optional
         Names, or chains of the user's own; by default all of `named` that there are hosts for.
     named : mapping
-        Chains by pairing: hosts and members such as ``pis[0]``, a list or with commas.
+        Chains by pairing: hosts and members such as ``pis[0]``, a list or with commas. Several in
+        one place are a list there, or joined by ``+``, as the chains returned have them.
     members : mapping
         Workers by group, as `Places.members` returns them.
 
@@ -101,7 +104,7 @@ def pairings_of(
 
 def idle(chains: Chains, workers: Sequence[str], orchestrator: str) -> tuple[str, ...]:
     """Return a sentence if some workers are in no chain and do not orchestrate."""
-    busy = {orchestrator, *itertools.chain.from_iterable(chains.values())}
+    busy = {orchestrator, *(host for chain in chains.values() for host in hosts_of(chain))}
     left = [host for host in workers if host not in busy]
     return (f"nothing runs on {', '.join(left)}: name a pairing, as in {_EXAMPLE}",) if left else ()
 
@@ -114,10 +117,30 @@ def _chain(
     said = chain.split(",") if isinstance(chain, str) else chain
     if not isinstance(said, Sequence) or len(said) < 2:
         raise OptionError(f"pairing {name} is {chain}: name two hosts or more, as in {_EXAMPLE}")
-    hosts = tuple(_host(name, str(one).strip(), workers, members) for one in said)
+    places = tuple(_place(name, one, workers, members) for one in said)
+    hosts = hosts_of(places)
     if twice := [host for host in hosts if hosts.count(host) > 1]:
         raise OptionError(f"pairing {name} has {twice[0]} twice: each stage needs its own host")
-    return hosts
+    return places
+
+
+def _place(name: str, said: Any, workers: Sequence[str], members: Mapping[str, list[str]]) -> str:
+    """Return the host, or the hosts that take batches in turn, in one place of a chain."""
+    if isinstance(said, str):
+        said = [said] if said.strip() in workers else said.split(JOINT)
+    each = said if isinstance(said, Sequence) else [said]
+    if not each or any(isinstance(one, list | Mapping) for one in each):
+        raise OptionError(
+            f"pairing {name} has {said} in one place: name a host there, or a list of equal hosts "
+            f"that take batches in turn, as in {_REPLICAS}"
+        )
+    place = joined(_host(name, str(one).strip(), workers, members) for one in each)
+    if len(hosts_at(place)) > len(each):
+        raise OptionError(
+            f"pairing {name} has {place}, and a host there has '{JOINT}' in its name, which joins "
+            "equal hosts of one place: rename it in the inventory"
+        )
+    return place
 
 
 def _host(pairing: str, said: str, workers: Sequence[str], members: Mapping[str, list[str]]) -> str:

@@ -146,7 +146,7 @@ def cut_points(
     example = ",".join("-".join(map(str, range(at, at + stages - 1))) for at in (1, 2))
     if blocks < stages:
         raise OptionError(
-            f"pairing {pairing} has {stages} hosts, and {model} {blocks} blocks: each stage needs "
+            f"pairing {pairing} has {stages} stages, and {model} {blocks} blocks: each stage needs "
             "a block of its own, so take fewer hosts"
         )
     if words == ["all"]:
@@ -164,7 +164,7 @@ def cut_points(
         cut = [int(part) for part in word.split("-")]
         if len(cut) != stages - 1:
             raise OptionError(
-                f"split {word} makes {len(cut) + 1} stages, pairing {pairing} has {stages} hosts: "
+                f"split {word} makes {len(cut) + 1} stages, pairing {pairing} has {stages}: "
                 f"write {stages - 1} block number(s) for each split, as in splits={example}, and "
                 "measure pairings of other lengths in a sweep of their own"
             )

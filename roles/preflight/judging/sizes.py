@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.replicas import with_replicas
 
 from .findings import Asked, Load, Sizes
 
@@ -160,10 +161,12 @@ def asked_of(planned: Mapping[str, Any], orchestrator: str, named: bool) -> Aske
         size = (plan["model"], plan["batch_size"], plan["image_px"])
         for position, worker in enumerate(plan["workers"]):
             load = Load(*size, plan["engine"], worker["allocator"], sizes)
-            loads.setdefault(worker["host"], {})[load] = None
             stage = (plan["model"], min(position, 1))
-            if mib := cached_mib(plan, position, sizes):
-                kept.setdefault(worker["host"], {})[stage] = mib
+            mib = cached_mib(plan, position, sizes)
+            for one in with_replicas(worker):
+                loads.setdefault(one["host"], {})[load] = None
+                if mib:
+                    kept.setdefault(one["host"], {})[stage] = mib
         exports = plan["engine"] == EXPORTED
         own = Load(*size, EXPORTED if exports else "eager", "default", sizes)
         loads.setdefault(orchestrator, {})[own] = None

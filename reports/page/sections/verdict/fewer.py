@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from paretopipe_runtime.contract.replicas import hosts_of
 from reports.data.cells import Cell, Split
 from reports.objectives import Objective
 from reports.page.figures import link, margin, say, times
@@ -22,11 +23,11 @@ _SAYS = {
 def sentences(sheet: Sheet, cell: Cell) -> list[Sentence]:
     """Compare the best splits of three hosts or more with those of pairings of fewer."""
     fewer = [other for other in sheet.cells if _within(other, cell) and sheet.decisions[other.id]]
-    if len(cell.hosts) < 3 or not fewer or sheet.decisions[cell.id] is None:
+    if len(hosts_of(cell.hosts)) < 3 or not fewer or sheet.decisions[cell.id] is None:
         return []
     found = [_clause(sheet, cell, fewer, one) for one in cell.objectives]
     text = Markup("{}.").format(Markup("; ").join(found))
-    return [Sentence(f"{len(cell.hosts)} hosts", text)]
+    return [Sentence(f"{len(hosts_of(cell.hosts))} hosts", text)]
 
 
 def _within(other: Cell, cell: Cell) -> bool:
@@ -37,7 +38,7 @@ def _within(other: Cell, cell: Cell) -> bool:
         if isinstance(own, str)  # a host's own factors are as long as its chain
     )
     same = other.scenario == cell.scenario and other.asked == cell.asked
-    return alike and same and {*other.hosts} < {*cell.hosts}
+    return alike and same and {*hosts_of(other.hosts)} < {*hosts_of(cell.hosts)}
 
 
 def _clause(sheet: Sheet, cell: Cell, fewer: list[Cell], objective: Objective) -> Markup:

@@ -34,8 +34,8 @@ from paretopipe_runtime.worker.backends.backend import (
     ResidentSource,
     Sink,
     Source,
-    link_from_previous,
-    link_to_next,
+    links_from_previous,
+    links_to_next,
     nothing,
     requests,
     resident_inputs,
@@ -47,14 +47,16 @@ _LENGTH = struct.Struct(">Q")
 def connect(context: Context) -> Ends:
     order = context.order
     source_from, sink_to = _ENDS[order.backend]
-    if order.next_stage is None:
+    if not order.onward:
         sink: Sink = PredictionSink(context)
     else:
-        sink = sink_to(link_to_next(context.node, order), order.io_timeout_s)
+        (link,) = links_to_next(context.node, order)
+        sink = sink_to(link, order.io_timeout_s)
     if order.stage == 0:
         resident = ResidentSource(context)
         return Ends(resident, sink, resident.input_digest)
-    return Ends(source_from(link_from_previous(context.links, order), context), sink)
+    (link,) = links_from_previous(context.links, order)
+    return Ends(source_from(link, context), sink)
 
 
 def send_pickled(sock: socket.socket, message: object) -> None:

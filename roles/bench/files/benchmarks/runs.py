@@ -12,9 +12,9 @@ from typing import Any
 
 from benchmarks.limits import allocator_of, backend_of
 from paretopipe_runtime import forked
-from paretopipe_runtime.contract.chain import Network
 from paretopipe_runtime.contract.factors import BACKEND, ENGINES, Variant
 from paretopipe_runtime.contract.models import model_info
+from paretopipe_runtime.contract.network import Network
 from paretopipe_runtime.contract.plan import Plan, read_plan
 from paretopipe_runtime.contract.splits import split_name, stage_ranges
 from paretopipe_runtime.errors import ParetoPipeError

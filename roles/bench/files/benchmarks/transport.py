@@ -16,6 +16,7 @@ connection, and connects to the other node as ``receive``.
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import signal
@@ -242,6 +243,7 @@ def _our_receiver(form: Form, channel: Channel) -> Move:
     source = TensorSource(
         channel,
         form.tensor,
+        itertools.repeat(0),
         layout="contiguous",
         io_timeout_s=TIMEOUT_S,
         idle_timeout_s=TIMEOUT_S,
