@@ -38,7 +38,7 @@ TOGETHER := $(MAKE) --no-print-directory --jobs=3
 BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=4
 # Whole sweeps, kills and waits for deadlines: most of the clock, and not of every change's concern.
 SLOW := processes kills benchmarks relay finetune/test_resume.py \
-	$(patsubst %,runtime/test_%.py,empty_stage finetuned rpc soak throttling tls) \
+	$(patsubst %,runtime/test_%.py,finetuned rpc soak throttling tls) \
 	$(patsubst %,wire/test_%.py,admission faults from_another_host live_faults) \
 	$(patsubst %,playbooks/test_%.py,first_report netem_role)
 SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; case $$? in \

@@ -106,25 +106,15 @@ def test_a_held_lease_is_renewed_until_the_controller_is_killed(
     os.killpg(process.pid, signal.SIGKILL)
     output = process.communicate(timeout=10)[0]
     assert "guards 1" in output
-    time.sleep(0.5)  # for a renewal under way
+    time.sleep(2)  # for a renewal under way, on a busy machine
     count = renewed()
     time.sleep(2.5)
     assert renewed() == count, "there was time for two"
 
 
-@pytest.mark.parametrize(
-    ("asked", "sentence"),
-    [
-        ({"delay": "40"}, "delay=40 has no unit: write delay=40ms"),
-        ({"direction": "both"}, "direction=both is not understood: choose from egress, symmetric"),
-        ({"rate": "5mbit", "direction": "symmetric"}, "set netem_peer_addresses"),
-        ({"delay": "40ms", "delay_correlation": "9%"}, "delay_correlation is no option any more"),
-    ],
-)
-def test_a_mistake_is_one_sentence(
-    shape: Callable[..., Play], host: FakeHost, asked: dict[str, str], sentence: str
-) -> None:
-    done = shape(*asking(**asked))
+def test_a_mistake_is_one_sentence(shape: Callable[..., Play], host: FakeHost) -> None:
+    """Any of them: `test_netem.py` has each."""
+    done = shape(*asking(rate="5mbit", direction="symmetric"))
     assert done.status != 0
-    assert sentence in " ".join(done.output.split()), done.output
+    assert "set netem_peer_addresses" in " ".join(done.output.split()), done.output
     assert host.log == []

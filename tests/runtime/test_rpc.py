@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from tests.effort import some
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import command, no_stage_left, runs, sweep, wait_until
+from tests.runtime.test_profile import link_of, profile, samples
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,19 @@ def test_everything_on_one_host_works_as_a_split_does(
     assert [stage["block_names"] == [] for stage in rows["all on pi2"]["stages"]] == [True, False]
 
 
+@pytest.mark.parametrize("backend", ["rpc", "rpc_hub"])
+def test_a_link_is_measured_over_it_too(rpc_cluster: Cluster, tmp_path: Path, backend: str) -> None:
+    hub = plan_of(rpc_cluster, backend).get("hub")
+    changes = {"hub": hub} if hub else {}
+    link = link_of(rpc_cluster, backend=backend, repeats=1, **changes)
+    done = profile(rpc_cluster, tmp_path, link)
+    assert done.returncode == 0, done.stderr
+    (row,) = samples(tmp_path)
+    assert (row["status"], row["security"]) == ("ok", "rpc-insecure")
+    assert row["factors"].get("hub") == (hub["host"] if hub else None)
+    assert [len(transfer["latency_s"]) for transfer in row["transfers"]] == [4, 4]
+
+
 def test_a_node_that_does_not_allow_it_says_so(cluster: Cluster, tmp_path: Path) -> None:
     prepare_cells([cluster.plan()], cluster.state_dir, cluster.keys, lambda _: None)
     done = sweep(cluster, tmp_path, cluster.plan(backend="rpc", splits=[[3]], repeats=1))
@@ -111,7 +126,15 @@ def test_an_agent_that_allows_it_warns(rpc_cluster: Cluster, cluster: Cluster) -
 
 @pytest.mark.parametrize(
     ("backend", "victim", "after_s"),
-    [("rpc", "pi1", 0.0), ("rpc", "pi2", 0.5), ("rpc_hub", "pi1", 0.5), ("rpc_hub", "pi2", 0.0)],
+    some(
+        [
+            ("rpc", "pi1", 0.0),
+            ("rpc", "pi2", 0.5),
+            ("rpc_hub", "pi2", 0.5),
+            ("rpc_hub", "pi1", 0.0),
+        ],
+        2,
+    ),
 )
 def test_a_killed_process_is_a_failed_row_and_the_sweep_goes_on(
     rpc_cluster: Cluster, tmp_path: Path, backend: str, victim: str, after_s: float
