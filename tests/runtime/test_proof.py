@@ -24,22 +24,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("faulty")
     for node in ("pi1", "pi2"):
         (folder / node).mkdir()
-    with Cluster.running(folder, module=faulty.__name__) as made:
+    with Cluster.running(folder, module=faulty.__name__, forked=True) as made:
         prepare_cells([document(made)], made.state_dir, made.keys, lambda _: None)
         yield made
 
 
-def document(cluster: Cluster, image_px: int = 32) -> dict[str, Any]:
+def document(cluster: Cluster, image_px: int = 160) -> dict[str, Any]:
+    # More than 1 MiB arrives while the stage computes, and the first stage is far ahead.
     return cluster.plan(image_px=image_px, splits=[[1]], repeats=1, throughput_batches=9, window=4)
 
 
 def status(cluster: Cluster, fault: str, codec: str) -> str:
     for node in cluster.agents:
         (cluster.folder / node / faulty.FILE).write_text(fault)
-    # Released early: more than 1 MiB arrives while the stage computes, and the first stage is far
-    # ahead; where a quarter of the bytes has to be as much, of larger images.
-    early = 160 if codec == "none" else 320
-    plan = read_plan(document(cluster, *([early] if fault == faulty.RELEASED else [])))
+    # Where a quarter of the bytes has to be as much.
+    early = fault == faulty.RELEASED and codec != "none"
+    plan = read_plan(document(cluster, 320 if early else 160))
     prepared = prepare(plan.workload, cluster.state_dir)
     run = run_of(plan, prepared.hop_bytes, coded((1,), codec), 1)
     try:

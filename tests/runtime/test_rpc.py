@@ -23,7 +23,8 @@ from tests.runtime.test_profile import link_of, profile, samples
 
 @pytest.fixture(scope="module")
 def rpc_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster.running(tmp_path_factory.mktemp("rpc"), "--allow-insecure-rpc") as made:
+    folder = tmp_path_factory.mktemp("rpc")
+    with Cluster.running(folder, "--allow-insecure-rpc", forked=True) as made:
         prepare_cells([made.plan(backend="rpc")], made.state_dir, made.keys, lambda _: None)
         yield made
 
