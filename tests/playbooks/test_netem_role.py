@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.effort import THOROUGH
 from tests.playbooks.conftest import Play
 from tests.playbooks.fake_host import INTERFACE, PFIFO, FakeHost
 
@@ -73,9 +74,10 @@ def test_by_hand_it_is_shaped_for_two_hours_and_a_second_call_renews(
     shape: Callable[..., Play], host: FakeHost
 ) -> None:
     asked = asking(delay="40ms", jitter="5ms", distribution="normal")
-    dry = shape(*asked, "--check")
-    assert (dry.status, dry.changed) == (0, 1), dry.output
-    assert host.log == []
+    if THOROUGH:
+        dry = shape(*asked, "--check")
+        assert (dry.status, dry.changed) == (0, 1), dry.output
+        assert host.log == []
     first = shape(*asked)
     assert (first.status, first.changed) == (0, 1), first.output
     assert "eth9 of localhost stays shaped until" in first.output
