@@ -93,6 +93,7 @@ def test_by_hand_it_is_shaped_for_two_hours_and_a_second_call_renews(
     assert not host.state["timers"]
 
 
+@pytest.mark.thorough  # test_hold_netem.py and the testbed kill a controller, too
 def test_a_held_lease_is_renewed_until_the_controller_is_killed(
     start: Callable[..., subprocess.Popen[str]], host: FakeHost
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime import job
+from tests.effort import THOROUGH
 from tests.processes.conftest import HOSTS, Processes, kill, until
 
 SWEEP = "pytest-processes"
@@ -57,6 +58,7 @@ def test_netem_measures_what_was_asked_and_reset_takes_it_back(processes: Proces
     assert not processes.unit("relay").running()
 
 
+@pytest.mark.thorough  # the sentence is test_netem.py's
 def test_a_network_that_a_relay_cannot_make_is_refused(processes: Processes) -> None:
     done = processes.play("netem", "-e", "delay=20ms loss=1%")
     assert done.status != 0
@@ -176,7 +178,8 @@ def test_deprovision_leaves_nothing(processes: Processes) -> None:
     gone = processes.play("deprovision")
     assert gone.status == 0, gone.output
     assert not processes.folder.exists()
-    fresh = processes.play("provision", "--check")
-    assert fresh.status == 0, fresh.output
-    assert fresh.changed > 0
-    assert not processes.folder.exists()
+    if THOROUGH:
+        fresh = processes.play("provision", "--check")
+        assert fresh.status == 0, fresh.output
+        assert fresh.changed > 0
+        assert not processes.folder.exists()

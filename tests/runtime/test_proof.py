@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -49,8 +50,17 @@ def status(cluster: Cluster, fault: str, codec: str) -> str:
     return str(record.success(plan, run, prepared, seen)["status"])
 
 
-@pytest.mark.parametrize("codec", ["none", "int8"])
-@pytest.mark.parametrize("fault", ["", *faulty.FAULTS])
+# Of the largest images, ten seconds to prepare.
+SLOW = (faulty.RELEASED, "int8")
+
+
+@pytest.mark.parametrize(
+    ("fault", "codec"),
+    [
+        pytest.param(*case, marks=pytest.mark.thorough if case == SLOW else ())
+        for case in product(("", *faulty.FAULTS), ("none", "int8"))
+    ],
+)
 def test_a_run_with_a_fault_in_its_data_path_does_not_count(
     cluster: Cluster, fault: str, codec: str
 ) -> None:

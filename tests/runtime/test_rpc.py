@@ -141,7 +141,7 @@ def test_a_killed_process_is_a_failed_row_and_the_sweep_goes_on(
     rpc_cluster: Cluster, tmp_path: Path, backend: str, victim: str, after_s: float
 ) -> None:
     """At once it dies while the group meets, later in the middle of a run of seconds."""
-    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=300)
+    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=150)
     wait_until(lambda: no_stage_left(rpc_cluster))  # an earlier run's may still be ending
     process = subprocess.Popen(command(rpc_cluster, tmp_path, plan))
     wait_until(lambda: listens(rpc_cluster, victim))
@@ -199,7 +199,7 @@ def test_no_stage_listens_on_a_wildcard(
     rpc_cluster: Cluster, tmp_path: Path, backend: str, expected: set[str]
 ) -> None:
     # For seconds: a busy machine may give this process no turn in a shorter run.
-    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=240)
+    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=100)
     wait_until(lambda: no_stage_left(rpc_cluster))
     process = subprocess.Popen(command(rpc_cluster, tmp_path, plan))
     seen: set[str] = set()

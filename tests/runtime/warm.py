@@ -54,7 +54,8 @@ def _forker() -> socket.socket:
             [sys.executable, "-m", __name__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             cwd=ROOT,
-            env={**os.environ, **ENVIRONMENT},
+            # What is found here is found there, the benchmark's modules too.
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
 
     def end() -> None:
