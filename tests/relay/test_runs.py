@@ -30,7 +30,7 @@ NETEM = {"delay": "50ms", "rate": "50mbit", "jitter": "0ms", "loss": "0%", "dire
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster.running(tmp_path_factory.mktemp("relayed"), tls=True, forked=True) as made:
+    with Cluster.running(tmp_path_factory.mktemp("relayed"), tls=True) as made:
         yield made
 
 
