@@ -119,7 +119,7 @@ def test_the_first_click_on_throughput_puts_the_highest_first(tab: Tab, site: Pa
     assert known == sorted(known, reverse=True)
 
 
-@pytest.mark.parametrize("width", [1400, 900, 390])
+@pytest.mark.parametrize("width", [1400, pytest.param(900, marks=pytest.mark.thorough), 390])
 def test_the_first_screen_decides(tab: Tab, site: Path, width: int) -> None:
     tab.page.set_viewport_size({"width": width, "height": 900 if width > 390 else 844})
     tab.page.goto((site / MODEL).as_uri())
