@@ -19,8 +19,11 @@ from paretopipe_runtime.orchestrator.prepared import prepare
 from paretopipe_runtime.orchestrator.runs import run_of
 from tests.made import nets
 from tests.runtime.cluster import Cluster
+from tests.runtime.test_profile import plan_of, profile, samples
 
 pytest.importorskip("onnxruntime")
+
+PROFILE = {"kind": "profile", "cell_id": "onnx-net.profile", "repeats": 1, "batches": 2}
 
 
 def brought(cluster: Cluster, net: torch.nn.Module) -> Path:
@@ -43,7 +46,7 @@ def planned(cluster: Cluster, path: Path, **more: Any) -> dict[str, Any]:
     return cluster.plan(**own, splits="all", found={"block_names": names, **known}, **more)
 
 
-def test_every_split_of_a_file_proves_itself(cluster: Cluster) -> None:
+def test_every_split_of_a_file_proves_itself(cluster: Cluster, tmp_path: Path) -> None:
     torch.manual_seed(0)
     document = planned(cluster, brought(cluster, nets.Tokens()))
     prepare_cells([document], cluster.state_dir, cluster.keys, lambda _: None)
@@ -58,6 +61,11 @@ def test_every_split_of_a_file_proves_itself(cluster: Cluster) -> None:
         assert (row["status"], row["proof"]["argmax_equal"]) == ("ok", True)
         assert run.factors["graph"] == document["found"]["graph"]
         assert "weights_seed" not in run.factors
+    done = profile(cluster, tmp_path, plan_of(cluster, **{**document, **PROFILE}))
+    assert done.returncode == 0, done.stderr
+    sample = samples(tmp_path)[0]
+    assert sample["status"] == "ok"
+    assert [block["name"] for block in sample["blocks"]] == document["found"]["block_names"]
     brought(cluster, nets.residual())
     with pytest.raises(ParetoPipeError, match=r"net\.onnx is another file here"):
         prepare(read_plan({**document, "batch_size": 2}).workload, cluster.state_dir)
