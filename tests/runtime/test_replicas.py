@@ -83,7 +83,7 @@ def test_batches_alternate_and_are_proved_in_order(
         several = any("+" in name for name in used)
         assert row["throughput"]["window"] == (4 if several else 3)
         for stage in row["stages"]:
-            assert len(stage["compute_s"]["throughput"]) == (7 if several else 6)
+            assert len(stage["compute_s"]["throughput"]) == (4 + 7 if several else 6)
 
 
 @contextmanager
