@@ -43,6 +43,7 @@ class Listing:
     parameters: tuple[int, ...]
     cuts: int
     max_rel_err: float
+    traced: str
 
     @property
     def planned(self) -> dict[str, Any]:
@@ -68,8 +69,9 @@ class Listing:
     @property
     def said(self) -> str:
         return (
-            f"{self.info.name}: {self.info.blocks} blocks, {self.cuts} cuts found, and proved to "
-            f"an error of {self.max_rel_err:.1g} of the largest logit"
+            f"{self.info.name}: {self.info.blocks} blocks, {self.cuts} cuts found by "
+            f"torch.{self.traced}, and proved to an error of {self.max_rel_err:.1g} of the largest "
+            "logit"
         )
 
 
@@ -103,7 +105,8 @@ def read(text: str, model: str) -> Listing:
         )
         parameters = tuple(_count(block["parameters"], 0) for block in blocks)
         error = float(document["max_rel_err"])
-        listing = Listing(info, rows, parameters, _count(document["cuts"], 0), error)
+        traced = str(document["traced"])
+        listing = Listing(info, rows, parameters, _count(document["cuts"], 0), error, traced)
     except (KeyError, TypeError) as lacking:
         raise ValueError(f"{type(lacking).__name__} {lacking}") from None
     if info.name != model or info.blocks < 2 or not sum(row.flops for row in rows):
