@@ -195,7 +195,14 @@ def cut(options: Namespace) -> int:
     if not is_found(options.model):
         names = ", ".join(f"{source}:NAME" for source in SOURCES)
         raise ParetoPipeError("E_MODEL", f"model {options.model!r}, expected one of {names}")
-    print(json.dumps(listing(options.model, options.classes)))
+    said = listing(options.model, options.classes)
+    if options.weights:
+        from paretopipe_runtime.own_weights import take
+
+        path, name = options.weights, options.weights.stem
+        store = options.state_dir / "weights"
+        said["published"] = take(options.model, options.classes, path, name, store)
+    print(json.dumps(said))
     return 0
 
 
