@@ -216,6 +216,14 @@ def _cut(subparsers: Subparsers) -> None:
         "torch.nn.Module and may take num_classes; or onnx:FILE.onnx",
     )
     parser.add_argument("--classes", type=int, help="(1000, or as many as a file has)")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="also store the tensors of this .safetensors file, a state dict, as the set NAME that "
+        "is called as the file",
+    )
+    _state_dir(parser)
     parser.set_defaults(run=commands.cut)
 
 

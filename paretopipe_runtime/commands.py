@@ -202,6 +202,12 @@ def cut(options: Namespace) -> int:
     else:
         names = ", ".join(FORMS)
         raise ParetoPipeError("E_MODEL", f"model {options.model!r}, expected one of {names}")
+    if options.weights:
+        from paretopipe_runtime.own_weights import take
+
+        path, name = options.weights, options.weights.stem
+        store = options.state_dir / "weights"
+        found["published"] = take(options.model, options.classes or 1000, path, name, store)
     print(json.dumps(found))
     return 0
 

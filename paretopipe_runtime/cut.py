@@ -56,6 +56,7 @@ def listing(name: str, classes: int) -> dict[str, Any]:
         "classes": classes,
         "image_px": px,
         "graph": cut.graph,
+        "traced": cut.way,
         "cuts": cut.cuts,
         "max_rel_err": error,
         "parameters": sum(block["parameters"] for block in blocks),

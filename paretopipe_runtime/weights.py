@@ -110,8 +110,13 @@ def check_store(published: Published, store: Path) -> None:
                 "E_WEIGHTS",
                 f"block {block.name} of {published.manifest.model}'s weights {published.name!r} is "
                 f"missing or damaged here ({block_path(store, block.sha256)}) — make them "
-                "again with playbooks/finetune.yml",
+                f"again with {_making(published.manifest)}",
             )
+
+
+def _making(manifest: WeightsManifest) -> str:
+    found = is_traced(manifest.model)
+    return "playbooks/cut.yml -e again=true" if found else "playbooks/finetune.yml"
 
 
 def set_path(store: Path, name: str, model: str) -> Path:
@@ -156,9 +161,12 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
     Raises ``E_MODEL`` for an unknown model, ``E_DISK``.
     """
     path = store / f"{file_name(name)}-{classes}-seeded-{seed}.json"
-    graph = found_model(name, classes).graph if is_traced(name) else ""
+    graph, way = "", ""
+    if is_traced(name):
+        cut = found_model(name, classes)
+        graph, way = cut.graph, cut.way
     there = _find(path, store)
-    if there is not None and there.graph == graph:
+    if there is not None and (there.graph, there.traced) == (graph, way):
         return there
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -166,7 +174,7 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
             write_block(store, block, module, initial_tensors(block, module, seed))
             for block, module in build_blocks(name, classes)
         )
-        manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks, graph=graph)
+        manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks, graph=graph, traced=way)
         write_json(path, manifest.to_json())
     except (OSError, SafetensorError) as error:
         raise ParetoPipeError(
@@ -218,13 +226,13 @@ def load_stage(
 
 def _check_graph(name: str, classes: int, manifest: WeightsManifest) -> None:
     """Refuse a model that is traced or cut otherwise here than where its weights were made."""
-    here = found_model(name, classes).graph
-    if here != manifest.graph:
+    here = found_model(name, classes)
+    if here.graph != manifest.graph:
         raise ParetoPipeError(
             "E_MODEL",
-            f"{name} has another graph or other cuts here ({here[:16]}) than where it was prepared "
-            f"({manifest.graph[:16]}) — install the same versions of torch, and of the package "
-            "that has the model, on all hosts",
+            f"{name} has another graph or other cuts here (torch.{here.way} {here.graph[:16]}) "
+            f"than where it was prepared (torch.{manifest.traced} {manifest.graph[:16]}) — install "
+            "the same versions of torch, and of the package that has the model, on all hosts",
         )
 
 

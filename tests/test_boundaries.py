@@ -144,6 +144,7 @@ LAYERS = (
     ("paretopipe_runtime.models", "paretopipe_runtime.prediction", "paretopipe_runtime.codecs"),
     ("paretopipe_runtime.weights", "paretopipe_runtime.worker.usage"),
     ("paretopipe_runtime.codecs", "paretopipe_runtime.engines", "paretopipe_runtime.golden"),
+    ("paretopipe_runtime.own_weights",),
     ("paretopipe_runtime.worker.devices", "paretopipe_runtime.finetune"),
     ("paretopipe_runtime.worker.node", "paretopipe_runtime.worker.order"),
     ("paretopipe_runtime.worker.backends", "paretopipe_runtime.accuracy", "paretopipe_runtime.cut"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -16,12 +17,14 @@ from paretopipe_runtime.contract.codecs import CODECS
 from paretopipe_runtime.contract.commands import command
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.contract.splits import coded
+from paretopipe_runtime.contract.weights import BlockWeights, WeightsManifest
 from reports.data import plans as reported
 from reports.page.sections import models as section
 from roles.plan.planning import listings, onnx_files, speeds
 from roles.plan.planning.blocks import blocks_of
 from roles.plan.planning.foretelling import NOWHERE, foretell, split_seconds
 from roles.plan.planning.models import LONGEST, model_names, sweep_name
+from roles.plan.planning.sets import path_of_set
 from roles.plan.planning.shorter import QUESTIONS
 from roles.plan.planning.training import plan_trainings
 from roles.plan.planning.values import OptionError
@@ -58,7 +61,8 @@ def plan(plugin: Callable[[str], ModuleType], experiments: dict[str, Any], tmp_p
             files=onnx_files.digests(options["model"]),
         )
         files = experiments["full"], experiments["scenarios"]
-        found: dict[str, Any] = cells.plan_cells(options, *files, hosts, {}, "server")
+        sets = cells.read_sets(tmp_path / "weights", cells.set_name(options))
+        found: dict[str, Any] = cells.plan_cells(options, *files, hosts, {}, "server", sets)
         return found
 
     return planned
@@ -157,6 +161,9 @@ def test_another_number_of_classes_has_a_listing_of_its_own(plan: Plan, tmp_path
         ({"classes": "0"}, "not a positive whole number"),
         ({"model": "resnet18", "classes": "7"}, "classes=7 is not offered: choose 10 or 1000"),
         ({"weights": "finetuned"}, "weights=finetuned: .* trains the paper's models only"),
+        ({"weights": "net.pth"}, r"net.pth is no .safetensors file; .* are pickles, which can run"),
+        ({"weights": "/no/net.safetensors"}, "there is no file /no/net.safetensors on this mach"),
+        ({"model": "vgg16", "weights": __file__}, r"py is no .safetensors file"),
         ({"splits": "5"}, "split 5 is out of range: timm:made_tiny has 5 blocks"),
         ({"model": "timm:stubborn", "classes": "5"}, "timm:stubborn has 3 classes, whatever"),
     ],
@@ -170,6 +177,28 @@ def test_what_cannot_be_is_one_sentence(
     )
     with pytest.raises(OptionError, match=sentence):
         plan(**options)
+
+
+def test_a_file_of_weights_is_taken_first_and_planned_with_then(plan: Plan, tmp_path: Path) -> None:
+    written(tmp_path)
+    file = tmp_path / "my net.safetensors"
+    file.write_bytes(b"tensors")
+    name = f"my-net-{hashlib.sha256(b'tensors').hexdigest()[:12]}"
+    (to_take,) = plan(weights=str(file))["untraced"]
+    assert to_take == {"model": MODEL, "classes": 0, "weights": {"file": str(file), "name": name}}
+    blocks = tuple(BlockWeights(f"block.{at}", "1" * 64, 8, 1) for at in range(5))
+    manifest = WeightsManifest(MODEL, 1000, "file", blocks, graph="0" * 64, traced="fx")
+    said = {"weights_digest": manifest.digest, "weights_manifest": manifest.to_json()}
+    path = path_of_set(tmp_path / "weights", name, MODEL)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"weights": name, **said}))
+    planned = plan(weights=str(file))
+    assert planned["untraced"] == []
+    assert read_plan(documents(planned)[0]).workload.factors["weights_digest"] == manifest.digest
+    with pytest.raises(OptionError, match=r"a file is taken for models as torchvision:NAME"):
+        plan(model="vgg16", weights=str(file))
+    file.write_bytes(b"others")
+    assert plan(weights=str(file))["untraced"][0]["weights"]["name"] != name
 
 
 def test_a_name_can_be_a_file_s_or_says_so() -> None:

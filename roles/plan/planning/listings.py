@@ -45,6 +45,7 @@ class Listing:
     parameters: tuple[int, ...]
     cuts: int
     max_rel_err: float
+    traced: str
     takes: Takes | None = None
 
     @property
@@ -70,9 +71,10 @@ class Listing:
 
     @property
     def said(self) -> str:
+        how = f"by torch.{self.traced}" if self.traced else "in the file"
         return (
-            f"{self.info.name}: {self.info.blocks} blocks, {self.cuts} cuts found, and proved to "
-            f"an error of {self.max_rel_err:.1g} of the largest logit"
+            f"{self.info.name}: {self.info.blocks} blocks, {self.cuts} cuts found {how}, and "
+            f"proved to an error of {self.max_rel_err:.1g} of the largest logit"
         )
 
 
@@ -106,8 +108,11 @@ def read(text: str, model: str) -> Listing:
         )
         parameters = tuple(_count(block["parameters"], 0) for block in blocks)
         error = float(document["max_rel_err"])
-        takes = Takes(**document["file"]) if is_onnx(info.name) else None
-        listing = Listing(info, rows, parameters, _count(document["cuts"], 0), error, takes)
+        own = is_onnx(info.name)
+        traced = "" if own else str(document["traced"])
+        takes = Takes(**document["file"]) if own else None
+        cuts = _count(document["cuts"], 0)
+        listing = Listing(info, rows, parameters, cuts, error, traced, takes)
     except (KeyError, TypeError) as lacking:
         raise ValueError(f"{type(lacking).__name__} {lacking}") from None
     if info.name != model or info.blocks < 2 or not sum(row.flops for row in rows):
