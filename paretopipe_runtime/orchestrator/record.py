@@ -44,7 +44,7 @@ def success(plan: Plan, run: Run, prepared: Prepared, seen: dict[str, Any]) -> d
         "security": security(plan.chain),
         "warmup": seen["warmup"],
         "latency": {"batch_s": latency_s, "median_s": statistics.median(latency_s)},
-        "throughput": _throughput(plan, seen["throughput"]),
+        "throughput": _throughput(plan, run.ramp_batches, seen["throughput"]),
         "stages": stages,
         "hops": hops,
         "network_s": {
@@ -140,11 +140,12 @@ def security(chain: Chain) -> str:
     return "tls" if chain.transport == "tls" else "hmac"
 
 
-def _throughput(plan: Plan, phase: dict[str, Any]) -> dict[str, Any]:
+def _throughput(plan: Plan, ramp: int, phase: dict[str, Any]) -> dict[str, Any]:
     """Add images per second: `img_s` pays for filling the pipeline, `sustained_img_s` does not."""
     batch, done = plan.workload.batch_size, phase["completion_s"]
-    sustained = batch / pace_s(done, phase["window"])
-    return {**phase, "img_s": batch * len(done) / done[-1], "sustained_img_s": sustained}
+    sustained = batch / pace_s(done[ramp:], phase["window"])
+    said = {"ramp_batches": ramp} if ramp else {}
+    return {**phase, **said, "img_s": batch * len(done) / done[-1], "sustained_img_s": sustained}
 
 
 def _by_phase(values: list[tuple[int, float]], phase_of: list[str]) -> dict[str, list[float]]:

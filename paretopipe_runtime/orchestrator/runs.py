@@ -44,7 +44,10 @@ Role = Literal["split", "end_point", "open", "close"]
 
 @dataclass(frozen=True)
 class Run:
-    """One fresh launch; `repeat` is the number of its round."""
+    """One fresh launch; `repeat` is the number of its round.
+
+    The first `ramp_batches` of the throughput phase do not count: TCP is filling a long link.
+    """
 
     cuts: Cuts
     workers: tuple[Worker, ...]
@@ -56,6 +59,7 @@ class Run:
     factors: dict[str, Any]
     role: Role = "split"
     window: int = 1
+    ramp_batches: int = 0
 
     @property
     def split(self) -> str:
@@ -202,7 +206,11 @@ def run_of(
     order: int = 0,
     role: Role = "split",
 ) -> Run:
-    """Return a split's run; slow links get fewer batches, long ones more in flight."""
+    """Return a split's run; slow links get fewer batches, long ones more in flight.
+
+    A long link starts with ten segments a round trip and doubles (RFC 6928, RFC 5681). Before it
+    carries its rate it has carried less than it holds, so one window of batches is enough to ramp.
+    """
     chain, phases = plan.chain, plan.phases
     workers = chain.workers[: len(cuts) + 1]
     window = chain.window(phases.window, hop_bytes(cuts)) if phases.saturate else phases.window
@@ -211,9 +219,11 @@ def run_of(
     warmup = max(1, int(min(phases.warmup, affordable)))
     latency = max(min(2, phases.latency), int(min(phases.latency, affordable)))
     wanted = phases.throughput
+    ramp = 0
     if window > phases.window:  # completions are compared a window apart
         wanted = max(wanted, window + phases.throughput // 2)
-    throughput = max(min(window + 2, wanted), int(min(wanted, affordable)))
+        ramp = window
+    throughput = ramp + max(min(window + 2, wanted), int(min(wanted, affordable)))
     codec = codec_of(cuts)
     said = {} if codec == NONE else {"codec": codec}
     whole = " ".join(["all on", workers[-1].host, *said.values()])
@@ -241,4 +251,4 @@ def run_of(
     elif role != "split":
         factors.update(role="sentinel", sentinel=role)
     counts = warmup, latency, throughput
-    return Run(cuts, workers, repeat, order, *counts, factors, role, window)
+    return Run(cuts, workers, repeat, order, *counts, factors, role, window, ramp)

@@ -11,7 +11,8 @@ import pytest
 from paretopipe_runtime.contract.chain import INPUT_BATCHES
 from paretopipe_runtime.contract.measures import pace_s, sustained_img_s
 from paretopipe_runtime.contract.plan import read_plan
-from paretopipe_runtime.orchestrator.runs import expand
+from paretopipe_runtime.orchestrator.record import _throughput
+from paretopipe_runtime.orchestrator.runs import expand, run_of
 from tests.runtime.test_plan import document
 
 Stations = list[tuple[float, float]]  # seconds that a batch occupies one, and of delay behind it
@@ -84,11 +85,11 @@ def test_the_window_fills_a_long_link_and_stays_where_it_is_full_already() -> No
         return {run.cuts: (run.window, run.throughput_batches) for run in expand(plan, sizes.get)}  # type: ignore[arg-type]
 
     # 20 kB take 34 ms, so 6 of them are under way, and one is at each stage and hop.
-    assert runs(saturate=True) == {(1,): (4, 6), (9,): (4, 16), (17,): (9, 17)}
+    assert runs(saturate=True) == {(1,): (4, 6), (9,): (4, 16), (17,): (9, 9 + 17)}
     assert runs() == {(1,): (4, 6), (9,): (4, 16), (17,): (4, 16)}
     assert runs(saturate=True, scenario=document()["scenario"]) == dict.fromkeys(sizes, (4, 16))
     both = {**scenario, "netem": {**far, "direction": "symmetric"}}
-    (window, _) = runs(saturate=True, scenario=both)[(17,)]
+    window, _ = runs(saturate=True, scenario=both)[(17,)]
     assert window > 9
     assert window % INPUT_BATCHES
     # The rule's own promise, on a line with the stages as slow as the link.
@@ -96,3 +97,20 @@ def test_the_window_fills_a_long_link_and_stays_where_it_is_full_already() -> No
     line = [(busy_s, 0.0), (busy_s, 0.2), (busy_s, 0.0)]
     assert pace_s(completions(line, 17, 9), 9) == pytest.approx(busy_s)
     assert pace_s(completions(line, 16, 4), 4) > 1.9 * busy_s
+
+
+def test_the_pace_is_that_of_a_link_tcp_has_filled() -> None:
+    far = {"name": "far", "netem": {"delay": "200ms", "rate": "5mbit"}, "measured": None}
+    plan = read_plan(document(scenario=far, splits=[[17]], saturate=True))
+    run = run_of(plan, lambda _cuts: [5_120, 320], (17,), repeat=1)
+    assert run.ramp_batches == run.window > 20
+    done: list[float] = []
+    sent, burst = 0, 10 * 1448  # ten segments in the first round trip, then twice as many
+    for round_trip in range(1, 9):
+        sent, burst = sent + burst, min(2 * burst, run.window * 5_120)
+        done += [0.2 * round_trip + 1e-3 * n for n in range(sent // 5_120 - len(done))]
+    phase = {"completion_s": done[: run.throughput_batches], "window": run.window}
+    found = _throughput(plan, run.ramp_batches, phase)["sustained_img_s"]
+    truth = plan.workload.batch_size * run.window / 0.2
+    assert found == pytest.approx(truth, rel=0.02)
+    assert _throughput(plan, 0, phase)["sustained_img_s"] < 0.8 * truth
