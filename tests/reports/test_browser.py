@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests import reader
-from tests.reader import Tab, empty_tab, headless
+from tests.reader import Tab, empty_tab
 from tests.reports.conftest import MODEL
 
 
@@ -30,12 +30,6 @@ def site(sweep_files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 def kinds_site(kinds_files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the pages that compare backends, engines and allocators."""
     return written(kinds_files, tmp_path_factory.mktemp("kinds_site"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with headless() as browser:
-        yield browser
 
 
 @pytest.fixture

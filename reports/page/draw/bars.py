@@ -61,9 +61,8 @@ def segments(splits: Sequence[tuple[Split, Cell]]) -> list[Piece]:
     ]
     count = depth - 1 if depth > 2 else 1
     times = zip(*(_hop_times(split, cell, count) for split, cell in splits), strict=True)
-    hops = [(values, NETWORK, HATCHES[place % len(HATCHES)]) for place, values in enumerate(times)]
-    if depth > 2:
-        hops[-1] = (hops[-1][0], NETWORK, None)
+    hatches = [HATCHES[place % len(HATCHES)] for place in range(count)]  # the rest has none
+    hops = [(values, NETWORK, hatch) for values, hatch in zip_longest(times, hatches)]
     return [piece for pair in zip_longest(stages, hops) for piece in pair if piece]
 
 

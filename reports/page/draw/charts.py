@@ -150,7 +150,8 @@ def _hollow(
         own = [split for split in splits if judgement.verdict[split.cuts] == verdict]
         dotted = [split for split in own if by_time(split, verdict, cell)]
         if dotted:
-            axes.scatter(*zip(*map(at, dotted), strict=True), 12, colour, linewidth=0, zorder=4)
+            x, y = zip(*map(at, dotted), strict=True)
+            axes.scatter(x, y, 12, colour, linewidth=0, zorder=4)
         group = [split for split in own if not split.runs or by_time(split, verdict, cell)]
         if group:
             x, y = zip(*map(at, group), strict=True)
