@@ -109,7 +109,7 @@ def _prove(name: str, classes: int, tensors: dict[str, Tensor], batch: Any) -> f
             "E_MODEL",
             f"the blocks of {name}, one after the other, are {error:.1e} off the whole model's "
             f"largest logit, expected {TOLERANCE:.0e} at most — does it compute with random "
-            "numbers, or depend on what it computed before?",
+            "numbers, or depend on what it computed before, or on the number of images?",
         )
     return error
 

@@ -182,7 +182,7 @@ def _blocks(traced: Traced, cuts: Sequence[_Cut], depth: int) -> dict[str, nn.Mo
     depends = crossing.dependent(traced.graph, traced.values)
     order = [*depends]
     edges = [0, *(cut.position + 1 for cut in cuts), len(order) - 1]
-    tensors = [order[0], *(cut.node for cut in cuts), order[-1].args[0]]
+    tensors: list[Any] = [order[0], *(cut.node for cut in cuts), order[-1].args[0]]
     blocks: dict[str, nn.Module] = {}
     for (first, end), (takes, gives) in zip(
         itertools.pairwise(edges), itertools.pairwise(tensors), strict=True

@@ -73,7 +73,7 @@ def trace(model: str, classes: int) -> Traced:
     raise ParetoPipeError(
         "E_MODEL",
         f"{model} cannot be traced with images of {px} px ({'; '.join(said)}) — its path through "
-        "the layers must not depend on the images",
+        "the layers must not depend on the images, nor on how many they are",
     )
 
 
@@ -165,7 +165,8 @@ def _anywhere(graph: fx.Graph) -> fx.Graph:
 
 
 def _images(graph: fx.Graph) -> fx.Node:
-    return next(node for node in graph.nodes if node.op == "placeholder")
+    images: fx.Node = next(node for node in graph.nodes if node.op == "placeholder")
+    return images
 
 
 def _defaults(built: nn.Module) -> dict[str, Any]:
