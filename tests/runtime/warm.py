@@ -100,6 +100,7 @@ def run(words: list[str], kept: int = 0) -> None:
     os.closerange(3, kept or 3)
     os.closerange(max(kept, 2) + 1, most)
     sys.argv = words
+    sys.modules.pop(words[0], None)  # or runpy warns, in an agent's log
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 
 
