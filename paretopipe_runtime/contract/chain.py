@@ -149,8 +149,9 @@ class Chain:
         # A request goes back over the first hop; later ones are passed one way.
         later_s = sum(network.asked_delay_s for network in self.networks[1:])
         delay_s = self.first.asked_rtt_s + later_s
-        hosts = [len(worker.each) for worker in self.workers[: len(hop_bytes)]]
-        return filling_window(least, hosts, slowest_s, delay_s)
+        # The same for runs without the stage that has them: a cell's runs are alike.
+        turns = max(len(worker.each) for worker in self.workers)
+        return filling_window(least, len(hop_bytes), slowest_s, delay_s, turns)
 
     @property
     def backend(self) -> str:
@@ -191,25 +192,23 @@ def every(workers: Iterable[Worker]) -> tuple[Worker, ...]:
     return tuple(one for worker in workers for one in worker.each)
 
 
-def filling_window(least: int, hosts: Sequence[int], transfer_s: float, delay_s: float) -> int:
+def filling_window(
+    least: int, stages: int, transfer_s: float, delay_s: float, replicas: int = 1
+) -> int:
     """Return the batches in flight, `least` or more, that keep the slowest hop busy.
 
     One at each host and hop, and as many as are under way while one is sent. Without a rate
-    (`transfer_s` 0) `least` has to do, and one for each replica. Replicas get equally many.
-
-    Parameters
-    ----------
-    hosts
-        Of each stage.
+    (`transfer_s` 0) `least` has to do, and one for each further replica of a stage; replicas get
+    equally many.
     """
-    turns = max(hosts)
-    needed = least + sum(hosts) - len(hosts)
+    more = replicas - 1
+    needed = least + more
     if transfer_s:
         under_way = math.ceil(delay_s / max(transfer_s, LEAST_PACE_S))
-        needed = max(needed, 2 * sum(hosts) - 1 + under_way)
-    needed += -needed % turns
+        needed = max(needed, 2 * (stages + more) - 1 + under_way)
+    needed += -needed % replicas
     # With a multiple, the answer of a window before would pass for the right one.
-    return needed + turns * (needed % INPUT_BATCHES == 0)
+    return needed + replicas * (needed % INPUT_BATCHES == 0)
 
 
 def read_chain(document: dict[str, Any]) -> Chain:

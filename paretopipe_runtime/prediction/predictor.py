@@ -202,7 +202,7 @@ class Predictor:
             default=0.0,
         )
         rtt_s += sum(network.rtt_ms for network in later) / 1e3
-        return filling_window(self.window, self.replicas[: len(cuts) + 1], sent_s, rtt_s)
+        return filling_window(self.window, len(cuts) + 1, sent_s, rtt_s, max(self.replicas))
 
     def stations(self, cuts: Cuts, rtt_s: float, rate_mbit: float | None) -> list[Station]:
         """Return stage, hop, stage, …, and the hop that returns the predictions.

@@ -151,7 +151,10 @@ def _tensor(given: Any) -> Tensor:
 
 
 def _onward(host: Any, address: Any, port: Any, via: Any) -> Onward:
-    relay = via and (str(via[0]), int(via[1]))
+    relay = None
+    if via is not None:
+        at, number = via
+        relay = (str(at), int(number))
     return Onward(str(host), str(address), int(port), relay)
 
 

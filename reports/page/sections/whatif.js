@@ -64,9 +64,8 @@ const whatif = (() => {
     const sent = Math.max(0, ...cuts.map((cut, hop) => (hops[hop] ? wire(sizes[cut], hops[hop].rate_mbit) : 0)));
     const delay = hops.reduce((sum, hop) => sum + hop.rtt_ms / 1e3, 0);
     if (!model.saturate) return model.window;
-    const each = [0, ...cuts].map((_, place) => model.replicas?.[place] ?? 1), turns = Math.max(...each);
-    const hosts = each.reduce((sum, own) => sum + own, 0);
-    let needed = model.window + hosts - each.length;
+    const turns = Math.max(1, ...(model.replicas ?? [])), hosts = cuts.length + turns;
+    let needed = model.window + turns - 1;
     if (cuts.length && sent) needed = Math.max(needed, 2 * hosts - 1 + Math.ceil(delay / Math.max(sent, LEAST_PACE)));
     needed = Math.ceil(needed / turns) * turns;
     return needed % INPUTS === 0 ? needed + turns : needed;
