@@ -204,7 +204,7 @@ def test_a_file_of_weights_goes_there_and_its_set_comes_home(tmp_path: Path) -> 
     assert "with the weights net-1" in done.output
     kept = tmp_path / "weights/net-1/timm-made_tiny.json"
     assert json.loads(kept.read_text()) == {"weights": "net-1"}
-    assert not [*state.iterdir()]
+    assert not [*state.rglob("*.safetensors")]
 
 
 def test_a_file_is_brought_once_and_cut_where_it_lies(tmp_path: Path) -> None:
