@@ -34,23 +34,20 @@ PIP := pip install --quiet --disable-pip-version-check
 # What makes the locks.
 UV := uv==0.13.9
 TOGETHER := $(MAKE) --no-print-directory --jobs=3
-# Tests run side by side; what measures the virtual hosts runs alone, after them.
+# Tests run side by side, and beside them the virtual testbed's, whose hosts are its own.
 BESIDE := $(BIN)/pytest -m "not testbed" --numprocesses=4
 # Whole sweeps, kills and waits for deadlines: most of the clock, and not of every change's concern.
 SLOW := processes kills benchmarks relay finetune/test_resume.py \
-	$(patsubst %,runtime/test_%.py,empty_stage finetuned rpc soak throttling tls) \
+	$(patsubst %,runtime/test_%.py,finetuned rpc soak throttling tls) \
 	$(patsubst %,wire/test_%.py,admission faults from_another_host live_faults) \
 	$(patsubst %,playbooks/test_%.py,first_report netem_role)
-SUITE := $(BESIDE); beside=$$?; $(PYTHON) scripts/where installed >/dev/null; case $$? in \
-	0) $(BIN)/pytest -m testbed && exit $$beside;; \
-	3) echo "Left out for that reason: the tests on the virtual testbed."; exit $$beside;; \
-	*) exit 1;; esac
+SUITE := $(MAKE) --no-print-directory --jobs=2 --keep-going test-here test-on-testbed
 # What bandit reads: all Python that is not a test.
 SHIPPED := paretopipe_runtime reports roles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-testbed demo-processes bench picture test quick check-all soak arm gpu locks lint check \
-	setup setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
+.PHONY: help demo demo-testbed demo-processes bench picture test test-here test-on-testbed quick check-all soak \
+	arm gpu locks lint check setup setup-testbed setup-processes setup-test setup-dev up down clean python packages image test-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -78,14 +75,25 @@ picture: ## docs/report.png anew: the first screen of the last demo's report
 		--screenshot=docs/report.png file://$(CURDIR)/reports/html/demo/mobilenetv2.html
 
 test: setup-test ## the suite; the virtual testbed's tests where this machine can have one
-	@$(SUITE)
+	@+$(SUITE)
+
+test-here:
+	@$(BESIDE)
+
+# Their output comes at once, at the end.
+test-on-testbed:
+	@mkdir -p .cache; $(PYTHON) scripts/where installed >/dev/null; case $$? in \
+	0) $(BIN)/pytest -m testbed >.cache/test-on-testbed.log 2>&1; status=$$?; \
+		cat .cache/test-on-testbed.log; exit $$status;; \
+	3) echo "Left out for that reason: the tests on the virtual testbed.";; \
+	*) exit 1;; esac
 
 quick: setup-dev ## the tests without a testbed, whole sweeps, kills and waits: some minutes
 	$(BESIDE) $(SLOW:%=--ignore=tests/%)
 
 check-all: export THOROUGH := 1
 check-all: setup-test ## the suite in large numbers, with what is too slow or destructive for it
-	@$(SUITE)
+	@+$(SUITE)
 
 soak: setup-test ## the campaigns, slower still; findings go to docs/campaigns
 	$(BIN)/pytest tests/campaigns -s

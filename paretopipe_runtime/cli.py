@@ -203,19 +203,27 @@ def _cut(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "cut",
         help="find where any model can be cut in two",
-        description="Trace a model that PyTorch can run, find every place where a single tensor is "
-        "all that goes on, and group the layers between into blocks. Then run the blocks one after "
-        "the other, and the whole model: their predictions must be equal. Prints what it found as "
-        "JSON.",
+        description="Trace a model that PyTorch can run, or read an ONNX file, find every place "
+        "where a single tensor is all that goes on, and group the layers between into blocks. Then "
+        "run the blocks one after the other, and the whole model: their predictions must be equal. "
+        "Prints what it found as JSON.",
         epilog="example: paretopipe cut torchvision:efficientnet_b0",
     )
     parser.add_argument(
         "model",
         metavar="MODEL",
         help="torchvision:NAME, timm:NAME, or module:my_package.my_function, which returns a "
-        "torch.nn.Module and may take num_classes",
+        "torch.nn.Module and may take num_classes; or onnx:FILE.onnx",
     )
-    parser.add_argument("--classes", type=int, default=1000, help="(1000)")
+    parser.add_argument("--classes", type=int, help="(1000, or as many as a file has)")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="also store the tensors of this .safetensors file, a state dict, as the set NAME that "
+        "is called as the file",
+    )
+    _state_dir(parser)
     parser.set_defaults(run=commands.cut)
 
 

@@ -189,13 +189,26 @@ def models(_options: Namespace) -> int:
 
 
 def cut(options: Namespace) -> int:
-    from paretopipe_runtime.contract.models import SOURCES, is_found
-    from paretopipe_runtime.cut import listing
+    from paretopipe_runtime import cut
+    from paretopipe_runtime.contract.models import FORMS, ONNX, is_traced
 
-    if not is_found(options.model):
-        names = ", ".join(f"{source}:NAME" for source in SOURCES)
+    source, _, path = options.model.partition(":")
+    if source == ONNX:
+        from paretopipe_runtime import cut_onnx
+
+        found = cut_onnx.listing(Path(path), options.classes or 0)
+    elif is_traced(options.model):
+        found = cut.listing(options.model, options.classes or 1000)
+    else:
+        names = ", ".join(FORMS)
         raise ParetoPipeError("E_MODEL", f"model {options.model!r}, expected one of {names}")
-    print(json.dumps(listing(options.model, options.classes)))
+    if options.weights:
+        from paretopipe_runtime.own_weights import take
+
+        path, name = options.weights, options.weights.stem
+        store = options.state_dir / "weights"
+        found["published"] = take(options.model, options.classes or 1000, path, name, store)
+    print(json.dumps(found))
     return 0
 
 

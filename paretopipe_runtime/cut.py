@@ -40,7 +40,7 @@ def listing(name: str, classes: int) -> dict[str, Any]:
             "name": block,
             "flops": flops[at],
             "elements": math.prod(shapes[at + 1]),
-            "channels": _channels(shapes[at + 1]),
+            "channels": channels(shapes[at + 1]),
             "grows": math.prod(larger[at + 1]) > math.prod(shapes[at + 1]),
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
         }
@@ -56,6 +56,7 @@ def listing(name: str, classes: int) -> dict[str, Any]:
         "classes": classes,
         "image_px": px,
         "graph": cut.graph,
+        "traced": cut.way,
         "cuts": cut.cuts,
         "max_rel_err": error,
         "parameters": sum(block["parameters"] for block in blocks),
@@ -108,12 +109,12 @@ def _prove(name: str, classes: int, tensors: dict[str, Tensor], batch: Any) -> f
             "E_MODEL",
             f"the blocks of {name}, one after the other, are {error:.1e} off the whole model's "
             f"largest logit, expected {TOLERANCE:.0e} at most — does it compute with random "
-            "numbers, or depend on what it computed before?",
+            "numbers, or depend on what it computed before, or on the number of images?",
         )
     return error
 
 
-def _channels(shape: tuple[int, ...]) -> int:
+def channels(shape: tuple[int, ...]) -> int:
     """Return the channels of an image's or a token's tensor, as `codecs.count_ranges` has them."""
     return {4: shape[1], 3: shape[-1]}.get(len(shape), 1)
 

@@ -10,14 +10,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from paretopipe_runtime.contract.models import file_name, is_found
+from paretopipe_runtime.contract.models import file_name, is_traced
 from paretopipe_runtime.contract.weights import (
     PROGRAM,
     BlockWeights,
@@ -46,6 +46,27 @@ def tensor_nbytes(store: Path, sha256: str) -> int:
     with block_path(store, sha256).open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         return file.seek(0, os.SEEK_END) - 8 - header
+
+
+class Place(NamedTuple):
+    """A tensor in a file: its type as safetensors names it, and where its bytes are."""
+
+    kind: str
+    offset: int
+    nbytes: int
+
+
+def places(path: Path) -> dict[str, Place]:
+    """Return where a safetensors file has its tensors, by name."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        described = json.loads(file.read(header))
+    described.pop("__metadata__", None)
+    return {
+        name: Place(tensor["dtype"], 8 + header + first, end - first)
+        for name, tensor in described.items()
+        for first, end in (tensor["data_offsets"],)
+    }
 
 
 def verify_block(store: Path, name: str) -> bool:
@@ -89,8 +110,13 @@ def check_store(published: Published, store: Path) -> None:
                 "E_WEIGHTS",
                 f"block {block.name} of {published.manifest.model}'s weights {published.name!r} is "
                 f"missing or damaged here ({block_path(store, block.sha256)}) — make them "
-                "again with playbooks/finetune.yml",
+                f"again with {_making(published.manifest)}",
             )
+
+
+def _making(manifest: WeightsManifest) -> str:
+    found = is_traced(manifest.model)
+    return "playbooks/cut.yml -e again=true" if found else "playbooks/finetune.yml"
 
 
 def set_path(store: Path, name: str, model: str) -> Path:
@@ -135,9 +161,12 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
     Raises ``E_MODEL`` for an unknown model, ``E_DISK``.
     """
     path = store / f"{file_name(name)}-{classes}-seeded-{seed}.json"
-    graph = found_model(name, classes).graph if is_found(name) else ""
+    graph, way = "", ""
+    if is_traced(name):
+        cut = found_model(name, classes)
+        graph, way = cut.graph, cut.way
     there = _find(path, store)
-    if there is not None and there.graph == graph:
+    if there is not None and (there.graph, there.traced) == (graph, way):
         return there
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -145,7 +174,7 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
             write_block(store, block, module, initial_tensors(block, module, seed))
             for block, module in build_blocks(name, classes)
         )
-        manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks, graph=graph)
+        manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks, graph=graph, traced=way)
         write_json(path, manifest.to_json())
     except (OSError, SafetensorError) as error:
         raise ParetoPipeError(
@@ -158,11 +187,18 @@ def write_block(
     store: Path, block: str, module: nn.Module, tensors: Mapping[str, NDArray[np.generic]]
 ) -> BlockWeights:
     """Write one block's tensors to the store."""
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return write_tensors(store, block, tensors, parameters)
+
+
+def write_tensors(
+    store: Path, block: str, tensors: Mapping[str, NDArray[np.generic]], parameters: int
+) -> BlockWeights:
+    """Write a block's tensors to the store, of which so many numbers are parameters."""
     with partial(store) as unfinished:
         save_file(dict(tensors), unfinished)
         sha256 = digest_of(unfinished)
         settle(unfinished, block_path(store, sha256))
-    parameters = sum(parameter.numel() for parameter in module.parameters())
     return BlockWeights(block, sha256, block_path(store, sha256).stat().st_size, parameters)
 
 
@@ -181,7 +217,7 @@ def load_stage(
             f"the weights are {manifest.model}'s with {manifest.classes} classes, the stage is of "
             f"{name} with {classes} — prepare the cell again",
         )
-    if is_found(name):
+    if is_traced(name):
         _check_graph(name, classes, manifest)
     blocks = build_blocks(name, classes, device="meta", first=first, end=end)
     load_blocks(blocks, manifest, store, first, end)
@@ -190,13 +226,13 @@ def load_stage(
 
 def _check_graph(name: str, classes: int, manifest: WeightsManifest) -> None:
     """Refuse a model that is traced or cut otherwise here than where its weights were made."""
-    here = found_model(name, classes).graph
-    if here != manifest.graph:
+    here = found_model(name, classes)
+    if here.graph != manifest.graph:
         raise ParetoPipeError(
             "E_MODEL",
-            f"{name} has another graph or other cuts here ({here[:16]}) than where it was prepared "
-            f"({manifest.graph[:16]}) — install the same versions of torch, and of the package "
-            "that has the model, on all hosts",
+            f"{name} has another graph or other cuts here (torch.{here.way} {here.graph[:16]}) "
+            f"than where it was prepared (torch.{manifest.traced} {manifest.graph[:16]}) — install "
+            "the same versions of torch, and of the package that has the model, on all hosts",
         )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paretopipe_runtime.contract.models import is_onnx
 from reports.objectives import LATENCY, THROUGHPUT, Objective
 
 BATCH_SIZE = 8
@@ -54,8 +55,14 @@ MODELS = {
 }
 
 
+#: Why no accuracy is known of a user's file.
+NO_IMAGES = "there are no images here that its file was trained for"
+
+
 def model_name(model: str) -> str:
-    """Return the paper's spelling of a model, else the name as given."""
+    """Return the paper's spelling of a model, a file's name, or else the name as given."""
+    if is_onnx(model):
+        return model.partition(":")[2]
     return MODELS[model].name if model in MODELS else model
 
 

@@ -130,13 +130,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what is thorough to `make check-all`; take the folders in the order of the budget."""
+    """Leave what is thorough to `make check-all`; take the folders in the order of the budget.
+
+    What is marked `last` ends what tests of other folders share.
+    """
     if not THOROUGH:
         left = [item for item in items if item.get_closest_marker("thorough")]
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left)
     place = {folder: number for number, folder in enumerate(budget()["processor_s"])}
-    items.sort(key=lambda item: place.get(folder_of(item.nodeid), -1))
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("last") is not None,
+            place.get(folder_of(item.nodeid), -1),
+        )
+    )
 
 
 @pytest.hookimpl(hookwrapper=True)

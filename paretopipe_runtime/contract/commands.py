@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from paretopipe_runtime.contract import models
 from paretopipe_runtime.contract.factors import OF_CELL, OF_WORKER
 
 _SAFE = re.compile(r"[A-Za-z0-9_.,:+-]+")
@@ -66,6 +67,8 @@ def command(
         typed["allocator"] = next(iter(allocators.values()))
     if any(name.startswith("rpc") for name in _value(typed.get("backend", "")).split(",")):
         typed["allow_insecure_rpc"] = "true"
+    if "model" in typed:
+        typed["model"] = ",".join(map(models.typed, _value(typed["model"]).split(",")))
     known = [key for key in _FIRST if key in typed]
     inventory = ["-i", f"inventory/{emulation}"] if _SAFE.fullmatch(emulation) else []
     words = ["ansible-playbook", *inventory, f"playbooks/{playbook}"]

@@ -25,7 +25,8 @@ Digits = Literal["range", "significant", "whole"]
 class Figure:
     """A figure of a run, stage or hop, found at `path` in its record or, if `on_host`, its host's.
 
-    `of_worker`: copied from the worker's report. With a `heading`: a column of the table of splits,
+    `of_worker`: copied from the worker's report. `of_chain`: told of three hosts and more, where it
+    tells the hops apart. With a `heading`: a column of the table of splits,
     in `shown_unit`, multiplied by `shown`.
     """
 
@@ -37,6 +38,7 @@ class Figure:
     path: tuple[str, ...] = ()
     on_host: bool = False
     of_worker: bool = False
+    of_chain: bool = False
     heading: str = ""
     digits: Digits = "significant"
     in_unit: str = ""
@@ -102,6 +104,10 @@ FIGURES = (
         heading="Sent per batch",
         in_unit="MB",
         shown=1e-6,
+    ),
+    Figure(
+        *("hop", "receive_s", "time to arrive", "s", "median", ("receive_s", "latency")),
+        of_chain=True,
     ),
     Figure(
         *("stage", "cpu_percent", "processor load", "%"),
@@ -170,5 +176,6 @@ def named(name: str) -> Figure:
     return _BY_NAME[name]
 
 
-def of(part: Of) -> tuple[Figure, ...]:
-    return tuple(figure for figure in FIGURES if figure.of == part)
+def of(part: Of, stages: int = 3) -> tuple[Figure, ...]:
+    """Return the figures of a part, without those of a chain for fewer stages."""
+    return tuple(one for one in FIGURES if one.of == part and (stages > 2 or not one.of_chain))

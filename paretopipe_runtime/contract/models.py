@@ -1,7 +1,8 @@
 """Models and the names of their blocks, without torch.
 
 A *block* is the paper's unit (Table I), named as its module in torchvision wherever it is one.
-Other models are named ``source:name``; their blocks are found by tracing them, see `models.found`.
+Other models are named ``source:name``; their blocks are found by tracing them, see `models.found`,
+or in a file's graph, see `models.onnx_cuts`.
 """
 
 from __future__ import annotations
@@ -46,18 +47,53 @@ def model_info(name: str) -> ModelInfo:
         raise ParetoPipeError(
             "E_MODEL",
             f"the blocks of {name} are not known here: they are found by tracing it — run "
-            f"playbooks/cut.yml -e model={name}",
+            f"playbooks/cut.yml -e model={typed(name)}",
         )
     raise ParetoPipeError(
         "E_MODEL",
         f"unknown model {name!r}: known are {', '.join(MODEL_NAMES)}, and others as "
-        f"{', '.join(f'{source}:NAME' for source in SOURCES)} — choose one with -e model=…",
+        f"{', '.join(FORMS)} — choose one with -e model=…",
     )
 
 
 def is_found(name: str) -> bool:
-    """Tell whether a name is of a model whose blocks are found by tracing: ``timm:NAME``."""
-    return bool(_FOUND.fullmatch(name))
+    """Tell whether a name is of a model whose blocks are found: ``timm:NAME``, ``onnx:NAME``."""
+    return is_traced(name) or is_onnx(name)
+
+
+def is_traced(name: str) -> bool:
+    """Tell whether a name is of a model that PyTorch runs, and whose blocks are found so."""
+    return bool(_TRACED.fullmatch(name))
+
+
+def is_onnx(name: str) -> bool:
+    """Tell whether a name is of a user's ONNX file, by its stem: ``onnx:NAME``."""
+    return bool(_ONNX.fullmatch(name))
+
+
+def typed(name: str) -> str:
+    """Return how a model is asked for: a file by its path, as from within its folder.
+
+    >>> typed("timm:tiny"), typed("onnx:net")
+    ('timm:tiny', 'onnx:net.onnx')
+    """
+    return f"{name}.onnx" if is_onnx(name) else name
+
+
+def check_engine(name: str, engine: str) -> None:
+    """Refuse an engine that cannot compute a model.
+
+    Raises
+    ------
+    ParetoPipeError
+        ``E_ENGINE``
+    """
+    if is_onnx(name) and engine != ONNX_ENGINE:
+        raise ParetoPipeError(
+            "E_ENGINE",
+            f"engine {engine} cannot compute {name}: a file's graph is ONNX Runtime's — choose "
+            f"-e engine={ONNX_ENGINE}",
+        )
 
 
 def keep_found(info: ModelInfo) -> None:
@@ -70,10 +106,14 @@ def file_name(model: str) -> str:
     return model.replace(":", "-")
 
 
-#: Where models come from whose blocks are found: two packages, and any module with a function that
-#: returns a model.
-SOURCES = ("torchvision", "timm", "module")
-_FOUND = re.compile(rf"(?:{'|'.join(SOURCES)}):[A-Za-z_][A-Za-z0-9_.]{{0,120}}")
+#: Where models come from whose blocks are found: two packages, any module with a function that
+#: returns a model, and files.
+SOURCES, ONNX = ("torchvision", "timm", "module"), "onnx"
+#: The only engine that computes those of files.
+ONNX_ENGINE = "onnxruntime"
+FORMS = (*(f"{source}:NAME" for source in SOURCES), f"{ONNX}:FILE.onnx")
+_TRACED = re.compile(rf"(?:{'|'.join(SOURCES)}):[A-Za-z_][A-Za-z0-9_.]{{0,120}}")
+_ONNX = re.compile(rf"{ONNX}:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,120}}")
 _found: dict[str, ModelInfo] = {}
 
 

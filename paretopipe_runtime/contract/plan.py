@@ -15,7 +15,14 @@ from paretopipe_runtime.contract.chain import Chain, read_chain
 from paretopipe_runtime.contract.codecs import CODECS, NONE, check_codec
 from paretopipe_runtime.contract.factors import ENGINE
 from paretopipe_runtime.contract.lines import SCHEMA_VERSION
-from paretopipe_runtime.contract.models import ModelInfo, is_found, keep_found, model_info
+from paretopipe_runtime.contract.models import (
+    ModelInfo,
+    check_engine,
+    is_found,
+    is_onnx,
+    keep_found,
+    model_info,
+)
 from paretopipe_runtime.contract.splits import Cuts, all_splits, coded, split_name, validate_cuts
 from paretopipe_runtime.errors import ParetoPipeError
 
@@ -42,6 +49,8 @@ class Workload:
         }
         if graph := model_info(self.model).graph:
             factors["graph"] = graph
+        if is_onnx(self.model):  # whose weights are in the file
+            return factors
         if self.weights is None:
             return {**factors, "weights_seed": self.weights_seed}
         digest = self.weights.manifest.digest
@@ -213,12 +222,14 @@ def read_workload(document: dict[str, Any]) -> Workload:
     """
     if found := document.get("found"):
         _keep(document["model"], found)
+    model, engine = model_info(document["model"]).name, ENGINE.check(document["engine"])
+    check_engine(model, engine)
     return Workload(
-        model=model_info(document["model"]).name,
+        model=model,
         classes=_count(document, "classes"),
         image_px=_count(document, "image_px"),
         batch_size=_count(document, "batch_size"),
-        engine=ENGINE.check(document["engine"]),
+        engine=engine,
         weights_seed=int(document["weights_seed"]),
         weights=_weights(document),
     )

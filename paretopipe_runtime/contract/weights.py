@@ -104,7 +104,7 @@ class WeightsManifest:
     """Weights of every block; `source` is ``seeded:0``, or ``finetuned`` with an `origin`.
 
     `program` is the sha256 of a file with stages exported for an engine, if that needs one: it
-    replaces the blocks' files on a worker. `graph` is that of `ModelInfo`.
+    replaces the blocks' files on a worker. `graph` is that of `ModelInfo`, `traced` the way to it.
     """
 
     model: str
@@ -114,6 +114,7 @@ class WeightsManifest:
     origin: Origin | None = None
     program: str = ""
     graph: str = ""
+    traced: str = ""
 
     @property
     def files(self) -> list[str]:
@@ -131,7 +132,7 @@ class WeightsManifest:
         fields["blocks"] = list(fields["blocks"])
         if self.origin is None:
             del fields["origin"]
-        for name in ("program", "graph"):
+        for name in ("program", "graph", "traced"):
             if not fields[name]:
                 del fields[name]
         return {"schema_version": SCHEMA_VERSION, **fields}

@@ -6,7 +6,6 @@ Only the graph is cached, some tens of kilobytes; weights are mapped from the sa
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from paretopipe_runtime.contract.models import is_onnx
 from paretopipe_runtime.engines import StageToLoad, cache
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import build_blocks
-from paretopipe_runtime.weights import block_path
-
-INPUT, OUTPUT = "input", "output"
+from paretopipe_runtime.weights import block_path, places
 
 
 def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -28,37 +26,57 @@ def load(stage: StageToLoad) -> Callable[[torch.Tensor], torch.Tensor]:
 
     Raises ``E_ENGINE``, ``E_WEIGHTS`` for a missing or short weights file, or ``E_DISK``.
     """
-    # The pinned version has no telemetry; later ones would send, and write to the home folder, from
-    # threads that disturb the measurement.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise _missing(error) from error
     files = _files(stage)
     key = cache.key(stage, torchvision=importlib.metadata.version("torchvision"))
     folder = stage.cache / "onnxruntime"
     path = cache.find_or_make(folder, key, ".onnx", lambda path: _export(stage, files, path))
+    try:
+        return _Compute(session(path.read_bytes(), stage.store))
+    except ImportError as error:
+        raise missing(error, stage.model) from error
+    except Exception as error:  # onnxruntime's exception classes are not public
+        advice = "" if is_onnx(stage.model) else " — choose -e engine=eager"
+        raise ParetoPipeError(
+            "E_ENGINE",
+            f"onnxruntime cannot run blocks {stage.first}…{stage.end} of {stage.model}: "
+            f"{error}{advice}",
+        ) from error
+
+
+def session(model: bytes | str, folder: Path, *, plain: bool = False) -> Any:
+    """Return a session of a model, its bytes or its path, as every stage is run.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its weights are, if they are not in it.
+    plain : bool
+        Computed node by node, without any optimisation.
+
+    Raises
+    ------
+    ImportError
+        Without the package.
+    Exception
+        Of onnxruntime's own classes, for what it cannot run.
+    """
+    # The pinned version has no telemetry; later ones would send, and write to the home folder, from
+    # threads that disturb the measurement.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
+    if plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Spinning threads would take the processor from those that send and receive.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(stage.store)
+        "session.model_external_initializers_file_folder_path", str(folder)
     )
-    try:
-        session = onnxruntime.InferenceSession(
-            path.read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's exception classes are not public
-        raise ParetoPipeError(
-            "E_ENGINE",
-            f"onnxruntime {onnxruntime.__version__} cannot run blocks {stage.first}…{stage.end} of "
-            f"{stage.model}: {error} — choose -e engine=eager",
-        ) from error
-    return _Compute(session)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class _Compute:
@@ -67,30 +85,45 @@ class _Compute:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._binding = session.io_binding()
-        self._shape = tuple(session.get_outputs()[0].shape)
+        self._input, self._output = (
+            end[0].name for end in (session.get_inputs(), session.get_outputs())
+        )
+        # A graph from a user's file may not tell, until the first batch went through it.
+        said = session.get_outputs()[0].shape
+        self._shape = tuple(said) if all(isinstance(size, int) for size in said) else None
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
         tensor = tensor.contiguous()
+        if self._shape is None:
+            (first,) = self._session.run(None, {self._input: tensor.numpy()})
+            self._shape = first.shape
+            return torch.from_numpy(first)
         output = torch.empty(self._shape)
         cpu = ("cpu", 0, np.float32)
-        self._binding.bind_input(INPUT, *cpu, tuple(tensor.shape), tensor.data_ptr())
-        self._binding.bind_output(OUTPUT, *cpu, self._shape, output.data_ptr())
+        self._binding.bind_input(self._input, *cpu, tuple(tensor.shape), tensor.data_ptr())
+        self._binding.bind_output(self._output, *cpu, self._shape, output.data_ptr())
         self._session.run_with_iobinding(self._binding)
         return output
 
 
 def _export(stage: StageToLoad, files: list[Path], path: Path) -> None:
     try:
+        if is_onnx(stage.model):
+            from paretopipe_runtime.engines import onnx_stage
+
+            path.write_bytes(onnx_stage.build(files, stage.takes.shape))
+            return
         from paretopipe_runtime.engines.onnx_export import build
         from paretopipe_runtime.engines.onnx_graph import StoredTensor
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing(error, stage.model) from error
     blocks = build_blocks(stage.model, stage.classes, first=stage.first, end=stage.end)
     modules = torch.nn.Sequential(*(module for _, module in blocks))
     stored = {
-        f"{index}.{name}": StoredTensor(file.name, offset, nbytes)
+        f"{index}.{name}": StoredTensor(file.name, place.offset, place.nbytes)
         for index, file in enumerate(files)
-        for name, offset, nbytes in _tensors(file)
+        for name, place in places(file).items()
+        if place.kind == "F32"
     }
     path.write_bytes(build(modules, stage.takes.shape, stored))
 
@@ -112,22 +145,11 @@ def _files(stage: StageToLoad) -> list[Path]:
     return files
 
 
-def _tensors(path: Path) -> list[tuple[str, int, int]]:
-    """Return name, byte offset and size of every float32 tensor in a safetensors file."""
-    with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-        described = json.loads(file.read(header))
-    described.pop("__metadata__", None)
-    return [
-        (name, 8 + header + tensor["data_offsets"][0], int(np.diff(tensor["data_offsets"])[0]))
-        for name, tensor in described.items()
-        if tensor["dtype"] == "F32"
-    ]
-
-
-def _missing(error: ImportError) -> ParetoPipeError:
+def missing(error: ImportError, model: str) -> ParetoPipeError:
+    """Return what is said on a host without a package."""
+    advice = "" if is_onnx(model) else ", or choose -e engine=eager"
     return ParetoPipeError(
         "E_ENGINE",
         f"{error} — set runtime_engines: [onnxruntime] for this host in the inventory and run "
-        "playbooks/provision.yml, or choose -e engine=eager",
+        f"playbooks/provision.yml{advice}",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Literal
 
-from paretopipe_runtime.contract.models import is_found, model_info
+from paretopipe_runtime.contract.models import is_traced, model_info
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +55,7 @@ def build_blocks(
 
     Raises ``E_MODEL`` for an unknown name.
     """
-    if is_found(name):
+    if is_traced(name):
         return copy.deepcopy([*found_model(name, classes).modules.items()][first:end])
     names = model_info(name).block_names[first:end]
     from paretopipe_runtime.models.architectures import block_modules

@@ -1,10 +1,9 @@
 """Blocks of any model: its graph, cut wherever a single tensor is all that goes on.
 
-A value *depends on the input* or not. What does not (weights, position tables, masks) never crosses
-a cut: it is computed again after it. At a position in the graph's order, what was computed before
-and is used after is *live*; where that is one tensor of the batch, the graph can be cut. Such
-positions are the points that all paths from input to output go through, so they do not depend on
-the order.
+At a position in the graph's order, what was computed of the images before and is used after is
+*live*; where that is one tensor of the batch, the graph can be cut. Such positions are the points
+that all paths from input to output go through, so they do not depend on the order. How the graph
+was traced (`tracing`) shows in its digest and nowhere else.
 """
 
 from __future__ import annotations
@@ -17,30 +16,29 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import sources
-
-#: Blocks end with the modules of the least depth that has so many ends, or else the most.
-ENOUGH = 16
-_BATCH = 2
-_RESHAPING = {"flatten", "permute", "reshape", "transpose", "view", "unflatten", "contiguous"}
+from paretopipe_runtime.models import crossing
+from paretopipe_runtime.models.merging import ends, enough, unused
+from paretopipe_runtime.models.tracing import BATCH, Traced, called, trace
 
 
 @dataclass(frozen=True)
 class Found:
     """A model's blocks in order, by the module they end with.
 
-    `graph` is the sha256 of the traced graph and where it is cut, `cuts` the number of all valid
-    cuts, of which the blocks use some.
+    `graph` is the sha256 of the traced graph and where it is cut, `way` how it was traced (``fx``
+    or ``export``), `cuts` the number of all valid cuts, of which the blocks use some. `tied` has
+    by each parameter's name all that it has: torch.export gives it to the blocks by one of them.
     """
 
     modules: dict[str, nn.Module]
     graph: str
+    way: str
     cuts: int
     image_px: int
     whole: nn.Module
+    tied: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -66,22 +64,26 @@ def find(model: str, classes: int, *, every: bool = False) -> Found:
         ``E_MODEL`` for one that cannot be built, traced or cut, or has other outputs than
         (batch, classes).
     """
-    whole = sources.build(model, classes)
-    px = sources.image_px(model, whole)
-    graph, path_of = sources.traced(model, whole)
-    values = _values(model, fx.GraphModule(whole, graph), px)
-    _check_output(model, values, graph, classes)
-    cuts = [*_cuts(graph, values, path_of)]
-    chosen = cuts if every else _enough(cuts)
+    traced = trace(model, classes)
+    _check_output(model, traced, classes)
+    cuts = [*_cuts(traced)]
+    chosen = cuts if every else enough(cuts)
     if not chosen:
         raise ParetoPipeError(
             "E_MODEL",
             f"{model} has no place where a single tensor is all that goes on, so it cannot be cut "
             "in two",
         )
-    modules = _blocks(whole, graph, chosen, path_of, max(cut.ends for cut in chosen))
-    digest = _digest(whole, graph, [cut.position for cut in chosen])
-    return Found(_without_values(modules), digest, len(cuts), px, whole)
+    modules = _blocks(traced, chosen, max(cut.ends for cut in chosen))
+    return Found(
+        modules=_without_values(modules),
+        graph=_digest(traced, [cut.position for cut in chosen]),
+        way=traced.way,
+        cuts=len(cuts),
+        image_px=traced.image_px,
+        whole=traced.whole,
+        tied=_tied(traced.whole),
+    )
 
 
 def prove(found: Found, batch: torch.Tensor) -> float:
@@ -101,11 +103,17 @@ def prove(found: Found, batch: torch.Tensor) -> float:
 
 def load_whole(found: Found, tensors: Mapping[str, torch.Tensor]) -> None:
     """Give the whole model and its blocks the same tensors, by the whole model's names."""
+    given = {
+        name: tensors[next(one for one in names if one in tensors)]
+        for name, names in found.tied.items()
+        if not tensors.keys().isdisjoint(names)
+    }
+    given |= tensors
     for module in (found.whole, *found.modules.values()):
         for path, part in module.named_modules():
             # Not by load_state_dict, for which some models want more than tensors.
             for name in {*part._parameters, *part._buffers}:
-                tensor = tensors.get(f"{path}.{name}" if path else name)
+                tensor = given.get(f"{path}.{name}" if path else name)
                 if tensor is None:
                     continue
                 if name in part._parameters:
@@ -114,175 +122,77 @@ def load_whole(found: Found, tensors: Mapping[str, torch.Tensor]) -> None:
                     part._buffers[name] = tensor
 
 
-def _values(model: str, traced: fx.GraphModule, px: int) -> dict[fx.Node, Any]:
-    """Return every node's value for a batch, as shapes without memory."""
-    values: dict[fx.Node, Any] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            values[n] = super().run_node(n)
-            return values[n]
-
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
-            Recorder(traced, garbage_collect_values=False).run(torch.empty(_BATCH, 3, px, px))
-    except Exception as error:  # whatever a model's own code raises
-        raise ParetoPipeError(
-            "E_MODEL",
-            f"{model} does not take images of {px} px: {type(error).__name__}: {str(error)[:200]}",
-        ) from error
-    return values
+def _tied(whole: nn.Module) -> dict[str, list[str]]:
+    names: dict[int, list[str]] = {}
+    for name, parameter in whole.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return {name: alike for alike in names.values() for name in alike}
 
 
-def _check_output(model: str, values: Mapping[fx.Node, Any], graph: fx.Graph, classes: int) -> None:
-    output = values[_output(graph)]
+def _check_output(model: str, traced: Traced, classes: int) -> None:
+    output = traced.values[traced.graph.output_node()]
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (_BATCH, classes):
+    if shape != (BATCH, classes):
         raise ParetoPipeError(
             "E_MODEL",
-            f"{model} gives {shape} for {_BATCH} images, expected ({_BATCH}, {classes}): logits of "
+            f"{model} gives {shape} for {BATCH} images, expected ({BATCH}, {classes}): logits of "
             f"{classes} classes — only classifiers can be measured; -e classes=N says how many",
         )
 
 
-def _output(graph: fx.Graph) -> fx.Node:
-    """Return the node of what the graph returns."""
-    return graph.output_node()
-
-
-def _dependent(graph: fx.Graph) -> dict[fx.Node, int]:
-    """Return the nodes whose values depend on the input, in order, and their places in it."""
-    found: dict[fx.Node, int] = {}
-    for node in graph.nodes:
-        if node.op == "placeholder" or any(one in found for one in node.all_input_nodes):
-            found[node] = len(found)
-    return found
-
-
-def _is_batch_size(node: fx.Node) -> bool:
-    """Tell whether a node is a number of images: ``x.shape[0]`` or ``x.size(0)``."""
-    if node.op == "call_method" and node.target == "size":
-        return node.args[1:] == (0,)
-    named = getattr(node.target, "__name__", "")
-    if named != "getitem" or node.args[1] != 0 or not isinstance(node.args[0], fx.Node):
-        return False
-    of = node.args[0]
-    is_shape = getattr(of.target, "__name__", "") == "getattr" and of.args[1] == "shape"
-    return is_shape or (of.op == "call_method" and of.target == "size" and len(of.args) == 1)
-
-
-def _cuts(graph: fx.Graph, values: Mapping[fx.Node, Any], path_of: Any) -> Iterator[_Cut]:
+def _cuts(traced: Traced) -> Iterator[_Cut]:
     """Yield all valid cuts behind the input and before the output.
 
     One behind a layer that computes nothing is the same as that before it.
     """
-    at = _dependent(graph)
+    at = crossing.dependent(traced.graph, traced.values)
     order = [*at]
     last = {node: max((at[user] for user in node.users if user in at), default=-1) for node in at}
     live: set[fx.Node] = set()
     before: fx.Node | None = None
     for index, node in enumerate(order[:-1]):
         live = {one for one in (*live, node) if last[one] > index}
-        tensors = [one for one in live if not _is_batch_size(one)]
-        if len(tensors) != 1 or order[index + 1].op == "output":
+        if len(live) != 1 or order[index + 1].op == "output":
             continue
-        only, value = tensors[0], values[tensors[0]]
-        sized = isinstance(value, torch.Tensor) and value.ndim and value.shape[0] == _BATCH
+        (only,) = live
+        value = traced.values[only]
+        sized = isinstance(value, torch.Tensor) and value.ndim and value.shape[0] == BATCH
         if only.op == "placeholder" or not sized or value.dtype != torch.float32:
             continue
-        same = before is not None and only is before
-        ends = _ends(path_of(node), path_of(order[index + 1]))
-        if not same and not _idle(graph, node):
-            yield _Cut(index, only, ends)
+        at_ends = ends(traced.path(node), traced.path(order[index + 1]))
+        if only is not before and not _idle(traced.root, node):
+            yield _Cut(index, only, at_ends)
         before = only
 
 
-def _idle(graph: fx.Graph, node: fx.Node) -> bool:
+def _idle(root: nn.Module, node: fx.Node) -> bool:
     """Tell whether a node in evaluation hands on what it takes, at most in another shape."""
     if node.op != "call_module":
-        named = node.target if isinstance(node.target, str) else node.target.__name__
-        return named in _RESHAPING
-    owner = graph.owning_module
-    assert owner is not None
-    module = owner.get_submodule(str(node.target))
+        return called(node) in crossing.RESHAPING | {"dropout"}
+    module = root.get_submodule(str(node.target))
     return isinstance(module, nn.Identity | nn.modules.dropout._DropoutNd | nn.Flatten) or (
         type(module).__name__ in ("DropPath", "StochasticDepth")
     )
 
 
-def _ends(path: str, after: str) -> int:
-    """Return the least depth of the modules that end between two nodes, by their paths.
-
-    >>> _ends("features.3.conv", "features.4.conv"), _ends("layer1.0", "layer1.0.relu")
-    (2, 0)
-    """
-    parts, others = (one.split(".") if one else [] for one in (path, after))
-    alike = zip(parts, others, strict=False)
-    common = len([*itertools.takewhile(lambda pair: pair[0] == pair[1], alike)])
-    return common + 1 if len(parts) > common else 0
-
-
-def _enough(cuts: Sequence[_Cut]) -> list[_Cut]:
-    """Return the cuts at ends of modules, no deeper than gives enough; all if none is there."""
-    deepest = max((cut.ends for cut in cuts), default=0)
-    by_depth = [[c for c in cuts if 0 < c.ends <= depth] for depth in range(1, deepest + 1)]
-    for chosen in by_depth:
-        if len(chosen) >= ENOUGH:
-            return chosen
-    return max(by_depth, key=len, default=[]) or [*cuts]
-
-
-def _blocks(
-    whole: nn.Module, graph: fx.Graph, cuts: Sequence[_Cut], path_of: Any, depth: int
-) -> dict[str, nn.Module]:
+def _blocks(traced: Traced, cuts: Sequence[_Cut], depth: int) -> dict[str, nn.Module]:
     """Return a module for the nodes between two cuts each, with the paths of the whole model.
 
     Their names are paths of `depth` parts at most.
     """
-    dependent = _dependent(graph)
-    order = [*dependent]
+    depends = crossing.dependent(traced.graph, traced.values)
+    order = [*depends]
     edges = [0, *(cut.position + 1 for cut in cuts), len(order) - 1]
-    gives = [*(cut.node for cut in cuts), _output(graph).args[0]]
-    takes = [order[0], *(cut.node for cut in cuts)]
+    tensors: list[Any] = [order[0], *(cut.node for cut in cuts), order[-1].args[0]]
     blocks: dict[str, nn.Module] = {}
-    for number, (first, end) in enumerate(itertools.pairwise(edges)):
-        part = _part(takes[number], order[first:end], gives[number], dependent)
-        path = ".".join(path_of(order[end - 1]).split(".")[: depth or None])
-        name = _unused(path or str(order[end - 1].name), blocks)
-        blocks[name] = fx.GraphModule(whole, part).eval()
+    for (first, end), (takes, gives) in zip(
+        itertools.pairwise(edges), itertools.pairwise(tensors), strict=True
+    ):
+        graph = crossing.part(takes, order[first:end], gives, depends, traced.values)
+        path = ".".join(traced.path(order[end - 1]).split(".")[: depth or None])
+        name = unused(path or str(order[end - 1].name), blocks)
+        blocks[name] = fx.GraphModule(traced.root, graph).eval()
     return blocks
-
-
-def _unused(name: str, taken: Mapping[str, Any]) -> str:
-    """Return the name, numbered where a block has it already."""
-    names = itertools.chain([name], (f"{name}+{more}" for more in itertools.count(1)))
-    return next(one for one in names if one not in taken)
-
-
-def _part(
-    takes: fx.Node, nodes: Sequence[fx.Node], gives: Any, dependent: Mapping[fx.Node, int]
-) -> fx.Graph:
-    """Return the graph of some nodes, from the one tensor they take to the one they give."""
-    graph = fx.Graph()
-    given = graph.placeholder("x")
-    made: dict[fx.Node, fx.Node] = {takes: given}
-
-    def copied(node: fx.Node) -> fx.Node:
-        if node not in made:
-            if node in dependent and node not in own:  # nothing else may cross
-                assert _is_batch_size(node)
-                made[node] = graph.call_method("size", (given, 0))
-            else:
-                made[node] = graph.node_copy(node, copied)
-        return made[node]
-
-    own = set(nodes)
-    for node in nodes:
-        if node.op != "placeholder":
-            copied(node)
-    graph.output(copied(gives))
-    graph.lint()
-    return graph
 
 
 def _without_values(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
@@ -296,12 +206,17 @@ def _without_values(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
     return modules
 
 
-def _digest(whole: nn.Module, graph: fx.Graph, positions: Sequence[int]) -> str:
-    """Return the sha256 over every node, its layer and its arguments, and the cuts."""
+def _digest(traced: Traced, positions: Sequence[int]) -> str:
+    """Return the sha256 over every node, its layer or tensor and its arguments, and the cuts."""
     digest = hashlib.sha256(f"{positions}".encode())
-    for node in graph.nodes:
-        target = node.target
-        named = target if isinstance(target, str) else torch.typename(target)
-        layer = repr(whole.get_submodule(named)) if node.op == "call_module" else ""
-        digest.update(f"{node.op} {named} {node.args} {node.kwargs} {layer}\n".encode())
+    for node in traced.graph.nodes:
+        named = node.target if isinstance(node.target, str) else torch.typename(node.target)
+        has = ""
+        if node.op == "call_module":
+            has = repr(traced.root.get_submodule(named))
+        elif node.op == "get_attr":
+            value = traced.values[node]
+            tensor = isinstance(value, torch.Tensor)
+            has = f"{tuple(value.shape)} {value.dtype}" if tensor else getattr(value, "code", "")
+        digest.update(f"{node.op} {named} {node.args} {node.kwargs} {has}\n".encode())
     return digest.hexdigest()

@@ -5,17 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable
 from typing import Any
 
-from torch import fx, nn
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models.compat import allow_missing_extension
 
 allow_missing_extension()
-from torchvision.models.feature_extraction import NodePathTracer  # noqa: E402
 
 #: Of models that do not say their images' size.
 IMAGE_PX = 224
@@ -82,58 +80,6 @@ def image_px(model: str, built: nn.Module) -> int:
         for weights in torchvision.models.get_model_weights(name):
             sides.append(weights.transforms.keywords.get("crop_size"))
     return next((side for side in sides if isinstance(side, int)), IMAGE_PX)
-
-
-def traced(model: str, built: nn.Module) -> tuple[fx.Graph, Callable[[fx.Node], str]]:
-    """Trace a model; return its graph, and what tells the path of the module a node is in.
-
-    Layers of PyTorch, and what a library marks as not traceable, stay one node.
-
-    Raises ``E_MODEL`` where control flow depends on the input.
-    """
-    tracer = _tracer(model)
-    try:
-        graph = _cleared(tracer.trace(built, _defaults(built)))
-    except Exception as error:  # TraceError, and whatever a proxy makes a model raise
-        raise ParetoPipeError(
-            "E_MODEL",
-            f"{model} cannot be traced: {type(error).__name__}: {str(error)[:200]} — its path "
-            "through the layers must not depend on the images",
-        ) from error
-
-    def path(node: fx.Node) -> str:
-        if node.op == "call_module":
-            return str(node.target)
-        named: str = tracer.node_to_qualname.get(node, "")
-        return named.rpartition(".")[0]
-
-    return graph, path
-
-
-def _defaults(built: nn.Module) -> dict[str, Any]:
-    """Return what a model takes beside images, as it is where nobody gives it."""
-    takes = inspect.signature(built.forward).parameters.values()
-    return {one.name: one.default for one in takes if one.default is not inspect.Parameter.empty}
-
-
-def _cleared(graph: fx.Graph) -> fx.Graph:
-    """Remove what has no effect on the logits: checks of shapes, and arguments left out."""
-    for node in [*graph.nodes][:0:-1]:  # all but the images, the last first
-        named = node.target if isinstance(node.target, str) else node.target.__name__
-        checks = named in ("_assert", "_assert_is_none")
-        changes = node.op.startswith("call") and named.endswith(("_", "setitem"))  # a tensor
-        if checks or not (node.users or changes or node.op == "output"):
-            graph.erase_node(node)
-    return graph
-
-
-def _tracer(model: str) -> Any:
-    if not model.startswith("timm:"):
-        return NodePathTracer()
-    marked: Any = importlib.import_module("timm.models._features_fx")
-    functions = tuple(marked.get_notrace_functions())
-    leaves = list(marked.get_notrace_modules())
-    return NodePathTracer(leaf_modules=leaves, autowrap_functions=functions)
 
 
 def _torchvision(name: str, classes: int) -> nn.Module:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paretopipe_runtime.contract.chain import Worker
-from paretopipe_runtime.contract.models import is_found
+from paretopipe_runtime.contract.models import is_traced
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.weights import block_path, verify_block
@@ -48,7 +48,7 @@ def deploy(
     )
     try:
         wanted: dict[str, Any] = {"files": list(sizes)}
-        if is_found(manifest["model"]):
+        if is_traced(manifest["model"]):
             wanted["found"] = [manifest["model"], manifest["classes"]]
         channel.send_message(wanted, timeout=PATIENCE_S)
         missing = channel.receive_message(PATIENCE_S)["missing"]

@@ -43,6 +43,7 @@ def orders_of(
     manifest: dict[str, Any] | None = None,
     profile_batches: int = 0,
     profile_codecs: tuple[str, ...] = (),
+    profile_takes: Sequence[Tensor] = (),
     codec: str = NONE,
     proof_batches: int = 0,
 ) -> list[StageOrder]:
@@ -73,6 +74,7 @@ def orders_of(
             idle_timeout_s=deadlines.batch_s + 60,
             profile_batches=profile_batches,
             profile_codecs=profile_codecs,
+            profile_takes=tuple(profile_takes),
             codec=codec,
             proof_batches=proof_batches,
             device=worker.device if part.first < part.end else "cpu",

@@ -19,7 +19,7 @@ from paretopipe_runtime import engines, forked
 from paretopipe_runtime.contract.chain import INPUT_BATCHES
 from paretopipe_runtime.contract.factors import ENGINES
 from paretopipe_runtime.contract.lines import canonical
-from paretopipe_runtime.contract.models import is_found
+from paretopipe_runtime.contract.models import is_onnx, is_traced
 from paretopipe_runtime.contract.plan import Workload
 from paretopipe_runtime.contract.splits import codec_of
 from paretopipe_runtime.contract.weights import PROGRAM, WeightsManifest
@@ -173,27 +173,23 @@ def _load(folder: Path, facts: dict[str, Any]) -> Prepared:
 def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
     import torch
 
-    from paretopipe_runtime import cut, golden, weights
-    from paretopipe_runtime.models.boundaries import boundary_shapes
+    from paretopipe_runtime import golden
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    store = state_dir / "weights"
-    if workload.weights:
-        weights.check_store(workload.weights, store)
-        manifest = workload.weights.manifest
-    else:
-        manifest = weights.make_seeded_weights(
-            workload.model, workload.classes, workload.weights_seed, store
-        )
-    if is_found(workload.model):
-        cut.check(workload, manifest, store)
-    shapes = boundary_shapes(
-        workload.model, workload.classes, workload.batch_size, workload.image_px
-    )
     batches = golden.input_batches(
         workload.batch_size, workload.image_px, INPUT_BATCHES, INPUT_SEED
     )
-    logits = golden.reference_logits(workload.model, workload.classes, manifest, store, batches)
+    if is_onnx(workload.model):
+        from paretopipe_runtime import cut_onnx
+
+        made = cut_onnx.made(workload, state_dir, batches)
+        manifest, shapes, flops, logits = made.manifest, made.boundaries, made.flops, made.logits
+    else:
+        manifest = _manifest(workload, state_dir / "weights")
+        shapes, flops = _boundaries(workload), _flops(workload)
+        logits = golden.reference_logits(
+            workload.model, workload.classes, manifest, state_dir / "weights", batches
+        )
     try:
         with (folder / "reference.npy").open("wb") as file:
             np.save(file, np.stack(list(logits)), allow_pickle=False)
@@ -205,9 +201,30 @@ def _make(workload: Workload, state_dir: Path, folder: Path) -> dict[str, Any]:
         "manifest": manifest.to_json(),
         "weights_digest": manifest.digest,
         "boundaries": [(b.shape, b.dtype, b.nbytes) for b in shapes],
-        "flops": _flops(workload),
+        "flops": flops,
         "input_digest": golden.input_digest(batches),
     }
+
+
+def _manifest(workload: Workload, store: Path) -> WeightsManifest:
+    from paretopipe_runtime import cut, weights
+
+    if workload.weights:
+        weights.check_store(workload.weights, store)
+        manifest = workload.weights.manifest
+    else:
+        manifest = weights.make_seeded_weights(
+            workload.model, workload.classes, workload.weights_seed, store
+        )
+    if is_traced(workload.model):
+        cut.check(workload, manifest, store)
+    return manifest
+
+
+def _boundaries(workload: Workload) -> list[Tensor]:
+    from paretopipe_runtime.models.boundaries import boundary_shapes
+
+    return boundary_shapes(workload.model, workload.classes, workload.batch_size, workload.image_px)
 
 
 def _flops(workload: Workload) -> list[int]:

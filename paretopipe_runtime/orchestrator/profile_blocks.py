@@ -119,7 +119,10 @@ def _measure(
     tolerance = ENGINES[workload.engine].tolerance
     expected = Expected(prepared.boundaries[-1], prepared.reference, tolerance)
     parts, manifest = parts_of(prepared, ()), prepared.manifest
-    orders = orders_of(chain, parts, run_id, deadlines, workload, manifest, batches, codecs)
+    orders = orders_of(
+        *(chain, parts, run_id, deadlines, workload, manifest, batches, codecs),
+        profile_takes=prepared.boundaries[:-1],
+    )
     with launched(orders, chain, keys, expected, deadlines) as driver:
         driver.one_in_flight(_passes(codecs) * batches)
         (report,) = driver.finish()

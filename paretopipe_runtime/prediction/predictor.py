@@ -151,18 +151,15 @@ class Predictor:
         return ON_FIRST, *(coded(on_last, codec) for codec in self.codecs)
 
     def network(self, plan: Mapping[str, Any]) -> Network:
-        """Return the network as measured before a cell, by its plan, else with its link."""
-        scenario = plan.get("scenario")
-        return _seen(scenario, self.networks[0])
+        """Return the first hop's network as measured before a cell, else with its link."""
+        return measured_networks(plan, self.networks)[0]
 
     def under(self, plan: Mapping[str, Any]) -> Predictor:
         """Return it with the later hops' networks as measured before a plan's cell."""
-        scenario = plan.get("scenario")
-        hops = scenario.get("later_hops") if isinstance(scenario, dict) else None
-        if not isinstance(hops, list) or len(hops) != len(self.networks) - 1:
+        later = measured_networks(plan, self.networks)[1:]
+        if later == self.networks[1:]:
             return self
-        first, *usual = self.networks
-        return replace(self, networks=(first, *map(_passed, hops, usual)))
+        return replace(self, networks=(self.networks[0], *later))
 
     def predict(self, cuts: Cuts, rtt_ms: float, rate_mbit: float | None) -> Prediction:
         """Predict a split or an end point, with any codec of `codings` or none.
@@ -284,6 +281,16 @@ class Predictor:
             max(payload * used.pace_byte_s, on_wire_s, window_pace_s(payload, rtt_s)),
             rtt_s + fixed_s,
         )
+
+
+def measured_networks(plan: Mapping[str, Any], usual: Sequence[Network]) -> tuple[Network, ...]:
+    """Return the hops' networks as measured before a plan's cell, the usual ones where not."""
+    scenario = plan.get("scenario")
+    hops = scenario.get("later_hops") if isinstance(scenario, dict) else None
+    first, *later = usual
+    if isinstance(hops, list) and len(hops) == len(later):
+        later = [*map(_passed, hops, later)]
+    return _seen(scenario, first), *later
 
 
 def _seen(hop: Any, usual: Network) -> Network:

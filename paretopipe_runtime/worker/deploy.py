@@ -16,7 +16,7 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
-from paretopipe_runtime.contract.models import is_found
+from paretopipe_runtime.contract.models import is_traced
 from paretopipe_runtime.contract.weights import PROGRAM
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.weights import block_path, verify_block
@@ -53,7 +53,7 @@ def serve(channel: Channel, state_dir: Path, find: Callable[[str, int], None]) -
         channel.send_error(failure)
         raise failure from error
     match message.get("found"):
-        case [str() as model, int() as classes] if is_found(model):
+        case [str() as model, int() as classes] if is_traced(model):
             try:
                 find(model, classes)
             except ParetoPipeError as error:

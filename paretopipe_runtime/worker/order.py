@@ -55,6 +55,7 @@ class StageOrder:
     # these too, then as many through all in one piece.
     profile_batches: int = 0
     profile_codecs: tuple[str, ...] = ()
+    profile_takes: tuple[Tensor, ...] = ()  # of every block
     noise_s: float = 0.0  # times the same work for so long, and does nothing else
     device: str = "cpu"
     transport: str = "plain"
@@ -130,8 +131,8 @@ class StageOrder:
             given = dict(message)
             _check_kinds(given)
             for name in ("takes", "gives"):
-                tensor = given[name]
-                given[name] = Tensor.checked(tensor["shape"], tensor["dtype"], tensor["nbytes"])
+                given[name] = _tensor(given[name])
+            given["profile_takes"] = tuple(map(_tensor, given.get("profile_takes", ())))
             check_codec(given.get("codec", NONE))
             given["onward"] = tuple(_onward(*to) for to in given["onward"])
             given["previous"] = tuple(map(str, given.get("previous", ())))
@@ -143,6 +144,10 @@ class StageOrder:
                 f"the orchestrator's order is malformed: {error!r} — do both ends run "
                 "the same version? playbooks/provision.yml installs it",
             ) from error
+
+
+def _tensor(given: Any) -> Tensor:
+    return Tensor.checked(given["shape"], given["dtype"], given["nbytes"])
 
 
 def _onward(host: Any, address: Any, port: Any, via: Any) -> Onward:

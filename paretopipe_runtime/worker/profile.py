@@ -16,7 +16,6 @@ import torch
 
 from paretopipe_runtime import codecs
 from paretopipe_runtime.contract.factors import ENGINES
-from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.wire.frames import Tensor
 from paretopipe_runtime.worker.order import StageOrder
 from paretopipe_runtime.worker.usage.telemetry import peak_rss
@@ -68,15 +67,12 @@ class Profile:
         self._load = load
         self._synchronize = synchronize
         self._computes: list[Compute] = []
-        boundaries = boundary_shapes(
-            order.model, order.classes, order.takes.shape[0], order.image_px
-        )
-        for index in range(order.first, order.end):
-            self._computes.append(load(index, index + 1, boundaries[index]))
+        for index, takes in enumerate(order.profile_takes, order.first):
+            self._computes.append(load(index, index + 1, takes))
             loaded()
         self._blocks = [_Block() for _ in self._computes]
         self._codecs = [
-            {name: _Codec() for name in order.profile_codecs} for _ in boundaries[order.first : -1]
+            {name: _Codec() for name in order.profile_codecs} for _ in order.profile_takes
         ]
         self._whole: Compute | None = None
         self._whole_s: list[float] = []

@@ -56,6 +56,8 @@ class Split:
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     # Of a cell that measures what is in doubt, by figure: what stands for the runs' own.
     believed: Mapping[str, Spread] = field(default_factory=dict)
+    # Of each hop of a chain: seconds until a batch has arrived, from its first byte on.
+    arrivals: tuple[Spread | None, ...] = ()
 
     def __getitem__(self, figure: str) -> Spread | None:
         return self.figures[figure]
@@ -302,6 +304,7 @@ def _split(groups: Groups, key: Key) -> Split:
         attempts=int(groups.tried.get(key, 0)),
         invalid=int(groups.bad.get(key, 0)),
         values=groups.values.get(key, {}),
+        arrivals=tuple(groups.spread(key, f"hop{k}_receive_s") for k in stages[:-1]),
     )
 
 

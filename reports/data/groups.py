@@ -90,14 +90,15 @@ class Groups:
 
 def drifts(frame: pd.DataFrame) -> dict[str, tuple[Drift, ...]]:
     """Return each cell's drifts by round and pass, superseded passes included."""
-    rows = frame[(frame["role"] == SENTINEL) & frame["repeat"].notna()]
+    names = ["cell_id", "repeat", "block_pass", "sentinel", "cuts"]
+    figures = [objective.figure for objective in OBJECTIVES if objective.required]
+    sentinels = (frame["role"] == SENTINEL) & frame["repeat"].notna()
+    rows = frame.loc[sentinels, [*names, *figures, "excluded", "attempt"]]
     # Not those under other settings.
     known = rows["excluded"].str.startswith(("sentinel", "superseded"))
     rows = rows.assign(usable=known).sort_values("attempt", kind="stable")
     # By cut points too: another plan's middle split is another.
     found: dict[tuple[str, int, int, str], dict[str, list[float]]] = {}
-    names = ["cell_id", "repeat", "block_pass", "sentinel", "cuts"]
-    figures = [objective.figure for objective in OBJECTIVES if objective.required]
     columns = (rows[key].tolist() for key in [*names, "usable", *figures])
     for cell, number, block_pass, end, cuts, usable, *values in zip(*columns, strict=True):
         ends = found.setdefault((cell, int(number), int(block_pass), str(cuts)), {})

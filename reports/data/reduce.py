@@ -117,7 +117,7 @@ class Reducer:
             host = hosts_at(str(stage.get("host")))[0]  # of equal hosts the first
             values += self._values(_STAGE, stage, hosts.get(host) or {})
         for hop in hops:
-            values += self._values(_HOP, hop)
+            values += self._values(_HOP[len(stages) > 2], hop)
         size = len(stages), len(hops)
         if size not in self._names:
             self._names[size] = (
@@ -127,7 +127,11 @@ class Reducer:
                     for k in range(1, size[0] + 1)
                     for f in measures.of("stage")
                 ),
-                *(f"hop{k}_{f.name}" for k in range(1, size[1] + 1) for f in measures.of("hop")),
+                *(
+                    f"hop{k}_{f.name}"
+                    for k in range(1, size[1] + 1)
+                    for f in measures.of("hop", size[0])
+                ),
             )
         return self._names[size], tuple(values)
 
@@ -217,7 +221,10 @@ _READ: dict[str, Callable[[Any], Any]] = {
 }
 #: On host, first key, other keys, is text, reader.
 _Reading = tuple[bool, str, tuple[str, ...], bool, Callable[[Any], Any]]
-_RUN, _STAGE, _HOP = (
+_RUN, _STAGE, *_HOP = (
     [(f.on_host, f.path[0], f.path[1:], f.is_text, _READ[f.kind]) for f in figures]
-    for figures in (measures.of("run"), measures.of("stage"), measures.of("hop"))
+    for figures in (
+        *(measures.of("run"), measures.of("stage")),
+        *(measures.of("hop", stages) for stages in (2, 3)),  # a chain's have more
+    )
 )

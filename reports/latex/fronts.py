@@ -16,7 +16,7 @@ from reports.data.cells import Cell
 from reports.page.draw.canvas import spread_out
 from reports.page.draw.charts import MEMBERS
 from reports.page.draw.labels import Label, place
-from reports.page.figures import apart
+from reports.page.figures import apart, by_time
 from reports.page.sheet import Sheet
 from reports.statistics.judge import Judgement
 
@@ -25,6 +25,7 @@ _RANGES = "the range of the runs"
 _BELIEVED = "the posterior's 90 % where only what is in doubt was run (hollow: never), else "
 _MARKS = {"off": "o", "undecided": "^", "on": "D"}
 _WORDS = {"off": "off the front", "undecided": "undecided", "on": "on the front"}
+_BY_TIME = {verdict: f"{said} by time, but inaccurate" for verdict, said in _WORDS.items()}
 _UNSEEN = {"off": "off the front (predicted)"}
 # TrueType, as publishers ask for; the default, Type 3, is often refused.
 _STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "font.size": 8, "axes.linewidth": 0.6}
@@ -69,7 +70,13 @@ def draw(shown: Sequence[tuple[Sheet, Cell]]) -> bytes:
 def _points(axes: Axes, cell: Cell, judgement: Judgement) -> None:
     x, y, *_ = cell.objectives
     for verdict, colour in MEMBERS.items():
-        for splits in apart([s for s in cell.known if judgement.verdict[s.cuts] == verdict]):
+        own = [split for split in cell.known if judgement.verdict[split.cuts] == verdict]
+        timed = [split for split in own if by_time(split, verdict, cell)]
+        groups = [(timed, _BY_TIME[verdict], "X")] if timed else []
+        for some in apart([split for split in own if not by_time(split, verdict, cell)]):
+            unseen = _UNSEEN.get(verdict, f"{verdict}, never run")
+            groups.append((some, _WORDS[verdict] if some[0].runs else unseen, _MARKS[verdict]))
+        for splits, label, mark in groups:
             spreads = [(a, b) for split in splits if (a := split.of(x)) and (b := split.of(y))]
             run = splits[0].runs > 0
             axes.errorbar(
@@ -83,8 +90,8 @@ def _points(axes: Axes, cell: Cell, judgement: Judgement) -> None:
                     [b.median - b.low for _, b in spreads],
                     [b.high - b.median for _, b in spreads],
                 ],
-                fmt=_MARKS[verdict],
-                label=_WORDS[verdict] if run else _UNSEEN.get(verdict, f"{verdict}, never run"),
+                fmt=mark,
+                label=label,
                 color=colour,
                 markerfacecolor=colour if run else "none",
                 markersize=4,

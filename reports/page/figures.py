@@ -16,6 +16,8 @@ VERDICTS = ("on", "undecided", "off")
 SIGNS = {"on": "◆", "undecided": "▲", "off": "●"}
 #: Of splits without a run: hollow.
 _UNSEEN = {"on": "◇", "undecided": "△", "off": "○"}
+#: Of splits that are not off by time alone: they lose too much accuracy to be picked.
+_INACCURATE = {"on": "◈", "undecided": "◬"}
 
 
 def spread(value: Spread | None, unit: str = "") -> str:
@@ -115,14 +117,23 @@ def apart(splits: Sequence[Split]) -> list[list[Split]]:
     return [some for some in both if some]
 
 
-def sign(split: Split, verdict: str) -> str:
+def by_time(split: Split, verdict: str, cell: Cell) -> bool:
+    """Tell whether a split is not off the front, but loses too much accuracy to be picked."""
+    return verdict != "off" and split.cuts in cell.lossy
+
+
+def sign(split: Split, verdict: str, cell: Cell) -> str:
+    if by_time(split, verdict, cell):
+        return _INACCURATE[verdict]
     return (SIGNS if split.runs else _UNSEEN)[verdict]
 
 
 def word(split: Split, verdict: str, cell: Cell) -> str:
-    """Return 'on', 'off (accuracy)', or of what was never run 'off (predicted)'."""
+    """Return 'on', 'on (by time alone)', 'off (accuracy)', or unless run 'off (predicted)'."""
     if split.cuts in cell.ruled_out:
         return "off (accuracy)"
+    if by_time(split, verdict, cell):
+        return f"{verdict} (by time alone)"
     return "off (predicted)" if verdict == "off" and not split.runs else verdict
 
 

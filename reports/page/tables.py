@@ -306,7 +306,9 @@ def _front(split: Split, judgement: Judgement, cell: Cell) -> Entry:
         return Entry("not measured", "")
     verdict = judgement.verdict[split.cuts]
     other = against(judgement, split, cell.known)
-    text = f"{sign(split, verdict)} {said(judgement, split, cell)}{', ' if other else ''}{other}"
+    text = (
+        f"{sign(split, verdict, cell)} {said(judgement, split, cell)}{', ' if other else ''}{other}"
+    )
     # On, then undecided, surest first.
     rank = VERDICTS.index(verdict) + 1 - judgement.membership.get(split.cuts, 0.0)
     return Entry(text, f"{rank:.4f}")

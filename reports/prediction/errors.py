@@ -9,6 +9,7 @@ from statistics import median
 from paretopipe_runtime.prediction.predictor import Network, Prediction, Predictor
 from reports.data.cells import Cell, Cuts, Split
 from reports.objectives import LATENCY, THROUGHPUT
+from reports.words import number
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class Error:
 
 @dataclass(frozen=True)
 class Errors:
-    """A cell's errors, end points last, at its measured network."""
+    """A cell's errors, end points last, at its measured networks."""
 
-    network: Network
+    network: Network  # of the first hop
+    predictor: Predictor  # with those of the later hops
     splits: tuple[Error, ...]
 
     @property
@@ -56,15 +58,18 @@ class Summary:
 
 
 def errors(cell: Cell, predictor: Predictor) -> Errors:
-    network, predictor = measured_network(cell, predictor), predictor.under(cell.plan)
+    network, predictor = predictor.network(cell.plan), predictor.under(cell.plan)
     known = {*predictor.splits, *predictor.end_points}
     measured = (*cell.splits, *cell.end_points)
     splits = [split for split in measured if split.runs and split.cuts in known]
-    return Errors(network, tuple(_error(split, predictor, network) for split in splits))
+    found = tuple(_error(split, predictor, network) for split in splits)
+    return Errors(network, predictor, found)
 
 
-def measured_network(cell: Cell, predictor: Predictor) -> Network:
-    return predictor.network(cell.plan)
+def said_network(network: Network) -> str:
+    """Return '200 ms, 5.00 Mbit/s'."""
+    rate = f"{number(network.rate_mbit)} Mbit/s" if network.rate_mbit else "no limit to the rate"
+    return f"{number(network.rtt_ms)} ms, {rate}"
 
 
 def _error(split: Split, predictor: Predictor, network: Network) -> Error:

@@ -6,11 +6,13 @@ and an attempt without a login tells the rest.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -193,25 +195,32 @@ def _last(told: list[str]) -> str:
 
 
 def _run(command: list[str], timeout_s: float) -> tuple[int, list[str]]:
-    """Run ssh without a terminal to ask at; return its status and its lines."""
-    try:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        return 127, [f"{command[0]}: {error.strerror}"]
-    try:
-        said = process.communicate(timeout=timeout_s)[0]
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # with what it started to connect
-        process.communicate()
-        return 124, ["timed out"]
-    lines = (line.strip() for line in said.splitlines())
-    return process.returncode, [line for line in lines if line and not line.startswith("Pseudo-")]
+    """Run ssh without a terminal to ask at; return its status and its lines.
+
+    What it started to connect ends with it, even where it heeds no hang-up, as under nohup: a file
+    takes their lines, for a pipe would stay open as long as one of them lives.
+    """
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return 127, [f"{command[0]}: {error.strerror}"]
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return 124, ["timed out"]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    lines = (line.strip() for line in text.splitlines())
+    return status, [line for line in lines if line and not line.startswith("Pseudo-")]

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import benchmarks
 from benchmarks.node import peer_port
+from tests.runtime import warm
 from tests.runtime.cluster import ADDRESSES, Cluster
 
-FILES = Path(benchmarks.__file__).parents[1]
 BARE = "pi3"  # has no certificate
 
 
@@ -25,24 +20,16 @@ class BenchmarkCluster(Cluster):
     """Nodes of the benchmark instead of agents of the product."""
 
     def start(self, name: str) -> None:
-        command = [
-            *(sys.executable, "-m", "benchmarks", "node"),
-            *("--node", name),
+        words = [
+            *("benchmarks", "node", "--node", name),
             *("--address", self.addresses[name]),
             *("--port", str(self.port)),
             *("--key-file", str(self.key_file)),
             *("--state-dir", str(self.folder / name)),
             *self.arguments(name),
         ]
-        log = (self.folder / f"{name}.log").open("ab")
-        self.agents[name] = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": f"{FILES}:."},
-        )
-        log.close()
+        log = self.folder / f"{name}.log"
+        self.agents[name] = warm.start(words, log, self._processor(name))
         for port in (self.port, peer_port(self.port)):
             self._wait(name, port)
 

@@ -100,7 +100,7 @@ def told(bench: Bench, folder: Path, kind: str, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damage_is_always_told(real_bench: Bench, tmp_path: Path, kind: str) -> None:
-    for number in range(trials(2, EACH)):
+    for number in range(trials(1, EACH)):
         here = tmp_path / str(number)
         here.mkdir()
         told(real_bench, here, kind, random.Random(f"{SEED}|{kind}|{number}"))

@@ -42,7 +42,7 @@ class Bench:
     def ready(cls, folder: Path, *, stub: bool) -> Iterator[Bench]:
         module = "tests.kills.agent" if stub else "paretopipe_runtime.cli"
         with (
-            Cluster.running(folder, module=module) as cluster,
+            Cluster.running(folder, module=module, forked=not stub) as cluster,
             Zygote.running(folder, stub=stub) as zygote,
         ):
             plan = cluster.plan(repeats=1)

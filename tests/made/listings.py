@@ -33,6 +33,7 @@ def document(model: str = MODEL, classes: int = 1000, **changes: Any) -> dict[st
         "classes": classes,
         "image_px": PX,
         "graph": "0" * 64,
+        "traced": "fx",
         "cuts": 4,
         "max_rel_err": 0.0,
         "parameters": 150_000,

@@ -101,3 +101,31 @@ def pixels() -> nn.Module:
 
 def nothing() -> int:
     return 7
+
+
+class Deciding(nn.Module):
+    """Decides by a size, takes keywords, and fills masks: torch.fx stops, torch.export does not."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.image_size = 32
+        self.first, self.second, self.third = conv(3, 8), conv(8, 8), conv(8, 8)
+        self.head = nn.Linear(8, num_classes)
+        self.head_again = self.head
+        self.row: Tensor | None = None
+
+    def forward(self, images: Tensor, **more: Tensor) -> Tensor:
+        x = self.first(images)
+        count, _, height, width = x.shape
+        mask = torch.zeros(height, device=x.device)
+        mask[: height // 2] = 1
+        for step in (self.second, self.third)[: 2 if height % 2 == 0 else 1]:
+            x = step(x) * mask[:, None]
+        if self.row is None or self.row.shape[0] != width:
+            self.row = torch.arange(float(width), device=x.device)
+        x = x + self.row / width + torch.zeros(count, 1, 1, width, device=x.device)
+        if "scale" in more:
+            x = x * more["scale"]
+        padded = torch.zeros(count, 8, height + 2, width, device=x.device)
+        padded[:, :, 1:-1] = x
+        return self.head_again(padded.mean((2, 3)))

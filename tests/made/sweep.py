@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,35 @@ def write(
             write_cell(folder, [*samples.link(source, workers)]) for workers in PAIRINGS.values()
         ]
     return paths
+
+
+def write_chain(
+    folder: Path,
+    hosts: Sequence[str],
+    later: Sequence[Record],
+    backend: str = "socket",
+    profiles: bool = False,
+) -> None:
+    """Write cells of one split under baseline and under a scenario `far` of the `later` hops.
+
+    With `profiles` links, too, whose measurements the hops of `later` replace.
+    """
+    source, cuts = random.Random(1), [3, 9, 14][: len(hosts) - 1]
+    for name in ("baseline", "far"):
+        lines = [*cell(source, "chain", hosts, "baseline", 1, [cuts], backend, end_points=True)]
+        plan = lines[0]["plan"]
+        if name == "far":
+            plan["cell_id"] = plan["cell_id"].replace("baseline", "far")
+            plan["scenario"] |= {"name": "far", "later_hops": [*later]}
+            for line in lines[1:]:
+                line["cell_id"] = plan["cell_id"]
+                line["factors"] |= {"scenario": "far"}
+                line["factors"] |= {"later_netem": [hop["netem"] for hop in later]}
+        write_cell(folder, lines)
+    if profiles:
+        write_cell(folder, [*samples.profile(source, hosts=hosts)])
+        for hop in pairwise(hosts):
+            write_cell(folder, [*samples.link(source, hop)])
 
 
 # Backend, engine and allocators of each cell; its latency and compute relative to the plainest's.

@@ -15,7 +15,7 @@ from paretopipe_runtime.contract.models import MODEL_NAMES, file_name, is_found,
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.contract.weights import WeightsManifest
 from paretopipe_runtime.errors import ParetoPipeError
-from paretopipe_runtime.models import build_blocks, found, found_model
+from paretopipe_runtime.models import build_blocks, found, found_model, tracing
 from paretopipe_runtime.models.architectures import THEIR_NAMES
 from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.weights import load_stage, make_seeded_weights
@@ -68,11 +68,18 @@ def test_a_cut_is_where_one_tensor_is_all_that_goes_on(net: str, every: list[str
 
 
 @pytest.mark.parametrize(
-    "model", ["torchvision:resnet18", "torchvision:shufflenet_v2_x0_5", NETS + "Tokens"]
+    ("model", "way"),
+    [
+        ("torchvision:resnet18", "fx"),
+        ("torchvision:shufflenet_v2_x0_5", "fx"),
+        (NETS + "Tokens", "fx"),
+        # A path by a size, keywords, masks, a table kept for a size, an output filled, tied layers.
+        (NETS + "Deciding", "export"),
+    ],
 )
-def test_blocks_one_after_the_other_are_the_model_bit_for_bit(model: str) -> None:
+def test_blocks_one_after_the_other_are_the_model_bit_for_bit(model: str, way: str) -> None:
     said = cut.listing(model, 10)
-    assert said["max_rel_err"] == 0
+    assert (said["max_rel_err"], said["traced"]) == (0, way)
     assert json.loads(json.dumps(said)) == said
     shapes = boundary_shapes(model, 10, 1, said["image_px"])
     assert [block["elements"] for block in said["blocks"]] == [
@@ -88,6 +95,8 @@ def test_blocks_one_after_the_other_are_the_model_bit_for_bit(model: str) -> Non
         ("module:nowhere.at_all", "needs the package nowhere, which is not installed here"),
         ("module:tests.made.nets.absent", "has no attribute 'absent'"),
         (NETS + "nothing", "returned int, expected a torch.nn.Module"),
+        (NETS + "Branching", "(torch.fx: TraceError: "),
+        (NETS + "Branching", "; torch.export: "),
         (NETS + "Branching", "must not depend on the images"),
         (NETS + "pixels", "gives (2, 3, 224, 224) for 2 images, expected (2, 10): logits"),
         ("torchvision:alexnet", ""),
@@ -101,6 +110,28 @@ def test_what_cannot_be_cut_is_said_in_a_sentence(model: str, seen: str) -> None
     with pytest.raises(ParetoPipeError, match=r"^E_MODEL: ") as caught:
         found.find(model, 10)
     assert seen in str(caught.value)
+
+
+def test_torch_export_cuts_where_torch_fx_does_and_its_graph_is_told_from_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = NETS + "residual"
+    usual = found.find(net, 10)
+    monkeypatch.setattr(tracing, "WAYS", ("export",))
+    exported, again = found.find(net, 10), found.find(net, 10)
+    assert exported.way == "export"
+    assert [*usual.modules] == [*exported.modules]
+    assert exported.graph == again.graph != usual.graph
+    assert exported.graph != found.find(net, 11).graph
+    names = [{*found.whole.state_dict()} for found in (usual, exported)]
+    parts = [name for module in exported.modules.values() for name in module.state_dict()]
+    assert {*parts} <= names[0] == names[1]
+
+
+def test_an_old_pytorch_says_which_one_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.export.Dim, "DYNAMIC")
+    with pytest.raises(ParetoPipeError, match=r"torch\.export: .* 2\.6 and later do not"):
+        found.find(NETS + "Deciding", 10)
 
 
 def test_a_model_that_answers_differently_each_time_is_refused() -> None:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
+from tests.effort import THOROUGH
 from tests.playbooks.conftest import Play, play_here
 from tests.wire.pairs import encrypted
 
@@ -298,9 +299,10 @@ def test_the_role_installs_both_and_the_ciphers(tmp_path: Path) -> None:
     def provision(*words: str) -> Play:
         return play_here(tmp_path, PLAYBOOK, values, *words)
 
-    dry = provision("--check")
-    assert (dry.status, dry.changed) == (0, 2), dry.output
-    assert not (tmp_path / ".secrets").exists()
+    if THOROUGH:
+        dry = provision("--check")
+        assert (dry.status, dry.changed) == (0, 2), dry.output
+        assert not (tmp_path / ".secrets").exists()
     first = provision("--diff")
     assert (first.status, first.changed) == (0, 4), first.output
     assert "PRIVATE KEY" not in first.output

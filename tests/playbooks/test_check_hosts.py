@@ -20,9 +20,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Connects standard input and output with a host and port.
+#: Connects standard input and output with a host and port, and heeds no hang-up, as under nohup.
 RELAY = """
-import os, socket, sys, threading
+import os, signal, socket, sys, threading
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 def forth():
     while data := os.read(0, 65536):

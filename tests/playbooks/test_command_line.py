@@ -254,7 +254,7 @@ def test_a_link_an_inventory_and_a_name_are_told_before_anything_starts(
     assert "Shape the network" not in done.stdout
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.thorough)])
 def test_a_terminal_that_lacks_a_letter_gets_the_rest(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "é").mkdir()
     for words in (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,14 +14,17 @@ import pytest
 
 from paretopipe_runtime.contract import models as contract
 from paretopipe_runtime.contract.codecs import CODECS
+from paretopipe_runtime.contract.commands import command
 from paretopipe_runtime.contract.plan import read_plan
 from paretopipe_runtime.contract.splits import coded
+from paretopipe_runtime.contract.weights import BlockWeights, WeightsManifest
 from reports.data import plans as reported
 from reports.page.sections import models as section
-from roles.plan.planning import listings, speeds
+from roles.plan.planning import listings, onnx_files, speeds
 from roles.plan.planning.blocks import blocks_of
 from roles.plan.planning.foretelling import NOWHERE, foretell, split_seconds
 from roles.plan.planning.models import LONGEST, model_names, sweep_name
+from roles.plan.planning.sets import path_of_set
 from roles.plan.planning.shorter import QUESTIONS
 from roles.plan.planning.training import plan_trainings
 from roles.plan.planning.values import OptionError
@@ -51,9 +56,13 @@ def plan(plugin: Callable[[str], ModuleType], experiments: dict[str, Any], tmp_p
 
     def planned(**options: Any) -> dict[str, Any]:
         options = {"model": MODEL, "pairings": "pi_to_pi", **options}
-        listings.keep(tmp_path, model_names(options), options.get("classes"))
+        listings.keep(
+            *(tmp_path, model_names(options), options.get("classes")),
+            files=onnx_files.digests(options["model"]),
+        )
         files = experiments["full"], experiments["scenarios"]
-        found: dict[str, Any] = cells.plan_cells(options, *files, hosts, {}, "server")
+        sets = cells.read_sets(tmp_path / "weights", cells.set_name(options))
+        found: dict[str, Any] = cells.plan_cells(options, *files, hosts, {}, "server", sets)
         return found
 
     return planned
@@ -152,6 +161,9 @@ def test_another_number_of_classes_has_a_listing_of_its_own(plan: Plan, tmp_path
         ({"classes": "0"}, "not a positive whole number"),
         ({"model": "resnet18", "classes": "7"}, "classes=7 is not offered: choose 10 or 1000"),
         ({"weights": "finetuned"}, "weights=finetuned: .* trains the paper's models only"),
+        ({"weights": "net.pth"}, r"net.pth is no .safetensors file; .* are pickles, which can run"),
+        ({"weights": "/no/net.safetensors"}, "there is no file /no/net.safetensors on this mach"),
+        ({"model": "vgg16", "weights": __file__}, r"py is no .safetensors file"),
         ({"splits": "5"}, "split 5 is out of range: timm:made_tiny has 5 blocks"),
         ({"model": "timm:stubborn", "classes": "5"}, "timm:stubborn has 3 classes, whatever"),
     ],
@@ -165,6 +177,28 @@ def test_what_cannot_be_is_one_sentence(
     )
     with pytest.raises(OptionError, match=sentence):
         plan(**options)
+
+
+def test_a_file_of_weights_is_taken_first_and_planned_with_then(plan: Plan, tmp_path: Path) -> None:
+    written(tmp_path)
+    file = tmp_path / "my net.safetensors"
+    file.write_bytes(b"tensors")
+    name = f"my-net-{hashlib.sha256(b'tensors').hexdigest()[:12]}"
+    (to_take,) = plan(weights=str(file))["untraced"]
+    assert to_take == {"model": MODEL, "classes": 0, "weights": {"file": str(file), "name": name}}
+    blocks = tuple(BlockWeights(f"block.{at}", "1" * 64, 8, 1) for at in range(5))
+    manifest = WeightsManifest(MODEL, 1000, "file", blocks, graph="0" * 64, traced="fx")
+    said = {"weights_digest": manifest.digest, "weights_manifest": manifest.to_json()}
+    path = path_of_set(tmp_path / "weights", name, MODEL)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"weights": name, **said}))
+    planned = plan(weights=str(file))
+    assert planned["untraced"] == []
+    assert read_plan(documents(planned)[0]).workload.factors["weights_digest"] == manifest.digest
+    with pytest.raises(OptionError, match=r"a file is taken for models as torchvision:NAME"):
+        plan(model="vgg16", weights=str(file))
+    file.write_bytes(b"others")
+    assert plan(weights=str(file))["untraced"][0]["weights"]["name"] != name
 
 
 def test_a_name_can_be_a_file_s_or_says_so() -> None:
@@ -194,6 +228,77 @@ def test_a_listing_that_is_none_says_what_to_do(
     written(tmp_path, name, **changes).rename(listings.path(tmp_path, MODEL))
     with pytest.raises(OptionError, match=r"timm-made_tiny\.json is no listing .*: remove it"):
         plan()
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> str:
+    """A file that takes 16 px and any batch, as it is asked for, and its listing."""
+    pytest.importorskip("onnxruntime")
+    from paretopipe_runtime.cut_onnx import listing
+    from tests.made.onnx_nets import made
+
+    file = made(tmp_path / "net.onnx")
+    listings.path(tmp_path, "onnx:net").write_text(json.dumps(listing(file)))
+    return f"onnx:{file}"
+
+
+def test_a_file_is_planned_by_its_path_and_found_again_once_it_is_another(
+    plan: Plan, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan(model=asked)
+    assert (planned["untraced"], planned["sweep"]) == ([], "onnx-net")
+    document = documents(planned)[0]
+    assert (document["model"], document["engine"], document["image_px"]) == (
+        *("onnx:net", "onnxruntime"),
+        16,
+    )
+    read = read_plan(document)
+    assert [*read.splits] == [(1,), (2,), (3,), (4,), (5,)]
+    assert "weights_seed" not in read.workload.factors
+    path = tmp_path / "net.onnx"
+    assert onnx_files.brought(asked) == [{"path": str(path), "name": "net.onnx"}]
+    # The report's command does the same again, from within the file's folder.
+    assert "-e model=onnx:net.onnx" in (said := command(planned["options"]))
+    assert "-e weights=file" in said
+    monkeypatch.chdir(tmp_path)
+    again = plan(model="onnx:net.onnx", weights="file", engine="onnxruntime")
+    assert documents(again)[0] == document
+    path.write_bytes(path.read_bytes() + b"\x00")
+    assert plan(model=asked)["untraced"] == [{"model": "onnx:net", "classes": 0}]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"engine": "eager"}, "engine eager cannot compute onnx:net: a file's graph is ONNX Run"),
+        ({"engine": "onnxruntime,compile"}, "engine compile cannot compute onnx:net"),
+        ({"model": ",resnet18"}, "engine eager cannot compute onnx:net"),
+        ({"weights": "finetuned"}, "weights=finetuned: onnx:net has its own, in its file; leave"),
+        ({"weights": "seeded"}, "weights=seeded: onnx:net has its own"),
+        ({"image": "32"}, "onnx:net takes images of 16 px only, not 32: leave image out"),
+        ({"model": "/x/net.onnx"}, "there is no ONNX file .*net.onnx/x/net.onnx on this machine"),
+        ({"model": ".pth"}, "'net.onnx.pth' cannot name a model: call the file something like"),
+    ],
+)
+def test_what_a_file_cannot_be_measured_with_is_one_sentence(
+    plan: Plan, asked: str, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(OptionError, match=sentence):
+        plan(**{**options, "model": asked + options.get("model", "")})
+
+
+def test_a_batch_that_a_file_does_not_take_is_told(plan: Plan, asked: str, tmp_path: Path) -> None:
+    kept = listings.path(tmp_path, "onnx:net")
+    kept.write_text(kept.read_text().replace('"batch": null', '"batch": 1'))
+    with pytest.raises(OptionError, match=r"batches of 1 only, not 8: add -e batch=1, or export"):
+        plan(model=asked)
+    assert documents(plan(model=asked, batch="1"))[0]["batch_size"] == 1
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/net.onnx").touch()
+    with pytest.raises(OptionError, match="two files are called onnx:net: rename one"):
+        plan(model=f"{asked},onnx:{tmp_path}/other/net.onnx")
+    with pytest.raises(OptionError, match="weights=file: resnet18 is no file with weights"):
+        plan(model="resnet18", weights="file")
 
 
 def test_found_models_are_not_trained_here() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,6 +43,7 @@ CUT = """
 - hosts: localhost
   gather_facts: false
   tasks:
+    - ansible.builtin.include_role: {name: sweep, tasks_from: bring}
     - ansible.builtin.include_role: {name: sweep, tasks_from: cut}
 """
 
@@ -153,7 +154,9 @@ def test_a_host_gets_what_it_lacks_and_again_what_is_another(
     assert subprocess.check_output(size, text=True).strip() == "2"
 
 
-def cut(tmp_path: Path, program: str) -> Any:
+def cut(
+    tmp_path: Path, program: str, model: str = MODEL, files: Sequence[Path] = (), **more: Any
+) -> Any:
     """Find a model's blocks where `paretopipe` is this shell script."""
     path = tmp_path / "home/venv/bin/paretopipe"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,9 +167,12 @@ def cut(tmp_path: Path, program: str) -> Any:
         "ansible_become": False,
         "job_home": str(tmp_path / "home"),
         "job_units": str(tmp_path / "units"),
-        "sweep_model": MODEL,
+        "sweep_model": model,
+        "sweep_model_files": [{"path": str(file), "name": file.name} for file in files],
+        "job_state_dir": str(tmp_path / "state"),
         "sweep_classes": 7,
         "sweep_models_dir": str(tmp_path / "models"),
+        **more,
     }
     return play_here(tmp_path, CUT, {}, "-e", json.dumps(words))
 
@@ -175,7 +181,46 @@ def test_what_is_found_is_kept_and_what_is_not_is_the_node_s_sentence(tmp_path: 
     said = json.dumps(document(classes=7))
     done = cut(tmp_path, f"echo loading; echo '{said}'; echo warning >&2")
     assert done.status == 0, done.output
-    assert f"{MODEL}: 5 blocks, 4 cuts found, and proved to an error of 0 of" in done.output
+    assert f"{MODEL}: 5 blocks, 4 cuts found by torch.fx" in done.output
     assert listings.read((tmp_path / "models/timm-made_tiny-7.json").read_text(), MODEL)
     done = cut(tmp_path, "echo 'E_MODEL: timm has no model made_tiny' >&2; exit 1")
     assert done.errors == ["E_MODEL: timm has no model made_tiny"]
+
+
+def test_a_file_of_weights_goes_there_and_its_set_comes_home(tmp_path: Path) -> None:
+    file, state = tmp_path / "net.safetensors", tmp_path / "state"
+    file.write_text("tensors")
+    state.mkdir()
+    said = json.dumps(document(classes=7, published={"weights": "net-1"}))
+    # It says what it was given, and what lay there, where its answer comes from.
+    program = f'echo "$@" > {tmp_path}/given; cat "$6" >> {tmp_path}/given; echo \'{said}\''
+    weights = {"file": str(file), "name": "net-1"}
+    done = cut(tmp_path, program, sweep_weights=weights, job_state_dir=str(state))
+    assert done.status == 0, done.output
+    there = f"{state}/net-1.safetensors"
+    given = (tmp_path / "given").read_text()
+    asked = f"cut {MODEL} --classes 7 --weights {there} --state-dir {state}"
+    assert given == f"{asked}\ntensors"
+    assert "with the weights net-1" in done.output
+    kept = tmp_path / "weights/net-1/timm-made_tiny.json"
+    assert json.loads(kept.read_text()) == {"weights": "net-1"}
+    assert not [*state.rglob("*.safetensors")]
+
+
+def test_a_file_is_brought_once_and_cut_where_it_lies(tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"one")
+    (tmp_path / "state").mkdir()
+    there = tmp_path / "state/models/net.onnx"
+    own = {"sha256": "0" * 64, "batch": None, "image_px": 64}
+    said = json.dumps(document("onnx:net", 7, file=own))
+    program = f"[ $2 = onnx:{there} ] && echo '{said}'"
+    changed = []
+    for content in (b"one", b"one", b"two"):
+        file.write_bytes(content)
+        done = cut(tmp_path, program, "onnx:net", [file])
+        assert done.status == 0, done.output
+        assert there.read_bytes() == content
+        changed.append(done.changed)
+    # The folder and the file; nothing; the file.
+    assert [count - changed[1] for count in changed] == [2, 0, 1]

@@ -52,9 +52,15 @@ def test_a_place_shapes_what_its_worker_sends(plugin: Callable[[str], ModuleType
     box = places.netem_places(names, facts, workers)
     assert [each["interface"] for each in box] == ["up0", "up1"], "the first that shapes a worker"
 
-    (first,) = places.netem_first_way({"delay": "9ms"}, found, workers)
+    asked = {"delay": "9ms"}
+    (first,) = places.netem_hop(asked, found, workers)
     assert (first["host"], first["to"]) == ("pi1", ["pi2", "server"])
-    second = {"host": "pi2", "to": ["server"], "netem": {"delay": "9ms"}, "only": True}
+    (second,) = places.netem_hop(asked, found, workers, "2")
+    assert second == {"host": "pi2", "to": ["server"], "netem": asked, "only": True}
+    (turned,) = places.netem_hop(asked, found, workers, 2, "server, pi2,pi1")
+    assert turned == {**second, "to": ["pi1"]}
+    (behind,) = places.netem_hop(asked, found[1:], workers)
+    assert (behind["host"], behind["to"]) == ("pi2", ["pi1", "server"]), "the first that can be"
     ways = [{**first, "netem": None}, second]
     shaped = places.netem_shapings(found, ways, workers, addresses)
     assert [(each["sender"], each["only"], each["peers"]) for each in shaped] == [
@@ -76,6 +82,39 @@ def test_a_place_shapes_what_its_worker_sends(plugin: Callable[[str], ModuleType
     assert [*orders[0]["scenarios"]] == ["near", "far"], "each knows all"
     assert orders[1]["scenarios"]["far"]["asked"]["delay_s"] == pytest.approx(0.009)
     assert [*places.netem_kept(found, scenarios[:1], workers, addresses)] == ["wan"]
+
+
+@pytest.mark.parametrize(
+    ("hop", "chain", "sentence"),
+    [
+        ("1", "", ""),
+        (2, "pi1,pi2,server", ""),
+        (1, "pi2,pi1", ""),
+        ("3", "", "hop=3: pi1, pi2, server have 2 of them, expected a number from 1 to 2; of ano"),
+        (2, "pi1,pi2", "hop=2: pi1, pi2 have 1 of them, expected a number from 1 to 1"),
+        *((odd, "", f"hop={odd}: pi1, pi2, server have 2") for odd in (0, -1, "1.5", "two", "")),
+        (
+            1,
+            "pi1,pi9",
+            "chain=pi1,pi9: pi9 is no worker in this inventory: workers are pi1, ",
+        ),
+        (1, "pi1", "chain=pi1: name two hosts or more, each once, as in chain=pi1,pi2,server"),
+        (1, "pi1,pi1", "chain=pi1,pi1: name two hosts or more, each once"),
+        (
+            2,
+            "pi1,server,pi2",
+            "hop=2 is what server sends, and server is not in the inventory",
+        ),
+        (1, "server,pi1", "hop=1 is what server sends, and server is not in the inventory"),
+    ],
+)
+def test_a_hop_that_is_not_there_is_told(
+    plugin: Callable[[str], ModuleType], hop: Any, chain: str, sentence: str
+) -> None:
+    places = plugin("roles/netem/filter_plugins/netem_places.py")
+    shaped = [{"host": "wan", "interface": each, "sender": each} for each in ("pi1", "pi2")]
+    said = places.netem_no_hop(hop, chain, shaped, ["pi1", "pi2", "server"])
+    assert [text[: len(sentence)] for text in said] == [sentence][: bool(sentence)]
 
 
 def test_the_queue_holds_twice_the_bandwidth_delay_product(qdisc: ModuleType) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.effort import THOROUGH
 from tests.playbooks.conftest import Play
 from tests.playbooks.fake_host import INTERFACE, PFIFO, FakeHost
 
@@ -73,9 +74,10 @@ def test_by_hand_it_is_shaped_for_two_hours_and_a_second_call_renews(
     shape: Callable[..., Play], host: FakeHost
 ) -> None:
     asked = asking(delay="40ms", jitter="5ms", distribution="normal")
-    dry = shape(*asked, "--check")
-    assert (dry.status, dry.changed) == (0, 1), dry.output
-    assert host.log == []
+    if THOROUGH:
+        dry = shape(*asked, "--check")
+        assert (dry.status, dry.changed) == (0, 1), dry.output
+        assert host.log == []
     first = shape(*asked)
     assert (first.status, first.changed) == (0, 1), first.output
     assert "eth9 of localhost stays shaped until" in first.output
@@ -91,6 +93,7 @@ def test_by_hand_it_is_shaped_for_two_hours_and_a_second_call_renews(
     assert not host.state["timers"]
 
 
+@pytest.mark.thorough  # test_hold_netem.py and the testbed kill a controller, too
 def test_a_held_lease_is_renewed_until_the_controller_is_killed(
     start: Callable[..., subprocess.Popen[str]], host: FakeHost
 ) -> None:
@@ -106,25 +109,15 @@ def test_a_held_lease_is_renewed_until_the_controller_is_killed(
     os.killpg(process.pid, signal.SIGKILL)
     output = process.communicate(timeout=10)[0]
     assert "guards 1" in output
-    time.sleep(0.5)  # for a renewal under way
+    time.sleep(2)  # for a renewal under way, on a busy machine
     count = renewed()
     time.sleep(2.5)
     assert renewed() == count, "there was time for two"
 
 
-@pytest.mark.parametrize(
-    ("asked", "sentence"),
-    [
-        ({"delay": "40"}, "delay=40 has no unit: write delay=40ms"),
-        ({"direction": "both"}, "direction=both is not understood: choose from egress, symmetric"),
-        ({"rate": "5mbit", "direction": "symmetric"}, "set netem_peer_addresses"),
-        ({"delay": "40ms", "delay_correlation": "9%"}, "delay_correlation is no option any more"),
-    ],
-)
-def test_a_mistake_is_one_sentence(
-    shape: Callable[..., Play], host: FakeHost, asked: dict[str, str], sentence: str
-) -> None:
-    done = shape(*asking(**asked))
+def test_a_mistake_is_one_sentence(shape: Callable[..., Play], host: FakeHost) -> None:
+    """Any of them: `test_netem.py` has each."""
+    done = shape(*asking(rate="5mbit", direction="symmetric"))
     assert done.status != 0
-    assert sentence in " ".join(done.output.split()), done.output
+    assert "set netem_peer_addresses" in " ".join(done.output.split()), done.output
     assert host.log == []

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
 
 from tests.made import sweep
 
@@ -22,10 +24,13 @@ ROLES = sorted(
 )
 
 
-@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
-def test_it_parses(playbook: Callable[..., Any], path: Path) -> None:
-    done = playbook(path.stem, "--syntax-check")
+def test_they_parse(playbook: Callable[..., Any]) -> None:
+    """In one start of Ansible, which names the one that does not."""
+    done = playbook(PLAYBOOKS[0].stem, *map(str, PLAYBOOKS[1:]), "--syntax-check")
     assert done.status == 0, done.output
+    assert [f"playbook: {path}" in done.output for path in PLAYBOOKS[1:]] == [True] * (
+        len(PLAYBOOKS) - 1
+    )
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
@@ -51,18 +56,18 @@ def test_ansible_core_has_all_that_they_use() -> None:
     assert [name for name in named if not name.startswith("ansible.builtin.")] == []
 
 
-@pytest.mark.parametrize("name", ["local", "lab"])
-def test_every_inventory_names_the_same_groups(playbook: Callable[..., Any], name: str) -> None:
-    done = playbook("measure", "-i", f"inventory/{name}", "--list-hosts")
-    assert done.status == 0, done.output
-    assert "server" in done.output
+@pytest.mark.parametrize("name", ["lab", "local", "processes"])
+def test_every_inventory_names_the_same_groups(name: str) -> None:
+    found = InventoryManager(DataLoader(), [f"{PLAYBOOKS[0].parents[1]}/inventory/{name}"])
+    groups = found.get_groups_dict()
+    assert groups["orchestrator"] == ["server"]
+    assert {*groups["workers"]} == {"pi1", "pi2", "server"}
+    assert {"controller", "netem_hosts"} <= set(groups)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("", "no model given: choose with -e model=…"),
-        ("model=vgg61", "unknown model 'vgg61': choose from mobilenetv2, resnet18"),
         ("model=vgg16 splits=39", "vgg16 has 39 blocks, so splits run from 1 to 38"),
         ("experiment=dem", "choose from demo, full, prediction (did you mean demo?)"),
     ],
@@ -103,23 +108,10 @@ def test_an_inventory_that_does_not_exist_is_told(playbook: Callable[..., Any]) 
     assert "inventory/mylab: name one that there is (inventory/lab, inventory/local" in done.output
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ([], "nothing to apply"),
-        (["-e", "delay=200"], "delay=200 has no unit: write delay=200ms"),
-        (
-            ["-e", "netem_rat=5mbit delay=1ms"],
-            "unknown option 'netem_rat': did you mean netem_rate",
-        ),
-    ],
-)
-def test_netem_needs_something_to_do(
-    playbook: Callable[..., Any], options: list[str], sentence: str
-) -> None:
-    done = playbook("netem", *options)
+def test_netem_needs_something_to_do(playbook: Callable[..., Any]) -> None:
+    done = playbook("netem")
     assert done.status != 0
-    assert sentence in done.errors[0]
+    assert "nothing to apply" in done.errors[0]
 
 
 def test_a_lab_that_does_not_answer_is_one_sentence(playbook: Callable[..., Any]) -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests import namespaces
+from tests.effort import THOROUGH
 from tests.preflight import real
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,9 +151,11 @@ def test_fit_hosts_pass_and_what_was_seen_is_kept(
     playbook: Run, keys: Path, tmp_path: Path
 ) -> None:
     hosts = str(inventory(keys, tmp_path))
-    checked = playbook("preflight", "-i", hosts, "-e", f"{ASKED} scenarios=baseline", "--check")
-    assert checked.status == 0, checked.output
-    assert not KEPT.exists()
+    if THOROUGH:
+        asked = f"{ASKED} scenarios=baseline"
+        checked = playbook("preflight", "-i", hosts, "-e", asked, "--check")
+        assert checked.status == 0, checked.output
+        assert not KEPT.exists()
     done = playbook("preflight", "-i", hosts, "-e", f"{ASKED} scenarios=baseline")
     assert done.status == 0, done.output
     assert "pi1  login " in done.output

@@ -18,6 +18,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.effort import THOROUGH
 from tests.playbooks.conftest import Play, play_here
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,12 +114,12 @@ def test_an_environment_is_open_to_the_service_user_whatever_root_s_umask(
     assert (made.status, made.changed) == (0, 3), made.output  # made, filled, torch tried
     assert "packages to install: 1, as requirements/locks/here.txt has them" in made.output
     assert closed(venv) == []
-    # An environment from before provisioning handled umasks.
-    (venv / "lib").chmod(0o700)
-    (found,) = venv.glob("lib/python*/site-packages/torch/__init__.py")
-    found.chmod(0o600)
-    mended = provision(0o077)
-    assert (mended.status, mended.changed) == (0, 1), mended.output
+    if THOROUGH:  # an environment from before provisioning handled umasks
+        (venv / "lib").chmod(0o700)
+        (found,) = venv.glob("lib/python*/site-packages/torch/__init__.py")
+        found.chmod(0o600)
+        mended = provision(0o077)
+        assert (mended.status, mended.changed) == (0, 1), mended.output
     # One of another Python, as after an upgrade of the system; an index with another torch.
     settings = venv / "pyvenv.cfg"
     settings.write_text(settings.read_text().replace("version = 3.", "version = 2."))

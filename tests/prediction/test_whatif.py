@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, replace
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from paretopipe_runtime.contract.splits import Coded, coded
+from paretopipe_runtime.contract.splits import Coded, coded, split_name
 from paretopipe_runtime.prediction.predictor import Codings, Predictor
 from reports.data.records import read
 from reports.objectives import LATENCY
@@ -25,7 +25,6 @@ from reports.page.sheet import Section, Sheet
 from reports.prediction.cells import predictor_of
 from reports.statistics.regret import balanced
 from tests.made import figures as made
-from tests.made import samples
 from tests.made import sweep as synthetic
 from tests.reader import headless
 
@@ -199,28 +198,43 @@ def test_a_codec_is_chosen_where_one_was_profiled(browser: Browser, sheet: Sheet
         assert said(page) == before
 
 
+BOTH = {
+    "netem": {"delay": "100ms", "direction": "symmetric"},
+    "measured": {"rtt_ms": 200.4, "rate_mbit": 4.8},
+}
+
+
 def test_later_hops_have_dials_of_their_own(browser: Browser, tmp_path: Path) -> None:
-    hosts, source = ("pi1", "pi2", "server"), random.Random(1)
-    cell = synthetic.cell(source, "chain", hosts, repeats=1, splits=[[3, 9], [8, 15], [17, 20]])
-    synthetic.write_cell(tmp_path, [*cell])
-    synthetic.write_cell(tmp_path, [*samples.profile(source)])
-    for hop in pairwise(hosts):
-        synthetic.write_cell(tmp_path, [*samples.link(source, hop)])
+    synthetic.write_chain(tmp_path, ["pi1", "pi2", "server"], [BOTH], profiles=True)
     sheet = Sheet.of(read(tmp_path))
-    known = sheet.predictors[sheet.cells[0].id]
+    baseline, far = sorted(sheet.cells, key=lambda cell: cell.scenario)
+    known = sheet.predictors[far.id]
     assert isinstance(known, Predictor)
     first, second = known.networks
     [section] = whatif.build(sheet)
+    row = {row["scenario"]: row["network"] for row in section["groups"][0]["rows"]}
+    assert row["far"].endswith(", then 100 ms, 4.80 Mbit/s"), "one way of a round trip"
+
+    def fastest(predictor: Predictor) -> str:
+        at = {cuts: predictor.latency_s(cuts, 0.2, 930) for cuts in predictor.splits}
+        fast = min(at, key=at.__getitem__)
+        return f"Lowest latency: {split_name(fast)}, {at[fast]:.3g} s and "
+
     with opened(browser, rendered(section)) as page:
-        before = said(page)
-        assert page.get_by_label("Rate, hop 2").get_attribute("aria-valuetext") == "as measured"
-        page.get_by_label("Rate, hop 2").fill("0")
+        before, rate = said(page), page.get_by_label("Rate, hop 2")
+        assert rate.get_attribute("aria-valuetext") == "as measured"
+        rate.fill("0")
         slow = replace(known, networks=(first, replace(second, rate_mbit=0.5)))
-        latency_s, cuts = min((slow.latency_s(cuts, 0.2, 930), cuts) for cuts in slow.splits)
         assert "930 Mbit/s, then 0.200 ms and 0.500 Mbit/s. " in said(page)
-        assert f"Lowest latency: P{cuts[0]}-{cuts[1]}, {latency_s:.3g} s" in said(page)
+        assert fastest(slow) in said(page)
         page.wait_for_function("location.hash.includes('930_x0.5')")
-        page.get_by_role("button", name="baseline, unshaped").click()
+        page.get_by_role("button", name="far").click()
+        assert rate.get_attribute("aria-valuetext") == "4.80 Mbit/s"
+        assert "930 Mbit/s, then 100 ms and 4.80 Mbit/s. " in said(page)
+        assert fastest(known.under(far.plan)) in said(page)
+        page.get_by_label("Round-trip time", exact=True).fill("0")
+        assert "Predicted for 0 ms and 930 Mbit/s, then 100 ms and 4.80 Mbit/s. " in said(page)
+        page.get_by_role("button", name=f"{baseline.scenario}, unshaped").click()
         assert said(page) == before
 
 

@@ -261,6 +261,7 @@ def _network() -> Iterator[Fault]:
     ours = {"eth0": {"kind": "netem", "handle": "5a5a:"}}
     yield Fault("qdisc", "what an interrupted sweep left", said(qdiscs=ours))
     yield Fault("netem", "a tc that does not know netem", seen(real.without_netem), real=True)
+    yield Fault("netem", "no cls_u32 for a later hop", seen(real.without_filters), real=True)
     yield Fault("netem", "an ip that does not know ifb", seen(real.without_ifb), real=True)
     unknown = {"works": None, "lacks": None, "said": "unshare failed: Operation not permitted"}
     yield Fault("netem", "a host that may not try", said(netem=unknown))

@@ -247,6 +247,14 @@ def without_netem(folder: Path) -> Facts:
         return {"netem": network().netem(shared=False, symmetric=False)}
 
 
+def without_filters(folder: Path) -> Facts:
+    """Return what the whole module finds where a later hop is to be shaped."""
+    words = "Error: TC classifier not found."
+    program(folder / "tc", f'case "$*" in *filter*) echo "{words}" >&2; exit 2;; esac')
+    before = f'export PATH={shlex.quote(str(folder))}:"$PATH"'
+    return {"netem": in_a_namespace(folder, before, netem="egress", only_peers=True)["netem"]}
+
+
 def without_ifb(folder: Path) -> Facts:
     program(folder / "tc", "exit 0")
     program(folder / "ip", "echo 'Error: Unknown device type.' >&2", "exit 2")

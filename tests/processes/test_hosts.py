@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime import job
+from tests.effort import THOROUGH
 from tests.processes.conftest import HOSTS, Processes, kill, until
 
 SWEEP = "pytest-processes"
@@ -57,6 +58,7 @@ def test_netem_measures_what_was_asked_and_reset_takes_it_back(processes: Proces
     assert not processes.unit("relay").running()
 
 
+@pytest.mark.thorough  # the sentence is test_netem.py's
 def test_a_network_that_a_relay_cannot_make_is_refused(processes: Processes) -> None:
     done = processes.play("netem", "-e", "delay=20ms loss=1%")
     assert done.status != 0
@@ -68,27 +70,27 @@ def test_a_sweep_is_measured_marked_and_measured_once(
     processes: Processes, results: Callable[[str], Path]
 ) -> None:
     home = results(SWEEP)
-    done = processes.play("measure", "-e", f"{SMALL} scenarios=baseline,metro")
+    done = processes.play("measure", "-e", f"{SMALL} scenarios=metro")
     assert done.status == 0, done.output
-    assert {row["status"] for row in rows(home)} == {"ok"}, done.output
-    cells = {(row["factors"]["pairing"], row["factors"]["scenario"]) for row in rows(home)}
-    assert len(cells) == 4
-    assert len(rows(home)) == 2 * len(cells)
     assert {row["plan"]["emulation"] for row in rows(home, "plan")} == {"processes"}
     noises = [row["hosts"] for row in rows(home, "noise")]
     assert {tuple(sorted(hosts)) for hosts in noises} == {("pi1", "pi2"), ("pi1", "server")}
     assert len({hosts["pi1"]["scatter"] for hosts in noises}) == 1
+    assert not processes.unit("relay").running()
+
+    kept = {path.name: path.read_bytes() for path in home.glob("*.jsonl")}
+    more = processes.play("measure", "-e", f"{SMALL} scenarios=baseline,metro pairings=pi_to_pi")
+    assert more.status == 0, more.output
+    assert {name: (home / name).read_bytes() for name in kept} == kept
+    assert {row["status"] for row in rows(home)} == {"ok"}, done.output + more.output
+    cells = {(row["factors"]["pairing"], row["factors"]["scenario"]) for row in rows(home)}
+    assert cells == {("pi_to_pi", "baseline"), ("pi_to_pi", "metro"), ("pi_to_gpu", "metro")}
+    assert len(rows(home)) == 2 * len(cells)
     for row in rows(home):
         least = 0.0195 if row["factors"]["scenario"] == "metro" else 0
         assert min(row["network_s"]["latency"]) > least
     page = (Path("reports/html") / SWEEP / "index.html").read_text()
     assert "processes on one machine" in page.lower()
-    assert not processes.unit("relay").running()
-
-    kept = {path.name: path.read_bytes() for path in home.glob("*.jsonl")}
-    again = processes.play("measure", "-e", f"{SMALL} scenarios=metro pairings=pi_to_pi")
-    assert again.status == 0, again.output
-    assert {path.name: path.read_bytes() for path in home.glob("*.jsonl")} == kept
 
 
 def test_a_detached_sweep_outlives_its_controller(
@@ -176,7 +178,8 @@ def test_deprovision_leaves_nothing(processes: Processes) -> None:
     gone = processes.play("deprovision")
     assert gone.status == 0, gone.output
     assert not processes.folder.exists()
-    fresh = processes.play("provision", "--check")
-    assert fresh.status == 0, fresh.output
-    assert fresh.changed > 0
-    assert not processes.folder.exists()
+    if THOROUGH:
+        fresh = processes.play("provision", "--check")
+        assert fresh.status == 0, fresh.output
+        assert fresh.changed > 0
+        assert not processes.folder.exists()

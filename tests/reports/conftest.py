@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from reports.data.records import read
 from reports.page.render import pages
 from tests.made import sweep as synthetic
+from tests.reader import headless
 
 MODEL = "mobilenetv2.html"
 
@@ -68,3 +71,9 @@ def kinds_files(kinds_sweep: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def kinds_page(kinds_files: dict[str, str]) -> str:
     return kinds_files[MODEL]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with headless() as browser:
+        yield browser

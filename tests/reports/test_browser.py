@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests import reader
-from tests.reader import Tab, empty_tab, headless
+from tests.reader import Tab, empty_tab
 from tests.reports.conftest import MODEL
 
 
@@ -30,12 +30,6 @@ def site(sweep_files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 def kinds_site(kinds_files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the pages that compare backends, engines and allocators."""
     return written(kinds_files, tmp_path_factory.mktemp("kinds_site"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with headless() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -119,7 +113,7 @@ def test_the_first_click_on_throughput_puts_the_highest_first(tab: Tab, site: Pa
     assert known == sorted(known, reverse=True)
 
 
-@pytest.mark.parametrize("width", [1400, 900, 390])
+@pytest.mark.parametrize("width", [1400, pytest.param(900, marks=pytest.mark.thorough), 390])
 def test_the_first_screen_decides(tab: Tab, site: Path, width: int) -> None:
     tab.page.set_viewport_size({"width": width, "height": 900 if width > 390 else 844})
     tab.page.goto((site / MODEL).as_uri())

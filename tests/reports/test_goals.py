@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from reports.page.tables import Asked
 from reports.statistics.difference import Contest
 from reports.statistics.goals import answer, intervals
 from tests.made import known
-from tests.reader import headless
 from tests.reports import test_report_accuracy
 from tests.reports.conftest import MODEL
 from tests.reports.test_report_verdict_within import blank, drawn
@@ -57,12 +55,6 @@ def tried(text: str) -> list[list[str | float]] | str:
         return [[goal.measure, goal.limit] for goal in parse(text)]
     except GoalError as error:
         return str(error)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with headless() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -81,13 +81,20 @@ def test_a_reader_learns_which_codec_costs_how_much(tmp_path: Path) -> None:
     assert found["Sent as int4"].startswith("P3 int4 −6.5 points ")
     text = pages(read(tmp_path))["mobilenetv2.html"]
     assert "90.5 (−6.5 points, p &lt; 0.001)" in text
-    assert "P3 int4 −6.5 points" in re.sub(r"<[^>]+>", "", text)
+    plain = re.sub(r"<[^>]+>", "", text)
+    assert "P3 int4 −6.5 points" in plain
+    assert "◈ on (by time alone): P3 int4. " in plain
+    assert "◈ on (by time alone) 1.00" in plain
+    assert (
+        "with a dot: by time alone, for it loses more than 0.5 points, and is never picked" in plain
+    )
     assert "third goal of the front, with a margin of 0.5 points" in text
     assert "Accuracy is a third goal, with a margin of 0.5 points" in text
     wide = pages(read(tmp_path), accuracy_margin=2)["mobilenetv2.html"]
     assert "Accuracy is a third goal, with a margin of 2 points" in wide
     assert 'lose more than 2 points: <a href="#row-' in wide
-    assert "lose more" not in pages(read(tmp_path), accuracy_margin=7)["mobilenetv2.html"]
+    every = pages(read(tmp_path), accuracy_margin=7)["mobilenetv2.html"]
+    assert not [said for said in ("lose more", "by time alone:", "◈") if said in every]
 
 
 @pytest.mark.parametrize(

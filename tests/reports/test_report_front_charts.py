@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from matplotlib.figure import Figure
 
+from paretopipe_runtime.contract.lines import Record
+from reports.data.cells import Cell, Split
 from reports.data.records import read
 from reports.objectives import OBJECTIVES
 from reports.page import tables
 from reports.page.draw import bars, canvas, charts, labels
 from reports.page.figures import point_id
-from reports.page.sections import fronts, methods, splits
+from reports.page.sections import fronts, methods, splits, time
 from reports.page.sheet import Sheet
 from tests.made import known
 from tests.made import sweep as synthetic
@@ -200,29 +202,67 @@ def test_charts_are_small_and_well_formed(model: str, tmp_path: Path) -> None:
     sheet = known.sheet(tmp_path)
     [cell] = sheet.cells
     judgement = sheet.judgements[cell.id]
-    front, time = charts.pareto(cell, judgement, OBJECTIVES), bars.phases(cell, judgement)
-    for svg in (front, time):
+    front, parts = charts.pareto(cell, judgement, OBJECTIVES), bars.phases(cell, judgement)
+    for svg in (front, parts):
         ElementTree.fromstring(svg)
     # Per split a mark with its text, its runs and whiskers: four cells must fit a page.
     assert len(front) < 3000 + 600 * len(cell.measured)
-    assert len(time) < 3000 + 200 * len(cell.measured)
+    assert len(parts) < 3000 + 200 * len(cell.measured)
+
+
+def lengths(cell: Cell) -> tuple[list[list[float]], list[str | None]]:
+    """Return the segments of each bar, and their hatches."""
+    pieces = bars.segments([(split, cell) for split in cell.measured])
+    bar = zip(*(values for values, _, _ in pieces), strict=True)
+    return [[*values] for values in bar], [hatch for _, _, hatch in pieces]
+
+
+def whole(split: Split) -> float:
+    parts = [*(stage["compute_s"] for stage in split.stages), split["network_s"]]
+    return sum(part.median for part in parts if part)
 
 
 def test_bars_add_up_to_what_was_measured(plain: Sheet) -> None:
     [cell] = plain.cells
-    done = cell.measured
-    whole = max(
-        sum(took.median for stage in split.stages if (took := stage["compute_s"]))
-        + (waited.median if (waited := split["network_s"]) else 0)
-        for split in done
-    )
-    figure, axes = canvas.empty(6, 3)
-    left = [0.0] * len(done)
-    for values, colour, _ in bars.segments(done):
-        axes.add_patch(canvas.rows(left, values, facecolor=colour))
-        left = [start + value for start, value in zip(left, values, strict=True)]
-    assert max(left) == pytest.approx(whole)
-    assert isinstance(figure, Figure)
+    found, hatches = lengths(cell)
+    assert [sum(bar) for bar in found] == pytest.approx([*map(whole, cell.measured)])
+    assert hatches == [None, "////", None]
+
+
+SLOW = {"netem": {"delay": "20ms"}, "measured": {"rtt_ms": 20.4, "rate_mbit": 50}}
+FAST = {"netem": None, "measured": {"rtt_ms": 0.3, "rate_mbit": 900}}
+
+
+@pytest.mark.parametrize("later", [[SLOW], [FAST, SLOW]])
+def test_a_chain_has_a_segment_a_hop(tmp_path: Path, later: list[Record]) -> None:
+    hosts = ["pi1", "pi2", "server", "other"][: len(later) + 2]
+    synthetic.write_chain(tmp_path, hosts, later)
+    sheet = known.sheet(tmp_path)
+    cell = next(cell for cell in sheet.cells if cell.asked)
+    (bar,), hatches = lengths(cell)
+    assert sum(bar) == pytest.approx(whole(cell.measured[0]))
+    assert hatches[1::2] == [*bars.HATCHES[: len(later) + 1], None]
+    arrived = [seen.median for seen in cell.measured[0].arrivals if seen]
+    delays_s = [0.0002, *(hop["measured"]["rtt_ms"] / 1e3 for hop in later)]
+    assert bar[1:-1:2] == pytest.approx(list(map(sum, zip(arrived, delays_s, strict=True))))
+    (section,) = time.build(sheet)
+    assert section["hops"] == [*map(" → ".join, pairwise(hosts))]
+    assert f"hop{len(hosts) - 1}_receive_s" in sheet.frame
+
+
+def test_of_two_hosts_nothing_is_new(plain: Sheet) -> None:
+    assert not [column for column in plain.frame if column.endswith("receive_s")]
+    (section,) = time.build(plain)
+    assert (section["hops"], section["chained"]) == (["network"], False)
+
+
+def test_hops_that_nobody_timed_are_not_told_apart(tmp_path: Path) -> None:
+    synthetic.write_chain(tmp_path, ["pi1", "pi2", "server"], [SLOW], backend="rpc")
+    cell = next(cell for cell in known.sheet(tmp_path).cells if cell.asked)
+    (bar,), _ = lengths(cell)
+    network = cell.measured[0]["network_s"]
+    assert network is not None
+    assert bar[1::2] == [0.0, 0.0, network.median]
 
 
 def test_needed_names_are_never_lost_others_only_where_there_is_room() -> None:

@@ -15,14 +15,8 @@ from playwright.sync_api import Browser, Locator, Page
 from reports.data.records import read
 from reports.objectives import OBJECTIVES
 from reports.page.sheet import Sheet
-from tests.reader import Tab, empty_tab, headless
+from tests.reader import Tab, empty_tab
 from tests.reports.conftest import MODEL
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with headless() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

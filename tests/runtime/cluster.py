@@ -19,6 +19,7 @@ from paretopipe_runtime.wire.keys import Keys
 from paretopipe_runtime.wire.tls import Identity
 from tests.certificates import Authority
 from tests.made.plans import document
+from tests.runtime import warm
 
 ADDRESSES = {"pi1": "127.0.77.11", "pi2": "127.0.77.12"}
 
@@ -34,9 +35,10 @@ class Cluster:
     pythons: dict[str, Path] = field(default_factory=dict)  # of nodes with one of their own
     start_s: float = 60  # within which an agent listens
     module: str = "paretopipe_runtime.cli"  # what is run as the agent's command
+    forked: bool = False  # from a process that has PyTorch: see warm.py
     identities: dict[str, Identity] = field(default_factory=dict)  # for TLS; the orchestrator's too
     authority: Authority = field(init=False, repr=False)  # of those
-    agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    agents: dict[str, subprocess.Popen[bytes] | warm.Forked] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESSES))
 
     @classmethod
@@ -94,10 +96,7 @@ class Cluster:
 
     def start(self, name: str) -> None:
         own = self.folder / f"key-{name}"
-        command = [
-            *("taskset", "--cpu-list", str(self._processor(name))),
-            str(self.pythons.get(name, sys.executable)),
-            "-m",
+        words = [
             self.module,
             "agent",
             "--node",
@@ -113,11 +112,19 @@ class Cluster:
             *self.arguments(name),
             *self.options,
         ]
-        log = (self.folder / f"{name}.log").open("ab")
-        self.agents[name] = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        log.close()
+        log = self.folder / f"{name}.log"
+        if self.forked:
+            self.agents[name] = warm.start(words, log, self._processor(name))
+        else:
+            python = str(self.pythons.get(name, sys.executable))
+            pinned = ("taskset", "--cpu-list", str(self._processor(name)))
+            with log.open("ab") as file:
+                self.agents[name] = subprocess.Popen(
+                    [*pinned, python, "-m", *words],
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
         deadline = time.monotonic() + self.start_s
         while time.monotonic() < deadline:
             try:

@@ -14,7 +14,7 @@ from tests.shared import one_thread as one_thread
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster.running(tmp_path_factory.mktemp("cluster")) as made:
+    with Cluster.running(tmp_path_factory.mktemp("cluster"), forked=True) as made:
         yield made
 
 

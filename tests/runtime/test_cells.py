@@ -184,19 +184,29 @@ def test_the_input_crosses_every_host_of_a_longer_chain(
 def test_a_cell_on_another_engine_proves_itself(
     cluster: Cluster, tmp_path: Path, engine: str
 ) -> None:
-    plan = cluster.plan(cell_id=f"mobilenetv2.{engine}", engine=engine, repeats=1)
+    plan = cluster.plan(
+        cell_id=f"mobilenetv2.{engine}", engine=engine, splits=[[3]], repeats=1, end_points=True
+    )
     said: list[str] = []
     prepare_cells([plan], cluster.state_dir, cluster.keys, said.append)
     assert len(said) == 2
     done = sweep(cluster, tmp_path, plan)
     assert done.returncode == 0, done.stderr
-    rows = runs(tmp_path)
-    assert [row["factors"]["engine"] for row in rows] == [engine, engine]
-    for row in rows:
+    rows = {row["factors"]["split"]: row for row in runs(tmp_path)}
+    assert set(rows) == {"P3", "all on pi1", "all on pi2"}
+    for row in rows.values():
+        assert row["factors"]["engine"] == engine
         assert row["status"] == "ok"
         assert row["proof"]["tolerance"] == ENGINES[engine].tolerance
-        first, _ = row["hops"]
+        first = row["hops"][0]
         assert first["bytes_planned"] == first["bytes_sent"] == first["bytes_received"] > 0
+    # A stage without blocks passes its input on, whatever the engine computes with.
+    far = rows["all on pi2"]
+    assert far["hops"][0]["bytes_per_batch"] == 2 * 3 * 32 * 32 * 4
+    empty, full = far["stages"]
+    assert (empty["first_block"], empty["end_block"], empty["block_names"]) == (0, 0, [])
+    assert (full["first_block"], len(full["block_names"])) == (0, full["end_block"])
+    assert len(empty["compute_s"]["latency"]) == 3
 
 
 def test_each_engine_and_allocator_is_probed_once(cluster: Cluster) -> None:

@@ -30,14 +30,15 @@ from tests.runtime.cluster import Cluster
 
 CLI = [sys.executable, "-m", "paretopipe_runtime.cli"]
 CHANCE = 0.1
-EPOCHS, LEARNT = trials(2, 8), trials(20, 90) / 100  # after two, as rounding has it: 27 % or more
+# After one epoch, as rounding has it, 20 %; of 359 images chance has 15 % once in a thousand times.
+EPOCHS, BATCH, LEARNT = trials(1, 8), trials(16, 32), trials(15, 90) / 100
 
 
 @pytest.fixture(scope="module")
 def document(cluster: Cluster) -> dict[str, Any]:
     """What fine-tuning publishes of MobileNetV2 on the handwritten digits, from random values."""
     options = ("--dataset", "digits", "--pretrained", "none", "--image", "32")
-    steps = ("--epochs", str(EPOCHS), "--batch", "32")
+    steps = ("--epochs", str(EPOCHS), "--batch", str(BATCH))
     processes = Processes()  # with one thread: two, of two busy cores, take ten times as long
     try:
         processes.start(
@@ -89,7 +90,7 @@ def sweep(cluster: Cluster, folder: Path, plan: dict[str, Any]) -> list[dict[str
     return [line for line in lines if line["kind"] == "run"]
 
 
-def test_it_learns_from_chance_to_twice_that_and_with_time_to_nine_in_ten(
+def test_it_learns_more_than_chance_and_with_time_nine_in_ten(
     document: dict[str, Any], weights: Published, cluster: Cluster
 ) -> None:
     origin = weights.manifest.origin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("faulty")
     for node in ("pi1", "pi2"):
         (folder / node).mkdir()
-    with Cluster.running(folder, module=faulty.__name__) as made:
+    with Cluster.running(folder, module=faulty.__name__, forked=True) as made:
         prepare_cells([document(made)], made.state_dir, made.keys, lambda _: None)
         yield made
 
@@ -49,8 +50,17 @@ def status(cluster: Cluster, fault: str, codec: str) -> str:
     return str(record.success(plan, run, prepared, seen)["status"])
 
 
-@pytest.mark.parametrize("codec", ["none", "int8"])
-@pytest.mark.parametrize("fault", ["", *faulty.FAULTS])
+# Of the largest images, ten seconds to prepare.
+SLOW = (faulty.RELEASED, "int8")
+
+
+@pytest.mark.parametrize(
+    ("fault", "codec"),
+    [
+        pytest.param(*case, marks=pytest.mark.thorough if case == SLOW else ())
+        for case in product(("", *faulty.FAULTS), ("none", "int8"))
+    ],
+)
 def test_a_run_with_a_fault_in_its_data_path_does_not_count(
     cluster: Cluster, fault: str, codec: str
 ) -> None:

@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 
 from paretopipe_runtime.orchestrator.forecast import prepare_cells
+from tests.effort import some
 from tests.runtime.cluster import ADDRESSES, Cluster
 from tests.runtime.test_pipeline import command, no_stage_left, runs, sweep, wait_until
+from tests.runtime.test_profile import link_of, profile, samples
 
 
 @pytest.fixture(scope="module")
 def rpc_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster.running(tmp_path_factory.mktemp("rpc"), "--allow-insecure-rpc") as made:
+    folder = tmp_path_factory.mktemp("rpc")
+    with Cluster.running(folder, "--allow-insecure-rpc", forked=True) as made:
         prepare_cells([made.plan(backend="rpc")], made.state_dir, made.keys, lambda _: None)
         yield made
 
@@ -95,6 +98,19 @@ def test_everything_on_one_host_works_as_a_split_does(
     assert [stage["block_names"] == [] for stage in rows["all on pi2"]["stages"]] == [True, False]
 
 
+@pytest.mark.parametrize("backend", ["rpc", "rpc_hub"])
+def test_a_link_is_measured_over_it_too(rpc_cluster: Cluster, tmp_path: Path, backend: str) -> None:
+    hub = plan_of(rpc_cluster, backend).get("hub")
+    changes = {"hub": hub} if hub else {}
+    link = link_of(rpc_cluster, backend=backend, repeats=1, **changes)
+    done = profile(rpc_cluster, tmp_path, link)
+    assert done.returncode == 0, done.stderr
+    (row,) = samples(tmp_path)
+    assert (row["status"], row["security"]) == ("ok", "rpc-insecure")
+    assert row["factors"].get("hub") == (hub["host"] if hub else None)
+    assert [len(transfer["latency_s"]) for transfer in row["transfers"]] == [4, 4]
+
+
 def test_a_node_that_does_not_allow_it_says_so(cluster: Cluster, tmp_path: Path) -> None:
     prepare_cells([cluster.plan()], cluster.state_dir, cluster.keys, lambda _: None)
     done = sweep(cluster, tmp_path, cluster.plan(backend="rpc", splits=[[3]], repeats=1))
@@ -111,13 +127,21 @@ def test_an_agent_that_allows_it_warns(rpc_cluster: Cluster, cluster: Cluster) -
 
 @pytest.mark.parametrize(
     ("backend", "victim", "after_s"),
-    [("rpc", "pi1", 0.0), ("rpc", "pi2", 0.5), ("rpc_hub", "pi1", 0.5), ("rpc_hub", "pi2", 0.0)],
+    some(
+        [
+            ("rpc", "pi1", 0.0),
+            ("rpc", "pi2", 0.5),
+            ("rpc_hub", "pi2", 0.5),
+            ("rpc_hub", "pi1", 0.0),
+        ],
+        2,
+    ),
 )
 def test_a_killed_process_is_a_failed_row_and_the_sweep_goes_on(
     rpc_cluster: Cluster, tmp_path: Path, backend: str, victim: str, after_s: float
 ) -> None:
     """At once it dies while the group meets, later in the middle of a run of seconds."""
-    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=300)
+    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=150)
     wait_until(lambda: no_stage_left(rpc_cluster))  # an earlier run's may still be ending
     process = subprocess.Popen(command(rpc_cluster, tmp_path, plan))
     wait_until(lambda: listens(rpc_cluster, victim))
@@ -175,7 +199,7 @@ def test_no_stage_listens_on_a_wildcard(
     rpc_cluster: Cluster, tmp_path: Path, backend: str, expected: set[str]
 ) -> None:
     # For seconds: a busy machine may give this process no turn in a shorter run.
-    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=240)
+    plan = plan_of(rpc_cluster, backend, splits=[[3]], repeats=1, throughput_batches=100)
     wait_until(lambda: no_stage_left(rpc_cluster))
     process = subprocess.Popen(command(rpc_cluster, tmp_path, plan))
     seen: set[str] = set()

@@ -29,7 +29,7 @@ from tests.runtime.test_pipeline import no_stage_left, runs, sweep, wait_until
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster.running(tmp_path_factory.mktemp("tls"), tls=True) as made:
+    with Cluster.running(tmp_path_factory.mktemp("tls"), tls=True, forked=True) as made:
         yield made
 
 

@@ -23,7 +23,6 @@ def rtt_ms(testbed: Testbed, source: str, number: int) -> float:
 
 
 def test_a_second_run_finds_nothing_to_do(testbed: Testbed) -> None:
-    testbed.play()  # makes hosts anew whose environments deprovision.yml has taken away
     before = testbed.root_process
     assert "changed=0" in testbed.play()
     assert "answer over SSH" in testbed.play("testbed_state=verify")
@@ -113,6 +112,7 @@ def test_netem_on_the_link_delays_pi1_and_nobody_else(testbed: Testbed) -> None:
     assert rtt_ms(testbed, "pi1", 10) < 5
 
 
+@pytest.mark.last
 def test_a_host_can_reboot(testbed: Testbed) -> None:
     before = testbed.ssh("pi2", "stat -c %Y /proc/1")
     testbed.ssh("pi2", "touch /var/lib/stays; systemctl reboot", check=False)
@@ -123,8 +123,9 @@ def test_a_host_can_reboot(testbed: Testbed) -> None:
     testbed.ssh("pi2", "systemctl is-system-running --wait && ls /var/lib/stays")
 
 
+@pytest.mark.last
 def test_taken_down_it_leaves_nothing(testbed: Testbed) -> None:
-    """The last of all: whatever the tests did on it, the machine is as it was."""
+    """Whatever the tests did on it, the machine is as it was."""
     before = shared()[1]
     if before is None:
         pytest.skip("testbed 0 was up before the tests, and stays: `make down` takes it away")

@@ -71,5 +71,5 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with Cluster.running(tmp_path_factory.mktemp("live")) as cluster:
+    with Cluster.running(tmp_path_factory.mktemp("live"), forked=True) as cluster:
         yield Live.of(cluster)

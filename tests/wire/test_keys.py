@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     for node in ADDRESSES:
         (folder / f"key-{node}").write_text(node_keys(SECRET, OWNER, node, ADDRESSES))
     (folder / "commands").write_text(command_keys(SECRET, OWNER, ADDRESSES))
-    with Cluster.running(folder) as made:
+    with Cluster.running(folder, forked=True) as made:
         yield made
 
 

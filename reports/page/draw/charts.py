@@ -18,7 +18,7 @@ from reports.page.draw import inset
 from reports.page.draw.canvas import PALETTE, STYLE, empty, fit, spread_out
 from reports.page.draw.labels import Label, place
 from reports.page.draw.svg import FAINT, INK, Point, inline
-from reports.page.figures import against, figures, lost, point_id
+from reports.page.figures import against, by_time, figures, lost, point_id
 from reports.statistics.judge import Judgement
 from reports.words import slug
 
@@ -37,7 +37,7 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
         return split.median(across), split.median(up)
 
     splits, ends = cell.known, near(cell)
-    run = [split for split in splits if split.runs]
+    run = [s for s in splits if s.runs and not by_time(s, judgement.verdict[s.cuts], cell)]
     verdicts = [judgement.verdict[split.cuts] for split in run]
     with mpl.rc_context(STYLE):
         figure, axes = empty(6.0, 4.5)
@@ -66,7 +66,7 @@ def pareto(cell: Cell, judgement: Judgement, pair: tuple[Objective, Objective]) 
             ax=axes,
         )
         axes.collections[-1].set_urls([f"#{split.row_id}" for split in run])
-        _hollow(axes, splits, judgement, at)
+        _hollow(axes, splits, judgement, at, cell)
         if ends:
             squares = axes.scatter(
                 x=[split.median(across) for split in ends],
@@ -120,14 +120,18 @@ def _zoom(
     zoomed = inset.add(axes, part, where)
     inside = [split for split in splits if inset.within(spots[split.cuts], part)]
     for verdict, colour in MEMBERS.items():
-        group = [s for s in inside if s.runs and judgement.verdict[s.cuts] == verdict]
+        group = [
+            s
+            for s in inside
+            if s.runs and judgement.verdict[s.cuts] == verdict and not by_time(s, verdict, cell)
+        ]
         if group:
             x, y = zip(*map(at, group), strict=True)
             marks = zoomed.scatter(
                 x, y, SIZES[verdict], colour, marker=MARKERS[verdict], linewidth=0
             )
             marks.set(urls=[f"#{split.row_id}" for split in group], zorder=4)
-    _hollow(zoomed, inside, judgement, at)
+    _hollow(zoomed, inside, judgement, at, cell)
     on = [judgement.verdict[split.cuts] == "on" for split in inside]
     named = [(s, s.name + lost(s, cell), sure) for s, sure in zip(inside, on, strict=True)]
     place(zoomed, [Label(*at(s), name, sure, sure) for s, name, sure in named])
@@ -139,10 +143,16 @@ def _hollow(
     splits: Sequence[Split],
     judgement: Judgement,
     at: Callable[[Split], tuple[float, float]],
+    cell: Cell,
 ) -> None:
-    """Mark splits without a run: the outline alone."""
+    """Mark splits without a run, the outline alone, and those by time alone, with a dot in it."""
     for verdict, colour in MEMBERS.items():
-        group = [s for s in splits if not s.runs and judgement.verdict[s.cuts] == verdict]
+        own = [split for split in splits if judgement.verdict[split.cuts] == verdict]
+        dotted = [split for split in own if by_time(split, verdict, cell)]
+        if dotted:
+            x, y = zip(*map(at, dotted), strict=True)
+            axes.scatter(x, y, 12, colour, linewidth=0, zorder=4)
+        group = [split for split in own if not split.runs or by_time(split, verdict, cell)]
         if group:
             x, y = zip(*map(at, group), strict=True)
             marks = axes.scatter(x, y, SIZES[verdict], marker=MARKERS[verdict], linewidths=1.2)
@@ -225,6 +235,7 @@ def _spoken(split: Split, judgement: Judgement, cell: Cell) -> str:
     verdict = judgement.verdict[split.cuts]
     place = "undecided" if verdict == "undecided" else f"{verdict} the front"
     place += "" if split.runs or verdict == "undecided" else " (predicted)"
+    place += " by time alone" if by_time(split, verdict, cell) else ""
     others = against(judgement, split, cell.known)
     sure = judgement.membership.get(split.cuts)
     doubt = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import combinations
 from typing import Any
 
-from reports.data.cells import Cell, Split
+from reports.data.cells import Cell, Cuts, Split
 from reports.page.draw import charts
-from reports.page.figures import apart, judged, link, links, margin, say, sign, word
+from reports.page.figures import apart, by_time, judged, link, links, margin, say, sign, word
 from reports.page.sheet import Section, Sheet
 from reports.statistics.judge import Judgement
 from reports.words import count, listing, percent, slug
@@ -27,9 +27,14 @@ def build(sheet: Sheet) -> list[Section]:
             "delta": margin(sheet.delta),
             "ways": ", ".join(ways),
             "believed": any(cell.standing for cell in sheet.cells),
+            "by_time": any(_by_time(cell, sheet.judgements[cell.id]) for cell in sheet.cells),
             "accuracy": f"{sheet.accuracy_margin:g}" if any(c.exact for c in sheet.cells) else "",
         }
     ]
+
+
+def _by_time(cell: Cell, judgement: Judgement) -> bool:
+    return any(by_time(split, judgement.verdict[split.cuts], cell) for split in cell.known)
 
 
 def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
@@ -40,13 +45,13 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
         "id": f"front-{slug(cell.id)}",
         "charts": [charts.pareto(cell, judgement, pair) for pair in pairs],
         "members": [
-            (sign(splits[0], verdict), verdict, links(splits, limit=12))
+            (*_said(splits[0], verdict, cell), links(splits, limit=12))
             for verdict in ("on", "undecided")
-            for splits in apart(judged(judgement, verdict, cell))
+            for splits in _alike(judged(judgement, verdict, cell), cell.lossy)
         ],
         "off": [
-            (sign(splits[0], "off"), word(splits[0], "off", cell), count(len(splits), "split"))
-            for splits in _alike(judged(judgement, "off", cell), cell)
+            (*_said(splits[0], "off", cell), count(len(splits), "split"))
+            for splits in _alike(judged(judgement, "off", cell), cell.ruled_out)
         ],
         "strict": links(judgement.front(cell), limit=12),
         "worth": _worth(cell, judgement),
@@ -58,12 +63,13 @@ def _panel(cell: Cell, judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _alike(off: Sequence[Split], cell: Cell) -> list[list[Split]]:
-    """Return splits apart by why they are off, and whether they were run."""
-    ruled_out = [split.cuts in cell.ruled_out for split in off]
-    kinds = (
-        [s for s, out in zip(off, ruled_out, strict=True) if out is kind] for kind in (False, True)
-    )
+def _said(split: Split, verdict: str, cell: Cell) -> tuple[str, str]:
+    return sign(split, verdict, cell), word(split, verdict, cell)
+
+
+def _alike(splits: Sequence[Split], aside: Set[Cuts]) -> list[list[Split]]:
+    """Return splits apart by whether accuracy puts them aside, and whether they were run."""
+    kinds = ([s for s in splits if (s.cuts in aside) is kind] for kind in (False, True))
     return [some for kind in kinds for some in apart(kind)]
 
 

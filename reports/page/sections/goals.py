@@ -8,7 +8,9 @@ from typing import Any
 
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.goals import GOAL, MEASURES, SENTENCES
+from paretopipe_runtime.contract.models import is_onnx
 from paretopipe_runtime.contract.splits import codec_of
+from reports import paper
 from reports.data.cells import Cell
 from reports.objectives import ACCURACY
 from reports.page.figures import links
@@ -66,7 +68,9 @@ def _lacking(cell: Cell) -> str:
     if not lacking:
         return ""
     of = "any split" if len(lacking) == len(cell.known) else count(len(lacking), "split")
-    if not {**cell.plan, **cell.settings}.get("weights_digest"):
+    if is_onnx(cell.model):
+        why = paper.NO_IMAGES
+    elif not {**cell.plan, **cell.settings}.get("weights_digest"):
         why = "with random weights an answer is right by chance alone"
     elif all(codec_of(split.cuts) == NONE for split in cell.known):
         why = "it is told in a sweep of splits with a codec, as of -e codec=none,int8"

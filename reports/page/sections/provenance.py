@@ -10,6 +10,7 @@ import pandas as pd
 from paretopipe_runtime.contract.factors import EMULATION, FACTORS, Factor
 from paretopipe_runtime.contract.lines import Record
 from paretopipe_runtime.contract.measures import NOT_WATCHED
+from paretopipe_runtime.contract.models import is_onnx
 from reports import paper
 from reports.data import repeat
 from reports.data.cells import Cell, Spread
@@ -150,8 +151,9 @@ def _factor(factor: Factor, cells: Sequence[Cell]) -> str:
 
 
 def _stated(plan: Record) -> Record:
-    """A plan's settings; a seed is moot where weights are named."""
-    return {key: plan[key] for key in plan if key != "weights_seed" or not plan.get("weights")}
+    """A plan's settings; a seed is moot where weights are named, or in a file."""
+    moot = plan.get("weights") or is_onnx(str(plan.get("model")))
+    return {key: plan[key] for key in plan if key != "weights_seed" or not moot}
 
 
 def options(cells: Sequence[Cell]) -> dict[str, str]:

@@ -74,7 +74,8 @@ def members(cell: Cell, judgement: Judgement) -> tuple[Split, ...]:
     return cell.ranked(
         split
         for split in cell.measured
-        if split.cuts in judgement.strict or judgement.verdict.get(split.cuts) == "on"
+        if split.cuts in judgement.strict
+        or (judgement.verdict.get(split.cuts) == "on" and split.cuts not in cell.lossy)
     )
 
 

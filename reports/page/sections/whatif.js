@@ -226,8 +226,8 @@ const whatif = (() => {
       show(rateDial, mbit(rate));
       for (const dial of others) {
         const { hop, of } = dial.dataset, own = later[hop - 2]?.[of];
-        dial.value = own === undefined ? -1 : step([RTT, RATE][of], own);
-        show(dial, own === undefined ? "as measured" : [ms, mbit][of](own));
+        dial.value = own == null ? -1 : step([RTT, RATE][of], own);
+        show(dial, own == null ? "as measured" : [ms, mbit][of](own));
       }
       for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.scenario === scenario));
       for (const group of data.groups) update(group, rtt, rate, scenario, codecs?.value, later);
@@ -239,7 +239,7 @@ const whatif = (() => {
       rtt = Number(button.dataset.rtt);
       rate = Number(button.dataset.rate);
       scenario = button.dataset.scenario;
-      later = [];
+      later = JSON.parse(button.dataset.later ?? "[]");
       rttDial.value = step(RTT, rtt);
       rateDial.value = step(RATE, rate);
       redraw();

@@ -15,14 +15,17 @@ from paretopipe_runtime.prediction.predictor import Network, Prediction, Predict
 from reports.data.cells import Cell, Cuts
 from reports.page.sheet import Section, Sheet
 from reports.prediction.best import PREDICTED, Range, best_by_rate, best_by_rtt
-from reports.prediction.errors import Error, Errors, Summary, errors, measured_network
+from reports.prediction.errors import Error, Errors, Summary, errors, said_network
 from reports.statistics.regret import balanced
 from reports.words import count, number, percent, slug
 
 # Ranges of the dials, in ms and Mbit/s: as in whatif.js.
 RTT_MS, RATE_MBIT = (0.1, 500.0), (0.5, 10_000.0)
 _GRID = 48  # points a dial; borders between two are bisected
-_FIRST_HOP = "Networks and ranges are of the first hop; the later ones stay as they were measured."
+_FIRST_HOP = (
+    "Ranges are of the first hop; the later ones stay as measured in the same scenario. One that "
+    "is shaped both ways counts with half its round trip: tensors pass it one way."
+)
 _RANGES = 6  # ranges listed; the rest is counted
 # Coefficients by their names in whatif.js.
 _TCP = {
@@ -57,15 +60,17 @@ def build(sheet: Sheet) -> list[Section]:
 
 
 def _presets(known: Sequence[tuple[Sequence[Cell], Predictor]]) -> list[dict[str, Any]]:
-    """Return measured networks by scenario; unshaped if none was."""
+    """Return measured networks by scenario, the longest chain's of later hops; unshaped if none."""
     found: dict[str, dict[str, Any]] = {}
     unshaped = False
     for group, predictor in known:
         for cell in group:
-            network = measured_network(cell, predictor)
+            network, under = predictor.network(cell.plan), predictor.under(cell.plan)
             unshaped |= cell.asked is None
             label = f"{cell.scenario}, unshaped" if cell.asked is None else cell.scenario
-            found.setdefault(cell.scenario, _preset(cell.scenario, label, network))
+            preset = found.setdefault(cell.scenario, _preset(cell.scenario, label, network))
+            later = under.networks[1:] if under is not predictor else ()
+            preset["later"] = max(preset["later"], [astuple(hop) for hop in later], key=len)
     if known and not unshaped:
         found["unshaped"] = _preset("unshaped", "unshaped", known[0][1].networks[0])
     return [*found.values()]
@@ -81,7 +86,7 @@ def _codecs(predictors: Sequence[Predictor]) -> list[tuple[str, str]]:
 def _preset(scenario: str, label: str, network: Network) -> dict[str, Any]:
     return {
         **{"scenario": scenario, "label": label, "rtt_ms": round(network.rtt_ms, 3)},
-        "rate_mbit": round(network.rate_mbit or RATE_MBIT[1], 3),
+        **{"rate_mbit": round(network.rate_mbit or RATE_MBIT[1], 3), "later": []},
     }
 
 
@@ -98,7 +103,7 @@ def _group(sheet: Sheet, group: Sequence[Cell], predictor: Predictor) -> dict[st
         "id": place,
         "notes": (*((_FIRST_HOP,) if len(predictor.hosts) > 2 else ()), *predictor.notes),
         "ends": [*ends.values()],
-        "rows": [_row(cell, found, predictor, names, ends) for cell, found in compared],
+        "rows": [_row(cell, found, names, ends) for cell, found in compared],
         "bars": [sentence for cell, found in compared if (sentence := bar(cell, found))],
         "ranges": _range_lines(group, predictor, names),
         "scenarios": [cell.scenario for cell, found in compared if found.splits],
@@ -160,11 +165,10 @@ def coefficients(predictor: Predictor) -> dict[str, Any]:
 def _row(
     cell: Cell,
     found: Errors,
-    predictor: Predictor,
     names: dict[Cuts, str],
     ends: dict[Cuts, str],
 ) -> dict[str, Any]:
-    network, predictor = found.network, predictor.under(cell.plan)
+    network, predictor = found.network, found.predictor
     at = {
         cuts: predictor.predict(cuts, network.rtt_ms, network.rate_mbit) for cuts in (*names, *ends)
     }
@@ -174,7 +178,7 @@ def _row(
     even, _ = balanced({cuts: astuple(at[cuts]) for cuts in names}, lower)
     return {
         "scenario": cell.scenario,
-        "network": said_network(network),
+        "network": ", then ".join(map(said_network, (network, *predictor.networks[1:]))),
         "choices": [f"{names[cuts]}: {_said(at[cuts])}" for cuts in (fast, busy, even)],
         "ends": [_said(at[cuts]) for cuts in ends],
     }
@@ -203,12 +207,6 @@ def signed(ratio: float) -> str:
     return ("−" if ratio < 0 else "+") + percent(ratio)
 
 
-def said_network(network: Network) -> str:
-    """Return '200 ms, 5.00 Mbit/s'."""
-    rate = f"{number(network.rate_mbit)} Mbit/s" if network.rate_mbit else "no limit to the rate"
-    return f"{number(network.rtt_ms)} ms, {rate}"
-
-
 def _error_rows(compared: Sequence[Errors]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return each split's predictions and errors, by scenario."""
     known = [{error.name: _error(error) for error in found.splits} for found in compared]
@@ -228,16 +226,16 @@ def _range_lines(group: Sequence[Cell], predictor: Predictor, names: dict[Cuts, 
     lines = []
     rtts, rates = _grid(*RTT_MS), _grid(*RATE_MBIT)
     for cell in group:
-        rate = measured_network(cell, predictor).rate_mbit
+        rate, under = predictor.network(cell.plan).rate_mbit, predictor.under(cell.plan)
         lines += [
             f"{one.title} at the rate of {cell.scenario}: "
-            + _changes(best_by_rtt(predictor, rate, rtts, one), names, _ms)
+            + _changes(best_by_rtt(under, rate, rtts, one), names, _ms)
             for one in PREDICTED
         ]
-    rtt_ms = measured_network(group[0], predictor).rtt_ms
+    rtt_ms, under = predictor.network(group[0].plan).rtt_ms, predictor.under(group[0].plan)
     lines += [
         f"{one.title} at the round-trip time of {group[0].scenario}: "
-        + _changes(best_by_rate(predictor, rtt_ms, rates, one), names, _mbit)
+        + _changes(best_by_rate(under, rtt_ms, rates, one), names, _mbit)
         for one in PREDICTED
     ]
     return lines

@@ -6,6 +6,7 @@ a worker sends to others, as the plan role lists them: {host, to, netem, only}.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,13 +39,54 @@ def netem_places(
     return [*found.values()]
 
 
-def netem_first_way(
-    asked: Mapping[str, Any], places: Sequence[Place], workers: Sequence[str]
+def netem_hop(
+    asked: Mapping[str, Any],
+    places: Sequence[Place],
+    workers: Sequence[str],
+    hop: Any = 1,
+    chain: str = "",
 ) -> list[Way]:
-    """Return the one way of the first worker that can be shaped, to all others."""
-    sender = next((place["sender"] for place in places), workers[0])
-    to = [host for host in workers if host != sender]
-    return [{"host": sender, "to": to, "netem": asked or None, "only": False}]
+    """Return the one way of a hop of `chain`, or of the workers in their order.
+
+    The first hop is all that its sender sends, of the workers the first that can be shaped; of a
+    later one only what goes to the next host is shaped.
+    """
+    hosts, place = _chain(chain) or workers, int(hop) - 1
+    sender = hosts[place]
+    if not place and not chain:
+        sender = next((each["sender"] for each in places), sender)
+    to = [hosts[place + 1]] if place else [host for host in workers if host != sender]
+    return [{"host": sender, "to": to, "netem": asked or None, "only": place > 0}]
+
+
+def netem_no_hop(
+    hop: Any, chain: str, places: Sequence[Place], workers: Sequence[str]
+) -> list[str]:
+    """Return a sentence for a hop that is not there, or cannot be shaped."""
+    if str(hop) == "1" and not chain:
+        return []
+    hosts = _chain(chain) or list(workers)
+    if unknown := [host for host in hosts if host not in workers]:
+        return [
+            f"chain={chain}: {unknown[0]} is no worker in this inventory: workers are "
+            f"{', '.join(workers)}"
+        ]
+    if len(hosts) < 2 or len({*hosts}) < len(hosts):
+        return [f"chain={chain}: name two hosts or more, each once, as in chain=pi1,pi2,server"]
+    count = len(hosts) - 1
+    if not re.fullmatch("[1-9][0-9]?", str(hop)) or int(hop) > count:
+        return [
+            f"hop={hop}: {', '.join(hosts)} have {count} of them, expected a number from 1 to "
+            f"{count}; of another chain, name its hosts: -e chain=pi1,pi2,pi3,server"
+        ]
+    sender = hosts[int(hop) - 1]
+    if sender not in [place["sender"] for place in places]:
+        return [f"hop={hop} is what {sender} sends, and {conditions.unshaped(sender)}"]
+    return []
+
+
+def _chain(said: str) -> list[str]:
+    return [host.strip() for host in str(said).split(",") if host.strip()]
 
 
 def netem_shapings(
@@ -115,7 +157,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "netem_places": netem_places,
-            "netem_first_way": netem_first_way,
+            "netem_hop": netem_hop,
+            "netem_no_hop": netem_no_hop,
             "netem_shapings": netem_shapings,
             "netem_kept": netem_kept,
             "netem_orders": netem_orders,

@@ -54,6 +54,14 @@ def lease_seconds(text: str) -> int:
     return round(_number(text, units.LEASE) or 0)
 
 
+def unshaped(sender: str) -> str:
+    """Return why a later hop of this sender cannot be shaped."""
+    return (
+        f"{sender} is not in the inventory's group netem_hosts: list it there (the virtual testbed "
+        "has a box for it with -i inventory/local -i inventory/chain)"
+    )
+
+
 def refused(option: str) -> str:
     """Return why there is no such option, or ``""``."""
     if option in GONE:

@@ -25,6 +25,7 @@ from roles.plan.planning.earlier import profiles
 from roles.plan.planning.foretelling import Foretold, foretell, split_seconds
 from roles.plan.planning.listings import keep
 from roles.plan.planning.models import model_names
+from roles.plan.planning.onnx_files import brought, digests
 from roles.plan.planning.places import BOARDS, EMULATED, Places
 from roles.plan.planning.sets import read_sets, set_name
 from roles.plan.planning.sharing import share_time
@@ -103,7 +104,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         weights = set_name(chosen)
         # Without a model planning says which there are.
         if "model" in chosen and not boolean(args.get("again", False)):
-            keep(folder / "models", model_names(chosen), chosen.get("classes"))
+            names = model_names(chosen)
+            keep(folder / "models", names, chosen.get("classes"), digests(chosen["model"]))
         hosts = {
             host: {
                 "address": address,
@@ -121,8 +123,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             Places(args["inventory"], args["pairings"], args["senders"]),
         )
 
+        files = brought(chosen.get("model", ""))
+
         def plan(more: Mapping[str, Any]) -> dict[str, Any]:
             planned = plan_cells({**options, **more}, experiment, scenarios, hosts, *told)
+            planned["files"] = files
             if planned["within_s"] is not None and not planned["untraced"]:
                 share_time(planned, speeds(), folder / "results")
             return planned

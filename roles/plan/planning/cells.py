@@ -29,7 +29,7 @@ from .listings import of
 from .models import Model
 from .network import Hops, hops_of, reached, refuse_elsewhere, refuse_hub, refuse_relayed, ways
 from .places import Places
-from .sets import Weights
+from .sets import Weights, file_of, set_name
 from .values import OptionError, cut_points, known
 
 PORT = 47470
@@ -55,9 +55,9 @@ def plan_cells(
     """Return the sweep: name, options, cells by scenario, profiles, links, their order, and notes.
 
     `within_s` has the whole sweep's seconds, if limited; `sharing.share_time` shares them out.
-    `untraced` has the models whose blocks are still to be found: their plans are for looking at
-    hosts only, and the `classes` asked for, 0 for none. `traced` says what was found of others,
-    `sizes` what they take of memory.
+    `untraced` has the models whose blocks are still to be found, or their file of `weights` to be
+    taken: their plans are for looking at hosts only; and the `classes` asked for, 0 for none.
+    `traced` says what was found of others, `sizes` what they take of memory.
 
     Parameters
     ----------
@@ -104,20 +104,22 @@ def plan_cells(
         "within_s": choice.doubt.limits.within_s if choice.doubt else None,
         "ways": ways((), choice.pairings, places.shaped, [*hosts]),
         "notes": [*choice.left_out, *plans.left_out],
-        **found_of(choice.models, asked="classes" in {**experiment, **options}),
+        **found_of(choice.models, {**experiment, **options}),
         **planned,
         **rounds_of(first, **planned),
     }
 
 
-def found_of(models: Iterable[Model], asked: bool) -> dict[str, Any]:
+def found_of(models: Iterable[Model], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a plan says of models that are not the paper's."""
+    path = file_of(options)
+    taken = {"weights": {"file": str(path), "name": set_name(options)}} if path else {}
     listed = {model.name: listing for model in models if (listing := of(model.name))}
     return {
         "untraced": [
-            {"model": model.name, "classes": model.classes if asked else 0}
+            {"model": model.name, "classes": model.classes if "classes" in options else 0, **taken}
             for model in models
-            if not model.blocks
+            if not model.blocks or (path and not model.weights)
         ],
         "traced": [listing.said for listing in listed.values()],
         "sizes": {name: listing.sizes for name, listing in listed.items()},

@@ -11,13 +11,16 @@ from paretopipe_runtime.contract.accuracy import MARGIN
 from paretopipe_runtime.contract.codecs import CODECS, NONE
 from paretopipe_runtime.contract.factors import CUDA_ENGINES, OF_WORKER, VARIED, Factor
 from paretopipe_runtime.contract.goals import GoalError, parse
+from paretopipe_runtime.contract.models import ONNX_ENGINE, is_onnx
 from paretopipe_runtime.contract.replicas import check_places, hosts_at, hosts_of
 from paretopipe_runtime.errors import ParetoPipeError
 
 from .doubt import AUTO, DOUBTFUL, EXHAUSTIVE, IDLE, OF_CHAINS, Doubt, doubt, implied
+from .listings import of
 from .models import Model, model_names, model_of, sweep_name
+from .onnx_files import refuse
 from .places import Places, idle, pairings_of
-from .sets import Weights, of_model, set_name
+from .sets import FILE, Weights, of_model, set_name
 from .values import OptionError, flag, fraction, known, listed, points, text, whole
 
 #: Warm batches in each process of a profile.
@@ -129,6 +132,9 @@ def choose(
 ) -> Choice:
     """Check `options` over `experiment`, as `planning.cells.plan_cells` takes them."""
     options, own = _texts(options), _texts(experiment)
+    files = all(map(is_onnx, model_names({**own, **options})))
+    if files:
+        own["engine"] = ONNX_ENGINE
     pairings, left_out = pairings_of(
         options.get("pairings"),
         {**experiment["pairings"], **places.pairings},
@@ -157,7 +163,7 @@ def choose(
         scenarios=tuple(known("scenario", listed(chosen["scenarios"]), list(scenarios))),
         varied={factor.option: _varied(factor, chosen) for factor in VARIED},
         workers={host: _own(host, facts, options) for host, facts in hosts.items()},
-        weights=set_name(chosen),
+        weights=FILE if files else set_name(chosen),
         batch=whole("batch", chosen["batch"]),
         counts={name: whole(name, chosen[name]) for name in _COUNTS},
         seeds={name: whole(name, chosen[name], least=0) for name in ("seed", "weights_seed")},
@@ -192,6 +198,10 @@ def choose(
     if any(backend.startswith("rpc") for backend in choice.varied["backend"]):
         for host, facts in hosts.items():
             _refuse_without_leave(host, bool(facts["allow_insecure_rpc"]))
+    for model in choice.models:
+        listing = of(model.name)
+        takes = listing.takes if listing else None
+        refuse(model.name, model.image, choice.batch, choice.varied["engine"], takes)
     for host in dict.fromkeys(host for c in choice.pairings.values() for host in hosts_of(c)):
         for engine in choice.varied["engine"]:
             _refuse_on_a_gpu(engine, host, choice.workers[host]["device"])

@@ -41,7 +41,7 @@ PLAYBOOKS = {
     "finetune": Playbook(training.OPTIONS, ("orchestrator",)),
     "full_sweep": Playbook((*OPTIONS, *_PROVISION), whole=_SWEEP),
     "measure": Playbook(OPTIONS, whole=_SWEEP),
-    "netem": Playbook((*_WORDS, *(f"netem_{word}" for word in _WORDS))),
+    "netem": Playbook((*_WORDS, *(f"netem_{word}" for word in _WORDS), "hop", "chain")),
     "preflight": Playbook(OPTIONS),
     "prepare": Playbook(OPTIONS, whole=_SWEEP),
     "profile": Playbook((*OPTIONS, *_PROVISION), whole=_SWEEP),

@@ -12,10 +12,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from paretopipe_runtime.contract.models import ModelInfo, file_name, is_found, keep_found
+from paretopipe_runtime.contract.models import ModelInfo, file_name, is_found, is_onnx, keep_found
 
+from .onnx_files import Takes
 from .values import OptionError, whole
 
 SCHEMA_VERSION = 1
@@ -43,6 +45,8 @@ class Listing:
     parameters: tuple[int, ...]
     cuts: int
     max_rel_err: float
+    traced: str
+    takes: Takes | None = None
 
     @property
     def planned(self) -> dict[str, Any]:
@@ -67,9 +71,10 @@ class Listing:
 
     @property
     def said(self) -> str:
+        how = f"by torch.{self.traced}" if self.traced else "in the file"
         return (
-            f"{self.info.name}: {self.info.blocks} blocks, {self.cuts} cuts found, and proved to "
-            f"an error of {self.max_rel_err:.1g} of the largest logit"
+            f"{self.info.name}: {self.info.blocks} blocks, {self.cuts} cuts found {how}, and "
+            f"proved to an error of {self.max_rel_err:.1g} of the largest logit"
         )
 
 
@@ -103,7 +108,11 @@ def read(text: str, model: str) -> Listing:
         )
         parameters = tuple(_count(block["parameters"], 0) for block in blocks)
         error = float(document["max_rel_err"])
-        listing = Listing(info, rows, parameters, _count(document["cuts"], 0), error)
+        own = is_onnx(info.name)
+        traced = "" if own else str(document["traced"])
+        takes = Takes(**document["file"]) if own else None
+        cuts = _count(document["cuts"], 0)
+        listing = Listing(info, rows, parameters, cuts, error, traced, takes)
     except (KeyError, TypeError) as lacking:
         raise ValueError(f"{type(lacking).__name__} {lacking}") from None
     if info.name != model or info.blocks < 2 or not sum(row.flops for row in rows):
@@ -113,7 +122,12 @@ def read(text: str, model: str) -> Listing:
     return listing
 
 
-def keep(folder: Path, models: Iterable[str], classes: Any = None) -> None:
+def keep(
+    folder: Path,
+    models: Iterable[str],
+    classes: Any = None,
+    files: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Let planning know the listings of these models, as far as there are any.
 
     Parameters
@@ -122,6 +136,8 @@ def keep(folder: Path, models: Iterable[str], classes: Any = None) -> None:
         ``experiments/models``.
     classes : optional
         As typed; None for as many as a model comes with.
+    files : mapping
+        Digests of files by their models: listings of others are old.
 
     Raises
     ------
@@ -130,7 +146,8 @@ def keep(folder: Path, models: Iterable[str], classes: Any = None) -> None:
     """
     for model in filter(is_found, models):
         _kept.pop(model, None)
-        if listing := _find(folder, model, classes):
+        listing = _find(folder, model, classes)
+        if listing and (not listing.takes or listing.takes.sha256 == files.get(model)):
             _kept[model] = listing
             keep_found(listing.info)
 

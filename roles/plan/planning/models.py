@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretopipe_runtime.contract.models import (
+    FORMS,
     MODEL_NAMES,
-    SOURCES,
     ModelInfo,
     file_name,
     is_found,
@@ -16,6 +16,7 @@ from paretopipe_runtime.contract.models import (
 )
 
 from .listings import of
+from .onnx_files import named
 from .sets import Weights
 from .values import OptionError, folder, known, listed, whole
 
@@ -39,10 +40,10 @@ class Model:
 
 def model_names(chosen: Mapping[str, Any]) -> list[str]:
     """Return the requested models, or raise a sentence with the choices."""
-    choices = [*MODEL_NAMES, *(f"{source}:NAME" for source in SOURCES)]
+    choices = [*MODEL_NAMES, *FORMS]
     if "model" not in chosen:
         raise OptionError(f"no model given: choose with -e model=… from {', '.join(choices)}")
-    names = listed(chosen["model"])
+    names = named(listed(chosen["model"]))
     if names == ["all"]:
         return [*MODEL_NAMES]
     others = [name for name in names if not is_found(name)]

@@ -7,7 +7,15 @@ from itertools import pairwise, product
 from typing import Any
 
 from paretopipe_runtime.contract.replicas import hosts_at, hosts_of
-from roles.netem.shaping.conditions import GONE, OPTIONS, WORDS, mistakes, refused, relayable
+from roles.netem.shaping.conditions import (
+    GONE,
+    OPTIONS,
+    WORDS,
+    mistakes,
+    refused,
+    relayable,
+    unshaped,
+)
 
 from .values import OptionError, known, whole
 
@@ -145,8 +153,7 @@ def _not_shaped(name: str, place: int, pairing: str, host: str, shaped: str) -> 
     if place:
         return (
             f"scenario {name} shapes hop {place + 1}, which {host} sends in pairing {pairing}, and "
-            f"{host} is not in the inventory's group netem_hosts: list it there (the virtual "
-            "testbed has a box for it with -i inventory/local -i inventory/chain)"
+            f"{unshaped(host)}"
         )
     return (
         f"pairing {pairing} begins on {host}, and scenario {name} shapes what "

@@ -9,7 +9,7 @@ from typing import Any
 from paretopipe_runtime.contract.models import MODEL_NAMES
 
 from .models import model_names
-from .sets import DEFAULT, SEEDED, set_name
+from .sets import DEFAULT, SEEDED, file_of, set_name
 from .values import OptionError, known, text, whole
 
 OPTIONS = (
@@ -30,6 +30,8 @@ def plan_trainings(options: Mapping[str, Any]) -> dict[str, Any]:
         For an unknown name, or a number out of range.
     """
     names = known("model", model_names(options), MODEL_NAMES)  # others' weights nobody publishes
+    if path := file_of(options):
+        raise OptionError(f"weights={path}: choose a name to publish under; pretrained takes files")
     name = set_name({"weights": DEFAULT, **options})
     if name == SEEDED:
         raise OptionError(

@@ -37,6 +37,8 @@ DOCUMENTATION = """{
     "description": "The folder of weights and records."},
   "netem": {"type": "str", "choices": ["none", "egress", "symmetric"], "default": "none",
     "description": "What the kernel will have to shape, and is to be tried."},
+  "only_peers": {"type": "bool", "default": false,
+    "description": "Whether it will shape what goes to some hosts only, as with SSH beside it."},
   "gpu": {"type": "bool", "default": false,
     "description": "Whether it has an NVIDIA GPU is to be asked."},
   "convolution": {"type": "bool", "default": false,
@@ -61,8 +63,8 @@ def main() -> None:
     if asked["netem"] != "none" and module.check_mode:
         tried = {"works": None, "lacks": None, "said": "not tried in check mode"}
     elif asked["netem"] != "none":
-        shared = ways["ssh"] is not None and ways["ssh"] == ways["shaped"]
-        tried = network.netem(shared, asked["netem"] == "symmetric")
+        beside_ssh = ways["ssh"] is not None and ways["ssh"] == ways["shaped"]
+        tried = network.netem(beside_ssh or asked["only_peers"], asked["netem"] == "symmetric")
     module.exit_json(
         changed=False,
         facts={

@@ -98,8 +98,9 @@ def network(address: str, interface: str, ssh_client: str, peers: list[str]) -> 
 def netem(shared: bool, symmetric: bool) -> Facts:
     """Build the netem role's qdiscs in a temporary network namespace.
 
-    A list of modules would mislead: they may be built in, or not loadable. Sharing with SSH takes
-    classes and filters.
+    A list of modules would mislead: they may be built in, or not loadable. Sharing with SSH,
+    and a later hop of a chain, of which only what goes to the next host is shaped, take classes and
+    filters.
     """
     add = "tc qdisc add dev lo"
     match = "protocol ip pref 1 u32 match u32 0 0 at 0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from ansible.plugins.action import ActionBase
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from roles.plan.planning.listings import path, read
+from roles.plan.planning.sets import path_of_set
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """``keep_listing: {said: stdout, model, classes: 0 for the model's own, folder}``."""
+    """``keep_listing: {said: stdout, model, classes: 0 for the model's own, folder, weights}``.
+
+    `weights` is the name of the set that was published with it, or empty.
+    """
 
     _requires_connection = False
     TRANSFERS_FILES = False
@@ -34,9 +39,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 f"what was found of {args['model']} is not understood ({error}): see that the "
                 "hosts have this checkout's runtime, with playbooks/provision.yml"
             ) from None
-        dest = path(Path(args["folder"]), args["model"], int(args["classes"]) or None)
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = dest.with_suffix(".unfinished")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(dest)
-        return {**result, "changed": True, "msg": listing.said}
+        folder, name = Path(args["folder"]), args["weights"]
+        _write(path(folder, args["model"], int(args["classes"]) or None), text)
+        if name:
+            published = json.dumps(json.loads(text)["published"])
+            _write(path_of_set(folder.parent / "weights", name, args["model"]), published)
+        more = f", with the weights {name}" if name else ""
+        return {**result, "changed": True, "msg": f"{listing.said}{more}"}
+
+
+def _write(dest: Path, text: str) -> None:
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = dest.with_suffix(".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(dest)

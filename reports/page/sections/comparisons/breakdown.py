@@ -28,6 +28,7 @@ def of(comparison: Comparison) -> dict[str, Any]:
     objectives = [o for o in comparison.cell.objectives if all(s.of(o) for s in splits)]
     names = [name for name, _ in comparison.columns]
     first, *others = zip(names, splits, strict=True)
+    key = f"breakdown-{slug(comparison.cell.id)}"
     return {
         "kinds": [
             {"name": name, "split": split, "runs": count(split.runs, "run")}
@@ -35,7 +36,8 @@ def of(comparison: Comparison) -> dict[str, Any]:
         ],
         "lines": _lines(comparison.cell, splits, objectives),
         "sentences": [_against(first, other, objectives) for other in others],
-        "chart": bars.parts(f"breakdown-{slug(comparison.cell.id)}", names, splits),
+        "chart": bars.parts(key, names, [*zip(splits, cells, strict=True)]),
+        "chained": len(comparison.cell.hosts) > 2,
         # The paper's finding, if it shows this case.
         "paper": _SAID if _shown(comparison.cell) else "",
     }

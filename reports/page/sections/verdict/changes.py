@@ -14,7 +14,7 @@ from reports.page.figures import behind, link, say
 from reports.page.sections.verdict.answer import Sentence
 from reports.page.sheet import Sheet
 from reports.prediction.best import PREDICTED, Range, best_by_rtt
-from reports.prediction.errors import Errors, errors
+from reports.prediction.errors import Errors, errors, said_network
 from reports.statistics.decision import Choice, whichever
 from reports.words import listing, number, percent
 
@@ -98,10 +98,16 @@ def predicted(sheet: Sheet, cells: Sequence[Cell]) -> list[Sentence]:
             continue
         found = errors(cell, predictor)
         rate = found.network.rate_mbit
-        label = f"Predicted, at {number(rate)} Mbit/s" if rate else _UNLIMITED
+        later = found.predictor.networks[1:] if found.predictor is not predictor else ()
+        label = ", then ".join(
+            [
+                f"Predicted, at {number(rate)} Mbit/s" if rate else _UNLIMITED,
+                *map(said_network, later),
+            ]
+        )
         parts = []
         for objective in PREDICTED:
-            ranges = best_by_rtt(predictor, rate, _RTTS_MS, objective)
+            ranges = best_by_rtt(found.predictor, rate, _RTTS_MS, objective)
             shown = {cuts for _, _, cuts in ranges}
             if cell.measured:
                 shown.add(_best(sheet, cell, objective).cuts)

@@ -10,6 +10,7 @@ import pandas as pd
 from paretopipe_runtime.contract.codecs import NONE
 from paretopipe_runtime.contract.factors import BACKEND, OF_CELL, Factor
 from paretopipe_runtime.contract.measures import NOT_WATCHED, VOLTAGE_ALONE
+from paretopipe_runtime.contract.models import is_onnx
 from paretopipe_runtime.contract.splits import codec_of
 from reports import paper
 from reports.data.cells import Cell
@@ -105,7 +106,9 @@ def _unjudged(cells: Sequence[Cell], naming: Naming) -> list[str]:
         coded = any(codec_of(split.cuts) != NONE for split in cell.splits)
         if not coded or cell.exact or not cell.known:
             continue
-        if not {**cell.plan, **cell.settings}.get("weights_digest"):
+        if is_onnx(cell.model):
+            lines.append(f"What codecs cost in accuracy is not told: {paper.NO_IMAGES}.")
+        elif not {**cell.plan, **cell.settings}.get("weights_digest"):
             lines.append(
                 "What codecs cost in accuracy is not told: with random weights an answer is right "
                 "by chance alone. Fine-tune the model (playbooks/finetune.yml) and measure with -e "
