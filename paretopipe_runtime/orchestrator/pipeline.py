@@ -39,7 +39,9 @@ class Deadlines:
         """Allow 5 s + 4 round trips + twice the transfer; a batch may wait behind a full window."""
         rate = min(network.rate_mbit or UNKNOWN_RATE_MBIT for network in chain.networks)
         fixed = 5 + 4 * chain.rtt_s
-        io_s = fixed + 2 * max(hop_bytes) * 8e-6 / rate
+        # Transfers to replicas share their one sender's link, and TCP does not share it out evenly.
+        beside = max(len(worker.each) for worker in chain.workers)
+        io_s = fixed + 2 * beside**2 * max(hop_bytes) * 8e-6 / rate
         all_hops = sum(hop_bytes) * (2 if chain.hub else 1)
         batch_s = COMPUTE_ALLOWANCE_S + fixed + 2 * window * all_hops * 8e-6 / rate
         return cls(io_s, batch_s)
