@@ -123,6 +123,8 @@ def reached(name: str, hops: Hops, pairings: Chains) -> tuple[Chains, tuple[str,
 def refuse_elsewhere(name: str, hops: Hops, pairings: Chains, senders: Sequence[str]) -> None:
     """Refuse pairings whose shaped hops are not all sent by one host each, that can be shaped.
 
+    Nor may a shaped hop reach several: over 5 Mbit/s one of two connections had nothing for 10 s.
+
     Raises
     ------
     OptionError
@@ -130,11 +132,13 @@ def refuse_elsewhere(name: str, hops: Hops, pairings: Chains, senders: Sequence[
     """
     for place, _ in enumerated(hops):
         sent = {pairing: chain[place] for pairing, chain in pairings.items()}
-        for pairing, several in sent.items():
-            if len(hosts := hosts_at(several)) > 1:
+        for pairing, chain in pairings.items():
+            hop = chain[place : place + 2]
+            if several := [hosts for to in hop if len(hosts := hosts_at(to)) > 1]:
                 raise OptionError(
-                    f"hop {place + 1} of pairing {pairing} is sent by {' and '.join(hosts)}, and "
-                    f"scenario {name} shapes one host's: choose a scenario of another hop, or "
+                    f"hop {place + 1} of pairing {pairing} goes from {hop[0]} to {hop[1]}, and "
+                    f"scenario {name} shapes it: {' and '.join(several[0])} would share a queue, "
+                    "which TCP does not share out evenly; choose a scenario of another hop, or "
                     "scenarios=baseline"
                 )
         for pairing, host in sent.items():
