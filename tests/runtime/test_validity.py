@@ -131,7 +131,7 @@ def test_every_batch_is_proven_and_not_the_last_alone(
 
     stage = threading.Thread(target=answer)
     stage.start()
-    pipeline = Pipeline(ours, ours, [ours], [])
+    pipeline = Pipeline([ours], [ours], [ours], [])
     driver = Driver(pipeline, Expected(LOGITS, REFERENCE, 1e-4), Deadlines(10, 10))
     driver.one_in_flight(2)
     driver.saturated(2, window=2)

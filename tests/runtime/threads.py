@@ -142,7 +142,7 @@ def in_threads(folder: Path, devices: dict[str, Callable[[Log], Any]]) -> Iterat
             while not answer["ready"]:
                 answer = channel.receive_message(60)
             ready.append(answer)
-        return Pipeline(channels[0], channels[-1], channels, ready)
+        return Pipeline([channels[0]], [channels[-1]], channels, ready)
 
     def run(order: StageOrder, control: socket.socket, log: Log) -> None:
         mine.log = log
