@@ -187,7 +187,8 @@ def _read(document: dict[str, Any]) -> Plan:
             raise ParetoPipeError(
                 "E_SPLIT",
                 f"split {split_name(cuts)} makes {len(cuts) + 1} stages, pairing "
-                f"{document['pairing']} has {len(chain.workers)} — give one cut point fewer",
+                f"{document['pairing']} has {len(chain.workers)} hosts in a row — give one cut "
+                "point fewer",
             )
     codecs = _codecs(document, hosts=len(chain.workers))
     return Plan(
