@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from paretopipe_runtime import golden, weights
 from paretopipe_runtime.contract.factors import ENGINES
@@ -41,7 +40,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Made:
-    """What a workload of a file needs.
+    """Blocks of a file, as a workload needs them.
 
     `boundaries` are the tensors from the images to the logits, `flops` every block's operations a
     batch, `logits` the whole file's for each batch.
@@ -238,15 +237,10 @@ def _stored(
 ) -> WeightsManifest:
     from paretopipe_runtime.models.onnx_blocks import packed
 
-    try:
-        store.mkdir(parents=True, exist_ok=True)
+    with weights.filled(store):
         kept = tuple(
             weights.write_tensors(store, name, *packed(block)) for name, block in blocks.items()
         )
-    except (OSError, SafetensorError) as error:
-        raise ParetoPipeError(
-            "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
-        ) from error
     return WeightsManifest(workload.model, workload.classes, "file", kept, graph=graph)
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from paretopipe_runtime.contract.weights import Published, WeightsManifest, check_name
 from paretopipe_runtime.errors import ParetoPipeError
 from paretopipe_runtime.models import found_model
-from paretopipe_runtime.weights import write_block
+from paretopipe_runtime.weights import filled, write_block
 
 SOURCE = "file"
 _NAMED = 4  # tensors of each kind that a sentence names
@@ -51,8 +51,7 @@ def take(model: str, classes: int, path: Path, name: str, store: Path) -> dict[s
         ) from error
     for names in cut.tied.values():
         tensors |= {key: tensors[one] for one in names if one in tensors for key in names}
-    try:
-        store.mkdir(parents=True, exist_ok=True)
+    with filled(store):
         blocks = tuple(
             # What is in no state dict is computed by the constructor.
             write_block(
@@ -66,10 +65,6 @@ def take(model: str, classes: int, path: Path, name: str, store: Path) -> dict[s
             )
             for block, module in cut.modules.items()
         )
-    except OSError as error:
-        raise ParetoPipeError(
-            "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
-        ) from error
     manifest = WeightsManifest(model, classes, SOURCE, blocks, graph=cut.graph, traced=cut.way)
     published = Published(check_name(name), manifest)
     return {

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -155,6 +156,18 @@ def publish(store: Path, published: Published, made: dict[str, Any]) -> Path:
     return path
 
 
+@contextmanager
+def filled(store: Path) -> Iterator[None]:
+    """Make the folder for what is written to it; ``E_DISK`` where the disk refuses."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, SafetensorError) as error:
+        raise ParetoPipeError(
+            "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
+        ) from error
+
+
 def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> WeightsManifest:
     """Find or make a model's random weights in `store`, and return their manifest.
 
@@ -168,18 +181,13 @@ def make_seeded_weights(name: str, classes: int, seed: int, store: Path) -> Weig
     there = _find(path, store)
     if there is not None and (there.graph, there.traced) == (graph, way):
         return there
-    try:
-        store.mkdir(parents=True, exist_ok=True)
+    with filled(store):
         blocks = tuple(
             write_block(store, block, module, initial_tensors(block, module, seed))
             for block, module in build_blocks(name, classes)
         )
         manifest = WeightsManifest(name, classes, f"seeded:{seed}", blocks, graph=graph, traced=way)
         write_json(path, manifest.to_json())
-    except (OSError, SafetensorError) as error:
-        raise ParetoPipeError(
-            "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
-        ) from error
     return manifest
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from paretopipe_runtime.contract.weights import Origin, Published, WeightsManifest, read_published
 from paretopipe_runtime.errors import ParetoPipeError
@@ -34,7 +33,14 @@ from paretopipe_runtime.finetune.training import Stopped, Training, evaluate
 from paretopipe_runtime.job import COMPLETE, INTERRUPTED, Lease, stop_on_signal
 from paretopipe_runtime.models.boundaries import boundary_shapes
 from paretopipe_runtime.version import version
-from paretopipe_runtime.weights import check_store, load_stage, publish, set_path, write_block
+from paretopipe_runtime.weights import (
+    check_store,
+    filled,
+    load_stage,
+    publish,
+    set_path,
+    write_block,
+)
 
 SOURCE = "finetuned"
 _RESULT = "result"
@@ -176,8 +182,7 @@ def _train(
 def store_blocks(network: Network, classes: int, store: Path) -> WeightsManifest:
     """Write a network's blocks to the store and return their manifest, or raise ``E_DISK``."""
     network.cpu()
-    try:
-        store.mkdir(parents=True, exist_ok=True)
+    with filled(store):
         blocks = tuple(
             write_block(
                 store,
@@ -187,10 +192,6 @@ def store_blocks(network: Network, classes: int, store: Path) -> WeightsManifest
             )
             for name, module in zip(network.block_names, network, strict=True)
         )
-    except (OSError, SafetensorError) as error:
-        raise ParetoPipeError(
-            "E_DISK", f"cannot write weights to {store}: {error} — free some space there"
-        ) from error
     return WeightsManifest(network.model, classes, SOURCE, blocks)
 
 

@@ -1,4 +1,4 @@
-"""What crosses a position in a graph, and graphs of the parts between two positions.
+"""Values that cross a position in a graph, and graphs of the parts between two positions.
 
 A value *depends on the images* or not. What does not (weights, position tables, masks), and what
 any tensor of the batch tells (the number of images, the device), never crosses: a later part makes

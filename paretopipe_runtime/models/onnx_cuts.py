@@ -45,7 +45,7 @@ class OnnxCut:
 
 @dataclass(frozen=True)
 class OnnxCuts:
-    """Where a file is cut, and how many cuts there are.
+    """Places where a file is cut, and the number of all its cuts.
 
     `graph` is the sha256 of the file and its cuts.
     """

@@ -1,4 +1,4 @@
-"""What the hosts of one stage told, as one stage's."""
+"""Reports of the hosts of one stage, joined to one stage's."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ class Predictor:
 
     @cached_property
     def replicas(self) -> tuple[int, ...]:
-        """How many hosts take the batches of each stage in turn.
+        """The number of hosts that take the batches of each stage in turn.
 
         They share its work; its hops are still one link each, of the host on their other end.
         """

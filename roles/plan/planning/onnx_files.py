@@ -16,7 +16,7 @@ from .values import OptionError, listed
 
 @dataclass(frozen=True)
 class Takes:
-    """What a listed file takes; None for any. `sha256` is its content's."""
+    """Sizes that a listed file takes; None for any. `sha256` is its content's."""
 
     sha256: str
     batch: int | None
